@@ -1,0 +1,292 @@
+//! The configuration: what the operator said, checked and typed.
+//!
+//! `read` turns TOML into a [`Config`] or into every mistake at once, each with its line; `check` and
+//! `serve` call it. Nothing else in this crate reads a configuration file.
+
+use crate::domain::challenge::TanLimits;
+use crate::domain::session::SessionLimits;
+use crate::domain::tan::Alphabet;
+use crate::domain::throttle::Limits;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything the gateway was told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where brokers reach the gateway.
+    pub listen: Listen,
+    /// The calculator.
+    pub upstream: Upstream,
+    /// Where sessions and sign-ins are remembered.
+    pub store: Store,
+    /// Who is a broker.
+    pub directory: Directory,
+    /// How TAN mails leave.
+    pub mail: Mail,
+    /// Paths that send an application electronically, `submission.paths`; each begins with `/`.
+    pub submission_paths: Vec<String>,
+    /// The sign-in.
+    pub login: Login,
+    /// How long sessions live.
+    pub session: SessionLimits,
+    /// How often things may happen.
+    pub limits: Limits,
+    /// How the pages look.
+    pub brand: Brand,
+    /// Where operators reach the gateway, `admin.listen`.
+    pub admin_listen: SocketAddr,
+    /// What is logged, and how.
+    pub log: Log,
+    /// How long SIGTERM waits for requests under way, `shutdown.grace`.
+    pub shutdown_grace: Duration,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Plain HTTP, behind a TLS front or for the demo.
+    pub http: Option<SocketAddr>,
+    /// HTTPS with the files of `[listen.tls]`.
+    pub https: Option<Https>,
+    /// The address that brokers type.
+    pub public_url: PublicUrl,
+    /// Host names other than that of `public_url` under which requests are accepted.
+    pub hosts: Vec<String>,
+    /// From the first byte of a request until its header is complete.
+    pub header_timeout: Duration,
+    /// How long an idle connection is kept open.
+    pub keepalive: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Connections at once from one client address.
+    pub max_connections_per_client: usize,
+    /// Worker threads of the proxy; 0 stands for one a core.
+    pub threads: usize,
+}
+
+/// `listen.https` with `[listen.tls]`
+#[derive(Clone, Debug)]
+pub struct Https {
+    /// The address to listen on.
+    pub address: SocketAddr,
+    /// PEM file with the certificate chain.
+    pub cert: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// `listen.public_url`: scheme and authority, no path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// `https`, or `http` on loopback and behind a TLS front.
+    pub secure: bool,
+    /// Host and, unless it is the scheme's own, port, in lower case: as in a `Host` field.
+    pub authority: String,
+}
+
+/// `[upstream]`
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Speak TLS to the calculator.
+    pub tls: bool,
+    /// Its host name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Until a connection is established.
+    pub connect_timeout: Duration,
+    /// Longest silence of the calculator within an answer; streams and WebSockets are exempt.
+    pub read_timeout: Duration,
+    /// Idle connections are closed after this long: less than the calculator's own keep-alive time.
+    pub keepalive: Duration,
+    /// Idle connections that are kept at most.
+    pub pool_size: usize,
+    /// Header field that tells the calculator who is signed in, such as `X-VTNR`.
+    pub vtnr_header: Option<String>,
+    /// Header field that tells it the level: `full` or `without-submission`.
+    pub level_header: Option<String>,
+    /// Exact paths that need no sign-in, such as `/favicon.ico`.
+    pub public_paths: Vec<String>,
+}
+
+/// `[store]`
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Which store.
+    pub url: StoreUrl,
+    /// The secret that all keys are derived from; at least 32 bytes.
+    pub secret: Secret,
+    /// What each key in Redis begins with.
+    pub key_prefix: String,
+    /// How long one command may take.
+    pub timeout: Duration,
+}
+
+/// `store.url`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `redis://` or `rediss://`, as the operator wrote it, with the password of `store.password_file` filled in.
+    Redis(SecretUrl),
+    /// `file:PATH`
+    File(PathBuf),
+    /// `memory:`
+    Memory,
+}
+
+/// `[directory]`
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// The CSV file.
+    pub file: PathBuf,
+    /// How often it is looked at for changes.
+    pub poll: Duration,
+}
+
+/// `[mail]`
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// Mail server's host name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub protection: MailProtection,
+    /// User name and password, where the server wants them.
+    pub credentials: Option<(String, Secret)>,
+    /// PEM file with certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// `Name <address>` of the sender.
+    pub from: String,
+    /// Where answers go, `Name <address>`.
+    pub reply_to: Option<String>,
+    /// How long one command of the conversation may take.
+    pub timeout: Duration,
+    /// Connections at once.
+    pub connections: usize,
+}
+
+/// How mails travel to the mail server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailProtection {
+    /// `smtps://`: TLS from the first byte.
+    Tls,
+    /// `smtp://...?tls=required`: STARTTLS, or no mail.
+    StartTls,
+    /// `smtp://` to loopback, or with `?tls=none` elsewhere.
+    Plain,
+}
+
+/// `[login]`
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The path that all pages lie under; begins and ends with `/`.
+    pub prefix: String,
+    /// Letters of TANs.
+    pub alphabet: Alphabet,
+    /// Lives of TANs and attempts.
+    pub tan: TanLimits,
+    /// Wrong answers that an attempt survives.
+    pub tries: u8,
+    /// The 30 days.
+    pub trust: Duration,
+    /// Whether brokers may sign in without e-mail.
+    pub without_email: bool,
+    /// What a stranger learns.
+    pub enumeration: Enumeration,
+    /// Address of the sign-in with user key and password, where there is one.
+    pub password_url: Option<String>,
+    /// Address of the sign-in with a certificate, where there is one.
+    pub certificate_url: Option<String>,
+    /// IANA name of the time zone that pages and mails give times in.
+    pub time_zone: String,
+}
+
+/// `login.enumeration`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enumeration {
+    /// The pages say which of the two was wrong.
+    Open,
+    /// Every well-formed sign-in gets the same answer.
+    Neutral,
+}
+
+/// `[brand]`
+#[derive(Clone, Debug)]
+pub struct Brand {
+    /// The insurer's name.
+    pub name: String,
+    /// What brokers call the calculator, in the title and in mails.
+    pub product: String,
+    /// Colour of bar, button and links, `#rrggbb`.
+    pub color: String,
+    /// Colour of text upon it.
+    pub on_color: String,
+    /// SVG or PNG file for the bar.
+    pub logo: Option<PathBuf>,
+    /// Address of the Impressum.
+    pub imprint_url: String,
+    /// Address of the Datenschutz page.
+    pub privacy_url: String,
+    /// Telephone number of the support, as brokers are to read it.
+    pub support_phone: Option<String>,
+    /// E-mail address of the support.
+    pub support_email: Option<String>,
+    /// Folder with templates that take the place of the built-in ones of the same name.
+    pub templates: Option<PathBuf>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// One JSON object a line, or text.
+    pub json: bool,
+    /// Filter such as `info` or `vtnr_gateway=debug,info`.
+    pub filter: String,
+    /// Whether each request is logged.
+    pub access: bool,
+}
+
+/// A value that no log may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Wraps the bytes.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A URL that may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretUrl(String);
+
+impl SecretUrl {
+    /// Wraps the URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The URL with its password.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretUrl(…)")
+    }
+}

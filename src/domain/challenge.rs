@@ -1,0 +1,185 @@
+//! A TAN that was asked for, and what an answer to it is worth.
+
+use super::ids::LetterId;
+use super::tan::{EnteredTan, Tan};
+use super::time::Timestamp;
+use super::trust::Standing;
+use std::time::Duration;
+
+/// A TAN that was asked for and not yet answered. Asking for the mail again sends the same TAN, so
+/// that an older mail that arrives late still works; all mails share one number of tries (product rule).
+#[derive(Clone)]
+pub struct Challenge {
+    /// The TAN.
+    pub tan: Tan,
+    /// How many more wrong answers will be compared.
+    pub tries_left: u8,
+    /// When the first mail was asked for.
+    pub asked_at: Timestamp,
+    /// The mails that carry the TAN, first to last; never empty.
+    pub letters: Vec<LetterId>,
+    /// How well the browser was known when it asked; says which budgets wrong answers are charged to.
+    pub standing: Standing,
+}
+
+/// What became of one mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It waits for its first hand-over.
+    Queued,
+    /// The mail server could not be reached or put it off.
+    Delayed {
+        /// When it is tried again.
+        next_try_at: Timestamp,
+    },
+    /// The mail server took it; the TAN's life counts from here.
+    Accepted {
+        /// When it did.
+        at: Timestamp,
+    },
+    /// The mail server refused it for good, or it came too late to be of use.
+    Refused {
+        /// When it did.
+        at: Timestamp,
+    },
+}
+
+/// How long TANs and attempts live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TanLimits {
+    /// A TAN is valid this long from the moment the mail server took the mail.
+    pub lifetime: Duration,
+    /// Nothing of an attempt is of use this long after the first mail was asked for, however late the mail server is.
+    pub attempt: Duration,
+}
+
+/// What an answer is worth.
+pub enum Verdict {
+    /// The TAN is right.
+    Accepted,
+    /// It is wrong; this challenge, with a try fewer, takes the old one's place.
+    Wrong(Challenge),
+    /// The tries are used up.
+    Spent,
+    /// The TAN is no longer valid.
+    Expired,
+}
+
+impl Challenge {
+    /// Judges an answer. It consumes the challenge: what is left of it comes back in [`Verdict::Wrong`].
+    pub fn answer(self, entered: &EnteredTan, deliveries: &[Delivery], limits: &TanLimits, now: Timestamp) -> Verdict {
+        match self.state(deliveries, limits, now) {
+            ChallengeState::Spent => Verdict::Spent,
+            ChallengeState::Expired => Verdict::Expired,
+            ChallengeState::Open { .. } if self.tan.is(entered) => Verdict::Accepted,
+            ChallengeState::Open { .. } => Verdict::Wrong(Self { tries_left: self.tries_left - 1, ..self }),
+        }
+    }
+
+    /// How the challenge stands at `now`, with what became of its mails.
+    pub fn state(&self, deliveries: &[Delivery], limits: &TanLimits, now: Timestamp) -> ChallengeState {
+        let end_of_attempt = self.asked_at.plus(limits.attempt);
+        let accepted = deliveries.iter().filter_map(|delivery| match delivery {
+            Delivery::Accepted { at } => Some(*at),
+            _ => None,
+        });
+        let on_its_way = deliveries.iter().any(|delivery| matches!(delivery, Delivery::Queued | Delivery::Delayed { .. }));
+        let valid_until = accepted.max().map(|at| at.plus(limits.lifetime).min(end_of_attempt));
+        let expired = valid_until.is_some_and(|end| now >= end) && !on_its_way;
+        if self.tries_left == 0 {
+            ChallengeState::Spent
+        } else if expired || now >= end_of_attempt {
+            ChallengeState::Expired
+        } else {
+            ChallengeState::Open { valid_until }
+        }
+    }
+
+    /// Whether asking for the mail once more sends this TAN again: while its first mail would still be
+    /// valid if it had been taken at once. Later, a new TAN is due; so none lives longer than two lifetimes.
+    pub fn can_be_mailed_again(&self, limits: &TanLimits, now: Timestamp) -> bool {
+        self.tries_left > 0 && now.since(self.asked_at) < limits.lifetime
+    }
+}
+
+/// How a challenge stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChallengeState {
+    /// An answer will be compared.
+    Open {
+        /// Until when, once the mail server has taken a mail.
+        valid_until: Option<Timestamp>,
+    },
+    /// The tries are used up.
+    Spent,
+    /// The TAN is no longer valid.
+    Expired,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tan::{Alphabet, TanLength};
+    use super::*;
+
+    const LIMITS: TanLimits = TanLimits { lifetime: Duration::from_secs(900), attempt: Duration::from_secs(3_600) };
+    const MINUTE: u64 = 60_000;
+
+    fn at(minutes: u64) -> Timestamp {
+        Timestamp::from_millis(minutes * MINUTE)
+    }
+
+    fn challenge(tries_left: u8) -> Challenge {
+        let letters = vec![LetterId::from_bits(1)];
+        Challenge { tan: Tan::from_record("BCDFGH"), tries_left, asked_at: at(0), letters, standing: Standing::Stranger }
+    }
+
+    fn entered(text: &str) -> EnteredTan {
+        let alphabet = Alphabet::parse(Alphabet::DEFAULT).expect("sound");
+        EnteredTan::parse(text, &alphabet, TanLength::Usual).ok().expect("well-formed")
+    }
+
+    fn verdict(tries: u8, text: &str, deliveries: &[Delivery], now: Timestamp) -> String {
+        match challenge(tries).answer(&entered(text), deliveries, &LIMITS, now) {
+            Verdict::Accepted => "accepted".into(),
+            Verdict::Wrong(left) => format!("wrong, {} left", left.tries_left),
+            Verdict::Spent => "spent".into(),
+            Verdict::Expired => "expired".into(),
+        }
+    }
+
+    #[test]
+    fn five_wrong_answers_and_not_one_more_are_compared() {
+        let taken = [Delivery::Accepted { at: at(0) }];
+        assert_eq!(verdict(5, "BCDFGJ", &taken, at(1)), "wrong, 4 left");
+        assert_eq!(verdict(1, "BCDFGJ", &taken, at(1)), "wrong, 0 left");
+        assert_eq!(verdict(0, "BCDFGH", &taken, at(1)), "spent");
+        assert_eq!(verdict(1, "BCDFGH", &taken, at(1)), "accepted");
+    }
+
+    #[test]
+    fn the_15_minutes_count_from_the_moment_the_mail_server_took_the_mail() {
+        let taken = [Delivery::Accepted { at: at(10) }];
+        let just_before = Timestamp::from_millis(25 * MINUTE - 1);
+        assert_eq!(verdict(5, "BCDFGH", &taken, just_before), "accepted");
+        assert_eq!(verdict(5, "BCDFGH", &taken, at(25)), "expired");
+        assert_eq!(verdict(5, "BCDFGH", &[Delivery::Queued], at(40)), "accepted");
+        assert_eq!(challenge(5).state(&taken, &LIMITS, at(11)), ChallengeState::Open { valid_until: Some(at(25)) });
+        assert_eq!(challenge(5).state(&[Delivery::Queued], &LIMITS, at(11)), ChallengeState::Open { valid_until: None });
+    }
+
+    #[test]
+    fn a_mail_sent_again_keeps_the_tan_alive_but_never_past_the_attempt() {
+        let first = Delivery::Accepted { at: at(0) };
+        assert_eq!(verdict(5, "BCDFGH", &[first, Delivery::Accepted { at: at(14) }], at(28)), "accepted");
+        assert_eq!(verdict(5, "BCDFGH", &[first, Delivery::Delayed { next_try_at: at(17) }], at(16)), "accepted");
+        assert_eq!(verdict(5, "BCDFGH", &[first, Delivery::Refused { at: at(2) }], at(16)), "expired");
+        assert_eq!(verdict(5, "BCDFGH", &[Delivery::Accepted { at: at(59) }], at(60)), "expired");
+    }
+
+    #[test]
+    fn the_same_tan_is_mailed_again_only_while_it_is_young_and_has_tries() {
+        assert!(challenge(5).can_be_mailed_again(&LIMITS, at(14)));
+        assert!(!challenge(5).can_be_mailed_again(&LIMITS, at(15)));
+        assert!(!challenge(0).can_be_mailed_again(&LIMITS, at(1)));
+    }
+}

@@ -1,0 +1,58 @@
+//! A sign-in under way in one browser.
+
+use super::challenge::Challenge;
+use super::email::Email;
+use super::ids::{BrowserToken, SessionToken};
+use super::tan::{EnteredTan, Tan};
+use super::time::Timestamp;
+use super::vtnr::Vtnr;
+
+/// What a broker says they are: well-formed, not yet proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The broker number.
+    pub vtnr: Vtnr,
+    /// The address as it was typed.
+    pub email: Email,
+}
+
+/// A sign-in under way. There is one a browser, which all of its tabs share; where each tab wanted to
+/// go stays in the tab.
+#[derive(Clone)]
+pub struct Flow {
+    /// What was claimed.
+    pub claim: Claim,
+    /// How far it has come.
+    pub stage: Stage,
+}
+
+/// How far a sign-in has come.
+#[derive(Clone)]
+pub enum Stage {
+    /// The address is not the one on file: the broker may correct it, or go on without.
+    UnknownEmail,
+    /// A TAN was asked for.
+    Tan(Challenge),
+    /// It led to a session; kept for a short while, so that a form sent twice gets the same answer twice.
+    SignedIn(SignedIn),
+}
+
+/// What a sign-in led to.
+#[derive(Clone)]
+pub struct SignedIn {
+    /// The session's token.
+    pub session: SessionToken,
+    /// The browser's new token, where it became a trusted one.
+    pub browser: Option<BrowserToken>,
+    /// The TAN that was right, where one was needed.
+    pub tan: Option<Tan>,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl SignedIn {
+    /// Whether the TAN just entered is the one that signed in: the second of two clicks.
+    pub fn repeats(&self, entered: &EnteredTan) -> bool {
+        self.tan.as_ref().is_some_and(|tan| tan.is(entered))
+    }
+}

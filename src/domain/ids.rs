@@ -1,0 +1,85 @@
+//! Secrets that only a browser holds, and numbers that name things.
+
+use std::fmt;
+
+/// Bytes in a token: 256 bits (product rule), twice what OWASP ASVS 5.0 (7.2.3) asks for.
+pub const TOKEN_BYTES: usize = 32;
+
+/// Makes a token type: no `Display`, no serialisation, and a `Debug` that shows nothing.
+macro_rules! token {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct $name([u8; TOKEN_BYTES]);
+
+        impl $name {
+            /// The token of these random bytes.
+            pub const fn from_bytes(bytes: [u8; TOKEN_BYTES]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes: for the cookie, and for the keys derived from it.
+            pub const fn reveal(&self) -> &[u8; TOKEN_BYTES] {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    };
+}
+
+token! {
+    /// What the session cookie holds.
+    SessionToken
+}
+token! {
+    /// What the cookie of a trusted browser holds.
+    BrowserToken
+}
+token! {
+    /// What the cookie of a sign-in under way holds.
+    FlowToken
+}
+
+/// Names one TAN mail in the outbox and what became of it. Not a secret, but hard to guess.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LetterId(u128);
+
+impl LetterId {
+    /// The id of these random bits.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The bits.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Display for LetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for LetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LetterId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_never_shows_in_a_debug_text() {
+        let text = format!("{:?}{:?}{:?}", SessionToken([7; 32]), BrowserToken([7; 32]), FlowToken([7; 32]));
+        assert_eq!(text, "SessionToken(…)BrowserToken(…)FlowToken(…)");
+    }
+}

@@ -1,0 +1,18 @@
+//! What the gateway knows and decides: brokers, TANs, sessions, trust, limits, and the policy.
+//!
+//! Pure: no IO, no clock, no randomness, nothing asynchronous; time and chance come in as arguments.
+//! Everything else in this crate may call it; it imports only `std`.
+
+pub mod challenge;
+pub mod email;
+pub mod flow;
+pub mod ids;
+pub mod policy;
+pub mod return_to;
+pub mod session;
+pub mod submission;
+pub mod tan;
+pub mod throttle;
+pub mod time;
+pub mod trust;
+pub mod vtnr;

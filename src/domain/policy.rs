@@ -1,0 +1,105 @@
+//! Who may send what to the calculator.
+
+use super::session::{Level, Liveness, Session, SessionLimits};
+use super::submission::Intent;
+use super::time::Timestamp;
+use super::vtnr::Vtnr;
+
+/// What the policy makes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may go to the calculator.
+    Allow(Permit),
+    /// Nobody is signed in, or no longer.
+    SignIn,
+    /// It is the Antragsversand, and the session has no confirmed e-mail address.
+    BlockSubmission,
+}
+
+/// Proof that the policy was asked and said yes. Only [`decide`] and [`Permit::public`] make one, and
+/// nothing goes to the calculator without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permit(Grounds);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grounds {
+    Public,
+    SignedIn { vtnr: Vtnr, level: Level },
+}
+
+impl Permit {
+    /// For paths that the operator configured to need no sign-in.
+    pub const fn public() -> Self {
+        Self(Grounds::Public)
+    }
+
+    /// Who is signed in and at which level; `None` on a public path.
+    pub const fn broker(&self) -> Option<(Vtnr, Level)> {
+        match self.0 {
+            Grounds::Public => None,
+            Grounds::SignedIn { vtnr, level } => Some((vtnr, level)),
+        }
+    }
+}
+
+/// Decides on a request for a protected path. Absence means refusal: no session, no permit.
+pub fn decide(intent: Intent, session: Option<&Session>, limits: &SessionLimits, now: Timestamp) -> Decision {
+    let Some(session) = session else { return Decision::SignIn };
+    match (session.liveness(limits, now), session.level, intent) {
+        (Liveness::Idle | Liveness::TooOld, _, _) => Decision::SignIn,
+        (Liveness::Alive, Level::WithoutSubmission, Intent::Submit) => Decision::BlockSubmission,
+        (Liveness::Alive, level, _) => Decision::Allow(Permit(Grounds::SignedIn { vtnr: session.vtnr, level })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::session::Proof;
+    use super::*;
+    use std::time::Duration;
+
+    const LIMITS: SessionLimits = SessionLimits { idle: Duration::from_secs(60), absolute: Duration::from_secs(600) };
+    const FULL: Level = Level::Full { proof: Proof::Mailbox };
+
+    fn session(level: Level) -> Session {
+        Session::begin(Vtnr::parse("60/123/4567").expect("well-formed"), level, Timestamp::from_millis(0))
+    }
+
+    fn decided(intent: Intent, session: Option<&Session>, now: u64) -> Decision {
+        decide(intent, session, &LIMITS, Timestamp::from_millis(now))
+    }
+
+    #[test]
+    fn nobody_passes_without_a_session() {
+        for intent in [Intent::Use, Intent::Submit] {
+            assert_eq!(decided(intent, None, 0), Decision::SignIn);
+        }
+    }
+
+    #[test]
+    fn a_session_that_ended_is_no_session() {
+        for intent in [Intent::Use, Intent::Submit] {
+            assert_eq!(decided(intent, Some(&session(FULL)), 60_000), Decision::SignIn);
+        }
+    }
+
+    #[test]
+    fn only_the_submission_needs_a_confirmed_address() {
+        let reduced = session(Level::WithoutSubmission);
+        assert!(matches!(decided(Intent::Use, Some(&reduced), 1), Decision::Allow(_)));
+        assert_eq!(decided(Intent::Submit, Some(&reduced), 1), Decision::BlockSubmission);
+        assert!(matches!(decided(Intent::Submit, Some(&session(FULL)), 1), Decision::Allow(_)));
+    }
+
+    #[test]
+    fn a_session_that_ended_is_asked_to_sign_in_before_it_is_told_of_a_block() {
+        assert_eq!(decided(Intent::Submit, Some(&session(Level::WithoutSubmission)), 60_000), Decision::SignIn);
+    }
+
+    #[test]
+    fn a_permit_names_the_broker_it_was_given_to() {
+        let Decision::Allow(permit) = decided(Intent::Use, Some(&session(FULL)), 1) else { panic!("must be allowed") };
+        assert_eq!(permit.broker(), Some((session(FULL).vtnr, FULL)));
+        assert_eq!(Permit::public().broker(), None);
+    }
+}

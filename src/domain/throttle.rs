@@ -1,0 +1,264 @@
+//! How often something may happen: which counters an event is charged to, and up to what.
+//!
+//! The arithmetic behind the numbers is in `ARCHITECTURE.md`, "Guessing".
+
+use super::tan::TanLength;
+use super::trust::Standing;
+use super::vtnr::Vtnr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+/// At most `limit` events in a window that begins with the first of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// How many events.
+    pub limit: u32,
+    /// In how long a window.
+    pub window: Duration,
+}
+
+impl Allowance {
+    /// At most `limit` events in `seconds`.
+    pub const fn per(limit: u32, seconds: u64) -> Self {
+        Self { limit, window: Duration::from_secs(seconds) }
+    }
+}
+
+/// A client's address as counters know it: one IPv4 address, or one IPv6 network of 64 bits, since a client can choose the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddress(IpAddr);
+
+impl ClientAddress {
+    /// The counted form of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(v4.into()),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                Self(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
+            }
+        }
+    }
+
+    /// The address that stands for all that share the counter.
+    pub const fn ip(self) -> IpAddr {
+        self.0
+    }
+}
+
+/// What is counted, and for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counter {
+    /// Mails to a broker; the window tells the three apart.
+    Mails(Vtnr, Pace),
+    /// Mails to a broker from the reserve for known browsers.
+    ReserveMails(Vtnr),
+    /// Wrong TANs for a broker from browsers that are not known.
+    WrongTans(Vtnr, Span),
+    /// Wrong TANs for a broker from known browsers.
+    WrongTansOfKnown(Vtnr),
+    /// Wrong TANs for all brokers together.
+    WrongTansOfAll,
+    /// Wrong TANs from a client.
+    WrongTansFrom(ClientAddress),
+    /// Sign-ins that failed, from a client.
+    FailuresFrom(ClientAddress),
+    /// Different broker numbers in failed sign-ins from a client; each counts once.
+    VtnrsFrom(ClientAddress, Vtnr),
+    /// Sign-ins without e-mail from a client.
+    WithoutEmailFrom(ClientAddress),
+    /// Sign-ins without e-mail for a broker.
+    WithoutEmailOf(Vtnr),
+}
+
+/// Which of the windows for mails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pace {
+    /// One mail, then a pause.
+    Pause,
+    /// A few mails in a quarter of an hour.
+    Burst,
+    /// The day's mails.
+    Day,
+}
+
+/// Which of the windows for wrong TANs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Span {
+    /// 24 hours.
+    Day,
+    /// 30 days.
+    Month,
+}
+
+/// One counter and how far it may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// What is counted.
+    pub counter: Counter,
+    /// Up to what.
+    pub allowance: Allowance,
+}
+
+/// All limits; the defaults are the product's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Mails to a broker between two of which a pause must lie.
+    pub mail_pause: Allowance,
+    /// Mails to a broker in a short time.
+    pub mail_burst: Allowance,
+    /// Mails to a broker a day.
+    pub mail_day: Allowance,
+    /// Further mails a day for known browsers only, so that nobody can starve a broker of mails on their own machine.
+    pub mail_reserve: Allowance,
+    /// Wrong TANs for a broker from browsers that are not known, a day.
+    pub wrong_tans_day: Allowance,
+    /// The same in 30 days.
+    pub wrong_tans_month: Allowance,
+    /// Wrong TANs for a broker from known browsers, a day.
+    pub wrong_tans_known: Allowance,
+    /// Wrong TANs over all brokers, a day.
+    pub wrong_tans_all: Allowance,
+    /// Wrong TANs from one client, a day.
+    pub wrong_tans_client: Allowance,
+    /// Failed sign-ins from one client.
+    pub failures_client: Allowance,
+    /// Different broker numbers in failed sign-ins from one client.
+    pub vtnrs_client: Allowance,
+    /// Sign-ins without e-mail from one client.
+    pub without_email_client: Allowance,
+    /// Sign-ins without e-mail for one broker.
+    pub without_email_vtnr: Allowance,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const HOUR: u64 = 3_600;
+        const DAY: u64 = 24 * HOUR;
+        Self {
+            mail_pause: Allowance::per(1, 30),
+            mail_burst: Allowance::per(3, 900),
+            mail_day: Allowance::per(10, DAY),
+            mail_reserve: Allowance::per(5, DAY),
+            wrong_tans_day: Allowance::per(10, DAY),
+            wrong_tans_month: Allowance::per(30, 30 * DAY),
+            wrong_tans_known: Allowance::per(10, DAY),
+            wrong_tans_all: Allowance::per(500, DAY),
+            wrong_tans_client: Allowance::per(30, DAY),
+            failures_client: Allowance::per(30, HOUR),
+            vtnrs_client: Allowance::per(10, HOUR),
+            without_email_client: Allowance::per(60, HOUR),
+            without_email_vtnr: Allowance::per(100, HOUR),
+        }
+    }
+}
+
+impl Limits {
+    /// What one mail to a broker is charged to.
+    pub fn mail(&self, vtnr: Vtnr) -> Vec<Charge> {
+        vec![
+            Charge { counter: Counter::Mails(vtnr, Pace::Pause), allowance: self.mail_pause },
+            Charge { counter: Counter::Mails(vtnr, Pace::Burst), allowance: self.mail_burst },
+            Charge { counter: Counter::Mails(vtnr, Pace::Day), allowance: self.mail_day },
+        ]
+    }
+
+    /// What one mail is charged to when the usual allowance is used up and the browser is known.
+    pub fn reserve_mail(&self, vtnr: Vtnr) -> Vec<Charge> {
+        vec![Charge { counter: Counter::ReserveMails(vtnr), allowance: self.mail_reserve }]
+    }
+
+    /// The budgets of wrong answers to a TAN of the usual length. While they last such a TAN is compared;
+    /// once one is spent, only a long TAN is, and for that they set no limit.
+    pub fn guesses(&self, vtnr: Vtnr, standing: Standing) -> Vec<Charge> {
+        match standing {
+            Standing::Known | Standing::Trusted => {
+                vec![Charge { counter: Counter::WrongTansOfKnown(vtnr), allowance: self.wrong_tans_known }]
+            }
+            Standing::Stranger => vec![
+                Charge { counter: Counter::WrongTans(vtnr, Span::Day), allowance: self.wrong_tans_day },
+                Charge { counter: Counter::WrongTans(vtnr, Span::Month), allowance: self.wrong_tans_month },
+                Charge { counter: Counter::WrongTansOfAll, allowance: self.wrong_tans_all },
+            ],
+        }
+    }
+
+    /// What an answer to a TAN is measured by: budgets of the broker while the TAN is short, and always the client's own.
+    pub fn answer(&self, vtnr: Vtnr, standing: Standing, length: TanLength, client: ClientAddress) -> Vec<Charge> {
+        let client = Charge { counter: Counter::WrongTansFrom(client), allowance: self.wrong_tans_client };
+        let mut charges = match length {
+            TanLength::Usual => self.guesses(vtnr, standing),
+            TanLength::Long => Vec::new(),
+        };
+        charges.push(client);
+        charges
+    }
+
+    /// What a failed sign-in is charged to, and a good one measured by.
+    pub fn sign_in(&self, client: ClientAddress, vtnr: Option<Vtnr>) -> Vec<Charge> {
+        let failures = Charge { counter: Counter::FailuresFrom(client), allowance: self.failures_client };
+        let distinct = vtnr.map(|vtnr| Charge { counter: Counter::VtnrsFrom(client, vtnr), allowance: self.vtnrs_client });
+        std::iter::once(failures).chain(distinct).collect()
+    }
+
+    /// What a sign-in without e-mail is charged to.
+    pub fn without_email(&self, client: ClientAddress, vtnr: Vtnr) -> Vec<Charge> {
+        vec![
+            Charge { counter: Counter::WithoutEmailFrom(client), allowance: self.without_email_client },
+            Charge { counter: Counter::WithoutEmailOf(vtnr), allowance: self.without_email_vtnr },
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vtnr() -> Vtnr {
+        Vtnr::parse("60/123/4567").expect("well-formed")
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_network_and_a_mapped_ipv4_address_is_itself() {
+        let of = |text: &str| ClientAddress::of(text.parse().expect("an address")).ip().to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("2001:db8:1:2::ffff"), "2001:db8:1:2::");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+    }
+
+    #[test]
+    fn a_long_tan_is_compared_whatever_the_brokers_budgets_say() {
+        let client = ClientAddress::of("192.0.2.7".parse().expect("an address"));
+        let counters = |standing, length| -> Vec<_> {
+            Limits::default().answer(vtnr(), standing, length, client).into_iter().map(|charge| charge.counter).collect()
+        };
+        assert_eq!(counters(Standing::Stranger, TanLength::Long), [Counter::WrongTansFrom(client)]);
+        assert_eq!(
+            counters(Standing::Known, TanLength::Usual),
+            [Counter::WrongTansOfKnown(vtnr()), Counter::WrongTansFrom(client)]
+        );
+        assert_eq!(
+            counters(Standing::Stranger, TanLength::Usual),
+            [
+                Counter::WrongTans(vtnr(), Span::Day),
+                Counter::WrongTans(vtnr(), Span::Month),
+                Counter::WrongTansOfAll,
+                Counter::WrongTansFrom(client)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_default_limits_are_the_products() {
+        let limits = Limits::default();
+        assert_eq!(
+            (limits.mail_pause, limits.mail_burst, limits.mail_day),
+            (Allowance::per(1, 30), Allowance::per(3, 900), Allowance::per(10, 86_400))
+        );
+        assert_eq!(
+            (limits.wrong_tans_day.limit, limits.wrong_tans_month.limit, limits.wrong_tans_all.limit, limits.mail_reserve.limit),
+            (10, 30, 500, 5)
+        );
+    }
+}

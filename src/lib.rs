@@ -1,0 +1,4 @@
+//! vtnr-gateway: a reverse-proxy authentication gateway for insurance brokers.
+
+pub mod config;
+pub mod domain;
