@@ -7,6 +7,7 @@ pub mod challenge;
 pub mod email;
 pub mod flow;
 pub mod ids;
+pub mod letter;
 pub mod policy;
 pub mod return_to;
 pub mod session;

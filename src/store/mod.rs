@@ -1,0 +1,215 @@
+//! What must be remembered: sessions, sign-ins under way, trusted browsers, counters, and mails to send.
+//!
+//! One trait of domain operations, [`Store`], each of them one atomic step; [`Sealed`] carries them out on an
+//! [`engine::Engine`], of which there are two: Redis and an embedded one, on disk or in memory. What lies there is
+//! keyed by digests and sealed: a copy of it signs nobody in. A store that cannot answer gives an [`Error`],
+//! never "nothing found". The gateway, the outbox and the command line call this module.
+
+pub mod cache;
+pub mod embedded;
+pub mod engine;
+mod records;
+pub mod redis;
+mod sealed;
+mod vault;
+
+use crate::domain::challenge::Delivery;
+use crate::domain::flow::Flow;
+use crate::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
+use crate::domain::letter::Letter;
+use crate::domain::session::Session;
+use crate::domain::throttle::Charge;
+use crate::domain::time::Timestamp;
+use crate::domain::trust::Trust;
+use crate::domain::vtnr::Vtnr;
+use async_trait::async_trait;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+pub use sealed::Sealed;
+pub use vault::{RecordKey, Vault};
+
+/// The operations. Every `lives` says how long a record is kept at least; the domain judges its age, the
+/// store merely tidies up.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Under what name a session lies in the store; caches use it, and [`Invalidation::Session`] names it.
+    fn session_key(&self, token: &SessionToken) -> RecordKey;
+
+    /// The session that this token stands for.
+    async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>>;
+
+    /// Writes down that a session is in use. A session that ended meanwhile stays ended.
+    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<()>;
+
+    /// Ends a session, on every gateway.
+    async fn end_session(&self, token: &SessionToken) -> Result<()>;
+
+    /// Ends all sessions and all trust that the broker has until `at`, on every gateway.
+    async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()>;
+
+    /// Until when the broker's sessions and trust were revoked, if ever.
+    async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>>;
+
+    /// The sign-in under way in a browser.
+    async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>>;
+
+    /// Keeps a sign-in, if it still is as it was `seen` and the charges allow it.
+    async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled>;
+
+    /// Keeps a sign-in and puts its letter into the outbox, under the same conditions.
+    async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled>;
+
+    /// Signs in: the session begins, the one it replaces ends, the browser becomes a trusted one and the sign-in under
+    /// way is spent, all or nothing, if that sign-in still is as it was `seen` and the charges allow it.
+    async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled>;
+
+    /// Counts, where nothing else has to be written.
+    async fn charge(&self, charges: &Charges) -> Result<Settled>;
+
+    /// What this browser is trusted for.
+    async fn find_trust(&self, token: &BrowserToken) -> Result<Trust>;
+
+    /// Forgets what this browser is trusted for.
+    async fn forget_browser(&self, token: &BrowserToken) -> Result<()>;
+
+    /// What became of these mails, in their order; what is not known any more counts as refused long ago.
+    async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>>;
+
+    /// Takes the letter that is due first out of everybody else's reach for the time of `lease`.
+    async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>>;
+
+    /// Notes that the mail server took, refused or put off a letter; taken and refused ones leave the outbox.
+    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()>;
+
+    /// How many letters wait.
+    async fn outbox_length(&self) -> Result<u64>;
+
+    /// Whether the store answers and can write.
+    async fn ping(&self) -> Result<()>;
+
+    /// What other gateways, and this one, ended. A receiver that lags must treat it as [`Invalidation::All`].
+    fn invalidations(&self) -> broadcast::Receiver<Invalidation>;
+
+    /// Whether invalidations are arriving now. While they are not, nothing may be answered from a cache.
+    fn hears_invalidations(&self) -> bool;
+}
+
+/// A record with the state in which it was read, so that a change can be refused if somebody was faster.
+#[derive(Clone)]
+pub struct Seen<T> {
+    /// The record.
+    pub value: T,
+    pub(crate) version: Vec<u8>,
+}
+
+/// A sign-in's new state.
+pub struct FlowChange<'a> {
+    /// Which browser's.
+    pub token: &'a FlowToken,
+    /// As it was read; `None` if there was none.
+    pub seen: Option<&'a Seen<Flow>>,
+    /// As it is to be.
+    pub next: &'a Flow,
+    /// How long it is kept.
+    pub lives: Duration,
+}
+
+/// A sign-in that succeeds.
+pub struct SignIn<'a> {
+    /// The sign-in under way, where there is one, in its last state.
+    pub flow: Option<FlowChange<'a>>,
+    /// The new session.
+    pub session: (&'a SessionToken, &'a Session),
+    /// How long the session's record is kept.
+    pub lives: Duration,
+    /// The session that this browser had until now.
+    pub replaces: Option<&'a SessionToken>,
+    /// The browser's new token and what it is trusted for.
+    pub trust: Option<(&'a BrowserToken, &'a Trust)>,
+    /// The browser's token until now.
+    pub forgets: Option<&'a BrowserToken>,
+    /// How long trust is kept.
+    pub trust_lives: Duration,
+}
+
+/// Counters that an event touches.
+#[derive(Clone, Debug, Default)]
+pub struct Charges {
+    /// These must have room, and are raised.
+    pub take: Vec<Charge>,
+    /// These must have room.
+    pub check: Vec<Charge>,
+    /// These are raised, room or not.
+    pub count: Vec<Charge>,
+}
+
+impl Charges {
+    /// None.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Only `take`.
+    pub fn take(charges: Vec<Charge>) -> Self {
+        Self { take: charges, ..Self::default() }
+    }
+
+    /// Only `check`.
+    pub fn check(charges: Vec<Charge>) -> Self {
+        Self { check: charges, ..Self::default() }
+    }
+}
+
+/// How an atomic step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It was done.
+    Done,
+    /// Nothing was done: the record had changed since it was read.
+    Conflict,
+    /// Nothing was done: this counter has no room.
+    Over {
+        /// Which.
+        charge: Charge,
+        /// How long until its window ends.
+        retry_after: Duration,
+    },
+}
+
+/// A letter to hand over, for as long as the lease lasts.
+pub struct Leased {
+    /// The letter.
+    pub letter: Letter,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+}
+
+/// What caches must forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalidation {
+    /// One session.
+    Session(RecordKey),
+    /// Everything: invalidations may have been missed, or a broker was revoked.
+    All,
+}
+
+/// The store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be reached or did not answer in time.
+    #[error("the store does not answer")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It answers, and refuses: wrong password, read-only, out of memory.
+    #[error("the store refuses")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A record cannot be opened: damaged, moved to another key, or sealed with another secret.
+    #[error("a record of kind `{0}` cannot be opened")]
+    Unsealable(&'static str),
+    /// The store cannot be used as configured.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// What the store's operations give.
+pub type Result<T> = std::result::Result<T, Error>;
