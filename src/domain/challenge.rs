@@ -2,6 +2,7 @@
 
 use super::ids::LetterId;
 use super::tan::{EnteredTan, Tan};
+use super::throttle::Subject;
 use super::time::Timestamp;
 use super::trust::Standing;
 use std::time::Duration;
@@ -16,10 +17,14 @@ pub struct Challenge {
     pub tries_left: u8,
     /// When the first mail was asked for.
     pub asked_at: Timestamp,
+    /// When the last mail was asked for.
+    pub mailed_at: Timestamp,
     /// The mails that carry the TAN, first to last; never empty.
     pub letters: Vec<LetterId>,
     /// How well the browser was known when it asked; says which budgets wrong answers are charged to.
     pub standing: Standing,
+    /// Whose budgets those are. No answer to a decoy is right.
+    pub subject: Subject,
 }
 
 /// What became of one mail.
@@ -71,9 +76,13 @@ impl Challenge {
         match self.state(deliveries, limits, now) {
             ChallengeState::Spent => Verdict::Spent,
             ChallengeState::Expired => Verdict::Expired,
-            ChallengeState::Open { .. } if self.tan.is(entered) => Verdict::Accepted,
+            ChallengeState::Open { .. } if self.is_answered_by(entered) => Verdict::Accepted,
             ChallengeState::Open { .. } => Verdict::Wrong(Self { tries_left: self.tries_left - 1, ..self }),
         }
+    }
+
+    fn is_answered_by(&self, entered: &EnteredTan) -> bool {
+        self.tan.is(entered) && matches!(self.subject, Subject::Broker(_))
     }
 
     /// How the challenge stands at `now`, with what became of its mails.
@@ -119,6 +128,7 @@ pub enum ChallengeState {
 #[cfg(test)]
 mod tests {
     use super::super::tan::{Alphabet, TanLength};
+    use super::super::vtnr::Vtnr;
     use super::*;
 
     const LIMITS: TanLimits = TanLimits { lifetime: Duration::from_secs(900), attempt: Duration::from_secs(3_600) };
@@ -130,7 +140,20 @@ mod tests {
 
     fn challenge(tries_left: u8) -> Challenge {
         let letters = vec![LetterId::from_bits(1)];
-        Challenge { tan: Tan::from_record("BCDFGH"), tries_left, asked_at: at(0), letters, standing: Standing::Stranger }
+        let subject = Subject::Broker(vtnr());
+        Challenge {
+            tan: Tan::from_record("BCDFGH"),
+            tries_left,
+            asked_at: at(0),
+            mailed_at: at(0),
+            letters,
+            standing: Standing::Stranger,
+            subject,
+        }
+    }
+
+    fn vtnr() -> Vtnr {
+        Vtnr::parse("60/123/4567").expect("well-formed")
     }
 
     fn entered(text: &str) -> EnteredTan {
@@ -174,6 +197,12 @@ mod tests {
         assert_eq!(verdict(5, "BCDFGH", &[first, Delivery::Delayed { next_try_at: at(17) }], at(16)), "accepted");
         assert_eq!(verdict(5, "BCDFGH", &[first, Delivery::Refused { at: at(2) }], at(16)), "expired");
         assert_eq!(verdict(5, "BCDFGH", &[Delivery::Accepted { at: at(59) }], at(60)), "expired");
+    }
+
+    #[test]
+    fn no_answer_to_a_decoy_is_right() {
+        let decoy = Challenge { subject: Subject::Decoy(vtnr(), 7), ..challenge(5) };
+        assert!(matches!(decoy.answer(&entered("BCDFGH"), &[Delivery::Queued], &LIMITS, at(1)), Verdict::Wrong(_)));
     }
 
     #[test]

@@ -46,17 +46,27 @@ impl ClientAddress {
     }
 }
 
+/// Whose mails and guesses are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A broker.
+    Broker(Vtnr),
+    /// A claim that is answered as if it were right (`enumeration = "neutral"`), told apart by its fingerprint. It has counters of
+    /// its own, so that a wrong address costs the broker nothing.
+    Decoy(Vtnr, u64),
+}
+
 /// What is counted, and for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counter {
-    /// Mails to a broker; the window tells the three apart.
-    Mails(Vtnr, Pace),
+    /// Mails to a broker; the pace tells the three apart.
+    Mails(Subject, Pace),
     /// Mails to a broker from the reserve for known browsers.
-    ReserveMails(Vtnr),
+    ReserveMails(Subject),
     /// Wrong TANs for a broker from browsers that are not known.
-    WrongTans(Vtnr, Span),
+    WrongTans(Subject, Span),
     /// Wrong TANs for a broker from known browsers.
-    WrongTansOfKnown(Vtnr),
+    WrongTansOfKnown(Subject),
     /// Wrong TANs for all brokers together.
     WrongTansOfAll,
     /// Wrong TANs from a client.
@@ -155,39 +165,39 @@ impl Default for Limits {
 
 impl Limits {
     /// What one mail to a broker is charged to.
-    pub fn mail(&self, vtnr: Vtnr) -> Vec<Charge> {
+    pub fn mail(&self, subject: Subject) -> Vec<Charge> {
         vec![
-            Charge { counter: Counter::Mails(vtnr, Pace::Pause), allowance: self.mail_pause },
-            Charge { counter: Counter::Mails(vtnr, Pace::Burst), allowance: self.mail_burst },
-            Charge { counter: Counter::Mails(vtnr, Pace::Day), allowance: self.mail_day },
+            Charge { counter: Counter::Mails(subject, Pace::Pause), allowance: self.mail_pause },
+            Charge { counter: Counter::Mails(subject, Pace::Burst), allowance: self.mail_burst },
+            Charge { counter: Counter::Mails(subject, Pace::Day), allowance: self.mail_day },
         ]
     }
 
     /// What one mail is charged to when the usual allowance is used up and the browser is known.
-    pub fn reserve_mail(&self, vtnr: Vtnr) -> Vec<Charge> {
-        vec![Charge { counter: Counter::ReserveMails(vtnr), allowance: self.mail_reserve }]
+    pub fn reserve_mail(&self, subject: Subject) -> Vec<Charge> {
+        vec![Charge { counter: Counter::ReserveMails(subject), allowance: self.mail_reserve }]
     }
 
     /// The budgets of wrong answers to a TAN of the usual length. While they last such a TAN is compared;
     /// once one is spent, only a long TAN is, and for that they set no limit.
-    pub fn guesses(&self, vtnr: Vtnr, standing: Standing) -> Vec<Charge> {
+    pub fn guesses(&self, subject: Subject, standing: Standing) -> Vec<Charge> {
         match standing {
             Standing::Known | Standing::Trusted => {
-                vec![Charge { counter: Counter::WrongTansOfKnown(vtnr), allowance: self.wrong_tans_known }]
+                vec![Charge { counter: Counter::WrongTansOfKnown(subject), allowance: self.wrong_tans_known }]
             }
             Standing::Stranger => vec![
-                Charge { counter: Counter::WrongTans(vtnr, Span::Day), allowance: self.wrong_tans_day },
-                Charge { counter: Counter::WrongTans(vtnr, Span::Month), allowance: self.wrong_tans_month },
+                Charge { counter: Counter::WrongTans(subject, Span::Day), allowance: self.wrong_tans_day },
+                Charge { counter: Counter::WrongTans(subject, Span::Month), allowance: self.wrong_tans_month },
                 Charge { counter: Counter::WrongTansOfAll, allowance: self.wrong_tans_all },
             ],
         }
     }
 
     /// What an answer to a TAN is measured by: budgets of the broker while the TAN is short, and always the client's own.
-    pub fn answer(&self, vtnr: Vtnr, standing: Standing, length: TanLength, client: ClientAddress) -> Vec<Charge> {
+    pub fn answer(&self, subject: Subject, standing: Standing, length: TanLength, client: ClientAddress) -> Vec<Charge> {
         let client = Charge { counter: Counter::WrongTansFrom(client), allowance: self.wrong_tans_client };
         let mut charges = match length {
-            TanLength::Usual => self.guesses(vtnr, standing),
+            TanLength::Usual => self.guesses(subject, standing),
             TanLength::Long => Vec::new(),
         };
         charges.push(client);
@@ -231,18 +241,22 @@ mod tests {
     fn a_long_tan_is_compared_whatever_the_brokers_budgets_say() {
         let client = ClientAddress::of("192.0.2.7".parse().expect("an address"));
         let counters = |standing, length| -> Vec<_> {
-            Limits::default().answer(vtnr(), standing, length, client).into_iter().map(|charge| charge.counter).collect()
+            Limits::default()
+                .answer(Subject::Broker(vtnr()), standing, length, client)
+                .into_iter()
+                .map(|charge| charge.counter)
+                .collect()
         };
         assert_eq!(counters(Standing::Stranger, TanLength::Long), [Counter::WrongTansFrom(client)]);
         assert_eq!(
             counters(Standing::Known, TanLength::Usual),
-            [Counter::WrongTansOfKnown(vtnr()), Counter::WrongTansFrom(client)]
+            [Counter::WrongTansOfKnown(Subject::Broker(vtnr())), Counter::WrongTansFrom(client)]
         );
         assert_eq!(
             counters(Standing::Stranger, TanLength::Usual),
             [
-                Counter::WrongTans(vtnr(), Span::Day),
-                Counter::WrongTans(vtnr(), Span::Month),
+                Counter::WrongTans(Subject::Broker(vtnr()), Span::Day),
+                Counter::WrongTans(Subject::Broker(vtnr()), Span::Month),
                 Counter::WrongTansOfAll,
                 Counter::WrongTansFrom(client)
             ]

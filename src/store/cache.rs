@@ -1,0 +1,184 @@
+//! Sessions, found in memory where that is safe, and in the store otherwise.
+//!
+//! A session may be answered from memory only while invalidations arrive ([`Store::hears_invalidations`]). What is read from
+//! the store is kept only if no invalidation arrived since before it was read, which a generation counter tells: otherwise a
+//! session that was ended between the read and the keeping would live on here.
+
+use super::{Error, Invalidation, RecordKey, Result, Store};
+use crate::clock::Clock;
+use crate::domain::ids::SessionToken;
+use crate::domain::session::{Liveness, Session, SessionLimits};
+use crate::domain::time::Timestamp;
+use crate::telemetry::metrics::Metrics;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+
+/// Use is written to the store at most this often a session.
+const TOUCH_EVERY: Duration = Duration::from_secs(60);
+const SHARDS: usize = 64;
+/// Sessions kept a shard; beyond that, one is dropped for each that comes.
+const MOST_A_SHARD: usize = 16_384;
+
+/// Finds sessions.
+pub struct Sessions {
+    store: Arc<dyn Store>,
+    shards: Vec<Mutex<HashMap<RecordKey, Session>>>,
+    hasher: RandomState,
+    generation: AtomicU64,
+    limits: SessionLimits,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl Sessions {
+    /// Sessions in this store. [`Sessions::listen`] must run for them to be kept in memory.
+    pub fn new(store: Arc<dyn Store>, limits: SessionLimits, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { store, shards, hasher: RandomState::new(), generation: AtomicU64::new(0), limits, clock, metrics }
+    }
+
+    /// The live session that this token stands for, as of `now`. That it was used is noted.
+    ///
+    /// # Errors
+    /// [`Error`] if the store had to be asked and could not answer; that says nothing of the session.
+    pub async fn find(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
+        let key = self.store.session_key(token);
+        if self.store.hears_invalidations()
+            && let Some(session) = self.recall(key, now)
+        {
+            self.metrics.session_cache_hit();
+            return Ok(Some(self.used(token, key, session, now).await));
+        }
+        self.metrics.session_cache_miss();
+        let generation = self.generation.load(Ordering::Acquire);
+        let Some(session) = self.store.find_session(token).await? else { return Ok(None) };
+        if session.liveness(&self.limits, now) != Liveness::Alive || self.is_revoked(&session).await? {
+            return Ok(None);
+        }
+        self.keep(key, &session, generation);
+        Ok(Some(self.used(token, key, session, now).await))
+    }
+
+    /// Ends a session here and on every gateway.
+    ///
+    /// # Errors
+    /// [`Error`] if the store could not be told; the session then lives on.
+    pub async fn end(&self, token: &SessionToken) -> Result<()> {
+        self.store.end_session(token).await?;
+        self.forget(self.store.session_key(token));
+        Ok(())
+    }
+
+    /// Forgets what is ended anywhere. Runs until the store is gone.
+    pub async fn listen(self: Arc<Self>) {
+        let mut invalidations = self.store.invalidations();
+        loop {
+            match invalidations.recv().await {
+                Ok(Invalidation::Session(key)) => self.forget(key),
+                Ok(Invalidation::All) | Err(RecvError::Lagged(_)) => self.forget_all(),
+                Err(RecvError::Closed) => return self.forget_all(),
+            }
+        }
+    }
+
+    /// How many sessions are in memory.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops sessions that have ended by age; `app` calls it from time to time.
+    pub fn tidy(&self) {
+        let now = self.clock.now();
+        for shard in &self.shards {
+            shard.lock().retain(|_, session| session.liveness(&self.limits, now) == Liveness::Alive);
+        }
+    }
+
+    fn recall(&self, key: RecordKey, now: Timestamp) -> Option<Session> {
+        let session = self.shard(key)?.lock().get(&key).cloned()?;
+        // What looks idle here may have been used through another gateway: ask the store.
+        (session.liveness(&self.limits, now) == Liveness::Alive).then_some(session)
+    }
+
+    async fn is_revoked(&self, session: &Session) -> Result<bool> {
+        let revoked_at = self.store.revoked_at(session.vtnr).await?;
+        Ok(revoked_at.is_some_and(|revoked| session.signed_in_at <= revoked))
+    }
+
+    fn keep(&self, key: RecordKey, session: &Session, generation: u64) {
+        let Some(shard) = self.shard(key) else { return };
+        let mut shard = shard.lock();
+        if self.generation.load(Ordering::Acquire) != generation {
+            return;
+        }
+        if shard.len() >= MOST_A_SHARD
+            && let Some(other) = shard.keys().next().copied()
+        {
+            shard.remove(&other);
+        }
+        shard.insert(key, session.clone());
+    }
+
+    /// Notes the use, in memory always and in the store at most once a minute. A store that cannot be written to is no
+    /// reason to refuse the request: the session was found.
+    async fn used(&self, token: &SessionToken, key: RecordKey, session: Session, now: Timestamp) -> Session {
+        if now.since(session.seen_at) < TOUCH_EVERY {
+            return session;
+        }
+        let used = Session { seen_at: now, ..session };
+        if let Some(shard) = self.shard(key)
+            && let Some(kept) = shard.lock().get_mut(&key)
+        {
+            kept.seen_at = now;
+        }
+        if let Err(error) = self.store.touch_session(token, &used, used.remaining(&self.limits, now)).await {
+            self.metrics.store_error(&error);
+        }
+        used
+    }
+
+    // The generation rises before the entry goes, under the lock that `keep` holds while it compares.
+    fn forget(&self, key: RecordKey) {
+        if let Some(shard) = self.shard(key) {
+            let mut shard = shard.lock();
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            shard.remove(&key);
+        }
+    }
+
+    fn forget_all(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            shard.clear();
+        }
+    }
+
+    fn shard(&self, key: RecordKey) -> Option<&Mutex<HashMap<RecordKey, Session>>> {
+        let hash = self.hasher.hash_one(key);
+        self.shards.get(usize::try_from(hash % SHARDS as u64).ok()?)
+    }
+}
+
+/// A store error, for a metric's label.
+impl Error {
+    /// A word for what kind of trouble it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Refused(_) => "refused",
+            Self::Unsealable(_) => "unsealable",
+            Self::Setup(_) => "setup",
+        }
+    }
+}

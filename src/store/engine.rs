@@ -1,0 +1,108 @@
+//! What a store is made of: sealed records under opaque names, changed one atomic step at a time.
+//!
+//! [`super::Sealed`] speaks the domain's language and seals; an [`Engine`] keeps bytes. An engine must apply a
+//! [`Change`] wholly or not at all, and must never take "I cannot answer" for "there is nothing".
+
+use super::vault::RecordKey;
+use super::{Invalidation, Result};
+use crate::domain::ids::LetterId;
+use async_trait::async_trait;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Keeps records.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// The records under these names, in their order.
+    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Vec<u8>>>>;
+
+    /// Applies a change wholly or not at all.
+    async fn commit(&self, change: &Change) -> Result<Committed>;
+
+    /// The letter that is due first, hidden from others for `lease`, and how often it was leased by now.
+    async fn lease(&self, lease: Duration) -> Result<Option<(LetterId, u32)>>;
+
+    /// How many letters wait.
+    async fn queue_length(&self) -> Result<u64>;
+
+    /// Whether it answers and can write.
+    async fn ping(&self) -> Result<()>;
+
+    /// Invalidations, this process's own included.
+    fn invalidations(&self) -> broadcast::Receiver<Invalidation>;
+
+    /// Whether invalidations are arriving.
+    fn hears_invalidations(&self) -> bool;
+}
+
+/// One atomic step: if all `expect` hold and all charges have room, everything below is done.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// What must be so.
+    pub expect: Vec<(RecordKey, Expect)>,
+    /// Counters.
+    pub tally: Vec<Tally>,
+    /// Records to write, with how long they are kept.
+    pub write: Vec<(RecordKey, Vec<u8>, Duration)>,
+    /// Records to delete.
+    pub delete: Vec<RecordKey>,
+    /// Letters to queue, and in how long they are due.
+    pub queue: Vec<(LetterId, Duration)>,
+    /// Letters to take out of the queue.
+    pub unqueue: Vec<LetterId>,
+    /// What caches everywhere must forget.
+    pub announce: Vec<Invalidation>,
+}
+
+/// What must be so of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// There is none.
+    Absent,
+    /// There is one.
+    Present,
+    /// It is these bytes.
+    Is(Vec<u8>),
+}
+
+/// What is done with a counter.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// The counter's name.
+    pub counter: RecordKey,
+    /// If there is a record of this name already, the event was counted before and costs nothing.
+    pub once: Option<RecordKey>,
+    /// How far it may go; a value below zero, which no gateway writes, counts as full.
+    pub limit: u32,
+    /// When it begins anew, from the first event on.
+    pub window: Duration,
+    /// Whether it must have room, and whether it rises.
+    pub mode: TallyMode,
+}
+
+/// Whether a counter must have room, and whether it rises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TallyMode {
+    /// It must, and does.
+    Take,
+    /// It must, and does not.
+    Check,
+    /// It need not, and does.
+    Count,
+}
+
+/// How a change ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// Applied.
+    Done,
+    /// An expectation did not hold.
+    Conflict,
+    /// The tally with this index has no room, for this long.
+    Full {
+        /// Which of [`Change::tally`].
+        index: usize,
+        /// How long until its window ends.
+        retry_after: Duration,
+    },
+}

@@ -1,0 +1,296 @@
+//! How records are written: JSON, inside the seal. A gateway reads what an older or newer one wrote, since
+//! unknown fields are passed over; that is what a rolling update needs.
+
+use crate::domain::challenge::{Challenge, Delivery};
+use crate::domain::email::Email;
+use crate::domain::flow::{Claim, Flow, SignedIn, Stage};
+use crate::domain::ids::{BrowserToken, LetterId, SessionToken, TOKEN_BYTES};
+use crate::domain::letter::Letter;
+use crate::domain::session::{Level, Proof, Session};
+use crate::domain::tan::Tan;
+use crate::domain::throttle::Subject;
+use crate::domain::time::Timestamp;
+use crate::domain::trust::{Standing, Trust, TrustEntry};
+use crate::domain::vtnr::Vtnr;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+/// What was read is not a record of this kind.
+#[derive(Debug)]
+pub(super) struct Malformed;
+
+/// Something that can be a record.
+pub(super) trait Record: Sized {
+    /// How it is written.
+    type Written: Serialize + for<'de> Deserialize<'de>;
+
+    fn write(&self) -> Self::Written;
+    fn read(written: Self::Written) -> Option<Self>;
+
+    fn to_bytes(&self) -> Result<Vec<u8>, Malformed> {
+        serde_json::to_vec(&self.write()).map_err(|_| Malformed)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        serde_json::from_slice(bytes).ok().and_then(Self::read).ok_or(Malformed)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct SessionRecord {
+    vtnr: u32,
+    level: LevelRecord,
+    signed_in_at: u64,
+    seen_at: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LevelRecord {
+    Mailbox,
+    WithoutSubmission,
+}
+
+impl Record for Session {
+    type Written = SessionRecord;
+
+    fn write(&self) -> SessionRecord {
+        let level = match self.level {
+            Level::Full { proof: Proof::Mailbox } => LevelRecord::Mailbox,
+            Level::WithoutSubmission => LevelRecord::WithoutSubmission,
+        };
+        SessionRecord {
+            vtnr: self.vtnr.number(),
+            level,
+            signed_in_at: self.signed_in_at.as_millis(),
+            seen_at: self.seen_at.as_millis(),
+        }
+    }
+
+    fn read(written: SessionRecord) -> Option<Self> {
+        let level = match written.level {
+            LevelRecord::Mailbox => Level::Full { proof: Proof::Mailbox },
+            LevelRecord::WithoutSubmission => Level::WithoutSubmission,
+        };
+        Some(Self {
+            vtnr: Vtnr::from_number(written.vtnr).ok()?,
+            level,
+            signed_in_at: Timestamp::from_millis(written.signed_in_at),
+            seen_at: Timestamp::from_millis(written.seen_at),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct FlowRecord {
+    vtnr: u32,
+    email: String,
+    stage: StageRecord,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StageRecord {
+    UnknownEmail,
+    Tan(ChallengeRecord),
+    SignedIn { session: String, browser: Option<String>, tan: Option<String>, at: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ChallengeRecord {
+    tan: String,
+    tries_left: u8,
+    asked_at: u64,
+    mailed_at: u64,
+    letters: Vec<u128>,
+    known: bool,
+    vtnr: u32,
+    decoy: Option<u64>,
+}
+
+impl Record for Challenge {
+    type Written = ChallengeRecord;
+
+    fn write(&self) -> ChallengeRecord {
+        let (vtnr, decoy) = match self.subject {
+            Subject::Broker(vtnr) => (vtnr, None),
+            Subject::Decoy(vtnr, fingerprint) => (vtnr, Some(fingerprint)),
+        };
+        ChallengeRecord {
+            tan: self.tan.reveal().to_owned(),
+            tries_left: self.tries_left,
+            asked_at: self.asked_at.as_millis(),
+            mailed_at: self.mailed_at.as_millis(),
+            letters: self.letters.iter().map(|letter| letter.bits()).collect(),
+            known: self.standing != Standing::Stranger,
+            vtnr: vtnr.number(),
+            decoy,
+        }
+    }
+
+    fn read(written: ChallengeRecord) -> Option<Self> {
+        let vtnr = Vtnr::from_number(written.vtnr).ok()?;
+        Some(Self {
+            tan: Tan::from_record(&written.tan),
+            tries_left: written.tries_left,
+            asked_at: Timestamp::from_millis(written.asked_at),
+            mailed_at: Timestamp::from_millis(written.mailed_at),
+            letters: written.letters.into_iter().map(LetterId::from_bits).collect(),
+            standing: if written.known { Standing::Known } else { Standing::Stranger },
+            subject: written.decoy.map_or(Subject::Broker(vtnr), |fingerprint| Subject::Decoy(vtnr, fingerprint)),
+        })
+    }
+}
+
+impl Record for Flow {
+    type Written = FlowRecord;
+
+    fn write(&self) -> FlowRecord {
+        let stage = match &self.stage {
+            Stage::UnknownEmail => StageRecord::UnknownEmail,
+            Stage::Tan(challenge) => StageRecord::Tan(challenge.write()),
+            Stage::SignedIn(signed_in) => StageRecord::SignedIn {
+                session: URL_SAFE_NO_PAD.encode(signed_in.session.reveal()),
+                browser: signed_in.browser.map(|browser| URL_SAFE_NO_PAD.encode(browser.reveal())),
+                tan: signed_in.tan.as_ref().map(|tan| tan.reveal().to_owned()),
+                at: signed_in.at.as_millis(),
+            },
+        };
+        FlowRecord { vtnr: self.claim.vtnr.number(), email: self.claim.email.as_str().to_owned(), stage }
+    }
+
+    fn read(written: FlowRecord) -> Option<Self> {
+        let claim = Claim { vtnr: Vtnr::from_number(written.vtnr).ok()?, email: Email::parse(&written.email).ok()? };
+        let stage = match written.stage {
+            StageRecord::UnknownEmail => Stage::UnknownEmail,
+            StageRecord::Tan(challenge) => Stage::Tan(Challenge::read(challenge)?),
+            StageRecord::SignedIn { session, browser, tan, at } => Stage::SignedIn(SignedIn {
+                session: SessionToken::from_bytes(token(&session)?),
+                browser: browser.map(|browser| token(&browser).ok_or(Malformed)).transpose().ok()?.map(BrowserToken::from_bytes),
+                tan: tan.as_deref().map(Tan::from_record),
+                at: Timestamp::from_millis(at),
+            }),
+        };
+        Some(Self { claim, stage })
+    }
+}
+
+fn token(text: &str) -> Option<[u8; TOKEN_BYTES]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct TrustRecord {
+    entries: Vec<TrustEntryRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TrustEntryRecord {
+    vtnr: u32,
+    email: String,
+    granted_at: u64,
+}
+
+impl Record for Trust {
+    type Written = TrustRecord;
+
+    fn write(&self) -> TrustRecord {
+        let entry = |entry: &TrustEntry| TrustEntryRecord {
+            vtnr: entry.vtnr.number(),
+            email: entry.email.as_str().to_owned(),
+            granted_at: entry.granted_at.as_millis(),
+        };
+        TrustRecord { entries: self.entries().iter().map(entry).collect() }
+    }
+
+    fn read(written: TrustRecord) -> Option<Self> {
+        let entry = |entry: TrustEntryRecord| {
+            Some(TrustEntry {
+                vtnr: Vtnr::from_number(entry.vtnr).ok()?,
+                email: Email::parse(&entry.email).ok()?,
+                granted_at: Timestamp::from_millis(entry.granted_at),
+            })
+        };
+        written.entries.into_iter().map(entry).collect::<Option<_>>().map(Self::from_entries)
+    }
+}
+
+impl Record for Timestamp {
+    type Written = u64;
+
+    fn write(&self) -> u64 {
+        self.as_millis()
+    }
+
+    fn read(written: u64) -> Option<Self> {
+        Some(Self::from_millis(written))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct LetterRecord {
+    id: u128,
+    to: Option<String>,
+    tan: String,
+    asked_at: u64,
+    browser: String,
+    not_after: u64,
+}
+
+impl Record for Letter {
+    type Written = LetterRecord;
+
+    fn write(&self) -> LetterRecord {
+        LetterRecord {
+            id: self.id.bits(),
+            to: self.to.as_ref().map(|to| to.as_str().to_owned()),
+            tan: self.tan.reveal().to_owned(),
+            asked_at: self.asked_at.as_millis(),
+            browser: self.browser.clone(),
+            not_after: self.not_after.as_millis(),
+        }
+    }
+
+    fn read(written: LetterRecord) -> Option<Self> {
+        Some(Self {
+            id: LetterId::from_bits(written.id),
+            to: written.to.map(|to| Email::parse(&to)).transpose().ok()?,
+            tan: Tan::from_record(&written.tan),
+            asked_at: Timestamp::from_millis(written.asked_at),
+            browser: written.browser,
+            not_after: Timestamp::from_millis(written.not_after),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum DeliveryRecord {
+    Queued,
+    Delayed(u64),
+    Accepted(u64),
+    Refused(u64),
+}
+
+impl Record for Delivery {
+    type Written = DeliveryRecord;
+
+    fn write(&self) -> DeliveryRecord {
+        match self {
+            Self::Queued => DeliveryRecord::Queued,
+            Self::Delayed { next_try_at } => DeliveryRecord::Delayed(next_try_at.as_millis()),
+            Self::Accepted { at } => DeliveryRecord::Accepted(at.as_millis()),
+            Self::Refused { at } => DeliveryRecord::Refused(at.as_millis()),
+        }
+    }
+
+    fn read(written: DeliveryRecord) -> Option<Self> {
+        Some(match written {
+            DeliveryRecord::Queued => Self::Queued,
+            DeliveryRecord::Delayed(at) => Self::Delayed { next_try_at: Timestamp::from_millis(at) },
+            DeliveryRecord::Accepted(at) => Self::Accepted { at: Timestamp::from_millis(at) },
+            DeliveryRecord::Refused(at) => Self::Refused { at: Timestamp::from_millis(at) },
+        })
+    }
+}

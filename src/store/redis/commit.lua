@@ -1,0 +1,84 @@
+-- Applies a change wholly or not at all. KEYS are all names; ARGV is a flat list of instructions that refer to KEYS by
+-- number. First all conditions are looked at, then everything is done.
+-- Returns {0} done, {1} conflict, {2, index of the full tally, milliseconds until its window ends}.
+local at, tallies = 1, 0
+local function take(n)
+  local first = at + 1
+  at = at + n + 1
+  return unpack(ARGV, first, at - 1)
+end
+local function counted_before(once)
+  return once ~= '0' and redis.call('EXISTS', KEYS[tonumber(once)]) == 1
+end
+local function remaining(counter, window)
+  local left = redis.call('PTTL', counter)
+  if left < 0 then return tonumber(window) end
+  return left
+end
+
+while at <= #ARGV do
+  local op = ARGV[at]
+  if op == 'absent' then
+    local key = take(1)
+    if redis.call('EXISTS', KEYS[tonumber(key)]) == 1 then return {1} end
+  elseif op == 'present' then
+    local key = take(1)
+    if redis.call('EXISTS', KEYS[tonumber(key)]) == 0 then return {1} end
+  elseif op == 'is' then
+    local key, bytes = take(2)
+    if redis.call('GET', KEYS[tonumber(key)]) ~= bytes then return {1} end
+  elseif op == 'tally' then
+    local key, once, limit, window, mode = take(5)
+    if mode ~= 'count' and not counted_before(once) then
+      local value = tonumber(redis.call('GET', KEYS[tonumber(key)]) or '0') or -1
+      if value < 0 or value >= tonumber(limit) then
+        return {2, tallies, remaining(KEYS[tonumber(key)], window)}
+      end
+    end
+    tallies = tallies + 1
+  elseif op == 'write' then take(3)
+  elseif op == 'delete' then take(1)
+  elseif op == 'queue' then take(3)
+  elseif op == 'unqueue' then take(1)
+  elseif op == 'announce' then take(2)
+  else return redis.error_reply('ERR unknown instruction ' .. op) end
+end
+
+at = 1
+local now
+while at <= #ARGV do
+  local op = ARGV[at]
+  if op == 'absent' or op == 'present' then take(1)
+  elseif op == 'is' then take(2)
+  elseif op == 'tally' then
+    local key, once, limit, window, mode = take(5)
+    if mode ~= 'check' and not counted_before(once) then
+      local counter = KEYS[tonumber(key)]
+      redis.call('INCR', counter)
+      local left = remaining(counter, window)
+      if redis.call('PTTL', counter) < 0 then redis.call('PEXPIRE', counter, window) end
+      if once ~= '0' then redis.call('SET', KEYS[tonumber(once)], '', 'PX', math.max(left, 1)) end
+    end
+  elseif op == 'write' then
+    local key, bytes, lives = take(3)
+    redis.call('SET', KEYS[tonumber(key)], bytes, 'PX', lives)
+  elseif op == 'delete' then
+    local key = take(1)
+    redis.call('DEL', KEYS[tonumber(key)])
+  elseif op == 'queue' then
+    local key, id, delay = take(3)
+    if not now then
+      local time = redis.call('TIME')
+      now = time[1] * 1000 + math.floor(time[2] / 1000)
+    end
+    redis.call('ZADD', KEYS[tonumber(key)], now + tonumber(delay), id)
+  elseif op == 'unqueue' then
+    local id = take(1)
+    redis.call('ZREM', KEYS[1], id)
+    redis.call('HDEL', KEYS[2], id)
+  elseif op == 'announce' then
+    local channel, what = take(2)
+    redis.call('PUBLISH', channel, what)
+  end
+end
+return {0}

@@ -1,0 +1,285 @@
+//! The domain's operations, carried out on an engine: named by digests, sealed, one change each.
+
+use super::engine::{Change, Committed, Engine, Expect, Tally, TallyMode};
+use super::records::{Malformed, Record};
+use super::vault::{Kind, RecordKey, Unsealable, Vault};
+use super::{Charges, Error, FlowChange, Invalidation, Leased, Result, Seen, Settled, SignIn, Store};
+use crate::clock::Clock;
+use crate::domain::challenge::Delivery;
+use crate::domain::flow::Flow;
+use crate::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
+use crate::domain::letter::Letter;
+use crate::domain::session::Session;
+use crate::domain::throttle::{Allowance, Charge, ClientAddress, Counter, Subject};
+use crate::domain::time::Timestamp;
+use crate::domain::trust::Trust;
+use crate::domain::vtnr::Vtnr;
+use async_trait::async_trait;
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// A store on an engine.
+pub struct Sealed<E> {
+    engine: E,
+    vault: Vault,
+    clock: Clock,
+}
+
+/// Records that no browser's token protects are sealed with the operator's secret alone.
+const NO_TOKEN: &[u8] = b"";
+/// What became of a mail is of interest as long as the longest attempt lasts (`login.attempt_lifetime`, at most 4 h).
+const DELIVERY_LIVES: Duration = Duration::from_secs(5 * 3_600);
+/// A revocation must outlive all trust and sessions granted before it (`login.trust_lifetime`, at most 90 days).
+const REVOCATION_LIVES: Duration = Duration::from_secs(181 * 86_400);
+
+impl<E: Engine> Sealed<E> {
+    /// A store on this engine, sealed by this vault.
+    pub fn new(engine: E, vault: Vault, clock: Clock) -> Self {
+        Self { engine, vault, clock }
+    }
+
+    fn seal<R: Record>(&self, name: RecordKey, token: &[u8], record: &R) -> Result<Vec<u8>> {
+        let kind = name.kind().name();
+        let plain = record.to_bytes().map_err(|Malformed| Error::Unsealable(kind))?;
+        self.vault.seal(name, token, &plain).map_err(|Unsealable| Error::Unsealable(kind))
+    }
+
+    fn open<R: Record>(&self, name: RecordKey, token: &[u8], sealed: &[u8]) -> Result<R> {
+        let kind = name.kind().name();
+        let plain = self.vault.open(name, token, sealed).map_err(|Unsealable| Error::Unsealable(kind))?;
+        R::from_bytes(&plain).map_err(|Malformed| Error::Unsealable(kind))
+    }
+
+    async fn find<R: Record>(&self, name: RecordKey, token: &[u8]) -> Result<Option<Seen<R>>> {
+        let Some(sealed) = self.engine.read(&[name]).await?.pop().flatten() else { return Ok(None) };
+        Ok(Some(Seen { value: self.open(name, token, &sealed)?, version: sealed }))
+    }
+
+    fn flow_key(&self, token: &FlowToken) -> RecordKey {
+        self.vault.name(Kind::Flow, token.reveal())
+    }
+
+    fn trust_key(&self, token: &BrowserToken) -> RecordKey {
+        self.vault.name(Kind::Trust, token.reveal())
+    }
+
+    fn revocation_key(&self, vtnr: Vtnr) -> RecordKey {
+        self.vault.name(Kind::Revocation, &vtnr.number().to_be_bytes())
+    }
+
+    fn letter_key(&self, letter: LetterId) -> RecordKey {
+        self.vault.name(Kind::Letter, &letter.bits().to_be_bytes())
+    }
+
+    fn delivery_key(&self, letter: LetterId) -> RecordKey {
+        self.vault.name(Kind::Delivery, &letter.bits().to_be_bytes())
+    }
+
+    fn add_flow(&self, change: &mut Change, flow: &FlowChange<'_>) -> Result<()> {
+        let name = self.flow_key(flow.token);
+        let expected = flow.seen.map_or(Expect::Absent, |seen| Expect::Is(seen.version.clone()));
+        change.expect.push((name, expected));
+        change.write.push((name, self.seal(name, flow.token.reveal(), flow.next)?, flow.lives));
+        Ok(())
+    }
+
+    fn add_charges(&self, change: &mut Change, charges: &Charges) {
+        let groups = [(&charges.take, TallyMode::Take), (&charges.check, TallyMode::Check), (&charges.count, TallyMode::Count)];
+        for (group, mode) in groups {
+            change.tally.extend(group.iter().map(|charge| self.tally(charge, mode)));
+        }
+    }
+
+    fn tally(&self, charge: &Charge, mode: TallyMode) -> Tally {
+        let Allowance { limit, window } = charge.allowance;
+        let (counter, once) = counter_id(charge.counter);
+        let once = once.map(|id| self.vault.name(Kind::CountedOnce, &id));
+        Tally { counter: self.vault.name(Kind::Counter, &counter), once, limit, window, mode }
+    }
+
+    async fn settle(&self, change: Change, charges: &Charges) -> Result<Settled> {
+        Ok(match self.engine.commit(&change).await? {
+            Committed::Done => Settled::Done,
+            Committed::Conflict => Settled::Conflict,
+            Committed::Full { index, retry_after } => {
+                let mut all = charges.take.iter().chain(&charges.check).chain(&charges.count);
+                let charge = all
+                    .nth(index)
+                    .copied()
+                    .ok_or_else(|| Error::Setup("the engine named a counter that was not asked for".into()))?;
+                Settled::Over { charge, retry_after }
+            }
+        })
+    }
+}
+
+/// What a counter is found by, and what an event in it is found by if it counts only once.
+fn counter_id(counter: Counter) -> (Vec<u8>, Option<Vec<u8>>) {
+    let of = |tag: &[u8], vtnr: Vtnr| [tag, &vtnr.number().to_be_bytes()].concat();
+    let by = |tag: &[u8], subject: Subject| match subject {
+        Subject::Broker(vtnr) => of(tag, vtnr),
+        Subject::Decoy(vtnr, fingerprint) => [&of(tag, vtnr)[..], b" decoy ", &fingerprint.to_be_bytes()].concat(),
+    };
+    let from = |tag: &[u8], client: ClientAddress| match client.ip() {
+        IpAddr::V4(ip) => [tag, &ip.octets()].concat(),
+        IpAddr::V6(ip) => [tag, &ip.octets()].concat(),
+    };
+    match counter {
+        Counter::Mails(subject, pace) => (by(format!("mails {pace:?} ").as_bytes(), subject), None),
+        Counter::ReserveMails(subject) => (by(b"reserve mails ", subject), None),
+        Counter::WrongTans(subject, span) => (by(format!("wrong tans {span:?} ").as_bytes(), subject), None),
+        Counter::WrongTansOfKnown(subject) => (by(b"wrong tans known ", subject), None),
+        Counter::WrongTansOfAll => (b"wrong tans all".to_vec(), None),
+        Counter::WrongTansFrom(client) => (from(b"wrong tans from ", client), None),
+        Counter::FailuresFrom(client) => (from(b"failures from ", client), None),
+        Counter::VtnrsFrom(client, vtnr) => {
+            let counter = from(b"vtnrs from ", client);
+            let once = of(&counter, vtnr);
+            (counter, Some(once))
+        }
+        Counter::WithoutEmailFrom(client) => (from(b"without email from ", client), None),
+        Counter::WithoutEmailOf(vtnr) => (of(b"without email of ", vtnr), None),
+    }
+}
+
+#[async_trait]
+impl<E: Engine> Store for Sealed<E> {
+    fn session_key(&self, token: &SessionToken) -> RecordKey {
+        self.vault.name(Kind::Session, token.reveal())
+    }
+
+    async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>> {
+        Ok(self.find(self.session_key(token), token.reveal()).await?.map(|seen| seen.value))
+    }
+
+    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<()> {
+        let name = self.session_key(token);
+        let expect = vec![(name, Expect::Present)];
+        let write = vec![(name, self.seal(name, token.reveal(), session)?, lives)];
+        self.engine.commit(&Change { expect, write, ..Change::default() }).await.map(|_| ())
+    }
+
+    async fn end_session(&self, token: &SessionToken) -> Result<()> {
+        let name = self.session_key(token);
+        let change = Change { delete: vec![name], announce: vec![Invalidation::Session(name)], ..Change::default() };
+        self.engine.commit(&change).await.map(|_| ())
+    }
+
+    async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
+        let name = self.revocation_key(vtnr);
+        let write = vec![(name, self.seal(name, NO_TOKEN, &at)?, REVOCATION_LIVES)];
+        self.engine.commit(&Change { write, announce: vec![Invalidation::All], ..Change::default() }).await.map(|_| ())
+    }
+
+    async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
+        Ok(self.find(self.revocation_key(vtnr), NO_TOKEN).await?.map(|seen| seen.value))
+    }
+
+    async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {
+        self.find(self.flow_key(token), token.reveal()).await
+    }
+
+    async fn keep_flow(&self, flow: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
+        let mut change = Change::default();
+        self.add_flow(&mut change, &flow)?;
+        self.add_charges(&mut change, charges);
+        self.settle(change, charges).await
+    }
+
+    async fn ask_for_tan(&self, flow: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
+        let mut change = Change::default();
+        self.add_flow(&mut change, &flow)?;
+        self.add_charges(&mut change, charges);
+        let (letter_name, delivery_name) = (self.letter_key(letter.id), self.delivery_key(letter.id));
+        change.write.push((letter_name, self.seal(letter_name, NO_TOKEN, letter)?, flow.lives));
+        change.write.push((delivery_name, self.seal(delivery_name, NO_TOKEN, &Delivery::Queued)?, DELIVERY_LIVES));
+        change.queue.push((letter.id, Duration::ZERO));
+        self.settle(change, charges).await
+    }
+
+    async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
+        let mut change = Change::default();
+        if let Some(flow) = &sign_in.flow {
+            self.add_flow(&mut change, flow)?;
+        }
+        self.add_charges(&mut change, charges);
+        let (token, session) = sign_in.session;
+        let name = self.session_key(token);
+        change.write.push((name, self.seal(name, token.reveal(), session)?, sign_in.lives));
+        if let Some(old) = sign_in.replaces.map(|old| self.session_key(old)) {
+            change.delete.push(old);
+            change.announce.push(Invalidation::Session(old));
+        }
+        if let Some((browser, trust)) = sign_in.trust {
+            let name = self.trust_key(browser);
+            change.write.push((name, self.seal(name, browser.reveal(), trust)?, sign_in.trust_lives));
+        }
+        change.delete.extend(sign_in.forgets.map(|browser| self.trust_key(browser)));
+        self.settle(change, charges).await
+    }
+
+    async fn charge(&self, charges: &Charges) -> Result<Settled> {
+        let mut change = Change::default();
+        self.add_charges(&mut change, charges);
+        self.settle(change, charges).await
+    }
+
+    async fn find_trust(&self, token: &BrowserToken) -> Result<Trust> {
+        Ok(self.find(self.trust_key(token), token.reveal()).await?.map(|seen| seen.value).unwrap_or_default())
+    }
+
+    async fn forget_browser(&self, token: &BrowserToken) -> Result<()> {
+        self.engine.commit(&Change { delete: vec![self.trust_key(token)], ..Change::default() }).await.map(|_| ())
+    }
+
+    async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {
+        let names: Vec<_> = letters.iter().map(|letter| self.delivery_key(*letter)).collect();
+        let records = self.engine.read(&names).await?;
+        let long_ago = Delivery::Refused { at: Timestamp::from_millis(0) };
+        let open = |(name, record): (&RecordKey, Option<Vec<u8>>)| {
+            record.map_or(Ok(long_ago), |sealed| self.open(*name, NO_TOKEN, &sealed))
+        };
+        names.iter().zip(records).map(open).collect()
+    }
+
+    async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>> {
+        let Some((id, attempt)) = self.engine.lease(lease).await? else { return Ok(None) };
+        match self.find(self.letter_key(id), NO_TOKEN).await? {
+            Some(letter) => Ok(Some(Leased { letter: letter.value, attempt })),
+            // Its record lived as long as the sign-in; a letter without one is of no use to anybody.
+            None => self.engine.commit(&Change { unqueue: vec![id], ..Change::default() }).await.map(|_| None),
+        }
+    }
+
+    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
+        let name = self.delivery_key(letter);
+        let write = vec![(name, self.seal(name, NO_TOKEN, &delivery)?, DELIVERY_LIVES)];
+        let mut change = Change { write, ..Change::default() };
+        match delivery {
+            Delivery::Queued => change.queue.push((letter, Duration::ZERO)),
+            Delivery::Delayed { next_try_at } => change.queue.push((letter, next_try_at.after(self.clock.now()))),
+            Delivery::Accepted { .. } | Delivery::Refused { .. } => {
+                change.unqueue.push(letter);
+                change.delete.push(self.letter_key(letter));
+            }
+        }
+        self.engine.commit(&change).await.map(|_| ())
+    }
+
+    async fn outbox_length(&self) -> Result<u64> {
+        self.engine.queue_length().await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.engine.ping().await
+    }
+
+    fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
+        self.engine.invalidations()
+    }
+
+    fn hears_invalidations(&self) -> bool {
+        self.engine.hears_invalidations()
+    }
+}

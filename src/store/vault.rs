@@ -1,0 +1,219 @@
+//! Digests and seals: what lies in the store gives nothing away and cannot be moved about.
+//!
+//! All keys are derived from the operator's secret. A record's name is a digest (HMAC-SHA256) of what it is
+//! found by, so a copy of the store reveals neither tokens nor broker numbers, nor can they be tried out without the
+//! secret. Its content is sealed (AES-256-GCM) with a key of its own that depends on its name and, where a browser
+//! holds the token, on that token: the store's copy together with the secret still opens no session, and a record
+//! copied onto another name cannot be opened there (security.md, T14 to T17).
+
+use crate::clock::Chance;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
+use std::fmt;
+
+/// The name of a record: its kind and a digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RecordKey {
+    kind: Kind,
+    digest: [u8; DIGEST_BYTES],
+}
+
+/// 192 bits: no two records meet by chance, and a name stays short.
+const DIGEST_BYTES: usize = 24;
+
+/// What a record is; the letter that its name begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Session,
+    Flow,
+    Trust,
+    Revocation,
+    Letter,
+    Delivery,
+    Counter,
+    CountedOnce,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Session,
+        Self::Flow,
+        Self::Trust,
+        Self::Revocation,
+        Self::Letter,
+        Self::Delivery,
+        Self::Counter,
+        Self::CountedOnce,
+    ];
+
+    const fn letter(self) -> u8 {
+        match self {
+            Self::Session => b's',
+            Self::Flow => b'f',
+            Self::Trust => b't',
+            Self::Revocation => b'r',
+            Self::Letter => b'l',
+            Self::Delivery => b'd',
+            Self::Counter => b'c',
+            Self::CountedOnce => b'o',
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Flow => "sign-in",
+            Self::Trust => "trust",
+            Self::Revocation => "revocation",
+            Self::Letter => "letter",
+            Self::Delivery => "delivery",
+            Self::Counter => "counter",
+            Self::CountedOnce => "counted-once mark",
+        }
+    }
+}
+
+impl RecordKey {
+    /// The name as the store sees it: `s:` and 48 hexadecimal digits, for instance.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut name = Vec::with_capacity(2 + 2 * DIGEST_BYTES);
+        name.extend([self.kind.letter(), b':']);
+        for byte in self.digest {
+            name.extend(format!("{byte:02x}").bytes());
+        }
+        name
+    }
+
+    /// The name back from [`RecordKey::to_bytes`].
+    pub fn from_bytes(name: &[u8]) -> Option<Self> {
+        let (prefix, digits) = name.split_at_checked(2)?;
+        let kind = Kind::ALL.into_iter().find(|kind| prefix == [kind.letter(), b':'])?;
+        let mut digest = [0; DIGEST_BYTES];
+        let pairs = digits.chunks_exact(2);
+        if digits.len() != 2 * DIGEST_BYTES {
+            return None;
+        }
+        for (byte, pair) in digest.iter_mut().zip(pairs) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self { kind, digest })
+    }
+
+    pub(crate) const fn kind(self) -> Kind {
+        self.kind
+    }
+}
+
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:…", char::from(self.kind.letter()))
+    }
+}
+
+/// A sealed record was damaged, moved, or sealed with another secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unsealable;
+
+/// The keys, derived from the operator's secret.
+#[derive(Clone)]
+pub struct Vault {
+    names: hmac::Key,
+    seals: hmac::Key,
+    chance: Chance,
+}
+
+impl Vault {
+    /// Derives the keys from the secret.
+    pub fn new(secret: &[u8], chance: Chance) -> Self {
+        // HKDF-Expand with one block an output (RFC 5869, 2.3), after an extraction with a fixed salt.
+        let root = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"vtnr-gateway store v1"), secret);
+        let root = hmac::Key::new(hmac::HMAC_SHA256, root.as_ref());
+        let derive = |purpose: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, purpose).as_ref());
+        Self { names: derive(b"names\x01"), seals: derive(b"seals\x01"), chance }
+    }
+
+    /// The name of the record of this kind that is found by `id`.
+    pub(crate) fn name(&self, kind: Kind, id: &[u8]) -> RecordKey {
+        let mut context = hmac::Context::with_key(&self.names);
+        context.update(&[kind.letter()]);
+        context.update(id);
+        let mut digest = [0; DIGEST_BYTES];
+        for (byte, from) in digest.iter_mut().zip(context.sign().as_ref()) {
+            *byte = *from;
+        }
+        RecordKey { kind, digest }
+    }
+
+    /// Seals a record for its name; `token` is what only the browser holds, if there is such a thing.
+    pub(crate) fn seal(&self, name: RecordKey, token: &[u8], plain: &[u8]) -> Result<Vec<u8>, Unsealable> {
+        let mut nonce = [0; NONCE_LEN];
+        self.chance.fill(&mut nonce);
+        let mut sealed = plain.to_vec();
+        let key = self.key_for(name, token)?;
+        let aad = Aad::from(name.to_bytes());
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).map_err(|_| Unsealable)?;
+        sealed.splice(..0, nonce);
+        Ok(sealed)
+    }
+
+    /// Opens what [`Vault::seal`] made for the same name and token.
+    pub(crate) fn open(&self, name: RecordKey, token: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
+        let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(Unsealable)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unsealable)?;
+        let mut opened = sealed.to_vec();
+        let key = self.key_for(name, token)?;
+        let plain = key.open_in_place(nonce, Aad::from(name.to_bytes()), &mut opened).map_err(|_| Unsealable)?.len();
+        opened.truncate(plain);
+        Ok(opened)
+    }
+
+    fn key_for(&self, name: RecordKey, token: &[u8]) -> Result<LessSafeKey, Unsealable> {
+        let mut context = hmac::Context::with_key(&self.seals);
+        context.update(&name.to_bytes());
+        context.update(token);
+        UnboundKey::new(&AES_256_GCM, context.sign().as_ref()).map(LessSafeKey::new).map_err(|_| Unsealable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault(secret: &[u8]) -> Vault {
+        Vault::new(secret, Chance)
+    }
+
+    #[test]
+    fn a_record_opens_only_under_its_own_name_and_with_its_own_token() {
+        let ours = vault(b"secret");
+        let (name, other) = (ours.name(Kind::Session, b"a"), ours.name(Kind::Session, b"b"));
+        let sealed = ours.seal(name, b"token", b"content").expect("seals");
+        assert_eq!(ours.open(name, b"token", &sealed).as_deref(), Ok(&b"content"[..]));
+        assert_eq!(ours.open(other, b"token", &sealed), Err(Unsealable), "copied onto another name");
+        assert_eq!(ours.open(ours.name(Kind::Flow, b"a"), b"token", &sealed), Err(Unsealable), "taken for another kind");
+        assert_eq!(ours.open(name, b"other", &sealed), Err(Unsealable), "without the browser's token");
+        assert_eq!(vault(b"Secret").open(name, b"token", &sealed), Err(Unsealable), "without the secret");
+        for at in 0..sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 1;
+            assert_eq!(ours.open(name, b"token", &damaged), Err(Unsealable), "byte {at}");
+        }
+        assert_eq!(ours.open(name, b"token", b"short"), Err(Unsealable));
+    }
+
+    #[test]
+    fn the_same_content_never_looks_the_same() {
+        let vault = vault(b"secret");
+        let name = vault.name(Kind::Session, b"a");
+        assert_ne!(vault.seal(name, b"", b"content"), vault.seal(name, b"", b"content"));
+    }
+
+    #[test]
+    fn a_name_survives_being_written_and_read() {
+        let name = vault(b"secret").name(Kind::Trust, b"a");
+        assert_eq!(RecordKey::from_bytes(&name.to_bytes()), Some(name));
+        for wrong in [&b""[..], b"t:", b"x:00", b"t:zz", &name.to_bytes()[..49]] {
+            assert_eq!(RecordKey::from_bytes(wrong), None);
+        }
+    }
+}
