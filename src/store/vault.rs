@@ -7,6 +7,7 @@
 //! copied onto another name cannot be opened there (security.md, T14 to T17).
 
 use crate::clock::Chance;
+use crate::domain::vtnr::Vtnr;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use std::fmt;
@@ -142,6 +143,12 @@ impl Vault {
             *byte = *from;
         }
         RecordKey { kind, digest }
+    }
+
+    /// Names a broker in the audit log: always the same sixteen digits, which nobody can turn back without the secret.
+    pub fn pseudonym(&self, vtnr: Vtnr) -> String {
+        let digest = hmac::sign(&self.names, &[b"broker ", &vtnr.number().to_be_bytes()[..]].concat());
+        digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Seals a record for its name; `token` is what only the browser holds, if there is such a thing.

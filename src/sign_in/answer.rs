@@ -1,0 +1,137 @@
+//! The second step: the TAN is answered.
+
+use super::{Admission, Admitting, Answer, RACES, SignIns, TanOver, Visitor};
+use crate::domain::challenge::{Challenge, Verdict};
+use crate::domain::flow::{Flow, SignedIn, Stage};
+use crate::domain::ids::FlowToken;
+use crate::domain::session::{Level, Proof};
+use crate::domain::tan::{EnteredTan, Tan, TanLength};
+use crate::domain::throttle::Charge;
+use crate::domain::time::Timestamp;
+use crate::domain::trust::{Trust, TrustEntry};
+use crate::store::{Charges, FlowChange, Result, Seen, Settled};
+use crate::telemetry::metrics::{Outcome, Step};
+
+/// An answer to a challenge, with all that judging it takes.
+struct Attempt<'a> {
+    visitor: &'a Visitor,
+    token: FlowToken,
+    seen: Seen<Flow>,
+    charges: Vec<Charge>,
+    now: Timestamp,
+}
+
+impl SignIns {
+    /// Takes an answer to the TAN that this browser asked for.
+    ///
+    /// Whatever the answer is, nothing of it becomes known before it was counted, in the same atomic step: of any number of
+    /// parallel answers exactly as many are compared as there are tries and budgets.
+    ///
+    /// # Errors
+    /// [`crate::store::Error`] if the store cannot answer; nothing was compared then.
+    pub async fn answer(&self, visitor: &Visitor, entered: &str, now: Timestamp) -> Result<Answer> {
+        let Some(token) = visitor.flow else { return Ok(Answer::NoSignIn) };
+        for _ in 0..RACES {
+            let Some(seen) = self.store.find_flow(&token).await? else { return Ok(Answer::NoSignIn) };
+            let settled = match seen.value.stage.clone() {
+                Stage::UnknownEmail => Some(Answer::UnknownEmail(token)),
+                Stage::SignedIn(signed_in) => Some(self.repeat(&signed_in, entered)),
+                Stage::Tan(challenge) => self.judge(visitor, token, seen, challenge, entered, now).await?,
+            };
+            if let Some(answer) = settled {
+                return Ok(answer);
+            }
+            self.metrics.sign_in(Step::Tan, Outcome::Conflict);
+        }
+        Ok(Answer::Busy)
+    }
+
+    /// The second of two clicks gets what the first one got.
+    fn repeat(&self, signed_in: &SignedIn, entered: &str) -> Answer {
+        let length = signed_in.tan.as_ref().map_or(TanLength::Usual, Tan::length);
+        match EnteredTan::parse(entered, &self.rules.alphabet, length) {
+            Ok(entered) if signed_in.repeats(&entered) => {
+                self.metrics.sign_in(Step::Tan, Outcome::Repeated);
+                Answer::SignedIn(Admission { session: signed_in.session, browser: signed_in.browser })
+            }
+            _ => Answer::NoSignIn,
+        }
+    }
+
+    /// `None` if another request was faster.
+    async fn judge(
+        &self, visitor: &Visitor, token: FlowToken, seen: Seen<Flow>, challenge: Challenge, entered: &str, now: Timestamp,
+    ) -> Result<Option<Answer>> {
+        let (length, subject, standing) = (challenge.tan.length(), challenge.subject, challenge.standing);
+        let entered = match EnteredTan::parse(entered, &self.rules.alphabet, length) {
+            Ok(entered) => entered,
+            Err(malformed) => {
+                self.metrics.sign_in(Step::Tan, Outcome::Malformed);
+                return Ok(Some(Answer::MalformedTan(malformed)));
+            }
+        };
+        let deliveries = self.store.deliveries(&challenge.letters).await?;
+        let attempt = Attempt { visitor, token, seen, charges: self.limits.answer(subject, standing, length, visitor.client), now };
+        match challenge.answer(&entered, &deliveries, &self.rules.tan, now) {
+            Verdict::Accepted => self.accept(attempt).await,
+            Verdict::Wrong(left) => self.count_wrong(attempt, left).await,
+            Verdict::Spent => Ok(Some(self.tan_over(&attempt, TanOver::Spent))),
+            Verdict::Expired => Ok(Some(self.tan_over(&attempt, TanOver::Expired))),
+        }
+    }
+
+    fn tan_over(&self, attempt: &Attempt<'_>, why: TanOver) -> Answer {
+        let outcome = if why == TanOver::Expired { Outcome::Expired } else { Outcome::Spent };
+        self.audit(Step::Tan, outcome, attempt.seen.value.claim.vtnr, attempt.visitor);
+        Answer::TanOver(why)
+    }
+
+    async fn count_wrong(&self, attempt: Attempt<'_>, left: Challenge) -> Result<Option<Answer>> {
+        let Attempt { visitor, token, seen, charges, now } = attempt;
+        let charges = match left.tan.length() {
+            TanLength::Usual => Charges::take(charges),
+            // A long TAN is not guessed; that it was tried still counts.
+            TanLength::Long => Charges { take: charges, count: self.limits.guesses(left.subject, left.standing), ..Charges::none() },
+        };
+        let (tries_left, vtnr) = (left.tries_left, seen.value.claim.vtnr);
+        let next = Flow { claim: seen.value.claim.clone(), stage: Stage::Tan(left) };
+        let change = FlowChange { token: &token, seen: Some(&seen), next: &next, lives: self.rules.tan.attempt };
+        match self.store.keep_flow(change, &charges).await? {
+            Settled::Conflict => Ok(None),
+            Settled::Over { charge, retry_after } => Ok(Some(self.over(Step::Tan, charge, retry_after, now))),
+            Settled::Done => {
+                self.audit(Step::Tan, Outcome::Wrong, vtnr, visitor);
+                Ok(Some(if tries_left == 0 { Answer::TanOver(TanOver::Spent) } else { Answer::WrongTan { tries_left } }))
+            }
+        }
+    }
+
+    async fn accept(&self, attempt: Attempt<'_>) -> Result<Option<Answer>> {
+        let Attempt { visitor, token, seen, charges, now } = attempt;
+        let claim = seen.value.claim.clone();
+        let Some(on_file) = self.confirmed(&claim) else {
+            // The directory changed after the mail was sent: the claim is judged afresh.
+            return self.begin(visitor, claim, now).await.map(Some);
+        };
+        let tan = match &seen.value.stage {
+            Stage::Tan(challenge) => Some(challenge.tan.clone()),
+            Stage::UnknownEmail | Stage::SignedIn(_) => None,
+        };
+        let former = match &visitor.browser {
+            Some(browser) => self.store.find_trust(browser).await?,
+            None => Trust::default(),
+        };
+        let trust = Some(former.granting(TrustEntry { vtnr: claim.vtnr, email: on_file, granted_at: now }));
+        let level = Level::Full { proof: Proof::Mailbox };
+        let admitting = Admitting { visitor, flow: Some((&token, &seen)), vtnr: claim.vtnr, level, trust, tan };
+        let (settled, admission) = self.admit(admitting, &Charges::check(charges), now).await?;
+        Ok(match settled {
+            Settled::Conflict => None,
+            Settled::Over { charge, retry_after } => Some(self.over(Step::Tan, charge, retry_after, now)),
+            Settled::Done => {
+                self.audit(Step::Tan, Outcome::Ok, claim.vtnr, visitor);
+                Some(Answer::SignedIn(admission))
+            }
+        })
+    }
+}

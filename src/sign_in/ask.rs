@@ -1,0 +1,140 @@
+//! Asking for a TAN, and asking again.
+
+use super::{Answer, RACES, SignIns, Visitor};
+use crate::domain::challenge::Challenge;
+use crate::domain::email::Email;
+use crate::domain::flow::{Claim, Flow, Stage};
+use crate::domain::ids::FlowToken;
+use crate::domain::letter::Letter;
+use crate::domain::tan::TanLength;
+use crate::domain::throttle::{Charge, Counter, Subject};
+use crate::domain::time::Timestamp;
+use crate::domain::trust::Standing;
+use crate::store::{Charges, FlowChange, Result, Seen, Settled};
+use crate::telemetry::metrics::{Outcome, Step};
+
+/// A TAN to be asked for.
+pub(super) struct Request<'a> {
+    pub(super) visitor: &'a Visitor,
+    pub(super) claim: Claim,
+    /// The address on file; `None` for a decoy.
+    pub(super) to: Option<Email>,
+    pub(super) standing: Standing,
+    pub(super) subject: Subject,
+    /// What besides the mail is to be counted.
+    pub(super) charges: Charges,
+}
+
+impl SignIns {
+    /// Draws a TAN and queues its letter, as the browser's sign-in under way. `None` if another request was faster.
+    pub(super) async fn ask(&self, request: &Request<'_>, flow: Option<(FlowToken, Seen<Flow>)>, now: Timestamp) -> Result<Option<Answer>> {
+        let length = self.length(request.subject, request.standing).await?;
+        let challenge = Challenge {
+            tan: self.chance.tan(&self.rules.alphabet, length),
+            tries_left: self.rules.tries,
+            asked_at: now,
+            mailed_at: now,
+            letters: vec![self.chance.letter_id()],
+            standing: request.standing,
+            subject: request.subject,
+        };
+        self.mail(request, flow, challenge, now).await
+    }
+
+    /// Sends the TAN again, or a new one where the old is of no use any more.
+    ///
+    /// # Errors
+    /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
+    pub async fn ask_again(&self, visitor: &Visitor, now: Timestamp) -> Result<Answer> {
+        for _ in 0..RACES {
+            let Some((token, seen)) = self.flow_to_continue(visitor).await? else { return Ok(Answer::NoSignIn) };
+            let Stage::Tan(challenge) = &seen.value.stage else { return Ok(Answer::UnknownEmail(token)) };
+            let claim = seen.value.claim.clone();
+            let to = match challenge.subject {
+                Subject::Decoy(..) => None,
+                Subject::Broker(_) => match self.confirmed(&claim) {
+                    Some(on_file) => Some(on_file),
+                    // The address on file changed meanwhile: the claim is judged afresh.
+                    None => return self.begin(visitor, claim, now).await,
+                },
+            };
+            let (standing, subject) = (challenge.standing, challenge.subject);
+            let request = Request { visitor, claim, to, standing, subject, charges: Charges::none() };
+            let same = self.again(challenge, now).await?;
+            let answer = match same {
+                Some(challenge) => self.mail(&request, Some((token, seen)), challenge, now).await?,
+                None => self.ask(&request, Some((token, seen)), now).await?,
+            };
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+        }
+        Ok(Answer::Busy)
+    }
+
+    /// The challenge with one mail more, if its TAN may be mailed again.
+    async fn again(&self, challenge: &Challenge, now: Timestamp) -> Result<Option<Challenge>> {
+        let length = self.length(challenge.subject, challenge.standing).await?;
+        if !challenge.can_be_mailed_again(&self.rules.tan, now) || challenge.tan.length() != length {
+            return Ok(None);
+        }
+        let mut again = challenge.clone();
+        again.letters.push(self.chance.letter_id());
+        again.mailed_at = now;
+        Ok(Some(again))
+    }
+
+    /// How long a TAN must be: longer once a budget of wrong answers is spent.
+    async fn length(&self, subject: Subject, standing: Standing) -> Result<TanLength> {
+        let budgets = self.limits.guesses(subject, standing);
+        match self.store.charge(&Charges::check(budgets)).await? {
+            Settled::Over { charge, .. } => {
+                self.note_breaker(charge.counter);
+                Ok(TanLength::Long)
+            }
+            Settled::Done | Settled::Conflict => {
+                if standing == Standing::Stranger {
+                    self.metrics.guess_breaker_closed();
+                }
+                Ok(TanLength::Usual)
+            }
+        }
+    }
+
+    /// Queues the challenge's last letter. A known browser whose broker's allowance of mails is used up draws on the reserve.
+    async fn mail(&self, request: &Request<'_>, flow: Option<(FlowToken, Seen<Flow>)>, challenge: Challenge, now: Timestamp) -> Result<Option<Answer>> {
+        let Some(id) = challenge.letters.last().copied() else { return Ok(None) };
+        let step = if challenge.letters.len() == 1 { Step::Vtnr } else { Step::Resend };
+        let not_after = challenge.asked_at.plus(self.rules.tan.attempt);
+        let letter =
+            Letter { id, to: request.to.clone(), tan: challenge.tan.clone(), asked_at: now, browser: request.visitor.family.clone(), not_after };
+        let token = flow.as_ref().map_or_else(|| self.chance.flow_token(), |(token, _)| *token);
+        let seen = flow.as_ref().map(|(_, seen)| seen);
+        let next = Flow { claim: request.claim.clone(), stage: Stage::Tan(challenge) };
+        let lives = self.rules.tan.attempt;
+        let change = || FlowChange { token: &token, seen, next: &next, lives };
+
+        let mut settled = self.store.ask_for_tan(change(), &letter, &with(&request.charges, self.limits.mail(request.subject))).await?;
+        if is_over_mails(&settled) && request.standing != Standing::Stranger {
+            settled = self.store.ask_for_tan(change(), &letter, &with(&request.charges, self.limits.reserve_mail(request.subject))).await?;
+        }
+        Ok(match settled {
+            Settled::Conflict => None,
+            Settled::Over { charge, retry_after } => Some(self.over(step, charge, retry_after, now)),
+            Settled::Done => {
+                self.bell.notify_one();
+                self.audit(step, Outcome::MailQueued, request.claim.vtnr, request.visitor);
+                Some(Answer::TanAsked(token))
+            }
+        })
+    }
+}
+
+fn with(charges: &Charges, mails: Vec<Charge>) -> Charges {
+    let take = charges.take.iter().copied().chain(mails).collect();
+    Charges { take, ..charges.clone() }
+}
+
+fn is_over_mails(settled: &Settled) -> bool {
+    matches!(settled, Settled::Over { charge: Charge { counter: Counter::Mails(..), .. }, .. })
+}

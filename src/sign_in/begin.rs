@@ -1,0 +1,160 @@
+//! The first step: a broker number and an address are claimed.
+
+use super::ask::Request;
+use super::{Admitting, Answer, RACES, SignIns, Visitor};
+use crate::domain::challenge::ChallengeState;
+use crate::domain::email::Email;
+use crate::domain::flow::{Claim, Flow, Stage};
+use crate::domain::ids::FlowToken;
+use crate::domain::session::{Level, Proof};
+use crate::domain::throttle::Subject;
+use crate::domain::time::Timestamp;
+use crate::domain::trust::Standing;
+use crate::store::{Charges, FlowChange, Result, Seen, Settled};
+use crate::telemetry::metrics::{Outcome, Step};
+
+/// What the directory says of a claim.
+enum Finding {
+    /// The address is on file, written so.
+    Confirmed(Email),
+    /// The broker is known, the address is another.
+    OtherEmail,
+    /// There is no such broker.
+    NoBroker,
+}
+
+impl SignIns {
+    /// Takes a claim. A trusted browser is signed in at once; another is asked for a TAN; a claim that is wrong is told so,
+    /// or, with `enumeration = "neutral"`, treated as if it were right.
+    ///
+    /// # Errors
+    /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
+    pub async fn begin(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
+        match self.look_up(&claim) {
+            Finding::Confirmed(on_file) => self.begin_confirmed(visitor, claim, on_file, now).await,
+            Finding::OtherEmail | Finding::NoBroker if self.is_neutral() => self.begin_decoy(visitor, claim, now).await,
+            Finding::OtherEmail => self.begin_unknown_email(visitor, claim, now).await,
+            Finding::NoBroker => self.begin_unknown_vtnr(visitor, claim, now).await,
+        }
+    }
+
+    fn look_up(&self, claim: &Claim) -> Finding {
+        let snapshot = self.directory.snapshot();
+        let Some(broker) = snapshot.find(claim.vtnr) else { return Finding::NoBroker };
+        broker.confirms(&claim.email).map_or(Finding::OtherEmail, |on_file| Finding::Confirmed(on_file.clone()))
+    }
+
+    /// The address on file that a claim names, if it still is.
+    pub(super) fn confirmed(&self, claim: &Claim) -> Option<Email> {
+        match self.look_up(claim) {
+            Finding::Confirmed(on_file) => Some(on_file),
+            Finding::OtherEmail | Finding::NoBroker => None,
+        }
+    }
+
+    async fn begin_confirmed(&self, visitor: &Visitor, claim: Claim, on_file: Email, now: Timestamp) -> Result<Answer> {
+        let standing = self.standing(visitor, &claim, &on_file, now).await?;
+        if standing == Standing::Trusted {
+            return self.admit_trusted(visitor, &claim, now).await;
+        }
+        let charges = Charges::check(self.limits.sign_in(visitor.client, None));
+        let subject = Subject::Broker(claim.vtnr);
+        let request = Request { visitor, claim, to: Some(on_file), standing, subject, charges };
+        self.ask_or_go_on(request, now).await
+    }
+
+    /// A wrong claim in neutral mode: the same steps as a right one, with counters of its own and no mail at the end.
+    async fn begin_decoy(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
+        let charges = Charges { take: self.limits.sign_in(visitor.client, Some(claim.vtnr)), ..Charges::none() };
+        let subject = Subject::Decoy(claim.vtnr, claim.fingerprint());
+        // A browser's cookie is looked up for a right claim, so it is for this one: equal in time.
+        let standing = match &visitor.browser {
+            Some(browser) => self.store.find_trust(browser).await.map(|_| Standing::Stranger)?,
+            None => Standing::Stranger,
+        };
+        let request = Request { visitor, claim, to: None, standing, subject, charges };
+        self.ask_or_go_on(request, now).await
+    }
+
+    /// Asks for a TAN, unless this browser has asked for the same one already and can still use it.
+    async fn ask_or_go_on(&self, request: Request<'_>, now: Timestamp) -> Result<Answer> {
+        for _ in 0..RACES {
+            let flow = self.flow_to_continue(request.visitor).await?;
+            if let Some((token, seen)) = &flow
+                && self.can_go_on(&seen.value, &request.claim, now).await?
+            {
+                return Ok(Answer::TanAsked(*token));
+            }
+            if let Some(answer) = self.ask(&request, flow, now).await? {
+                return Ok(answer);
+            }
+        }
+        Ok(Answer::Busy)
+    }
+
+    async fn can_go_on(&self, flow: &Flow, claim: &Claim, now: Timestamp) -> Result<bool> {
+        let Stage::Tan(challenge) = &flow.stage else { return Ok(false) };
+        if flow.claim != *claim {
+            return Ok(false);
+        }
+        let deliveries = self.store.deliveries(&challenge.letters).await?;
+        Ok(matches!(challenge.state(&deliveries, &self.rules.tan, now), ChallengeState::Open { .. }))
+    }
+
+    /// The browser's sign-in under way, unless it is over: a sign-in that led to a session is not taken up again.
+    pub(super) async fn flow_to_continue(&self, visitor: &Visitor) -> Result<Option<(FlowToken, Seen<Flow>)>> {
+        let Some(token) = visitor.flow else { return Ok(None) };
+        let seen = self.store.find_flow(&token).await?;
+        Ok(seen.filter(|seen| !matches!(seen.value.stage, Stage::SignedIn(_))).map(|seen| (token, seen)))
+    }
+
+    async fn standing(&self, visitor: &Visitor, claim: &Claim, on_file: &Email, now: Timestamp) -> Result<Standing> {
+        let Some(browser) = &visitor.browser else { return Ok(Standing::Stranger) };
+        let trust = self.store.find_trust(browser).await?;
+        if trust.entries().is_empty() {
+            return Ok(Standing::Stranger);
+        }
+        let revoked_at = self.store.revoked_at(claim.vtnr).await?;
+        Ok(trust.standing(claim.vtnr, on_file, self.rules.trust, revoked_at, now))
+    }
+
+    async fn admit_trusted(&self, visitor: &Visitor, claim: &Claim, now: Timestamp) -> Result<Answer> {
+        let level = Level::Full { proof: Proof::Mailbox };
+        let admitting = Admitting { visitor, flow: None, vtnr: claim.vtnr, level, trust: None, tan: None };
+        // A broker's own browser signs in whatever others do from the same address (product rule: successes do not count).
+        let (_, admission) = self.admit(admitting, &Charges::none(), now).await?;
+        self.audit(Step::Trusted, Outcome::Ok, claim.vtnr, visitor);
+        Ok(Answer::SignedIn(admission))
+    }
+
+    async fn begin_unknown_vtnr(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
+        let charges = Charges::take(self.limits.sign_in(visitor.client, Some(claim.vtnr)));
+        match self.store.charge(&charges).await? {
+            Settled::Over { charge, retry_after } => Ok(self.over(Step::Vtnr, charge, retry_after, now)),
+            Settled::Done | Settled::Conflict => {
+                self.audit(Step::Vtnr, Outcome::InvalidVtnr, claim.vtnr, visitor);
+                Ok(Answer::InvalidVtnr)
+            }
+        }
+    }
+
+    async fn begin_unknown_email(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
+        let charges = Charges::take(self.limits.sign_in(visitor.client, Some(claim.vtnr)));
+        let next = Flow { claim, stage: Stage::UnknownEmail };
+        for _ in 0..RACES {
+            let flow = self.flow_to_continue(visitor).await?;
+            let token = flow.as_ref().map_or_else(|| self.chance.flow_token(), |(token, _)| *token);
+            let seen = flow.as_ref().map(|(_, seen)| seen);
+            let change = FlowChange { token: &token, seen, next: &next, lives: self.rules.tan.attempt };
+            match self.store.keep_flow(change, &charges).await? {
+                Settled::Over { charge, retry_after } => return Ok(self.over(Step::Vtnr, charge, retry_after, now)),
+                Settled::Done => {
+                    self.audit(Step::Vtnr, Outcome::UnknownEmail, next.claim.vtnr, visitor);
+                    return Ok(Answer::UnknownEmail(token));
+                }
+                Settled::Conflict => {}
+            }
+        }
+        Ok(Answer::Busy)
+    }
+}

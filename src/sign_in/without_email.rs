@@ -1,0 +1,50 @@
+//! The way without e-mail: all of the calculator but the Antragsversand.
+
+use super::{Admission, Admitting, Answer, RACES, SignIns, Visitor};
+use crate::domain::flow::Stage;
+use crate::domain::session::Level;
+use crate::domain::time::Timestamp;
+use crate::store::{Charges, Result, Settled};
+use crate::telemetry::metrics::{Outcome, Step};
+
+impl SignIns {
+    /// Signs in without submission a broker whose address did not match. Costs no TAN budget (product rule).
+    ///
+    /// # Errors
+    /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
+    pub async fn without_email(&self, visitor: &Visitor, now: Timestamp) -> Result<Answer> {
+        if !self.rules.without_email {
+            self.metrics.sign_in(Step::WithoutEmail, Outcome::SwitchedOff);
+            return Ok(Answer::SwitchedOff);
+        }
+        let Some(token) = visitor.flow else { return Ok(Answer::NoSignIn) };
+        for _ in 0..RACES {
+            let Some(seen) = self.store.find_flow(&token).await? else { return Ok(Answer::NoSignIn) };
+            match &seen.value.stage {
+                Stage::UnknownEmail => {}
+                Stage::Tan(_) => return Ok(Answer::TanAsked(token)),
+                Stage::SignedIn(before) if before.tan.is_none() => {
+                    return Ok(Answer::SignedIn(Admission { session: before.session, browser: before.browser }));
+                }
+                Stage::SignedIn(_) => return Ok(Answer::NoSignIn),
+            }
+            let vtnr = seen.value.claim.vtnr;
+            if self.directory.snapshot().find(vtnr).is_none() {
+                return Ok(Answer::InvalidVtnr);
+            }
+            let charges = Charges::take(self.limits.without_email(visitor.client, vtnr));
+            let level = Level::WithoutSubmission;
+            let admitting = Admitting { visitor, flow: Some((&token, &seen)), vtnr, level, trust: None, tan: None };
+            let (settled, admission) = self.admit(admitting, &charges, now).await?;
+            match settled {
+                Settled::Conflict => {}
+                Settled::Over { charge, retry_after } => return Ok(self.over(Step::WithoutEmail, charge, retry_after, now)),
+                Settled::Done => {
+                    self.audit(Step::WithoutEmail, Outcome::Ok, vtnr, visitor);
+                    return Ok(Answer::SignedIn(admission));
+                }
+            }
+        }
+        Ok(Answer::Busy)
+    }
+}
