@@ -1,0 +1,211 @@
+//! What the gateway counts, under verbs of the domain. Registered once, on a registry of its own.
+
+mod family;
+mod labels;
+mod registration;
+
+pub use labels::{Label, Lookup, Mail, Outcome, Refusal, Rejection, Request, SessionLevel, Step, StoreOperation, StoreTrouble};
+
+use crate::domain::time::Timestamp;
+use family::{Counters, Histograms};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The metrics cannot be set up or shown.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics")]
+pub struct Error(#[from] prometheus::Error);
+
+/// Everything that is counted. The help texts in `registration.rs` are what `/metrics` shows.
+pub struct Metrics {
+    registry: Registry,
+    names: Vec<String>,
+    requests: Counters<Request>,
+    request_time: Histogram,
+    upstream_time: Histogram,
+    refusals: Counters<Refusal>,
+    submissions_blocked: IntCounter,
+    sign_ins: IntCounterVec,
+    sessions_begun: Counters<SessionLevel>,
+    sessions_ended: Counters<SessionLevel>,
+    cache_lookups: Counters<Lookup>,
+    cache_size: IntGauge,
+    mails: Counters<Mail>,
+    mail_delay: Histogram,
+    outbox_length: IntGauge,
+    store_time: Histograms<StoreOperation>,
+    store_errors: Counters<StoreTrouble>,
+    store_hears: IntGauge,
+    directory_brokers: IntGauge,
+    directory_loaded_at: IntGauge,
+    directory_reload_failures: IntCounter,
+    directory_reload_ok: IntGauge,
+    connections: IntGauge,
+    rejections: Counters<Rejection>,
+    guess_breaker: IntGauge,
+    guess_breaker_trips: IntCounter,
+    guess_breaker_is_open: AtomicBool,
+    log_lines_dropped: IntCounter,
+    log_lines_dropped_so_far: AtomicU64,
+    panics: IntCounter,
+}
+
+impl Metrics {
+    /// The names of all metrics but the customary `process_*`.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Everything in Prometheus's text format, version 0.0.4.
+    ///
+    /// # Errors
+    /// The encoder refuses a metric.
+    pub fn render(&self) -> Result<String, Error> {
+        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+
+    /// A request was answered.
+    pub fn request(&self, outcome: Request, took: Duration) {
+        self.requests.count(outcome);
+        self.request_time.observe(took.as_secs_f64());
+    }
+
+    /// The calculator sent the header of its answer.
+    pub fn upstream_answered(&self, after: Duration) {
+        self.upstream_time.observe(after.as_secs_f64());
+    }
+
+    /// A request was refused before it was routed.
+    pub fn request_refused(&self, reason: Refusal) {
+        self.refusals.count(reason);
+    }
+
+    /// A session without submission was denied the Antragsversand.
+    pub fn submission_blocked(&self) {
+        self.submissions_blocked.inc();
+    }
+
+    /// A step of a sign-in ended.
+    pub fn sign_in(&self, step: Step, outcome: Outcome) {
+        self.sign_ins.with_label_values(&[step.as_str(), outcome.as_str()]).inc();
+    }
+
+    /// A session began.
+    pub fn session_begun(&self, level: impl Into<SessionLevel>) {
+        self.sessions_begun.count(level.into());
+    }
+
+    /// A session was ended before its time.
+    pub fn session_ended(&self, level: impl Into<SessionLevel>) {
+        self.sessions_ended.count(level.into());
+    }
+
+    /// A session was looked for in the cache.
+    pub fn session_looked_up(&self, lookup: Lookup) {
+        self.cache_lookups.count(lookup);
+    }
+
+    /// The cache holds this many sessions.
+    pub fn session_cache_holds(&self, sessions: usize) {
+        self.cache_size.set(whole(sessions));
+    }
+
+    /// An attempt to send a mail ended.
+    pub fn mail(&self, outcome: Mail) {
+        self.mails.count(outcome);
+    }
+
+    /// The mail server took a mail this long after it was asked for.
+    pub fn mail_accepted(&self, after: Duration) {
+        self.mails.count(Mail::Accepted);
+        self.mail_delay.observe(after.as_secs_f64());
+    }
+
+    /// This many mails wait.
+    pub fn outbox_holds(&self, letters: u64) {
+        self.outbox_length.set(whole(letters));
+    }
+
+    /// The store did something, or failed to, in this time.
+    pub fn store_took(&self, operation: StoreOperation, took: Duration) {
+        self.store_time.took(operation, took);
+    }
+
+    /// The store failed.
+    pub fn store_failed(&self, trouble: StoreTrouble) {
+        self.store_errors.count(trouble);
+    }
+
+    /// Invalidations of sessions arrive.
+    pub fn invalidations_heard(&self) {
+        self.store_hears.set(1);
+    }
+
+    /// Invalidations of sessions do not arrive.
+    pub fn invalidations_missed(&self) {
+        self.store_hears.set(0);
+    }
+
+    /// The directory was loaded.
+    pub fn directory_loaded(&self, brokers: usize, at: Timestamp) {
+        self.directory_brokers.set(whole(brokers));
+        self.directory_loaded_at.set(whole(at.as_millis() / 1_000));
+        self.directory_reload_ok.set(1);
+    }
+
+    /// The directory could not be loaded; the former one stays.
+    pub fn directory_reload_failed(&self) {
+        self.directory_reload_failures.inc();
+        self.directory_reload_ok.set(0);
+    }
+
+    /// A client connected.
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    /// A client's connection ended.
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// A client was turned away.
+    pub fn connection_rejected(&self, reason: Rejection) {
+        self.rejections.count(reason);
+    }
+
+    /// The budget of wrong TANs over all brokers was found spent. True if it was not so before: a reason for an alarm.
+    pub fn guess_breaker_open(&self) -> bool {
+        let news = !self.guess_breaker_is_open.swap(true, Ordering::SeqCst);
+        if news {
+            self.guess_breaker_trips.inc();
+        }
+        self.guess_breaker.set(1);
+        news
+    }
+
+    /// The budget of wrong TANs over all brokers has room.
+    pub fn guess_breaker_closed(&self) {
+        self.guess_breaker_is_open.store(false, Ordering::SeqCst);
+        self.guess_breaker.set(0);
+    }
+
+    /// This many log lines were lost since the start.
+    pub fn log_lines_dropped(&self, since_start: u64) {
+        let before = self.log_lines_dropped_so_far.fetch_max(since_start, Ordering::SeqCst);
+        self.log_lines_dropped.inc_by(since_start.saturating_sub(before));
+    }
+
+    /// A task broke off.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+}
+
+fn whole(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

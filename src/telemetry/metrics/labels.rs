@@ -1,0 +1,253 @@
+//! The values that labels can take. All of them are here, so that no stranger can make a new time series.
+
+use crate::domain::session::Level;
+
+/// A closed set of label values.
+pub trait Label: Copy + 'static {
+    /// Each value, in the order of declaration.
+    const ALL: &'static [Self];
+
+    /// The value as Prometheus shows it.
+    fn as_str(self) -> &'static str;
+
+    /// Where it stands in [`Label::ALL`].
+    fn position(self) -> usize;
+}
+
+/// Declares label enums with the text of each value.
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident => $text:literal,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$value_doc])* $value,)+ }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$(Self::$value,)+];
+
+            fn as_str(self) -> &'static str {
+                match self { $(Self::$value => $text,)+ }
+            }
+
+            fn position(self) -> usize {
+                self as usize
+            }
+        }
+    )+};
+}
+
+labels! {
+    /// How a request ended.
+    Request {
+        /// It went to the calculator with a session's permit.
+        Forwarded => "forwarded",
+        /// A file of our own pages.
+        Asset => "asset",
+        /// A page of the sign-in.
+        LoginPage => "login_page",
+        /// A navigation without a session was led to the sign-in.
+        SignInRequired => "sign_in_required",
+        /// Something other than a navigation came without a session: 401.
+        Unauthorized => "unauthorized",
+        /// A session without submission asked for the Antragsversand.
+        SubmissionBlocked => "submission_blocked",
+        /// Refused for what it is: malformed, foreign host, too large, over a limit.
+        Refused => "refused",
+        /// Store, calculator or gateway failed.
+        Failed => "failed",
+        /// It went to the calculator without a session, on a public path.
+        Public => "public",
+    }
+
+    /// A step of the sign-in.
+    Step {
+        /// VTNR and e-mail were entered.
+        Vtnr => "vtnr",
+        /// A TAN was entered.
+        Tan => "tan",
+        /// The way without e-mail was taken.
+        WithoutEmail => "without_email",
+        /// A trusted browser signed in without a TAN.
+        Trusted => "trusted",
+        /// The mail was asked for again.
+        Resend => "resend",
+        /// A broker signed out.
+        SignOut => "sign_out",
+    }
+
+    /// What became of a step.
+    Outcome {
+        /// It succeeded.
+        Ok => "ok",
+        /// The VTNR is malformed or not in the directory.
+        InvalidVtnr => "invalid_vtnr",
+        /// The e-mail address is not the one on file.
+        UnknownEmail => "unknown_email",
+        /// A TAN mail was queued.
+        MailQueued => "mail_queued",
+        /// The TAN is wrong.
+        Wrong => "wrong",
+        /// What was entered cannot be a TAN, or the form lacks a field.
+        Malformed => "malformed",
+        /// The tries are used up.
+        Spent => "spent",
+        /// The TAN or the sign-in is no longer valid.
+        Expired => "expired",
+        /// The right TAN came a second time, and got the same answer.
+        Repeated => "repeated",
+        /// A limit has no room.
+        OverLimit => "over_limit",
+        /// A TAN of ten letters was mailed, since a budget of wrong guesses is spent.
+        LongTan => "long_tan",
+        /// Another request was faster.
+        Conflict => "conflict",
+        /// The operator has switched this way off.
+        SwitchedOff => "switched_off",
+        /// The request came from another site or without its cookie.
+        Forged => "forged",
+        /// Store or gateway failed.
+        Failed => "failed",
+    }
+
+    /// What became of a TAN mail.
+    Mail {
+        /// The mail server took it.
+        Accepted => "accepted",
+        /// An attempt failed; there will be another.
+        Delayed => "delayed",
+        /// The mail server refused it for good.
+        Refused => "refused",
+        /// Its sign-in was over before the mail server took it.
+        Dropped => "dropped",
+        /// It was never meant to be sent (`enumeration = "neutral"`).
+        Decoy => "decoy",
+    }
+
+    /// What a session entitles to.
+    SessionLevel {
+        /// Everything.
+        Full => "full",
+        /// Everything but the Antragsversand.
+        WithoutSubmission => "without_submission",
+    }
+
+    /// Where a session was looked for.
+    Lookup {
+        /// It was in the gateway's cache.
+        Hit => "hit",
+        /// The store had to be asked.
+        Miss => "miss",
+    }
+
+    /// An operation of the store.
+    StoreOperation {
+        /// `find_session`
+        FindSession => "find_session",
+        /// `touch_session`
+        TouchSession => "touch_session",
+        /// `end_session`
+        EndSession => "end_session",
+        /// `revoke_broker`
+        RevokeBroker => "revoke_broker",
+        /// `revoked_at`
+        RevokedAt => "revoked_at",
+        /// `find_flow`
+        FindFlow => "find_flow",
+        /// `keep_flow`
+        KeepFlow => "keep_flow",
+        /// `ask_for_tan`
+        AskForTan => "ask_for_tan",
+        /// `sign_in`
+        SignIn => "sign_in",
+        /// `charge`
+        Charge => "charge",
+        /// `find_trust`
+        FindTrust => "find_trust",
+        /// `forget_browser`
+        ForgetBrowser => "forget_browser",
+        /// `deliveries`
+        Deliveries => "deliveries",
+        /// `lease_letter`
+        LeaseLetter => "lease_letter",
+        /// `note_delivery`
+        NoteDelivery => "note_delivery",
+        /// `outbox_length`
+        OutboxLength => "outbox_length",
+        /// `ping`
+        Ping => "ping",
+    }
+
+    /// Why the store could not do what was asked.
+    StoreTrouble {
+        /// No answer in time.
+        Unreachable => "unreachable",
+        /// An answer, and it is no.
+        Refused => "refused",
+        /// A record cannot be opened.
+        Unsealable => "unsealable",
+    }
+
+    /// Why a connection was turned away.
+    Rejection {
+        /// As many as are allowed in all are open.
+        Total => "total",
+        /// As many as one client may have are open.
+        PerClient => "per_client",
+        /// The request's header was not complete in time.
+        HeaderTimeout => "header_timeout",
+        /// The TLS handshake failed or took too long.
+        Handshake => "handshake",
+    }
+
+    /// Why a request was refused before it was known what it asks for.
+    Refusal {
+        /// It is not HTTP as we read it.
+        Malformed => "malformed",
+        /// Its target is none that a browser sends.
+        Target => "target",
+        /// It names a host that is not ours.
+        Host => "host",
+        /// Its method is not forwarded.
+        Method => "method",
+        /// A header field is malformed, repeated or too long.
+        Header => "header",
+        /// Its body is too large.
+        BodyTooLarge => "body_too_large",
+        /// Its body did not come in time.
+        BodyTimeout => "body_timeout",
+    }
+}
+
+impl From<Level> for SessionLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Full { .. } => Self::Full,
+            Level::WithoutSubmission => Self::WithoutSubmission,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound<L: Label + PartialEq + std::fmt::Debug>() {
+        for (position, value) in L::ALL.iter().enumerate() {
+            assert_eq!(value.position(), position, "{value:?}");
+            assert!(value.as_str().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn each_label_value_is_where_it_says_and_well_spelt() {
+        sound::<Request>();
+        sound::<Step>();
+        sound::<Outcome>();
+        sound::<Mail>();
+        sound::<SessionLevel>();
+        sound::<Lookup>();
+        sound::<StoreOperation>();
+        sound::<StoreTrouble>();
+        sound::<Rejection>();
+        sound::<Refusal>();
+    }
+}

@@ -1,0 +1,115 @@
+//! Each metric's name, help text and buckets.
+
+use super::family::Maker;
+use super::{Error, Metrics};
+use prometheus::Registry;
+use prometheus::process_collector::ProcessCollector;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+/// Seconds: a gateway adds fractions of a millisecond, a tariff takes seconds.
+const REQUEST_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// Seconds: a store in the same building answers well below a millisecond, or hardly at all.
+const STORE_BUCKETS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0];
+/// Seconds: at once, after the first retries, or within the life of a sign-in.
+const MAIL_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0];
+
+impl Metrics {
+    /// Registers every metric.
+    ///
+    /// # Errors
+    /// Two metrics of one name; a mistake in this file.
+    pub fn new() -> Result<Self, Error> {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let mut make = Maker { registry: &registry, names: Vec::new() };
+        build_info(&mut make)?;
+        Ok(Self {
+            requests: make.counters("requests_total", "Requests answered, by how they ended.", "outcome")?,
+            request_time: make.histogram(
+                "request_duration_seconds",
+                "From a request's header to the end of its answer, streams and WebSockets included.",
+                REQUEST_BUCKETS,
+            )?,
+            upstream_time: make.histogram(
+                "upstream_latency_seconds",
+                "From handing a request to the calculator to the header of its answer.",
+                REQUEST_BUCKETS,
+            )?,
+            refusals: make.counters(
+                "requests_refused_total",
+                "Requests refused before they were routed, by reason.",
+                "reason",
+            )?,
+            submissions_blocked: make.counter(
+                "submissions_blocked_total",
+                "Requests for the Antragsversand that a session without submission was denied.",
+            )?,
+            sign_ins: make.counter_table("sign_ins_total", "Steps of sign-ins, by what became of them.", &["step", "outcome"])?,
+            sessions_begun: make.counters("sessions_begun_total", "Sessions begun, by what they entitle to.", "level")?,
+            sessions_ended: make.counters(
+                "sessions_ended_total",
+                "Sessions ended by a sign-out or by a new sign-in; those that ran out are not seen to end.",
+                "level",
+            )?,
+            cache_lookups: make.counters(
+                "session_cache_lookups_total",
+                "Sessions looked for, by whether the gateway's cache had them.",
+                "result",
+            )?,
+            cache_size: make.gauge("session_cache_entries", "Sessions in the gateway's cache.")?,
+            mails: make.counters("mails_total", "TAN mails, by what became of an attempt to send them.", "outcome")?,
+            mail_delay: make.histogram(
+                "mail_delay_seconds",
+                "From asking for a TAN to the mail server taking the mail.",
+                MAIL_BUCKETS,
+            )?,
+            outbox_length: make.gauge("outbox_length", "TAN mails that wait, of all gateways that share the store.")?,
+            store_time: make.histograms(
+                "store_latency_seconds",
+                "Time of the store's operations, failed ones included.",
+                "operation",
+                STORE_BUCKETS,
+            )?,
+            store_errors: make.counters("store_errors_total", "Operations that the store failed to do, by kind.", "kind")?,
+            store_hears: make.gauge(
+                "store_hears_invalidations",
+                "1 while this gateway hears which sessions others end; while 0 its cache is not used.",
+            )?,
+            directory_brokers: make.gauge("directory_brokers", "Brokers in the directory.")?,
+            directory_loaded_at: make
+                .gauge("directory_loaded_timestamp_seconds", "When the directory was last loaded, in Unix time.")?,
+            directory_reload_failures: make.counter(
+                "directory_reload_failures_total",
+                "Times that a changed directory could not be loaded and the former one was kept.",
+            )?,
+            directory_reload_ok: make.gauge("directory_reload_ok", "1 if the last attempt to load the directory succeeded.")?,
+            connections: make.gauge("connections_open", "Connections of clients that are open.")?,
+            rejections: make.counters(
+                "connections_rejected_total",
+                "Connections of clients turned away, by reason.",
+                "reason",
+            )?,
+            guess_breaker: make.gauge(
+                "tan_guess_breaker",
+                "1 while the budget of wrong TANs over all brokers is spent and untrusted browsers get long TANs.",
+            )?,
+            guess_breaker_trips: make.counter(
+                "tan_guess_breaker_trips_total",
+                "Times that the budget of wrong TANs over all brokers was found spent.",
+            )?,
+            log_lines_dropped: make
+                .counter("log_lines_dropped_total", "Log lines lost because they came faster than they could be written.")?,
+            panics: make.counter("panics_total", "Tasks of the gateway that broke off at a programming mistake.")?,
+            guess_breaker_is_open: AtomicBool::new(false),
+            log_lines_dropped_so_far: AtomicU64::new(0),
+            names: make.names,
+            registry,
+        })
+    }
+}
+
+fn build_info(make: &mut Maker<'_>) -> Result<(), prometheus::Error> {
+    let info = make.gauge_table("build_info", "Always 1; the label names the version that runs.", &["version"])?;
+    info.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+    Ok(())
+}
