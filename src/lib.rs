@@ -3,4 +3,6 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod pages;
 pub mod store;
+pub mod telemetry;

@@ -4,12 +4,12 @@
 //! the store is kept only if no invalidation arrived since before it was read, which a generation counter tells: otherwise a
 //! session that was ended between the read and the keeping would live on here.
 
-use super::{Error, Invalidation, RecordKey, Result, Store};
+use super::{Invalidation, RecordKey, Result, Store};
 use crate::clock::Clock;
 use crate::domain::ids::SessionToken;
 use crate::domain::session::{Liveness, Session, SessionLimits};
 use crate::domain::time::Timestamp;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Lookup, Metrics};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -45,16 +45,16 @@ impl Sessions {
     /// The live session that this token stands for, as of `now`. That it was used is noted.
     ///
     /// # Errors
-    /// [`Error`] if the store had to be asked and could not answer; that says nothing of the session.
+    /// [`super::Error`] if the store had to be asked and could not answer; that says nothing of the session.
     pub async fn find(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
         let key = self.store.session_key(token);
         if self.store.hears_invalidations()
             && let Some(session) = self.recall(key, now)
         {
-            self.metrics.session_cache_hit();
+            self.metrics.session_looked_up(Lookup::Hit);
             return Ok(Some(self.used(token, key, session, now).await));
         }
-        self.metrics.session_cache_miss();
+        self.metrics.session_looked_up(Lookup::Miss);
         let generation = self.generation.load(Ordering::Acquire);
         let Some(session) = self.store.find_session(token).await? else { return Ok(None) };
         if session.liveness(&self.limits, now) != Liveness::Alive || self.is_revoked(&session).await? {
@@ -67,7 +67,7 @@ impl Sessions {
     /// Ends a session here and on every gateway.
     ///
     /// # Errors
-    /// [`Error`] if the store could not be told; the session then lives on.
+    /// [`super::Error`] if the store could not be told; the session then lives on.
     pub async fn end(&self, token: &SessionToken) -> Result<()> {
         self.store.end_session(token).await?;
         self.forget(self.store.session_key(token));
@@ -141,9 +141,8 @@ impl Sessions {
         {
             kept.seen_at = now;
         }
-        if let Err(error) = self.store.touch_session(token, &used, used.remaining(&self.limits, now)).await {
-            self.metrics.store_error(&error);
-        }
+        // The error is counted and logged where it arises.
+        let _ = self.store.touch_session(token, &used, used.remaining(&self.limits, now)).await;
         used
     }
 
@@ -167,18 +166,5 @@ impl Sessions {
     fn shard(&self, key: RecordKey) -> Option<&Mutex<HashMap<RecordKey, Session>>> {
         let hash = self.hasher.hash_one(key);
         self.shards.get(usize::try_from(hash % SHARDS as u64).ok()?)
-    }
-}
-
-/// A store error, for a metric's label.
-impl Error {
-    /// A word for what kind of trouble it is.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Unreachable(_) => "unreachable",
-            Self::Refused(_) => "refused",
-            Self::Unsealable(_) => "unsealable",
-            Self::Setup(_) => "setup",
-        }
     }
 }

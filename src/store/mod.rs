@@ -5,9 +5,10 @@
 //! keyed by digests and sealed: a copy of it signs nobody in. A store that cannot answer gives an [`Error`],
 //! never "nothing found". The gateway, the outbox and the command line call this module.
 
-//pub mod cache;
+pub mod cache;
 pub mod embedded;
 pub mod engine;
+mod measured;
 mod records;
 pub mod redis;
 mod sealed;
@@ -22,10 +23,12 @@ use crate::domain::throttle::Charge;
 use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
+use crate::telemetry::metrics::StoreTrouble;
 use async_trait::async_trait;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
+pub use measured::Measured;
 pub use sealed::Sealed;
 pub use vault::{RecordKey, Vault};
 
@@ -209,6 +212,17 @@ pub enum Error {
     /// The store cannot be used as configured.
     #[error("{0}")]
     Setup(String),
+}
+
+impl Error {
+    /// What kind of trouble it is, for the metrics.
+    pub fn trouble(&self) -> StoreTrouble {
+        match self {
+            Self::Unreachable(_) => StoreTrouble::Unreachable,
+            Self::Refused(_) | Self::Setup(_) => StoreTrouble::Refused,
+            Self::Unsealable(_) => StoreTrouble::Unsealable,
+        }
+    }
 }
 
 /// What the store's operations give.

@@ -1,0 +1,94 @@
+//! Times of day as the pages write them.
+
+use crate::domain::time::Timestamp;
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+use std::time::Duration;
+
+/// Beyond this a time of day alone could mean another day.
+const NEAR: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Writes times in one time zone.
+pub(super) struct Clock {
+    zone: TimeZone,
+}
+
+impl Clock {
+    /// A clock in the zone of this IANA name.
+    pub(super) fn in_zone(name: &str) -> Result<Self, jiff::Error> {
+        Ok(Self { zone: TimeZone::get(name)? })
+    }
+
+    /// `14:17 Uhr`, or `24.11., 14:17 Uhr` for another day: what "bis" and "ab" go before.
+    pub(super) fn time(&self, at: Timestamp, now: Timestamp) -> String {
+        match self.zoned(at) {
+            None => String::new(),
+            Some(time) if is_near(at, now) => time.strftime("%H:%M Uhr").to_string(),
+            Some(time) => time.strftime("%-d.%-m., %H:%M Uhr").to_string(),
+        }
+    }
+
+    /// Like [`Clock::time`], but the full minute after: whoever waits for it does not come too early.
+    pub(super) fn not_before(&self, at: Timestamp, now: Timestamp) -> String {
+        let minute = 60_000;
+        self.time(Timestamp::from_millis(at.as_millis().div_ceil(minute).saturating_mul(minute)), now)
+    }
+
+    /// The year, for the footer.
+    pub(super) fn year(&self, now: Timestamp) -> i16 {
+        self.zoned(now).map_or(1970, |time| time.year())
+    }
+
+    fn zoned(&self, at: Timestamp) -> Option<Zoned> {
+        let at = jiff::Timestamp::from_millisecond(i64::try_from(at.as_millis()).ok()?).ok()?;
+        Some(at.to_zoned(self.zone.clone()))
+    }
+}
+
+fn is_near(at: Timestamp, now: Timestamp) -> bool {
+    at.since(now).max(now.since(at)) < NEAR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 24 November 2025, 14:17:40 in Berlin.
+    const THEN: Timestamp = Timestamp::from_millis(1_763_990_260_000);
+
+    fn berlin() -> Clock {
+        Clock::in_zone("Europe/Berlin").expect("a zone")
+    }
+
+    #[test]
+    fn a_time_near_by_is_a_time_of_day() {
+        assert_eq!(berlin().time(THEN, THEN), "14:17 Uhr");
+        assert_eq!(berlin().time(THEN, THEN.plus(Duration::from_secs(11 * 3_600))), "14:17 Uhr");
+    }
+
+    #[test]
+    fn a_time_far_off_has_its_date() {
+        assert_eq!(berlin().time(THEN, Timestamp::from_millis(THEN.as_millis() - 43_200_000)), "24.11., 14:17 Uhr");
+    }
+
+    #[test]
+    fn whoever_waits_is_told_the_full_minute_after() {
+        assert_eq!(berlin().not_before(THEN, THEN), "14:18 Uhr");
+        assert_eq!(berlin().not_before(Timestamp::from_millis(1_763_990_220_000), THEN), "14:17 Uhr");
+    }
+
+    #[test]
+    fn summer_time_and_the_turn_of_the_year_are_those_of_the_zone() {
+        let july = Timestamp::from_millis(1_751_371_200_000);
+        assert_eq!(berlin().time(july, july), "14:00 Uhr");
+        let new_year = Timestamp::from_millis(1_767_222_000_000);
+        assert_eq!((berlin().time(new_year, new_year), berlin().year(new_year)), ("00:00 Uhr".into(), 2026));
+    }
+
+    #[test]
+    fn the_end_of_time_is_written_as_nothing() {
+        let end = Timestamp::from_millis(u64::MAX);
+        assert_eq!((berlin().time(end, THEN), berlin().not_before(end, THEN)), (String::new(), String::new()));
+        assert_eq!(berlin().year(end), 1970);
+    }
+}

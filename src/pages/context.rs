@@ -1,0 +1,162 @@
+//! From a view to the template that shows it and the values it is given.
+
+use super::clock::Clock;
+use super::view::*;
+use crate::domain::time::Timestamp;
+use minijinja::{Value, context};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What stays as it is in a query: the unreserved characters (RFC 3986, 2.3) and `/`, which may stand there.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// Makes the values of one page.
+pub(super) struct Context<'c> {
+    /// The path that all pages lie under.
+    pub(super) prefix: &'c str,
+    /// Writes the times.
+    pub(super) clock: &'c Clock,
+    /// When the page is made.
+    pub(super) now: Timestamp,
+}
+
+impl Context<'_> {
+    /// The template's name and its values.
+    pub(super) fn of(&self, view: &View<'_>) -> (&'static str, Value) {
+        match view {
+            View::SignIn(page) => ("sign-in.html", self.waiting(page.return_to, sign_in(page))),
+            View::Tan(page) => ("tan.html", self.waiting(page.return_to, self.tan(page))),
+            View::TanOver(page) => ("tan-over.html", self.waiting(page.return_to, tan_over(page))),
+            View::UnknownEmail(page) => ("unknown-email.html", self.waiting(page.return_to, unknown_email(page))),
+            View::BlockedSubmission(page) => ("blocked-submission.html", self.page(page.return_to, context! {})),
+            View::SignOut(SignOut { signed_in, trusted }) => ("sign-out.html", self.page("/", context! { signed_in, trusted })),
+            View::SignedOut(SignedOut { browser_forgotten }) => {
+                ("signed-out.html", self.page("/", context! { browser_forgotten }))
+            }
+            View::Help => ("help.html", self.page("/", context! {})),
+            View::Problem(page) => ("problem.html", self.page(page.return_to.unwrap_or("/"), self.problem(page))),
+        }
+    }
+
+    /// A page that moves on by itself once the broker has signed in, in this tab or in another.
+    fn waiting(&self, return_to: &str, page: Value) -> Value {
+        context! { status => format!("{}status", self.prefix), ..self.page(return_to, page) }
+    }
+
+    fn page(&self, return_to: &str, page: Value) -> Value {
+        let to = |name: &str| match return_to {
+            "" | "/" => format!("{}{name}", self.prefix),
+            target => format!("{}{name}?return_to={}", self.prefix, utf8_percent_encode(target, KEPT)),
+        };
+        let link = context! {
+            sign_in => to("vtnr-login"),
+            tan => to("tan"),
+            sign_out => format!("{}abmelden", self.prefix),
+            help => to("hilfe"),
+        };
+        let usual = context! { year => self.clock.year(self.now), status => (), has_errors => false, return_to, link };
+        context! { ..page, ..usual }
+    }
+
+    fn tan(&self, page: &TanPage<'_>) -> Value {
+        context! {
+            email => page.email,
+            letters => page.letters,
+            mail => self.mail(page.mail),
+            error => page.error.map(tan_error),
+            has_errors => page.error.is_some(),
+            resend => self.resend(page.resend),
+            sent_again => page.sent_again,
+        }
+    }
+
+    fn mail(&self, mail: MailState) -> Value {
+        match mail {
+            MailState::Sending => context! { state => "sending" },
+            MailState::Accepted { at, valid_until } => {
+                context! { state => "accepted", at => self.time(at), valid_until => self.time(valid_until) }
+            }
+            MailState::Delayed { next_try_at } => {
+                context! { state => "delayed", next_try_at => self.clock.not_before(next_try_at, self.now) }
+            }
+            MailState::Refused => context! { state => "refused" },
+        }
+    }
+
+    fn resend(&self, resend: Resend) -> Value {
+        match resend {
+            Resend::Now => context! { state => "now", seconds => 0 },
+            Resend::After { seconds } => context! { state => "after", seconds },
+            Resend::Exhausted { until } => context! { state => "exhausted", until => self.clock.not_before(until, self.now) },
+        }
+    }
+
+    fn problem(&self, page: &Problem<'_>) -> Value {
+        let until = match page.kind {
+            ProblemKind::TooMany { until } | ProblemKind::MailsExhausted { until } => {
+                Some(self.clock.not_before(until, self.now))
+            }
+            _ => None,
+        };
+        context! { kind => problem_name(page.kind), until, incident => page.incident, target => page.return_to }
+    }
+
+    fn time(&self, at: Timestamp) -> String {
+        self.clock.time(at, self.now)
+    }
+}
+
+fn sign_in(page: &SignIn<'_>) -> Value {
+    context! {
+        vtnr => page.vtnr,
+        email => page.email,
+        vtnr_error => page.vtnr_error.is_some(),
+        email_error => page.email_error.is_some(),
+        has_errors => page.vtnr_error.is_some() || page.email_error.is_some(),
+        notice => page.notice.map(|notice| match notice {
+            SignInNotice::CookiesBlocked => "cookies_blocked",
+            SignInNotice::SessionEnded => "session_ended",
+            SignInNotice::SignInExpired => "sign_in_expired",
+        }),
+    }
+}
+
+fn tan_error(error: TanError) -> Value {
+    match error {
+        TanError::Empty => context! { kind => "empty" },
+        TanError::WrongLength { entered } => context! { kind => "wrong_length", entered },
+        TanError::ForeignCharacter => context! { kind => "foreign_character" },
+        TanError::Wrong { tries_left } => context! { kind => "wrong", tries_left },
+    }
+}
+
+fn tan_over(page: &TanOver<'_>) -> Value {
+    let why = match page.why {
+        Over::Spent => "spent",
+        Over::Expired => "expired",
+        Over::LongTanNeeded => "long_tan_needed",
+    };
+    context! { email => page.email, why }
+}
+
+fn unknown_email(page: &UnknownEmail<'_>) -> Value {
+    context! { vtnr => &page.vtnr, email => page.email, without_email => page.without_email }
+}
+
+fn problem_name(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::BadRequest => "bad_request",
+        ProblemKind::ForeignForm => "foreign_form",
+        ProblemKind::NotFound => "not_found",
+        ProblemKind::MethodNotAllowed => "method_not_allowed",
+        ProblemKind::TooLarge => "too_large",
+        ProblemKind::WrongHost => "wrong_host",
+        ProblemKind::TooMany { .. } => "too_many",
+        ProblemKind::MailsExhausted { .. } => "mails_exhausted",
+        ProblemKind::Busy => "busy",
+        ProblemKind::StoreDown => "store_down",
+        ProblemKind::UpstreamDown => "upstream_down",
+        ProblemKind::UpstreamSlow => "upstream_slow",
+        ProblemKind::SessionEndedForm => "session_ended_form",
+        ProblemKind::Internal => "internal",
+    }
+}

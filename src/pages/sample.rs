@@ -1,0 +1,133 @@
+//! One view for every case a template can meet, so that a broken template is found at the start.
+
+use super::view::*;
+use crate::domain::time::Timestamp;
+use std::time::Duration;
+
+/// When the samples are set.
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_763_989_340_000);
+
+const TARGET: &str = "/kfz/angebot?id=42&tarif=basis";
+const EMAIL: &str = "ada.loewe@maklerhaus-loewe.example";
+
+/// The views, each with a name for whoever looks at them.
+pub(super) fn views() -> Vec<(String, View<'static>)> {
+    let mut views = vec![
+        ("help".into(), View::Help),
+        ("blocked-submission".into(), View::BlockedSubmission(BlockedSubmission { return_to: TARGET })),
+    ];
+    views.extend(sign_in());
+    views.extend(tan());
+    views.extend(tan_over());
+    views.extend(unknown_email());
+    views.extend(sign_out());
+    views.extend(problems());
+    views
+}
+
+fn sign_in() -> Vec<(String, View<'static>)> {
+    let empty = SignIn { return_to: TARGET, vtnr: "", email: "", vtnr_error: None, email_error: None, notice: None };
+    let wrong = |vtnr_error, email_error| SignIn { vtnr: "60/123/456", email: EMAIL, vtnr_error, email_error, ..empty.clone() };
+    let told = |notice| SignIn { vtnr: "60/123/4567", email: EMAIL, notice: Some(notice), ..empty.clone() };
+    let invalid = Some(FieldError::Invalid);
+    [
+        ("sign-in", empty.clone()),
+        ("sign-in-vtnr-error", wrong(invalid, None)),
+        ("sign-in-email-error", wrong(None, invalid)),
+        ("sign-in-both-errors", wrong(invalid, invalid)),
+        ("sign-in-cookies-blocked", told(SignInNotice::CookiesBlocked)),
+        ("sign-in-session-ended", told(SignInNotice::SessionEnded)),
+        ("sign-in-expired", told(SignInNotice::SignInExpired)),
+    ]
+    .map(|(name, page)| (name.into(), View::SignIn(page)))
+    .into()
+}
+
+fn tan() -> Vec<(String, View<'static>)> {
+    let accepted = MailState::Accepted { at: NOW, valid_until: in_minutes(15) };
+    let sent = TanPage {
+        return_to: TARGET,
+        email: EMAIL,
+        letters: 6,
+        mail: accepted,
+        error: None,
+        resend: Resend::After { seconds: 24 },
+        sent_again: false,
+    };
+    let mailed = |mail| TanPage { mail, ..sent.clone() };
+    let wrong = |error| TanPage { error: Some(error), resend: Resend::Now, ..sent.clone() };
+    [
+        ("tan", sent.clone()),
+        ("tan-sending", mailed(MailState::Sending)),
+        ("tan-delayed", mailed(MailState::Delayed { next_try_at: in_minutes(2) })),
+        ("tan-refused", mailed(MailState::Refused)),
+        ("tan-empty", wrong(TanError::Empty)),
+        ("tan-wrong-length", wrong(TanError::WrongLength { entered: 5 })),
+        ("tan-foreign-character", wrong(TanError::ForeignCharacter)),
+        ("tan-wrong", wrong(TanError::Wrong { tries_left: 3 })),
+        ("tan-wrong-last", wrong(TanError::Wrong { tries_left: 1 })),
+        ("tan-one-second", TanPage { resend: Resend::After { seconds: 1 }, ..sent.clone() }),
+        ("tan-sent-again", TanPage { sent_again: true, letters: 10, ..sent.clone() }),
+        ("tan-exhausted", TanPage { resend: Resend::Exhausted { until: in_minutes(12) }, sent_again: true, ..sent.clone() }),
+    ]
+    .map(|(name, page)| (name.into(), View::Tan(page)))
+    .into()
+}
+
+fn tan_over() -> Vec<(String, View<'static>)> {
+    [("tan-over-spent", Over::Spent), ("tan-over-expired", Over::Expired), ("tan-over-long", Over::LongTanNeeded)]
+        .map(|(name, why)| (name.into(), View::TanOver(TanOver { return_to: TARGET, email: EMAIL, why })))
+        .into()
+}
+
+fn unknown_email() -> Vec<(String, View<'static>)> {
+    [("unknown-email", true), ("unknown-email-only", false)]
+        .map(|(name, without_email)| {
+            let page = UnknownEmail { return_to: TARGET, vtnr: "60/123/4567".into(), email: EMAIL, without_email };
+            (name.into(), View::UnknownEmail(page))
+        })
+        .into()
+}
+
+fn sign_out() -> Vec<(String, View<'static>)> {
+    let asked = |vtnr: Option<&str>, trusted| View::SignOut(SignOut { signed_in: vtnr.map(Into::into), trusted });
+    let done = |browser_forgotten| View::SignedOut(SignedOut { browser_forgotten });
+    vec![
+        ("sign-out".into(), asked(Some("60/123/4567"), true)),
+        ("sign-out-untrusted".into(), asked(Some("60/123/4567"), false)),
+        ("sign-out-trust-only".into(), asked(None, true)),
+        ("sign-out-nobody".into(), asked(None, false)),
+        ("signed-out".into(), done(false)),
+        ("signed-out-forgotten".into(), done(true)),
+    ]
+}
+
+fn problems() -> Vec<(String, View<'static>)> {
+    let kinds = [
+        ProblemKind::BadRequest,
+        ProblemKind::ForeignForm,
+        ProblemKind::NotFound,
+        ProblemKind::MethodNotAllowed,
+        ProblemKind::TooLarge,
+        ProblemKind::WrongHost,
+        ProblemKind::TooMany { until: in_minutes(4) },
+        ProblemKind::MailsExhausted { until: in_minutes(24 * 60) },
+        ProblemKind::Busy,
+        ProblemKind::StoreDown,
+        ProblemKind::UpstreamDown,
+        ProblemKind::UpstreamSlow,
+        ProblemKind::SessionEndedForm,
+        ProblemKind::Internal,
+    ];
+    let told = |kind| View::Problem(Problem { kind, incident: Some("K7F2Q9Z"), return_to: Some(TARGET) });
+    let bare = |kind| View::Problem(Problem { kind, incident: None, return_to: None });
+    kinds
+        .into_iter()
+        .enumerate()
+        .flat_map(|(n, kind)| [(format!("problem-{n}"), told(kind)), (format!("problem-{n}-bare"), bare(kind))])
+        .collect()
+}
+
+fn in_minutes(minutes: u64) -> Timestamp {
+    NOW.plus(Duration::from_secs(minutes * 60))
+}

@@ -1,0 +1,245 @@
+//! What each page is told. Plain data, already judged; the pages decide nothing.
+
+use crate::domain::time::Timestamp;
+
+/// A page, with what it shows.
+#[derive(Clone, Debug)]
+pub enum View<'a> {
+    /// `vtnr-login`: VTNR and e-mail are asked for.
+    SignIn(SignIn<'a>),
+    /// `tan`: the TAN is asked for.
+    Tan(TanPage<'a>),
+    /// `tan`, when the TAN is of no use any more: one button asks for a new one.
+    TanOver(TanOver<'a>),
+    /// `unbekannte-e-mail`: the e-mail is not the one on file.
+    UnknownEmail(UnknownEmail<'a>),
+    /// Instead of the Antragsversand in a session without submission; goes out with 403.
+    BlockedSubmission(BlockedSubmission<'a>),
+    /// GET `abmelden`: buttons to sign out and to forget this browser.
+    SignOut(SignOut),
+    /// The answer to the POST of `abmelden`.
+    SignedOut(SignedOut),
+    /// `hilfe`: „Unterstützung beim Login“.
+    Help,
+    /// Whatever went wrong.
+    Problem(Problem<'a>),
+}
+
+/// See [`View::SignIn`].
+#[derive(Clone, Debug)]
+pub struct SignIn<'a> {
+    /// Where the broker wants to go: path and query.
+    pub return_to: &'a str,
+    /// What was typed as the VTNR, or known from the sign-in under way.
+    pub vtnr: &'a str,
+    /// What was typed as the e-mail address, or known from the sign-in under way.
+    pub email: &'a str,
+    /// What is wrong with the VTNR.
+    pub vtnr_error: Option<FieldError>,
+    /// What is wrong with the e-mail address.
+    pub email_error: Option<FieldError>,
+    /// Why the broker sees this page, where that needs saying.
+    pub notice: Option<SignInNotice>,
+}
+
+/// What is wrong with a field of the sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldError {
+    /// The VTNR is malformed or not in the directory; the e-mail address is malformed.
+    Invalid,
+}
+
+/// Why a broker meets the sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInNotice {
+    /// The browser sent no cookie back.
+    CookiesBlocked,
+    /// The session ended while the broker worked.
+    SessionEnded,
+    /// The sign-in under way was too old; the fields are kept.
+    SignInExpired,
+}
+
+/// See [`View::Tan`].
+#[derive(Clone, Debug)]
+pub struct TanPage<'a> {
+    /// Where the broker wants to go: path and query.
+    pub return_to: &'a str,
+    /// The address that the TAN goes to.
+    pub email: &'a str,
+    /// How many letters the TAN has.
+    pub letters: usize,
+    /// What became of the mail so far.
+    pub mail: MailState,
+    /// What is wrong with the TAN that was entered.
+    pub error: Option<TanError>,
+    /// Whether the mail can be sent again.
+    pub resend: Resend,
+    /// The broker has just had it sent again.
+    pub sent_again: bool,
+}
+
+/// What became of a mail with a TAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailState {
+    /// It is on its way to the mail server.
+    Sending,
+    /// The mail server took it.
+    Accepted {
+        /// When it did.
+        at: Timestamp,
+        /// Until when the TAN is valid.
+        valid_until: Timestamp,
+    },
+    /// The mail server cannot be reached; the TAN's life has not begun.
+    Delayed {
+        /// When sending is tried next.
+        next_try_at: Timestamp,
+    },
+    /// The mail server takes no mail for this address.
+    Refused,
+}
+
+/// What is wrong with the TAN that was entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TanError {
+    /// Nothing was entered; costs no try.
+    Empty,
+    /// Too few or too many letters; costs no try.
+    WrongLength {
+        /// How many there were.
+        entered: usize,
+    },
+    /// A character that no TAN has; costs no try.
+    ForeignCharacter,
+    /// It is not the TAN that was mailed.
+    Wrong {
+        /// How many tries are left, at least one.
+        tries_left: u8,
+    },
+}
+
+/// Whether a mail can be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resend {
+    /// Yes.
+    Now,
+    /// Not yet.
+    After {
+        /// The time that is left, in seconds.
+        seconds: u64,
+    },
+    /// No: as many mails as are allowed have been sent.
+    Exhausted {
+        /// When the next one is allowed.
+        until: Timestamp,
+    },
+}
+
+/// See [`View::TanOver`].
+#[derive(Clone, Debug)]
+pub struct TanOver<'a> {
+    /// Where the broker wants to go: path and query.
+    pub return_to: &'a str,
+    /// The address that a new TAN goes to.
+    pub email: &'a str,
+    /// Why the old one is of no use.
+    pub why: Over,
+}
+
+/// Why a TAN is of no use any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// All tries are used up.
+    Spent,
+    /// It was valid for too short a time.
+    Expired,
+    /// The budget of wrong guesses is spent, so that a longer one is needed.
+    LongTanNeeded,
+}
+
+/// See [`View::UnknownEmail`].
+#[derive(Clone, Debug)]
+pub struct UnknownEmail<'a> {
+    /// Where the broker wants to go: path and query.
+    pub return_to: &'a str,
+    /// The broker number, as it is displayed.
+    pub vtnr: String,
+    /// The address that was typed.
+    pub email: &'a str,
+    /// Whether the way without e-mail is offered.
+    pub without_email: bool,
+}
+
+/// See [`View::BlockedSubmission`].
+#[derive(Clone, Debug)]
+pub struct BlockedSubmission<'a> {
+    /// Where the broker goes on once the e-mail is confirmed: path and query.
+    pub return_to: &'a str,
+}
+
+/// See [`View::SignOut`].
+#[derive(Clone, Debug)]
+pub struct SignOut {
+    /// The broker number of the session, as it is displayed; `None` where nobody is signed in.
+    pub signed_in: Option<String>,
+    /// Whether this browser is trusted.
+    pub trusted: bool,
+}
+
+/// See [`View::SignedOut`].
+#[derive(Clone, Debug)]
+pub struct SignedOut {
+    /// The broker also had the browser forgotten.
+    pub browser_forgotten: bool,
+}
+
+/// See [`View::Problem`].
+#[derive(Clone, Debug)]
+pub struct Problem<'a> {
+    /// What happened.
+    pub kind: ProblemKind,
+    /// The number that the log has the cause under.
+    pub incident: Option<&'a str>,
+    /// Where the broker wanted to go, where that is known: path and query.
+    pub return_to: Option<&'a str>,
+}
+
+/// What went wrong, each with the status that its page goes out with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// 400: what the browser sent could not be read.
+    BadRequest,
+    /// 403: a form that came from another site.
+    ForeignForm,
+    /// 404: no such page under our prefix.
+    NotFound,
+    /// 405
+    MethodNotAllowed,
+    /// 413: a form to our own pages that is too large.
+    TooLarge,
+    /// 421: a host name that is not ours.
+    WrongHost,
+    /// 429: too many attempts from this connection or for this broker.
+    TooMany {
+        /// When it goes on.
+        until: Timestamp,
+    },
+    /// 429: too many mails with TANs.
+    MailsExhausted {
+        /// When the next one is allowed.
+        until: Timestamp,
+    },
+    /// 503: more requests than the gateway can take.
+    Busy,
+    /// 503: nobody can sign in for the moment; whoever is signed in stays so.
+    StoreDown,
+    /// 502: the calculator cannot be reached.
+    UpstreamDown,
+    /// 504: the calculator did not answer in time.
+    UpstreamSlow,
+    /// 401: a form was posted after the session ended; it was not sent.
+    SessionEndedForm,
+    /// 500
+    Internal,
+}

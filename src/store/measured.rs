@@ -1,0 +1,119 @@
+//! A store whose operations are timed and whose failures are counted and logged, each once, here.
+
+use super::*;
+use crate::telemetry::metrics::{Metrics, StoreOperation};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Watches over a store.
+pub struct Measured<S> {
+    store: S,
+    metrics: Arc<Metrics>,
+}
+
+impl<S: Store> Measured<S> {
+    /// Watches over this store.
+    pub fn new(store: S, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics }
+    }
+
+    async fn watch<T>(&self, operation: StoreOperation, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let begun = Instant::now();
+        let result = work.await;
+        self.metrics.store_took(operation, begun.elapsed());
+        if let Err(error) = &result {
+            self.metrics.store_failed(error.trouble());
+            tracing::warn!(target: "store", ?operation, error = chain(error), "the store failed");
+        }
+        result
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[async_trait]
+impl<S: Store> Store for Measured<S> {
+    fn session_key(&self, token: &SessionToken) -> RecordKey {
+        self.store.session_key(token)
+    }
+
+    async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>> {
+        self.watch(StoreOperation::FindSession, self.store.find_session(token)).await
+    }
+
+    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<()> {
+        self.watch(StoreOperation::TouchSession, self.store.touch_session(token, session, lives)).await
+    }
+
+    async fn end_session(&self, token: &SessionToken) -> Result<()> {
+        self.watch(StoreOperation::EndSession, self.store.end_session(token)).await
+    }
+
+    async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
+        self.watch(StoreOperation::RevokeBroker, self.store.revoke_broker(vtnr, at)).await
+    }
+
+    async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
+        self.watch(StoreOperation::RevokedAt, self.store.revoked_at(vtnr)).await
+    }
+
+    async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {
+        self.watch(StoreOperation::FindFlow, self.store.find_flow(token)).await
+    }
+
+    async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
+        self.watch(StoreOperation::KeepFlow, self.store.keep_flow(change, charges)).await
+    }
+
+    async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
+        self.watch(StoreOperation::AskForTan, self.store.ask_for_tan(change, letter, charges)).await
+    }
+
+    async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
+        self.watch(StoreOperation::SignIn, self.store.sign_in(sign_in, charges)).await
+    }
+
+    async fn charge(&self, charges: &Charges) -> Result<Settled> {
+        self.watch(StoreOperation::Charge, self.store.charge(charges)).await
+    }
+
+    async fn find_trust(&self, token: &BrowserToken) -> Result<Trust> {
+        self.watch(StoreOperation::FindTrust, self.store.find_trust(token)).await
+    }
+
+    async fn forget_browser(&self, token: &BrowserToken) -> Result<()> {
+        self.watch(StoreOperation::ForgetBrowser, self.store.forget_browser(token)).await
+    }
+
+    async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {
+        self.watch(StoreOperation::Deliveries, self.store.deliveries(letters)).await
+    }
+
+    async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>> {
+        self.watch(StoreOperation::LeaseLetter, self.store.lease_letter(lease)).await
+    }
+
+    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
+        self.watch(StoreOperation::NoteDelivery, self.store.note_delivery(letter, delivery)).await
+    }
+
+    async fn outbox_length(&self) -> Result<u64> {
+        self.watch(StoreOperation::OutboxLength, self.store.outbox_length()).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.watch(StoreOperation::Ping, self.store.ping()).await
+    }
+
+    fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
+        self.store.invalidations()
+    }
+
+    fn hears_invalidations(&self) -> bool {
+        self.store.hears_invalidations()
+    }
+}
