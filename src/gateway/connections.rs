@@ -1,0 +1,185 @@
+//! Which clients are connected: how many in all, how many of each, and where each stands with its request.
+
+use crate::domain::throttle::ClientAddress;
+use crate::telemetry::metrics::{Metrics, Rejection};
+use parking_lot::Mutex;
+use pingora::protocols::SocketDigest;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+const SHARDS: usize = 32;
+
+/// All connections.
+pub(super) struct Connections {
+    open: AtomicUsize,
+    requests: AtomicUsize,
+    most: usize,
+    most_per_client: usize,
+    header_timeout: Duration,
+    clients: Mutex<HashMap<ClientAddress, usize>>,
+    /// By the address of the socket digest that Pingora hands on with each request: the only thing of ours that it does.
+    registry: Vec<Mutex<HashMap<usize, Weak<Connection>>>>,
+    quiet: Notify,
+    metrics: Arc<Metrics>,
+}
+
+/// One connection.
+pub(super) struct Connection {
+    client: ClientAddress,
+    key: AtomicUsize,
+    begun: Instant,
+    /// When the header that is being received must be complete: milliseconds after `begun`; 0 for no deadline.
+    deadline: AtomicU64,
+    /// Whether the next byte that arrives begins a request.
+    idle: AtomicBool,
+    all: Arc<Connections>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Connections {
+    pub(super) fn new(most: usize, most_per_client: usize, header_timeout: Duration, metrics: Arc<Metrics>) -> Arc<Self> {
+        let registry = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let (clients, quiet) = (Mutex::default(), Notify::new());
+        let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { open, requests, most, most_per_client, header_timeout, clients, registry, quiet, metrics })
+    }
+
+    /// Lets a client in, if there is room for it.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Connection>> {
+        let client = ClientAddress::of(address);
+        if self.open.fetch_add(1, Ordering::AcqRel) >= self.most {
+            self.open.fetch_sub(1, Ordering::AcqRel);
+            self.metrics.connection_rejected(Rejection::Total);
+            return None;
+        }
+        {
+            let mut clients = self.clients.lock();
+            let theirs = clients.entry(client).or_insert(0);
+            if *theirs >= self.most_per_client {
+                drop(clients);
+                self.open.fetch_sub(1, Ordering::AcqRel);
+                self.metrics.connection_rejected(Rejection::PerClient);
+                return None;
+            }
+            *theirs += 1;
+        }
+        self.metrics.connection_opened();
+        let deadline = AtomicU64::new(millis(self.header_timeout));
+        let (key, idle) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Some(Arc::new(Connection { client, key, begun: Instant::now(), deadline, idle, all: Arc::clone(self) }))
+    }
+
+    /// Makes a connection known under its socket digest.
+    pub(super) fn register(&self, connection: &Arc<Connection>, digest: &Arc<SocketDigest>) {
+        let key = Arc::as_ptr(digest) as usize;
+        connection.key.store(key, Ordering::Release);
+        if let Some(shard) = self.shard(key) {
+            shard.lock().insert(key, Arc::downgrade(connection));
+        }
+    }
+
+    /// The connection that a request came on.
+    pub(super) fn of(&self, digest: Option<&Arc<SocketDigest>>) -> Option<Arc<Connection>> {
+        let key = Arc::as_ptr(digest?) as usize;
+        self.shard(key)?.lock().get(&key)?.upgrade()
+    }
+
+    fn shard(&self, key: usize) -> Option<&Mutex<HashMap<usize, Weak<Connection>>>> {
+        // The low bits of an address are all the same.
+        self.registry.get((key >> 6) % SHARDS)
+    }
+
+    /// A request began.
+    pub(super) fn request_began(&self) {
+        self.requests.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A request ended.
+    pub(super) fn request_ended(&self) {
+        if self.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.quiet.notify_waiters();
+        }
+    }
+
+    /// Returns once no request is under way.
+    pub(super) async fn quiet(&self) {
+        loop {
+            let woken = self.quiet.notified();
+            if self.requests.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            woken.await;
+        }
+    }
+}
+
+impl Connection {
+    /// When the first header must be complete.
+    pub(super) fn first_deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.begun + self.all.header_timeout)
+    }
+
+    /// When the header under way must be complete, if one is.
+    pub(super) fn header_deadline(&self) -> Option<Instant> {
+        match self.deadline.load(Ordering::Acquire) {
+            0 => None,
+            after => Some(self.begun + Duration::from_millis(after)),
+        }
+    }
+
+    /// Bytes arrived. The first of a request start its deadline.
+    pub(super) fn received(&self) {
+        if self.idle.swap(false, Ordering::AcqRel) {
+            let deadline = self.begun.elapsed() + self.all.header_timeout;
+            self.deadline.store(millis(deadline), Ordering::Release);
+        }
+    }
+
+    /// A header is complete.
+    pub(super) fn header_complete(&self) {
+        self.deadline.store(0, Ordering::Release);
+        self.idle.store(false, Ordering::Release);
+    }
+
+    /// A request was answered; what comes next on this connection is another one.
+    pub(super) fn request_done(&self) {
+        self.idle.store(true, Ordering::Release);
+    }
+
+    /// The deadline passed.
+    pub(super) fn timed_out(&self) {
+        self.all.metrics.connection_rejected(Rejection::HeaderTimeout);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let key = self.key.load(Ordering::Acquire);
+        if let Some(shard) = self.all.shard(key) {
+            shard.lock().remove(&key);
+        }
+        let mut clients = self.all.clients.lock();
+        if let Some(theirs) = clients.get_mut(&self.client) {
+            *theirs -= 1;
+            if *theirs == 0 {
+                clients.remove(&self.client);
+            }
+        }
+        drop(clients);
+        self.all.open.fetch_sub(1, Ordering::AcqRel);
+        self.all.metrics.connection_closed();
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}

@@ -1,0 +1,227 @@
+//! The gateway's own cookies: reading them from every `Cookie` field, setting them, keeping them from the calculator.
+
+use crate::domain::ids::{BrowserToken, FlowToken, SessionToken, TOKEN_BYTES};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cookie::{Cookie, SameSite};
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The names of the cookies, which depend on the scheme (product rule: `__Host-` over https).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Jar {
+    /// Over https.
+    Secure,
+    /// Over plain http, on loopback.
+    Plain,
+}
+
+/// A cookie of ours came more than once, with different values. No browser sends that; what to believe is unclear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ambiguous;
+
+/// What our cookies of a request hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held {
+    pub(super) session: Option<SessionToken>,
+    pub(super) browser: Option<BrowserToken>,
+    pub(super) flow: Option<FlowToken>,
+}
+
+const LONGEST_TOKEN: usize = TOKEN_BYTES.div_ceil(3) * 4;
+
+impl Jar {
+    pub(super) const fn session(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-vtnr_session",
+            Self::Plain => "vtnr_session",
+        }
+    }
+
+    pub(super) const fn browser(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-vtnr_trust",
+            Self::Plain => "vtnr_trust",
+        }
+    }
+
+    pub(super) const fn flow(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-vtnr_flow",
+            Self::Plain => "vtnr_flow",
+        }
+    }
+
+    /// Reads our cookies from all `Cookie` fields; browsers split the field on HTTP/2.
+    pub(super) fn read(self, headers: &HeaderMap) -> Result<Held, Ambiguous> {
+        let (mut session, mut browser, mut flow) = (None, None, None);
+        for (name, value) in pairs(headers) {
+            let place = match name {
+                name if name == self.session().as_bytes() => &mut session,
+                name if name == self.browser().as_bytes() => &mut browser,
+                name if name == self.flow().as_bytes() => &mut flow,
+                _ => continue,
+            };
+            if place.is_some_and(|before| before != value) {
+                return Err(Ambiguous);
+            }
+            *place = Some(value);
+        }
+        Ok(Held {
+            session: session.and_then(token).map(SessionToken::from_bytes),
+            browser: browser.and_then(token).map(BrowserToken::from_bytes),
+            flow: flow.and_then(token).map(FlowToken::from_bytes),
+        })
+    }
+
+    /// The `Cookie` field as the calculator gets it: one, without ours. `None` if nothing is left.
+    pub(super) fn without_ours(self, headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
+        let mut fields = headers.get_all(COOKIE).iter();
+        let (first, more) = (fields.next()?, fields.next().is_some());
+        if !more && !pairs(headers).any(|(name, _)| self.owns(name)) {
+            return Some(Cow::Borrowed(first.as_bytes()));
+        }
+        let mut joined = Vec::new();
+        for field in headers.get_all(COOKIE) {
+            for crumb in field.as_bytes().split(|byte| *byte == b';').filter(|crumb| !self.owns(name_and_value(crumb).0)) {
+                let crumb = crumb.trim_ascii_start();
+                if !joined.is_empty() {
+                    joined.extend_from_slice(b"; ");
+                }
+                joined.extend_from_slice(crumb);
+            }
+        }
+        (!joined.is_empty()).then_some(Cow::Owned(joined))
+    }
+
+    /// Whether this cookie is ours, whichever of the two names it goes by.
+    pub(super) fn owns(self, name: &[u8]) -> bool {
+        let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
+        [&b"vtnr_session"[..], b"vtnr_trust", b"vtnr_flow"].contains(&bare)
+    }
+
+    /// Whether a `Set-Cookie` field of the calculator would set a cookie of ours.
+    pub(super) fn is_set_by(self, field: &HeaderValue) -> bool {
+        let name = field.as_bytes().split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+        self.owns(name.trim_ascii())
+    }
+
+    pub(super) fn set_session(self, token: &SessionToken) -> String {
+        self.set(self.session(), token.reveal(), None)
+    }
+
+    pub(super) fn set_browser(self, token: &BrowserToken, lives: Duration) -> String {
+        self.set(self.browser(), token.reveal(), Some(lives))
+    }
+
+    pub(super) fn set_flow(self, token: &FlowToken) -> String {
+        self.set(self.flow(), token.reveal(), None)
+    }
+
+    pub(super) fn clear(self, name: &'static str) -> String {
+        self.build(name, String::new()).max_age(cookie::time::Duration::ZERO).build().to_string()
+    }
+
+    fn set(self, name: &'static str, token: &[u8; TOKEN_BYTES], lives: Option<Duration>) -> String {
+        let cookie = self.build(name, URL_SAFE_NO_PAD.encode(token));
+        let lives = lives.and_then(|lives| cookie::time::Duration::try_from(lives).ok());
+        match lives {
+            Some(lives) => cookie.max_age(lives).build().to_string(),
+            None => cookie.build().to_string(),
+        }
+    }
+
+    fn build(self, name: &'static str, value: String) -> cookie::CookieBuilder<'static> {
+        Cookie::build((name, value)).path("/").http_only(true).secure(self == Self::Secure).same_site(SameSite::Lax)
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(name_and_value)
+}
+
+fn name_and_value(crumb: &[u8]) -> (&[u8], &[u8]) {
+    let at = crumb.iter().position(|byte| *byte == b'=').unwrap_or(crumb.len());
+    let (name, value) = crumb.split_at(at);
+    (name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii())
+}
+
+fn token(value: &[u8]) -> Option<[u8; TOKEN_BYTES]> {
+    let mut buffer = [0; LONGEST_TOKEN];
+    let length = URL_SAFE_NO_PAD.decode_slice(value, &mut buffer).ok()?;
+    buffer.get(..length)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[&str]) -> HeaderMap {
+        fields.iter().map(|field| (COOKIE, HeaderValue::from_str(field).expect("a field value"))).collect()
+    }
+
+    fn encoded(byte: u8) -> String {
+        URL_SAFE_NO_PAD.encode([byte; TOKEN_BYTES])
+    }
+
+    #[test]
+    fn our_cookies_are_found_in_every_field_and_crumb() {
+        let (one, two) = (encoded(1), encoded(2));
+        let fields = [format!("a=b; vtnr_session={one}"), format!("x; vtnr_flow={two};")];
+        let held = Jar::Plain.read(&headers(&fields.each_ref().map(String::as_str))).expect("unambiguous");
+        assert_eq!(held.session, Some(SessionToken::from_bytes([1; 32])));
+        assert_eq!(held.flow, Some(FlowToken::from_bytes([2; 32])));
+        assert_eq!(held.browser, None);
+        let secure = Jar::Secure.read(&headers(&fields.each_ref().map(String::as_str))).expect("unambiguous");
+        assert_eq!(secure.session, None, "over https only the __Host- name counts");
+    }
+
+    #[test]
+    fn what_is_no_token_is_no_cookie() {
+        let long = "A".repeat(5_000);
+        for value in ["", "x", "=", "%00", long.as_str(), &encoded(1)[1..]] {
+            let held = Jar::Plain.read(&headers(&[&format!("vtnr_session={value}")])).expect("unambiguous");
+            assert_eq!(held.session, None, "{value}");
+        }
+    }
+
+    #[test]
+    fn two_different_values_for_one_cookie_of_ours_are_refused() {
+        let (one, two) = (encoded(1), encoded(2));
+        let twice = |a: &str, b: &str| Jar::Plain.read(&headers(&[&format!("vtnr_session={a}; vtnr_session={b}")])).err();
+        assert_eq!(twice(&one, &two), Some(Ambiguous));
+        assert_eq!(twice(&one, &one), None);
+    }
+
+    #[test]
+    fn the_calculator_gets_its_own_cookies_in_one_field() {
+        let seen = |fields: &[&str]| {
+            Jar::Secure.without_ours(&headers(fields)).map(|field| String::from_utf8(field.into_owned()).expect("ASCII"))
+        };
+        assert_eq!(seen(&["a=1; b=\"2 3\""]).as_deref(), Some("a=1; b=\"2 3\""), "byte for byte where nothing is ours");
+        assert_eq!(seen(&["a=1;b=2", "c=3"]).as_deref(), Some("a=1; b=2; c=3"));
+        assert_eq!(seen(&["a=1; __Host-vtnr_session=x; b=2"]).as_deref(), Some("a=1; b=2"));
+        assert_eq!(seen(&["vtnr_flow=x; __Secure-vtnr_trust=y"]), None);
+        assert_eq!(seen(&["vtnr_sessions=x"]).as_deref(), Some("vtnr_sessions=x"));
+        assert_eq!(seen(&[]), None);
+    }
+
+    #[test]
+    fn the_calculator_cannot_set_our_cookies() {
+        for field in ["vtnr_session=x; Path=/", " __Host-vtnr_trust =x", "vtnr_flow", "__Host-vtnr_session=; Max-Age=0"] {
+            assert!(Jar::Secure.is_set_by(&HeaderValue::from_static(field)), "{field}");
+        }
+        assert!(!Jar::Secure.is_set_by(&HeaderValue::from_static("JSESSIONID=vtnr_session=x")));
+    }
+
+    #[test]
+    fn cookies_are_set_as_the_prefix_demands() {
+        let cookie = Jar::Secure.set_session(&SessionToken::from_bytes([0; 32]));
+        assert_eq!(cookie, format!("__Host-vtnr_session={}; HttpOnly; SameSite=Lax; Secure; Path=/", encoded(0)));
+        let cookie = Jar::Plain.set_browser(&BrowserToken::from_bytes([0; 32]), Duration::from_secs(30 * 86_400));
+        assert_eq!(cookie, format!("vtnr_trust={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=2592000", encoded(0)));
+        assert_eq!(Jar::Secure.clear("__Host-vtnr_flow"), "__Host-vtnr_flow=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0");
+    }
+}

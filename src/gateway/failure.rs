@@ -1,0 +1,138 @@
+//! The one table from what went wrong to what is answered.
+
+use super::form::BadForm;
+use super::passage::Passage;
+use super::reply::Reply;
+use super::route;
+use crate::clock::Chance;
+use crate::domain::time::Timestamp;
+use crate::pages::{Pages, Problem, ProblemKind, View};
+use crate::store;
+use crate::telemetry::metrics::{Refusal, Request};
+use http::{HeaderMap, StatusCode};
+use pingora::{Error, ErrorSource, ErrorType};
+use std::time::Duration;
+
+/// Why a request cannot be answered as it should be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The store cannot answer. Nothing is known of the session then: no cookie is touched, and nothing is forwarded.
+    #[error("store")]
+    Store(#[from] store::Error),
+    /// The request is not fit to be looked at.
+    #[error("refused: {0:?}")]
+    Refused(Refusal),
+    /// A form of ours cannot be read.
+    #[error("form: {0:?}")]
+    Form(BadForm),
+    /// The method is not one that this page knows.
+    #[error("method")]
+    Method,
+    /// There is no such page of ours.
+    #[error("not found")]
+    NotFound,
+    /// Too many attempts.
+    #[error("too many")]
+    TooMany(Timestamp),
+    /// Too many mails.
+    #[error("mails exhausted")]
+    MailsExhausted(Timestamp),
+    /// Requests of one browser hindered each other.
+    #[error("busy")]
+    Busy,
+    /// The calculator cannot be reached, or sends what is no answer.
+    #[error("upstream down")]
+    UpstreamDown,
+    /// The calculator did not answer in time.
+    #[error("upstream slow")]
+    UpstreamSlow,
+    /// A fault of our own.
+    #[error("internal")]
+    Internal,
+}
+
+/// After this long it makes sense to try again when the store or the calculator is down.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+impl From<BadForm> for Failure {
+    fn from(form: BadForm) -> Self {
+        Self::Form(form)
+    }
+}
+
+impl Failure {
+    /// What the calculator's side did wrong; `None` if it was the client, who is gone or sent nonsense.
+    pub(super) fn of(error: &Error) -> Option<Self> {
+        match (&error.etype, &error.esource) {
+            (ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader, ErrorSource::Downstream) => Some(Self::Refused(Refusal::Malformed)),
+            (_, ErrorSource::Downstream) => None,
+            (ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::TLSHandshakeTimedout, _) => Some(Self::UpstreamSlow),
+            (_, ErrorSource::Upstream) | (ErrorType::ConnectError | ErrorType::ConnectRefused | ErrorType::ConnectNoRoute, _) => Some(Self::UpstreamDown),
+            _ => Some(Self::Internal),
+        }
+    }
+
+    fn kind(&self) -> (StatusCode, ProblemKind) {
+        match self {
+            Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::StoreDown),
+            Self::Refused(Refusal::Host) => (StatusCode::MISDIRECTED_REQUEST, ProblemKind::WrongHost),
+            Self::Refused(Refusal::Method) | Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed),
+            Self::Form(BadForm::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge),
+            Self::Form(BadForm::Foreign) => (StatusCode::FORBIDDEN, ProblemKind::ForeignForm),
+            Self::Refused(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => (StatusCode::BAD_REQUEST, ProblemKind::BadRequest),
+            Self::NotFound => (StatusCode::NOT_FOUND, ProblemKind::NotFound),
+            Self::TooMany(until) => (StatusCode::TOO_MANY_REQUESTS, ProblemKind::TooMany { until: *until }),
+            Self::MailsExhausted(until) => (StatusCode::TOO_MANY_REQUESTS, ProblemKind::MailsExhausted { until: *until }),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Busy),
+            Self::UpstreamDown => (StatusCode::BAD_GATEWAY, ProblemKind::UpstreamDown),
+            Self::UpstreamSlow => (StatusCode::GATEWAY_TIMEOUT, ProblemKind::UpstreamSlow),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ProblemKind::Internal),
+        }
+    }
+
+    fn outcome(&self) -> Request {
+        match self {
+            Self::Store(_) | Self::Busy | Self::UpstreamDown | Self::UpstreamSlow | Self::Internal => Request::Failed,
+            _ => Request::Refused,
+        }
+    }
+
+    fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        match self {
+            Self::Store(_) | Self::Busy | Self::UpstreamDown | Self::UpstreamSlow => Some(TRY_AGAIN),
+            Self::TooMany(until) | Self::MailsExhausted(until) => Some(until.after(now)),
+            _ => None,
+        }
+    }
+
+    /// The answer: a page for a person, a few words for a program; with an incident number where the log has more to say.
+    pub(super) fn reply(&self, headers: &HeaderMap, passage: &mut Passage, pages: &Pages, chance: Chance) -> Reply {
+        let (status, kind) = self.kind();
+        passage.outcome = self.outcome();
+        let reply = if route::is_navigation(headers) {
+            let incident = incident(chance);
+            let view = View::Problem(Problem { kind, incident: Some(&incident), return_to: None });
+            let page = Reply::page(status, pages.render(&view, passage.now));
+            passage.incident = Some(incident);
+            page
+        } else {
+            Reply::problem(status, status.canonical_reason().unwrap_or("error"))
+        };
+        let reply = match self.retry_after(passage.now) {
+            Some(after) => reply.retry_after(after),
+            None => reply,
+        };
+        if status == StatusCode::METHOD_NOT_ALLOWED { reply.allow("GET, HEAD, POST") } else { reply }
+    }
+}
+
+/// A number short enough to be read out on the telephone, of symbols that are not mistaken for one another.
+fn incident(chance: Chance) -> String {
+    const SYMBOLS: [char; 32] = [
+        'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', '2', '3', '4', '5', '6',
+        '7', '8', '9',
+    ];
+    let mut bytes = [0; 8];
+    chance.fill(&mut bytes);
+    bytes.iter().filter_map(|byte| SYMBOLS.get(usize::from(byte % 32))).collect()
+}

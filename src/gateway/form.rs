@@ -1,0 +1,126 @@
+//! Forms posted to our own pages.
+
+use bytes::BytesMut;
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use pingora::proxy::Session;
+use std::time::Duration;
+
+/// Our longest form has a broker number, an address and a path.
+const MOST_FORM: usize = 16 * 1_024;
+const FORM_TIME: Duration = Duration::from_secs(10);
+
+/// The fields of a form, each at most once.
+#[derive(Debug, Default)]
+pub(super) struct Form(Vec<(String, String)>);
+
+/// Why a form cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadForm {
+    /// It is larger than any of ours.
+    TooLarge,
+    /// It came too slowly or broke off.
+    BrokenOff,
+    /// It is not `application/x-www-form-urlencoded` in UTF-8, or names a field twice.
+    Malformed,
+    /// It came from a page of another site.
+    Foreign,
+}
+
+impl Form {
+    /// Reads a form to its end.
+    pub(super) async fn read(session: &mut Session) -> Result<Self, BadForm> {
+        if is_foreign(&session.req_header().headers) {
+            return Err(BadForm::Foreign);
+        }
+        let body = match tokio::time::timeout(FORM_TIME, read_body(session)).await {
+            Ok(body) => body?,
+            Err(_) => return Err(BadForm::BrokenOff),
+        };
+        if !is_urlencoded(&session.req_header().headers) && !body.is_empty() {
+            return Err(BadForm::Malformed);
+        }
+        Self::parse(&body)
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, BadForm> {
+        let mut fields: Vec<(String, String)> = Vec::new();
+        for (name, value) in form_urlencoded::parse(body) {
+            // The decoder puts U+FFFD where the bytes are not UTF-8.
+            if name.contains('\u{fffd}') || value.contains('\u{fffd}') || fields.iter().any(|(known, _)| *known == name) {
+                return Err(BadForm::Malformed);
+            }
+            fields.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Self(fields))
+    }
+
+    /// A field's value, empty if it is missing.
+    pub(super) fn field(&self, name: &str) -> &str {
+        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+}
+
+async fn read_body(session: &mut Session) -> Result<BytesMut, BadForm> {
+    let mut body = BytesMut::new();
+    loop {
+        match session.as_mut().read_request_body().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > MOST_FORM => return Err(BadForm::TooLarge),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(_) => return Err(BadForm::BrokenOff),
+        }
+    }
+}
+
+fn is_urlencoded(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(|value| value.split(';').next());
+    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}
+
+/// Whether a request that changes something was made by another site's page. Browsers say so themselves: `Sec-Fetch-Site`, or, where
+/// they are older than 2023, `Origin`. A client that sends neither is no browser, and nobody's cookies ride on its requests.
+pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
+    match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
+        Some(b"same-origin" | b"none") => return false,
+        Some(_) => return true,
+        None => {}
+    }
+    let Some(origin) = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()) else { return headers.contains_key(ORIGIN) };
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    authority.is_none() || host.is_some_and(|host| !authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn fields_are_decoded_and_none_comes_twice() {
+        let form = Form::parse(b"vtnr=60%2F123%2F4567&email=a%2Bb%40c.de&tan=B+C").expect("well-formed");
+        assert_eq!((form.field("vtnr"), form.field("email"), form.field("tan"), form.field("x")), ("60/123/4567", "a+b@c.de", "B C", ""));
+        assert_eq!(Form::parse(b"vtnr=1&vtnr=2").err(), Some(BadForm::Malformed));
+        assert_eq!(Form::parse(b"vtnr=1&%76tnr=2").err(), Some(BadForm::Malformed));
+        assert_eq!(Form::parse(b"vtnr=%FF").err(), Some(BadForm::Malformed));
+    }
+
+    #[test]
+    fn forms_of_other_sites_are_told_from_our_own() {
+        let own = [
+            headers(&[("sec-fetch-site", "same-origin")]), headers(&[("sec-fetch-site", "none")]), headers(&[]),
+            headers(&[("origin", "https://Rechner.example"), ("host", "rechner.example")]),
+        ];
+        assert!(own.iter().all(|fields| !is_foreign(fields)));
+        let foreign = [
+            headers(&[("sec-fetch-site", "cross-site")]), headers(&[("sec-fetch-site", "same-site")]),
+            headers(&[("origin", "https://evil.example"), ("host", "rechner.example")]), headers(&[("origin", "null"), ("host", "rechner.example")]),
+        ];
+        assert!(foreign.iter().all(is_foreign));
+    }
+}

@@ -1,0 +1,180 @@
+//! Fields that tell the calculator who asks: the client's own are taken away, in every spelling; ours are put in.
+
+use super::cookies::Jar;
+use crate::config::{PublicUrl, Upstream};
+use crate::domain::policy::Permit;
+use crate::domain::session::Level;
+use http::header::{COOKIE, HOST, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora::http::{RequestHeader, ResponseHeader};
+use std::net::IpAddr;
+
+/// Fields that an application may take for the truth about the client or the request, besides all that begin with `X-Forwarded-`.
+const MISLEADING: [&str; 16] = [
+    "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "x-original-url", "x-rewrite-url", "x-original-uri",
+    "x-original-host", "x-host", "x-http-method", "x-http-method-override", "x-method-override", "x-ssl-client-cert", "x-ssl-client-verify",
+    "x-ssl-client-s-dn",
+];
+
+/// What is stripped from and put into requests.
+pub(super) struct Identity {
+    jar: Jar,
+    vtnr: Option<(HeaderName, String)>,
+    level: Option<(HeaderName, String)>,
+    scheme: &'static str,
+}
+
+impl Identity {
+    pub(super) fn new(jar: Jar, url: &PublicUrl, upstream: &Upstream) -> Self {
+        let field = |name: &Option<String>| {
+            name.as_ref().and_then(|name| Some((HeaderName::try_from(name.as_str()).ok()?, normal(name))))
+        };
+        let scheme = if url.secure { "https" } else { "http" };
+        Self { jar, vtnr: field(&upstream.vtnr_header), level: field(&upstream.level_header), scheme }
+    }
+
+    /// Takes away what could be mistaken for ours, and our cookies; on every request, whoever sent it.
+    pub(super) fn strip(&self, request: &mut RequestHeader) -> pingora::Result<()> {
+        let misleading: Vec<HeaderName> = request.headers.keys().filter(|name| self.is_misleading(name)).cloned().collect();
+        for name in misleading {
+            request.remove_header(&name);
+        }
+        let fields = request.headers.get_all(COOKIE).iter().count();
+        let ours = match self.jar.without_ours(&request.headers) {
+            Some(std::borrow::Cow::Borrowed(_)) => return Ok(()),
+            Some(std::borrow::Cow::Owned(joined)) => Some(joined),
+            None if fields == 0 => return Ok(()),
+            None => None,
+        };
+        request.remove_header(&COOKIE);
+        match ours.and_then(|joined| HeaderValue::from_bytes(&joined).ok()) {
+            Some(joined) => request.insert_header(COOKIE, joined),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts in who asks, as the permit says, and where the request came from.
+    pub(super) fn inject(&self, request: &mut RequestHeader, permit: &Permit, client: Option<IpAddr>) -> pingora::Result<()> {
+        if let Some(client) = client {
+            request.insert_header("X-Forwarded-For", client.to_string())?;
+        }
+        request.insert_header("X-Forwarded-Proto", self.scheme)?;
+        if let Some(host) = request.headers.get(HOST).cloned() {
+            request.insert_header("X-Forwarded-Host", host)?;
+        }
+        let Some((vtnr, level)) = permit.broker() else { return Ok(()) };
+        if let Some((name, _)) = &self.vtnr {
+            request.insert_header(name.clone(), vtnr.to_string())?;
+        }
+        if let Some((name, _)) = &self.level {
+            request.insert_header(name.clone(), level_name(level))?;
+        }
+        Ok(())
+    }
+
+    /// Takes from an answer what would set our cookies, and what speaks of the connection to the calculator only.
+    pub(super) fn clean(&self, response: &mut ResponseHeader) -> pingora::Result<()> {
+        response.remove_header("Keep-Alive");
+        if !response.headers.get_all(SET_COOKIE).iter().any(|field| self.jar.is_set_by(field)) {
+            return Ok(());
+        }
+        let theirs: Vec<HeaderValue> = response.headers.get_all(SET_COOKIE).iter().filter(|field| !self.jar.is_set_by(field)).cloned().collect();
+        response.remove_header(&SET_COOKIE);
+        theirs.into_iter().try_for_each(|field| response.append_header(SET_COOKIE, field).map(|_| ()))
+    }
+
+    fn is_misleading(&self, name: &HeaderName) -> bool {
+        let name = normal(name.as_str());
+        let is = |field: &Option<(HeaderName, String)>| field.as_ref().is_some_and(|(_, ours)| *ours == name);
+        name.starts_with("x-forwarded-") || MISLEADING.contains(&name.as_str()) || is(&self.vtnr) || is(&self.level)
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Full { .. } => "full",
+        Level::WithoutSubmission => "without-submission",
+    }
+}
+
+/// The one spelling of names that applications do not tell apart: WSGI, CGI and PHP turn hyphens, and some turn dots, into underscores.
+fn normal(name: &str) -> String {
+    name.chars().map(|symbol| if matches!(symbol, '_' | '.') { '-' } else { symbol.to_ascii_lowercase() }).collect()
+}
+
+/// How long all header fields are together, in bytes.
+pub(super) fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::{Decision, decide};
+    use crate::domain::session::{Session, SessionLimits};
+    use crate::domain::submission::Intent;
+    use crate::domain::time::Timestamp;
+    use crate::domain::vtnr::Vtnr;
+    use std::time::Duration;
+
+    fn identity() -> Identity {
+        let name = |text: &str| Some((HeaderName::try_from(text).expect("a name"), normal(text)));
+        Identity { jar: Jar::Secure, vtnr: name("X-VTNR"), level: name("X-VTNR-Level"), scheme: "https" }
+    }
+
+    fn permit() -> Permit {
+        let now = Timestamp::from_millis(1);
+        let session = Session::begin(Vtnr::parse("60/123/4567").expect("well-formed"), Level::WithoutSubmission, now);
+        let limits = SessionLimits { idle: Duration::from_secs(60), absolute: Duration::from_secs(60) };
+        match decide(Intent::Use, Some(&session), &limits, now) {
+            Decision::Allow(permit) => permit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_clients_own_identity_fields_do_not_arrive_in_any_spelling() {
+        let mut request = RequestHeader::build("GET", b"/", None).expect("a request");
+        let forged = [
+            "X-VTNR", "x-vtnr", "X_VTNR", "x.vtnr", "X-Vtnr_Level", "X-Forwarded-For", "x_forwarded_host", "X-Forwarded-Anything", "Forwarded",
+            "X-Original-URL", "X_Rewrite_Url", "X-HTTP-Method-Override", "X-Real-IP", "X-SSL-Client-Cert",
+        ];
+        for name in forged {
+            request.append_header(name, "forged").expect("a field");
+        }
+        request.append_header("X-Vtnr-Other", "kept").expect("a field");
+        request.append_header("Host", "rechner.example").expect("a field");
+        identity().strip(&mut request).expect("strips");
+        identity().inject(&mut request, &permit(), Some("192.0.2.7".parse().expect("an address"))).expect("injects");
+        let all: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII"))).collect();
+        assert!(!all.iter().any(|(_, value)| *value == "forged"), "{all:?}");
+        for (name, value) in [
+            ("x-vtnr", "60/123/4567"), ("x-vtnr-level", "without-submission"), ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "https"), ("x-forwarded-host", "rechner.example"), ("x-vtnr-other", "kept"),
+        ] {
+            assert_eq!(request.headers.get_all(name).iter().collect::<Vec<_>>(), [value], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_public_path_names_nobody() {
+        let mut request = RequestHeader::build("GET", b"/", None).expect("a request");
+        request.append_header("X-VTNR", "forged").expect("a field");
+        identity().strip(&mut request).expect("strips");
+        identity().inject(&mut request, &Permit::public(), None).expect("injects");
+        assert!(request.headers.get("x-vtnr").is_none());
+    }
+
+    #[test]
+    fn the_calculators_answer_keeps_its_own_cookies_only() {
+        let mut response = ResponseHeader::build(200, None).expect("an answer");
+        for field in ["JSESSIONID=1; Path=/", "__Host-vtnr_session=planted; Path=/; Secure", "theme=dark"] {
+            response.append_header("Set-Cookie", field).expect("a field");
+        }
+        response.append_header("Keep-Alive", "timeout=5").expect("a field");
+        identity().clean(&mut response).expect("cleans");
+        let left: Vec<_> = response.headers.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(left, ["JSESSIONID=1; Path=/", "theme=dark"]);
+        assert!(response.headers.get("keep-alive").is_none());
+    }
+}

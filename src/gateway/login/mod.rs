@@ -1,0 +1,138 @@
+//! The sign-in's pages over HTTP: what a browser sent becomes a step of [`crate::sign_in`], and its answer a page and cookies.
+
+mod claim;
+mod sign_out;
+mod status;
+mod tan;
+
+use super::cookies::Held;
+use super::failure::Failure;
+use super::form::Form;
+use super::reply::Reply;
+use super::{Gateway, Page, Passage, client_address};
+use crate::domain::browser;
+use crate::domain::ids::FlowToken;
+use crate::domain::return_to::ReturnTo;
+use crate::domain::session::{Level, Session as BrokerSession};
+use crate::domain::throttle::ClientAddress;
+use crate::domain::time::Timestamp;
+use crate::pages::View;
+use crate::sign_in::{Admission, Answer, Visitor};
+use crate::telemetry::metrics::Request;
+use http::header::USER_AGENT;
+use http::{Method, StatusCode};
+use pingora::proxy::Session;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A request for one of our pages, with all that the steps need of it.
+struct Visit {
+    held: Held,
+    visitor: Visitor,
+    return_to: ReturnTo,
+    now: Timestamp,
+}
+
+impl Gateway {
+    /// Answers a request for one of our pages. Only `POST` changes anything.
+    pub(super) async fn login(&self, page: Page, http: &mut Session, passage: &mut Passage) -> Result<Reply, Failure> {
+        passage.outcome = Request::LoginPage;
+        let visit = self.visit(http, passage.now)?;
+        let method = http.req_header().method.clone();
+        if method == Method::POST {
+            let form = Form::read(http).await?;
+            return match page {
+                Page::SignIn => self.post_claim(&visit, &form).await,
+                Page::Tan => self.post_tan(&visit, &form).await,
+                Page::UnknownEmail => self.post_without_email(&visit).await,
+                Page::SignOut => self.post_sign_out(&visit, &form).await,
+                Page::Start | Page::Help | Page::Status => Err(Failure::Method),
+                Page::Unknown => Err(Failure::NotFound),
+            };
+        }
+        if method != Method::GET && method != Method::HEAD {
+            return Err(Failure::Method);
+        }
+        match page {
+            Page::Start => Ok(Reply::see_other(&self.routes.page("vtnr-login", visit.return_to.as_str()))),
+            Page::SignIn => self.show_claim(&visit).await,
+            Page::Tan => self.show_tan(&visit).await,
+            Page::UnknownEmail => self.show_unknown_email(&visit).await,
+            Page::SignOut => self.show_sign_out(&visit).await,
+            Page::Help => Ok(self.page(StatusCode::OK, &View::Help, &visit)),
+            Page::Status => self.status(&visit).await,
+            Page::Unknown => Err(Failure::NotFound),
+        }
+    }
+
+    fn visit(&self, http: &Session, now: Timestamp) -> Result<Visit, Failure> {
+        let held = self.held(http)?;
+        let request = http.req_header();
+        let address = client_address(http).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let agent = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        let visitor = Visitor {
+            client: ClientAddress::of(address),
+            family: browser::family(agent),
+            flow: held.flow,
+            browser: held.browser,
+            session: held.session,
+        };
+        Ok(Visit { held, visitor, return_to: self.return_to(request.raw_path()), now })
+    }
+
+    /// Where the broker wants to go; the start page if that is missing, leads elsewhere, or into the sign-in itself.
+    fn return_to(&self, target: &[u8]) -> ReturnTo {
+        let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
+        let wanted = form_urlencoded::parse(query).find(|(name, _)| name == "return_to");
+        let wanted = wanted.and_then(|(_, path)| ReturnTo::parse(&path).ok()).filter(|path| !self.routes.is_own(path.as_str()));
+        wanted.unwrap_or_else(ReturnTo::start)
+    }
+
+    fn page(&self, status: StatusCode, view: &View<'_>, visit: &Visit) -> Reply {
+        Reply::page(status, self.pages.render(view, visit.now))
+    }
+
+    fn on_to(&self, page: &str, visit: &Visit) -> Reply {
+        Reply::see_other(&self.routes.page(page, visit.return_to.as_str()))
+    }
+
+    fn on_to_calculator(visit: &Visit) -> Reply {
+        Reply::see_other(visit.return_to.as_str())
+    }
+
+    fn with_flow(&self, reply: Reply, flow: &FlowToken) -> Reply {
+        reply.with_cookie(self.jar.set_flow(flow))
+    }
+
+    /// The broker is signed in: new cookies, and on to where they wanted to go.
+    fn welcome(&self, admission: &Admission, visit: &Visit) -> Reply {
+        let reply = Self::on_to_calculator(visit).with_cookie(self.jar.set_session(&admission.session)).with_cookie(self.jar.clear(self.jar.flow()));
+        match &admission.browser {
+            Some(browser) => reply.with_cookie(self.jar.set_browser(browser, self.trust)),
+            None => reply,
+        }
+    }
+
+    async fn signed_in(&self, visit: &Visit) -> Result<Option<BrokerSession>, Failure> {
+        Ok(self.session(visit.held.session.as_ref(), visit.now).await?)
+    }
+
+
+    /// What most answers lead to, whichever page they were given on; each page deals with its own first.
+    async fn follow(&self, answer: Answer, visit: &Visit) -> Result<Reply, Failure> {
+        match answer {
+            Answer::SignedIn(admission) => Ok(self.welcome(&admission, visit)),
+            Answer::TanAsked(flow) => Ok(self.with_flow(self.on_to("tan", visit), &flow)),
+            Answer::UnknownEmail(flow) => Ok(self.with_flow(self.on_to("unbekannte-e-mail", visit), &flow)),
+            Answer::NoSignIn | Answer::InvalidVtnr | Answer::SwitchedOff => self.start_over(visit).await,
+            Answer::WrongTan { .. } | Answer::MalformedTan(_) | Answer::TanOver(_) => Ok(self.on_to("tan", visit)),
+            Answer::MailsExhausted { until } => Err(Failure::MailsExhausted(until)),
+            Answer::TooMany { until } => Err(Failure::TooMany(until)),
+            Answer::Busy => Err(Failure::Busy),
+        }
+    }
+
+    /// No sign-in is under way here. Whoever is signed in, perhaps in another tab, goes on; others begin again.
+    async fn start_over(&self, visit: &Visit) -> Result<Reply, Failure> {
+        if self.signed_in(visit).await?.is_some() { Ok(Self::on_to_calculator(visit)) } else { Ok(self.on_to("vtnr-login", visit)) }
+    }
+}

@@ -1,0 +1,35 @@
+//! `abmelden`: the session ends, and with it, if wished, the trust in this browser.
+
+use super::super::failure::Failure;
+use super::super::form::Form;
+use super::super::reply::Reply;
+use super::{Gateway, Visit};
+use crate::pages::{SignOut, SignedOut, View};
+use crate::telemetry::metrics::{Outcome, Step};
+use http::StatusCode;
+
+impl Gateway {
+    pub(super) async fn show_sign_out(&self, visit: &Visit) -> Result<Reply, Failure> {
+        let session = self.signed_in(visit).await?;
+        let view = SignOut { signed_in: session.map(|session| session.vtnr.to_string()), trusted: visit.held.browser.is_some() };
+        Ok(self.page(StatusCode::OK, &View::SignOut(view), visit))
+    }
+
+    pub(super) async fn post_sign_out(&self, visit: &Visit, form: &Form) -> Result<Reply, Failure> {
+        let browser_forgotten = !form.field("forget_browser").is_empty();
+        // The store first: cookies that are gone while the session lives on would only look like a sign-out.
+        if let Some(session) = &visit.held.session {
+            if let Some(session) = self.signed_in(visit).await? {
+                self.metrics.session_ended(session.level);
+            }
+            self.sessions.end(session).await?;
+        }
+        if let Some(browser) = visit.held.browser.as_ref().filter(|_| browser_forgotten) {
+            self.sign_ins.store.forget_browser(browser).await?;
+        }
+        self.metrics.sign_in(Step::SignOut, Outcome::Ok);
+        let page = self.page(StatusCode::OK, &View::SignedOut(SignedOut { browser_forgotten }), visit);
+        let page = page.clear_site_data().with_cookie(self.jar.clear(self.jar.session())).with_cookie(self.jar.clear(self.jar.flow()));
+        Ok(if browser_forgotten { page.with_cookie(self.jar.clear(self.jar.browser())) } else { page })
+    }
+}

@@ -1,0 +1,396 @@
+//! The request path: what comes in, who decides, what goes to the calculator.
+//!
+//! The only folder that knows Pingora. Nothing here may reach the calculator without a [`Permit`], and only the policy makes
+//! permits; read [`Gateway::admit`] and `domain/policy.rs` to see that it is so. `app` builds a [`Gateway`] and serves it.
+
+mod connections;
+mod cookies;
+mod edge;
+mod failure;
+mod form;
+mod headers;
+mod login;
+mod passage;
+mod reply;
+mod route;
+mod stream;
+mod strict;
+mod upstream;
+
+pub use edge::Edge;
+pub use passage::Passage;
+
+use crate::clock::{Chance, Clock};
+use crate::config::{Config, Https};
+use crate::directory::Directory;
+use crate::domain::ids::SessionToken;
+use crate::domain::policy::{self, Decision, Permit};
+use crate::domain::return_to::ReturnTo;
+use crate::domain::session::{Session as BrokerSession, SessionLimits};
+use crate::domain::submission::SubmissionRules;
+use crate::domain::time::Timestamp;
+use crate::pages::{BlockedSubmission, Pages, Problem, ProblemKind, View};
+use crate::sign_in::SignIns;
+use crate::store;
+use crate::store::cache::Sessions;
+use crate::telemetry::metrics::{Metrics, Request};
+use async_trait::async_trait;
+use bytes::Bytes;
+use connections::Connections;
+use cookies::{Held, Jar};
+use failure::Failure;
+use headers::Identity;
+use http::StatusCode;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::listeners::tls::{Acceptor, TlsSettings};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+use reply::Reply;
+use route::{Page, Route, Routes};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use strict::Hosts;
+use tokio::sync::watch;
+use upstream::Upstream;
+
+/// Everything that answering a request takes.
+pub struct Gateway {
+    routes: Routes,
+    hosts: Hosts,
+    jar: Jar,
+    identity: Identity,
+    upstream: Arc<Upstream>,
+    limits: SessionLimits,
+    sessions: Arc<Sessions>,
+    sign_ins: Arc<SignIns>,
+    directory: Arc<Directory>,
+    pages: Arc<Pages>,
+    connections: Arc<Connections>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    chance: Chance,
+    trust: Duration,
+    keepalive: u64,
+    access_log: AccessLog,
+}
+
+/// Whether requests are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AccessLog {
+    On,
+    Off,
+}
+
+/// What a gateway is made of, besides its configuration.
+pub struct Parts {
+    /// Finds sessions.
+    pub sessions: Arc<Sessions>,
+    /// Takes brokers through the sign-in.
+    pub sign_ins: Arc<SignIns>,
+    /// Knows the brokers.
+    pub directory: Arc<Directory>,
+    /// Draws the pages.
+    pub pages: Arc<Pages>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Draws incident numbers.
+    pub chance: Chance,
+}
+
+/// What becomes of a request.
+enum Admission {
+    Forward(Permit),
+    Answer(Reply),
+}
+
+use Admission::{Answer, Forward};
+
+/// What `request_filter` tells Pingora.
+const ANSWERED: bool = true;
+const TO_UPSTREAM: bool = false;
+
+/// A GET whose reused connection turned out dead is tried once more on a fresh one; nothing else ever is.
+const TRIES: usize = 2;
+/// Requests' bodies may pause this long. A tunnelled WebSocket may pause for ever.
+const BODY_READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that does not read its answer is let go.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Windows for uploads over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+
+impl Gateway {
+    /// Puts a gateway together. Must be called within the runtime that is to serve it.
+    pub async fn build(config: &Config, parts: Parts, shutdown: watch::Receiver<bool>) -> Arc<Edge> {
+        let jar = if config.listen.public_url.secure { Jar::Secure } else { Jar::Plain };
+        let upstream = Arc::new(Upstream::new(config.upstream.clone()));
+        upstream.look_up().await;
+        let listen = &config.listen;
+        let connections =
+            Connections::new(listen.max_connections, listen.max_connections_per_client, listen.header_timeout, Arc::clone(&parts.metrics));
+        let metrics = Arc::clone(&parts.metrics);
+        let Parts { sessions, sign_ins, directory, pages, metrics: own_metrics, clock, chance } = parts;
+        let gateway = Self {
+            routes: Routes::new(&config.login.prefix, &config.upstream.public_paths, SubmissionRules::new(config.submission_paths.clone())),
+            hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
+            jar,
+            identity: Identity::new(jar, &listen.public_url, &config.upstream),
+            upstream: Arc::clone(&upstream),
+            limits: config.session,
+            sessions,
+            sign_ins,
+            directory,
+            pages,
+            connections: Arc::clone(&connections),
+            metrics: own_metrics,
+            clock,
+            chance,
+            trust: config.login.trust,
+            keepalive: listen.keepalive.as_secs().max(1),
+            access_log: if config.log.access { AccessLog::On } else { AccessLog::Off },
+        };
+        // Ends with the runtime that serves the gateway.
+        tokio::spawn(async move { upstream.keep_looking_up().await });
+        let proxy = Arc::new(proxy(gateway, config));
+        Arc::new(Edge::new(proxy, connections, listen.header_timeout, shutdown, metrics))
+    }
+
+    /// The gateway's policy in the order in which it is applied. Every path ends in a permit or a reply.
+    async fn admit(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
+        strict::check(http.req_header(), &self.hosts).map_err(Failure::Refused)?;
+        let intent = match self.routes.of(http.req_header()) {
+            Route::Asset(name) => return self.asset(&name, passage).map(Answer),
+            Route::Login(page) => return self.login(page, http, passage).await.map(Answer),
+            Route::Public => {
+                passage.outcome = Request::Public;
+                return Ok(Forward(Permit::public()));
+            }
+            Route::Protected(intent) => intent,
+        };
+        let held = self.held(http)?;
+        let session = self.session(held.session.as_ref(), passage.now).await?;
+        Ok(match policy::decide(intent, session.as_ref(), &self.limits, passage.now) {
+            Decision::Allow(permit) => {
+                passage.outcome = Request::Forwarded;
+                Forward(permit)
+            }
+            Decision::SignIn => Answer(self.sign_in_required(http.req_header(), passage)),
+            Decision::BlockSubmission => Answer(self.block_submission(http.req_header(), passage)),
+        })
+    }
+
+    fn held(&self, http: &Session) -> Result<Held, Failure> {
+        self.jar.read(&http.req_header().headers).map_err(|cookies::Ambiguous| Failure::Refused(crate::telemetry::metrics::Refusal::Header))
+    }
+
+    /// The live session of a broker who is still in the directory.
+    async fn session(&self, token: Option<&SessionToken>, now: Timestamp) -> store::Result<Option<BrokerSession>> {
+        let Some(token) = token else { return Ok(None) };
+        let session = self.sessions.find(token, now).await?;
+        Ok(session.filter(|session| self.directory.snapshot().find(session.vtnr).is_some()))
+    }
+
+    fn asset(&self, name: &str, passage: &mut Passage) -> Result<Reply, Failure> {
+        let asset = self.pages.asset(name).ok_or(Failure::NotFound)?;
+        passage.outcome = Request::Asset;
+        Ok(Reply::asset(asset.content_type, asset.body.clone()))
+    }
+
+    /// Nobody is signed in: a browser going somewhere is led to the sign-in, all else is told so.
+    fn sign_in_required(&self, request: &RequestHeader, passage: &mut Passage) -> Reply {
+        if !route::is_navigation(&request.headers) {
+            passage.outcome = Request::Unauthorized;
+            return Reply::problem(StatusCode::UNAUTHORIZED, "sign-in required");
+        }
+        passage.outcome = Request::SignInRequired;
+        let target = String::from_utf8_lossy(request.raw_path());
+        let return_to = ReturnTo::parse(&target).unwrap_or_else(|_| ReturnTo::start());
+        if matches!(request.method, http::Method::GET | http::Method::HEAD) {
+            return Reply::see_other(&self.routes.page("vtnr-login", return_to.as_str()));
+        }
+        let view = View::Problem(Problem { kind: ProblemKind::SessionEndedForm, incident: None, return_to: None });
+        Reply::page(StatusCode::UNAUTHORIZED, self.pages.render(&view, passage.now))
+    }
+
+    fn block_submission(&self, request: &RequestHeader, passage: &mut Passage) -> Reply {
+        passage.outcome = Request::SubmissionBlocked;
+        self.metrics.submission_blocked();
+        if !route::is_navigation(&request.headers) {
+            return Reply::problem(StatusCode::FORBIDDEN, "submission needs a confirmed e-mail address");
+        }
+        let view = View::BlockedSubmission(BlockedSubmission { return_to: ReturnTo::start().as_str() });
+        Reply::page(StatusCode::FORBIDDEN, self.pages.render(&view, passage.now))
+    }
+
+    /// What every request's session needs, whatever becomes of it (pingora-facts 12: 1, 2, 15).
+    fn prepare(&self, http: &mut Session) {
+        // Pingora turns the idle limit off after the first request; HTTP/1.0 clients that want no keep-alive must not get it.
+        if http.as_downstream().get_keepalive().is_some() {
+            http.as_downstream_mut().set_keepalive(Some(self.keepalive));
+        }
+        let is_tunnel = http.as_downstream().is_upgrade_req();
+        http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(BODY_READ_TIMEOUT));
+        http.as_downstream_mut().set_write_timeout(Some(WRITE_TIMEOUT));
+    }
+
+    fn log(&self, http: &Session, error: Option<&pingora::Error>, passage: &Passage) {
+        let took = passage.begun.elapsed();
+        self.metrics.request(passage.outcome, took);
+        if self.access_log == AccessLog::Off && passage.incident.is_none() {
+            return;
+        }
+        let request = http.req_header();
+        let path = String::from_utf8_lossy(request.raw_path());
+        // Queries may hold what nobody should read in a log; paths are cut to a sensible length.
+        let path: String = path.split('?').next().unwrap_or_default().chars().take(256).collect();
+        let status = http.response_written().map_or(0, |response| response.status.as_u16());
+        let (millis, client) = (took.as_secs_f64() * 1_000.0, client_address(http));
+        let (outcome, incident, error) = (passage.outcome, passage.incident.as_deref(), error.map(|error| error.etype().as_str()));
+        tracing::info!(target: "access", method = request.method.as_str(), path, status, ?outcome, millis, ?client, incident, error);
+    }
+}
+
+fn proxy(gateway: Gateway, config: &Config) -> HttpProxy<Gateway> {
+    let conf = ServerConf { upstream_keepalive_pool_size: config.upstream.pool_size, max_retries: TRIES, ..ServerConf::default() };
+    let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
+    proxy.handle_init_modules();
+    // Pingora's bounded defaults, with larger windows: options made from scratch would be unbounded (CVE-2026-105297).
+    let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
+    h2.initial_window_size(H2_STREAM_WINDOW).initial_connection_window_size(H2_CONNECTION_WINDOW);
+    proxy.h2_options = Some(h2);
+    let mut options = pingora::apps::HttpServerOptions::default();
+    options.h2_idle_timeout = Some(config.listen.keepalive);
+    proxy.server_options = Some(options);
+    proxy
+}
+
+/// TLS as the files say, with HTTP/2.
+///
+/// # Errors
+/// A text that says what is wrong with the files.
+pub fn tls(https: &Https) -> Result<Arc<Acceptor>, String> {
+    let wrong = |error: Box<pingora::Error>| format!("the certificate or its key cannot be used: {error}");
+    let path = |path: &std::path::Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()));
+    let (cert, key) = (path(&https.cert)?, path(&https.key)?);
+    let mut settings = TlsSettings::intermediate(&cert, &key).map_err(wrong)?;
+    settings.set_certificate_chain_file(&cert).map_err(wrong)?;
+    settings.set_private_key_file(&key).map_err(wrong)?;
+    settings.enable_h2();
+    Ok(Arc::new(settings.build()))
+}
+
+fn client_address(http: &Session) -> Option<IpAddr> {
+    http.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical())
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Passage;
+
+    fn new_ctx(&self) -> Passage {
+        Passage::begin(self.clock.now())
+    }
+
+    /// No modules: the calculator's bytes are not ours to compress.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<()> {
+        passage.enter(&self.connections);
+        passage.connection = self.connections.of(http.digest().and_then(|digest| digest.socket_digest.as_ref()));
+        if let Some(connection) = &passage.connection {
+            connection.header_complete();
+        }
+        self.prepare(http);
+        Ok(())
+    }
+
+    /// Answers the request here, or leaves a permit in the passage for the upstream half.
+    async fn request_filter(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<bool> {
+        let reply = match self.admit(http, passage).await {
+            Ok(Forward(permit)) => {
+                passage.grant(permit);
+                return Ok(TO_UPSTREAM);
+            }
+            Ok(Answer(reply)) => reply,
+            Err(failure) => self.failed(&failure, &http.req_header().headers, passage),
+        };
+        reply.send(http).await?;
+        Ok(ANSWERED)
+    }
+
+    async fn upstream_peer(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<Box<HttpPeer>> {
+        // No permit, no upstream: a forgotten decision fails closed.
+        passage.permit()?;
+        self.upstream.peer(http.req_header())
+    }
+
+    async fn upstream_request_filter(&self, http: &mut Session, request: &mut RequestHeader, passage: &mut Passage) -> pingora::Result<()> {
+        self.identity.strip(request)?;
+        self.identity.inject(request, passage.permit()?, client_address(http))?;
+        passage.handed_over = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn request_body_filter(&self, _: &mut Session, body: &mut Option<Bytes>, end: bool, _: &mut Passage) -> pingora::Result<()> {
+        // Pingora #935: an empty last DATA frame would end the body to the calculator twice, and the second end would be
+        // taken for the next request on that connection.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, passage: &mut Passage) -> pingora::Result<()> {
+        if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
+            self.metrics.upstream_answered(handed_over.elapsed());
+        }
+        self.identity.clean(response)
+    }
+
+    /// The calculator failed before it answered: a page of ours. If it had begun to answer, the broken-off answer shows as such.
+    async fn fail_to_proxy(&self, http: &mut Session, error: &pingora::Error, passage: &mut Passage) -> FailToProxy {
+        passage.outcome = Request::Failed;
+        let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        if http.response_written().is_some_and(|response| !response.status.is_informational()) {
+            return nothing;
+        }
+        let Some(failure) = Failure::of(error) else { return nothing };
+        let reply = self.failed(&failure, &http.req_header().headers, passage);
+        let error_code = reply.status().as_u16();
+        match reply.send(http).await {
+            Ok(()) => FailToProxy { error_code, can_reuse_downstream: false },
+            Err(_) => nothing,
+        }
+    }
+
+    async fn logging(&self, http: &mut Session, error: Option<&pingora::Error>, passage: &mut Passage) {
+        self.log(http, error, passage);
+        if let Some(connection) = &passage.connection {
+            connection.request_done();
+        }
+    }
+
+    /// What clients do is no error of ours, and each failure is logged once, with its incident number.
+    fn suppress_error_log(&self, _: &Session, _: &Passage, _: &pingora::Error) -> bool {
+        true
+    }
+}
+
+impl Gateway {
+    fn failed(&self, failure: &Failure, headers: &http::HeaderMap, passage: &mut Passage) -> Reply {
+        if let Failure::Refused(reason) = failure {
+            self.metrics.request_refused(*reason);
+        }
+        let reply = failure.reply(headers, passage, &self.pages, self.chance);
+        if passage.outcome == Request::Failed {
+            let source = std::error::Error::source(failure).map(ToString::to_string);
+            tracing::error!(target: "gateway", incident = passage.incident.as_deref(), %failure, source, "a request failed");
+        }
+        reply
+    }
+}

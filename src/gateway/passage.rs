@@ -1,0 +1,57 @@
+//! What one request carries on its way through the gateway.
+
+use super::connections::{Connection, Connections};
+use crate::domain::policy::Permit;
+use crate::domain::time::Timestamp;
+use crate::telemetry::metrics::Request;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One request's passage.
+pub struct Passage {
+    /// The time that every rule judges this request by.
+    pub(super) now: Timestamp,
+    /// For durations.
+    pub(super) begun: Instant,
+    /// When it was handed to the calculator.
+    pub(super) handed_over: Option<Instant>,
+    /// How it ended, for the metrics and the log.
+    pub(super) outcome: Request,
+    /// The number that a page shows and the log knows.
+    pub(super) incident: Option<String>,
+    pub(super) connection: Option<Arc<Connection>>,
+    permit: Option<Permit>,
+    under_way: Option<UnderWay>,
+}
+
+impl Passage {
+    /// A request that arrives `now`.
+    pub(super) fn begin(now: Timestamp) -> Self {
+        let (handed_over, incident, connection, permit, under_way) = (None, None, None, None, None);
+        Self { now, begun: Instant::now(), handed_over, outcome: Request::Failed, incident, connection, permit, under_way }
+    }
+
+    /// Counts the request as under way until the passage is dropped, however it ends.
+    pub(super) fn enter(&mut self, connections: &Arc<Connections>) {
+        connections.request_began();
+        self.under_way = Some(UnderWay(Arc::clone(connections)));
+    }
+
+    /// Lets the request through to the calculator.
+    pub(super) fn grant(&mut self, permit: Permit) {
+        self.permit = Some(permit);
+    }
+
+    /// The permit. Without one nothing goes to the calculator: a forgotten decision is an error, not an admission.
+    pub(super) fn permit(&self) -> pingora::Result<&Permit> {
+        self.permit.as_ref().ok_or_else(|| pingora::Error::explain(pingora::ErrorType::InternalError, "no permit"))
+    }
+}
+
+struct UnderWay(Arc<Connections>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.request_ended();
+    }
+}

@@ -1,0 +1,168 @@
+//! What a request is for.
+
+use crate::domain::submission::{Intent, SubmissionRules};
+use http::HeaderMap;
+use http::header::{ACCEPT, UPGRADE};
+use pingora::http::RequestHeader;
+
+/// What a request is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// A file of our pages.
+    Asset(String),
+    /// A page of the sign-in.
+    Login(Page),
+    /// A path that needs no sign-in.
+    Public,
+    /// The calculator.
+    Protected(Intent),
+}
+
+/// Our pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    /// The prefix itself.
+    Start,
+    SignIn,
+    Tan,
+    UnknownEmail,
+    SignOut,
+    Help,
+    Status,
+    /// Nothing of ours.
+    Unknown,
+}
+
+/// Paths and rules, from the configuration.
+pub(super) struct Routes {
+    prefix: String,
+    public: Vec<String>,
+    submission: SubmissionRules,
+}
+
+impl Routes {
+    pub(super) fn new(prefix: &str, public: &[String], submission: SubmissionRules) -> Self {
+        Self { prefix: prefix.to_owned(), public: public.to_vec(), submission }
+    }
+
+    /// What this request is for, judged by the bytes that would be forwarded.
+    pub(super) fn of(&self, request: &RequestHeader) -> Route {
+        let target = String::from_utf8_lossy(request.raw_path());
+        let path = target.split('?').next().unwrap_or(&target);
+        if let Some(page) = path.strip_prefix(&self.prefix) {
+            return own(page);
+        }
+        if Some(path) == self.prefix.strip_suffix('/') {
+            return Route::Login(Page::Start);
+        }
+        if self.public.iter().any(|public| public == path) {
+            return Route::Public;
+        }
+        Route::Protected(self.submission.intent(request.method.as_str(), &target))
+    }
+
+    /// Where one of our pages is, for a browser that wants to go to `return_to` afterwards.
+    pub(super) fn page(&self, name: &str, return_to: &str) -> String {
+        if return_to == "/" {
+            return format!("{}{name}", self.prefix);
+        }
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", return_to).finish();
+        format!("{}{name}?{query}", self.prefix)
+    }
+
+    /// Whether a path is one of ours: a sign-in must not lead back into itself.
+    pub(super) fn is_own(&self, path: &str) -> bool {
+        path.starts_with(&self.prefix) || self.prefix.strip_suffix('/').is_some_and(|bare| path.split(['?', '/']).eq(bare.split('/')))
+    }
+}
+
+fn own(page: &str) -> Route {
+    if let Some(asset) = page.strip_prefix("assets/") {
+        return Route::Asset(asset.to_owned());
+    }
+    Route::Login(match page {
+        "" => Page::Start,
+        "vtnr-login" => Page::SignIn,
+        "tan" => Page::Tan,
+        "unbekannte-e-mail" => Page::UnknownEmail,
+        "abmelden" => Page::SignOut,
+        "hilfe" => Page::Help,
+        "status" => Page::Status,
+        _ => Page::Unknown,
+    })
+}
+
+/// Whether a browser goes to a page with this request, so that a page is the right answer. Current browsers say so; others are
+/// known by what they accept.
+pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
+    if headers.contains_key(UPGRADE) {
+        return false;
+    }
+    match headers.get("sec-fetch-mode").map(http::HeaderValue::as_bytes) {
+        Some(b"navigate") => true,
+        Some(_) => false,
+        None => accepts_html(headers) && !headers.contains_key("x-requested-with"),
+    }
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().any(|accept| accept.as_bytes().windows(9).any(|part| part == b"text/html"))
+}
+
+/// Whether the answer may be a stream that is silent for long: a WebSocket, or server-sent events.
+pub(super) fn may_stay_silent(headers: &HeaderMap) -> bool {
+    let asks_for_events = headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
+    headers.contains_key(UPGRADE) || asks_for_events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes() -> Routes {
+        Routes::new("/ui/login/de/", &["/favicon.ico".to_owned()], SubmissionRules::new(["/antrag/versand".to_owned()]))
+    }
+
+    fn route(method: &str, target: &str) -> Route {
+        routes().of(&RequestHeader::build(method, target.as_bytes(), None).expect("a request"))
+    }
+
+    #[test]
+    fn our_paths_are_ours_and_all_others_are_protected() {
+        let cases = [
+            ("GET", "/ui/login/de/vtnr-login?return_to=%2Fx", Route::Login(Page::SignIn)), ("GET", "/ui/login/de", Route::Login(Page::Start)),
+            ("GET", "/ui/login/de/", Route::Login(Page::Start)), ("POST", "/ui/login/de/tan", Route::Login(Page::Tan)),
+            ("GET", "/ui/login/de/../../antrag", Route::Login(Page::Unknown)), ("GET", "/ui/login/de/assets/a.css", Route::Asset("a.css".into())),
+            ("GET", "/ui/login/", Route::Protected(Intent::Use)), ("GET", "/", Route::Protected(Intent::Use)),
+            ("GET", "/favicon.ico?x", Route::Public), ("GET", "/favicon.ico/x", Route::Protected(Intent::Use)),
+            ("POST", "/antrag/versand?x=/favicon.ico", Route::Protected(Intent::Submit)), ("GET", "/x?/ui/login/de/tan", Route::Protected(Intent::Use)),
+        ];
+        for (method, target, expected) in cases {
+            assert_eq!(route(method, target), expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn a_link_to_a_page_carries_where_the_broker_wants_to_go() {
+        assert_eq!(routes().page("tan", "/"), "/ui/login/de/tan");
+        assert_eq!(routes().page("tan", "/kfz?id=42&x=ä"), "/ui/login/de/tan?return_to=%2Fkfz%3Fid%3D42%26x%3D%C3%A4");
+        assert!(routes().is_own("/ui/login/de/tan") && routes().is_own("/ui/login/de") && !routes().is_own("/ui/login/den"));
+    }
+
+    #[test]
+    fn only_a_browser_going_somewhere_navigates() {
+        let headers = |fields: &[(&'static str, &'static str)]| -> HeaderMap {
+            let field = |(name, value): &(&'static str, &'static str)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value));
+            fields.iter().map(field).collect()
+        };
+        assert!(is_navigation(&headers(&[("sec-fetch-mode", "navigate")])));
+        assert!(is_navigation(&headers(&[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")])));
+        for other in [
+            headers(&[]), headers(&[("sec-fetch-mode", "cors"), ("accept", "text/html")]), headers(&[("accept", "*/*")]),
+            headers(&[("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")]), headers(&[("sec-fetch-mode", "websocket")]),
+            headers(&[("upgrade", "websocket"), ("accept", "text/html")]), headers(&[("sec-fetch-mode", "no-cors"), ("accept", "image/*")]),
+        ] {
+            assert!(!is_navigation(&other), "{other:?}");
+        }
+    }
+}

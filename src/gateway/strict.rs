@@ -1,0 +1,171 @@
+//! What every request must be before anything else is asked of it: refused is what two servers could read differently.
+//!
+//! Pingora hands on what it received, not what it understood: `uri.path()` and the bytes that go to the calculator can differ.
+//! So the raw target is judged, and whatever is judged goes up unchanged.
+
+use super::headers;
+use crate::telemetry::metrics::Refusal;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Version};
+use pingora::http::RequestHeader;
+
+/// All header fields together, in bytes.
+const MOST_HEADER: usize = 64 * 1_024;
+/// Methods that echo or tunnel. `CONNECT` is refused by Pingora itself.
+const REFUSED_METHODS: [&str; 2] = ["TRACE", "TRACK"];
+
+/// Host names that requests may name.
+pub(super) struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// These authorities. With a loopback address comes every name of the loopback, for the demo.
+    pub(super) fn new(public: &str, others: &[String]) -> Self {
+        let mut hosts: Vec<String> = std::iter::once(public).chain(others.iter().map(String::as_str)).map(canonical).collect();
+        let (name, port) = split_port(public);
+        if matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
+            hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|name| format!("{name}{port}")));
+        }
+        Self(hosts)
+    }
+
+    fn contain(&self, authority: &str) -> bool {
+        let authority = canonical(authority);
+        self.0.iter().any(|host| *host == authority || *host == split_port(&authority).0 && is_default(split_port(&authority).1))
+    }
+}
+
+fn is_default(port: &str) -> bool {
+    matches!(port, ":80" | ":443")
+}
+
+/// Lower case, without the root's dot.
+fn canonical(authority: &str) -> String {
+    let (name, port) = split_port(authority);
+    format!("{}{port}", name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
+}
+
+fn split_port(authority: &str) -> (&str, &str) {
+    match authority.rfind(':') {
+        Some(at) if !authority.ends_with(']') => authority.split_at(at),
+        _ => (authority, ""),
+    }
+}
+
+/// Looks at a request before it is routed.
+pub(super) fn check(request: &RequestHeader, hosts: &Hosts) -> Result<(), Refusal> {
+    if !is_sound_target(request.raw_path()) {
+        return Err(Refusal::Target);
+    }
+    if REFUSED_METHODS.iter().any(|method| request.method.as_str().eq_ignore_ascii_case(method)) {
+        return Err(Refusal::Method);
+    }
+    if headers::size(&request.headers) > MOST_HEADER || !has_sound_framing(&request.headers) {
+        return Err(Refusal::Header);
+    }
+    match authority(request) {
+        Some(authority) if hosts.contain(&authority) => Ok(()),
+        _ => Err(Refusal::Host),
+    }
+}
+
+/// Only targets in origin form, without what servers cut, turn or escape each in their own way.
+fn is_sound_target(target: &[u8]) -> bool {
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or(target);
+    target.first() == Some(&b'/') && target.iter().all(|byte| *byte > 0x20 && *byte != 0x7f) && !path.contains(&b'\\')
+}
+
+/// One length in digits, or chunks, and nothing else.
+fn has_sound_framing(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length_is_sound = match (lengths.next(), lengths.next()) {
+        (None, _) => true,
+        (Some(only), None) => !only.is_empty() && only.as_bytes().iter().all(u8::is_ascii_digit),
+        (Some(_), Some(_)) => false,
+    };
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding_is_sound = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    length_is_sound && coding_is_sound && !headers.contains_key("content_length") && !headers.contains_key("transfer_encoding")
+}
+
+fn authority(request: &RequestHeader) -> Option<String> {
+    if request.version == Version::HTTP_2 {
+        return request.uri.authority().map(|authority| authority.as_str().to_owned()).or_else(|| host(request));
+    }
+    host(request)
+}
+
+fn host(request: &RequestHeader) -> Option<String> {
+    let mut fields = request.headers.get_all(HOST).iter();
+    match (fields.next(), fields.next()) {
+        (Some(only), None) => only.to_str().ok().map(str::to_owned),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(target: &[u8], fields: &[(&'static str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", target, None).expect("a request");
+        for (name, value) in fields {
+            request.append_header(*name, *value).expect("a field");
+        }
+        request
+    }
+
+    fn checked(request: &RequestHeader) -> Result<(), Refusal> {
+        check(request, &Hosts::new("rechner.example", &["alt.example:8443".to_owned()]))
+    }
+
+    #[test]
+    fn only_targets_that_begin_with_a_slash_pass() {
+        for target in [&b"/"[..], b"/kfz/angebot?id=42&x=a\\b", b"/%C3%BC;jsessionid=1", b"//a//b"] {
+            assert_eq!(checked(&request(target, &[("Host", "rechner.example")])), Ok(()), "{target:?}");
+        }
+        for target in [&b"urn:antrag/versand"[..], b"http://rechner.example/antrag", b"*", b"%2fantrag", b"?x", b"/a\\b"] {
+            let built = std::panic::catch_unwind(|| request(target, &[("Host", "rechner.example")]));
+            if let Ok(built) = built {
+                assert_eq!(checked(&built), Err(Refusal::Target), "{target:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_names_exactly_one_host_and_one_of_ours() {
+        for host in ["rechner.example", "RECHNER.example.", "rechner.example:443", "alt.example:8443"] {
+            assert_eq!(checked(&request(b"/", &[("Host", host)])), Ok(()), "{host}");
+        }
+        for host in ["evil.example", "rechner.example.evil.example", "alt.example", "rechner.example:8443", ""] {
+            assert_eq!(checked(&request(b"/", &[("Host", host)])), Err(Refusal::Host), "{host}");
+        }
+        assert_eq!(checked(&request(b"/", &[])), Err(Refusal::Host));
+        assert_eq!(checked(&request(b"/", &[("Host", "rechner.example"), ("Host", "rechner.example")])), Err(Refusal::Host));
+    }
+
+    #[test]
+    fn lengths_and_codings_that_servers_read_differently_are_refused() {
+        let with = |name, value| checked(&request(b"/", &[("Host", "rechner.example"), (name, value)]));
+        assert_eq!(with("Content-Length", "5"), Ok(()));
+        assert_eq!(with("Transfer-Encoding", "chunked"), Ok(()));
+        for (name, value) in [
+            ("Content-Length", "5, 5"), ("Content-Length", "+5"), ("Content-Length", ""), ("Content-Length", "0x5"), ("Content_Length", "5"),
+            ("Transfer-Encoding", "gzip, chunked"), ("Transfer-Encoding", "identity"), ("Transfer-Encoding", "xchunked"), ("Transfer_Encoding", "chunked"),
+        ] {
+            assert_eq!(with(name, value), Err(Refusal::Header), "{name}: {value}");
+        }
+        let twice = request(b"/", &[("Host", "rechner.example"), ("Content-Length", "5"), ("Content-Length", "5")]);
+        assert_eq!(checked(&twice), Err(Refusal::Header));
+    }
+
+    #[test]
+    fn on_loopback_all_its_names_are_ours_and_only_with_the_port() {
+        let hosts = Hosts::new("127.0.0.1:8080", &[]);
+        assert!(hosts.contain("localhost:8080") && hosts.contain("[::1]:8080"));
+        assert!(!hosts.contain("localhost") && !hosts.contain("localhost:8081"));
+    }
+}

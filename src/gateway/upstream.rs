@@ -1,0 +1,74 @@
+//! The calculator's address, looked up beforehand and again and again.
+
+use super::route;
+use crate::config;
+use arc_swap::ArcSwapOption;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How often the name is looked up anew.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the calculator is. Looking a name up takes time and can fail, so that it is never done within a request.
+pub(super) struct Upstream {
+    config: config::Upstream,
+    peers: ArcSwapOption<Peers>,
+}
+
+/// For ordinary requests, and for those whose answer may be silent for a long time.
+struct Peers {
+    address: SocketAddr,
+    ordinary: HttpPeer,
+    patient: HttpPeer,
+}
+
+impl Upstream {
+    pub(super) fn new(config: config::Upstream) -> Self {
+        Self { config, peers: ArcSwapOption::empty() }
+    }
+
+    /// The peer for this request.
+    pub(super) fn peer(&self, request: &pingora::http::RequestHeader) -> pingora::Result<Box<HttpPeer>> {
+        let peers = self.peers.load();
+        let peers = peers.as_ref().ok_or_else(|| Error::explain(ErrorType::ConnectError, "the calculator's name is not known"))?;
+        let peer = if route::may_stay_silent(&request.headers) { &peers.patient } else { &peers.ordinary };
+        Ok(Box::new(peer.clone()))
+    }
+
+    /// Looks the name up once. The last known address stays if it is not found.
+    pub(super) async fn look_up(&self) {
+        let target = (self.config.host.as_str(), self.config.port);
+        let found = tokio::time::timeout(LOOK_UP_TIMEOUT, tokio::net::lookup_host(target)).await;
+        let address = found.ok().and_then(Result::ok).and_then(|mut addresses| addresses.next());
+        let Some(address) = address else {
+            tracing::warn!(target: "gateway", host = self.config.host, "the calculator's name could not be looked up");
+            return;
+        };
+        if self.peers.load().as_ref().is_none_or(|peers| peers.address != address) {
+            self.peers.store(Some(std::sync::Arc::new(self.peers_at(address))));
+        }
+    }
+
+    /// Keeps looking the name up.
+    pub(super) async fn keep_looking_up(&self) {
+        loop {
+            tokio::time::sleep(LOOK_UP_EVERY).await;
+            self.look_up().await;
+        }
+    }
+
+    fn peers_at(&self, address: SocketAddr) -> Peers {
+        let mut ordinary = HttpPeer::new(address, self.config.tls, self.config.host.clone());
+        ordinary.options.connection_timeout = Some(self.config.connect_timeout);
+        ordinary.options.total_connection_timeout = Some(self.config.connect_timeout);
+        ordinary.options.read_timeout = Some(self.config.read_timeout);
+        ordinary.options.write_timeout = Some(self.config.read_timeout);
+        ordinary.options.idle_timeout = Some(self.config.keepalive);
+        let mut patient = ordinary.clone();
+        patient.options.read_timeout = None;
+        Peers { address, ordinary, patient }
+    }
+}
