@@ -94,6 +94,12 @@ fn every_page_has_the_labels_that_brokers_know() {
 }
 
 #[test]
+fn the_pages_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&pages());
+}
+
+#[test]
 fn every_page_has_the_brand_the_footer_and_the_language() {
     for (name, html) in rendered(&pages()) {
         for part in
