@@ -14,9 +14,6 @@
     }
   });
 
-  // A fragment in the address keeps browsers from heeding autofocus.
-  if (location.hash && document.activeElement === document.body) find('[autofocus]')?.focus();
-
   // A second press while the first is under way would be a second request.
   const pressed = new Set();
   const release = () => {

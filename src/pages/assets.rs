@@ -90,14 +90,15 @@ fn palette(brand: &Brand) -> Result<Value, Error> {
     }
     // Under the pointer the button moves away from the colour of its text, so that the contrast rises.
     let far_end = if on_color.luminance() > color.luminance() { Color::INK } else { Color::WHITE };
-    // Links stand on white: a brand of pale yellow needs another colour for them.
-    let link = [color, on_color].into_iter().find(|color| contrast(*color, Color::WHITE) >= READABLE).unwrap_or(Color::INK);
+    // Links stand on white and pale grey: a brand of yellow needs another colour for them.
+    let link = [color, on_color].into_iter().find(|color| contrast(*color, Color::GROUND) >= READABLE).unwrap_or(Color::INK);
     Ok(context! {
         color => color.to_string(),
         on_color => on_color.to_string(),
         hover => color.towards(far_end).to_string(),
         link => link.to_string(),
         ink => Color::INK.to_string(),
+        ground => Color::GROUND.to_string(),
     })
 }
 

@@ -20,6 +20,8 @@ pub const READABLE: f64 = 4.5;
 impl Color {
     /// `#ffffff`
     pub const WHITE: Self = Self { red: 255, green: 255, blue: 255 };
+    /// The colour that the card lies on.
+    pub const GROUND: Self = Self { red: 0xf1, green: 0xf3, blue: 0xf5 };
     /// The colour of plain text.
     pub const INK: Self = Self { red: 0x1b, green: 0x22, blue: 0x2b };
 
