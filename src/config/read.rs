@@ -105,10 +105,29 @@ impl<'a> Reader<'a> {
 
     /// A list of texts, each judged for itself; empty when the key is not given.
     pub(super) fn list(&mut self, key: &'static str, kind: impl Fn(&Value) -> Result<String, String>) -> Option<Vec<String>> {
-        let elements = self.or(key, Value::List(Vec::new()), |value| match value {
-            Value::List(elements) => Ok(elements.clone()),
-            _ => Err("must be a list, such as [\"/a\", \"/b\"]".to_owned()),
+        let elements = self.or(key, Value::List(Vec::new()), elements)?;
+        Some(self.judged(key, elements, kind))
+    }
+
+    /// A list of at least one text, each judged for itself.
+    pub(super) fn required_list(
+        &mut self,
+        key: &'static str,
+        kind: impl Fn(&Value) -> Result<String, String>,
+    ) -> Option<Vec<String>> {
+        let elements = self.required(key, |value| match elements(value)? {
+            elements if elements.is_empty() => Err("must name at least one".to_owned()),
+            elements => Ok(elements),
         })?;
+        Some(self.judged(key, elements, kind))
+    }
+
+    fn judged(
+        &mut self,
+        key: &str,
+        elements: Vec<(usize, Value)>,
+        kind: impl Fn(&Value) -> Result<String, String>,
+    ) -> Vec<String> {
         let mut sound = Vec::with_capacity(elements.len());
         for (line, element) in elements {
             match kind(&element) {
@@ -116,7 +135,7 @@ impl<'a> Reader<'a> {
                 Err(what) => self.mistakes.push(Mistake::new(self.origin.file, Some(line), Some(key), what)),
             }
         }
-        Some(sound)
+        sound
     }
 
     fn taken<T>(&mut self, key: &str, kind: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
@@ -158,11 +177,6 @@ impl<'a> Reader<'a> {
     /// A file name as it is to be opened.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.origin.base.join(name)
-    }
-
-    /// Whether nothing has been found wrong with the key.
-    pub(super) fn is_sound(&self, key: &str) -> bool {
-        !self.mistakes.iter().any(|mistake| mistake.key() == Some(key))
     }
 
     fn line(&self, key: &str) -> Option<usize> {
@@ -220,6 +234,13 @@ impl<'a> Reader<'a> {
             };
             self.mistake(&key, what);
         }
+    }
+}
+
+fn elements(value: &Value) -> Result<Vec<(usize, Value)>, String> {
+    match value {
+        Value::List(elements) => Ok(elements.clone()),
+        _ => Err("must be a list, such as [\"/a\", \"/b\"]".to_owned()),
     }
 }
 

@@ -122,7 +122,7 @@ fn the_defaults_that_are_documented_are_those_that_hold() {
     let written: String = known_keys()
         .into_iter()
         .filter_map(|key| match key.absent {
-            Absent::Default(default) if key.name != "submission.paths" => Some(format!("{} = {default}\n", key.name)),
+            Absent::Default(default) => Some(format!("{} = {default}\n", key.name)),
             _ => None,
         })
         .collect();
@@ -161,8 +161,8 @@ fn each_mistake_is_told_with_its_line_and_key() {
         // What is not there.
         ("-upstream.url", "upstream.url: is missing"),
         ("-store.secret_file", "5: store.secret_file: is missing, and so is store.secret; one of the two is needed"),
-        ("-submission.paths", "submission.paths: is missing; without it no path would count as the Antragsversand"),
-        ("submission.paths = []", "1: submission.paths: names no path; at least one must count as the Antragsversand"),
+        ("-submission.paths", "submission.paths: is missing"),
+        ("submission.paths = []", "1: submission.paths: must name at least one"),
         ("-listen.http", "2: listen: gives neither http nor https; at least one is needed"),
         // What nobody knows.
         ("login.tan_lifetme = \"15m\"", "1: login.tan_lifetme: unknown key; did you mean `login.tan_lifetime`?"),
@@ -373,4 +373,48 @@ fn no_key_is_asked_for_twice() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), asked);
+}
+
+/// What the operator's example says of a key: in force, or shown behind a `#`.
+fn shown_in_the_example() -> Vec<(String, String)> {
+    let mut section = String::new();
+    let mut shown = Vec::new();
+    for line in EXAMPLE.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.to_owned();
+        }
+        let key_value = line.strip_prefix("# ").unwrap_or(line).split_once(" = ");
+        if let Some((key, value)) = key_value.filter(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')) {
+            shown.push((format!("{section}.{key}"), value.to_owned()));
+        }
+    }
+    shown
+}
+
+const EXAMPLE: &str = include_str!("../../config/vtnr-gateway.toml");
+
+#[test]
+fn the_example_loads_without_a_warning() {
+    let folder = folder();
+    let text = EXAMPLE.replace("/etc/vtnr-gateway/tls", "one").replace("/etc/vtnr-gateway/", "");
+    let config = Config::parse(&text, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.warnings, [""; 0]);
+}
+
+#[test]
+fn the_example_shows_every_key_once_and_no_other_and_each_with_its_default() {
+    let shown = shown_in_the_example();
+    let mut names: Vec<_> = shown.iter().map(|(name, _)| name.as_str()).collect();
+    let mut known: Vec<_> = known_keys().into_iter().map(|key| key.name).collect();
+    names.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(names, known);
+    for KeyDoc { name, absent } in known_keys() {
+        let in_force = ["brand.imprint_url", "brand.privacy_url"].contains(&name);
+        if let Absent::Default(default) = absent
+            && !in_force
+        {
+            assert!(shown.contains(&(name.to_owned(), default.clone())), "{name} = {default}");
+        }
+    }
 }

@@ -17,7 +17,6 @@ use super::kinds::{address, days, duration, flag, hours, line, minutes, path, se
 use super::read::Reader;
 use super::{Config, Directory, Log};
 use crate::domain::session::SessionLimits;
-use std::net::SocketAddr;
 use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -28,12 +27,12 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let store = store::store(reader);
     let directory = directory(reader);
     let mail = mail::mail(reader);
-    let submission_paths = submission(reader);
+    let submission_paths = reader.required_list("submission.paths", path);
     let login = login::login(reader);
     let session = session(reader);
     let limits = limits::limits(reader);
     let brand = brand::brand(reader);
-    let admin_listen = admin(reader);
+    let admin_listen = reader.required("admin.listen", address);
     let log = log(reader);
     let shutdown_grace = reader.or("shutdown.grace", "20s", duration(Duration::ZERO..=minutes(10)));
     let sections = Sections {
@@ -69,19 +68,6 @@ fn directory(reader: &mut Reader<'_>) -> Option<Directory> {
     Some(Directory { file: file?, poll: poll? })
 }
 
-fn submission(reader: &mut Reader<'_>) -> Option<Vec<String>> {
-    const PATHS: &str = "submission.paths";
-    let paths = reader.list(PATHS, path);
-    if !reader.is_given(PATHS) {
-        reader.missing(PATHS, "is missing; without it no path would count as the Antragsversand");
-        return None;
-    }
-    if paths.as_ref().is_some_and(Vec::is_empty) && reader.is_sound(PATHS) {
-        reader.mistake(PATHS, "names no path; at least one must count as the Antragsversand");
-    }
-    paths
-}
-
 fn session(reader: &mut Reader<'_>) -> Option<SessionLimits> {
     let idle = reader.or("session.idle", "60m", duration(minutes(1)..=days(1)));
     let absolute = reader.or("session.absolute", "12h", duration(minutes(5)..=days(7)));
@@ -90,10 +76,6 @@ fn session(reader: &mut Reader<'_>) -> Option<SessionLimits> {
         reader.mistake("session.idle", "is longer than session.absolute");
     }
     Some(limits)
-}
-
-fn admin(reader: &mut Reader<'_>) -> Option<SocketAddr> {
-    reader.required("admin.listen", address)
 }
 
 fn log(reader: &mut Reader<'_>) -> Option<Log> {
