@@ -418,3 +418,18 @@ fn the_example_shows_every_key_once_and_no_other_and_each_with_its_default() {
         }
     }
 }
+
+#[test]
+fn a_file_from_windows_is_read() {
+    let text = format!("\u{feff}{}", text_with("log.access = false").replace('\n', "\r\n"));
+    let config = Config::parse(&text, folder().path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(!config.log.access);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic_and_none_that_is_wrong_passes(text in "([a-z.\\[\\]]{0,12}( = |\n|\"|\\{|,|[0-9]|é){0,3}){0,8}") {
+        let mistakes = Config::parse(&text, Path::new("/nowhere")).expect_err("it lacks what is required");
+        proptest::prop_assert!(mistakes.len() > 0);
+    }
+}
