@@ -2,7 +2,10 @@
 
 pub mod clock;
 pub mod config;
+pub mod directory;
 pub mod domain;
+pub mod gateway;
 pub mod pages;
+pub mod sign_in;
 pub mod store;
 pub mod telemetry;

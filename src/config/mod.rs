@@ -1,7 +1,27 @@
 //! The configuration: what the operator said, checked and typed.
 //!
-//! `read` turns TOML into a [`Config`] or into every mistake at once, each with its line; `check` and
-//! `serve` call it. Nothing else in this crate reads a configuration file.
+//! [`Config::load`] turns TOML into a [`Config`] or into every mistake at once, each with its line; `check`
+//! and `serve` call it. It never guesses: an unknown key, a missing file, a value out of range is a mistake.
+//! Nothing else in this crate reads a configuration file.
+
+mod colour;
+mod document;
+mod kinds;
+mod load;
+mod mistakes;
+mod pem;
+mod read;
+mod secret;
+mod secret_file;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod url;
+
+pub use self::load::known_keys;
+pub use self::mistakes::{Mistake, Mistakes};
+pub use self::read::{Absent, KeyDoc};
+pub use self::secret::{Secret, SecretUrl};
 
 use crate::domain::challenge::TanLimits;
 use crate::domain::session::SessionLimits;
@@ -40,6 +60,8 @@ pub struct Config {
     pub log: Log,
     /// How long SIGTERM waits for requests under way, `shutdown.grace`.
     pub shutdown_grace: Duration,
+    /// What is allowed and yet unwise, one line each, for the log and for `check`.
+    pub warnings: Vec<String>,
 }
 
 /// `[listen]`
@@ -79,7 +101,7 @@ pub struct Https {
 /// `listen.public_url`: scheme and authority, no path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
-    /// `https`, or `http` on loopback and behind a TLS front.
+    /// `https`, or `http` on loopback.
     pub secure: bool,
     /// Host and, unless it is the scheme's own, port, in lower case: as in a `Host` field.
     pub authority: String,
@@ -121,12 +143,15 @@ pub struct Store {
     pub key_prefix: String,
     /// How long one command may take.
     pub timeout: Duration,
+    /// How long signed-in brokers go on working while the store cannot answer.
+    pub outage_grace: Duration,
 }
 
 /// `store.url`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// `redis://` or `rediss://`, as the operator wrote it, with the password of `store.password_file` filled in.
+    /// `redis://` or `rediss://`, as the operator wrote it, with the password of `store.password` or
+    /// `store.password_file` filled in.
     Redis(SecretUrl),
     /// `file:PATH`
     File(PathBuf),
@@ -245,48 +270,4 @@ pub struct Log {
     pub filter: String,
     /// Whether each request is logged.
     pub access: bool,
-}
-
-/// A value that no log may show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// Wraps the bytes.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
-    }
-
-    /// The bytes.
-    pub fn reveal(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// A URL that may hold a password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretUrl(String);
-
-impl SecretUrl {
-    /// Wraps the URL.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
-    }
-
-    /// The URL with its password.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SecretUrl(…)")
-    }
 }

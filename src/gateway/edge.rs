@@ -34,7 +34,10 @@ pub struct Edge {
 
 impl Edge {
     pub(super) fn new(
-        proxy: Arc<HttpProxy<Gateway>>, connections: Arc<Connections>, handshake_timeout: Duration, shutdown: watch::Receiver<bool>,
+        proxy: Arc<HttpProxy<Gateway>>,
+        connections: Arc<Connections>,
+        handshake_timeout: Duration,
+        shutdown: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self { proxy, connections, handshake_timeout, shutdown, metrics }

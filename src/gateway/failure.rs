@@ -64,10 +64,17 @@ impl Failure {
     /// What the calculator's side did wrong; `None` if it was the client, who is gone or sent nonsense.
     pub(super) fn of(error: &Error) -> Option<Self> {
         match (&error.etype, &error.esource) {
-            (ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader, ErrorSource::Downstream) => Some(Self::Refused(Refusal::Malformed)),
+            (ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader, ErrorSource::Downstream) => {
+                Some(Self::Refused(Refusal::Malformed))
+            }
             (_, ErrorSource::Downstream) => None,
-            (ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::TLSHandshakeTimedout, _) => Some(Self::UpstreamSlow),
-            (_, ErrorSource::Upstream) | (ErrorType::ConnectError | ErrorType::ConnectRefused | ErrorType::ConnectNoRoute, _) => Some(Self::UpstreamDown),
+            (
+                ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::TLSHandshakeTimedout,
+                _,
+            ) => Some(Self::UpstreamSlow),
+            (_, ErrorSource::Upstream) | (ErrorType::ConnectError | ErrorType::ConnectRefused | ErrorType::ConnectNoRoute, _) => {
+                Some(Self::UpstreamDown)
+            }
             _ => Some(Self::Internal),
         }
     }
@@ -79,7 +86,9 @@ impl Failure {
             Self::Refused(Refusal::Method) | Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed),
             Self::Form(BadForm::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge),
             Self::Form(BadForm::Foreign) => (StatusCode::FORBIDDEN, ProblemKind::ForeignForm),
-            Self::Refused(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => (StatusCode::BAD_REQUEST, ProblemKind::BadRequest),
+            Self::Refused(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => {
+                (StatusCode::BAD_REQUEST, ProblemKind::BadRequest)
+            }
             Self::NotFound => (StatusCode::NOT_FOUND, ProblemKind::NotFound),
             Self::TooMany(until) => (StatusCode::TOO_MANY_REQUESTS, ProblemKind::TooMany { until: *until }),
             Self::MailsExhausted(until) => (StatusCode::TOO_MANY_REQUESTS, ProblemKind::MailsExhausted { until: *until }),
@@ -129,8 +138,8 @@ impl Failure {
 /// A number short enough to be read out on the telephone, of symbols that are not mistaken for one another.
 fn incident(chance: Chance) -> String {
     const SYMBOLS: [char; 32] = [
-        'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', '2', '3', '4', '5', '6',
-        '7', '8', '9',
+        'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z',
+        '2', '3', '4', '5', '6', '7', '8', '9',
     ];
     let mut bytes = [0; 8];
     chance.fill(&mut bytes);

@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn fields_are_decoded_and_none_comes_twice() {
         let form = Form::parse(b"vtnr=60%2F123%2F4567&email=a%2Bb%40c.de&tan=B+C").expect("well-formed");
-        assert_eq!((form.field("vtnr"), form.field("email"), form.field("tan"), form.field("x")), ("60/123/4567", "a+b@c.de", "B C", ""));
+        assert_eq!(
+            (form.field("vtnr"), form.field("email"), form.field("tan"), form.field("x")),
+            ("60/123/4567", "a+b@c.de", "B C", "")
+        );
         assert_eq!(Form::parse(b"vtnr=1&vtnr=2").err(), Some(BadForm::Malformed));
         assert_eq!(Form::parse(b"vtnr=1&%76tnr=2").err(), Some(BadForm::Malformed));
         assert_eq!(Form::parse(b"vtnr=%FF").err(), Some(BadForm::Malformed));
@@ -113,13 +116,17 @@ mod tests {
     #[test]
     fn forms_of_other_sites_are_told_from_our_own() {
         let own = [
-            headers(&[("sec-fetch-site", "same-origin")]), headers(&[("sec-fetch-site", "none")]), headers(&[]),
+            headers(&[("sec-fetch-site", "same-origin")]),
+            headers(&[("sec-fetch-site", "none")]),
+            headers(&[]),
             headers(&[("origin", "https://Rechner.example"), ("host", "rechner.example")]),
         ];
         assert!(own.iter().all(|fields| !is_foreign(fields)));
         let foreign = [
-            headers(&[("sec-fetch-site", "cross-site")]), headers(&[("sec-fetch-site", "same-site")]),
-            headers(&[("origin", "https://evil.example"), ("host", "rechner.example")]), headers(&[("origin", "null"), ("host", "rechner.example")]),
+            headers(&[("sec-fetch-site", "cross-site")]),
+            headers(&[("sec-fetch-site", "same-site")]),
+            headers(&[("origin", "https://evil.example"), ("host", "rechner.example")]),
+            headers(&[("origin", "null"), ("host", "rechner.example")]),
         ];
         assert!(foreign.iter().all(is_foreign));
     }

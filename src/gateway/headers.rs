@@ -11,8 +11,21 @@ use std::net::IpAddr;
 
 /// Fields that an application may take for the truth about the client or the request, besides all that begin with `X-Forwarded-`.
 const MISLEADING: [&str; 16] = [
-    "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "x-original-url", "x-rewrite-url", "x-original-uri",
-    "x-original-host", "x-host", "x-http-method", "x-http-method-override", "x-method-override", "x-ssl-client-cert", "x-ssl-client-verify",
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-original-uri",
+    "x-original-host",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-ssl-client-cert",
+    "x-ssl-client-verify",
     "x-ssl-client-s-dn",
 ];
 
@@ -78,7 +91,8 @@ impl Identity {
         if !response.headers.get_all(SET_COOKIE).iter().any(|field| self.jar.is_set_by(field)) {
             return Ok(());
         }
-        let theirs: Vec<HeaderValue> = response.headers.get_all(SET_COOKIE).iter().filter(|field| !self.jar.is_set_by(field)).cloned().collect();
+        let theirs: Vec<HeaderValue> =
+            response.headers.get_all(SET_COOKIE).iter().filter(|field| !self.jar.is_set_by(field)).cloned().collect();
         response.remove_header(&SET_COOKIE);
         theirs.into_iter().try_for_each(|field| response.append_header(SET_COOKIE, field).map(|_| ()))
     }
@@ -136,8 +150,20 @@ mod tests {
     fn a_clients_own_identity_fields_do_not_arrive_in_any_spelling() {
         let mut request = RequestHeader::build("GET", b"/", None).expect("a request");
         let forged = [
-            "X-VTNR", "x-vtnr", "X_VTNR", "x.vtnr", "X-Vtnr_Level", "X-Forwarded-For", "x_forwarded_host", "X-Forwarded-Anything", "Forwarded",
-            "X-Original-URL", "X_Rewrite_Url", "X-HTTP-Method-Override", "X-Real-IP", "X-SSL-Client-Cert",
+            "X-VTNR",
+            "x-vtnr",
+            "X_VTNR",
+            "x.vtnr",
+            "X-Vtnr_Level",
+            "X-Forwarded-For",
+            "x_forwarded_host",
+            "X-Forwarded-Anything",
+            "Forwarded",
+            "X-Original-URL",
+            "X_Rewrite_Url",
+            "X-HTTP-Method-Override",
+            "X-Real-IP",
+            "X-SSL-Client-Cert",
         ];
         for name in forged {
             request.append_header(name, "forged").expect("a field");
@@ -149,8 +175,12 @@ mod tests {
         let all: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII"))).collect();
         assert!(!all.iter().any(|(_, value)| *value == "forged"), "{all:?}");
         for (name, value) in [
-            ("x-vtnr", "60/123/4567"), ("x-vtnr-level", "without-submission"), ("x-forwarded-for", "192.0.2.7"),
-            ("x-forwarded-proto", "https"), ("x-forwarded-host", "rechner.example"), ("x-vtnr-other", "kept"),
+            ("x-vtnr", "60/123/4567"),
+            ("x-vtnr-level", "without-submission"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "rechner.example"),
+            ("x-vtnr-other", "kept"),
         ] {
             assert_eq!(request.headers.get_all(name).iter().collect::<Vec<_>>(), [value], "{name}");
         }

@@ -131,12 +131,20 @@ impl Gateway {
         let upstream = Arc::new(Upstream::new(config.upstream.clone()));
         upstream.look_up().await;
         let listen = &config.listen;
-        let connections =
-            Connections::new(listen.max_connections, listen.max_connections_per_client, listen.header_timeout, Arc::clone(&parts.metrics));
+        let connections = Connections::new(
+            listen.max_connections,
+            listen.max_connections_per_client,
+            listen.header_timeout,
+            Arc::clone(&parts.metrics),
+        );
         let metrics = Arc::clone(&parts.metrics);
         let Parts { sessions, sign_ins, directory, pages, metrics: own_metrics, clock, chance } = parts;
         let gateway = Self {
-            routes: Routes::new(&config.login.prefix, &config.upstream.public_paths, SubmissionRules::new(config.submission_paths.clone())),
+            routes: Routes::new(
+                &config.login.prefix,
+                &config.upstream.public_paths,
+                SubmissionRules::new(config.submission_paths.clone()),
+            ),
             hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
             jar,
             identity: Identity::new(jar, &listen.public_url, &config.upstream),
@@ -185,7 +193,9 @@ impl Gateway {
     }
 
     fn held(&self, http: &Session) -> Result<Held, Failure> {
-        self.jar.read(&http.req_header().headers).map_err(|cookies::Ambiguous| Failure::Refused(crate::telemetry::metrics::Refusal::Header))
+        self.jar
+            .read(&http.req_header().headers)
+            .map_err(|cookies::Ambiguous| Failure::Refused(crate::telemetry::metrics::Refusal::Header))
     }
 
     /// The live session of a broker who is still in the directory.
@@ -223,7 +233,7 @@ impl Gateway {
         if !route::is_navigation(&request.headers) {
             return Reply::problem(StatusCode::FORBIDDEN, "submission needs a confirmed e-mail address");
         }
-        let view = View::BlockedSubmission(BlockedSubmission { return_to: ReturnTo::start().as_str() });
+        let view = View::BlockedSubmission(BlockedSubmission { return_to: "/" });
         Reply::page(StatusCode::FORBIDDEN, self.pages.render(&view, passage.now))
     }
 
@@ -250,13 +260,15 @@ impl Gateway {
         let path: String = path.split('?').next().unwrap_or_default().chars().take(256).collect();
         let status = http.response_written().map_or(0, |response| response.status.as_u16());
         let (millis, client) = (took.as_secs_f64() * 1_000.0, client_address(http));
-        let (outcome, incident, error) = (passage.outcome, passage.incident.as_deref(), error.map(|error| error.etype().as_str()));
+        let (outcome, incident, error) =
+            (passage.outcome, passage.incident.as_deref(), error.map(|error| error.etype().as_str()));
         tracing::info!(target: "access", method = request.method.as_str(), path, status, ?outcome, millis, ?client, incident, error);
     }
 }
 
 fn proxy(gateway: Gateway, config: &Config) -> HttpProxy<Gateway> {
-    let conf = ServerConf { upstream_keepalive_pool_size: config.upstream.pool_size, max_retries: TRIES, ..ServerConf::default() };
+    let conf =
+        ServerConf { upstream_keepalive_pool_size: config.upstream.pool_size, max_retries: TRIES, ..ServerConf::default() };
     let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
     proxy.handle_init_modules();
     // Pingora's bounded defaults, with larger windows: options made from scratch would be unbounded (CVE-2026-105297).
@@ -275,7 +287,8 @@ fn proxy(gateway: Gateway, config: &Config) -> HttpProxy<Gateway> {
 /// A text that says what is wrong with the files.
 pub fn tls(https: &Https) -> Result<Arc<Acceptor>, String> {
     let wrong = |error: Box<pingora::Error>| format!("the certificate or its key cannot be used: {error}");
-    let path = |path: &std::path::Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()));
+    let path =
+        |path: &std::path::Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()));
     let (cert, key) = (path(&https.cert)?, path(&https.key)?);
     let mut settings = TlsSettings::intermediate(&cert, &key).map_err(wrong)?;
     settings.set_certificate_chain_file(&cert).map_err(wrong)?;
@@ -329,14 +342,25 @@ impl ProxyHttp for Gateway {
         self.upstream.peer(http.req_header())
     }
 
-    async fn upstream_request_filter(&self, http: &mut Session, request: &mut RequestHeader, passage: &mut Passage) -> pingora::Result<()> {
+    async fn upstream_request_filter(
+        &self,
+        http: &mut Session,
+        request: &mut RequestHeader,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
         self.identity.strip(request)?;
         self.identity.inject(request, passage.permit()?, client_address(http))?;
         passage.handed_over = Some(Instant::now());
         Ok(())
     }
 
-    async fn request_body_filter(&self, _: &mut Session, body: &mut Option<Bytes>, end: bool, _: &mut Passage) -> pingora::Result<()> {
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        _: &mut Passage,
+    ) -> pingora::Result<()> {
         // Pingora #935: an empty last DATA frame would end the body to the calculator twice, and the second end would be
         // taken for the next request on that connection.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -345,7 +369,12 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, passage: &mut Passage) -> pingora::Result<()> {
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());
         }

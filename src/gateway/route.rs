@@ -72,7 +72,8 @@ impl Routes {
 
     /// Whether a path is one of ours: a sign-in must not lead back into itself.
     pub(super) fn is_own(&self, path: &str) -> bool {
-        path.starts_with(&self.prefix) || self.prefix.strip_suffix('/').is_some_and(|bare| path.split(['?', '/']).eq(bare.split('/')))
+        path.starts_with(&self.prefix)
+            || self.prefix.strip_suffix('/').is_some_and(|bare| path.split(['?', '/']).eq(bare.split('/')))
     }
 }
 
@@ -130,12 +131,18 @@ mod tests {
     #[test]
     fn our_paths_are_ours_and_all_others_are_protected() {
         let cases = [
-            ("GET", "/ui/login/de/vtnr-login?return_to=%2Fx", Route::Login(Page::SignIn)), ("GET", "/ui/login/de", Route::Login(Page::Start)),
-            ("GET", "/ui/login/de/", Route::Login(Page::Start)), ("POST", "/ui/login/de/tan", Route::Login(Page::Tan)),
-            ("GET", "/ui/login/de/../../antrag", Route::Login(Page::Unknown)), ("GET", "/ui/login/de/assets/a.css", Route::Asset("a.css".into())),
-            ("GET", "/ui/login/", Route::Protected(Intent::Use)), ("GET", "/", Route::Protected(Intent::Use)),
-            ("GET", "/favicon.ico?x", Route::Public), ("GET", "/favicon.ico/x", Route::Protected(Intent::Use)),
-            ("POST", "/antrag/versand?x=/favicon.ico", Route::Protected(Intent::Submit)), ("GET", "/x?/ui/login/de/tan", Route::Protected(Intent::Use)),
+            ("GET", "/ui/login/de/vtnr-login?return_to=%2Fx", Route::Login(Page::SignIn)),
+            ("GET", "/ui/login/de", Route::Login(Page::Start)),
+            ("GET", "/ui/login/de/", Route::Login(Page::Start)),
+            ("POST", "/ui/login/de/tan", Route::Login(Page::Tan)),
+            ("GET", "/ui/login/de/../../antrag", Route::Login(Page::Unknown)),
+            ("GET", "/ui/login/de/assets/a.css", Route::Asset("a.css".into())),
+            ("GET", "/ui/login/", Route::Protected(Intent::Use)),
+            ("GET", "/", Route::Protected(Intent::Use)),
+            ("GET", "/favicon.ico?x", Route::Public),
+            ("GET", "/favicon.ico/x", Route::Protected(Intent::Use)),
+            ("POST", "/antrag/versand?x=/favicon.ico", Route::Protected(Intent::Submit)),
+            ("GET", "/x?/ui/login/de/tan", Route::Protected(Intent::Use)),
         ];
         for (method, target, expected) in cases {
             assert_eq!(route(method, target), expected, "{method} {target}");
@@ -152,15 +159,21 @@ mod tests {
     #[test]
     fn only_a_browser_going_somewhere_navigates() {
         let headers = |fields: &[(&'static str, &'static str)]| -> HeaderMap {
-            let field = |(name, value): &(&'static str, &'static str)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value));
+            let field = |(name, value): &(&'static str, &'static str)| {
+                (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            };
             fields.iter().map(field).collect()
         };
         assert!(is_navigation(&headers(&[("sec-fetch-mode", "navigate")])));
         assert!(is_navigation(&headers(&[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")])));
         for other in [
-            headers(&[]), headers(&[("sec-fetch-mode", "cors"), ("accept", "text/html")]), headers(&[("accept", "*/*")]),
-            headers(&[("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")]), headers(&[("sec-fetch-mode", "websocket")]),
-            headers(&[("upgrade", "websocket"), ("accept", "text/html")]), headers(&[("sec-fetch-mode", "no-cors"), ("accept", "image/*")]),
+            headers(&[]),
+            headers(&[("sec-fetch-mode", "cors"), ("accept", "text/html")]),
+            headers(&[("accept", "*/*")]),
+            headers(&[("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")]),
+            headers(&[("sec-fetch-mode", "websocket")]),
+            headers(&[("upgrade", "websocket"), ("accept", "text/html")]),
+            headers(&[("sec-fetch-mode", "no-cors"), ("accept", "image/*")]),
         ] {
             assert!(!is_navigation(&other), "{other:?}");
         }

@@ -95,7 +95,7 @@ impl Shutdown for ClientStream {
 
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
-        usize::try_from(self.tcp.get_ref().as_raw_fd()).unwrap_or(0)
+        self.tcp.get_ref().as_raw_fd()
     }
 }
 

@@ -33,7 +33,8 @@ impl Upstream {
     /// The peer for this request.
     pub(super) fn peer(&self, request: &pingora::http::RequestHeader) -> pingora::Result<Box<HttpPeer>> {
         let peers = self.peers.load();
-        let peers = peers.as_ref().ok_or_else(|| Error::explain(ErrorType::ConnectError, "the calculator's name is not known"))?;
+        let peers =
+            peers.as_ref().ok_or_else(|| Error::explain(ErrorType::ConnectError, "the calculator's name is not known"))?;
         let peer = if route::may_stay_silent(&request.headers) { &peers.patient } else { &peers.ordinary };
         Ok(Box::new(peer.clone()))
     }

@@ -60,7 +60,13 @@ impl SignIns {
 
     /// `None` if another request was faster.
     async fn judge(
-        &self, visitor: &Visitor, token: FlowToken, seen: Seen<Flow>, challenge: Challenge, entered: &str, now: Timestamp,
+        &self,
+        visitor: &Visitor,
+        token: FlowToken,
+        seen: Seen<Flow>,
+        challenge: Challenge,
+        entered: &str,
+        now: Timestamp,
     ) -> Result<Option<Answer>> {
         let (length, subject, standing) = (challenge.tan.length(), challenge.subject, challenge.standing);
         let entered = match EnteredTan::parse(entered, &self.rules.alphabet, length) {
@@ -71,7 +77,8 @@ impl SignIns {
             }
         };
         let deliveries = self.store.deliveries(&challenge.letters).await?;
-        let attempt = Attempt { visitor, token, seen, charges: self.limits.answer(subject, standing, length, visitor.client), now };
+        let attempt =
+            Attempt { visitor, token, seen, charges: self.limits.answer(subject, standing, length, visitor.client), now };
         match challenge.answer(&entered, &deliveries, &self.rules.tan, now) {
             Verdict::Accepted => self.accept(attempt).await,
             Verdict::Wrong(left) => self.count_wrong(attempt, left).await,
@@ -91,7 +98,9 @@ impl SignIns {
         let charges = match left.tan.length() {
             TanLength::Usual => Charges::take(charges),
             // A long TAN is not guessed; that it was tried still counts.
-            TanLength::Long => Charges { take: charges, count: self.limits.guesses(left.subject, left.standing), ..Charges::none() },
+            TanLength::Long => {
+                Charges { take: charges, count: self.limits.guesses(left.subject, left.standing), ..Charges::none() }
+            }
         };
         let (tries_left, vtnr) = (left.tries_left, seen.value.claim.vtnr);
         let next = Flow { claim: seen.value.claim.clone(), stage: Stage::Tan(left) };

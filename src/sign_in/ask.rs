@@ -27,7 +27,12 @@ pub(super) struct Request<'a> {
 
 impl SignIns {
     /// Draws a TAN and queues its letter, as the browser's sign-in under way. `None` if another request was faster.
-    pub(super) async fn ask(&self, request: &Request<'_>, flow: Option<(FlowToken, Seen<Flow>)>, now: Timestamp) -> Result<Option<Answer>> {
+    pub(super) async fn ask(
+        &self,
+        request: &Request<'_>,
+        flow: Option<(FlowToken, Seen<Flow>)>,
+        now: Timestamp,
+    ) -> Result<Option<Answer>> {
         let length = self.length(request.subject, request.standing).await?;
         let challenge = Challenge {
             tan: self.chance.tan(&self.rules.alphabet, length),
@@ -102,21 +107,37 @@ impl SignIns {
     }
 
     /// Queues the challenge's last letter. A known browser whose broker's allowance of mails is used up draws on the reserve.
-    async fn mail(&self, request: &Request<'_>, flow: Option<(FlowToken, Seen<Flow>)>, challenge: Challenge, now: Timestamp) -> Result<Option<Answer>> {
+    async fn mail(
+        &self,
+        request: &Request<'_>,
+        flow: Option<(FlowToken, Seen<Flow>)>,
+        challenge: Challenge,
+        now: Timestamp,
+    ) -> Result<Option<Answer>> {
         let Some(id) = challenge.letters.last().copied() else { return Ok(None) };
         let step = if challenge.letters.len() == 1 { Step::Vtnr } else { Step::Resend };
         let not_after = challenge.asked_at.plus(self.rules.tan.attempt);
-        let letter =
-            Letter { id, to: request.to.clone(), tan: challenge.tan.clone(), asked_at: now, browser: request.visitor.family.clone(), not_after };
+        let letter = Letter {
+            id,
+            to: request.to.clone(),
+            tan: challenge.tan.clone(),
+            asked_at: now,
+            browser: request.visitor.family.clone(),
+            not_after,
+        };
         let token = flow.as_ref().map_or_else(|| self.chance.flow_token(), |(token, _)| *token);
         let seen = flow.as_ref().map(|(_, seen)| seen);
         let next = Flow { claim: request.claim.clone(), stage: Stage::Tan(challenge) };
         let lives = self.rules.tan.attempt;
         let change = || FlowChange { token: &token, seen, next: &next, lives };
 
-        let mut settled = self.store.ask_for_tan(change(), &letter, &with(&request.charges, self.limits.mail(request.subject))).await?;
+        let mut settled =
+            self.store.ask_for_tan(change(), &letter, &with(&request.charges, self.limits.mail(request.subject))).await?;
         if is_over_mails(&settled) && request.standing != Standing::Stranger {
-            settled = self.store.ask_for_tan(change(), &letter, &with(&request.charges, self.limits.reserve_mail(request.subject))).await?;
+            settled = self
+                .store
+                .ask_for_tan(change(), &letter, &with(&request.charges, self.limits.reserve_mail(request.subject)))
+                .await?;
         }
         Ok(match settled {
             Settled::Conflict => None,

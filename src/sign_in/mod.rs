@@ -145,7 +145,8 @@ impl SignIns {
     async fn admit(&self, admitting: Admitting<'_>, charges: &Charges, now: Timestamp) -> Result<(Settled, Admission)> {
         let Admitting { visitor, flow, vtnr, level, trust, tan } = admitting;
         let session = Session::begin(vtnr, level, now);
-        let admission = Admission { session: self.chance.session_token(), browser: trust.as_ref().map(|_| self.chance.browser_token()) };
+        let admission =
+            Admission { session: self.chance.session_token(), browser: trust.as_ref().map(|_| self.chance.browser_token()) };
         let signed_in = SignedIn { session: admission.session, browser: admission.browser, tan, at: now };
         let next = flow.map(|(_, seen)| Flow { claim: seen.value.claim.clone(), stage: Stage::SignedIn(signed_in) });
         let flow = flow.zip(next.as_ref());

@@ -29,7 +29,14 @@ impl Gateway {
         };
         let ended = session.is_none() && visit.held.session.is_some();
         let notice = ended.then_some(SignInNotice::SessionEnded);
-        let view = SignIn { return_to: visit.return_to.as_str(), vtnr: &vtnr, email: &email, vtnr_error: None, email_error: None, notice };
+        let view = SignIn {
+            return_to: visit.return_to.as_str(),
+            vtnr: &vtnr,
+            email: &email,
+            vtnr_error: None,
+            email_error: None,
+            notice,
+        };
         let page = self.page(StatusCode::OK, &View::SignIn(view), visit);
         // The store was asked and knows no such session: its cookie is of no more use.
         Ok(if ended { page.with_cookie(self.jar.clear(self.jar.session())) } else { page })
@@ -89,7 +96,14 @@ impl Gateway {
             return Ok(Self::on_to_calculator(visit));
         }
         let notice = if visit.held.flow.is_none() { SignInNotice::CookiesBlocked } else { SignInNotice::SignInExpired };
-        let view = SignIn { return_to: visit.return_to.as_str(), vtnr: "", email: "", vtnr_error: None, email_error: None, notice: Some(notice) };
+        let view = SignIn {
+            return_to: visit.return_to.as_str(),
+            vtnr: "",
+            email: "",
+            vtnr_error: None,
+            email_error: None,
+            notice: Some(notice),
+        };
         let page = self.page(StatusCode::OK, &View::SignIn(view), visit);
         Ok(page.with_cookie(self.jar.clear(self.jar.flow())))
     }

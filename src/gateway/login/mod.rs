@@ -13,7 +13,7 @@ use super::{Gateway, Page, Passage, client_address};
 use crate::domain::browser;
 use crate::domain::ids::FlowToken;
 use crate::domain::return_to::ReturnTo;
-use crate::domain::session::{Level, Session as BrokerSession};
+use crate::domain::session::Session as BrokerSession;
 use crate::domain::throttle::ClientAddress;
 use crate::domain::time::Timestamp;
 use crate::pages::View;
@@ -105,7 +105,9 @@ impl Gateway {
 
     /// The broker is signed in: new cookies, and on to where they wanted to go.
     fn welcome(&self, admission: &Admission, visit: &Visit) -> Reply {
-        let reply = Self::on_to_calculator(visit).with_cookie(self.jar.set_session(&admission.session)).with_cookie(self.jar.clear(self.jar.flow()));
+        let reply = Self::on_to_calculator(visit)
+            .with_cookie(self.jar.set_session(&admission.session))
+            .with_cookie(self.jar.clear(self.jar.flow()));
         match &admission.browser {
             Some(browser) => reply.with_cookie(self.jar.set_browser(browser, self.trust)),
             None => reply,
@@ -115,7 +117,6 @@ impl Gateway {
     async fn signed_in(&self, visit: &Visit) -> Result<Option<BrokerSession>, Failure> {
         Ok(self.session(visit.held.session.as_ref(), visit.now).await?)
     }
-
 
     /// What most answers lead to, whichever page they were given on; each page deals with its own first.
     async fn follow(&self, answer: Answer, visit: &Visit) -> Result<Reply, Failure> {
@@ -133,6 +134,10 @@ impl Gateway {
 
     /// No sign-in is under way here. Whoever is signed in, perhaps in another tab, goes on; others begin again.
     async fn start_over(&self, visit: &Visit) -> Result<Reply, Failure> {
-        if self.signed_in(visit).await?.is_some() { Ok(Self::on_to_calculator(visit)) } else { Ok(self.on_to("vtnr-login", visit)) }
+        if self.signed_in(visit).await?.is_some() {
+            Ok(Self::on_to_calculator(visit))
+        } else {
+            Ok(self.on_to("vtnr-login", visit))
+        }
     }
 }

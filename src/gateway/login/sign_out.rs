@@ -29,7 +29,8 @@ impl Gateway {
         }
         self.metrics.sign_in(Step::SignOut, Outcome::Ok);
         let page = self.page(StatusCode::OK, &View::SignedOut(SignedOut { browser_forgotten }), visit);
-        let page = page.clear_site_data().with_cookie(self.jar.clear(self.jar.session())).with_cookie(self.jar.clear(self.jar.flow()));
+        let page =
+            page.clear_site_data().with_cookie(self.jar.clear(self.jar.session())).with_cookie(self.jar.clear(self.jar.flow()));
         Ok(if browser_forgotten { page.with_cookie(self.jar.clear(self.jar.browser())) } else { page })
     }
 }

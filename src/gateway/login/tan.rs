@@ -49,7 +49,9 @@ impl Gateway {
             // No more mails, and the TAN is over: there is nothing to be entered.
             State::Over { .. } if exhausted.is_some() => return Err(Failure::MailsExhausted(exhausted.unwrap_or(visit.now))),
             State::Over { claim, why } => return Ok(self.over_page(visit, &claim, why)),
-            State::Tan { claim, letters, mailing, resend_after, sent_again } => (claim, letters, mailing, resend_after, sent_again),
+            State::Tan { claim, letters, mailing, resend_after, sent_again } => {
+                (claim, letters, mailing, resend_after, sent_again)
+            }
         };
         let status = if exhausted.is_some() { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
         let view = TanPage {

@@ -1,0 +1,128 @@
+//! A TOML text taken apart: every value by its full key, with the line it stands in.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use toml::de::{DeArray, DeTable, DeValue};
+
+/// A value as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Text(String),
+    Number(i64),
+    Flag(bool),
+    /// The elements, each with its line.
+    List(Vec<(usize, Value)>),
+    /// A float, a date, a number out of range, or a table within a list: no key takes one.
+    Foreign,
+}
+
+/// The text, by full keys such as `listen.tls.cert`.
+#[derive(Default)]
+pub(super) struct Document {
+    pub(super) values: BTreeMap<String, Value>,
+    /// The line of every key and every section.
+    pub(super) lines: BTreeMap<String, usize>,
+    pub(super) sections: BTreeSet<String>,
+    /// Where the text is not TOML, and why.
+    pub(super) faults: Vec<(usize, String)>,
+}
+
+impl Document {
+    /// Reads what can be read; the rest is in [`Document::faults`]. A fault never repeats the text, which may hold a secret.
+    pub(super) fn parse(text: &str) -> Self {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let lines = Lines::of(text);
+        let fault = |error: toml::de::Error| {
+            let at = error.span().map_or(0, |span| span.start);
+            (lines.at(at), error.message().to_owned())
+        };
+        let mut document = Self { faults: errors.into_iter().map(fault).collect(), ..Self::default() };
+        document.add("", table.get_ref(), &lines);
+        document
+    }
+
+    fn add(&mut self, section: &str, table: &DeTable<'_>, lines: &Lines) {
+        for (key, value) in table {
+            let name = written(key.get_ref());
+            let full = if section.is_empty() { name.into_owned() } else { format!("{section}.{name}") };
+            self.lines.insert(full.clone(), lines.at(key.span().start));
+            if let DeValue::Table(inner) = value.get_ref() {
+                self.sections.insert(full.clone());
+                self.add(&full, inner, lines);
+            } else {
+                self.values.insert(full, Value::of(value.get_ref(), lines));
+            }
+        }
+    }
+}
+
+/// A key that is not a bare one keeps its quotes: `"listen.http"` is not `listen.http`.
+fn written(key: &str) -> Cow<'_, str> {
+    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if bare { Cow::Borrowed(key) } else { Cow::Owned(format!("{key:?}")) }
+}
+
+/// Where lines begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at + 1).collect())
+    }
+
+    /// The line of a byte, counted from 1.
+    fn at(&self, byte: usize) -> usize {
+        self.0.partition_point(|start| *start <= byte) + 1
+    }
+}
+
+impl Value {
+    fn of(value: &DeValue<'_>, lines: &Lines) -> Self {
+        match value {
+            DeValue::String(text) => Self::Text(text.to_string()),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or(Self::Foreign, Self::Number),
+            DeValue::Boolean(flag) => Self::Flag(*flag),
+            DeValue::Array(array) => Self::List(elements(array, lines)),
+            DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => Self::Foreign,
+        }
+    }
+}
+
+fn elements(array: &DeArray<'_>, lines: &Lines) -> Vec<(usize, Value)> {
+    array.iter().map(|element| (lines.at(element.span().start), Value::of(element.get_ref(), lines))).collect()
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+/// As TOML.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+            Self::List(elements) => {
+                let elements: Vec<_> = elements.iter().map(|(_, element)| element.to_string()).collect();
+                write!(f, "[{}]", elements.join(", "))
+            }
+            Self::Foreign => f.write_str("…"),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! From a file or a text to a [`Config`].
+
+use super::read::{Exposure, KeyDoc, Origin, Reader};
+use super::{Config, Mistake, Mistakes, secret_file, sections};
+use std::path::Path;
+
+impl Config {
+    /// Reads a configuration file; names of files in it are relative to its folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, or that it cannot be read.
+    pub fn load(path: &Path) -> Result<Self, Mistakes> {
+        let file = path.display().to_string();
+        let cannot = |why: String| Mistakes::new(vec![Mistake::new(&file, None, None, why)]);
+        let bytes = std::fs::read(path).map_err(|error| cannot(format!("cannot be read: {error}")))?;
+        let text = String::from_utf8(bytes).map_err(|_| cannot("is not UTF-8 text".to_owned()))?;
+        let exposure = if secret_file::is_open_to_others(path) { Exposure::Others } else { Exposure::Owner };
+        Self::read(Origin { file: &file, base: path.parent().unwrap_or(Path::new("")), exposure }, &text)
+    }
+
+    /// Reads a configuration from text; names of files in it are relative to `base`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Mistakes> {
+        Self::read(Origin { file: "configuration", base, exposure: Exposure::Owner }, text)
+    }
+
+    fn read(origin: Origin<'_>, text: &str) -> Result<Self, Mistakes> {
+        let mut reader = Reader::new(origin, text);
+        let config = sections::config(&mut reader);
+        let (config, warnings) = reader.finish(config)?;
+        Ok(Self { warnings, ..config })
+    }
+}
+
+/// Every key that a configuration may have, in the order of the sections.
+pub fn known_keys() -> Vec<KeyDoc> {
+    let nowhere = Origin { file: "", base: Path::new(""), exposure: Exposure::Owner };
+    let mut reader = Reader::new(nowhere, "");
+    let _nothing = sections::config(&mut reader);
+    reader.asked()
+}

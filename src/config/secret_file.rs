@@ -1,0 +1,86 @@
+//! Secrets, given in the configuration or in a file of their own.
+
+use super::kinds::text;
+use super::read::Reader;
+use super::secret::Secret;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// A secret may stand in two places, of which one may be used.
+pub(super) struct Places {
+    /// The key of the secret itself.
+    pub(super) key: &'static str,
+    /// The key of the name of a file that holds it.
+    pub(super) file_key: &'static str,
+}
+
+/// What a secret must be like.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    /// Any bytes, at least so many.
+    Bytes(usize),
+    /// One line of text.
+    Line,
+}
+
+/// No secret is larger; what is, was not meant.
+const LARGEST: u64 = 64 * 1_024;
+
+impl Reader<'_> {
+    /// The secret of the one place that is given; none if neither is, or after a mistake.
+    pub(super) fn secret(&mut self, places: &Places, shape: Shape) -> Option<Secret> {
+        let Places { key, file_key } = *places;
+        let inline = self.optional(key, |value| shaped(text(value)?.into_bytes(), shape));
+        let name = self.optional(file_key, text);
+        if self.is_given(key) && self.is_given(file_key) {
+            self.mistake(key, format!("stands beside {file_key}; give one of the two"));
+            return None;
+        }
+        if inline.is_some() {
+            self.warn_if_exposed(key, file_key);
+        }
+        let Some(name) = name else { return inline };
+        let path = self.path(&name);
+        if is_open_to_others(&path) {
+            let warning = format!("{} can be read by others than its owner; chmod 600 it", path.display());
+            self.warn(file_key, &warning);
+        }
+        let secret = contents(&path).and_then(|bytes| shaped(bytes, shape));
+        secret.map_err(|what| self.mistake(file_key, format!("{} {what}", path.display()))).ok()
+    }
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    read.map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(format!("is larger than {LARGEST} bytes"));
+    }
+    let line_end = [&b"\r\n"[..], b"\n"].into_iter().find(|end| bytes.ends_with(end)).map_or(0, <[u8]>::len);
+    bytes.truncate(bytes.len() - line_end);
+    Ok(bytes)
+}
+
+fn shaped(bytes: Vec<u8>, shape: Shape) -> Result<Secret, String> {
+    if bytes.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    match shape {
+        Shape::Bytes(fewest) if bytes.len() < fewest => {
+            Err(format!("has {} bytes, and at least {fewest} are needed; `openssl rand -base64 48` makes some", bytes.len()))
+        }
+        Shape::Line if std::str::from_utf8(&bytes).map_or(true, |text| text.chars().any(char::is_control)) => {
+            Err("is not one line of UTF-8 text".to_owned())
+        }
+        Shape::Bytes(_) | Shape::Line => Ok(Secret::new(bytes)),
+    }
+}
+
+/// Whether group or others may read the file.
+pub(super) fn is_open_to_others(path: &Path) -> bool {
+    let open = |metadata: Metadata| metadata.is_file() && metadata.permissions().mode() & 0o044 != 0;
+    path.metadata().is_ok_and(open)
+}

@@ -1,0 +1,67 @@
+//! `[brand]`
+
+use super::super::Brand;
+use super::super::colour::{colour, contrast};
+use super::super::document::Value;
+use super::super::kinds::{line, quoted};
+use super::super::read::Reader;
+use super::login::link;
+use crate::domain::email::Email;
+use std::path::{Path, PathBuf};
+
+const LOGO: &str = "brand.logo";
+const TEMPLATES: &str = "brand.templates";
+/// WCAG 2.2, 1.4.3 (AA).
+const LEAST_CONTRAST: f64 = 4.5;
+
+pub(super) fn brand(reader: &mut Reader<'_>) -> Option<Brand> {
+    let name = reader.or("brand.name", "Musterversicherung", line);
+    let product = reader.or("brand.product", "Tarifrechner", line);
+    let color = reader.or("brand.color", "#1d4f7c", colour);
+    let on_color = reader.or("brand.on_color", "#ffffff", colour);
+    let logo = logo(reader);
+    let imprint_url = reader.or("brand.imprint_url", "/impressum", link);
+    let privacy_url = reader.or("brand.privacy_url", "/datenschutz", link);
+    let support_phone = reader.optional("brand.support_phone", line);
+    let support_email = reader.optional("brand.support_email", email);
+    let templates = reader.optional(TEMPLATES, line).map(|name| reader.path(&name));
+    if templates.as_deref().is_some_and(|folder| !folder.is_dir()) {
+        reader.mistake(TEMPLATES, "is not a folder");
+    }
+    let (color, on_color) = (color?, on_color?);
+    if contrast(&color, &on_color).is_some_and(|contrast| contrast < LEAST_CONTRAST) {
+        reader.warn("brand.on_color", "is hard to read upon brand.color: WCAG 2.2 (1.4.3) asks for a contrast of 4.5");
+    }
+    Some(Brand {
+        name: name?,
+        product: product?,
+        color,
+        on_color,
+        logo,
+        imprint_url: imprint_url?,
+        privacy_url: privacy_url?,
+        support_phone,
+        support_email,
+        templates,
+    })
+}
+
+fn logo(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let path = reader.optional(LOGO, line).map(|name| reader.path(&name))?;
+    let known = path.extension().and_then(|extension| extension.to_str()).is_some_and(|e| matches!(e, "svg" | "png"));
+    if !known {
+        reader.mistake(LOGO, "must be a file .svg or .png");
+    } else if let Err(what) = readable(&path) {
+        reader.mistake(LOGO, what);
+    }
+    Some(path)
+}
+
+fn readable(path: &Path) -> Result<(), String> {
+    std::fs::read(path).map(drop).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
+
+fn email(value: &Value) -> Result<String, String> {
+    let text = line(value)?;
+    if Email::parse(&text).is_ok() { Ok(text) } else { Err(format!("{} is not an e-mail address", quoted(&text))) }
+}

@@ -1,0 +1,90 @@
+//! `[listen]`
+
+use super::super::document::Value;
+use super::super::kinds::{address, duration, hours, line, number, quoted, seconds, text};
+use super::super::read::Reader;
+use super::super::url::{Url, host_and_port};
+use super::super::{Https, Listen, PublicUrl};
+use super::timeout;
+use std::net::SocketAddr;
+
+const HTTP: &str = "listen.http";
+const HTTPS: &str = "listen.https";
+const CERT: &str = "listen.tls.cert";
+const KEY: &str = "listen.tls.key";
+const PUBLIC_URL: &str = "listen.public_url";
+
+pub(super) fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
+    let http = reader.optional(HTTP, address);
+    let https_address = reader.optional(HTTPS, address);
+    let https = https(reader, https_address);
+    let public_url = reader.required(PUBLIC_URL, public_url);
+    let hosts = reader.list("listen.hosts", host);
+    let header_timeout = timeout(reader, "listen.header_timeout", "10s");
+    let keepalive = reader.or("listen.keepalive", "75s", duration(seconds(1)..=hours(1)));
+    let max_connections = reader.or("listen.max_connections", 20_000, number(1..=1_000_000));
+    let max_connections_per_client = reader.or("listen.max_connections_per_client", 512, number(1..=1_000_000));
+    let threads = reader.or("listen.threads", 0, number(0..=1_024));
+    if !reader.is_given(HTTP) && !reader.is_given(HTTPS) {
+        reader.missing("listen", "gives neither http nor https; at least one is needed");
+    }
+    let public_url = public_url?;
+    if !public_url.secure && !reader.is_given(HTTP) && reader.is_given(HTTPS) {
+        reader.mistake(PUBLIC_URL, "begins with http://, but only listen.https is given");
+    }
+    Some(Listen {
+        http,
+        https,
+        public_url,
+        hosts: hosts?,
+        header_timeout: header_timeout?,
+        keepalive: keepalive?,
+        max_connections: max_connections?,
+        max_connections_per_client: max_connections_per_client?,
+        threads: threads?,
+    })
+}
+
+fn https(reader: &mut Reader<'_>, address: Option<SocketAddr>) -> Option<Https> {
+    let cert = reader.optional(CERT, line).map(|name| reader.path(&name));
+    let key = reader.optional(KEY, line).map(|name| reader.path(&name));
+    for file in [CERT, KEY] {
+        match (reader.is_given(HTTPS), reader.is_given(file)) {
+            (true, false) => reader.missing(file, "is missing; listen.https needs it"),
+            (false, true) => reader.mistake(file, "is of no use without listen.https"),
+            _ => {}
+        }
+    }
+    let (cert, key) = (cert?, key?);
+    reader.check_tls_files(&cert, &key);
+    Some(Https { address: address?, cert, key })
+}
+
+fn public_url(value: &Value) -> Result<PublicUrl, String> {
+    let text = text(value)?;
+    let url = Url::parse(&text).map_err(str::to_owned)?;
+    let (secure, usual_port) = match url.scheme {
+        "https" => (true, 443),
+        "http" => (false, 80),
+        _ => return Err("must begin with https:// or http://".to_owned()),
+    };
+    if !url.is_bare() || url.user.is_some() {
+        return Err("must be scheme and host only, such as \"https://rechner.insurer.example\"".to_owned());
+    }
+    if !secure && !url.is_loopback() {
+        return Err("must begin with https://, since browsers keep the cookies on a secure connection only; \
+                    http:// is for loopback"
+            .to_owned());
+    }
+    let port = url.port.filter(|port| *port != usual_port).map(|port| format!(":{port}")).unwrap_or_default();
+    Ok(PublicUrl { secure, authority: format!("{}{port}", url.bracketed_host()) })
+}
+
+/// A further host, with a port where requests carry one.
+fn host(value: &Value) -> Result<String, String> {
+    let text = text(value)?;
+    match host_and_port(&text) {
+        Ok(_) => Ok(text.to_ascii_lowercase()),
+        Err(what) => Err(format!("{} {what}", quoted(&text))),
+    }
+}

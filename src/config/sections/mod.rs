@@ -1,0 +1,104 @@
+//! The sections of the configuration, one file for each of the larger ones.
+//!
+//! Each function asks for all keys of its section first and builds afterwards, so that one mistake hides no other.
+
+mod brand;
+mod limits;
+mod listen;
+mod login;
+mod mail;
+mod store;
+mod together;
+mod upstream;
+
+use self::together::Sections;
+use super::document::Value;
+use super::kinds::{address, days, duration, flag, hours, line, minutes, path, seconds, text, word};
+use super::read::Reader;
+use super::{Config, Directory, Log};
+use crate::domain::session::SessionLimits;
+use std::time::Duration;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+/// The whole configuration; none only after a mistake.
+pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
+    let listen = listen::listen(reader);
+    let upstream = upstream::upstream(reader);
+    let store = store::store(reader);
+    let directory = directory(reader);
+    let mail = mail::mail(reader);
+    let submission_paths = reader.required_list("submission.paths", path);
+    let login = login::login(reader);
+    let session = session(reader);
+    let limits = limits::limits(reader);
+    let brand = brand::brand(reader);
+    let admin_listen = reader.required("admin.listen", address);
+    let log = log(reader);
+    let shutdown_grace = reader.or("shutdown.grace", "20s", duration(Duration::ZERO..=minutes(10)));
+    let sections = Sections {
+        listen: listen.as_ref(),
+        admin: admin_listen,
+        upstream: upstream.as_ref(),
+        submission_paths: submission_paths.as_deref().unwrap_or_default(),
+        login: login.as_ref(),
+        brand: brand.as_ref(),
+    };
+    together::check(reader, &sections);
+    Some(Config {
+        listen: listen?,
+        upstream: upstream?,
+        store: store?,
+        directory: directory?,
+        mail: mail?,
+        submission_paths: submission_paths?,
+        login: login?,
+        session: session?,
+        limits,
+        brand: brand?,
+        admin_listen: admin_listen?,
+        log: log?,
+        shutdown_grace: shutdown_grace?,
+        warnings: Vec::new(),
+    })
+}
+
+fn directory(reader: &mut Reader<'_>) -> Option<Directory> {
+    let file = reader.required("directory.file", line).map(|name| reader.path(&name));
+    let poll = reader.or("directory.poll", "2s", duration(Duration::from_millis(100)..=hours(1)));
+    Some(Directory { file: file?, poll: poll? })
+}
+
+fn session(reader: &mut Reader<'_>) -> Option<SessionLimits> {
+    let idle = reader.or("session.idle", "60m", duration(minutes(1)..=days(1)));
+    let absolute = reader.or("session.absolute", "12h", duration(minutes(5)..=days(7)));
+    let limits = SessionLimits { idle: idle?, absolute: absolute? };
+    if limits.idle > limits.absolute {
+        reader.mistake("session.idle", "is longer than session.absolute");
+    }
+    Some(limits)
+}
+
+fn log(reader: &mut Reader<'_>) -> Option<Log> {
+    let json = reader.or("log.format", "json", word(&[("json", true), ("text", false)]));
+    let filter = reader.or("log.filter", "info", filter);
+    let access = reader.or("log.access", true, flag);
+    Some(Log { json: json?, filter: filter?, access: access? })
+}
+
+/// Levels, alone or for a target. A word alone would be read as a target, so that a slip in `info` would silence the log.
+fn filter(value: &Value) -> Result<String, String> {
+    let text = text(value)?;
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_target = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:-".contains(&b));
+    let is_sound = |part: &str| match part.split_once('=') {
+        Some((target, level)) => is_target(target) && is_level(level),
+        None => is_level(part),
+    };
+    let sound = text.split(',').all(|part| is_sound(part.trim())) && text.parse::<Targets>().is_ok();
+    if sound { Ok(text) } else { Err("is not a filter, such as \"info\" or \"vtnr_gateway=debug,info\"".to_owned()) }
+}
+
+/// A short wait, such as for a connection.
+fn timeout(reader: &mut Reader<'_>, key: &'static str, default: &'static str) -> Option<Duration> {
+    reader.or(key, default, duration(Duration::from_millis(10)..=seconds(300)))
+}

@@ -1,0 +1,86 @@
+//! What must hold between sections.
+
+use super::super::read::Reader;
+use super::super::{Brand, Listen, Login, Upstream};
+use std::net::{IpAddr, SocketAddr};
+
+/// The sections that depend on each other, as far as they could be read.
+pub(super) struct Sections<'c> {
+    pub(super) listen: Option<&'c Listen>,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) upstream: Option<&'c Upstream>,
+    pub(super) submission_paths: &'c [String],
+    pub(super) login: Option<&'c Login>,
+    pub(super) brand: Option<&'c Brand>,
+}
+
+pub(super) fn check(reader: &mut Reader<'_>, sections: &Sections<'_>) {
+    listeners_differ(reader, sections);
+    let public = sections.upstream.map(|upstream| upstream.public_paths.as_slice());
+    submissions_are_protected(reader, sections.submission_paths, public.unwrap_or_default());
+    if let Some(login) = sections.login {
+        login_takes_no_path(reader, "submission.paths", sections.submission_paths, &login.prefix);
+        login_takes_no_path(reader, "upstream.public_paths", public.unwrap_or_default(), &login.prefix);
+    }
+    if let Some(public) = public {
+        links_lead_somewhere(reader, sections, public);
+    }
+}
+
+fn listeners_differ(reader: &mut Reader<'_>, sections: &Sections<'_>) {
+    let http = sections.listen.and_then(|listen| listen.http).map(|address| ("listen.http", address));
+    let https = sections.listen.and_then(|listen| listen.https.as_ref()).map(|https| ("listen.https", https.address));
+    let admin = sections.admin.map(|address| ("admin.listen", address));
+    let listeners: Vec<_> = [http, https, admin].into_iter().flatten().collect();
+    for (number, (key, address)) in listeners.iter().enumerate() {
+        let earlier = listeners.iter().take(number).find(|(_, earlier)| clash(*earlier, *address));
+        if let Some((earlier, _)) = earlier {
+            reader.mistake(key, format!("takes the same address as {earlier}"));
+        }
+    }
+}
+
+/// Whether both cannot be listened on; port 0 stands for one that is free.
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = |a: IpAddr, b: IpAddr| a.is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
+}
+
+fn submissions_are_protected(reader: &mut Reader<'_>, submissions: &[String], public: &[String]) {
+    for path in submissions.iter().filter(|path| public.iter().any(|public| same(public, path))) {
+        reader.mistake("submission.paths", format!("{path:?} is in upstream.public_paths too, which would let anybody submit"));
+    }
+}
+
+fn login_takes_no_path(reader: &mut Reader<'_>, key: &str, paths: &[String], prefix: &str) {
+    for path in paths.iter().filter(|path| is_under(path, prefix)) {
+        reader.mistake(key, format!("{path:?} lies under login.prefix, whose paths never reach the calculator"));
+    }
+}
+
+/// Links on the sign-in pages are for people who are not signed in.
+fn links_lead_somewhere(reader: &mut Reader<'_>, sections: &Sections<'_>, public: &[String]) {
+    let links = [
+        ("brand.imprint_url", sections.brand.map(|brand| &brand.imprint_url)),
+        ("brand.privacy_url", sections.brand.map(|brand| &brand.privacy_url)),
+        ("login.password_url", sections.login.and_then(|login| login.password_url.as_ref())),
+        ("login.certificate_url", sections.login.and_then(|login| login.certificate_url.as_ref())),
+    ];
+    for (key, link) in links {
+        let path = link.and_then(|link| link.split(['?', '#']).next()).filter(|link| link.starts_with('/'));
+        if let Some(path) = path.filter(|path| !public.iter().any(|public| public == path)) {
+            let warning = format!("{path} is not in upstream.public_paths: who is not signed in meets the sign-in page there");
+            reader.warn(key, &warning);
+        }
+    }
+}
+
+fn is_under(path: &str, prefix: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    path.starts_with(prefix) || path == prefix.trim_end_matches('/')
+}
+
+/// Whether a server may take one for the other: letter case and a slash at the end do not tell them apart.
+fn same(a: &str, b: &str) -> bool {
+    a.trim_end_matches('/').eq_ignore_ascii_case(b.trim_end_matches('/'))
+}

@@ -1,0 +1,435 @@
+//! What operators write, and what they are told.
+
+use super::*;
+use crate::domain::throttle::Allowance;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// The least that a configuration holds, as in the operator's contract.
+const LEAST: [&str; 9] = [
+    "listen.http = \"127.0.0.1:8080\"",
+    "listen.public_url = \"http://127.0.0.1:8080\"",
+    "upstream.url = \"http://127.0.0.1:9000\"",
+    "store.url = \"redis://127.0.0.1:6379/0\"",
+    "store.secret_file = \"secret\"",
+    "directory.file = \"brokers.csv\"",
+    "mail.url = \"smtp://127.0.0.1:2525\"",
+    "mail.from = \"Tarifrechner <noreply@insurer.example>\"",
+    "submission.paths = [\"/antrag/versand\"]",
+];
+const ADMIN: &str = "admin.listen = \"127.0.0.1:9090\"";
+
+/// A folder as an operator would prepare it.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(&folder, "secret", &format!("{}\n", "s".repeat(32)));
+    write(&folder, "short", "too short\n");
+    write(&folder, "empty", "\n");
+    write(&folder, "password", "pa:ss/wö@rd\r\n");
+    write(&folder, "two-lines", "pass\nword\n");
+    write(&folder, "logo.svg", "<svg/>");
+    for name in ["one", "two"] {
+        let made = rcgen::generate_simple_self_signed([format!("{name}.example")]).expect("a certificate");
+        write(&folder, &format!("{name}.pem"), &made.cert.pem());
+        write(&folder, &format!("{name}.key"), &made.signing_key.serialize_pem());
+    }
+    folder
+}
+
+fn write(folder: &TempDir, name: &str, content: &str) {
+    let path = folder.path().join(name);
+    fs::write(&path, content).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("made private");
+}
+
+/// `lines` on top, followed by those of the least configuration whose keys they do not name; `-key` leaves one out.
+fn text_with(lines: &str) -> String {
+    let named: Vec<&str> = lines.lines().map(|line| line.trim_start_matches('-').split(' ').next().unwrap_or("")).collect();
+    let given = lines.lines().map(|line| if line.starts_with('-') { "" } else { line });
+    let rest = LEAST.iter().chain([&ADMIN]).copied().filter(|line| !named.contains(&line.split(' ').next().unwrap_or("")));
+    given.chain(rest).map(|line| format!("{line}\n")).collect()
+}
+
+fn parse(lines: &str) -> Result<Config, Mistakes> {
+    Config::parse(&text_with(lines), folder().path())
+}
+
+/// The mistakes without the name of the file; names of the folder are cut.
+fn told(lines: &str) -> Vec<String> {
+    let folder = folder();
+    let place = format!("{}/", folder.path().display());
+    match Config::parse(&text_with(lines), folder.path()) {
+        Ok(_) => Vec::new(),
+        Err(mistakes) => {
+            mistakes.to_string().lines().map(|line| line.replace("configuration:", "").replace(&place, "")).collect()
+        }
+    }
+}
+
+fn sound(lines: &str) -> Config {
+    parse(lines).unwrap_or_else(|mistakes| panic!("{lines}\n{mistakes}"))
+}
+
+#[test]
+fn the_contracts_example_loads() {
+    let example = r#"
+[listen]
+http = "127.0.0.1:8080"                  # https = "0.0.0.0:8443" with [listen.tls] cert, key
+public_url = "http://127.0.0.1:8080"
+[upstream]
+url = "http://127.0.0.1:9000"
+[store]
+url = "redis://127.0.0.1:6379/0"         # or rediss://, redis+sentinel://, redis+cluster://, file:PATH, memory:
+secret_file = "secret" # keys for digests and sealing
+[directory]
+file = "/etc/vtnr-gateway/brokers.csv"
+[mail]
+url = "smtp://127.0.0.1:2525"            # or smtps://, smtp://...?tls=required
+from = "Tarifrechner <noreply@insurer.example>"
+[submission]
+paths = ["/antrag/versand"]
+[admin]
+listen = "127.0.0.1:9090"
+"#;
+    let config = Config::parse(example, folder().path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.directory.file, Path::new("/etc/vtnr-gateway/brokers.csv"));
+    assert_eq!(config.store.secret.reveal(), "s".repeat(32).as_bytes());
+    assert_eq!(config.submission_paths, ["/antrag/versand"]);
+    assert_eq!((config.upstream.host.as_str(), config.upstream.port, config.upstream.tls), ("127.0.0.1", 9000, false));
+    assert_eq!((config.mail.host.as_str(), config.mail.port, config.mail.protection), ("127.0.0.1", 2525, MailProtection::Plain));
+}
+
+#[test]
+fn defaults_are_the_products() {
+    let config = sound("");
+    let minutes = |number: u64| Duration::from_secs(number * 60);
+    assert_eq!(config.login.prefix, "/ui/login/de/");
+    assert_eq!(config.login.tan, crate::domain::challenge::TanLimits { lifetime: minutes(15), attempt: minutes(60) });
+    assert_eq!(config.login.tries, 5);
+    assert_eq!(config.login.trust, minutes(30 * 24 * 60));
+    assert_eq!(config.session, SessionLimits { idle: minutes(60), absolute: minutes(12 * 60) });
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.store.outage_grace, minutes(1));
+    assert_eq!((config.login.enumeration, config.login.without_email), (Enumeration::Open, true));
+    assert_eq!((config.listen.threads, config.listen.max_connections, config.listen.hosts.len()), (0, 20_000, 0));
+    assert_eq!((config.log.json, config.log.access, config.log.filter.as_str()), (true, true, "info"));
+}
+
+#[test]
+fn the_defaults_that_are_documented_are_those_that_hold() {
+    let written: String = known_keys()
+        .into_iter()
+        .filter_map(|key| match key.absent {
+            Absent::Default(default) => Some(format!("{} = {default}\n", key.name)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(format!("{:?}", sound(written.trim_end()).limits), format!("{:?}", sound("").limits));
+    let without_warnings = |mut config: Config| {
+        config.warnings.clear();
+        config.directory.file = PathBuf::new();
+        format!("{config:?}")
+    };
+    assert_eq!(without_warnings(sound(written.trim_end())), without_warnings(sound("")));
+}
+
+#[test]
+fn each_mistake_is_told_with_its_line_and_key() {
+    let cases = [
+        // What kind of value.
+        ("login.tan_lifetime = \"0s\"", "1: login.tan_lifetime: 0s is shorter than the shortest allowed, 5m"),
+        ("login.tan_lifetime = \"16m\"", "1: login.tan_lifetime: 16m is longer than the longest allowed, 15m"),
+        ("login.tan_lifetime = 900", "1: login.tan_lifetime: must be a length of time in quotes, such as \"15m\""),
+        (
+            "login.tan_lifetime = \"15 m\"",
+            "1: login.tan_lifetime: \"15 m\" is not a length of time, such as \"500ms\", \"30s\", \"15m\", \"12h\" or \"30d\"",
+        ),
+        ("login.tan_tries = 0", "1: login.tan_tries: 0 is not between 1 and 10"),
+        ("login.tan_tries = \"5\"", "1: login.tan_tries: must be a whole number, without quotes"),
+        ("log.access = \"yes\"", "1: log.access: must be true or false, without quotes"),
+        ("log.format = \"xml\"", "1: log.format: \"xml\" is not \"json\" or \"text\""),
+        ("log.filter = \"info,redis=loud\"", "1: log.filter: is not a filter, such as \"info\" or \"vtnr_gateway=debug,info\""),
+        ("log.filter = \"inof\"", "1: log.filter: is not a filter, such as \"info\" or \"vtnr_gateway=debug,info\""),
+        (
+            "\nlisten.http = \"localhost:80\"",
+            "2: listen.http: \"localhost:80\" is not an IP address with a port, such as \"127.0.0.1:8080\" or \"[::]:8443\"",
+        ),
+        ("limits.mail_day = \"10/24h\"", "1: limits.mail_day: \"10/24h\" is not a limit, such as \"10 in 24h\""),
+        ("limits.mail_day = \"0 in 24h\"", "1: limits.mail_day: 0 would let nobody in; the lowest limit is 1"),
+        // What is not there.
+        ("-upstream.url", "upstream.url: is missing"),
+        ("-store.secret_file", "5: store.secret_file: is missing, and so is store.secret; one of the two is needed"),
+        ("-submission.paths", "submission.paths: is missing"),
+        ("submission.paths = []", "1: submission.paths: must name at least one"),
+        ("-listen.http", "2: listen: gives neither http nor https; at least one is needed"),
+        // What nobody knows.
+        ("login.tan_lifetme = \"15m\"", "1: login.tan_lifetme: unknown key; did you mean `login.tan_lifetime`?"),
+        ("session.tan_tries = 5", "1: session.tan_tries: unknown key; did you mean `login.tan_tries`?"),
+        ("colour = 5", "1: colour: unknown key"),
+        ("lgoin.tan_tries = 5", "1: lgoin: unknown section; did you mean `login`?"),
+        ("log.filter.x = 5", "1: log.filter: is a single value, not a section"),
+        ("brand = 5", "1: brand: is a section, written [brand] on a line of its own"),
+        ("\"listen.http\" = 5", "1: \"listen.http\": unknown key; did you mean `listen.http`?"),
+    ];
+    for (lines, expected) in cases {
+        let expected =
+            if expected.starts_with(|c: char| c.is_ascii_digit()) { expected.to_owned() } else { format!(" {expected}") };
+        assert_eq!(told(lines), [expected], "{lines}");
+    }
+}
+
+#[test]
+fn each_section_refuses_what_would_do_harm() {
+    let cases = [
+        ("listen.public_url = \"http://insurer.example\"", "begin with https://, since browsers keep the cookies"),
+        ("listen.public_url = \"https://insurer.example/x\"", "scheme and host only"),
+        ("listen.public_url = \"https://a@insurer.example\"", "scheme and host only"),
+        ("listen.public_url = \"insurer.example\"", "has no scheme"),
+        ("listen.hosts = [\"a.example\", \"b/c\"]", "\"b/c\" has no proper host name"),
+        ("listen.https = \"127.0.0.1:8443\"\nlisten.tls.cert = \"one.pem\"", "listen.tls.key: is missing; listen.https needs it"),
+        ("listen.tls.cert = \"one.pem\"", "is of no use without listen.https"),
+        (
+            "listen.https = \"0.0.0.0:8080\"\nlisten.tls = {cert = \"one.pem\", key = \"one.key\"}",
+            "takes the same address as listen.http",
+        ),
+        (
+            "listen.https = \"0.0.0.0:8443\"\nlisten.tls = {cert = \"one.pem\", key = \"two.key\"}",
+            "two.key is not the key of the certificate in one.pem",
+        ),
+        ("listen.https = \"0.0.0.0:8443\"\nlisten.tls = {cert = \"one.key\", key = \"one.key\"}", "one.key holds no certificate"),
+        ("listen.https = \"0.0.0.0:8443\"\nlisten.tls = {cert = \"one.pem\", key = \"one.pem\"}", "one.pem holds no private key"),
+        ("listen.https = \"0.0.0.0:8443\"\nlisten.tls = {cert = \"none.pem\", key = \"one.key\"}", "none.pem cannot be read"),
+        ("admin.listen = \"0.0.0.0:8080\"", "takes the same address as listen.http"),
+        ("upstream.url = \"ftp://a\"", "must begin with http:// or https://"),
+        ("upstream.url = \"http://a/b\"", "paths are passed on as they are"),
+        ("upstream.vtnr_header = \"X VTNR\"", "is not the name of a header field"),
+        ("upstream.vtnr_header = \"Cookie\"", "has a meaning of its own in HTTP"),
+        ("upstream.level_header = \"transfer-encoding\"", "has a meaning of its own in HTTP"),
+        ("upstream.vtnr_header = \"X-A\"\nupstream.level_header = \"x-a\"", "is the same field"),
+        ("upstream.public_paths = [\"/a\", \"b\"]", "\"b\" does not begin with /"),
+        ("upstream.public_paths = [\"/ui/login/de/x\"]", "lies under login.prefix"),
+        ("upstream.public_paths = [\"/Antrag/versand/\"]", "would let anybody submit"),
+        ("store.url = \"redis+sentinel://a/b\"", "redis+sentinel:// is not supported by this version"),
+        ("store.url = \"redis+cluster://a\"", "redis+cluster:// is not supported by this version"),
+        ("store.url = \"redis://a/x\"", "not the number of a database"),
+        ("store.url = \"http://a\"", "must begin with redis://"),
+        ("store.url = \"file:\"", "names no file"),
+        ("store.secret_file = \"short\"", "short has 9 bytes, and at least 32 are needed"),
+        ("store.secret_file = \"empty\"", "empty is empty"),
+        ("store.secret_file = \"absent\"", "absent cannot be read"),
+        ("store.secret = \"x\"\n-store.secret_file", "has 1 bytes, and at least 32"),
+        ("store.secret = \"0123456789abcdef0123456789abcdef\"\nstore.secret_file = \"secret\"", "give one of the two"),
+        ("store.url = \"redis://:a@b\"\nstore.password_file = \"password\"", "has a password, and so has"),
+        ("store.url = \"memory:\"\nstore.password_file = \"password\"", "is of no use to this kind of store"),
+        ("store.key_prefix = \"a b\"", "\"a b\" is not up to 64"),
+        ("store.outage_grace = \"31m\"", "31m is longer than the longest allowed, 30m"),
+        ("mail.url = \"smtp://mail.insurer.example\"", "add ?tls=required, or ?tls=none to accept that"),
+        ("mail.url = \"smtp://a?tls=maybe\"", "has a query other than"),
+        ("mail.url = \"smtp://u:p@a\"", "belongs in mail.username"),
+        ("mail.from = \"Tarifrechner\"", "is not a sender"),
+        ("mail.from = \"A <a@b.example>, C <c@d.example>\"", "is not a sender"),
+        ("mail.from = \"A <a@b.example>\\r\\nBcc: c@d.example\"", "must be one line"),
+        ("mail.username = \"u\"", "needs mail.password or mail.password_file"),
+        ("mail.password_file = \"password\"", "has a password and no username"),
+        ("mail.username = \"u\"\nmail.password_file = \"two-lines\"", "is not one line of UTF-8 text"),
+        ("mail.ca_file = \"secret\"", "secret holds no certificate in PEM"),
+        ("submission.paths = [\"antrag\"]", "does not begin with /"),
+        ("submission.paths = [\"/antrag?x\"]", "has a query or fragment"),
+        ("submission.paths = [\"/ui/login/de/x\"]", "lies under login.prefix"),
+        ("login.prefix = \"/\"", "would take every path"),
+        ("login.prefix = \"/ui\"", "does not begin and end with /"),
+        ("login.prefix = \"/UI/\"", "has other characters than"),
+        ("login.prefix = \"/a//b/\"", "has empty or dot segments"),
+        ("login.prefix = \"/a/../\"", "has empty or dot segments"),
+        ("login.tan_alphabet = \"ABC\"", "has fewer than 20 letters"),
+        ("login.tan_alphabet = \"BCDFGHJKLMNPQRSTVWXZB\"", "has the letter 'B' twice"),
+        ("login.attempt_lifetime = \"10m\"", "is shorter than login.tan_lifetime"),
+        ("login.trust_lifetime = \"91d\"", "91d is longer than the longest allowed, 90d"),
+        ("login.enumeration = \"neutral\"\nlogin.without_email = true", "reveals whether a VTNR exists"),
+        ("login.password_url = \"//evil.example/\"", "is neither a path"),
+        ("login.password_url = \"javascript:alert(1)\"", "is neither a path"),
+        ("login.time_zone = \"Europe/Bayreuth\"", "is not a known time zone"),
+        ("session.idle = \"13h\"", "is longer than session.absolute"),
+        ("brand.color = \"red\"", "is not a colour"),
+        ("brand.name = \" \"", "must not be empty"),
+        ("brand.logo = \"logo.gif\"", "must be a file .svg or .png"),
+        ("brand.logo = \"absent.svg\"", "absent.svg cannot be read"),
+        ("brand.templates = \"absent\"", "is not a folder"),
+        ("brand.support_email = \"a@b\"", "is not an e-mail address"),
+    ];
+    for (lines, expected) in cases {
+        let told = told(lines);
+        let [mistake] = told.as_slice() else { panic!("{lines}: {told:#?}") };
+        assert!(mistake.contains(expected), "{lines}: {mistake}");
+    }
+}
+
+#[test]
+fn what_is_unusual_and_right_is_accepted() {
+    let cases = [
+        "listen.public_url = \"https://Rechner.Insurer.example:443/\"",
+        "listen.http = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"",
+        "listen.https = \"[::]:8443\"\nlisten.tls.cert = \"one.pem\"\nlisten.tls.key = \"one.key\"",
+        "upstream.url = \"https://[::1]:9443\"",
+        "store.url = \"rediss://ada@redis.example:6380\"\nstore.password_file = \"password\"",
+        "mail.url = \"smtp://mail.example?tls=none\"",
+        "mail.from = \"noreply@insurer.example\"",
+        "mail.from = \"\\\"Müller, Söhne & Co.\\\" <noreply@insurer.example>\"",
+        "mail.from = \"Müller Versicherung <noreply@insurer.example>\"",
+        "login.enumeration = \"neutral\"\nlogin.without_email = false",
+        "login.certificate_url = \"https://zert.insurer.example/ui#a\"",
+        "login.trust_lifetime = \"0s\"",
+        "brand.logo = \"logo.svg\"\nbrand.templates = \".\"",
+    ];
+    for lines in cases {
+        assert_eq!(told(lines), [""; 0], "{lines}");
+    }
+}
+
+#[test]
+fn values_arrive_as_they_were_meant() {
+    let config = sound("listen.public_url = \"https://Rechner.Insurer.example:443/\"");
+    assert_eq!(config.listen.public_url, PublicUrl { secure: true, authority: "rechner.insurer.example".into() });
+    let config = sound("store.url = \"rediss://ada@redis.example/3\"\nstore.password_file = \"password\"");
+    let url = SecretUrl::new("rediss://ada:pa%3Ass%2Fw%C3%B6%40rd@redis.example/3");
+    assert_eq!(config.store.url, StoreUrl::Redis(url));
+    assert!(!format!("{config:?}").contains("pa%3A"), "a password is shown");
+    let config = sound("mail.url = \"smtps://mail.example\"\nmail.username = \"u\"\nmail.password_file = \"password\"");
+    assert_eq!((config.mail.port, config.mail.protection), (465, MailProtection::Tls));
+    assert_eq!(
+        config.mail.credentials.map(|(user, password)| (user, password.reveal().to_vec())),
+        Some(("u".into(), "pa:ss/wö@rd".into()))
+    );
+    let config = sound("limits.mail_day = \"7 in 90m\"\nlogin.enumeration = \"neutral\"");
+    assert_eq!((config.limits.mail_day, config.login.without_email), (Allowance::per(7, 5_400), false));
+    let config = sound("store.url = \"file:/var/lib/x\"");
+    assert_eq!(config.store.url, StoreUrl::File("/var/lib/x".into()));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_lines() {
+    let lines = "login.tan_tries = 99\nsubmission.paths = [\n  \"/a\",\n  \"b\",\n]\nnonsense = 1\nlisten.header_timeout = \"0s\"\n-mail.from";
+    assert_eq!(
+        told(&format!("{lines}\nadmin.listen = \"127.0.0.1:8080\"")),
+        [
+            "1: login.tan_tries: 99 is not between 1 and 10",
+            "4: submission.paths: \"b\" does not begin with /",
+            "6: nonsense: unknown key",
+            "7: listen.header_timeout: 0s is shorter than the shortest allowed, 10ms",
+            "9: admin.listen: takes the same address as listen.http",
+            "16: mail.from: is missing",
+        ]
+    );
+    assert_eq!(parse(lines).expect_err("mistakes").len(), 5);
+}
+
+#[test]
+fn a_syntax_error_has_its_line_and_hides_no_other_mistake() {
+    let told = told("login.tan_lifetime = 15m\nlogin.tan_tries = 99");
+    assert!(told.iter().any(|mistake| mistake.starts_with("1: ")), "{told:#?}");
+    assert!(told.contains(&"2: login.tan_tries: 99 is not between 1 and 10".to_owned()), "{told:#?}");
+    assert_eq!(told.iter().filter(|mistake| mistake.contains("is missing")).count(), 0, "{told:#?}");
+}
+
+#[test]
+fn no_message_repeats_a_secret() {
+    let secrets = "store.url = \"redis://ada:hunter2@\"\nstore.secret = \"hunter2\"\nmail.password = \"hunter2\\n\"\nstore.password = hunter2";
+    let told = told(secrets).join("\n");
+    assert!(!told.contains("hunter2") && told.lines().count() >= 4, "{told}");
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_warned_of() {
+    let folder = folder();
+    let config = folder.path().join("gateway.toml");
+    fs::write(&config, text_with("mail.username = \"u\"\nmail.password = \"p\"")).expect("written");
+    for (name, mode) in [("secret", 0o640), ("gateway.toml", 0o644)] {
+        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(mode)).expect("opened");
+    }
+    let warnings = Config::load(&config).expect("sound").warnings.join("\n");
+    assert!(warnings.contains("gateway.toml:2: mail.password: is a secret in a file that others"), "{warnings}");
+    assert!(warnings.contains("store.secret_file:") && warnings.contains("secret can be read by others"), "{warnings}");
+}
+
+#[test]
+fn a_link_that_leads_back_to_the_sign_in_page_is_warned_of() {
+    let inner = sound("upstream.public_paths = [\"/impressum\"]\nbrand.privacy_url = \"https://insurer.example/datenschutz\"");
+    assert_eq!(inner.warnings, [""; 0]);
+    assert_eq!(sound("").warnings.len(), 2);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_mistake_too() {
+    let mistakes = Config::load(Path::new("/nowhere/gateway.toml")).expect_err("no such file");
+    assert!(mistakes.to_string().starts_with("/nowhere/gateway.toml: cannot be read: "), "{mistakes}");
+}
+
+#[test]
+fn no_key_is_asked_for_twice() {
+    let mut names: Vec<_> = known_keys().into_iter().map(|key| key.name).collect();
+    let asked = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), asked);
+}
+
+/// What the operator's example says of a key: in force, or shown behind a `#`.
+fn shown_in_the_example() -> Vec<(String, String)> {
+    let mut section = String::new();
+    let mut shown = Vec::new();
+    for line in EXAMPLE.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.to_owned();
+        }
+        let key_value = line.strip_prefix("# ").unwrap_or(line).split_once(" = ");
+        if let Some((key, value)) = key_value.filter(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')) {
+            shown.push((format!("{section}.{key}"), value.to_owned()));
+        }
+    }
+    shown
+}
+
+const EXAMPLE: &str = include_str!("../../config/vtnr-gateway.toml");
+
+#[test]
+fn the_example_loads_without_a_warning() {
+    let folder = folder();
+    let text = EXAMPLE.replace("/etc/vtnr-gateway/tls", "one").replace("/etc/vtnr-gateway/", "");
+    let config = Config::parse(&text, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.warnings, [""; 0]);
+}
+
+#[test]
+fn the_example_shows_every_key_once_and_no_other_and_each_with_its_default() {
+    let shown = shown_in_the_example();
+    let mut names: Vec<_> = shown.iter().map(|(name, _)| name.as_str()).collect();
+    let mut known: Vec<_> = known_keys().into_iter().map(|key| key.name).collect();
+    names.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(names, known);
+    for KeyDoc { name, absent } in known_keys() {
+        let in_force = ["brand.imprint_url", "brand.privacy_url"].contains(&name);
+        if let Absent::Default(default) = absent
+            && !in_force
+        {
+            assert!(shown.contains(&(name.to_owned(), default.clone())), "{name} = {default}");
+        }
+    }
+}
+
+#[test]
+fn a_file_from_windows_is_read() {
+    let text = format!("\u{feff}{}", text_with("log.access = false").replace('\n', "\r\n"));
+    let config = Config::parse(&text, folder().path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(!config.log.access);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic_and_none_that_is_wrong_passes(text in "([a-z.\\[\\]]{0,12}( = |\n|\"|\\{|,|[0-9]|é){0,3}){0,8}") {
+        let mistakes = Config::parse(&text, Path::new("/nowhere")).expect_err("it lacks what is required");
+        proptest::prop_assert!(mistakes.len() > 0);
+    }
+}

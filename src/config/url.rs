@@ -1,0 +1,141 @@
+//! Addresses of servers, taken apart.
+
+use std::net::IpAddr;
+
+/// A URL's parts; escapes are left as they are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Url<'t> {
+    pub(super) scheme: &'t str,
+    pub(super) user: Option<&'t str>,
+    pub(super) password: Option<&'t str>,
+    /// In lower case; an IPv6 address without brackets.
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+    /// Empty, or begins with `/`.
+    pub(super) path: &'t str,
+    pub(super) query: Option<&'t str>,
+}
+
+impl<'t> Url<'t> {
+    /// Takes `scheme://user:password@host:port/path?query` apart.
+    ///
+    /// # Errors
+    /// What is wrong; never with a part of the text, which may hold a password.
+    pub(super) fn parse(text: &'t str) -> Result<Self, &'static str> {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("has blanks or letters beyond ASCII");
+        }
+        let (scheme, rest) = text.split_once("://").ok_or("has no scheme, such as http://")?;
+        if rest.contains('#') {
+            return Err("has a fragment");
+        }
+        let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (login, host) = authority.rsplit_once('@').map_or((None, authority), |(login, host)| (Some(login), host));
+        let (user, password) = login.map_or((None, None), |login| match login.split_once(':') {
+            Some((user, password)) => (Some(user), Some(password)),
+            None => (Some(login), None),
+        });
+        let (host, port) = host_and_port(host)?;
+        Ok(Self { scheme, user, password, host, port, path, query })
+    }
+
+    /// Whether nothing follows host and port.
+    pub(super) fn is_bare(&self) -> bool {
+        matches!(self.path, "" | "/") && self.query.is_none()
+    }
+
+    /// The host as it stands in a URL or a `Host` field.
+    pub(super) fn bracketed_host(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+
+    /// Whether the host is this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        let named = self.host == "localhost" || self.host.ends_with(".localhost");
+        named || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+}
+
+/// Takes `host`, `host:port`, `[v6]` or `[v6]:port` apart; the host in lower case and without brackets.
+pub(super) fn host_and_port(text: &str) -> Result<(String, Option<u16>), &'static str> {
+    const NO_HOST: &str = "has no proper host name or address";
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').ok_or(NO_HOST)?,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let sound = if text.starts_with('[') { host.parse::<std::net::Ipv6Addr>().is_ok() } else { is_host_name(host) };
+    if !sound {
+        return Err(NO_HOST);
+    }
+    if port.is_empty() {
+        return Ok((host.to_ascii_lowercase(), None));
+    }
+    let digits = port.strip_prefix(':').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let port: u16 = digits.and_then(|digits| digits.parse().ok()).filter(|port| *port > 0).ok_or("has no proper port")?;
+    Ok((host.to_ascii_lowercase(), Some(port)))
+}
+
+fn is_host_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let edges_are_sound = !label.starts_with('-') && !label.ends_with('-');
+        !label.is_empty()
+            && label.len() <= 63
+            && edges_are_sound
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    host.len() <= 253 && host.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_told_apart() {
+        let url = Url::parse("redis://ada:s%40c@[2001:DB8::1]:6380/2?x=1").expect("well-formed");
+        assert_eq!((url.scheme, url.user, url.password), ("redis", Some("ada"), Some("s%40c")));
+        assert_eq!((url.host.as_str(), url.port, url.path, url.query), ("2001:db8::1", Some(6380), "/2", Some("x=1")));
+        let url = Url::parse("http://Rechner.Insurer.example").expect("well-formed");
+        assert_eq!((url.host.as_str(), url.port, url.path, url.query), ("rechner.insurer.example", None, "", None));
+    }
+
+    #[test]
+    fn what_names_no_host_is_refused() {
+        for text in [
+            "",
+            "host",
+            "http://",
+            "http://:80",
+            "http://a:",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:+1",
+            "http://[::1",
+            "http://[x]",
+            "http://::1",
+            "http://a b",
+            "http://ü.de",
+            "http://a..b",
+            "http://-a",
+            "http://a/#f",
+            "http://[::1]x",
+        ] {
+            assert!(Url::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_this_machine_only() {
+        let loopback = |text| Url::parse(text).expect("well-formed").is_loopback();
+        for text in
+            ["http://localhost", "http://127.9.9.9:1", "http://[::1]:2", "http://a.localhost", "http://[::ffff:127.0.0.1]"]
+        {
+            assert!(loopback(text), "{text}");
+        }
+        for text in ["http://localhost.example", "http://128.0.0.1", "http://[::2]", "http://127.0.0.1.example", "http://0.0.0.0"]
+        {
+            assert!(!loopback(text), "{text}");
+        }
+    }
+}

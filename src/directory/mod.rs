@@ -1,0 +1,175 @@
+//! Who is a broker, and under which e-mail addresses: the operator's CSV file, reloaded when it changes.
+//!
+//! Answers come from memory, from a snapshot that is replaced as a whole: a file that is missing, half-written
+//! or wrong in one line never takes the place of the last good one, and no error repeats what a line holds.
+//! The sign-in asks it; `app` opens it and owns the watch.
+
+mod error;
+mod parse;
+mod snapshot;
+mod stamp;
+#[cfg(test)]
+mod tests;
+
+pub use self::error::{BadLine, BadLines, Error, Fault, LineFault};
+pub use self::snapshot::{Broker, Snapshot};
+
+use self::stamp::Stamp;
+use crate::config;
+use crate::domain::time::Timestamp;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use ring::digest::{SHA256, digest};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+
+/// The brokers of a CSV file.
+pub struct Directory {
+    file: PathBuf,
+    poll: Duration,
+    current: ArcSwap<Snapshot>,
+    /// Held over a whole reload, so that two of them cannot overtake each other.
+    watch: Mutex<Watch>,
+}
+
+/// What became of a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// The file holds what is in force already.
+    Unchanged,
+    /// The brokers of the file are in force.
+    Swapped {
+        /// How many there are.
+        brokers: usize,
+        /// How many of them were not there before.
+        added: usize,
+        /// How many were there before.
+        removed: usize,
+    },
+}
+
+/// How the file looked; without a stamp it could not be looked at.
+struct Watch {
+    /// When it was last read, with success or not.
+    judged: Option<Stamp>,
+    /// A look ago.
+    previous: Option<Stamp>,
+    /// The SHA-256 of what is in force.
+    digest: [u8; 32],
+}
+
+impl Directory {
+    /// Reads the file for the first time, at `now`.
+    ///
+    /// # Errors
+    /// [`Error`] if it cannot be read or used: without brokers nobody can sign in.
+    pub fn open(config: &config::Directory, now: Timestamp) -> Result<Self, Error> {
+        let content = read(&config.file)?;
+        let brokers = parse::brokers(&content.bytes).map_err(|fault| Error::Unusable(config.file.clone(), fault))?;
+        let watch = Watch { judged: Some(content.stamp), previous: Some(content.stamp), digest: content.digest() };
+        Ok(Self {
+            file: config.file.clone(),
+            poll: config.poll,
+            current: ArcSwap::from_pointee(Snapshot::new(brokers, 1, now)),
+            watch: Mutex::new(watch),
+        })
+    }
+
+    /// The brokers as they are now. Who holds on to it sees them unchanged.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Reads the file, at `now`, and puts its brokers in force in one step. It blocks while it reads.
+    ///
+    /// # Errors
+    /// [`Error`] says why the old brokers stay in force.
+    pub fn reload(&self, now: Timestamp) -> Result<Reload, Error> {
+        self.judge(&mut self.watch.lock(), now)
+    }
+
+    /// Looks at the file every `directory.poll` and reloads it when it changed; never returns. `on_event` is told
+    /// what became of each change, once.
+    pub async fn watch(self: Arc<Self>, clock: impl Fn() -> Timestamp + Send, on_event: impl Fn(Result<Reload, Error>) + Send) {
+        let mut ticks = tokio::time::interval(self.poll);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let (directory, now) = (Arc::clone(&self), clock());
+            match tokio::task::spawn_blocking(move || directory.look(now)).await {
+                Ok(Some(outcome)) => on_event(outcome),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "the look at the directory file was broken off"),
+            }
+        }
+    }
+
+    /// One look: reloads the file if it changed and has come to rest.
+    fn look(&self, now: Timestamp) -> Option<Result<Reload, Error>> {
+        let mut watch = self.watch.lock();
+        let seen = self.file.metadata().ok().map(|metadata| Stamp::of(&metadata));
+        let at_rest = seen == watch.previous || seen.is_some_and(|stamp| stamp.age(now) >= self.poll);
+        watch.previous = seen;
+        if seen == watch.judged || !at_rest {
+            return None;
+        }
+        match self.judge(&mut watch, now) {
+            // Somebody is at it; the next look sees another stamp.
+            Err(Error::Unusable(_, Fault::BeingWritten)) => None,
+            outcome => Some(outcome),
+        }
+    }
+
+    fn judge(&self, watch: &mut Watch, now: Timestamp) -> Result<Reload, Error> {
+        let content = read(&self.file).inspect_err(|error| {
+            if !matches!(error, Error::Unusable(_, Fault::BeingWritten)) {
+                watch.judged = watch.previous;
+            }
+        })?;
+        (watch.judged, watch.previous) = (Some(content.stamp), Some(content.stamp));
+        let digest = content.digest();
+        if digest == watch.digest {
+            return Ok(Reload::Unchanged);
+        }
+        let brokers = parse::brokers(&content.bytes).map_err(|fault| Error::Unusable(self.file.clone(), fault))?;
+        let old = self.current.load();
+        let new = Snapshot::new(brokers, old.generation() + 1, now);
+        let (added, removed) = (new.count_missing_in(&old), old.count_missing_in(&new));
+        let brokers = new.len();
+        self.current.store(Arc::new(new));
+        watch.digest = digest;
+        Ok(Reload::Swapped { brokers, added, removed })
+    }
+}
+
+struct Content {
+    bytes: Vec<u8>,
+    stamp: Stamp,
+}
+
+impl Content {
+    fn digest(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (byte, digest) in bytes.iter_mut().zip(digest(&SHA256, &self.bytes).as_ref()) {
+            *byte = *digest;
+        }
+        bytes
+    }
+}
+
+fn read(file: &PathBuf) -> Result<Content, Error> {
+    let unreadable = |error: io::Error| Error::Unreadable(file.clone(), error);
+    let mut open = File::open(file).map_err(unreadable)?;
+    let before = Stamp::of(&open.metadata().map_err(unreadable)?);
+    let mut bytes = Vec::new();
+    open.read_to_end(&mut bytes).map_err(unreadable)?;
+    let stamp = Stamp::of(&open.metadata().map_err(unreadable)?);
+    if stamp != before {
+        return Err(Error::Unusable(file.clone(), Fault::BeingWritten));
+    }
+    Ok(Content { bytes, stamp })
+}

@@ -1,0 +1,81 @@
+//! The brokers of one state of the file.
+
+use crate::domain::email::Email;
+use crate::domain::time::Timestamp;
+use crate::domain::vtnr::Vtnr;
+
+/// All brokers, as they stood in the file when it was read.
+pub struct Snapshot {
+    /// In the order of their numbers, each once: half the memory of a hash map.
+    brokers: Box<[Broker]>,
+    generation: u64,
+    loaded_at: Timestamp,
+}
+
+/// A broker. It has no `Debug`, since a log must never show number and e-mail address together.
+pub struct Broker {
+    vtnr: Vtnr,
+    emails: Box<[Email]>,
+}
+
+impl Snapshot {
+    /// Puts the lines of a file together, at least one.
+    pub(super) fn new(mut lines: Vec<(Vtnr, Option<Email>)>, generation: u64, loaded_at: Timestamp) -> Self {
+        // Stable: addresses of a broker stay in the order of the file.
+        lines.sort_by_key(|(vtnr, _)| *vtnr);
+        let mut brokers = Vec::with_capacity(lines.len());
+        let mut lines = lines.into_iter().peekable();
+        while let Some((vtnr, first)) = lines.next() {
+            let mut emails: Vec<Email> = first.into_iter().collect();
+            while let Some((_, further)) = lines.next_if(|(next, _)| *next == vtnr) {
+                emails.extend(further.filter(|email| !emails.contains(email)));
+            }
+            brokers.push(Broker { vtnr, emails: emails.into() });
+        }
+        Self { brokers: brokers.into(), generation, loaded_at }
+    }
+
+    /// The broker with this number.
+    pub fn find(&self, vtnr: Vtnr) -> Option<&Broker> {
+        let at = self.brokers.binary_search_by_key(&vtnr, |broker| broker.vtnr).ok()?;
+        self.brokers.get(at)
+    }
+
+    /// How many brokers there are.
+    #[expect(clippy::len_without_is_empty, reason = "a file without brokers is refused")]
+    pub fn len(&self) -> usize {
+        self.brokers.len()
+    }
+
+    /// Rises by one with each change of the brokers; 1 is the first.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// When the file was read.
+    pub fn loaded_at(&self) -> Timestamp {
+        self.loaded_at
+    }
+
+    /// How many of these brokers `other` does not have.
+    pub(super) fn count_missing_in(&self, other: &Self) -> usize {
+        self.brokers.iter().filter(|broker| other.find(broker.vtnr).is_none()).count()
+    }
+}
+
+impl Broker {
+    /// The broker's number.
+    pub fn vtnr(&self) -> Vtnr {
+        self.vtnr
+    }
+
+    /// The addresses on file, in the order of the file; empty where there is none.
+    pub fn emails(&self) -> &[Email] {
+        &self.emails
+    }
+
+    /// The address on file that equals the one typed: mail goes to what is on file, never to what was typed.
+    pub fn confirms(&self, typed: &Email) -> Option<&Email> {
+        self.emails.iter().find(|on_file| *on_file == typed)
+    }
+}

@@ -1,0 +1,35 @@
+//! By what a file is seen to have changed without reading it.
+
+use crate::domain::time::Timestamp;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+/// A file's identity, size and times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    /// The kernel's own time of the last change: it also shows a `chmod` that makes the file readable, and cannot
+    /// be set back, as copying tools do with the time of modification.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// How long the file has been left alone; zero if it was changed in what `now` takes for the future.
+    pub(super) fn age(&self, now: Timestamp) -> Duration {
+        let (seconds, nanoseconds) = self.changed;
+        let millis = seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000);
+        now.since(Timestamp::from_millis(u64::try_from(millis).unwrap_or(0)))
+    }
+}

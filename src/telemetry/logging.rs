@@ -1,0 +1,262 @@
+//! The log: one line an event, JSON or text, to stderr.
+//!
+//! Only this crate may log in detail. Pingora, redis, lettre, hyper, h2 and whatever else is linked are capped at
+//! INFO whatever the filter says: at DEBUG and TRACE they print header fields, commands and mails, and with them
+//! cookies, TANs and passwords. The cap holds for every foreign target, so that a new dependency is not forgotten.
+//!
+//! Writing never delays a request: lines wait in a bounded queue for one thread, and are dropped and counted when
+//! stderr does not keep up.
+
+use crate::config::Log;
+use std::fmt;
+use std::io::Write;
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_log::{LogTracer, log};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
+use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+
+/// The target of all that this crate logs.
+const OURS: &str = "vtnr_gateway";
+/// As much as foreign code may say.
+const FOREIGN_CAP: LevelFilter = LevelFilter::INFO;
+/// Lines that may wait: some megabytes, seconds of full load.
+const QUEUE: usize = 16_384;
+
+/// Keeps the log going; dropping it writes what still waits.
+pub struct Guard {
+    _worker: WorkerGuard,
+    dropped: ErrorCounter,
+}
+
+/// Why the log cannot start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The filter is not one; `log.filter` of a checked configuration always is.
+    #[error("the log filter cannot be read")]
+    Filter,
+    /// There is one in this process already.
+    #[error("the log was started before")]
+    StartedBefore,
+}
+
+/// Starts the log of this process.
+///
+/// # Errors
+/// [`Error`] if the filter cannot be read, or a log was started before.
+pub fn start(config: &Log) -> Result<Guard, Error> {
+    let (writer, guard) = queue(std::io::stderr());
+    let subscriber = subscriber(config, writer)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::StartedBefore)?;
+    // Only foreign code logs through the `log` crate, so its cap can be applied at the source.
+    LogTracer::builder().with_max_level(log::LevelFilter::Info).init().map_err(|_| Error::StartedBefore)?;
+    Ok(guard)
+}
+
+impl Guard {
+    /// How many lines were dropped so far since stderr did not keep up.
+    pub fn dropped(&self) -> u64 {
+        u64::try_from(self.dropped.dropped_lines()).unwrap_or(u64::MAX)
+    }
+}
+
+fn queue(out: impl Write + Send + 'static) -> (NonBlocking, Guard) {
+    let builder = NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).thread_name("log");
+    let (writer, worker) = builder.finish(out);
+    let dropped = writer.error_counter();
+    (writer, Guard { _worker: worker, dropped })
+}
+
+fn subscriber<W>(config: &Log, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, Error>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = capped(&config.filter.parse().map_err(|_| Error::Filter)?);
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
+    let registry = tracing_subscriber::registry().with(filter);
+    Ok(if config.json {
+        Box::new(registry.with(layer.json().with_span_list(false)))
+    } else {
+        Box::new(registry.with(layer.event_format(OneLine(Format::default().with_ansi(false)))))
+    })
+}
+
+/// The operator's filter with foreign targets capped.
+fn capped(asked: &Targets) -> Targets {
+    let default = asked.default_level().unwrap_or(LevelFilter::OFF);
+    let base = Targets::new().with_default(default.min(FOREIGN_CAP)).with_target(OURS, default);
+    let cap = |target: &str, level: LevelFilter| if is_ours(target) { level } else { level.min(FOREIGN_CAP) };
+    base.with_targets(asked.iter().map(|(target, level)| (target.to_owned(), cap(target, level))))
+}
+
+fn is_ours(target: &str) -> bool {
+    target.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Text that stays on its line: what a client sent cannot pretend to be a further line, nor steer a terminal.
+struct OneLine(Format<Full, SystemTime>);
+
+impl<S, N> FormatEvent<S, N> for OneLine
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        for symbol in line.trim_end_matches('\n').chars() {
+            match symbol {
+                '\u{2028}' | '\u{2029}' => write!(writer, "{}", symbol.escape_unicode())?,
+                _ if symbol.is_control() => write!(writer, "{}", symbol.escape_debug())?,
+                _ => writer.write_char(symbol)?,
+            }
+        }
+        writer.write_char('\n')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// A writer that the test can read.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    enum Form {
+        Json,
+        Text,
+    }
+
+    fn logged(form: Form, filter: &str, speak: impl FnOnce()) -> String {
+        let paper = Paper::default();
+        let config = Log { json: matches!(form, Form::Json), filter: filter.to_owned(), access: true };
+        let copy = paper.clone();
+        let subscriber = subscriber(&config, move || copy.clone()).expect("a sound filter");
+        tracing::subscriber::with_default(subscriber, speak);
+        String::from_utf8(paper.0.lock().clone()).expect("UTF-8")
+    }
+
+    const HOSTILE: &str = "a\r\n2026-01-01T00:00:00Z INFO forged\u{1b}[2J\u{9b}31m\u{2028}\"b\"";
+
+    #[test]
+    fn json_lines_are_json_and_one_line_each_whatever_they_carry() {
+        let log = logged(Form::Json, "info", || {
+            let span = tracing::info_span!("request", agent = HOSTILE);
+            span.in_scope(|| tracing::info!(path = HOSTILE, level = "full", "{HOSTILE}"));
+            tracing::info!("second");
+        });
+        let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["fields"]["path"], HOSTILE);
+        assert_eq!(lines[0]["level"], "INFO");
+        assert!(lines[0]["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{log}");
+    }
+
+    #[test]
+    fn text_lines_stay_on_their_line() {
+        let log = logged(Form::Text, "info", || {
+            let span = tracing::info_span!("request", agent = %HOSTILE);
+            span.in_scope(|| tracing::info!(path = %HOSTILE, "{HOSTILE}"));
+        });
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(!log.trim_end().contains(|c: char| c.is_control() || c == '\u{2028}'), "{log:?}");
+        assert!(log.contains("a\\r\\n2026-01-01T00:00:00Z INFO forged\\u{1b}[2J"), "{log}");
+    }
+
+    #[test]
+    fn foreign_code_says_no_more_than_info_whatever_the_filter() {
+        for filter in ["trace", "redis=trace,pingora=debug,h=trace,lettre=trace,info", "vtnr=trace,trace"] {
+            let log = logged(Form::Text, filter, || {
+                tracing::debug!(target: "pingora_proxy::proxy_h1", "secret");
+                tracing::trace!(target: "redis", "secret");
+                tracing::trace!(target: "lettre::transport::smtp", "secret");
+                tracing::debug!(target: "hyper::proto", "secret");
+                tracing::trace!(target: "h2::codec", "secret");
+                tracing::info!(target: "h2::codec", "harmless");
+            });
+            assert!(log.contains("harmless") && !log.contains("secret"), "{filter}: {log}");
+        }
+    }
+
+    #[test]
+    fn the_filter_says_how_much_this_crate_tells() {
+        let speak = || {
+            tracing::debug!("detail");
+            tracing::trace!(target: "vtnr_gateway::mail", "finest");
+            tracing::info!(target: "redis", "foreign");
+        };
+        let cases = [
+            ("info", [false, false, true]),
+            ("debug", [true, false, true]),
+            ("trace", [true, true, true]),
+            ("vtnr_gateway::mail=trace,warn", [false, true, false]),
+            ("vtnr_gateway=debug,info", [true, false, true]),
+            ("redis=off,debug", [true, false, false]),
+        ];
+        for (filter, expected) in cases {
+            let log = logged(Form::Text, filter, speak);
+            assert_eq!(["detail", "finest", "foreign"].map(|word| log.contains(word)), expected, "{filter}: {log}");
+        }
+    }
+
+    #[test]
+    fn records_of_the_log_crate_arrive_under_their_own_target() {
+        // Another test may have been first; one bridge serves all.
+        let _ = LogTracer::init();
+        let log = logged(Form::Json, "trace", || {
+            log::warn!(target: "pingora_core::server", "listening");
+            log::debug!(target: "pingora_core::server", "secret");
+        });
+        let line: serde_json::Value = serde_json::from_str(&log).expect("one line of JSON");
+        assert_eq!((&line["target"], &line["level"]), (&"pingora_core::server".into(), &"WARN".into()), "{log}");
+        assert_eq!(line["fields"]["message"], "listening", "{log}");
+    }
+
+    /// A terminal that takes nothing until the test lets go.
+    struct Stuck(Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // An error means that the test is over.
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_stuck_stderr_costs_lines_and_not_time() {
+        let (let_go, stuck) = channel();
+        let (writer, guard) = queue(Stuck(stuck));
+        let mut lines = writer.clone();
+        for _ in 0..QUEUE + 100 {
+            lines.write_all(b"line\n").expect("taken or dropped");
+        }
+        assert!((98..=100).contains(&guard.dropped()), "{}", guard.dropped());
+        drop(let_go);
+    }
+}
