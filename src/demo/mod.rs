@@ -3,5 +3,6 @@
 //! They stand in for what an insurer already runs and hold nothing real, so they must never be reachable from
 //! other machines, nor be needed by `serve`. `cli::demo` runs them beside the gateway; tests use them as well.
 
+pub mod calculator;
 mod pages;
 pub mod postbox;
