@@ -69,10 +69,18 @@ fn view(mail: &Mail) -> Value {
         from => mail.from.clone(),
         to => mail.to.join(", "),
         subject => if mail.subject.is_empty() { "(ohne Betreff)" } else { &mail.subject },
-        date => mail.date.clone(),
+        date => german(&mail.date),
         text => mail.text.clone(),
         html => mail.html.clone(),
     }
+}
+
+/// `2026-11-02T09:30:00+01:00` as a German reads it; the sender's clock, so without a zone.
+fn german(date: &str) -> Option<String> {
+    let (day, time) = date.split_once('T')?;
+    let (year, day) = day.split_once('-')?;
+    let (month, day) = day.split_once('-')?;
+    Some(format!("{day}.{month}.{year}, {} Uhr", time.get(..5)?))
 }
 
 const HEADERS: [(HeaderName, &str); 3] =
