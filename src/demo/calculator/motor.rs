@@ -12,6 +12,10 @@ use minijinja::{Value, context};
 /// What the empty form begins with.
 const DEFAULTS: &[u8] = b"beginn=01.01.2027&sf=0&km=15.000&deckung=HP&zahlung=1";
 
+/// What a price depends on and nobody has typed yet when the form opens.
+const ASKED: [&str; 3] = ["hsn", "tsn", "geburtsdatum"];
+const INCOMPLETE: &str = "Bitte vervollständigen Sie Ihre Angaben.";
+
 /// `GET /kfz/angebot`: the form, or with `?id=` the offer.
 pub(super) async fn show(visit: Visit) -> Response {
     if visit.query.get("id").is_empty() {
@@ -41,7 +45,8 @@ pub(super) async fn price(visit: Visit) -> Response {
             let price = risk.price();
             format!("<rate>{}</rate><jahr>{}</jahr>", euros(price.instalment), euros(price.year))
         }
-        Err(mistakes) => mistakes.first().map(|mistake| format!("<hinweis>{mistake}</hinweis>")).unwrap_or_default(),
+        Err(_) if ASKED.iter().any(|name| form.get(name).is_empty()) => format!("<hinweis>{INCOMPLETE}</hinweis>"),
+        Err(mistakes) => format!("<hinweis>{}</hinweis>", mistakes.first().unwrap_or(&INCOMPLETE)),
     };
     let xml = format!("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n<preis>{inside}</preis>\n");
     let headers = [(CONTENT_TYPE, "text/xml; charset=ISO-8859-1"), (CACHE_CONTROL, "no-cache")];

@@ -166,7 +166,7 @@ const TSN_MISTAKE: &str = "Die Typschlüsselnummer (TSN) hat drei Buchstaben ode
 /// Cents as `1.234,56`.
 pub(super) fn euros(cents: u64) -> String {
     let mut whole = (cents / 100).to_string();
-    for at in (1..whole.len()).rev().filter(|at| (whole.len() - at) % 3 == 0).collect::<Vec<_>>() {
+    for at in (1..whole.len()).rev().filter(|at| (whole.len() - at).is_multiple_of(3)).collect::<Vec<_>>() {
         whole.insert(at, '.');
     }
     format!("{whole},{:02}", cents % 100)
@@ -205,14 +205,15 @@ fn all_digits(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    pub(super) const GOOD: &str = "name=J%FCrgen&kennzeichen=K-A+1&hsn=0603&tsn=bgu&geburtsdatum=17.05.1974\
+    const GOOD: &str = "name=J%FCrgen&kennzeichen=K-A+1&hsn=0603&tsn=bgu&geburtsdatum=17.05.1974\
                                    &beginn=01.01.2027&sf=12&km=15.000&deckung=TK&zahlung=1";
 
     #[test]
     fn the_same_question_has_the_same_price() {
         let risk = Risk::parse(&Form::parse(GOOD.as_bytes())).unwrap();
-        // Type class 14: 548.00, 29 %, 100 %, 100 %, 135 %, and 19 % tax.
-        assert_eq!(risk.type_class(), (48 + 54 + 48 + 51 + 66 + 71 + 85) % 16);
+        assert_eq!((risk.type_class(), risk.no_claims_percent(), risk.kilometres_percent()), (7, 29, 100));
+        // 464.00, of it 29 % and of that 135 %, are 181.65, and 19 % of tax.
+        assert_eq!(risk.price(), Price { year: 18_165 + 3_451, tax: 3_451, instalment: 21_616 });
         assert_eq!(risk.price(), Risk { name: "Jürgen".into(), plate: "K-A 1".into(), ..Risk::sample() }.price());
         let quarterly = Risk { instalments: 4, ..risk.clone() }.price();
         assert_eq!(quarterly.instalment, quarterly.year * 105 / 100 / 4);

@@ -131,7 +131,7 @@ async fn the_price_comes_while_typing_and_is_the_one_of_the_offer() {
     let year = price.text().split_once("<jahr>").unwrap().1.split_once("</jahr>").unwrap().0.to_owned();
     world.post("/kfz/angebot", MOTOR).await;
     assert!(world.get("/kfz/angebot?id=43").await.text().contains(&format!("{year} EUR")), "{year}");
-    assert!(world.get("/kfz/preis?km=1").await.text().contains("<hinweis>Die Herstellerschlüsselnummer"));
+    assert!(world.get("/kfz/preis?hsn=1&tsn=BGU&geburtsdatum=1").await.text().contains("<hinweis>Die Herstellerschlüsselnummer"));
 }
 
 #[tokio::test]
