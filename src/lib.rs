@@ -2,9 +2,11 @@
 
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod directory;
 pub mod domain;
 pub mod gateway;
+pub mod mail;
 pub mod pages;
 pub mod sign_in;
 pub mod store;

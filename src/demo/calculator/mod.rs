@@ -1,0 +1,135 @@
+//! A tariff calculator in the manner of 2005: tables, ISO-8859-1, its own session cookie, pages that post and redirect.
+//!
+//! It stands for the application behind the gateway, so it must never know or help the gateway: it has no login,
+//! counts every submission it gets, and keeps what it saw. `cli::demo` runs it for people, tests ask what arrived.
+
+mod application;
+mod documents;
+mod latin1;
+mod live;
+mod memory;
+mod motor;
+mod pdf;
+mod tariff;
+mod upload;
+mod visit;
+
+#[cfg(test)]
+mod tests;
+
+pub use memory::{SeenRequest, Submission};
+
+use crate::demo::pages::Pages;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use memory::Memory;
+use minijinja::context;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use visit::Visit;
+
+const TEMPLATES: &[(&str, &str)] = &[
+    ("shell.html", include_str!("html/shell.html")),
+    ("start.html", include_str!("html/start.html")),
+    ("motor.html", include_str!("html/motor.html")),
+    ("offer.html", include_str!("html/offer.html")),
+    ("application.html", include_str!("html/application.html")),
+    ("receipt.html", include_str!("html/receipt.html")),
+    ("inbox.html", include_str!("html/inbox.html")),
+    ("upload.html", include_str!("html/upload.html")),
+    ("quotes.html", include_str!("html/quotes.html")),
+    ("notice.html", include_str!("html/notice.html")),
+];
+
+/// The calculator. Clones share what it remembers.
+#[derive(Clone)]
+pub struct Calculator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sign_out_path: String,
+    pages: Pages,
+    memory: Mutex<Memory>,
+}
+
+impl Calculator {
+    /// A calculator whose link `Abmelden` leads to this path, `/ui/login/de/abmelden` as a rule.
+    #[must_use]
+    pub fn new(sign_out_path: impl Into<String>) -> Self {
+        let (sign_out_path, pages) = (sign_out_path.into(), Pages::new(TEMPLATES));
+        Self { inner: Arc::new(Inner { sign_out_path, pages, memory: Mutex::default() }) }
+    }
+
+    /// Answers on this listener until dropped.
+    pub async fn serve(self, listener: TcpListener) {
+        if let Err(error) = axum::serve(listener, self.router()).await {
+            tracing::error!(%error, "the demo calculator stopped");
+        }
+    }
+
+    /// The applications that were sent in, oldest first; the last 1,000.
+    #[must_use]
+    pub fn submissions(&self) -> Vec<Submission> {
+        self.memory(|memory| memory.submissions())
+    }
+
+    /// Every request as it arrived, oldest first; the last 1,000.
+    #[must_use]
+    pub fn requests(&self) -> Vec<SeenRequest> {
+        self.memory(|memory| memory.requests())
+    }
+
+    fn memory<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
+        look(&mut self.inner.memory.lock())
+    }
+
+    fn router(self) -> Router {
+        Router::new()
+            .route("/", get(start))
+            .route("/kfz/angebot", get(motor::show).post(motor::offer))
+            .route("/kfz/preis", get(motor::price))
+            .route("/kfz/angebot.csv", get(documents::csv))
+            .route("/kfz/angebot.pdf", get(documents::pdf))
+            .route("/antrag", get(application::show))
+            .route("/antrag/versand", post(application::submit))
+            .route("/antrag/eingang", get(application::inbox))
+            .route("/upload", get(upload::show).post(upload::take).layer(DefaultBodyLimit::disable()))
+            .route("/kurse", get(live::page))
+            .route("/ticker", get(live::ticker))
+            .route("/ws/kurse", get(live::quotes))
+            .merge(assets())
+            .fallback(missing)
+            .layer(from_fn_with_state(self.clone(), record))
+            .with_state(self)
+    }
+}
+
+fn assets() -> Router<Calculator> {
+    Router::new()
+        .route("/style.css", get(|| async { ([(CONTENT_TYPE, "text/css")], include_str!("html/style.css")) }))
+        .route("/skript.js", get(|| async { ([(CONTENT_TYPE, "text/javascript")], include_str!("html/skript.js")) }))
+        .route("/logo.gif", get(|| async { ([(CONTENT_TYPE, "image/gif")], include_bytes!("html/logo.gif")) }))
+        .route("/favicon.ico", get(|| async { ([(CONTENT_TYPE, "image/x-icon")], include_bytes!("html/favicon.ico")) }))
+}
+
+async fn start(visit: Visit) -> Response {
+    visit.page("start.html", context! { offers => visit.offers().iter().map(motor::view).collect::<Vec<_>>() })
+}
+
+async fn missing(visit: Visit) -> Response {
+    visit.notice(StatusCode::NOT_FOUND, "Seite nicht gefunden", "Diese Seite gibt es im Online-Rechner nicht.")
+}
+
+/// Remembers each request before anything is made of it.
+async fn record(State(calculator): State<Calculator>, request: Request, next: Next) -> Response {
+    let (method, target, headers) = (request.method().clone(), request.uri().to_string(), request.headers().clone());
+    calculator.memory(|memory| memory.saw(SeenRequest { method, target, headers }));
+    next.run(request).await
+}
