@@ -1,0 +1,51 @@
+//! How long the workers pause, and how they learn that they have to end.
+
+use crate::clock::Chance;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Before the second attempt, the third, and so on; the last one repeats.
+pub(super) const WAITS: [Duration; 5] = [secs(5), secs(15), secs(45), secs(60), secs(120)];
+/// While the store fails; the last one repeats.
+pub(super) const STORE_WAITS: [Duration; 5] = [Duration::from_millis(250), secs(1), secs(2), secs(5), secs(10)];
+
+pub(super) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Tells a task that it has to end.
+pub(super) struct Stop(pub(super) watch::Receiver<()>);
+
+impl Stop {
+    /// Completes when the task has to end.
+    pub(super) async fn requested(&self) {
+        let mut receiver = self.0.clone();
+        while receiver.changed().await.is_ok() {}
+    }
+
+    /// Pauses; less long if the task has to end.
+    pub(super) async fn sleep(&self, pause: Duration) {
+        tokio::select! {
+            () = self.requested() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Whether the task has to end.
+    pub(super) fn is_requested(&self) -> bool {
+        self.0.has_changed().is_err()
+    }
+}
+
+/// The pause after this many failures.
+pub(super) fn nth(waits: &[Duration; 5], failures: u32) -> Duration {
+    let [.., last] = waits;
+    usize::try_from(failures).ok().and_then(|failures| waits.get(failures)).copied().unwrap_or(*last)
+}
+
+/// Up to a quarter more, so that gateways that started together do not keep asking together.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    let mut byte = [0];
+    Chance.fill(&mut byte);
+    pause + pause.mul_f64(f64::from(byte[0]) / 1024.0)
+}

@@ -1,0 +1,296 @@
+use super::pace::secs;
+use super::*;
+use crate::mail::Smtp;
+use crate::mail::testing::{ADDRESS, ASKED_AT, Fault, HOUR, Relay, Shelf, TAN, brand, eventually, letter, login, mail};
+use async_trait::async_trait;
+use lettre::Message;
+use std::collections::VecDeque;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A sender that answers what it was told to, and `Accepted` from then on.
+#[derive(Clone, Default)]
+struct Told {
+    answers: Arc<Mutex<VecDeque<HandOver>>>,
+    sent: Arc<Mutex<Vec<String>>>,
+    takes: Duration,
+}
+
+#[async_trait]
+impl Sender for Told {
+    async fn hand_over(&self, message: &Message) -> HandOver {
+        self.sent.lock().push(String::from_utf8_lossy(&message.formatted()).into_owned());
+        tokio::time::sleep(self.takes).await;
+        self.answers.lock().pop_front().unwrap_or(HandOver::Accepted)
+    }
+
+    fn longest(&self) -> Duration {
+        secs(15)
+    }
+}
+
+impl Told {
+    fn that(answers: impl IntoIterator<Item = HandOver>) -> Self {
+        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Self::default() }
+    }
+}
+
+fn later() -> HandOver {
+    HandOver::PutOff(Hitch { stage: Stage::To, cause: Cause::Reply { code: 451, status: None } })
+}
+
+/// An outbox at work.
+struct Office {
+    store: Arc<Shelf>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    bell: Arc<Notify>,
+    trouble: Trouble,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+impl Office {
+    fn open(sender: impl Sender + 'static, config: config::Mail, letters: Vec<Letter>) -> Self {
+        let clock = Clock::manual(ASKED_AT);
+        let store = Arc::new(Shelf::new(&clock));
+        letters.into_iter().for_each(|letter| store.put(letter));
+        Self::open_with(sender, config, clock, store)
+    }
+
+    fn open_with(sender: impl Sender + 'static, config: config::Mail, clock: Clock, store: Arc<Shelf>) -> Self {
+        let metrics = Arc::new(Metrics::new().expect("registered"));
+        let writer = Writer::new(&config, &login(), &brand()).expect("sound");
+        let shared = Arc::clone(&store) as Arc<dyn Store>;
+        let outbox = Outbox::new(shared, sender, writer, Arc::clone(&metrics), clock.clone(), &config);
+        let (bell, trouble) = (outbox.bell(), outbox.trouble());
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(outbox.run(async move { drop(stopped.await) }));
+        Self { store, clock, metrics, bell, trouble, stop, running }
+    }
+
+    async fn after_notes(&self, count: usize) -> Vec<Delivery> {
+        eventually("a note", || self.store.notes().len() >= count).await;
+        self.store.notes()
+    }
+
+    async fn close(self) {
+        drop(self.stop);
+        tokio::time::timeout(secs(5), self.running).await.expect("closed in time").expect("no panic");
+    }
+
+    fn counts(&self, line: &str) {
+        let text = self.metrics.render().expect("rendered");
+        assert!(text.contains(&format!("\nvtnr_gateway_{line}\n")), "{line} is missing from\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_letter_leaves_once_and_its_15_minutes_count_from_then() {
+    let relay = Relay::start(&[]);
+    let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
+    let office = Office::open(smtp, mail(relay.port), vec![letter(1)]);
+    assert_eq!(office.after_notes(1).await, [Delivery::Accepted { at: ASKED_AT }]);
+    assert_eq!(relay.mails().len(), 1);
+    assert!(office.store.is_empty());
+    office.counts("mails_total{outcome=\"accepted\"} 1");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_letter_that_is_put_off_leaves_when_the_server_is_back_and_names_the_new_time() {
+    let relay = Relay::start(&[Fault::Say("RCPT", "451 4.7.1 later")]);
+    let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
+    let office = Office::open(smtp, mail(relay.port), vec![letter(1)]);
+    assert_eq!(office.after_notes(1).await, [Delivery::Delayed { next_try_at: ASKED_AT.plus(secs(5)) }]);
+    assert_eq!(office.trouble.now().as_deref(), Some("RCPT TO: 451 4.7.1"));
+    office.clock.advance(secs(60));
+    office.bell.notify_one();
+    assert_eq!(office.after_notes(2).await[1], Delivery::Accepted { at: ASKED_AT.plus(secs(60)) });
+    assert_eq!(office.trouble.now(), None);
+    assert!(String::from_utf8_lossy(&relay.mails()[0]).contains("14:18"), "14:03:30 and 15 minutes");
+    office.counts("mails_total{outcome=\"delayed\"} 1");
+    office.counts("mail_delay_seconds_sum 60");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn attempts_grow_rarer_and_end_with_the_sign_in() {
+    let told = Told::that(std::iter::repeat_n(later(), 100));
+    let office = Office::open(told.clone(), mail(25), vec![letter(1)]);
+    let mut waits = Vec::new();
+    loop {
+        match office.after_notes(waits.len() + 1).await.last() {
+            Some(Delivery::Delayed { next_try_at }) => {
+                let wait = next_try_at.after(office.clock.now());
+                waits.push(wait.as_secs());
+                office.clock.advance(wait);
+                office.bell.notify_one();
+            }
+            Some(Delivery::Refused { at }) => {
+                assert!(*at < ASKED_AT.plus(HOUR));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(waits[..7], [5, 15, 45, 60, 120, 120, 120]);
+    assert!(waits.iter().sum::<u64>() < HOUR.as_secs());
+    assert_eq!(told.sent.lock().len(), waits.len() + 1);
+    office.counts("mails_total{outcome=\"dropped\"} 1");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_letter_that_is_refused_leaves_the_outbox_unsent() {
+    let hitch = Hitch { stage: Stage::To, cause: Cause::Reply { code: 550, status: None } };
+    let office = Office::open(Told::that([HandOver::Refused(hitch)]), mail(25), vec![letter(1)]);
+    assert_eq!(office.after_notes(1).await, [Delivery::Refused { at: ASKED_AT }]);
+    assert!(office.store.is_empty());
+    office.counts("mails_total{outcome=\"refused\"} 1");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_letter_whose_sign_in_is_over_is_never_sent() {
+    let told = Told::default();
+    let too_late = Letter { not_after: ASKED_AT, ..letter(1) };
+    let office = Office::open(told.clone(), mail(25), vec![too_late]);
+    assert_eq!(office.after_notes(1).await, [Delivery::Refused { at: ASKED_AT }]);
+    assert!(told.sent.lock().is_empty());
+    office.counts("mails_total{outcome=\"dropped\"} 1");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_decoy_counts_as_taken_and_is_never_sent() {
+    let told = Told::default();
+    let office = Office::open(told.clone(), mail(25), vec![Letter { to: None, ..letter(1) }]);
+    assert_eq!(office.after_notes(1).await, [Delivery::Accepted { at: ASKED_AT }]);
+    assert!(told.sent.lock().is_empty());
+    office.counts("mails_total{outcome=\"decoy\"} 1");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn the_bell_sends_a_letter_at_once_and_several_workers_share_a_burst() {
+    let told = Told { takes: Duration::from_millis(500), ..Told::default() };
+    let office = Office::open(told.clone(), config::Mail { connections: 4, ..mail(25) }, vec![]);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    (1..=4).for_each(|id| office.store.put(letter(id)));
+    let begun = std::time::Instant::now();
+    office.bell.notify_one();
+    office.after_notes(4).await;
+    assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
+    assert_eq!(told.sent.lock().len(), 4);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn without_a_bell_a_letter_leaves_within_a_few_seconds() {
+    let office = Office::open(Told::default(), mail(25), vec![]);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    office.store.put(letter(1));
+    let begun = std::time::Instant::now();
+    office.after_notes(1).await;
+    assert!(begun.elapsed() < secs(3), "{:?}", begun.elapsed());
+    office.close().await;
+}
+
+#[tokio::test]
+async fn while_the_store_fails_the_outbox_waits_and_goes_on_afterwards() {
+    let clock = Clock::manual(ASKED_AT);
+    let store = Arc::new(Shelf::new(&clock));
+    store.put(letter(1));
+    store.fail(3);
+    let office = Office::open_with(Told::default(), config::Mail { connections: 1, ..mail(25) }, clock, store);
+    for _ in 0..20 {
+        office.bell.notify_one();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(office.store.calls() <= 2, "{} calls in 0.2 s", office.store.calls());
+    assert_eq!(office.after_notes(1).await, [Delivery::Accepted { at: ASKED_AT }]);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_was_taken_while_the_store_fails_is_noted_later_and_not_sent_twice() {
+    let told = Told { takes: Duration::from_millis(100), ..Told::default() };
+    let office = Office::open(told.clone(), config::Mail { connections: 1, ..mail(25) }, vec![letter(1)]);
+    eventually("a hand-over", || told.sent.lock().len() == 1).await;
+    office.store.fail(2);
+    assert_eq!(office.after_notes(1).await, [Delivery::Accepted { at: ASKED_AT }]);
+    assert_eq!(told.sent.lock().len(), 1);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_a_hand_over_under_way_finish() {
+    let told = Told { takes: Duration::from_millis(200), ..Told::default() };
+    let office = Office::open(told.clone(), mail(25), vec![letter(1)]);
+    eventually("a hand-over", || told.sent.lock().len() == 1).await;
+    let store = Arc::clone(&office.store);
+    office.close().await;
+    assert_eq!(store.notes(), [Delivery::Accepted { at: ASKED_AT }]);
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_frozen_server_and_leaves_the_letter_to_others() {
+    let told = Told { takes: HOUR, ..Told::default() };
+    let config = config::Mail { timeout: Duration::from_millis(100), ..mail(25) };
+    let office = Office::open(told.clone(), config, vec![letter(1)]);
+    eventually("a hand-over", || told.sent.lock().len() == 1).await;
+    let store = Arc::clone(&office.store);
+    office.close().await;
+    assert_eq!(store.notes(), [Delivery::Delayed { next_try_at: ASKED_AT }]);
+}
+
+#[tokio::test]
+async fn with_nothing_to_do_a_shutdown_takes_no_time() {
+    let office = Office::open(Told::default(), mail(25), vec![]);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = std::time::Instant::now();
+    office.close().await;
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+/// Where a test's log goes.
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_letter_attempt_and_outcome_and_neither_tan_nor_address() {
+    let page = Page::default();
+    let writer = page.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let relay = Relay::start(&[
+        Fault::Say("RCPT", "450 4.2.1 <ada.lovelace@makler.example> busy"),
+        Fault::Say(".", "554 5.7.1 ada.lovelace@makler.example says no"),
+    ]);
+    let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
+    let office = Office::open(smtp, mail(relay.port), vec![letter(0xabc)]);
+    office.after_notes(1).await;
+    office.clock.advance(secs(5));
+    office.bell.notify_one();
+    office.after_notes(2).await;
+    office.close().await;
+    let log = String::from_utf8_lossy(&page.0.lock()).into_owned();
+    for fact in ["00000abc", "attempt=1", "attempt=2", "delayed", "refused", "450 4.2.1", "554 5.7.1", "makler.example"] {
+        assert!(log.contains(fact), "{fact} is missing from\n{log}");
+    }
+    for secret in [TAN, ADDRESS, "ada"] {
+        assert!(!log.contains(secret), "{secret} in\n{log}");
+    }
+}

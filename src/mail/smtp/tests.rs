@@ -1,0 +1,173 @@
+use super::*;
+use crate::config::Secret;
+use crate::mail::Writer;
+use crate::mail::testing::{ADDRESS, ASKED_AT, Fault, Relay, TAN, brand, letter, login, mail};
+use std::time::Instant;
+
+fn message() -> Message {
+    let letter = letter(7);
+    let to = letter.to.clone().expect("not a decoy");
+    Writer::new(&mail(25), &login(), &brand()).expect("sound").write(&letter, &to, ASKED_AT).expect("written")
+}
+
+fn smtp(config: &config::Mail) -> Smtp {
+    Smtp::new(config, Clock::manual(ASKED_AT)).expect("sound")
+}
+
+fn reply(stage: Stage, code: u16, status: &str) -> Hitch {
+    Hitch { stage, cause: Cause::Reply { code, status: Some(status.to_owned()) } }
+}
+
+#[tokio::test]
+async fn a_mail_is_handed_over_and_the_connection_serves_the_next_one() {
+    let relay = Relay::start(&[]);
+    let smtp = smtp(&mail(relay.port));
+    assert_eq!(smtp.hand_over(&message()).await, HandOver::Accepted);
+    assert_eq!(smtp.hand_over(&message()).await, HandOver::Accepted);
+    assert_eq!((relay.mails().len(), relay.connections()), (2, 1));
+    assert_eq!(relay.recipients(), [format!("RCPT TO:<{ADDRESS}>"), format!("RCPT TO:<{ADDRESS}>")]);
+}
+
+#[tokio::test]
+async fn an_answer_of_4yz_puts_the_mail_off_and_the_next_attempt_succeeds() {
+    for (at, stage) in [("MAIL", Stage::From), ("RCPT", Stage::To), ("DATA", Stage::Data), (".", Stage::Message)] {
+        let relay = Relay::start(&[Fault::Say(at, "451 4.7.1 later")]);
+        let smtp = smtp(&mail(relay.port));
+        assert_eq!(smtp.hand_over(&message()).await, HandOver::PutOff(reply(stage, 451, "4.7.1")), "{at}");
+        assert_eq!(smtp.hand_over(&message()).await, HandOver::Accepted, "{at}");
+        assert_eq!(relay.mails().len(), 1, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_5yz_refuses_the_mail_and_its_text_is_not_repeated() {
+    let relay = Relay::start(&[Fault::Say("RCPT", "550 5.1.1 <ada.lovelace@makler.example>: unknown")]);
+    let refused = smtp(&mail(relay.port)).hand_over(&message()).await;
+    assert_eq!(refused, HandOver::Refused(reply(Stage::To, 550, "5.1.1")));
+    assert!(!format!("{refused:?}").contains("ada"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_answer_of_5yz_to_ourselves_puts_the_mail_off_since_the_operator_can_mend_it() {
+    for (at, answer, stage) in [
+        ("CONNECT", "554 5.7.1 go away", Stage::Connect),
+        ("AUTH", "535 5.7.8 wrong", Stage::SignIn),
+        ("MAIL", "530 5.7.0 sign in first", Stage::From),
+    ] {
+        let relay = Relay::start(&[Fault::Say(at, answer)]);
+        let config = config::Mail { credentials: Some(("gateway".to_owned(), Secret::new("secret"))), ..mail(relay.port) };
+        let put_off = smtp(&config).hand_over(&message()).await;
+        assert!(
+            matches!(&put_off, HandOver::PutOff(Hitch { stage: at, cause: Cause::Reply { .. } }) if *at == stage),
+            "{put_off:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_anywhere_puts_the_mail_off() {
+    for at in ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."] {
+        let relay = Relay::start(&[Fault::HangUp(at)]);
+        let smtp = smtp(&mail(relay.port));
+        let put_off = smtp.hand_over(&message()).await;
+        assert!(matches!(put_off, HandOver::PutOff(_)), "{at}: {put_off:?}");
+        assert_eq!(smtp.hand_over(&message()).await, HandOver::Accepted, "{at}");
+    }
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let put_off = smtp(&mail(nobody)).hand_over(&message()).await;
+    assert!(matches!(&put_off, HandOver::PutOff(Hitch { stage: Stage::Connect, cause: Cause::Lost(_) })), "{put_off:?}");
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_given_up_in_time_and_its_connection_never_used_again() {
+    for at in ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."] {
+        let relay = Relay::start(&[Fault::Freeze(at)]);
+        let config = config::Mail { timeout: Duration::from_millis(400), ..mail(relay.port) };
+        let smtp = smtp(&config);
+        let begun = Instant::now();
+        let put_off = smtp.hand_over(&message()).await;
+        assert!(matches!(&put_off, HandOver::PutOff(Hitch { cause: Cause::TimedOut, .. })), "{at}: {put_off:?}");
+        assert!(begun.elapsed() < smtp.longest() + FAREWELL, "{at}: {:?}", begun.elapsed());
+        assert_eq!(smtp.hand_over(&message()).await, HandOver::Accepted, "{at}");
+        assert_eq!((relay.mails().len(), relay.connections()), (1, 2), "{at}");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_died_costs_nothing_but_a_new_one() {
+    let relay = Relay::start(&[Fault::HangUp("NOOP")]);
+    let smtp = smtp(&mail(relay.port));
+    assert_eq!(smtp.hand_over(&message()).await, HandOver::Accepted);
+    assert_eq!(smtp.hand_over(&message()).await, HandOver::Accepted);
+    assert_eq!((relay.mails().len(), relay.connections()), (2, 2));
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_after_half_a_minute() {
+    let relay = Relay::start(&[]);
+    let clock = Clock::manual(ASKED_AT);
+    let smtp = Smtp::new(&mail(relay.port), clock.clone()).expect("sound");
+    assert_eq!(smtp.hand_over(&message()).await, HandOver::Accepted);
+    smtp.tidy().await;
+    assert_eq!(smtp.idle.lock().len(), 1);
+    clock.advance(LONGEST_IDLE);
+    smtp.tidy().await;
+    assert_eq!(smtp.idle.lock().len(), 0);
+    assert!(relay.heard_in_clear().ends_with("QUIT\r\n"));
+}
+
+#[tokio::test]
+async fn where_starttls_is_required_and_not_offered_nothing_of_the_mail_is_said() {
+    let relay = Relay::start(&[]);
+    let config = config::Mail {
+        protection: MailProtection::StartTls,
+        credentials: Some(("gateway".to_owned(), Secret::new("secret"))),
+        ..mail(relay.port)
+    };
+    let put_off = smtp(&config).hand_over(&message()).await;
+    assert_eq!(put_off, HandOver::PutOff(Hitch { stage: Stage::StartTls, cause: Cause::NotOffered }));
+    let heard = relay.heard_in_clear();
+    for secret in [TAN, "MAIL", "RCPT", "AUTH", ADDRESS] {
+        assert!(!heard.contains(secret), "{secret} in {heard}");
+    }
+}
+
+/// A configuration that trusts this relay's certificate.
+fn trusting(relay: &Relay, protection: MailProtection) -> (config::Mail, tempfile::NamedTempFile) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), &relay.certificate).expect("written");
+    (config::Mail { protection, ca_file: Some(file.path().to_owned()), ..mail(relay.port) }, file)
+}
+
+#[tokio::test]
+async fn over_starttls_and_over_tls_from_the_first_byte_no_command_about_a_mail_is_in_clear() {
+    for (relay, protection) in [(Relay::with_starttls(), MailProtection::StartTls), (Relay::with_tls(), MailProtection::Tls)] {
+        let (config, _file) = trusting(&relay, protection);
+        assert_eq!(smtp(&config).hand_over(&message()).await, HandOver::Accepted, "{protection:?}");
+        assert_eq!(relay.mails().len(), 1);
+        let heard = relay.heard_in_clear();
+        assert!(!heard.contains("MAIL") && !heard.contains(TAN), "{heard}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_a_strange_certificate_or_name_gets_no_mail() {
+    for (relay, protection) in [(Relay::with_starttls(), MailProtection::StartTls), (Relay::with_tls(), MailProtection::Tls)] {
+        let strange = config::Mail { protection, ..mail(relay.port) };
+        let (trusted, _file) = trusting(&relay, protection);
+        let other_name = config::Mail { host: "127.0.0.1".to_owned(), ..trusted };
+        for config in [strange, other_name] {
+            let put_off = smtp(&config).hand_over(&message()).await;
+            assert!(matches!(&put_off, HandOver::PutOff(Hitch { cause: Cause::Lost(_), .. })), "{put_off:?}");
+        }
+        assert!(relay.mails().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_certificates_is_a_mistake() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let config = config::Mail { protection: MailProtection::Tls, ca_file: Some(file.path().to_owned()), ..mail(25) };
+    let mistake = Smtp::new(&config, Clock::default()).err().expect("refused").to_string();
+    assert_eq!(mistake, "mail.ca_file: holds no certificate in PEM");
+}

@@ -1,0 +1,159 @@
+//! A store that has an outbox and nothing else.
+
+use crate::clock::Clock;
+use crate::domain::challenge::Delivery;
+use crate::domain::flow::Flow;
+use crate::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
+use crate::domain::letter::Letter;
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+use crate::domain::trust::Trust;
+use crate::domain::vtnr::Vtnr;
+use crate::store::{Charges, Error, FlowChange, Invalidation, Leased, RecordKey, Result, Seen, Settled, SignIn, Store};
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+pub(in crate::mail) struct Shelf {
+    clock: Clock,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Default)]
+struct Inside {
+    waiting: Vec<Waiting>,
+    notes: Vec<(LetterId, Delivery)>,
+    failures_left: usize,
+    calls: usize,
+}
+
+struct Waiting {
+    letter: Letter,
+    attempts: u32,
+    due: Timestamp,
+}
+
+impl Shelf {
+    pub(in crate::mail) fn new(clock: &Clock) -> Self {
+        Self { clock: clock.clone(), inside: Mutex::default() }
+    }
+
+    pub(in crate::mail) fn put(&self, letter: Letter) {
+        self.inside.lock().waiting.push(Waiting { letter, attempts: 0, due: self.clock.now() });
+    }
+
+    /// The store fails this many times from now on.
+    pub(in crate::mail) fn fail(&self, times: usize) {
+        self.inside.lock().failures_left = times;
+    }
+
+    pub(in crate::mail) fn calls(&self) -> usize {
+        self.inside.lock().calls
+    }
+
+    pub(in crate::mail) fn notes(&self) -> Vec<Delivery> {
+        self.inside.lock().notes.iter().map(|(_, delivery)| *delivery).collect()
+    }
+
+    pub(in crate::mail) fn is_empty(&self) -> bool {
+        self.inside.lock().waiting.is_empty()
+    }
+
+    fn called(&self) -> Result<()> {
+        let mut inside = self.inside.lock();
+        inside.calls += 1;
+        if inside.failures_left == 0 {
+            return Ok(());
+        }
+        inside.failures_left -= 1;
+        Err(Error::Unreachable("connection refused".into()))
+    }
+}
+
+#[async_trait]
+impl Store for Shelf {
+    async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>> {
+        self.called()?;
+        let now = self.clock.now();
+        let mut inside = self.inside.lock();
+        let Some(waiting) = inside.waiting.iter_mut().find(|waiting| waiting.due <= now) else { return Ok(None) };
+        waiting.attempts += 1;
+        waiting.due = now.plus(lease);
+        Ok(Some(Leased { letter: waiting.letter.clone(), attempt: waiting.attempts }))
+    }
+
+    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
+        self.called()?;
+        let mut inside = self.inside.lock();
+        inside.notes.push((letter, delivery));
+        match delivery {
+            Delivery::Queued => {}
+            Delivery::Delayed { next_try_at } => {
+                inside
+                    .waiting
+                    .iter_mut()
+                    .filter(|waiting| waiting.letter.id == letter)
+                    .for_each(|waiting| waiting.due = next_try_at);
+            }
+            Delivery::Accepted { .. } | Delivery::Refused { .. } => inside.waiting.retain(|waiting| waiting.letter.id != letter),
+        }
+        Ok(())
+    }
+
+    async fn outbox_length(&self) -> Result<u64> {
+        Ok(self.inside.lock().waiting.len() as u64)
+    }
+
+    fn session_key(&self, _: &SessionToken) -> RecordKey {
+        unimplemented!()
+    }
+    async fn find_session(&self, _: &SessionToken) -> Result<Option<Session>> {
+        unimplemented!()
+    }
+    async fn touch_session(&self, _: &SessionToken, _: &Session, _: Duration) -> Result<()> {
+        unimplemented!()
+    }
+    async fn end_session(&self, _: &SessionToken) -> Result<()> {
+        unimplemented!()
+    }
+    async fn revoke_broker(&self, _: Vtnr, _: Timestamp) -> Result<()> {
+        unimplemented!()
+    }
+    async fn revoked_at(&self, _: Vtnr) -> Result<Option<Timestamp>> {
+        unimplemented!()
+    }
+    async fn find_flow(&self, _: &FlowToken) -> Result<Option<Seen<Flow>>> {
+        unimplemented!()
+    }
+    async fn keep_flow(&self, _: FlowChange<'_>, _: &Charges) -> Result<Settled> {
+        unimplemented!()
+    }
+    async fn ask_for_tan(&self, _: FlowChange<'_>, _: &Letter, _: &Charges) -> Result<Settled> {
+        unimplemented!()
+    }
+    async fn sign_in(&self, _: SignIn<'_>, _: &Charges) -> Result<Settled> {
+        unimplemented!()
+    }
+    async fn charge(&self, _: &Charges) -> Result<Settled> {
+        unimplemented!()
+    }
+    async fn find_trust(&self, _: &BrowserToken) -> Result<Trust> {
+        unimplemented!()
+    }
+    async fn forget_browser(&self, _: &BrowserToken) -> Result<()> {
+        unimplemented!()
+    }
+    async fn deliveries(&self, _: &[LetterId]) -> Result<Vec<Delivery>> {
+        unimplemented!()
+    }
+    async fn ping(&self) -> Result<()> {
+        unimplemented!()
+    }
+    fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
+        unimplemented!()
+    }
+    fn hears_invalidations(&self) -> bool {
+        unimplemented!()
+    }
+}
