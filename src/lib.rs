@@ -1,5 +1,7 @@
 //! vtnr-gateway: a reverse-proxy authentication gateway for insurance brokers.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;

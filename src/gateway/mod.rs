@@ -18,6 +18,7 @@ mod strict;
 mod upstream;
 
 pub use edge::Edge;
+pub use pingora::listeners::tls::Acceptor;
 pub use passage::Passage;
 
 use crate::clock::{Chance, Clock};
@@ -42,7 +43,7 @@ use failure::Failure;
 use headers::Identity;
 use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::listeners::tls::{Acceptor, TlsSettings};
+use pingora::listeners::tls::TlsSettings;
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
 use pingora::server::configuration::ServerConf;

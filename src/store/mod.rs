@@ -88,6 +88,9 @@ pub trait Store: Send + Sync {
     /// How many letters wait.
     async fn outbox_length(&self) -> Result<u64>;
 
+    /// Deletes what has ended, where the store does not do so by itself.
+    async fn tidy(&self) -> Result<()>;
+
     /// Whether the store answers and can write.
     async fn ping(&self) -> Result<()>;
 
