@@ -4,8 +4,8 @@ use crate::clock::{Chance, Clock};
 use crate::config::{Config, StoreUrl};
 use crate::directory::{self, Directory, Reload};
 use crate::gateway::{self, Edge, Gateway, Parts};
-use crate::mail::{Outbox, Trouble};
 use crate::mail::{self, Smtp, Writer};
+use crate::mail::{Outbox, Trouble};
 use crate::pages::{self, Pages};
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
@@ -180,9 +180,7 @@ async fn announced(mut shutdown: watch::Receiver<bool>) {
 }
 
 async fn bind(config: &Config) -> Result<Listeners, Error> {
-    let listen = async |key, address| {
-        TcpListener::bind(address).await.map_err(|source| Error::Listen { key, address, source })
-    };
+    let listen = async |key, address| TcpListener::bind(address).await.map_err(|source| Error::Listen { key, address, source });
     let http = match config.listen.http {
         Some(address) => Some(listen("listen.http", address).await?),
         None => None,
@@ -204,9 +202,7 @@ pub fn open_store(config: &Config, vault: Vault, clock: Clock, metrics: Arc<Metr
             let redis = Redis::new(url.reveal(), &config.store.key_prefix, config.store.timeout)?;
             Arc::new(Measured::new(Sealed::new(redis, vault, clock), metrics))
         }
-        StoreUrl::File(file) => {
-            Arc::new(Measured::new(Sealed::new(Embedded::open(file, clock.clone())?, vault, clock), metrics))
-        }
+        StoreUrl::File(file) => Arc::new(Measured::new(Sealed::new(Embedded::open(file, clock.clone())?, vault, clock), metrics)),
         StoreUrl::Memory => Arc::new(Measured::new(Sealed::new(Embedded::in_memory(clock.clone())?, vault, clock), metrics)),
     })
 }
@@ -246,7 +242,11 @@ async fn keep_house(store: Arc<dyn Store>, sessions: Arc<Sessions>, metrics: Arc
         }
         metrics.session_cache_holds(sessions.len());
         metrics.log_lines_dropped(log.dropped());
-        if store.hears_invalidations() { metrics.invalidations_heard() } else { metrics.invalidations_missed() }
+        if store.hears_invalidations() {
+            metrics.invalidations_heard()
+        } else {
+            metrics.invalidations_missed()
+        }
         tokio::time::sleep(HOUSEKEEPING).await;
     }
 }

@@ -50,7 +50,8 @@ impl Demo {
     async fn play(&self) -> Result<(), Box<dyn std::error::Error>> {
         let folder = Folder::new()?;
         let (calculator, mails) = (any_port().await?, any_port().await?);
-        let postbox_page = TcpListener::bind(loopback(self.postbox)).await.map_err(|error| format!("--postbox {}: {error}", self.postbox))?;
+        let postbox_page =
+            TcpListener::bind(loopback(self.postbox)).await.map_err(|error| format!("--postbox {}: {error}", self.postbox))?;
         let text = self.config(&folder.0, calculator.local_addr()?, mails.local_addr()?);
         let config = Config::parse(&text, &folder.0)?;
         let log = start_log(&config).map_err(|_| "the log cannot be started")?;

@@ -18,8 +18,8 @@ mod strict;
 mod upstream;
 
 pub use edge::Edge;
-pub use pingora::listeners::tls::Acceptor;
 pub use passage::Passage;
+pub use pingora::listeners::tls::Acceptor;
 
 use crate::clock::{Chance, Clock};
 use crate::config::{Config, Https};
