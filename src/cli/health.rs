@@ -35,7 +35,11 @@ fn ask(config: &Config) -> Result<(), Error> {
     connection.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
     let mut answer = [0; 12];
     connection.read_exact(&mut answer)?;
-    if answer.ends_with(b" 200") { Ok(()) } else { Err(Error::other("the gateway's admin listener gave another answer than 200")) }
+    if answer.ends_with(b" 200") {
+        Ok(())
+    } else {
+        Err(Error::other("the gateway's admin listener gave another answer than 200"))
+    }
 }
 
 /// An address that stands for all addresses cannot be connected to.
