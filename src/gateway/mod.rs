@@ -334,6 +334,7 @@ impl ProxyHttp for Gateway {
             Ok(Answer(reply)) => reply,
             Err(failure) => self.failed(&failure, &http.req_header().headers, passage),
         };
+        let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
         reply.send(http).await?;
         Ok(ANSWERED)
     }
