@@ -271,7 +271,8 @@ pub fn unchunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
         let line = bytes[at..].windows(2).position(|two| two == b"\r\n")?;
-        let size = usize::from_str_radix(&latin1(&bytes[at..at + line]), 16).expect("a chunk's size");
+        let head = latin1(&bytes[at..at + line]);
+        let size = usize::from_str_radix(head.split(';').next().unwrap_or_default(), 16).expect("a chunk's size");
         at += line + 2;
         body.extend_from_slice(bytes.get(at..at + size)?);
         let end = bytes.get(at + size..at + size + 2)?;
