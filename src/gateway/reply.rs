@@ -1,5 +1,6 @@
 //! Answers of the gateway's own.
 
+use super::form;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
@@ -123,6 +124,9 @@ impl Reply {
 
 /// Reads what is left of the body, within bounds. What goes wrong is the client's affair: the answer follows anyway.
 async fn discard_body(session: &mut Session) {
+    if form::waits_for_continue(session) {
+        return;
+    }
     let discard = async {
         let mut left = MOST_UNREAD;
         while let Ok(Some(chunk)) = session.as_mut().read_request_body().await {

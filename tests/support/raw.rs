@@ -232,3 +232,109 @@ pub async fn tls(world: &World, protocol: &[u8]) -> tokio_rustls::client::TlsStr
     let name = ServerName::try_from("localhost").expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("a handshake")
 }
+
+/// An HTTP/2 connection whose frames are written by hand, for what no client library sends.
+pub struct Frames(tokio_rustls::client::TlsStream<TcpStream>);
+
+/// What became of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was answered with this status.
+    Answered(u16),
+    /// Its stream or the connection was ended.
+    Broken,
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const END_OF_STREAM_AND_HEADERS: u8 = 5;
+
+impl Frames {
+    /// Connects and greets.
+    pub async fn connect(world: &World) -> Self {
+        let mut stream = tls(world, b"h2").await;
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("sent");
+        let mut frames = Self(stream);
+        frames.send(SETTINGS, 0, 0, b"").await;
+        frames
+    }
+
+    /// Sends a frame.
+    pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+        // The other side may have had enough; what it says is read afterwards.
+        let _ = self.0.write_all(&[&head, payload].concat()).await;
+        let _ = self.0.flush().await;
+    }
+
+    /// Sends a request without a body on stream 1, each field as a literal (RFC 7541, 6.2.2), and tells what becomes of it.
+    pub async fn ask(&mut self, fields: &[(&str, &str)]) -> Fate {
+        let mut block = Vec::new();
+        for (name, value) in fields {
+            block.push(0);
+            for text in [name, value] {
+                assert!(text.len() < 127, "one byte for the length");
+                block.push(u8::try_from(text.len()).expect("short"));
+                block.extend_from_slice(text.as_bytes());
+            }
+        }
+        self.send(HEADERS, END_OF_STREAM_AND_HEADERS, 1, &block).await;
+        let mut decoder = Status::default();
+        loop {
+            let Some((kind, payload)) = self.frame().await else { return Fate::Broken };
+            match kind {
+                HEADERS => return Fate::Answered(decoder.read(&payload)),
+                RST_STREAM | GOAWAY => return Fate::Broken,
+                _ => {}
+            }
+        }
+    }
+
+    /// The next frame; `None` at the end.
+    pub async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        let read = tokio::time::timeout(PATIENCE, self.0.read_exact(&mut head)).await.expect("a frame in time");
+        read.ok()?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        self.0.read_exact(&mut payload).await.ok()?;
+        Some((head[3], payload))
+    }
+}
+
+/// Reads the status, which comes first in an answer's header: indexed for the usual ones, else three digits, perhaps in Huffman's code.
+#[derive(Default)]
+struct Status;
+
+impl Status {
+    fn read(&mut self, block: &[u8]) -> u16 {
+        // A change of the table's size may precede it.
+        let block = if block[0] & 0xe0 == 0x20 { &block[1..] } else { block };
+        match block[0] {
+            0x88 => 200,
+            0x89 => 204,
+            0x8a => 206,
+            0x8b => 304,
+            0x8c => 400,
+            0x8d => 404,
+            0x8e => 500,
+            _ if block[1] & 0x80 == 0 => latin1(&block[2..5]).parse().expect("a status"),
+            _ => digits(&block[2..2 + usize::from(block[1] & 0x7f)]),
+        }
+    }
+}
+
+/// Digits in the code of RFC 7541, appendix B: 0 to 2 have five bits, 3 to 9 six.
+fn digits(code: &[u8]) -> u16 {
+    let bits: Vec<u8> = code.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+    let (mut at, mut number) = (0, 0);
+    for _ in 0..3 {
+        let value = |length: usize| bits[at..at + length].iter().fold(0, |value, bit| value << 1 | u16::from(*bit));
+        let (digit, length) = if value(5) < 3 { (value(5), 5) } else { (value(6) - 0x19 + 3, 6) };
+        number = number * 10 + digit;
+        at += length;
+    }
+    number
+}
