@@ -61,17 +61,11 @@ impl Form {
     }
 }
 
-/// Whether the client sends its body only once it was asked to (RFC 9110, 10.1.1).
-pub(super) fn waits_for_continue(session: &Session) -> bool {
-    let expectation = session.req_header().headers.get(EXPECT);
-    session.response_written().is_none() && expectation.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
 async fn read_body(session: &mut Session) -> Result<BytesMut, BadForm> {
-    let mut body = BytesMut::new();
-    if waits_for_continue(session) {
-        session.as_mut().write_continue_response().await.map_err(|_| BadForm::BrokenOff)?;
+    if session.req_header().headers.contains_key(EXPECT) {
+        session.as_downstream_mut().write_continue_response().await.map_err(|_| BadForm::BrokenOff)?;
     }
+    let mut body = BytesMut::new();
     loop {
         match session.as_mut().read_request_body().await {
             Ok(Some(chunk)) if body.len() + chunk.len() > MOST_FORM => return Err(BadForm::TooLarge),
