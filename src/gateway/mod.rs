@@ -250,7 +250,7 @@ impl Gateway {
     fn prepare(&self, http: &mut Session) {
         // Pingora turns the idle limit off after the first request; HTTP/1.0 clients that want no keep-alive must not get it.
         if http.as_downstream().get_keepalive().is_some() {
-            http.as_downstream_mut().set_keepalive(Some(self.keepalive));
+            http.as_downstream_mut().set_keepalive((!self.connections.are_closing()).then_some(self.keepalive));
         }
         let is_tunnel = http.as_downstream().is_upgrade_req();
         http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(BODY_READ_TIMEOUT));
@@ -410,7 +410,12 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, http: &mut Session, error: Option<&pingora::Error>, passage: &mut Passage) {
         self.log(http, error, passage);
-        if let Some(connection) = &passage.connection {
+        let Some(connection) = &passage.connection else { return };
+        if !http.as_downstream_mut().is_body_done() {
+            connection.left_unread();
+        }
+        // Over HTTP/2 other requests may be under way, and not all that comes belongs to one; there the idle limit watches.
+        if http.req_header().version != http::Version::HTTP_2 {
             connection.request_done();
         }
     }
