@@ -1,6 +1,6 @@
 //! What the tests of the whole gateway stand on: the real binary, a real Redis, a real SMTP conversation, a real calculator.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
 
 pub mod browser;
 pub mod ports;
