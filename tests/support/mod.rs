@@ -18,6 +18,27 @@ pub use world::{Builder, Gateway, StoreKind, World};
 
 use std::time::{Duration, Instant};
 
+/// Makes a test of each sentence for each of the two stores. A sentence is an `async fn` that takes a [`StoreKind`].
+#[allow(unused_macros, reason = "each test binary uses a part of it")]
+macro_rules! on_both_stores {
+    ($($sentence:ident),+ $(,)?) => {
+        mod on_redis {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(crate::support::StoreKind::Redis).await;
+            })+
+        }
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(crate::support::StoreKind::Memory).await;
+            })+
+        }
+    };
+}
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use on_both_stores;
+
 /// Asks again and again until the answer is there.
 ///
 /// # Panics
