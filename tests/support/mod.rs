@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod browser;
+pub mod chromium;
+pub mod gallery;
 pub mod ports;
 pub mod redis;
 pub mod world;
