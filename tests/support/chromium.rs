@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-pub use fantoccini::key::Key;
-
 const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
 const FLAGS: [&str; 9] = [
     "--headless=new",
@@ -194,6 +192,17 @@ impl Chromium {
         element.click().await.unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 
+    /// Clicks it twice, as people do who are used to icons.
+    pub async fn double_click(&self, selector: &str) {
+        let (x, y, width, height) = self.find(selector).await.rectangle().await.expect("it is there");
+        let scrolled = self.eval("return scrollY").await.as_f64().expect("a number");
+        for (kind, clicks) in [("mousePressed", 1), ("mouseReleased", 1), ("mousePressed", 2), ("mouseReleased", 2)] {
+            let (x, y) = (x + width / 2.0, y + height / 2.0 - scrolled);
+            let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": clicks });
+            self.cdp("Input.dispatchMouseEvent", event).await;
+        }
+    }
+
     /// Types into the element of this selector, after what is there.
     pub async fn type_into(&self, selector: &str, text: &str) {
         self.find(selector).await.send_keys(text).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
@@ -336,7 +345,8 @@ impl Chromium {
     /// What the browser wrote to its console since it was last asked, less the statuses of answers that are no 200.
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.ask("se/log", &json!({ "type": "browser" })).await;
-        let entries = log.as_array().expect("a list").iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned());
+        let entries =
+            log.as_array().expect("a list").iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned());
         entries.filter(|message| !message.contains("the server responded with a status of")).collect()
     }
 
