@@ -181,6 +181,11 @@ impl Chromium {
         self.client.back().await.expect("there is a page to go back to");
     }
 
+    /// The Forward button.
+    pub async fn forward(&self) {
+        self.client.forward().await.expect("there is a page to go forward to");
+    }
+
     /// The Reload button.
     pub async fn reload(&self) {
         self.client.refresh().await.expect("a page is open");
