@@ -4,6 +4,8 @@
 
 pub mod behind;
 pub mod browser;
+pub mod chromium;
+pub mod gallery;
 pub mod ports;
 pub mod raw;
 pub mod redis;
