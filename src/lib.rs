@@ -1,5 +1,9 @@
 //! vtnr-gateway: a reverse-proxy authentication gateway for insurance brokers.
+//!
+#![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;

@@ -19,6 +19,7 @@ mod upstream;
 
 pub use edge::Edge;
 pub use passage::Passage;
+pub use pingora::listeners::tls::Acceptor;
 
 use crate::clock::{Chance, Clock};
 use crate::config::{Config, Https};
@@ -33,7 +34,7 @@ use crate::pages::{BlockedSubmission, Pages, Problem, ProblemKind, View};
 use crate::sign_in::SignIns;
 use crate::store;
 use crate::store::cache::Sessions;
-use crate::telemetry::metrics::{Metrics, Request};
+use crate::telemetry::metrics::{Label as _, Metrics, Request};
 use async_trait::async_trait;
 use bytes::Bytes;
 use connections::Connections;
@@ -42,7 +43,7 @@ use failure::Failure;
 use headers::Identity;
 use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::listeners::tls::{Acceptor, TlsSettings};
+use pingora::listeners::tls::TlsSettings;
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
 use pingora::server::configuration::ServerConf;
@@ -259,10 +260,11 @@ impl Gateway {
         // Queries may hold what nobody should read in a log; paths are cut to a sensible length.
         let path: String = path.split('?').next().unwrap_or_default().chars().take(256).collect();
         let status = http.response_written().map_or(0, |response| response.status.as_u16());
-        let (millis, client) = (took.as_secs_f64() * 1_000.0, client_address(http));
+        let client = client_address(http).map(tracing::field::display);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let (outcome, incident, error) =
             (passage.outcome, passage.incident.as_deref(), error.map(|error| error.etype().as_str()));
-        tracing::info!(target: "access", method = request.method.as_str(), path, status, ?outcome, millis, ?client, incident, error);
+        tracing::info!(target: "access", method = request.method.as_str(), path, status, outcome = outcome.as_str(), micros, client, incident, error);
     }
 }
 

@@ -62,21 +62,6 @@ impl Embedded {
         Ok(Self { database: Arc::new(database), clock, announcements: broadcast::channel(INVALIDATIONS).0 })
     }
 
-    /// Deletes what has ended; `app` calls it from time to time.
-    ///
-    /// # Errors
-    /// [`Error::Unreachable`] if the file cannot be written.
-    pub async fn tidy(&self) -> Result<()> {
-        let now = self.clock.now().as_millis();
-        self.blocking(move |database| {
-            let write = database.begin_write().map_err(failed)?;
-            write.open_table(RECORDS).map_err(failed)?.retain(|_, (ends, _)| ends > now).map_err(failed)?;
-            write.open_table(COUNTERS).map_err(failed)?.retain(|_, (ends, _)| ends > now).map_err(failed)?;
-            write.commit().map_err(failed)
-        })
-        .await
-    }
-
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> Result<T> + Send + 'static) -> Result<T> {
         let database = Arc::clone(&self.database);
         tokio::task::spawn_blocking(move || work(&database)).await.map_err(failed)?
@@ -139,6 +124,17 @@ impl Engine for Embedded {
     async fn queue_length(&self) -> Result<u64> {
         self.blocking(|database| database.begin_read().map_err(failed)?.open_table(QUEUE).map_err(failed)?.len().map_err(failed))
             .await
+    }
+
+    async fn tidy(&self) -> Result<()> {
+        let now = self.clock.now().as_millis();
+        self.blocking(move |database| {
+            let write = database.begin_write().map_err(failed)?;
+            write.open_table(RECORDS).map_err(failed)?.retain(|_, (ends, _)| ends > now).map_err(failed)?;
+            write.open_table(COUNTERS).map_err(failed)?.retain(|_, (ends, _)| ends > now).map_err(failed)?;
+            write.commit().map_err(failed)
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<()> {

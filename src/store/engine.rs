@@ -25,6 +25,11 @@ pub trait Engine: Send + Sync + 'static {
     /// How many letters wait.
     async fn queue_length(&self) -> Result<u64>;
 
+    /// Deletes what has ended, if that does not happen by itself.
+    async fn tidy(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether it answers and can write.
     async fn ping(&self) -> Result<()>;
 

@@ -105,6 +105,10 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::OutboxLength, self.store.outbox_length()).await
     }
 
+    async fn tidy(&self) -> Result<()> {
+        self.store.tidy().await
+    }
+
     async fn ping(&self) -> Result<()> {
         self.watch(StoreOperation::Ping, self.store.ping()).await
     }

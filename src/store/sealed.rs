@@ -271,6 +271,10 @@ impl<E: Engine> Store for Sealed<E> {
         self.engine.queue_length().await
     }
 
+    async fn tidy(&self) -> Result<()> {
+        self.engine.tidy().await
+    }
+
     async fn ping(&self) -> Result<()> {
         self.engine.ping().await
     }

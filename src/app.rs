@@ -1,0 +1,294 @@
+//! Builds everything from the configuration and runs it: the only place that knows all parts.
+
+use crate::clock::{Chance, Clock};
+use crate::config::{Config, StoreUrl};
+use crate::directory::{self, Directory, Reload};
+use crate::gateway::{self, Edge, Gateway, Parts};
+use crate::mail::{self, Smtp, Writer};
+use crate::mail::{Outbox, Trouble};
+use crate::pages::{self, Pages};
+use crate::sign_in::SignIns;
+use crate::store::cache::Sessions;
+use crate::store::embedded::Embedded;
+use crate::store::redis::Redis;
+use crate::store::{self, Measured, Sealed, Store, Vault};
+use crate::telemetry::admin::{self, Fatal, Problem, Readiness};
+use crate::telemetry::logging::Guard;
+use crate::telemetry::metrics::{self, Metrics};
+use async_trait::async_trait;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How often what has ended is deleted and gauges are set.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error("{key}: cannot listen on {address}")]
+    Listen {
+        /// The configuration's key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The directory cannot be used.
+    #[error("the directory cannot be used")]
+    Directory(#[from] directory::Error),
+    /// The pages cannot be drawn.
+    #[error("the pages cannot be drawn")]
+    Pages(#[from] pages::Error),
+    /// Mails cannot be written.
+    #[error("mails cannot be written")]
+    Mail(#[from] mail::Error),
+    /// The store cannot be used.
+    #[error("the store cannot be used")]
+    Store(#[from] store::Error),
+    /// TLS cannot be served.
+    #[error("listen.tls: {0}")]
+    Tls(String),
+    /// The metrics cannot be set up.
+    #[error("the metrics cannot be set up")]
+    Metrics(#[from] metrics::Error),
+    /// The operating system gives no signals.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+}
+
+/// A gateway that listens.
+pub struct App {
+    config: Config,
+    edge: Arc<Edge>,
+    parts: Running,
+    listeners: Listeners,
+    shutdown: watch::Sender<bool>,
+}
+
+struct Running {
+    store: Arc<dyn Store>,
+    sessions: Arc<Sessions>,
+    directory: Arc<Directory>,
+    outbox: Outbox,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+struct Listeners {
+    http: Option<TcpListener>,
+    https: Option<(TcpListener, Arc<gateway::Acceptor>)>,
+    admin: TcpListener,
+}
+
+impl App {
+    /// Builds the gateway and binds its addresses. Must be called within the runtime that is to run it.
+    ///
+    /// # Errors
+    /// [`Error`] says what in the configuration or the surroundings keeps it from starting.
+    pub async fn build(config: Config) -> Result<Self, Error> {
+        let listeners = bind(&config).await?;
+        let (clock, chance) = (Clock::default(), Chance);
+        let metrics = Arc::new(Metrics::new()?);
+        watch_panics(Arc::clone(&metrics));
+        let vault = Vault::new(config.store.secret.reveal(), chance);
+        let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
+        refuse_wrong_credentials(store.as_ref()).await?;
+        let directory = Arc::new(Directory::open(&config.directory, clock.now())?);
+        metrics.directory_loaded(directory.snapshot().len(), clock.now());
+        let pages = Arc::new(Pages::load(&config.brand, &config.login)?);
+        let writer = Writer::new(&config.mail, &config.login, &config.brand)?;
+        let smtp = Smtp::new(&config.mail, clock.clone())?;
+        let outbox = Outbox::new(Arc::clone(&store), smtp, writer, Arc::clone(&metrics), clock.clone(), &config.mail);
+        let sessions = Arc::new(Sessions::new(
+            Arc::clone(&store),
+            config.session,
+            config.store.outage_grace,
+            clock.clone(),
+            Arc::clone(&metrics),
+        ));
+        let sign_ins = Arc::new(SignIns {
+            store: Arc::clone(&store),
+            directory: Arc::clone(&directory),
+            chance,
+            rules: config.login.clone(),
+            limits: config.limits.clone(),
+            sessions: config.session,
+            bell: outbox.bell(),
+            metrics: Arc::clone(&metrics),
+            vault,
+        });
+        let (shutdown, down) = watch::channel(false);
+        let parts = Parts {
+            sessions: Arc::clone(&sessions),
+            sign_ins,
+            directory: Arc::clone(&directory),
+            pages,
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            chance,
+        };
+        let edge = Gateway::build(&config, parts, down).await;
+        let parts = Running { store, sessions, directory, outbox, metrics, clock };
+        Ok(Self { config, edge, parts, listeners, shutdown })
+    }
+
+    /// Runs until `stop` completes; then lets requests under way finish for the configured grace.
+    ///
+    /// # Errors
+    /// None at present.
+    pub async fn run(self, log: Arc<Guard>, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let Self { config, edge, parts, listeners, shutdown } = self;
+        let (outbox_trouble, bell_stop) = (parts.outbox.trouble(), shutdown.subscribe());
+        let readiness = Arc::new(State {
+            store: Arc::clone(&parts.store),
+            directory: Arc::clone(&parts.directory),
+            mail: outbox_trouble,
+            shutdown: shutdown.subscribe(),
+        });
+        let mut tasks = JoinSet::new();
+        let (admin_stop, admin_down) = watch::channel(false);
+        let admin = admin::serve(listeners.admin, Arc::clone(&parts.metrics), readiness, announced(admin_down));
+        let admin = tokio::spawn(admin);
+        let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));
+        tasks.spawn(Arc::clone(&parts.sessions).listen());
+        tasks.spawn(watch_directory(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone()));
+        tasks.spawn(keep_house(parts.store, parts.sessions, parts.metrics, log));
+        if let Some(http) = listeners.http {
+            tasks.spawn(Arc::clone(&edge).serve(http, None));
+        }
+        if let Some((https, tls)) = listeners.https {
+            tasks.spawn(Arc::clone(&edge).serve(https, Some(tls)));
+        }
+        tracing::info!(target: "gateway", public_url = config.listen.public_url.authority, version = env!("CARGO_PKG_VERSION"), "ready");
+
+        stop.await;
+        tracing::info!(target: "gateway", grace = ?config.shutdown_grace, "shutting down");
+        shutdown.send_replace(true);
+        edge.drain(config.shutdown_grace).await;
+        // They end by themselves; that one of them broke off is no reason not to end.
+        let _ = outbox.await;
+        admin_stop.send_replace(true);
+        let _ = admin.await;
+        tasks.shutdown().await;
+        Ok(())
+    }
+}
+
+async fn announced(mut shutdown: watch::Receiver<bool>) {
+    // A sender that is gone means that everything ends.
+    let _ = shutdown.wait_for(|down| *down).await;
+}
+
+async fn bind(config: &Config) -> Result<Listeners, Error> {
+    let listen = async |key, address| TcpListener::bind(address).await.map_err(|source| Error::Listen { key, address, source });
+    let http = match config.listen.http {
+        Some(address) => Some(listen("listen.http", address).await?),
+        None => None,
+    };
+    let https = match &config.listen.https {
+        Some(https) => Some((listen("listen.https", https.address).await?, gateway::tls(https).map_err(Error::Tls)?)),
+        None => None,
+    };
+    Ok(Listeners { http, https, admin: listen("admin.listen", config.admin_listen).await? })
+}
+
+/// Opens the store that `store.url` names. Must be called within the runtime that is to drive its connections.
+///
+/// # Errors
+/// [`store::Error::Setup`] if it cannot be used.
+pub fn open_store(config: &Config, vault: Vault, clock: Clock, metrics: Arc<Metrics>) -> store::Result<Arc<dyn Store>> {
+    Ok(match &config.store.url {
+        StoreUrl::Redis(url) => {
+            let redis = Redis::new(url.reveal(), &config.store.key_prefix, config.store.timeout)?;
+            Arc::new(Measured::new(Sealed::new(redis, vault, clock), metrics))
+        }
+        StoreUrl::File(file) => Arc::new(Measured::new(Sealed::new(Embedded::open(file, clock.clone())?, vault, clock), metrics)),
+        StoreUrl::Memory => Arc::new(Measured::new(Sealed::new(Embedded::in_memory(clock.clone())?, vault, clock), metrics)),
+    })
+}
+
+/// A store that refuses us is an operator's mistake, to be told at once; one that is merely down will come back.
+async fn refuse_wrong_credentials(store: &dyn Store) -> store::Result<()> {
+    match store.ping().await {
+        Err(error @ store::Error::Refused(_)) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+async fn watch_directory(directory: Arc<Directory>, metrics: Arc<Metrics>, clock: Clock) {
+    let (told, now) = (Arc::clone(&directory), clock.clone());
+    let on_event = move |event: Result<Reload, directory::Error>| match event {
+        Ok(Reload::Unchanged) => metrics.directory_loaded(told.snapshot().len(), now.now()),
+        Ok(Reload::Swapped { brokers, added, removed }) => {
+            metrics.directory_loaded(brokers, now.now());
+            tracing::info!(target: "directory", brokers, added, removed, "the directory was reloaded");
+        }
+        Err(error) => {
+            metrics.directory_reload_failed();
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(target: "directory", %error, cause, "the directory cannot be used; the former one stays in force");
+        }
+    };
+    directory.watch(move || clock.now(), on_event).await;
+}
+
+async fn keep_house(store: Arc<dyn Store>, sessions: Arc<Sessions>, metrics: Arc<Metrics>, log: Arc<Guard>) {
+    loop {
+        sessions.tidy();
+        // Failures are counted and logged by the store itself.
+        let _ = store.tidy().await;
+        if let Ok(letters) = store.outbox_length().await {
+            metrics.outbox_holds(letters);
+        }
+        metrics.session_cache_holds(sessions.len());
+        metrics.log_lines_dropped(log.dropped());
+        if store.hears_invalidations() {
+            metrics.invalidations_heard()
+        } else {
+            metrics.invalidations_missed()
+        }
+        tokio::time::sleep(HOUSEKEEPING).await;
+    }
+}
+
+/// A panic ends one connection's task. It is counted and logged, without its message, which may quote what was sent.
+fn watch_panics(metrics: Arc<Metrics>) {
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics.panicked();
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(target: "gateway", place, "a task broke off");
+    }));
+}
+
+struct State {
+    store: Arc<dyn Store>,
+    directory: Arc<Directory>,
+    mail: Trouble,
+    shutdown: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl Readiness for State {
+    async fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if *self.shutdown.borrow() {
+            problems.push(Problem { part: "shutdown", detail: "shutting down".into(), fatal: Fatal::Yes });
+        }
+        if let Err(error) = self.store.ping().await {
+            problems.push(Problem { part: "store", detail: error.to_string(), fatal: Fatal::Yes });
+        }
+        if self.directory.snapshot().len() == 0 {
+            problems.push(Problem { part: "directory", detail: "no broker is known".into(), fatal: Fatal::Yes });
+        }
+        if let Some(trouble) = self.mail.now() {
+            problems.push(Problem { part: "mail", detail: trouble, fatal: Fatal::No });
+        }
+        problems
+    }
+}

@@ -1,0 +1,81 @@
+//! `revoke` and `pseudonym`: what an operator can do about one broker.
+
+use super::{ConfigFile, USAGE, fail, runtime};
+use crate::app;
+use crate::clock::{Chance, Clock};
+use crate::config::{Config, StoreUrl};
+use crate::domain::vtnr::Vtnr;
+use crate::store::Vault;
+use crate::telemetry::metrics::Metrics;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// See [`super::Command::Revoke`].
+#[derive(clap::Args)]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The broker's number, such as 60/123/4567
+    vtnr: String,
+}
+
+/// See [`super::Command::Pseudonym`].
+#[derive(clap::Args)]
+pub(super) struct Pseudonym {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The broker's number, such as 60/123/4567
+    vtnr: String,
+}
+
+impl Revoke {
+    pub(super) fn run(self) -> ExitCode {
+        let (config, vtnr) = match read(&self.config, &self.vtnr) {
+            Ok(read) => read,
+            Err(code) => return code,
+        };
+        if config.store.url == StoreUrl::Memory {
+            eprintln!("vtnr-gateway: store.url is memory: only the running gateway knows its sessions; restart it to end them");
+            return ExitCode::from(USAGE);
+        }
+        let revoked = runtime(1).map_err(|error| fail(&error)).and_then(|runtime| {
+            let done = runtime.block_on(revoke(&config, vtnr)).map_err(|error| fail(error.as_ref()));
+            runtime.shutdown_background();
+            done
+        });
+        match revoked {
+            Ok(()) => {
+                println!("all sessions and all trusted browsers of {vtnr} are revoked");
+                ExitCode::SUCCESS
+            }
+            Err(code) => code,
+        }
+    }
+}
+
+async fn revoke(config: &Config, vtnr: Vtnr) -> Result<(), Box<dyn std::error::Error>> {
+    let (clock, metrics) = (Clock::default(), Arc::new(Metrics::new()?));
+    let vault = Vault::new(config.store.secret.reveal(), Chance);
+    let store = app::open_store(config, vault, clock.clone(), metrics)?;
+    Ok(store.revoke_broker(vtnr, clock.now()).await?)
+}
+
+impl Pseudonym {
+    pub(super) fn run(self) -> ExitCode {
+        let (config, vtnr) = match read(&self.config, &self.vtnr) {
+            Ok(read) => read,
+            Err(code) => return code,
+        };
+        println!("{}", Vault::new(config.store.secret.reveal(), Chance).pseudonym(vtnr));
+        ExitCode::SUCCESS
+    }
+}
+
+fn read(config: &ConfigFile, vtnr: &str) -> Result<(Config, Vtnr), ExitCode> {
+    let config = config.load()?;
+    let vtnr = Vtnr::parse(vtnr).map_err(|_| {
+        eprintln!("vtnr-gateway: `{vtnr}` is not a broker number such as 60/123/4567");
+        ExitCode::from(USAGE)
+    })?;
+    Ok((config, vtnr))
+}

@@ -1,0 +1,56 @@
+//! `check`: everything that could keep the gateway from starting, at once.
+
+use super::{ConfigFile, USAGE, chain};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::gateway;
+use crate::mail::{Smtp, Writer};
+use crate::pages::Pages;
+use std::error::Error;
+use std::process::ExitCode;
+
+/// See [`super::Command::Check`].
+#[derive(clap::Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Check {
+    pub(super) fn run(self) -> ExitCode {
+        let config = match self.config.load() {
+            Ok(config) => config,
+            Err(code) => return code,
+        };
+        let mistakes = mistakes(&config);
+        for mistake in &mistakes {
+            eprintln!("{}: {mistake}", self.config.path.display());
+        }
+        if mistakes.is_empty() {
+            println!("{}: no mistake found", self.config.path.display());
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// What is wrong with the files that the configuration names.
+fn mistakes(config: &Config) -> Vec<String> {
+    let clock = Clock::default();
+    let mut mistakes = Vec::new();
+    let mut note = |key: &str, result: Result<(), String>| mistakes.extend(result.err().map(|why| format!("{key}: {why}")));
+    note("directory.file", told(Directory::open(&config.directory, clock.now())));
+    note("brand", told(Pages::load(&config.brand, &config.login)));
+    note("mail", told(Writer::new(&config.mail, &config.login, &config.brand)));
+    note("mail", told(Smtp::new(&config.mail, clock)));
+    if let Some(https) = &config.listen.https {
+        note("listen.tls", gateway::tls(https).map(|_| ()));
+    }
+    mistakes
+}
+
+fn told<T, E: Error + 'static>(result: Result<T, E>) -> Result<(), String> {
+    result.map(|_| ()).map_err(|error| chain(&error))
+}

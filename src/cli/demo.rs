@@ -1,0 +1,142 @@
+//! `demo`: the whole thing on this machine, with nothing else needed.
+
+use super::serve::asked_to_stop;
+use super::{fail, runtime, start_log};
+use crate::app::App;
+use crate::clock::Chance;
+use crate::config::Config;
+use crate::demo::calculator::Calculator;
+use crate::demo::postbox::Postbox;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::net::TcpListener;
+
+/// See [`super::Command::Demo`].
+#[derive(clap::Args)]
+pub(super) struct Demo {
+    /// Port of the gateway
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Port of the page that shows the mails
+    #[arg(long, default_value_t = 8025)]
+    postbox: u16,
+    /// Port of the admin listener
+    #[arg(long, default_value_t = 9090)]
+    admin: u16,
+}
+
+/// The demo's brokers: number, address on file, and what they are there for.
+const BROKERS: [(&str, &str, &str); 3] = [
+    ("60/123/4567", "erika.mustermann@makler.example", "signs in with a TAN"),
+    ("60/123/4568", "max.beispiel@makler.example", "a second one, to see that trust does not pass from one to another"),
+    ("60/123/4569", "", "no address on file: try any, and go on without e-mail"),
+];
+
+impl Demo {
+    pub(super) fn run(self) -> ExitCode {
+        let runtime = match runtime(0) {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(&error),
+        };
+        let ended = runtime.block_on(self.play());
+        runtime.shutdown_background();
+        match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(error.as_ref()),
+        }
+    }
+
+    async fn play(&self) -> Result<(), Box<dyn std::error::Error>> {
+        let folder = Folder::new()?;
+        let (calculator, mails) = (any_port().await?, any_port().await?);
+        let postbox_page =
+            TcpListener::bind(loopback(self.postbox)).await.map_err(|error| format!("--postbox {}: {error}", self.postbox))?;
+        let text = self.config(&folder.0, calculator.local_addr()?, mails.local_addr()?);
+        let config = Config::parse(&text, &folder.0)?;
+        let log = start_log(&config).map_err(|_| "the log cannot be started")?;
+        let app = App::build(config).await?;
+        let postbox = Postbox::new();
+        // They end with the runtime.
+        tokio::spawn(Calculator::new("/ui/login/de/abmelden").serve(calculator));
+        tokio::spawn(postbox.clone().serve_smtp(mails));
+        tokio::spawn(postbox.serve_http(postbox_page));
+        self.introduce();
+        app.run(log, asked_to_stop()?).await?;
+        Ok(())
+    }
+
+    fn config(&self, folder: &Path, calculator: SocketAddr, mails: SocketAddr) -> String {
+        let mut secret = [0; 32];
+        Chance.fill(&mut secret);
+        let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (port, admin, folder) = (self.port, self.admin, folder.display());
+        format!(
+            r#"
+[listen]
+http = "127.0.0.1:{port}"
+public_url = "http://127.0.0.1:{port}"
+[upstream]
+url = "http://{calculator}"
+vtnr_header = "X-VTNR"
+level_header = "X-VTNR-Level"
+[store]
+url = "memory:"
+secret = "{secret}"
+[directory]
+file = "{folder}/brokers.csv"
+[mail]
+url = "smtp://{mails}"
+from = "Tarifrechner <noreply@insurer.example>"
+[submission]
+paths = ["/antrag/versand"]
+[brand]
+support_phone = "0800 000 0000"
+[admin]
+listen = "127.0.0.1:{admin}"
+[log]
+format = "text"
+"#
+        )
+    }
+
+    fn introduce(&self) {
+        let Self { port, postbox, admin } = self;
+        println!("\n  The calculator behind the gateway   http://127.0.0.1:{port}/");
+        println!("  The postbox with the mails          http://127.0.0.1:{postbox}/");
+        println!("  Metrics and readiness               http://127.0.0.1:{admin}/metrics  /healthz  /readyz\n");
+        println!("  Brokers to try:");
+        for (vtnr, email, what) in BROKERS {
+            println!("    {vtnr}  {email:<32}  {what}");
+        }
+        println!("\n  Everything is kept in memory. Ctrl-C ends it.\n");
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+async fn any_port() -> std::io::Result<TcpListener> {
+    TcpListener::bind(loopback(0)).await
+}
+
+/// A folder of the demo's own, gone when the demo ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Self> {
+        let folder = Self(std::env::temp_dir().join(format!("vtnr-gateway-demo-{}", std::process::id())));
+        std::fs::create_dir_all(&folder.0)?;
+        let lines = BROKERS.map(|(vtnr, email, _)| format!("{vtnr};{email}\n")).concat();
+        std::fs::write(folder.0.join("brokers.csv"), format!("vtnr;email\n{lines}"))?;
+        Ok(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind is three lines in the temporary folder.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,113 @@
+//! The command line: one file a subcommand. `main` calls it; it calls `app`.
+
+mod brokers;
+mod check;
+mod demo;
+mod health;
+mod serve;
+
+use crate::config::Config;
+use crate::telemetry::logging;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A reverse-proxy authentication gateway for insurance brokers.
+#[derive(Parser)]
+#[command(name = "vtnr-gateway", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the gateway in the foreground; logs go to stderr
+    Serve(serve::Serve),
+    /// Runs the gateway with a calculator and a postbox to try it, needing nothing else
+    Demo(demo::Demo),
+    /// Checks a configuration and all files that it names; exit code 64 if something is wrong
+    Check(check::Check),
+    /// Ends all sessions and all 30-day trust of a broker
+    Revoke(brokers::Revoke),
+    /// Prints the pseudonym that the log has for a broker
+    Pseudonym(brokers::Pseudonym),
+    /// Asks the gateway that runs with this configuration on this machine whether it lives; exit code 0 if so
+    Health(health::Health),
+}
+
+/// Where the configuration is.
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration file, in TOML
+    #[arg(long = "config", value_name = "FILE")]
+    path: PathBuf,
+}
+
+/// Exit codes, after sysexits.h.
+const USAGE: u8 = 64;
+const UNAVAILABLE: u8 = 69;
+
+/// Carries out a command.
+pub fn run(arguments: Arguments) -> ExitCode {
+    // rustls must be told once which implementation it is to use; a second time is no failure.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match arguments.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Check(check) => check.run(),
+        Command::Revoke(revoke) => revoke.run(),
+        Command::Pseudonym(pseudonym) => pseudonym.run(),
+        Command::Health(health) => health.run(),
+    }
+}
+
+/// Says what is wrong with the arguments, or shows the help that was asked for.
+pub fn refuse(usage: &clap::Error) -> ExitCode {
+    // A terminal that is gone is no reason for another exit code.
+    let _ = usage.print();
+    if usage.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+impl ConfigFile {
+    /// The configuration, or every mistake in it on stderr.
+    fn load(&self) -> Result<Config, ExitCode> {
+        let config = self.load_quietly()?;
+        for warning in &config.warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(config)
+    }
+
+    /// The same without warnings.
+    fn load_quietly(&self) -> Result<Config, ExitCode> {
+        Config::load(&self.path).map_err(|mistakes| {
+            eprintln!("{mistakes}");
+            ExitCode::from(USAGE)
+        })
+    }
+}
+
+/// Says why something failed and gives the exit code for it.
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("vtnr-gateway: {}", chain(error));
+    ExitCode::from(UNAVAILABLE)
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if threads > 0 {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build()
+}
+
+fn start_log(config: &Config) -> Result<std::sync::Arc<logging::Guard>, ExitCode> {
+    logging::start(&config.log).map(std::sync::Arc::new).map_err(|error| fail(&error))
+}

@@ -1,0 +1,52 @@
+//! `serve`: the gateway itself.
+
+use super::{ConfigFile, fail, runtime, start_log};
+use crate::app::{App, Error};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// See [`super::Command::Serve`].
+#[derive(clap::Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> ExitCode {
+        let config = match self.config.load() {
+            Ok(config) => config,
+            Err(code) => return code,
+        };
+        let log = match start_log(&config) {
+            Ok(log) => log,
+            Err(code) => return code,
+        };
+        let runtime = match runtime(config.listen.threads) {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(&error),
+        };
+        let ended = runtime.block_on(async {
+            let app = App::build(config).await?;
+            app.run(log, asked_to_stop()?).await
+        });
+        // What is still open, a WebSocket perhaps, had its grace.
+        runtime.shutdown_background();
+        match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        }
+    }
+}
+
+/// Completes at SIGTERM or SIGINT.
+pub(super) fn asked_to_stop() -> Result<impl Future<Output = ()>, Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,203 @@
+//! A browser as far as HTTP goes: cookies, forms, and the fields that browsers send with a navigation.
+
+use reqwest::header::{ACCEPT, COOKIE, HeaderMap, LOCATION, SET_COOKIE};
+use reqwest::{Client, Method, StatusCode};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// A browser with its cookies; clones are tabs that share them.
+#[derive(Clone)]
+pub struct Browser {
+    client: Client,
+    base: String,
+    cookies: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+    pub url: String,
+}
+
+impl Browser {
+    /// A browser without cookies for this gateway.
+    pub fn new(base: &str) -> Self {
+        Self { client: client(), base: base.to_owned(), cookies: Arc::default() }
+    }
+
+    /// Another gateway, the same cookies.
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
+    /// What a cookie holds.
+    pub fn cookie(&self, name: &str) -> Option<String> {
+        self.cookies.lock().expect("no panic here").get(name).cloned()
+    }
+
+    /// Sets a cookie, as an attacker or another tab might.
+    pub fn set_cookie(&self, name: &str, value: &str) {
+        self.cookies.lock().expect("no panic here").insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Forgets a cookie.
+    pub fn drop_cookie(&self, name: &str) {
+        self.cookies.lock().expect("no panic here").remove(name);
+    }
+
+    /// Goes to a path, without following where it leads.
+    pub async fn open(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &navigation(), None).await
+    }
+
+    /// Goes to a path and on to where it leads.
+    pub async fn get(&self, path: &str) -> Answer {
+        let answer = self.open(path).await;
+        self.follow(answer).await
+    }
+
+    /// Follows redirects to the end.
+    pub async fn follow(&self, mut answer: Answer) -> Answer {
+        for _ in 0..10 {
+            let Some(location) = answer.location() else { return answer };
+            answer = self.open(&location).await;
+        }
+        panic!("a redirect loop at {}", answer.url)
+    }
+
+    /// Posts a form as a page of the gateway would, without following.
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let mut headers = navigation();
+        headers.push(("content-type", "application/x-www-form-urlencoded".into()));
+        headers.push(("sec-fetch-site", "same-origin".into()));
+        self.send(Method::POST, path, &headers, Some(body.into())).await
+    }
+
+    /// Fetches as a script would.
+    pub async fn fetch(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[("sec-fetch-mode", "cors".into()), ("accept", "*/*".into())], None).await
+    }
+
+    /// Sends any request with the browser's cookies.
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, String)], body: Option<Vec<u8>>) -> Answer {
+        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
+        let mut request = self.client.request(method, &url);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let cookies: Vec<String> =
+            self.cookies.lock().expect("no panic here").iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !cookies.is_empty() {
+            request = request.header(COOKIE, cookies.join("; "));
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+        self.remember(response.headers());
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.unwrap_or_default();
+        Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned(), url }
+    }
+
+    /// Enters number and address on the first page, for a path to go to, without following.
+    pub async fn claim(&self, vtnr: &str, email: &str, return_to: &str) -> Answer {
+        self.post(&page("vtnr-login", return_to), &[("vtnr", vtnr), ("email", email)]).await
+    }
+
+    /// Enters a TAN, without following.
+    pub async fn enter_tan(&self, tan: &str, return_to: &str) -> Answer {
+        self.post(&page("tan", return_to), &[("tan", tan)]).await
+    }
+
+    fn remember(&self, headers: &HeaderMap) {
+        let mut cookies = self.cookies.lock().expect("no panic here");
+        for field in headers.get_all(SET_COOKIE) {
+            let field = field.to_str().expect("ASCII");
+            let (pair, attributes) = field.split_once(';').unwrap_or((field, ""));
+            let (name, value) = pair.split_once('=').expect("a cookie");
+            if attributes.contains("Max-Age=0") && !attributes.contains("Max-Age=0.") {
+                cookies.remove(name);
+            } else {
+                cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+}
+
+/// A client without cookies that follows nothing.
+pub fn client() -> Client {
+    // rustls must be told once; a second time is no failure.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .tls_danger_accept_invalid_certs(true)
+        .build()
+        .expect("a client")
+}
+
+/// The path of a page of ours, for a path to go to afterwards.
+pub fn page(name: &str, return_to: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", return_to).finish();
+    format!("/ui/login/de/{name}?{query}")
+}
+
+fn navigation() -> Vec<(&'static str, String)> {
+    vec![
+        (ACCEPT.as_str(), "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8".into()),
+        ("sec-fetch-mode", "navigate".into()),
+        ("sec-fetch-dest", "document".into()),
+        ("user-agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0".into()),
+    ]
+}
+
+impl Answer {
+    /// Where it leads.
+    pub fn location(&self) -> Option<String> {
+        self.status.is_redirection().then(|| self.headers.get(LOCATION)?.to_str().ok().map(str::to_owned)).flatten()
+    }
+
+    /// Asserts that it leads there.
+    pub fn leads_to(&self, path: &str) -> &Self {
+        assert_eq!(self.location().as_deref(), Some(path), "{} {}\n{}", self.status, self.url, self.body);
+        self
+    }
+
+    /// Asserts that the page holds this text, tags and surplus blanks aside.
+    pub fn shows(&self, text: &str) -> &Self {
+        assert!(self.text().contains(text), "`{text}` is missing\n{} {}\n{}", self.status, self.url, self.text());
+        self
+    }
+
+    /// Asserts that it does not.
+    pub fn hides(&self, text: &str) -> &Self {
+        assert!(!self.text().contains(text), "`{text}` is there\n{} {}\n{}", self.status, self.url, self.text());
+        self
+    }
+
+    /// Asserts the status.
+    pub fn is(&self, status: u16) -> &Self {
+        assert_eq!(self.status.as_u16(), status, "{}\n{}", self.url, self.text());
+        self
+    }
+
+    /// The body without tags, blanks in a row as one.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut inside = false;
+        for symbol in self.body.chars() {
+            match symbol {
+                '<' => inside = true,
+                '>' => inside = false,
+                _ if !inside => text.push(symbol),
+                _ => {}
+            }
+        }
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}

@@ -1,0 +1,28 @@
+//! What the tests of the whole gateway stand on: the real binary, a real Redis, a real SMTP conversation, a real calculator.
+
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
+
+pub mod browser;
+pub mod ports;
+pub mod redis;
+pub mod world;
+
+pub use browser::{Answer, Browser};
+pub use world::{Builder, Gateway, StoreKind, World};
+
+use std::time::{Duration, Instant};
+
+/// Asks again and again until the answer is there.
+///
+/// # Panics
+/// If it is not within ten seconds.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{what}: not within ten seconds");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

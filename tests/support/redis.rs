@@ -1,0 +1,133 @@
+//! A real redis-server.
+
+use super::ports;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A redis-server of its own, stopped when dropped.
+pub struct Redis {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+    arguments: Vec<String>,
+}
+
+impl Redis {
+    /// Starts one.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts one with further arguments, such as `["--requirepass", "geheim"]`.
+    pub fn with(arguments: &[&str]) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let (port, folder) = (ports::free(), TempDir::new().expect("a folder"));
+        let redis = Self { child: spawn(port, folder.path().into(), &arguments), port, folder, arguments };
+        redis.wait();
+        redis
+    }
+
+    /// Starts one that ends when this process does, however it ends: a shell watches over it.
+    pub fn dying_with_us() -> Self {
+        let redis = Self::start();
+        let watch = format!("while kill -0 {} 2>/dev/null; do sleep 0.2; done; kill -9 {}", std::process::id(), redis.child.id());
+        Command::new("sh")
+            .args(["-c", &watch])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh runs");
+        redis
+    }
+
+    /// Its address for `store.url`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("redis.log")).unwrap_or_default()
+    }
+
+    /// Kills it, as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Starts it again, empty, on the same port.
+    pub fn restart(&mut self) {
+        self.child = spawn(self.port, self.folder.path().into(), &self.arguments);
+        self.wait();
+    }
+
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Sends one command in the inline protocol and gives the raw answer, as far as it has come within a moment.
+    pub fn raw(&self, command: &str) -> Vec<u8> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        connection.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+        write!(connection, "{command}\r\n").expect("it takes commands");
+        let (mut answer, mut buffer) = (Vec::new(), [0; 65_536]);
+        while let Ok(read) = connection.read(&mut buffer) {
+            if read == 0 {
+                break;
+            }
+            answer.extend_from_slice(&buffer[..read]);
+        }
+        answer
+    }
+
+    fn wait(&self) {
+        let begun = Instant::now();
+        while !self.answers() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "redis-server does not answer:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn answers(&self) -> bool {
+        let Ok(mut connection) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut answer = [0; 64];
+        connection.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+            && connection.write_all(b"PING\r\n").is_ok()
+            && connection
+                .read(&mut answer)
+                .is_ok_and(|read| answer[..read].starts_with(b"+PONG") || answer[..read].starts_with(b"-NOAUTH"))
+    }
+}
+
+fn spawn(port: u16, folder: PathBuf, arguments: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--logfile", "redis.log"])
+        .arg("--dir")
+        .arg(folder)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed (Debian: redis-server)")
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may be dead already, or stopped.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

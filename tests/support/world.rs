@@ -1,0 +1,344 @@
+//! A world of its own for each test: one or more gateways, a store, a calculator, a postbox.
+
+use super::{Browser, eventually, ports, redis::Redis};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use vtnr_gateway::demo::calculator::Calculator;
+use vtnr_gateway::demo::postbox::{Mail, Postbox};
+
+/// Brokers of every world, with their addresses on file.
+pub const ADA: (&str, &str) = ("60/123/4567", "ada@makler.example");
+pub const BEN: (&str, &str) = ("60/123/4568", "ben@makler.example");
+pub const NO_EMAIL: &str = "60/123/4569";
+pub const UNKNOWN: &str = "60/999/9999";
+
+/// Which store the gateways share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// A redis-server that all worlds of this process share, each with keys of its own.
+    Redis,
+    /// A redis-server for this world alone.
+    OwnRedis,
+    /// Embedded, in memory: for one gateway.
+    Memory,
+}
+
+/// What a world is to be like.
+pub struct Builder {
+    store: StoreKind,
+    gateways: usize,
+    upstream: Option<String>,
+    further: String,
+    listen: String,
+    https: bool,
+}
+
+/// Everything around the gateways, and they.
+pub struct World {
+    pub gateways: Vec<Gateway>,
+    pub calculator: Calculator,
+    pub postbox: Postbox,
+    pub redis: Option<Arc<Mutex<Redis>>>,
+    pub folder: TempDir,
+    pub key_prefix: String,
+    pub mail_port: u16,
+}
+
+/// One gateway process.
+pub struct Gateway {
+    child: Child,
+    pub port: u16,
+    pub admin: u16,
+    pub https: Option<u16>,
+    log: PathBuf,
+    config: PathBuf,
+}
+
+impl World {
+    /// One gateway on the shared Redis.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// A world to one's own wishes.
+    pub fn builder() -> Builder {
+        Builder {
+            store: StoreKind::Redis,
+            gateways: 1,
+            upstream: None,
+            further: String::new(),
+            listen: String::new(),
+            https: false,
+        }
+    }
+
+    /// A new browser, before the first gateway.
+    pub fn browser(&self) -> Browser {
+        Browser::new(&self.base())
+    }
+
+    /// The first gateway's address.
+    pub fn base(&self) -> String {
+        self.gateways[0].base()
+    }
+
+    /// A browser that is signed in with a TAN.
+    pub async fn signed_in(&self, (vtnr, email): (&str, &str)) -> Browser {
+        let (browser, before) = (self.browser(), self.postbox.mails().len());
+        browser.claim(vtnr, email, "/").await.leads_to("/ui/login/de/tan");
+        let tan = tan_of(&self.postbox.next(before).await);
+        browser.enter_tan(&tan, "/").await.leads_to("/");
+        browser
+    }
+
+    /// A browser that is signed in without e-mail.
+    pub async fn signed_in_without_email(&self) -> Browser {
+        let browser = self.browser();
+        browser.claim(NO_EMAIL, "nobody@makler.example", "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
+        browser.post("/ui/login/de/unbekannte-e-mail", &[("action", "without-email")]).await.leads_to("/");
+        browser
+    }
+
+    /// A metric's value on the first gateway, by its line's beginning; 0 if there is none.
+    pub async fn metric(&self, line: &str) -> f64 {
+        let url = format!("http://127.0.0.1:{}/metrics", self.gateways[0].admin);
+        let metrics = Browser::new(&url).open(&url).await.body;
+        metrics.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    /// All that the gateways logged.
+    pub fn log(&self) -> String {
+        self.gateways.iter().map(Gateway::log).collect()
+    }
+
+    /// Replaces the directory file.
+    pub fn write_brokers(&self, text: &str) {
+        let (new, file) = (self.folder.path().join("brokers.new"), self.folder.path().join("brokers.csv"));
+        std::fs::write(&new, text).expect("the file can be written");
+        std::fs::rename(new, file).expect("the file can be replaced");
+    }
+}
+
+/// The TAN in a mail: alone on its line.
+pub fn tan_of(mail: &Mail) -> String {
+    let is_tan = |line: &&str| matches!(line.len(), 6 | 10) && line.bytes().all(|byte| byte.is_ascii_uppercase());
+    mail.text.lines().map(str::trim).find(is_tan).unwrap_or_else(|| panic!("no TAN in\n{}", mail.text)).to_owned()
+}
+
+impl Builder {
+    /// With this store.
+    pub fn store(self, store: StoreKind) -> Self {
+        Self { store, ..self }
+    }
+
+    /// With so many gateways.
+    pub fn gateways(self, gateways: usize) -> Self {
+        Self { gateways, ..self }
+    }
+
+    /// With another application behind it, such as `http://127.0.0.1:1234`.
+    pub fn upstream(self, url: &str) -> Self {
+        Self { upstream: Some(url.to_owned()), ..self }
+    }
+
+    /// With further sections of configuration, such as `[session]\nidle = "2s"`. Keys of sections that every world has come by [`Builder::listen`].
+    pub fn config(self, further: &str) -> Self {
+        Self { further: format!("{}{further}\n", self.further), ..self }
+    }
+
+    /// With further keys in `[listen]`.
+    pub fn listen(self, further: &str) -> Self {
+        Self { listen: format!("{}{further}\n", self.listen), ..self }
+    }
+
+    /// With an https listener as well (a self-signed certificate for localhost).
+    pub fn https(self) -> Self {
+        Self { https: true, ..self }
+    }
+
+    /// Starts it, and waits until it is ready.
+    pub async fn start(self) -> World {
+        let folder = TempDir::new().expect("a folder");
+        let (calculator, postbox) = (Calculator::new("/ui/login/de/abmelden"), Postbox::new());
+        let mails = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mail_port = mails.local_addr().expect("bound").port();
+        tokio::spawn(postbox.clone().serve_smtp(mails));
+        let application = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let upstream = self.upstream.clone().unwrap_or_else(|| format!("http://{}", application.local_addr().expect("bound")));
+        tokio::spawn(calculator.clone().serve(application));
+        let brokers = format!("vtnr;email\n{};{}\n{};{}\n{NO_EMAIL};\n", ADA.0, ADA.1, BEN.0, BEN.1);
+        std::fs::write(folder.path().join("brokers.csv"), brokers).expect("written");
+        std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef").expect("written");
+        private(&folder.path().join("secret"));
+        if self.https {
+            write_certificate(&folder);
+        }
+        let redis = match self.store {
+            StoreKind::Redis => Some(shared_redis()),
+            StoreKind::OwnRedis => Some(Arc::new(Mutex::new(Redis::start()))),
+            StoreKind::Memory => None,
+        };
+        let key_prefix = format!("test-{}:", ports::free());
+        let mut world = World { gateways: Vec::new(), calculator, postbox, redis, folder, key_prefix, mail_port };
+        for number in 0..self.gateways {
+            let gateway = self.spawn(&world, number, &upstream);
+            world.gateways.push(gateway);
+        }
+        for gateway in &world.gateways {
+            gateway.ready().await;
+        }
+        world
+    }
+
+    fn spawn(&self, world: &World, number: usize, upstream: &str) -> Gateway {
+        let (port, admin, https) = (ports::free(), ports::free(), self.https.then(ports::free));
+        let folder = world.folder.path();
+        let store = world.redis.as_ref().map_or_else(|| "memory:".to_owned(), |redis| redis.lock().expect("no panic").url());
+        let tls = https.map_or_else(String::new, |https| {
+            format!("https = \"127.0.0.1:{https}\"\n[listen.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n")
+        });
+        let public = https.map_or_else(|| format!("http://127.0.0.1:{port}"), |https| format!("https://localhost:{https}"));
+        let hosts = if self.https { format!("hosts = [\"127.0.0.1:{port}\"]\n") } else { String::new() };
+        let text = format!(
+            "{}\n[listen]\nhttp = \"127.0.0.1:{port}\"\npublic_url = \"{public}\"\n{}{hosts}{tls}\n[upstream]\nurl = \"{upstream}\"\nvtnr_header = \"X-VTNR\"\nlevel_header = \"X-VTNR-Level\"\n\
+             [store]\nurl = \"{store}\"\nkey_prefix = \"{}\"\nsecret_file = \"secret\"\n[directory]\nfile = \"brokers.csv\"\npoll = \"100ms\"\n\
+             [mail]\nurl = \"smtp://127.0.0.1:{}\"\nfrom = \"Tarifrechner <noreply@insurer.example>\"\n[submission]\npaths = [\"/antrag/versand\"]\n\
+             [admin]\nlisten = \"127.0.0.1:{admin}\"\n[log]\nfilter = \"trace\"\n",
+            "", self.listen, world.key_prefix, world.mail_port
+        );
+        let text = merge(&text, &self.further);
+        let (config, log) = (folder.join(format!("gateway-{number}.toml")), folder.join(format!("gateway-{number}.log")));
+        std::fs::write(&config, text).expect("written");
+        let child = start(&config, &log);
+        Gateway { child, port, admin, https, log, config }
+    }
+}
+
+/// Puts further keys into sections that are there already, and appends the others.
+fn merge(base: &str, further: &str) -> String {
+    let mut base: toml::Table = base.parse().expect("a configuration");
+    let further: toml::Table = further.parse().expect("further configuration");
+    for (section, keys) in further {
+        match (base.get_mut(&section).and_then(toml::Value::as_table_mut), keys) {
+            (Some(there), toml::Value::Table(keys)) => there.extend(keys),
+            (_, keys) => {
+                base.insert(section, keys);
+            }
+        }
+    }
+    base.to_string()
+}
+
+fn start(config: &PathBuf, log: &PathBuf) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
+    Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"))
+        .args(["serve", "--config"])
+        .arg(config)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("the gateway starts")
+}
+
+fn shared_redis() -> Arc<Mutex<Redis>> {
+    static SHARED: OnceLock<Arc<Mutex<Redis>>> = OnceLock::new();
+    let redis = SHARED.get_or_init(|| {
+        // Statics are never dropped; the server goes when this process does.
+        Arc::new(Mutex::new(Redis::dying_with_us()))
+    });
+    Arc::clone(redis)
+}
+
+fn private(file: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("permissions");
+}
+
+fn write_certificate(folder: &TempDir) {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(folder.path().join("cert.pem"), certified.cert.pem()).expect("written");
+    std::fs::write(folder.path().join("key.pem"), certified.signing_key.serialize_pem()).expect("written");
+    private(&folder.path().join("key.pem"));
+}
+
+impl Gateway {
+    /// Its address.
+    pub fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it says that it can sign people in.
+    pub async fn ready(&self) {
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin);
+        let client = super::browser::client();
+        eventually(&format!("the gateway is not ready\n{}", self.log()), async || {
+            client.get(&url).send().await.ok().filter(|answer| answer.status().is_success()).map(|_| ())
+        })
+        .await;
+    }
+
+    /// Sends it a signal: `TERM`, `STOP`.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for its end.
+    pub async fn end(&mut self) -> Option<i32> {
+        let child = &mut self.child;
+        eventually("the gateway ends", async || child.try_wait().expect("a child")).await.code()
+    }
+
+    /// Kills it, as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Starts it anew with the same configuration.
+    pub async fn restart(&mut self) {
+        self.child = start(&self.config, &self.log);
+        self.ready().await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let config = std::fs::read_to_string(&self.config).unwrap_or_default();
+            let log = self.log();
+            let from = log.len().saturating_sub(20_000);
+            let from = (from..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(0);
+            eprintln!("--- configuration\n{config}\n--- log\n{}", &log[from..]);
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for mail in self.postbox.mails() {
+                eprintln!("--- mail to {:?}: {}", mail.to, mail.subject);
+            }
+        }
+    }
+}
+
+/// How long a test waits for what must not come.
+pub const MOMENT: Duration = Duration::from_millis(300);
