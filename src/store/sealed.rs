@@ -168,8 +168,20 @@ impl<E: Engine> Store for Sealed<E> {
 
     async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
         let name = self.revocation_key(vtnr);
-        let write = vec![(name, self.seal(name, NO_TOKEN, &at)?, REVOCATION_LIVES)];
-        self.engine.commit(&Change { write, announce: vec![Invalidation::All], ..Change::default() }).await.map(|_| ())
+        loop {
+            let (expect, at) = match self.find::<Timestamp>(name, NO_TOKEN).await {
+                // Machines' clocks differ: a revocation by one that is slow must not undo part of an earlier one.
+                Ok(Some(before)) => (vec![(name, Expect::Is(before.version))], before.value.max(at)),
+                Ok(None) => (vec![(name, Expect::Absent)], at),
+                Err(Error::Unsealable(_)) => (Vec::new(), at),
+                Err(error) => return Err(error),
+            };
+            let write = vec![(name, self.seal(name, NO_TOKEN, &at)?, REVOCATION_LIVES)];
+            let change = Change { expect, write, announce: vec![Invalidation::All], ..Change::default() };
+            if self.engine.commit(&change).await? != Committed::Conflict {
+                return Ok(());
+            }
+        }
     }
 
     async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
