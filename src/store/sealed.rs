@@ -257,11 +257,17 @@ impl<E: Engine> Store for Sealed<E> {
 
     async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>> {
         let Some((id, attempt)) = self.engine.lease(lease).await? else { return Ok(None) };
-        match self.find(self.letter_key(id), NO_TOKEN).await? {
-            Some(letter) => Ok(Some(Leased { letter: letter.value, attempt })),
-            // Its record lived as long as the sign-in; a letter without one is of no use to anybody.
-            None => self.engine.commit(&Change { unqueue: vec![id], ..Change::default() }).await.map(|_| None),
+        match self.find(self.letter_key(id), NO_TOKEN).await {
+            Ok(Some(letter)) => return Ok(Some(Leased { letter: letter.value, attempt })),
+            // Its record lived as long as the sign-in.
+            Ok(None) => {}
+            Err(error @ Error::Unsealable(_)) => {
+                tracing::error!(target: "store", letter = %id, %error, "a letter is dropped from the outbox");
+            }
+            Err(error) => return Err(error),
         }
+        // It is of no use to anybody, and must not come back after every lease.
+        self.engine.commit(&Change { unqueue: vec![id], ..Change::default() }).await.map(|_| None)
     }
 
     async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
