@@ -1,7 +1,5 @@
 //! What must be remembered: one suite of sentences, run against every store, and what is special about each.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 mod support;
 
 #[path = "store/cache.rs"]

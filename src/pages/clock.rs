@@ -23,8 +23,8 @@ impl Clock {
     pub(super) fn time(&self, at: Timestamp, now: Timestamp) -> String {
         match self.zoned(at) {
             None => String::new(),
-            Some(time) if is_near(at, now) => time.strftime("%H:%M Uhr").to_string(),
-            Some(time) => time.strftime("%-d.%-m., %H:%M Uhr").to_string(),
+            Some(time) if is_near(at, now) => time.strftime("%-H:%M Uhr").to_string(),
+            Some(time) => time.strftime("%-d.%-m., %-H:%M Uhr").to_string(),
         }
     }
 

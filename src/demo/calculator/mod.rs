@@ -102,6 +102,8 @@ impl Calculator {
             .route("/antrag/eingang", get(application::inbox))
             .route("/upload", get(upload::show).post(upload::take).layer(DefaultBodyLimit::disable()))
             .route("/kurse", get(live::page))
+            .route("/impressum", get(imprint))
+            .route("/datenschutz", get(privacy))
             .route("/ticker", get(live::ticker))
             .route("/ws/kurse", get(live::quotes))
             .merge(assets())
@@ -121,6 +123,22 @@ fn assets() -> Router<Calculator> {
 
 async fn start(visit: Visit) -> Response {
     visit.page("start.html", context! { offers => visit.offers().iter().map(motor::view).collect::<Vec<_>>() })
+}
+
+async fn imprint(visit: Visit) -> Response {
+    visit.notice(
+        StatusCode::OK,
+        "Impressum",
+        "Dies ist eine Vorführung. Die Musterversicherung und alle Preise sind frei erfunden.",
+    )
+}
+
+async fn privacy(visit: Visit) -> Response {
+    visit.notice(
+        StatusCode::OK,
+        "Datenschutz",
+        "Alles, was Sie hier eingeben, bleibt auf diesem Rechner und ist vergessen, sobald die Vorführung endet.",
+    )
 }
 
 async fn missing(visit: Visit) -> Response {
