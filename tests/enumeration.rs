@@ -74,7 +74,7 @@ async fn walk(browser: &Browser, vtnr: &str, email: &str) -> Vec<String> {
     answers.push(browser.get(TAN).await);
     answers.push(browser.fetch("/ui/login/de/status").await);
     answers.push(browser.post(TAN, &RESEND).await);
-    answers.iter().map(|answer| seen(answer, email).replace(&vtnr.replace('/', "&#x2f;"), "NUMBER")).collect()
+    answers.iter().map(|answer| seen(answer, email).replace(&format!("value=\"{vtnr}\""), "value=NUMBER")).collect()
 }
 
 async fn every_page_of_a_wrong_claim_is_that_of_a_right_one(store: StoreKind) {
@@ -87,6 +87,9 @@ async fn every_page_of_a_wrong_claim_is_that_of_a_right_one(store: StoreKind) {
         let email = if vtnr == ADA.0 { WRONG } else { ADA.1 };
         let wrong = walk(&world.browser(), vtnr, email).await;
         for (step, (wrong, right)) in wrong.iter().zip(&right).enumerate() {
+            for (wrong, right) in wrong.lines().zip(right.lines()) {
+                assert_eq!(wrong, right, "step {step} for {vtnr} {email}");
+            }
             assert_eq!(wrong, right, "step {step} for {vtnr} {email}");
         }
     }
