@@ -70,8 +70,7 @@ impl Routes {
 
     /// Whether a path is one of ours: a sign-in must not lead back into itself.
     pub(super) fn is_own(&self, path: &str) -> bool {
-        path.starts_with(&self.prefix)
-            || self.prefix.strip_suffix('/').is_some_and(|bare| path.split(['?', '/']).eq(bare.split('/')))
+        path.starts_with(&self.prefix) || self.prefix.strip_suffix('/') == path.split('?').next()
     }
 }
 

@@ -57,7 +57,12 @@ impl SignIns {
         if standing == Standing::Trusted {
             return self.admit_trusted(visitor, &claim, now).await;
         }
-        let charges = Charges::check(self.limits.sign_in(visitor.client, None));
+        // Where a right claim must not be told from a wrong one, it counts like one: the limit would tell them apart.
+        let charges = if self.is_neutral() {
+            Charges::take(self.limits.sign_in(visitor.client, Some(claim.vtnr)))
+        } else {
+            Charges::check(self.limits.sign_in(visitor.client, None))
+        };
         let subject = Subject::Broker(claim.vtnr);
         let request = Request { visitor, claim, to: Some(on_file), standing, subject, charges };
         self.ask_or_go_on(request, now).await
