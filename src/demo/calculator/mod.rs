@@ -104,6 +104,8 @@ impl Calculator {
             .route("/kurse", get(live::page))
             .route("/ticker", get(live::ticker))
             .route("/ws/kurse", get(live::quotes))
+            .route("/impressum", get(imprint))
+            .route("/datenschutz", get(privacy))
             .merge(assets())
             .fallback(missing)
             .layer(from_fn_with_state(self.clone(), record))
@@ -121,6 +123,14 @@ fn assets() -> Router<Calculator> {
 
 async fn start(visit: Visit) -> Response {
     visit.page("start.html", context! { offers => visit.offers().iter().map(motor::view).collect::<Vec<_>>() })
+}
+
+async fn imprint(visit: Visit) -> Response {
+    visit.notice(StatusCode::OK, "Impressum", "Diese Versicherung ist frei erfunden. Hier stünde sonst, wer dahintersteht.")
+}
+
+async fn privacy(visit: Visit) -> Response {
+    visit.notice(StatusCode::OK, "Datenschutz", "Diese Vorführung behält alles für sich, und das auch nur, bis sie endet.")
 }
 
 async fn missing(visit: Visit) -> Response {
