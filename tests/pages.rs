@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 use support::chromium::{Chromium, Screen};
+use support::eventually;
 use support::gallery::Gallery;
 use support::world::{ADA, BEN, NO_EMAIL, StoreKind, UNKNOWN, World, tan_of};
 use tempfile::TempDir;
@@ -194,6 +195,7 @@ async fn the_keyboard_is_enough() {
     chromium.shows("Anmelden mit Vermittlernummer").await;
     assert_eq!(chromium.value("#vtnr").await, ADA.0);
     assert_eq!(chromium.value("#email").await, BEN.1);
+    assert_eq!(chromium.focus().await, "email");
 }
 
 /// An outline of at least two pixels, or a border that thick.
@@ -489,8 +491,9 @@ async fn an_application_without_a_confirmed_address_is_blocked_until_it_is_confi
     assert!(world.calculator.submissions().is_empty());
     chromium.click("main .button").await;
     chromium.shows("Anmelden mit Vermittlernummer").await;
-    chromium.eval("document.querySelectorAll('input').forEach((it) => { it.value = ''; })").await;
-    claim(&chromium, ADA).await;
+    assert_eq!(chromium.value("#vtnr").await, ADA.0, "who is signed in is known");
+    assert_eq!(chromium.focus().await, "email");
+    claim(&chromium, ("", ADA.1)).await;
     chromium.shows("Überprüfen Sie Ihren Posteingang").await;
     chromium.type_into("#tan", &typed_tan(&world, 0).await).await;
     chromium.press(ENTER).await;
@@ -529,6 +532,22 @@ async fn every_problem_has_a_page_of_its_own() {
     claim(&chromium, ADA).await;
     chromium.shows("Die Anmeldung ist zurzeit nicht möglich").await;
     chromium.is_accessible("503").await;
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_forgotten_begins_again_without_promising_what_is_not_there() {
+    let world = World::builder().store(StoreKind::OwnRedis).start().await;
+    let browser = world.browser();
+    browser.claim(ADA.0, ADA.1, "/").await.leads_to("/ui/login/de/tan");
+    let redis = world.redis.as_ref().expect("a redis");
+    redis.lock().expect("no panic").kill();
+    redis.lock().expect("no panic").restart();
+    let page = eventually("the sign-in begins again", async || {
+        let page = browser.open("/ui/login/de/tan").await;
+        page.status.is_success().then_some(page)
+    })
+    .await;
+    page.shows("Ihre Anmeldung hat zu lange gedauert").hides("stehen bereits in den Feldern");
 }
 
 #[tokio::test]
