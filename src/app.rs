@@ -105,7 +105,13 @@ impl App {
         let writer = Writer::new(&config.mail, &config.login, &config.brand)?;
         let smtp = Smtp::new(&config.mail, clock.clone())?;
         let outbox = Outbox::new(Arc::clone(&store), smtp, writer, Arc::clone(&metrics), clock.clone(), &config.mail);
-        let sessions = Arc::new(Sessions::new(Arc::clone(&store), config.session, clock.clone(), Arc::clone(&metrics)));
+        let sessions = Arc::new(Sessions::new(
+            Arc::clone(&store),
+            config.session,
+            config.store.outage_grace,
+            clock.clone(),
+            Arc::clone(&metrics),
+        ));
         let sign_ins = Arc::new(SignIns {
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),

@@ -1,4 +1,6 @@
 //! vtnr-gateway: a reverse-proxy authentication gateway for insurance brokers.
+//!
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod app;
 pub mod cli;

@@ -26,7 +26,9 @@
     pressed.clear();
   };
   document.addEventListener('submit', (event) => {
-    const button = event.submitter ?? event.target.querySelector('button');
+    const form = event.target;
+    if ('keepFragment' in form.dataset && !form.action.includes('#')) form.action += location.hash;
+    const button = event.submitter ?? form.querySelector('button');
     // Only after the form was read, or its own name and value would be missing from it.
     setTimeout(() => {
       button.disabled = true;

@@ -80,7 +80,7 @@ public_url = "http://127.0.0.1:{port}"
 url = "http://{calculator}"
 vtnr_header = "X-VTNR"
 level_header = "X-VTNR-Level"
-public_paths = ["/impressum", "/datenschutz", "/style.css", "/skript.js", "/logo.gif", "/favicon.ico"]
+public_paths = ["/favicon.ico", "/style.css", "/logo.gif", "/skript.js", "/impressum", "/datenschutz"]
 [store]
 url = "memory:"
 secret = "{secret}"

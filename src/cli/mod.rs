@@ -3,6 +3,7 @@
 mod brokers;
 mod check;
 mod demo;
+mod health;
 mod serve;
 
 use crate::config::Config;
@@ -31,6 +32,8 @@ enum Command {
     Revoke(brokers::Revoke),
     /// Prints the pseudonym that the log has for a broker
     Pseudonym(brokers::Pseudonym),
+    /// Asks the gateway that runs with this configuration on this machine whether it lives; exit code 0 if so
+    Health(health::Health),
 }
 
 /// Where the configuration is.
@@ -55,6 +58,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Revoke(revoke) => revoke.run(),
         Command::Pseudonym(pseudonym) => pseudonym.run(),
+        Command::Health(health) => health.run(),
     }
 }
 
@@ -68,14 +72,19 @@ pub fn refuse(usage: &clap::Error) -> ExitCode {
 impl ConfigFile {
     /// The configuration, or every mistake in it on stderr.
     fn load(&self) -> Result<Config, ExitCode> {
-        let config = Config::load(&self.path).map_err(|mistakes| {
-            eprintln!("{mistakes}");
-            ExitCode::from(USAGE)
-        })?;
+        let config = self.load_quietly()?;
         for warning in &config.warnings {
-            eprintln!("{}: warning: {warning}", self.path.display());
+            eprintln!("warning: {warning}");
         }
         Ok(config)
+    }
+
+    /// The same without warnings.
+    fn load_quietly(&self) -> Result<Config, ExitCode> {
+        Config::load(&self.path).map_err(|mistakes| {
+            eprintln!("{mistakes}");
+            ExitCode::from(USAGE)
+        })
     }
 }
 

@@ -158,7 +158,7 @@ mod tests {
 
     fn entered(text: &str) -> EnteredTan {
         let alphabet = Alphabet::parse(Alphabet::DEFAULT).expect("sound");
-        EnteredTan::parse(text, &alphabet, TanLength::Usual).ok().expect("well-formed")
+        EnteredTan::parse(text, &alphabet, TanLength::Usual).expect("well-formed")
     }
 
     fn verdict(tries: u8, text: &str, deliveries: &[Delivery], now: Timestamp) -> String {

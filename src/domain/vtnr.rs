@@ -132,7 +132,7 @@ mod tests {
             "+601234567",
             "60/123/4567;",
             "٦٠١٢٣٤٥٦٧",
-            "60\0123/4567",
+            "60\u{0}123/4567",
         ];
         for text in refused {
             assert_eq!(Vtnr::parse(text), Err(NotAVtnr), "{text:?}");

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{CONTENT_TYPE, EXPECT, HOST, ORIGIN};
 use pingora::proxy::Session;
 use std::time::Duration;
 
@@ -62,6 +62,9 @@ impl Form {
 }
 
 async fn read_body(session: &mut Session) -> Result<BytesMut, BadForm> {
+    if session.req_header().headers.contains_key(EXPECT) {
+        session.as_downstream_mut().write_continue_response().await.map_err(|_| BadForm::BrokenOff)?;
+    }
     let mut body = BytesMut::new();
     loop {
         match session.as_mut().read_request_body().await {

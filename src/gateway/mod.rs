@@ -28,13 +28,13 @@ use crate::domain::ids::SessionToken;
 use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::{Session as BrokerSession, SessionLimits};
-use crate::domain::submission::SubmissionRules;
+use crate::domain::submission::{self, Body, Intent, SubmissionRules};
 use crate::domain::time::Timestamp;
 use crate::pages::{BlockedSubmission, Pages, Problem, ProblemKind, View};
 use crate::sign_in::SignIns;
 use crate::store;
 use crate::store::cache::Sessions;
-use crate::telemetry::metrics::{Metrics, Request};
+use crate::telemetry::metrics::{Label as _, Metrics, Request};
 use async_trait::async_trait;
 use bytes::Bytes;
 use connections::Connections;
@@ -42,6 +42,7 @@ use cookies::{Held, Jar};
 use failure::Failure;
 use headers::Identity;
 use http::StatusCode;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::listeners::tls::TlsSettings;
 use pingora::modules::http::HttpModules;
@@ -60,6 +61,7 @@ use upstream::Upstream;
 /// Everything that answering a request takes.
 pub struct Gateway {
     routes: Routes,
+    submission: SubmissionRules,
     hosts: Hosts,
     jar: Jar,
     identity: Identity,
@@ -141,11 +143,8 @@ impl Gateway {
         let metrics = Arc::clone(&parts.metrics);
         let Parts { sessions, sign_ins, directory, pages, metrics: own_metrics, clock, chance } = parts;
         let gateway = Self {
-            routes: Routes::new(
-                &config.login.prefix,
-                &config.upstream.public_paths,
-                SubmissionRules::new(config.submission_paths.clone()),
-            ),
+            routes: Routes::new(&config.login.prefix, &config.upstream.public_paths),
+            submission: config.submission.clone(),
             hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
             jar,
             identity: Identity::new(jar, &listen.public_url, &config.upstream),
@@ -172,25 +171,34 @@ impl Gateway {
     /// The gateway's policy in the order in which it is applied. Every path ends in a permit or a reply.
     async fn admit(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
         strict::check(http.req_header(), &self.hosts).map_err(Failure::Refused)?;
-        let intent = match self.routes.of(http.req_header()) {
+        match self.routes.of(http.req_header()) {
             Route::Asset(name) => return self.asset(&name, passage).map(Answer),
             Route::Login(page) => return self.login(page, http, passage).await.map(Answer),
             Route::Public => {
                 passage.outcome = Request::Public;
                 return Ok(Forward(Permit::public()));
             }
-            Route::Protected(intent) => intent,
-        };
+            Route::Protected => {}
+        }
         let held = self.held(http)?;
         let session = self.session(held.session.as_ref(), passage.now).await?;
-        Ok(match policy::decide(intent, session.as_ref(), &self.limits, passage.now) {
+        Ok(match policy::decide(|| self.intent(http.req_header()), session.as_ref(), &self.limits, passage.now) {
             Decision::Allow(permit) => {
                 passage.outcome = Request::Forwarded;
                 Forward(permit)
             }
             Decision::SignIn => Answer(self.sign_in_required(http.req_header(), passage)),
             Decision::BlockSubmission => Answer(self.block_submission(http.req_header(), passage)),
+            Decision::Refuse(doubt) => return Err(Failure::Doubtful(doubt)),
         })
+    }
+
+    /// What a request means to do, judged by the bytes that are forwarded.
+    fn intent(&self, request: &RequestHeader) -> Intent {
+        let length = request.headers.get(CONTENT_LENGTH).map(http::HeaderValue::as_bytes);
+        let has_body = request.headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0");
+        let body = if has_body { Body::Some } else { Body::None };
+        self.submission.judge(&submission::Request { method: request.method.as_str(), target: request.raw_path(), body })
     }
 
     fn held(&self, http: &Session) -> Result<Held, Failure> {
@@ -242,7 +250,7 @@ impl Gateway {
     fn prepare(&self, http: &mut Session) {
         // Pingora turns the idle limit off after the first request; HTTP/1.0 clients that want no keep-alive must not get it.
         if http.as_downstream().get_keepalive().is_some() {
-            http.as_downstream_mut().set_keepalive(Some(self.keepalive));
+            http.as_downstream_mut().set_keepalive((!self.connections.are_closing()).then_some(self.keepalive));
         }
         let is_tunnel = http.as_downstream().is_upgrade_req();
         http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(BODY_READ_TIMEOUT));
@@ -260,10 +268,11 @@ impl Gateway {
         // Queries may hold what nobody should read in a log; paths are cut to a sensible length.
         let path: String = path.split('?').next().unwrap_or_default().chars().take(256).collect();
         let status = http.response_written().map_or(0, |response| response.status.as_u16());
-        let (millis, client) = (took.as_secs_f64() * 1_000.0, client_address(http));
+        let client = client_address(http).map(tracing::field::display);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let (outcome, incident, error) =
             (passage.outcome, passage.incident.as_deref(), error.map(|error| error.etype().as_str()));
-        tracing::info!(target: "access", method = request.method.as_str(), path, status, ?outcome, millis, ?client, incident, error);
+        tracing::info!(target: "access", method = request.method.as_str(), path, status, outcome = outcome.as_str(), micros, client, incident, error);
     }
 }
 
@@ -333,6 +342,7 @@ impl ProxyHttp for Gateway {
             Ok(Answer(reply)) => reply,
             Err(failure) => self.failed(&failure, &http.req_header().headers, passage),
         };
+        let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
         reply.send(http).await?;
         Ok(ANSWERED)
     }
@@ -400,7 +410,12 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, http: &mut Session, error: Option<&pingora::Error>, passage: &mut Passage) {
         self.log(http, error, passage);
-        if let Some(connection) = &passage.connection {
+        let Some(connection) = &passage.connection else { return };
+        if !http.as_downstream_mut().is_body_done() {
+            connection.left_unread();
+        }
+        // Over HTTP/2 other requests may be under way, and not all that comes belongs to one; there the idle limit watches.
+        if http.req_header().version != http::Version::HTTP_2 {
             connection.request_done();
         }
     }

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, LOCATION, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+    WWW_AUTHENTICATE,
+};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use std::time::Duration;
@@ -99,6 +102,12 @@ impl Reply {
         self
     }
 
+    /// The same over https: browsers are to come by https only from now on (RFC 6797), for a year.
+    pub(super) fn https_only(mut self) -> Self {
+        self.fields.push((STRICT_TRANSPORT_SECURITY, "max-age=31536000".into()));
+        self
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
@@ -122,7 +131,11 @@ impl Reply {
 }
 
 /// Reads what is left of the body, within bounds. What goes wrong is the client's affair: the answer follows anyway.
+/// A client that asked whether it should send the body (`Expect: 100-continue`) is spared it.
 async fn discard_body(session: &mut Session) {
+    if session.req_header().headers.contains_key(EXPECT) {
+        return;
+    }
     let discard = async {
         let mut left = MOST_UNREAD;
         while let Ok(Some(chunk)) = session.as_mut().read_request_body().await {

@@ -106,7 +106,8 @@ impl SignIns {
         }
     }
 
-    /// Queues the challenge's last letter. A known browser whose broker's allowance of mails is used up draws on the reserve.
+    /// Queues the challenge's last letter. A known browser whose broker's allowance of mails is used up draws on the reserve,
+    /// though not to shorten its own wait before sending again.
     async fn mail(
         &self,
         request: &Request<'_>,
@@ -133,7 +134,7 @@ impl SignIns {
 
         let mut settled =
             self.store.ask_for_tan(change(), &letter, &with(&request.charges, self.limits.mail(request.subject))).await?;
-        if is_over_mails(&settled) && request.standing != Standing::Stranger {
+        if is_over_mails(&settled) && request.standing != Standing::Stranger && self.has_paused(seen, now) {
             settled = self
                 .store
                 .ask_for_tan(change(), &letter, &with(&request.charges, self.limits.reserve_mail(request.subject)))
@@ -148,6 +149,14 @@ impl SignIns {
                 Some(Answer::TanAsked(token))
             }
         })
+    }
+
+    /// Whether the last mail of this very sign-in lies a pause back.
+    fn has_paused(&self, seen: Option<&Seen<Flow>>, now: Timestamp) -> bool {
+        match seen.map(|seen| &seen.value.stage) {
+            Some(Stage::Tan(challenge)) => now.since(challenge.mailed_at) >= self.limits.mail_pause.window,
+            Some(Stage::UnknownEmail | Stage::SignedIn(_)) | None => true,
+        }
     }
 }
 

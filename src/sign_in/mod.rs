@@ -24,7 +24,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
 use crate::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, Store, Vault};
-use crate::telemetry::metrics::{Metrics, Outcome, Step};
+use crate::telemetry::metrics::{Label as _, Metrics, Outcome, Step};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -198,7 +198,7 @@ impl SignIns {
     fn audit(&self, step: Step, outcome: Outcome, vtnr: Vtnr, visitor: &Visitor) {
         self.metrics.sign_in(step, outcome);
         let broker = self.vault.pseudonym(vtnr);
-        tracing::info!(target: "audit", event = "sign_in", ?step, ?outcome, broker, client = %visitor.client.ip());
+        tracing::info!(target: "audit", event = "sign_in", step = step.as_str(), outcome = outcome.as_str(), broker, client = %visitor.client.ip());
     }
 
     fn is_neutral(&self) -> bool {

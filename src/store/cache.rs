@@ -3,8 +3,12 @@
 //! A session may be answered from memory only while invalidations arrive ([`Store::hears_invalidations`]). What is read from
 //! the store is kept only if no invalidation arrived since before it was read, which a generation counter tells: otherwise a
 //! session that was ended between the read and the keeping would live on here.
+//!
+//! While the store does not answer at all, sessions that this gateway knew before go on for a grace: what was ended before the
+//! outage is forgotten here already, and during it nothing can be ended. Then it is asked for only twice a second, so that no
+//! request waits for it and none of them piles up.
 
-use super::{Invalidation, RecordKey, Result, Store};
+use super::{Error, Invalidation, RecordKey, Result, Store};
 use crate::clock::Clock;
 use crate::domain::ids::SessionToken;
 use crate::domain::session::{Liveness, Session, SessionLimits};
@@ -24,12 +28,41 @@ const SHARDS: usize = 64;
 /// Sessions kept a shard; beyond that, one is dropped for each that comes.
 const MOST_A_SHARD: usize = 16_384;
 
+/// A session in memory.
+struct Known {
+    session: Session,
+    epoch: u64,
+}
+
+/// The store does not answer.
+#[derive(Clone, Copy)]
+struct Outage {
+    since: Timestamp,
+    asked_at: Timestamp,
+}
+
+/// What a session in memory is wanted for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trustworthy {
+    /// To be relied on while the store answers.
+    Now,
+    /// To bridge an outage.
+    BeforeTheOutage,
+}
+
+/// While the store does not answer, it is asked this often.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
 /// Finds sessions.
 pub struct Sessions {
     store: Arc<dyn Store>,
-    shards: Vec<Mutex<HashMap<RecordKey, Session>>>,
+    shards: Vec<Mutex<HashMap<RecordKey, Known>>>,
     hasher: RandomState,
     generation: AtomicU64,
+    /// Rises when invalidations may have been missed: what was read before can no longer be relied on while the store answers.
+    epoch: AtomicU64,
+    outage: Mutex<Option<Outage>>,
+    grace: Duration,
     limits: SessionLimits,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -37,9 +70,11 @@ pub struct Sessions {
 
 impl Sessions {
     /// Sessions in this store. [`Sessions::listen`] must run for them to be kept in memory.
-    pub fn new(store: Arc<dyn Store>, limits: SessionLimits, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    /// `grace` is how long sessions go on while the store does not answer.
+    pub fn new(store: Arc<dyn Store>, limits: SessionLimits, grace: Duration, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { store, shards, hasher: RandomState::new(), generation: AtomicU64::new(0), limits, clock, metrics }
+        let (generation, epoch, outage) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
+        Self { store, shards, hasher: RandomState::new(), generation, epoch, outage, grace, limits, clock, metrics }
     }
 
     /// The live session that this token stands for, as of `now`. That it was used is noted.
@@ -49,19 +84,67 @@ impl Sessions {
     pub async fn find(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
         let key = self.store.session_key(token);
         if self.store.hears_invalidations()
-            && let Some(session) = self.recall(key, now)
+            && let Some(session) = self.recall(key, now, Trustworthy::Now)
         {
             self.metrics.session_looked_up(Lookup::Hit);
             return Ok(Some(self.used(token, key, session, now).await));
         }
         self.metrics.session_looked_up(Lookup::Miss);
-        let generation = self.generation.load(Ordering::Acquire);
+        if self.is_known_to_be_down(now) {
+            return self.in_outage(key, now).ok_or_else(|| Error::Unreachable("the store is down".into())).map(Some);
+        }
+        match self.ask(token, key, now).await {
+            Ok(session) => {
+                *self.outage.lock() = None;
+                Ok(session)
+            }
+            Err(unsealable @ Error::Unsealable(_)) => Err(unsealable),
+            Err(down) => {
+                self.note_outage(now);
+                self.in_outage(key, now).ok_or(down).map(Some)
+            }
+        }
+    }
+
+    async fn ask(&self, token: &SessionToken, key: RecordKey, now: Timestamp) -> Result<Option<Session>> {
+        let (generation, epoch) = (self.generation.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
         let Some(session) = self.store.find_session(token).await? else { return Ok(None) };
         if session.liveness(&self.limits, now) != Liveness::Alive || self.is_revoked(&session).await? {
             return Ok(None);
         }
-        self.keep(key, &session, generation);
+        self.keep(key, Known { session: session.clone(), epoch }, generation);
         Ok(Some(self.used(token, key, session, now).await))
+    }
+
+    /// Whether the store was found not to answer, and it is too soon to ask it again.
+    fn is_known_to_be_down(&self, now: Timestamp) -> bool {
+        let mut outage = self.outage.lock();
+        match outage.as_mut() {
+            Some(outage) if now.since(outage.asked_at) < ASK_EVERY => true,
+            Some(outage) => {
+                // This request asks for all.
+                outage.asked_at = now;
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn note_outage(&self, now: Timestamp) {
+        let mut outage = self.outage.lock();
+        let since = outage.map_or(now, |outage| outage.since);
+        *outage = Some(Outage { since, asked_at: now });
+    }
+
+    fn in_outage(&self, key: RecordKey, now: Timestamp) -> Option<Session> {
+        let outage = (*self.outage.lock())?;
+        if now.since(outage.since) >= self.grace {
+            return None;
+        }
+        let session = self.recall(key, now, Trustworthy::BeforeTheOutage)?;
+        let used = Session { seen_at: now, ..session };
+        self.note_use(key, now);
+        Some(used)
     }
 
     /// Ends a session here and on every gateway.
@@ -80,7 +163,8 @@ impl Sessions {
         loop {
             match invalidations.recv().await {
                 Ok(Invalidation::Session(key)) => self.forget(key),
-                Ok(Invalidation::All) | Err(RecvError::Lagged(_)) => self.forget_all(),
+                Ok(Invalidation::All) => self.forget_all(),
+                Ok(Invalidation::Missed) | Err(RecvError::Lagged(_)) => self.doubt_all(),
                 Err(RecvError::Closed) => return self.forget_all(),
             }
         }
@@ -100,14 +184,16 @@ impl Sessions {
     pub fn tidy(&self) {
         let now = self.clock.now();
         for shard in &self.shards {
-            shard.lock().retain(|_, session| session.liveness(&self.limits, now) == Liveness::Alive);
+            shard.lock().retain(|_, known| known.session.liveness(&self.limits, now) == Liveness::Alive);
         }
     }
 
-    fn recall(&self, key: RecordKey, now: Timestamp) -> Option<Session> {
-        let session = self.shard(key)?.lock().get(&key).cloned()?;
+    fn recall(&self, key: RecordKey, now: Timestamp, trustworthy: Trustworthy) -> Option<Session> {
+        let shard = self.shard(key)?.lock();
+        let known = shard.get(&key)?;
+        let is_fresh = trustworthy == Trustworthy::BeforeTheOutage || known.epoch == self.epoch.load(Ordering::Acquire);
         // What looks idle here may have been used through another gateway: ask the store.
-        (session.liveness(&self.limits, now) == Liveness::Alive).then_some(session)
+        (is_fresh && known.session.liveness(&self.limits, now) == Liveness::Alive).then(|| known.session.clone())
     }
 
     async fn is_revoked(&self, session: &Session) -> Result<bool> {
@@ -115,7 +201,7 @@ impl Sessions {
         Ok(revoked_at.is_some_and(|revoked| session.signed_in_at <= revoked))
     }
 
-    fn keep(&self, key: RecordKey, session: &Session, generation: u64) {
+    fn keep(&self, key: RecordKey, known: Known, generation: u64) {
         let Some(shard) = self.shard(key) else { return };
         let mut shard = shard.lock();
         if self.generation.load(Ordering::Acquire) != generation {
@@ -126,7 +212,7 @@ impl Sessions {
         {
             shard.remove(&other);
         }
-        shard.insert(key, session.clone());
+        shard.insert(key, known);
     }
 
     /// Notes the use, in memory always and in the store at most once a minute. A store that cannot be written to is no
@@ -136,14 +222,24 @@ impl Sessions {
             return session;
         }
         let used = Session { seen_at: now, ..session };
-        if let Some(shard) = self.shard(key)
-            && let Some(kept) = shard.lock().get_mut(&key)
-        {
-            kept.seen_at = now;
-        }
+        self.note_use(key, now);
         // The error is counted and logged where it arises.
         let _ = self.store.touch_session(token, &used, used.remaining(&self.limits, now)).await;
         used
+    }
+
+    fn note_use(&self, key: RecordKey, now: Timestamp) {
+        if let Some(shard) = self.shard(key)
+            && let Some(known) = shard.lock().get_mut(&key)
+        {
+            known.session.seen_at = now;
+        }
+    }
+
+    /// From now on, what is in memory serves in an outage only.
+    fn doubt_all(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     // The generation rises before the entry goes, under the lock that `keep` holds while it compares.
@@ -163,7 +259,7 @@ impl Sessions {
         }
     }
 
-    fn shard(&self, key: RecordKey) -> Option<&Mutex<HashMap<RecordKey, Session>>> {
+    fn shard(&self, key: RecordKey) -> Option<&Mutex<HashMap<RecordKey, Known>>> {
         let hash = self.hasher.hash_one(key);
         self.shards.get(usize::try_from(hash % SHARDS as u64).ok()?)
     }

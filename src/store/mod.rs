@@ -94,7 +94,7 @@ pub trait Store: Send + Sync {
     /// Whether the store answers and can write.
     async fn ping(&self) -> Result<()>;
 
-    /// What other gateways, and this one, ended. A receiver that lags must treat it as [`Invalidation::All`].
+    /// What other gateways, and this one, ended. A receiver that lags must treat it as [`Invalidation::Missed`].
     fn invalidations(&self) -> broadcast::Receiver<Invalidation>;
 
     /// Whether invalidations are arriving now. While they are not, nothing may be answered from a cache.
@@ -196,8 +196,10 @@ pub struct Leased {
 pub enum Invalidation {
     /// One session.
     Session(RecordKey),
-    /// Everything: invalidations may have been missed, or a broker was revoked.
+    /// Every one: a broker was revoked.
     All,
+    /// Invalidations may have been missed: nothing in memory can be relied on.
+    Missed,
 }
 
 /// The store could not do what was asked.

@@ -147,6 +147,12 @@ pub fn page(name: &str, return_to: &str) -> String {
     format!("/ui/login/de/{name}?{query}")
 }
 
+fn unescaped(text: &str) -> String {
+    let entities =
+        [("&#x2f;", "/"), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&#x27;", "'"), ("&amp;", "&")];
+    entities.iter().fold(text.to_owned(), |text, (entity, symbol)| text.replace(entity, symbol))
+}
+
 fn navigation() -> Vec<(&'static str, String)> {
     vec![
         (ACCEPT.as_str(), "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8".into()),
@@ -198,6 +204,25 @@ impl Answer {
                 _ => {}
             }
         }
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
+        unescaped(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// What a field of the page's forms is filled with.
+    pub fn field(&self, name: &str) -> String {
+        let input = self.body.split("<input ").find(|input| input.contains(&format!("name=\"{name}\"")));
+        let input = input.unwrap_or_else(|| panic!("no field {name}\n{}", self.body));
+        unescaped(input.split("value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default())
+    }
+
+    /// The number that follows these words, such as `noch` in `noch 3 Versuche`.
+    pub fn number_after(&self, words: &str) -> Option<u32> {
+        let text = self.text();
+        let rest = text.split_once(words)?.1.trim_start();
+        rest.split(|symbol: char| !symbol.is_ascii_digit()).next()?.parse().ok()
+    }
+
+    /// All cookies that it sets or clears, as they stand in the fields.
+    pub fn set_cookies(&self) -> Vec<String> {
+        self.headers.get_all(SET_COOKIE).iter().map(|field| field.to_str().expect("ASCII").to_owned()).collect()
     }
 }

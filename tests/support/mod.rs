@@ -1,18 +1,45 @@
 //! What the tests of the whole gateway stand on: the real binary, a real Redis, a real SMTP conversation, a real calculator.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
 
+pub mod behind;
 pub mod browser;
 pub mod chromium;
 pub mod gallery;
 pub mod ports;
+pub mod raw;
 pub mod redis;
+pub mod upstream;
 pub mod world;
 
+pub use behind::Behind;
 pub use browser::{Answer, Browser};
+pub use raw::{H2, Raw, RawAnswer};
+pub use upstream::Upstream;
 pub use world::{Builder, Gateway, StoreKind, World};
 
 use std::time::{Duration, Instant};
+
+/// Makes a test of each sentence for each of the two stores. A sentence is an `async fn` that takes a [`StoreKind`].
+#[allow(unused_macros, reason = "each test binary uses a part of it")]
+macro_rules! on_both_stores {
+    ($($sentence:ident),+ $(,)?) => {
+        mod on_redis {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(crate::support::StoreKind::Redis).await;
+            })+
+        }
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(crate::support::StoreKind::Memory).await;
+            })+
+        }
+    };
+}
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use on_both_stores;
 
 /// Asks again and again until the answer is there.
 ///

@@ -32,6 +32,7 @@ impl Redis {
     }
 
     /// Starts one that ends when this process does, however it ends: a shell watches over it.
+    #[expect(clippy::zombie_processes, reason = "the shell outlives this process, which is what it is for")]
     pub fn dying_with_us() -> Self {
         let redis = Self::start();
         let watch = format!("while kill -0 {} 2>/dev/null; do sleep 0.2; done; kill -9 {}", std::process::id(), redis.child.id());

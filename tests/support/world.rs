@@ -95,6 +95,13 @@ impl World {
         browser
     }
 
+    /// Claims to be this broker on this browser and waits for the TAN that is mailed.
+    pub async fn ask(&self, browser: &Browser, (vtnr, email): (&str, &str)) -> String {
+        let before = self.postbox.mails().len();
+        browser.claim(vtnr, email, "/").await.leads_to("/ui/login/de/tan");
+        tan_of(&self.postbox.next(before).await)
+    }
+
     /// A browser that is signed in without e-mail.
     pub async fn signed_in_without_email(&self) -> Browser {
         let browser = self.browser();
@@ -127,6 +134,13 @@ impl World {
 pub fn tan_of(mail: &Mail) -> String {
     let is_tan = |line: &&str| matches!(line.len(), 6 | 10) && line.bytes().all(|byte| byte.is_ascii_uppercase());
     mail.text.lines().map(str::trim).find(is_tan).unwrap_or_else(|| panic!("no TAN in\n{}", mail.text)).to_owned()
+}
+
+/// A TAN as long as this one, and not it: its first letter is the next one of the alphabet, `n` letters on.
+pub fn not(tan: &str, n: usize) -> String {
+    const ALPHABET: &str = "BCDFGHJKLMNPQRSTVWXZ";
+    let at = ALPHABET.find(&tan[..1]).expect("a letter of TANs") + 1 + n % (ALPHABET.len() - 1);
+    format!("{}{}", &ALPHABET[at % ALPHABET.len()..][..1], &tan[1..])
 }
 
 impl Builder {

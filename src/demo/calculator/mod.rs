@@ -102,10 +102,10 @@ impl Calculator {
             .route("/antrag/eingang", get(application::inbox))
             .route("/upload", get(upload::show).post(upload::take).layer(DefaultBodyLimit::disable()))
             .route("/kurse", get(live::page))
-            .route("/ticker", get(live::ticker))
-            .route("/ws/kurse", get(live::quotes))
             .route("/impressum", get(imprint))
             .route("/datenschutz", get(privacy))
+            .route("/ticker", get(live::ticker))
+            .route("/ws/kurse", get(live::quotes))
             .merge(assets())
             .fallback(missing)
             .layer(from_fn_with_state(self.clone(), record))
@@ -126,11 +126,19 @@ async fn start(visit: Visit) -> Response {
 }
 
 async fn imprint(visit: Visit) -> Response {
-    visit.notice(StatusCode::OK, "Impressum", "Diese Versicherung ist frei erfunden. Hier stünde sonst, wer dahintersteht.")
+    visit.notice(
+        StatusCode::OK,
+        "Impressum",
+        "Dies ist eine Vorführung. Die Musterversicherung und alle Preise sind frei erfunden.",
+    )
 }
 
 async fn privacy(visit: Visit) -> Response {
-    visit.notice(StatusCode::OK, "Datenschutz", "Diese Vorführung behält alles für sich, und das auch nur, bis sie endet.")
+    visit.notice(
+        StatusCode::OK,
+        "Datenschutz",
+        "Alles, was Sie hier eingeben, bleibt auf diesem Rechner und ist vergessen, sobald die Vorführung endet.",
+    )
 }
 
 async fn missing(visit: Visit) -> Response {

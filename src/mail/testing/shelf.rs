@@ -147,6 +147,10 @@ impl Store for Shelf {
     async fn deliveries(&self, _: &[LetterId]) -> Result<Vec<Delivery>> {
         unimplemented!()
     }
+    async fn tidy(&self) -> Result<()> {
+        unimplemented!("the outbox does not tidy")
+    }
+
     async fn ping(&self) -> Result<()> {
         unimplemented!()
     }

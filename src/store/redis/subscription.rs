@@ -2,7 +2,7 @@
 //!
 //! A connection of its own, in RESP3. A subscription that silently broke would leave ended sessions alive in this
 //! gateway's cache, so the connection is asked for a sign of life twice a second; while it gives none, it counts
-//! as lost, and every loss tells the caches to forget everything.
+//! as lost, and every loss tells the caches not to rely on what they have.
 
 use super::super::Invalidation;
 use super::super::vault::RecordKey;
@@ -63,7 +63,7 @@ impl Drop for Subscription {
 pub(super) fn message(invalidation: Invalidation) -> Vec<u8> {
     match invalidation {
         Invalidation::Session(name) => name.to_bytes(),
-        Invalidation::All => EVERYTHING.to_vec(),
+        Invalidation::All | Invalidation::Missed => EVERYTHING.to_vec(),
     }
 }
 
@@ -78,12 +78,12 @@ impl Listener {
     async fn run(self) {
         loop {
             if let Ok(connection) = self.subscribe().await {
-                // Whatever was ended while nobody listened is unknown: forget everything, then trust the cache again.
-                self.announce(Invalidation::All);
+                // Whatever was ended while nobody listened is unknown: doubt everything, then trust the cache again.
+                self.announce(Invalidation::Missed);
                 self.alive.store(true, Ordering::Release);
                 self.listen(connection).await;
                 self.alive.store(false, Ordering::Release);
-                self.announce(Invalidation::All);
+                self.announce(Invalidation::Missed);
             }
             tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;
         }

@@ -48,7 +48,7 @@ impl Metrics {
             sessions_begun: make.counters("sessions_begun_total", "Sessions begun, by what they entitle to.", "level")?,
             sessions_ended: make.counters(
                 "sessions_ended_total",
-                "Sessions ended by a sign-out or by a new sign-in; those that ran out are not seen to end.",
+                "Sessions ended by a sign-out; those that ran out or were replaced by a new sign-in are not counted.",
                 "level",
             )?,
             cache_lookups: make.counters(

@@ -1,0 +1,53 @@
+//! `health`: asks a running gateway on this machine whether it lives, for containers that have no other program to ask with.
+
+use super::{ConfigFile, fail};
+use crate::config::Config;
+use std::io::{Error, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// See [`super::Command::Health`].
+#[derive(clap::Args)]
+pub(super) struct Health {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Health {
+    pub(super) fn run(self) -> ExitCode {
+        let config = match self.config.load_quietly() {
+            Ok(config) => config,
+            Err(code) => return code,
+        };
+        match ask(&config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        }
+    }
+}
+
+fn ask(config: &Config) -> Result<(), Error> {
+    let mut connection = TcpStream::connect_timeout(&reachable(config.admin_listen), TIMEOUT)?;
+    connection.set_read_timeout(Some(TIMEOUT))?;
+    connection.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer)?;
+    if answer.ends_with(b" 200") {
+        Ok(())
+    } else {
+        Err(Error::other("the gateway's admin listener gave another answer than 200"))
+    }
+}
+
+/// An address that stands for all addresses cannot be connected to.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    (ip, listen.port()).into()
+}

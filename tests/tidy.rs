@@ -1,0 +1,181 @@
+//! Promises about the repository itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<(String, String)> {
+    let source = root().join("src");
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(&source).expect("below src").to_string_lossy().into_owned();
+        (name, fs::read_to_string(&path).expect("UTF-8"))
+    };
+    files(&source).into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs")).map(named).collect()
+}
+
+/// The folder or file right below `src` that a source belongs to.
+fn part(name: &str) -> &str {
+    name.split('/').next().expect("not empty").trim_end_matches(".rs")
+}
+
+/// The code before a file's own tests.
+fn code(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+}
+
+/// Who may import whom. What is not listed is forbidden.
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
+    ("domain", &[]),
+    ("clock", &["domain"]),
+    ("config", &["domain", "pages"]),
+    ("telemetry", &["domain", "config"]),
+    ("directory", &["domain", "config"]),
+    ("pages", &["domain", "config"]),
+    ("store", &["domain", "clock", "telemetry"]),
+    ("mail", &["domain", "clock", "config", "store", "telemetry"]),
+    ("sign_in", &["domain", "clock", "config", "directory", "store", "telemetry"]),
+    ("gateway", &["domain", "clock", "config", "directory", "pages", "sign_in", "store", "telemetry"]),
+    ("demo", &[]),
+    ("app", &["clock", "config", "directory", "domain", "gateway", "mail", "pages", "sign_in", "store", "telemetry"]),
+    ("cli", &["app", "clock", "config", "demo", "directory", "domain", "gateway", "mail", "pages", "store", "telemetry"]),
+    ("main", &["cli"]),
+];
+
+#[test]
+fn nothing_imports_what_it_must_not_know() {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.into_iter().collect();
+    for (name, text) in sources() {
+        let Some(may) = allowed.get(part(&name)) else {
+            assert_eq!(part(&name), "lib", "{name} is in no row of MAY_IMPORT");
+            continue;
+        };
+        for (at, line) in code(&text).lines().enumerate() {
+            let starts = line.match_indices("crate::").map(|(at, found)| &line[at + found.len()..]);
+            for rest in starts.filter(|_| !line.trim_start().starts_with("//")) {
+                let whom: String = rest.chars().take_while(|symbol| symbol.is_alphanumeric() || *symbol == '_').collect();
+                assert!(whom == part(&name) || may.contains(&whom.as_str()), "{name}:{}: imports {whom}", at + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_gateway_knows_pingora_and_the_domain_only_std() {
+    for (name, text) in sources() {
+        for (at, line) in code(&text).lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            assert!(!line.contains("pingora::") || part(&name) == "gateway", "{name}:{}: names pingora", at + 1);
+            let import = line.trim_start().strip_prefix("use ");
+            if let Some(import) = import.filter(|_| part(&name) == "domain") {
+                assert!(
+                    ["std::", "super::", "crate::domain", "self::"].iter().any(|own| import.starts_with(own)),
+                    "{name}:{}: {import}",
+                    at + 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn files_stay_of_a_size_that_can_be_read() {
+    for (name, text) in sources() {
+        let lines = code(&text).lines().count();
+        assert!(lines <= 500 || name.ends_with("tests.rs"), "{name} has {lines} lines before its tests");
+    }
+}
+
+#[test]
+fn the_architecture_knows_every_part() {
+    let map = fs::read_to_string(root().join("src/ARCHITECTURE.md")).expect("it exists");
+    let parts: BTreeSet<_> =
+        sources().into_iter().filter(|(name, _)| name.contains('/')).map(|(name, _)| part(&name).to_owned()).collect();
+    for part in parts {
+        assert!(map.contains(&format!("`{part}/`")), "{part} is missing in ARCHITECTURE.md");
+    }
+}
+
+#[test]
+fn the_readme_names_every_key_and_every_metric() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
+    for key in vtnr_gateway::config::known_keys() {
+        assert!(readme.contains(&format!("`{}`", key.name)), "the README lacks the key {}", key.name);
+    }
+    let metrics = vtnr_gateway::telemetry::metrics::Metrics::new().expect("sound");
+    for name in metrics.names() {
+        let short = name.strip_prefix("vtnr_gateway_").unwrap_or(name);
+        assert!(readme.contains(&format!("`{short}`")), "the README lacks the metric {name}");
+    }
+}
+
+#[test]
+fn the_readme_names_no_key_that_does_not_exist() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
+    let known: BTreeSet<_> = vtnr_gateway::config::known_keys().iter().map(|key| key.name.to_string()).collect();
+    let sections: BTreeSet<_> =
+        known.iter().filter_map(|key| key.split_once('.')).map(|(section, _)| section.to_owned()).collect();
+    for row in readme.lines().filter(|line| line.starts_with("| `")) {
+        let first = row.split('|').nth(1).unwrap_or_default();
+        for key in first
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|name| name.split_once('.').is_some_and(|(section, _)| sections.contains(section)))
+        {
+            assert!(known.contains(key), "the README has {key}, which is no key");
+        }
+    }
+}
+
+#[test]
+fn the_top_level_holds_what_was_agreed() {
+    let agreed = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "Makefile",
+        "README.md",
+        "Dockerfile",
+        "src",
+        "config",
+        "pages",
+        "tests",
+        "benches",
+        "target",
+    ];
+    for entry in fs::read_dir(root()).expect("the repository").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        assert!(name.starts_with('.') || agreed.contains(&name.as_str()), "{name} does not belong at the top");
+    }
+}
+
+#[test]
+fn no_source_holds_what_was_left_over() {
+    let forbidden = [
+        ["to", "do!("].concat(),
+        ["unimplemented", "!("].concat(),
+        ["db", "g!("].concat(),
+        ["FIX", "ME"].concat(),
+        ["TO", "DO"].concat(),
+        ["#[", "allow("].concat(),
+    ];
+    for (name, text) in sources() {
+        for left in &forbidden {
+            assert!(!code(&text).contains(left.as_str()) || name.contains("testing"), "{name} holds {left}");
+        }
+        let is_test = name.ends_with("tests.rs") || name.contains("testing") || name.contains("/tests/");
+        assert!(is_test || !code(&text).contains(".unwrap()"), "{name} unwraps");
+    }
+}
