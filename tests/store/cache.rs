@@ -70,15 +70,19 @@ impl Gateway {
         self.store.touches.swap(0, Ordering::SeqCst)
     }
 
-    /// Announces it, and waits until this and all before it was heard.
+    /// Announces it, and waits until it was heard: then a session that ends right after it is no longer in memory.
     async fn hears(&self, invalidation: Invalidation) {
-        self.store.announce(invalidation);
         let marker = self.sign_in().await;
-        assert!(self.finds(&marker).await);
-        let before = self.sessions.len();
+        eventually("the marker is in memory", async || !self.asks_the_store_for(&marker).await).await;
+        self.store.announce(invalidation);
         self.store.announce(Invalidation::Session(self.store.session_key(&marker)));
-        eventually("it was heard", async || self.sessions.len() < before || before == 0).await;
-        self.store.finds.store(0, Ordering::SeqCst);
+        eventually("it was heard", async || self.asks_the_store_for(&marker).await).await;
+    }
+
+    async fn asks_the_store_for(&self, token: &SessionToken) -> bool {
+        self.store_was_asked();
+        assert!(self.finds(token).await);
+        self.store_was_asked() > 0
     }
 }
 

@@ -19,8 +19,16 @@ const BACK_WITHIN: Duration = Duration::from_secs(2);
 /// security.md, 6: an answer within a total budget of 1 to 2 seconds, and some for a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+const TIMEOUT: Duration = Duration::from_secs(1);
+
 fn on(server: &support::redis::Redis) -> Fixture {
     Fixture::on(on_redis(server, "", SECRET), Clock::System)
+}
+
+/// A store that does not wait for ever, for a Redis that hangs.
+fn impatient(port: u16) -> Fixture {
+    let engine = Redis::new(&format!("redis://127.0.0.1:{port}/0"), "", TIMEOUT).expect("a sound URL");
+    Fixture::on(Sealed::new(engine, Vault::new(SECRET, Chance), Clock::System), Clock::System)
 }
 
 /// Every operation, with what came of it.
@@ -96,7 +104,7 @@ async fn a_redis_that_was_never_there_is_an_error_until_it_comes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_hangs_is_an_error_in_time_and_nothing_is_lost_when_it_goes_on() {
     let server = support::redis::Redis::start();
-    let on = on(&server);
+    let on = impatient(server.port());
     let token = begin_session(&on, &session(on.now()), HOUR).await;
     server.signal("STOP");
     for _ in 0..3 {
@@ -112,7 +120,7 @@ async fn a_redis_that_hangs_is_an_error_in_time_and_nothing_is_lost_when_it_goes
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_do_not_pile_up_before_a_redis_that_hangs() {
     let server = support::redis::Redis::start();
-    let on = on(&server);
+    let on = impatient(server.port());
     on.store.ping().await.expect("it works");
     server.signal("STOP");
     let asked = Instant::now();
@@ -133,7 +141,7 @@ async fn requests_do_not_pile_up_before_a_redis_that_hangs() {
 async fn a_redis_that_hung_from_the_start_is_used_once_it_goes_on() {
     let server = support::redis::Redis::start();
     server.signal("STOP");
-    let on = on(&server);
+    let on = impatient(server.port());
     let asked = Instant::now();
     assert!(matches!(on.store.ping().await, Err(Error::Unreachable(_))));
     assert!(asked.elapsed() < ANSWER_WITHIN, "{:?}", asked.elapsed());
@@ -188,8 +196,7 @@ async fn carry(
 async fn a_connection_that_fell_silent_is_replaced() {
     let server = support::redis::Redis::start();
     let network = Network::before(&server).await;
-    let engine = Redis::new(&format!("redis://127.0.0.1:{}/0", network.port), "", Duration::from_millis(300)).expect("a URL");
-    let on = Fixture::on(Sealed::new(engine, Vault::new(SECRET, Chance), Clock::System), Clock::System);
+    let on = impatient(network.port);
     all_work(&on).await;
     eventually("it listens", async || on.store.hears_invalidations()).await;
     network.swallow();
