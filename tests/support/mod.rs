@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
 
 pub mod browser;
+pub mod desk;
 pub mod ports;
 pub mod redis;
 pub mod world;
