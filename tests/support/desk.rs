@@ -104,6 +104,11 @@ impl Desk {
         self.clock.advance(Duration::from_millis(millis));
     }
 
+    /// Sets the idle limit of sessions.
+    pub fn idle(&mut self, millis: u64) {
+        self.sign_ins.sessions.idle = Duration::from_millis(millis);
+    }
+
     /// Which address is on file for a broker.
     pub fn on_file(&self, broker: usize) -> Option<usize> {
         self.on_file[broker]
