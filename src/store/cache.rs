@@ -23,8 +23,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
-/// Use is written to the store at most this often a session.
+/// Use is written to the store at most this often a session, and oftener where the idle limit is so short that a session in
+/// use would else seem idle.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
+const TOUCHES_AN_IDLE_LIMIT: u32 = 12;
 const SHARDS: usize = 64;
 /// Sessions kept a shard; beyond that, one is dropped for each that comes.
 const MOST_A_SHARD: usize = 16_384;
@@ -254,7 +256,7 @@ impl Sessions {
     /// Notes the use, at most once a minute: in memory, and in the store. A store that cannot be written to is no reason to
     /// refuse the request: the session was found.
     async fn used(&self, token: &SessionToken, key: RecordKey, session: Session, now: Timestamp) -> Session {
-        if now.since(session.seen_at) < TOUCH_EVERY {
+        if now.since(session.seen_at) < TOUCH_EVERY.min(self.limits.idle / TOUCHES_AN_IDLE_LIMIT) {
             return session;
         }
         let used = Session { seen_at: now, ..session };

@@ -5,6 +5,7 @@
 pub mod behind;
 pub mod browser;
 pub mod chromium;
+pub mod desk;
 pub mod gallery;
 pub mod ports;
 pub mod raw;
