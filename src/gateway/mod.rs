@@ -56,7 +56,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strict::Hosts;
 use tokio::sync::watch;
-use upstream::Upstream;
+use upstream::{Reuse, Upstream};
 
 /// Everything that answering a request takes.
 pub struct Gateway {
@@ -350,7 +350,10 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<Box<HttpPeer>> {
         // No permit, no upstream: a forgotten decision fails closed.
         passage.permit()?;
-        self.upstream.peer(http.req_header())
+        // A kept connection that turned out dead tells nothing of the others, which may be just as dead.
+        let reuse = if passage.tried { Reuse::Forbidden } else { Reuse::Allowed };
+        passage.tried = true;
+        self.upstream.peer(http.req_header(), reuse)
     }
 
     async fn upstream_request_filter(
