@@ -460,10 +460,13 @@ async fn a_blocked_submission_with_a_large_body_is_answered_with_the_page() {
             if framing == "chunks" {
                 client.send(format!("{:x}\r\n", body.len())).await;
             }
-            client.send(&body).await;
-            client.send("\r\n0\r\n\r\n").await;
+            // A reset here could cost the client the answer, on some systems even when it has arrived already.
+            client.try_send(&body).await.expect("the client can send to the end");
+            if framing == "chunks" {
+                client.try_send("\r\n0\r\n\r\n").await.expect("the client can send to the end");
+            }
             let answer = client.answer().await;
-            assert_eq!(answer.status(), 403, "{framing}");
+            assert_eq!((answer.status(), answer.values("connection")), (403, vec!["close"]), "{framing}");
             assert!(answer.text().contains("</html>"), "{answer:?}");
         }
     }

@@ -56,7 +56,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strict::Hosts;
 use tokio::sync::watch;
-use upstream::Upstream;
+use upstream::{Reuse, Upstream};
 
 /// Everything that answering a request takes.
 pub struct Gateway {
@@ -350,7 +350,10 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<Box<HttpPeer>> {
         // No permit, no upstream: a forgotten decision fails closed.
         passage.permit()?;
-        self.upstream.peer(http.req_header())
+        // A kept connection that turned out dead tells nothing of the others, which may be just as dead.
+        let reuse = if passage.tried { Reuse::Forbidden } else { Reuse::Allowed };
+        passage.tried = true;
+        self.upstream.peer(http.req_header(), reuse)
     }
 
     async fn upstream_request_filter(
@@ -382,10 +385,14 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        http: &mut Session,
         response: &mut ResponseHeader,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS && !http.as_downstream().is_upgrade_req() {
+            // Pingora compares both sides and lets it pass if neither asked.
+            return Err(pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, "101 to a request that asked for none").into_up());
+        }
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());
         }

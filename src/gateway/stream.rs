@@ -90,10 +90,16 @@ impl AsyncWrite for ClientStream {
     }
 }
 
+/// An answer that breaks off is left in the buffer: its beginning is sent, since a browser that saw none of it would ask again.
+///
 /// A socket that is closed while bytes wait in it resets the connection, and the client may lose the answer over that. So the
 /// client's bytes are taken for a while after the last of ours.
 impl Drop for ClientStream {
     fn drop(&mut self) {
+        if !self.tcp.buffer().is_empty() {
+            // Only what the socket takes at once; the client may be gone.
+            let _ = self.tcp.get_ref().try_write(self.tcp.buffer());
+        }
         if !self.connection.has_unread() {
             return;
         }

@@ -182,6 +182,7 @@ impl Raw {
 /// An HTTP/2 connection over TLS to the first gateway.
 pub struct H2 {
     pub requests: h2::client::SendRequest<Bytes>,
+    pings: h2::PingPong,
     /// Ends when the connection does.
     pub connection: tokio::task::JoinHandle<Result<(), h2::Error>>,
 }
@@ -189,8 +190,14 @@ pub struct H2 {
 impl H2 {
     /// Connects.
     pub async fn connect(world: &World) -> Self {
-        let (requests, connection) = h2::client::handshake(tls(world, b"h2").await).await.expect("HTTP/2");
-        Self { requests, connection: tokio::spawn(connection) }
+        let (requests, mut connection) = h2::client::handshake(tls(world, b"h2").await).await.expect("HTTP/2");
+        let pings = connection.ping_pong().expect("not taken yet");
+        Self { requests, pings, connection: tokio::spawn(connection) }
+    }
+
+    /// Sends a ping and waits for its echo.
+    pub async fn ping(&mut self) {
+        self.pings.ping(h2::Ping::opaque()).await.expect("an echo");
     }
 
     /// Sends a request without a body, and reads the answer whole.
@@ -261,13 +268,16 @@ impl Frames {
         frames
     }
 
-    /// Sends a frame.
+    /// Sends a frame. The other side may have had enough; what it says is read afterwards.
     pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.try_send(kind, flags, stream, payload).await;
+    }
+
+    /// Sends a frame; whether the connection took it.
+    pub async fn try_send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
         let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-        // The other side may have had enough; what it says is read afterwards.
-        let _ = self.0.write_all(&[&head, payload].concat()).await;
-        let _ = self.0.flush().await;
+        self.0.write_all(&[&head, payload].concat()).await.is_ok() && self.0.flush().await.is_ok()
     }
 
     /// Sends a request without a body on stream 1, each field as a literal (RFC 7541, 6.2.2), and tells what becomes of it.
