@@ -292,7 +292,7 @@ impl Frames {
             }
         }
         self.send(HEADERS, END_OF_STREAM_AND_HEADERS, 1, &block).await;
-        let mut decoder = Status::default();
+        let mut decoder = Status;
         loop {
             let Some((kind, payload)) = self.frame().await else { return Fate::Broken };
             match kind {
