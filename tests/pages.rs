@@ -188,8 +188,8 @@ async fn the_keyboard_is_enough() {
     chromium.is_accessible("unknown e-mail, expanded").await;
     chromium.press(TAB).await;
     assert_eq!(chromium.focus().await, "WEITER ZUM ONLINE-RECHNER");
-    chromium.press(&format!("{BACK_TAB}")).await;
-    chromium.press(&format!("{BACK_TAB}")).await;
+    chromium.press(BACK_TAB).await;
+    chromium.press(BACK_TAB).await;
     assert_eq!(chromium.focus().await, "E-MAIL-ADRESSE KORRIGIEREN");
     chromium.press(ENTER).await;
     chromium.shows("Anmelden mit Vermittlernummer").await;
