@@ -4,6 +4,11 @@
   const { status, returnTo } = document.body.dataset;
   const find = (selector) => document.querySelector(selector);
 
+  // Reload and Back ask for the answer to a form again: by GET, so that nothing is sent twice and no try is used up. A form
+  // of the calculator's that got no further than us is not ours to change.
+  const ours = new URL('..', document.currentScript.src).pathname;
+  if (location.pathname.startsWith(ours)) history.replaceState(history.state, '', location.href);
+
   // A browser sends the fragment of a deep link to nobody, so that links between the pages have to keep it.
   document.addEventListener('click', (event) => {
     const link = event.target.closest('a');

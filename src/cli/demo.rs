@@ -80,7 +80,7 @@ public_url = "http://127.0.0.1:{port}"
 url = "http://{calculator}"
 vtnr_header = "X-VTNR"
 level_header = "X-VTNR-Level"
-public_paths = ["/favicon.ico", "/style.css", "/logo.gif", "/impressum", "/datenschutz"]
+public_paths = ["/favicon.ico", "/style.css", "/logo.gif", "/skript.js", "/impressum", "/datenschutz"]
 [store]
 url = "memory:"
 secret = "{secret}"
@@ -97,6 +97,7 @@ support_phone = "0800 000 0000"
 listen = "127.0.0.1:{admin}"
 [log]
 format = "text"
+access = false
 "#
         )
     }

@@ -25,6 +25,7 @@ pub use self::secret::{Secret, SecretUrl};
 
 use crate::domain::challenge::TanLimits;
 use crate::domain::session::SessionLimits;
+use crate::domain::submission::SubmissionRules;
 use crate::domain::tan::Alphabet;
 use crate::domain::throttle::Limits;
 use std::net::SocketAddr;
@@ -44,8 +45,8 @@ pub struct Config {
     pub directory: Directory,
     /// How TAN mails leave.
     pub mail: Mail,
-    /// Paths that send an application electronically, `submission.paths`; each begins with `/`.
-    pub submission_paths: Vec<String>,
+    /// Which requests send an application electronically.
+    pub submission: SubmissionRules,
     /// The sign-in.
     pub login: Login,
     /// How long sessions live.

@@ -1,6 +1,7 @@
 //! What operators write, and what they are told.
 
 use super::*;
+use crate::domain::submission::{Body, Intent, Request};
 use crate::domain::throttle::Allowance;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -96,7 +97,8 @@ listen = "127.0.0.1:9090"
     let config = Config::parse(example, folder().path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(config.directory.file, Path::new("/etc/vtnr-gateway/brokers.csv"));
     assert_eq!(config.store.secret.reveal(), "s".repeat(32).as_bytes());
-    assert_eq!(config.submission_paths, ["/antrag/versand"]);
+    let submit = Request { method: "POST", target: b"/antrag/versand", body: Body::Some };
+    assert_eq!(config.submission.judge(&submit), Intent::Submit);
     assert_eq!((config.upstream.host.as_str(), config.upstream.port, config.upstream.tls), ("127.0.0.1", 9000, false));
     assert_eq!((config.mail.host.as_str(), config.mail.port, config.mail.protection), ("127.0.0.1", 2525, MailProtection::Plain));
 }
@@ -236,7 +238,10 @@ fn each_section_refuses_what_would_do_harm() {
         ("mail.username = \"u\"\nmail.password_file = \"two-lines\"", "is not one line of UTF-8 text"),
         ("mail.ca_file = \"secret\"", "secret holds no certificate in PEM"),
         ("submission.paths = [\"antrag\"]", "does not begin with /"),
-        ("submission.paths = [\"/antrag?x\"]", "has a query or fragment"),
+        ("submission.paths = [\"/antrag?\"]", "has an empty query"),
+        ("submission.paths = [\"//antrag\"]", "can never match"),
+        ("submission.paths = [\"/antrag%20x\"]", "can never match: write it as people read it"),
+        ("upstream.public_paths = [\"/antrag/Versand.css\"]", "would let anybody submit"),
         ("submission.paths = [\"/ui/login/de/x\"]", "lies under login.prefix"),
         ("login.prefix = \"/\"", "would take every path"),
         ("login.prefix = \"/ui\"", "does not begin and end with /"),

@@ -9,6 +9,7 @@ pub mod email;
 pub mod flow;
 pub mod ids;
 pub mod letter;
+pub mod lookalikes;
 pub mod policy;
 pub mod return_to;
 pub mod session;

@@ -1,7 +1,7 @@
 //! Who may send what to the calculator.
 
 use super::session::{Level, Liveness, Session, SessionLimits};
-use super::submission::Intent;
+use super::submission::{Doubt, Intent};
 use super::time::Timestamp;
 use super::vtnr::Vtnr;
 
@@ -14,6 +14,8 @@ pub enum Decision {
     SignIn,
     /// It is the Antragsversand, and the session has no confirmed e-mail address.
     BlockSubmission,
+    /// It could be read as the Antragsversand, and the session has no confirmed e-mail address.
+    Refuse(Doubt),
 }
 
 /// Proof that the policy was asked and said yes. Only [`decide`] and [`Permit::public`] make one, and
@@ -42,13 +44,21 @@ impl Permit {
     }
 }
 
-/// Decides on a request for a protected path. Absence means refusal: no session, no permit.
-pub fn decide(intent: Intent, session: Option<&Session>, limits: &SessionLimits, now: Timestamp) -> Decision {
+/// Decides on a request for a protected path. Absence means refusal: no session, no permit. `intent` is asked for only where
+/// it matters: a full session's requests pass as they are.
+pub fn decide(intent: impl FnOnce() -> Intent, session: Option<&Session>, limits: &SessionLimits, now: Timestamp) -> Decision {
     let Some(session) = session else { return Decision::SignIn };
-    match (session.liveness(limits, now), session.level, intent) {
-        (Liveness::Idle | Liveness::TooOld, _, _) => Decision::SignIn,
-        (Liveness::Alive, Level::WithoutSubmission, Intent::Submit) => Decision::BlockSubmission,
-        (Liveness::Alive, level, _) => Decision::Allow(Permit(Grounds::SignedIn { vtnr: session.vtnr, level })),
+    if session.liveness(limits, now) != Liveness::Alive {
+        return Decision::SignIn;
+    }
+    let allow = Decision::Allow(Permit(Grounds::SignedIn { vtnr: session.vtnr, level: session.level }));
+    match session.level {
+        Level::Full { .. } => allow,
+        Level::WithoutSubmission => match intent() {
+            Intent::Use => allow,
+            Intent::Submit => Decision::BlockSubmission,
+            Intent::Unclear(doubt) => Decision::Refuse(doubt),
+        },
     }
 }
 
@@ -66,7 +76,7 @@ mod tests {
     }
 
     fn decided(intent: Intent, session: Option<&Session>, now: u64) -> Decision {
-        decide(intent, session, &LIMITS, Timestamp::from_millis(now))
+        decide(|| intent, session, &LIMITS, Timestamp::from_millis(now))
     }
 
     #[test]
@@ -88,6 +98,8 @@ mod tests {
         let reduced = session(Level::WithoutSubmission);
         assert!(matches!(decided(Intent::Use, Some(&reduced), 1), Decision::Allow(_)));
         assert_eq!(decided(Intent::Submit, Some(&reduced), 1), Decision::BlockSubmission);
+        assert_eq!(decided(Intent::Unclear(Doubt::Escape), Some(&reduced), 1), Decision::Refuse(Doubt::Escape));
+        assert!(matches!(decided(Intent::Unclear(Doubt::Escape), Some(&session(FULL)), 1), Decision::Allow(_)));
         assert!(matches!(decided(Intent::Submit, Some(&session(FULL)), 1), Decision::Allow(_)));
     }
 

@@ -1,60 +1,396 @@
-//! Which requests count as the Antragsversand.
+//! Which requests count as the Antragsversand, whatever a server may read into them.
+//!
+//! Servers differ in what they make of a path: they decode it, once or twice, cut parameters, merge slashes, resolve dots, fold case.
+//! So a request of a session without submission is judged like this (security.md, 1): what any server could read differently from
+//! plain sight is refused as doubtful; what is left has one reading, and that is compared. It is judged in the very bytes that are
+//! forwarded, and judging allocates nothing.
+
+use super::lookalikes::may_become_ascii;
 
 /// What a request means to do, as far as the policy is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// Anything but the Antragsversand.
+    /// Anything but the Antragsversand, by every reading.
     Use,
     /// The Antragsversand: needs a confirmed e-mail address.
     Submit,
+    /// Servers could read it in several ways.
+    Unclear(Doubt),
 }
 
-/// The paths of the calculator that send an application electronically.
+/// What could be read in several ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// A method that is not three to ten capital letters.
+    Method,
+    /// A byte in the path that browsers escape, or that does not begin with `/`.
+    RawByte,
+    /// A broken escape, a doubled one, or one of a character with a meaning of its own.
+    Escape,
+    /// Path parameters (`;name=value`) of unusual characters.
+    Parameters,
+    /// An empty segment within the path, or one of dots or with blanks or a dot at its end.
+    Segment,
+    /// A character that may become ASCII or vanish.
+    Character,
+    /// A body or `_method=` with a method that promises to change nothing.
+    Override,
+}
+
+/// What of a request is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The request's target as it is forwarded.
+    pub target: &'a [u8],
+    /// Whether a body comes with it.
+    pub body: Body,
+}
+
+/// Whether a body comes with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// None, or an empty one.
+    None,
+    /// One of some length, or of unknown length.
+    Some,
+}
+
+/// The calculator's ways of sending an application.
 #[derive(Clone, Debug)]
 pub struct SubmissionRules {
-    paths: Box<[Box<str>]>,
+    paths: Box<[Rule]>,
+    letters: Letters,
+    alphabet: PathAlphabet,
+}
+
+/// A path, and what the query must hold for it.
+#[derive(Clone, Debug)]
+struct Rule {
+    path: Box<str>,
+    query: Option<Box<str>>,
+}
+
+/// Whether the calculator tells upper from lower case in paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letters {
+    /// It may not: compared without regard to case.
+    Folded,
+    /// It does.
+    AsWritten,
+}
+
+/// Which characters paths may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathAlphabet {
+    /// All but those that may become ASCII.
+    Unicode,
+    /// ASCII only: for servers that replace letters by similar ones (`ā` by `a`).
+    Ascii,
+}
+
+/// Why a rule can never match a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeverMatches {
+    /// It does not begin with `/`.
+    NotAPath,
+    /// A request with such a path is refused as doubtful before it is compared.
+    Doubtful(Doubt),
+    /// An empty query pattern, which would match everything or nothing.
+    EmptyQuery,
 }
 
 /// Methods that send no application, by RFC 9110, 9.2.1 ("safe").
 const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
 impl SubmissionRules {
-    /// Rules for these paths; each begins with `/`.
-    pub fn new(paths: impl IntoIterator<Item = String>) -> Self {
-        Self { paths: paths.into_iter().map(String::into_boxed_str).collect() }
+    /// Rules for these paths. A path matches with everything that begins with it. With `?` and a text, such as
+    /// `/index.php?r=antrag/versand`, it matches if the query, decoded, holds the text.
+    ///
+    /// # Errors
+    /// The first path that can never match, and why.
+    pub fn new(
+        paths: impl IntoIterator<Item = String>,
+        letters: Letters,
+        alphabet: PathAlphabet,
+    ) -> Result<Self, (String, NeverMatches)> {
+        let mut rules = Self { paths: Box::default(), letters, alphabet };
+        let parsed = paths.into_iter().map(|path| rules.rule(&path).map_err(|never| (path, never)));
+        rules.paths = parsed.collect::<Result<_, _>>()?;
+        Ok(rules)
     }
 
-    /// Judges a request by its method and its raw target, both as they will be forwarded.
-    pub fn intent(&self, method: &str, target: &str) -> Intent {
-        if SAFE_METHODS.contains(&method) {
+    fn rule(&self, text: &str) -> Result<Rule, NeverMatches> {
+        let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+        if !path.starts_with('/') {
+            return Err(NeverMatches::NotAPath);
+        }
+        if query.is_some_and(str::is_empty) {
+            return Err(NeverMatches::EmptyQuery);
+        }
+        self.check_rule(path).map_err(NeverMatches::Doubtful)?;
+        let fold =
+            |text: &str| if self.letters == Letters::Folded { text.chars().flat_map(folded).collect() } else { text.to_owned() };
+        Ok(Rule { path: fold(path).into(), query: query.map(|query| query.to_lowercase().into()) })
+    }
+
+    /// A rule is written as people read it, without escapes.
+    fn check_rule(&self, path: &str) -> Result<(), Doubt> {
+        let mut segment = Segment::default();
+        for symbol in path.chars().skip(1) {
+            match symbol {
+                '/' => segment.end(Place::Inner)?,
+                '%' | ';' | '#' => return Err(Doubt::Escape),
+                symbol => {
+                    self.check_character(symbol)?;
+                    segment.push(symbol);
+                }
+            }
+        }
+        segment.end(Place::Last)
+    }
+
+    /// Judges a request.
+    pub fn judge(&self, request: &Request<'_>) -> Intent {
+        let (path, query) = split(request.target);
+        if let Err(doubt) = self.check(request, path, query) {
+            return Intent::Unclear(doubt);
+        }
+        if SAFE_METHODS.contains(&request.method) {
             return Intent::Use;
         }
-        let path = target.split(['?', '#']).next().unwrap_or(target);
-        if self.paths.iter().any(|submission| **submission == *path) { Intent::Submit } else { Intent::Use }
+        if self.paths.iter().any(|rule| self.matches(rule, path, query)) { Intent::Submit } else { Intent::Use }
     }
+
+    fn check(&self, request: &Request<'_>, path: &[u8], query: &[u8]) -> Result<(), Doubt> {
+        let method = request.method;
+        if !(3..=10).contains(&method.len()) || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(Doubt::Method);
+        }
+        if path.first() != Some(&b'/') {
+            return Err(Doubt::RawByte);
+        }
+        let mut segment = Segment::default();
+        for piece in Pieces::of(path) {
+            match piece? {
+                Piece::Slash => segment.end(Place::Inner)?,
+                Piece::Character(symbol) => {
+                    self.check_character(symbol)?;
+                    segment.push(symbol);
+                }
+            }
+        }
+        segment.end(Place::Last)?;
+        let is_safe = SAFE_METHODS.contains(&method);
+        let overrides = is_safe && (request.body == Body::Some || contains_folded(query, "_method="));
+        if overrides { Err(Doubt::Override) } else { Ok(()) }
+    }
+
+    fn check_character(&self, symbol: char) -> Result<(), Doubt> {
+        let refused = !symbol.is_ascii() && (self.alphabet == PathAlphabet::Ascii || may_become_ascii(symbol));
+        if refused { Err(Doubt::Character) } else { Ok(()) }
+    }
+
+    /// Whether the path, which was found to have one reading only, begins with the rule's, and the query holds the rule's text.
+    fn matches(&self, rule: &Rule, path: &[u8], query: &[u8]) -> bool {
+        let read = Pieces::of(path).map_while(Result::ok).map(|piece| match piece {
+            Piece::Slash => '/',
+            Piece::Character(symbol) => symbol,
+        });
+        let mut read = std::iter::once('/').chain(read);
+        let begins = match self.letters {
+            Letters::AsWritten => rule.path.chars().all(|symbol| read.next() == Some(symbol)),
+            Letters::Folded => {
+                let mut folded = read.flat_map(folded);
+                rule.path.chars().all(|symbol| folded.next() == Some(symbol))
+            }
+        };
+        begins && rule.query.as_ref().is_none_or(|text| contains_folded(query, text))
+    }
+}
+
+/// A character as comparisons without regard to case see it; servers that compare in upper case take `ß` for `SS`.
+fn folded(symbol: char) -> impl Iterator<Item = char> {
+    let sharp = matches!(symbol, 'ß' | 'ẞ');
+    let pair = if sharp { ['s', 's'].as_slice() } else { &[] };
+    let other = (!sharp).then(|| symbol.to_lowercase()).into_iter().flatten();
+    pair.iter().copied().chain(other)
+}
+
+fn split(target: &[u8]) -> (&[u8], &[u8]) {
+    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    (path, query.get(1..).unwrap_or_default())
+}
+
+/// What a path is made of, decoded, its parameters cut; after the first `/`.
+enum Piece {
+    Slash,
+    Character(char),
+}
+
+struct Pieces<'a> {
+    rest: std::slice::Iter<'a, u8>,
+}
+
+impl<'a> Pieces<'a> {
+    fn of(path: &'a [u8]) -> Self {
+        Self { rest: path.get(1..).unwrap_or_default().iter() }
+    }
+
+    fn skip_parameters(&mut self) -> Result<(), Doubt> {
+        loop {
+            match self.rest.as_slice().first() {
+                None | Some(b'/') => return Ok(()),
+                Some(byte) if byte.is_ascii_alphanumeric() || b"_.!=~,;-".contains(byte) => _ = self.rest.next(),
+                Some(_) => return Err(Doubt::Parameters),
+            }
+        }
+    }
+
+    fn escaped(&mut self) -> Result<u8, Doubt> {
+        let mut digit = || self.rest.next().and_then(|digit| char::from(*digit).to_digit(16)).ok_or(Doubt::Escape);
+        let (high, low) = (digit()?, digit()?);
+        u8::try_from(high << 4 | low).map_err(|_| Doubt::Escape)
+    }
+
+    /// The character that begins with this escaped byte.
+    fn character(&mut self, first: u8) -> Result<char, Doubt> {
+        match first {
+            b'/' | b'\\' | b'.' | b';' | b'?' | b'#' | 0..=0x1f | 0x7f => Err(Doubt::Escape),
+            b'%' if matches!(self.rest.as_slice().first(), Some(b'%' | b'u' | b'U')) => Err(Doubt::Escape),
+            b'%' if self.rest.as_slice().first().is_some_and(u8::is_ascii_hexdigit) => Err(Doubt::Escape),
+            0x20..=0x7e => Ok(char::from(first)),
+            0x80..=0xff => self.beyond_ascii(first),
+        }
+    }
+
+    /// A character of two to four bytes, each escaped.
+    fn beyond_ascii(&mut self, first: u8) -> Result<char, Doubt> {
+        let length = match first {
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            _ => return Err(Doubt::Escape),
+        };
+        let mut bytes = [first, 0, 0, 0];
+        for byte in bytes.iter_mut().take(length).skip(1) {
+            if self.rest.next() != Some(&b'%') {
+                return Err(Doubt::Escape);
+            }
+            *byte = self.escaped()?;
+        }
+        let text = bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        text.and_then(|text| text.chars().next()).ok_or(Doubt::Escape)
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Result<Piece, Doubt>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let piece = match *self.rest.next()? {
+                b'/' => Ok(Piece::Slash),
+                b';' => match self.skip_parameters() {
+                    Ok(()) => continue,
+                    Err(doubt) => Err(doubt),
+                },
+                b'%' => self.escaped().and_then(|byte| self.character(byte)).map(Piece::Character),
+                b'\\' | b'"' | b'<' | b'>' | b'^' | b'{' | b'|' | b'}' | b'`' | b'#' | 0..=0x20 | 0x7f..=0xff => {
+                    Err(Doubt::RawByte)
+                }
+                plain => Ok(Piece::Character(char::from(plain))),
+            };
+            return Some(piece);
+        }
+    }
+}
+
+/// Where a segment stands.
+#[derive(PartialEq, Eq)]
+enum Place {
+    Inner,
+    Last,
+}
+
+/// A segment as far as it was read.
+#[derive(Default)]
+struct Segment {
+    first: Option<char>,
+    last: Option<char>,
+}
+
+impl Segment {
+    fn push(&mut self, symbol: char) {
+        self.first = self.first.or(Some(symbol));
+        self.last = Some(symbol);
+    }
+
+    /// Ends it and begins the next. Only the last may be empty. One that ends in a dot is `.`, `..` or what Windows reads without the dot.
+    fn end(&mut self, place: Place) -> Result<(), Doubt> {
+        let Self { first, last } = std::mem::take(self);
+        let is_sound = match (first, last) {
+            (Some(first), Some(last)) => first != ' ' && last != ' ' && last != '.',
+            _ => place == Place::Last,
+        };
+        if is_sound { Ok(()) } else { Err(Doubt::Segment) }
+    }
+}
+
+/// Whether a query holds a text, by any reading: raw, decoded once or twice, blanks as `+`, letters of either case, `\` for `/`.
+fn contains_folded(query: &[u8], text: &str) -> bool {
+    let first = text.bytes().next().map(fold);
+    let may_begin = |byte: &u8| *byte == b'%' || Some(fold(*byte)) == first;
+    let starts = query.iter().enumerate().filter(|(_, byte)| may_begin(byte)).filter_map(|(at, _)| query.get(at..));
+    starts.into_iter().any(|rest| {
+        [0_u8, 1, 2].into_iter().any(|decodings| {
+            let mut read = Decoded { rest, decodings };
+            text.bytes().all(|byte| read.next().is_some_and(|found| fold(found) == fold(byte)))
+        })
+    })
+}
+
+fn fold(byte: u8) -> u8 {
+    match byte {
+        b'\\' => b'/',
+        b'+' => b' ',
+        other => other.to_ascii_lowercase(),
+    }
+}
+
+/// A query's bytes, decoded up to so many times.
+struct Decoded<'a> {
+    rest: &'a [u8],
+    decodings: u8,
+}
+
+impl Iterator for Decoded<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let (byte, rest) = escaped_at(self.rest, self.decodings)?;
+        self.rest = rest;
+        Some(byte)
+    }
+}
+
+/// The first byte, decoded up to `decodings` times, and what follows it.
+fn escaped_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
+    let (first, rest) = text.split_first()?;
+    let Some(less) = decodings.checked_sub(1) else { return Some((*first, rest)) };
+    let (outer, after) = escaped_at(text, less)?;
+    if outer != b'%' {
+        return Some((outer, after));
+    }
+    let digits = escaped_at(after, less).and_then(|(high, after)| {
+        let (low, after) = escaped_at(after, less)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        u8::try_from(digit(high)? << 4 | digit(low)?).ok().map(|byte| (byte, after))
+    });
+    Some(digits.unwrap_or((outer, after)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_method_but_the_safe_ones_submits_on_a_submission_path() {
-        let rules = SubmissionRules::new(["/antrag/versand".to_owned()]);
-        let cases = [
-            ("POST", "/antrag/versand", Intent::Submit),
-            ("PUT", "/antrag/versand", Intent::Submit),
-            ("post", "/antrag/versand", Intent::Submit),
-            ("JEFF", "/antrag/versand?x=/public", Intent::Submit),
-            ("GET", "/antrag/versand", Intent::Use),
-            ("HEAD", "/antrag/versand", Intent::Use),
-            ("OPTIONS", "/antrag/versand", Intent::Use),
-            ("POST", "/antrag", Intent::Use),
-            ("POST", "/tarif?next=/antrag/versand", Intent::Use),
-            ("get", "/antrag/versand", Intent::Submit),
-        ];
-        for (method, target, expected) in cases {
-            assert_eq!(rules.intent(method, target), expected, "{method} {target}");
-        }
-    }
-}
+mod tests;

@@ -23,7 +23,9 @@ pub(super) struct Connections {
     clients: Mutex<HashMap<ClientAddress, usize>>,
     /// By the address of the socket digest that Pingora hands on with each request: the only thing of ours that it does.
     registry: Vec<Mutex<HashMap<usize, Weak<Connection>>>>,
-    quiet: Notify,
+    /// Whenever the last request or the last connection ended.
+    fewer: Notify,
+    closing: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -36,6 +38,8 @@ pub(super) struct Connection {
     deadline: AtomicU64,
     /// Whether the next byte that arrives begins a request.
     idle: AtomicBool,
+    /// Whether a request was answered before its body was read.
+    unread: AtomicBool,
     all: Arc<Connections>,
 }
 
@@ -48,9 +52,9 @@ impl std::fmt::Debug for Connection {
 impl Connections {
     pub(super) fn new(most: usize, most_per_client: usize, header_timeout: Duration, metrics: Arc<Metrics>) -> Arc<Self> {
         let registry = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let (clients, quiet) = (Mutex::default(), Notify::new());
+        let (clients, fewer, closing) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
         let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { open, requests, most, most_per_client, header_timeout, clients, registry, quiet, metrics })
+        Arc::new(Self { open, requests, most, most_per_client, header_timeout, clients, registry, fewer, closing, metrics })
     }
 
     /// Lets a client in, if there is room for it.
@@ -74,8 +78,8 @@ impl Connections {
         }
         self.metrics.connection_opened();
         let deadline = AtomicU64::new(millis(self.header_timeout));
-        let (key, idle) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Some(Arc::new(Connection { client, key, begun: Instant::now(), deadline, idle, all: Arc::clone(self) }))
+        let (key, idle, unread) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        Some(Arc::new(Connection { client, key, begun: Instant::now(), deadline, idle, unread, all: Arc::clone(self) }))
     }
 
     /// Makes a connection known under its socket digest.
@@ -106,15 +110,34 @@ impl Connections {
     /// A request ended.
     pub(super) fn request_ended(&self) {
         if self.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.quiet.notify_waiters();
+            self.fewer.notify_waiters();
         }
+    }
+
+    /// From now on, each answer is the last on its connection.
+    pub(super) fn close_down(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Whether answers are to be the last on their connections.
+    pub(super) fn are_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// Returns once no request is under way.
     pub(super) async fn quiet(&self) {
+        self.none_left(&self.requests).await;
+    }
+
+    /// Returns once nobody is connected.
+    pub(super) async fn empty(&self) {
+        self.none_left(&self.open).await;
+    }
+
+    async fn none_left(&self, count: &AtomicUsize) {
         loop {
-            let woken = self.quiet.notified();
-            if self.requests.load(Ordering::Acquire) == 0 {
+            let woken = self.fewer.notified();
+            if count.load(Ordering::Acquire) == 0 {
                 return;
             }
             woken.await;
@@ -155,6 +178,16 @@ impl Connection {
         self.idle.store(true, Ordering::Release);
     }
 
+    /// A request was answered before its body was read.
+    pub(super) fn left_unread(&self) {
+        self.unread.store(true, Ordering::Release);
+    }
+
+    /// Whether the client may still be sending what nobody reads.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Acquire)
+    }
+
     /// The deadline passed.
     pub(super) fn timed_out(&self) {
         self.all.metrics.connection_rejected(Rejection::HeaderTimeout);
@@ -175,7 +208,9 @@ impl Drop for Connection {
             }
         }
         drop(clients);
-        self.all.open.fetch_sub(1, Ordering::AcqRel);
+        if self.all.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.all.fewer.notify_waiters();
+        }
         self.all.metrics.connection_closed();
     }
 }

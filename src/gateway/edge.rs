@@ -23,6 +23,9 @@ use crate::telemetry::metrics::{Metrics, Rejection};
 /// A pause after an accept that failed, mostly for want of file descriptors: others are given time to free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long connections may take to end once no request is under way.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Lets clients in.
 pub struct Edge {
     proxy: Arc<HttpProxy<Gateway>>,
@@ -63,10 +66,15 @@ impl Edge {
 
     /// Waits until no request is under way, at most for `grace`; then drops idle connections.
     pub async fn drain(&self, grace: Duration) {
-        if tokio::time::timeout(grace, self.connections.quiet()).await.is_err() {
-            tracing::warn!(target: "gateway", ?grace, "requests were still under way at the end of the grace period");
-        }
+        self.connections.close_down();
+        let ended = tokio::time::timeout(grace, self.connections.quiet()).await;
         self.proxy.cleanup().await;
+        if ended.is_err() {
+            tracing::warn!(target: "gateway", ?grace, "requests were still under way at the end of the grace period");
+            return;
+        }
+        // The last bytes of an answer may still wait in an HTTP/2 connection. Who does not take them now is not waited for.
+        let _ = tokio::time::timeout(FAREWELL.min(grace), self.connections.empty()).await;
     }
 
     fn let_in(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, tls: Option<Arc<Acceptor>>) {

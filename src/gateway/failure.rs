@@ -5,6 +5,7 @@ use super::passage::Passage;
 use super::reply::Reply;
 use super::route;
 use crate::clock::Chance;
+use crate::domain::submission::Doubt;
 use crate::domain::time::Timestamp;
 use crate::pages::{Pages, Problem, ProblemKind, View};
 use crate::store;
@@ -22,6 +23,9 @@ pub(super) enum Failure {
     /// The request is not fit to be looked at.
     #[error("refused: {0:?}")]
     Refused(Refusal),
+    /// The request could be read as the Antragsversand, which its session may not send.
+    #[error("doubtful: {0:?}")]
+    Doubtful(Doubt),
     /// A form of ours cannot be read.
     #[error("form: {0:?}")]
     Form(BadForm),
@@ -86,7 +90,7 @@ impl Failure {
             Self::Refused(Refusal::Method) | Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed),
             Self::Form(BadForm::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge),
             Self::Form(BadForm::Foreign) => (StatusCode::FORBIDDEN, ProblemKind::ForeignForm),
-            Self::Refused(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => {
+            Self::Refused(_) | Self::Doubtful(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => {
                 (StatusCode::BAD_REQUEST, ProblemKind::BadRequest)
             }
             Self::NotFound => (StatusCode::NOT_FOUND, ProblemKind::NotFound),

@@ -140,7 +140,7 @@ mod tests {
         let now = Timestamp::from_millis(1);
         let session = Session::begin(Vtnr::parse("60/123/4567").expect("well-formed"), Level::WithoutSubmission, now);
         let limits = SessionLimits { idle: Duration::from_secs(60), absolute: Duration::from_secs(60) };
-        match decide(Intent::Use, Some(&session), &limits, now) {
+        match decide(|| Intent::Use, Some(&session), &limits, now) {
             Decision::Allow(permit) => permit,
             other => panic!("{other:?}"),
         }

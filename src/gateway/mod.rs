@@ -28,7 +28,7 @@ use crate::domain::ids::SessionToken;
 use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::{Session as BrokerSession, SessionLimits};
-use crate::domain::submission::SubmissionRules;
+use crate::domain::submission::{self, Body, Intent, SubmissionRules};
 use crate::domain::time::Timestamp;
 use crate::pages::{BlockedSubmission, Pages, Problem, ProblemKind, View};
 use crate::sign_in::SignIns;
@@ -42,6 +42,7 @@ use cookies::{Held, Jar};
 use failure::Failure;
 use headers::Identity;
 use http::StatusCode;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::listeners::tls::TlsSettings;
 use pingora::modules::http::HttpModules;
@@ -55,11 +56,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strict::Hosts;
 use tokio::sync::watch;
-use upstream::Upstream;
+use upstream::{Reuse, Upstream};
 
 /// Everything that answering a request takes.
 pub struct Gateway {
     routes: Routes,
+    submission: SubmissionRules,
     hosts: Hosts,
     jar: Jar,
     identity: Identity,
@@ -141,11 +143,8 @@ impl Gateway {
         let metrics = Arc::clone(&parts.metrics);
         let Parts { sessions, sign_ins, directory, pages, metrics: own_metrics, clock, chance } = parts;
         let gateway = Self {
-            routes: Routes::new(
-                &config.login.prefix,
-                &config.upstream.public_paths,
-                SubmissionRules::new(config.submission_paths.clone()),
-            ),
+            routes: Routes::new(&config.login.prefix, &config.upstream.public_paths),
+            submission: config.submission.clone(),
             hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
             jar,
             identity: Identity::new(jar, &listen.public_url, &config.upstream),
@@ -172,25 +171,34 @@ impl Gateway {
     /// The gateway's policy in the order in which it is applied. Every path ends in a permit or a reply.
     async fn admit(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
         strict::check(http.req_header(), &self.hosts).map_err(Failure::Refused)?;
-        let intent = match self.routes.of(http.req_header()) {
+        match self.routes.of(http.req_header()) {
             Route::Asset(name) => return self.asset(&name, passage).map(Answer),
             Route::Login(page) => return self.login(page, http, passage).await.map(Answer),
             Route::Public => {
                 passage.outcome = Request::Public;
                 return Ok(Forward(Permit::public()));
             }
-            Route::Protected(intent) => intent,
-        };
+            Route::Protected => {}
+        }
         let held = self.held(http)?;
         let session = self.session(held.session.as_ref(), passage.now).await?;
-        Ok(match policy::decide(intent, session.as_ref(), &self.limits, passage.now) {
+        Ok(match policy::decide(|| self.intent(http.req_header()), session.as_ref(), &self.limits, passage.now) {
             Decision::Allow(permit) => {
                 passage.outcome = Request::Forwarded;
                 Forward(permit)
             }
             Decision::SignIn => Answer(self.sign_in_required(http.req_header(), passage)),
             Decision::BlockSubmission => Answer(self.block_submission(http.req_header(), passage)),
+            Decision::Refuse(doubt) => return Err(Failure::Doubtful(doubt)),
         })
+    }
+
+    /// What a request means to do, judged by the bytes that are forwarded.
+    fn intent(&self, request: &RequestHeader) -> Intent {
+        let length = request.headers.get(CONTENT_LENGTH).map(http::HeaderValue::as_bytes);
+        let has_body = request.headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0");
+        let body = if has_body { Body::Some } else { Body::None };
+        self.submission.judge(&submission::Request { method: request.method.as_str(), target: request.raw_path(), body })
     }
 
     fn held(&self, http: &Session) -> Result<Held, Failure> {
@@ -242,7 +250,7 @@ impl Gateway {
     fn prepare(&self, http: &mut Session) {
         // Pingora turns the idle limit off after the first request; HTTP/1.0 clients that want no keep-alive must not get it.
         if http.as_downstream().get_keepalive().is_some() {
-            http.as_downstream_mut().set_keepalive(Some(self.keepalive));
+            http.as_downstream_mut().set_keepalive((!self.connections.are_closing()).then_some(self.keepalive));
         }
         let is_tunnel = http.as_downstream().is_upgrade_req();
         http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(BODY_READ_TIMEOUT));
@@ -342,7 +350,10 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<Box<HttpPeer>> {
         // No permit, no upstream: a forgotten decision fails closed.
         passage.permit()?;
-        self.upstream.peer(http.req_header())
+        // A kept connection that turned out dead tells nothing of the others, which may be just as dead.
+        let reuse = if passage.tried { Reuse::Forbidden } else { Reuse::Allowed };
+        passage.tried = true;
+        self.upstream.peer(http.req_header(), reuse)
     }
 
     async fn upstream_request_filter(
@@ -374,10 +385,14 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        http: &mut Session,
         response: &mut ResponseHeader,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS && !http.as_downstream().is_upgrade_req() {
+            // Pingora compares both sides and lets it pass if neither asked.
+            return Err(pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, "101 to a request that asked for none").into_up());
+        }
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());
         }
@@ -402,7 +417,12 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, http: &mut Session, error: Option<&pingora::Error>, passage: &mut Passage) {
         self.log(http, error, passage);
-        if let Some(connection) = &passage.connection {
+        let Some(connection) = &passage.connection else { return };
+        if !http.as_downstream_mut().is_body_done() {
+            connection.left_unread();
+        }
+        // Over HTTP/2 other requests may be under way, and not all that comes belongs to one; there the idle limit watches.
+        if http.req_header().version != http::Version::HTTP_2 {
             connection.request_done();
         }
     }

@@ -20,6 +20,8 @@ pub struct Passage {
     /// The number that a page shows and the log knows.
     pub(super) incident: Option<String>,
     pub(super) connection: Option<Arc<Connection>>,
+    /// Whether the calculator was asked for already.
+    pub(super) tried: bool,
     permit: Option<Permit>,
     under_way: Option<UnderWay>,
 }
@@ -28,7 +30,8 @@ impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
         let (handed_over, incident, connection, permit, under_way) = (None, None, None, None, None);
-        Self { now, begun: Instant::now(), handed_over, outcome: Request::Failed, incident, connection, permit, under_way }
+        let (outcome, tried) = (Request::Failed, false);
+        Self { now, begun: Instant::now(), handed_over, outcome, incident, connection, tried, permit, under_way }
     }
 
     /// Counts the request as under way until the passage is dropped, however it ends.

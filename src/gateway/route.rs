@@ -1,6 +1,5 @@
 //! What a request is for.
 
-use crate::domain::submission::{Intent, SubmissionRules};
 use http::HeaderMap;
 use http::header::{ACCEPT, UPGRADE};
 use pingora::http::RequestHeader;
@@ -15,7 +14,7 @@ pub(super) enum Route {
     /// A path that needs no sign-in.
     Public,
     /// The calculator.
-    Protected(Intent),
+    Protected,
 }
 
 /// Our pages.
@@ -37,12 +36,11 @@ pub(super) enum Page {
 pub(super) struct Routes {
     prefix: String,
     public: Vec<String>,
-    submission: SubmissionRules,
 }
 
 impl Routes {
-    pub(super) fn new(prefix: &str, public: &[String], submission: SubmissionRules) -> Self {
-        Self { prefix: prefix.to_owned(), public: public.to_vec(), submission }
+    pub(super) fn new(prefix: &str, public: &[String]) -> Self {
+        Self { prefix: prefix.to_owned(), public: public.to_vec() }
     }
 
     /// What this request is for, judged by the bytes that would be forwarded.
@@ -58,7 +56,7 @@ impl Routes {
         if self.public.iter().any(|public| public == path) {
             return Route::Public;
         }
-        Route::Protected(self.submission.intent(request.method.as_str(), &target))
+        Route::Protected
     }
 
     /// Where one of our pages is, for a browser that wants to go to `return_to` afterwards.
@@ -120,7 +118,7 @@ mod tests {
     use super::*;
 
     fn routes() -> Routes {
-        Routes::new("/ui/login/de/", &["/favicon.ico".to_owned()], SubmissionRules::new(["/antrag/versand".to_owned()]))
+        Routes::new("/ui/login/de/", &["/favicon.ico".to_owned()])
     }
 
     fn route(method: &str, target: &str) -> Route {
@@ -136,12 +134,12 @@ mod tests {
             ("POST", "/ui/login/de/tan", Route::Login(Page::Tan)),
             ("GET", "/ui/login/de/../../antrag", Route::Login(Page::Unknown)),
             ("GET", "/ui/login/de/assets/a.css", Route::Asset("a.css".into())),
-            ("GET", "/ui/login/", Route::Protected(Intent::Use)),
-            ("GET", "/", Route::Protected(Intent::Use)),
+            ("GET", "/ui/login/", Route::Protected),
+            ("GET", "/", Route::Protected),
             ("GET", "/favicon.ico?x", Route::Public),
-            ("GET", "/favicon.ico/x", Route::Protected(Intent::Use)),
-            ("POST", "/antrag/versand?x=/favicon.ico", Route::Protected(Intent::Submit)),
-            ("GET", "/x?/ui/login/de/tan", Route::Protected(Intent::Use)),
+            ("GET", "/favicon.ico/x", Route::Protected),
+            ("POST", "/antrag/versand?x=/favicon.ico", Route::Protected),
+            ("GET", "/x?/ui/login/de/tan", Route::Protected),
         ];
         for (method, target, expected) in cases {
             assert_eq!(route(method, target), expected, "{method} {target}");

@@ -10,16 +10,21 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID, UniqueIDType,
 };
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Small answers leave in one packet, and an idle connection costs little.
 const WRITE_BUFFER: usize = 4_096;
+/// So long, and so much, a client may go on sending after its answer.
+const LINGER: Duration = Duration::from_secs(5);
+const MOST_LINGERING: u64 = 64 << 20;
 
 /// A connection from a client.
 #[derive(Debug)]
@@ -83,6 +88,35 @@ impl AsyncWrite for ClientStream {
         ready!(Pin::new(&mut self.tcp).poll_flush(context))?;
         Pin::new(&mut self.tcp).poll_shutdown(context)
     }
+}
+
+/// An answer that breaks off is left in the buffer: its beginning is sent, since a browser that saw none of it would ask again.
+///
+/// A socket that is closed while bytes wait in it resets the connection, and the client may lose the answer over that. So the
+/// client's bytes are taken for a while after the last of ours.
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        if !self.tcp.buffer().is_empty() {
+            // Only what the socket takes at once; the client may be gone.
+            let _ = self.tcp.get_ref().try_write(self.tcp.buffer());
+        }
+        if !self.connection.has_unread() {
+            return;
+        }
+        let (Ok(socket), Ok(runtime)) = (self.tcp.get_ref().as_fd().try_clone_to_owned(), Handle::try_current()) else { return };
+        let connection = Arc::clone(&self.connection);
+        runtime.spawn(async move {
+            // Whatever fails or takes too long: the connection ends, as it would have anyway.
+            let _ = tokio::time::timeout(LINGER, linger(socket.into())).await;
+            drop(connection);
+        });
+    }
+}
+
+async fn linger(socket: std::net::TcpStream) -> io::Result<u64> {
+    let mut tcp = TcpStream::from_std(socket)?;
+    tcp.shutdown().await?;
+    tokio::io::copy(&mut tcp.take(MOST_LINGERING), &mut tokio::io::sink()).await
 }
 
 #[async_trait]

@@ -64,7 +64,9 @@ pub(super) fn check(request: &RequestHeader, hosts: &Hosts) -> Result<(), Refusa
     }
     match authority(request) {
         Some(authority) if hosts.contain(&authority) => Ok(()),
-        _ => Err(Refusal::Host),
+        Some(_) => Err(Refusal::Host),
+        // RFC 9112, 3.2: none, or several, is malformed.
+        None => Err(Refusal::Malformed),
     }
 }
 
@@ -143,8 +145,8 @@ mod tests {
         for host in ["evil.example", "rechner.example.evil.example", "alt.example", "rechner.example:8443", ""] {
             assert_eq!(checked(&request(b"/", &[("Host", host)])), Err(Refusal::Host), "{host}");
         }
-        assert_eq!(checked(&request(b"/", &[])), Err(Refusal::Host));
-        assert_eq!(checked(&request(b"/", &[("Host", "rechner.example"), ("Host", "rechner.example")])), Err(Refusal::Host));
+        assert_eq!(checked(&request(b"/", &[])), Err(Refusal::Malformed));
+        assert_eq!(checked(&request(b"/", &[("Host", "rechner.example"), ("Host", "rechner.example")])), Err(Refusal::Malformed));
     }
 
     #[test]

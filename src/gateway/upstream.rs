@@ -11,11 +11,19 @@ use std::time::Duration;
 /// How often the name is looked up anew.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
+const NEVER_KEPT: u64 = 1;
 
 /// Where the calculator is. Looking a name up takes time and can fail, so that it is never done within a request.
 pub(super) struct Upstream {
     config: config::Upstream,
     peers: ArcSwapOption<Peers>,
+}
+
+/// Whether a request may take a connection that another one left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reuse {
+    Allowed,
+    Forbidden,
 }
 
 /// For ordinary requests, and for those whose answer may be silent for a long time.
@@ -30,13 +38,19 @@ impl Upstream {
         Self { config, peers: ArcSwapOption::empty() }
     }
 
-    /// The peer for this request.
-    pub(super) fn peer(&self, request: &pingora::http::RequestHeader) -> pingora::Result<Box<HttpPeer>> {
+    /// The peer for this request, by a kept connection if there is one, or by a new one only.
+    pub(super) fn peer(&self, request: &pingora::http::RequestHeader, reuse: Reuse) -> pingora::Result<Box<HttpPeer>> {
         let peers = self.peers.load();
         let peers =
             peers.as_ref().ok_or_else(|| Error::explain(ErrorType::ConnectError, "the calculator's name is not known"))?;
         let peer = if route::may_stay_silent(&request.headers) { &peers.patient } else { &peers.ordinary };
-        Ok(Box::new(peer.clone()))
+        let mut peer = Box::new(peer.clone());
+        if reuse == Reuse::Forbidden {
+            // A group of its own, in which no connection is kept.
+            peer.group_key = NEVER_KEPT;
+            peer.options.idle_timeout = Some(Duration::ZERO);
+        }
+        Ok(peer)
     }
 
     /// Looks the name up once. The last known address stays if it is not found.

@@ -23,8 +23,8 @@ impl Clock {
     pub(super) fn time(&self, at: Timestamp, now: Timestamp) -> String {
         match self.zoned(at) {
             None => String::new(),
-            Some(time) if is_near(at, now) => time.strftime("%H:%M Uhr").to_string(),
-            Some(time) => time.strftime("%-d.%-m., %H:%M Uhr").to_string(),
+            Some(time) if is_near(at, now) => time.strftime("%-H:%M Uhr").to_string(),
+            Some(time) => time.strftime("%-d.%-m., %-H:%M Uhr").to_string(),
         }
     }
 
@@ -82,7 +82,7 @@ mod tests {
         let july = Timestamp::from_millis(1_751_371_200_000);
         assert_eq!(berlin().time(july, july), "14:00 Uhr");
         let new_year = Timestamp::from_millis(1_767_222_000_000);
-        assert_eq!((berlin().time(new_year, new_year), berlin().year(new_year)), ("00:00 Uhr".into(), 2026));
+        assert_eq!((berlin().time(new_year, new_year), berlin().year(new_year)), ("0:00 Uhr".into(), 2026));
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod assets;
 mod clock;
 mod color;
 mod context;
-mod sample;
+pub mod sample;
 mod templates;
 mod view;
 

@@ -5,13 +5,13 @@ use crate::domain::time::Timestamp;
 use std::time::Duration;
 
 /// When the samples are set.
-pub(super) const NOW: Timestamp = Timestamp::from_millis(1_763_989_340_000);
+pub const NOW: Timestamp = Timestamp::from_millis(1_763_989_340_000);
 
 const TARGET: &str = "/kfz/angebot?id=42&tarif=basis";
 const EMAIL: &str = "ada.loewe@maklerhaus-loewe.example";
 
 /// The views, each with a name for whoever looks at them.
-pub(super) fn views() -> Vec<(String, View<'static>)> {
+pub fn views() -> Vec<(String, View<'static>)> {
     let mut views = vec![
         ("help".into(), View::Help),
         ("blocked-submission".into(), View::BlockedSubmission(BlockedSubmission { return_to: TARGET })),

@@ -1,11 +1,12 @@
 //! Sessions, found in memory where that is safe, and in the store otherwise.
 //!
 //! A session may be answered from memory only while invalidations arrive ([`Store::hears_invalidations`]). What is read from
-//! the store is kept only if no invalidation arrived since before it was read, which a generation counter tells: otherwise a
-//! session that was ended between the read and the keeping would live on here.
+//! the store is kept only while they do, and only if none arrived since before it was read, which a generation counter tells:
+//! otherwise a session that was ended between the read and the keeping would live on here.
 //!
 //! While the store does not answer at all, sessions that this gateway knew before go on for a grace: what was ended before the
-//! outage is forgotten here already, and during it nothing can be ended. Then it is asked for only twice a second, so that no
+//! outage is forgotten here already, and during it nothing can be ended. The grace begins when invalidations ceased, if that was
+//! earlier, since nothing is known of what was ended from then on. Meanwhile the store is asked only twice a second, so that no
 //! request waits for it and none of them piles up.
 
 use super::{Error, Invalidation, RecordKey, Result, Store};
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -63,6 +64,9 @@ pub struct Sessions {
     generation: AtomicU64,
     /// Rises when invalidations may have been missed: what was read before can no longer be relied on while the store answers.
     epoch: AtomicU64,
+    /// Since when invalidations may be missed.
+    doubted_since: Mutex<Option<Timestamp>>,
+    listening: AtomicBool,
     outage: Mutex<Option<Outage>>,
     grace: Duration,
     limits: SessionLimits,
@@ -75,8 +79,20 @@ impl Sessions {
     /// `grace` is how long sessions go on while the store does not answer.
     pub fn new(store: Arc<dyn Store>, limits: SessionLimits, grace: Duration, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let (generation, epoch, outage) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
-        Self { store, shards, hasher: RandomState::new(), generation, epoch, outage, grace, limits, clock, metrics }
+        Self {
+            store,
+            shards,
+            hasher: RandomState::new(),
+            generation: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
+            doubted_since: Mutex::default(),
+            listening: AtomicBool::new(false),
+            outage: Mutex::default(),
+            grace,
+            limits,
+            clock,
+            metrics,
+        }
     }
 
     /// The live session that this token stands for, as of `now`. That it was used is noted.
@@ -85,7 +101,7 @@ impl Sessions {
     /// [`super::Error`] if the store had to be asked and could not answer; that says nothing of the session.
     pub async fn find(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
         let key = self.store.session_key(token);
-        if self.store.hears_invalidations()
+        if self.hears_invalidations()
             && let Some(session) = self.recall(key, now, Trustworthy::Now)
         {
             self.metrics.session_looked_up(Lookup::Hit);
@@ -110,12 +126,26 @@ impl Sessions {
 
     async fn ask(&self, token: &SessionToken, key: RecordKey, now: Timestamp) -> Result<Option<Session>> {
         let (generation, epoch) = (self.generation.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
-        let Some(session) = self.store.find_session(token).await? else { return Ok(None) };
-        if session.liveness(&self.limits, now) != Liveness::Alive || self.is_revoked(&session).await? {
+        let heard = self.hears_invalidations();
+        let Some(session) = self.find_alive(token, now).await? else {
+            // Its end may have been missed; it must not come back in an outage.
+            self.forget(key);
             return Ok(None);
+        };
+        if heard {
+            self.keep(key, Known { session: session.clone(), epoch }, generation);
         }
-        self.keep(key, Known { session: session.clone(), epoch }, generation);
         Ok(Some(self.used(token, key, session, now).await))
+    }
+
+    async fn find_alive(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
+        let Some(session) = self.store.find_session(token).await? else { return Ok(None) };
+        let alive = session.liveness(&self.limits, now) == Liveness::Alive && !self.is_revoked(&session).await?;
+        Ok(alive.then_some(session))
+    }
+
+    fn hears_invalidations(&self) -> bool {
+        self.listening.load(Ordering::Acquire) && self.store.hears_invalidations()
     }
 
     /// Whether the store was found not to answer, and it is too soon to ask it again.
@@ -140,7 +170,8 @@ impl Sessions {
 
     fn in_outage(&self, key: RecordKey, now: Timestamp) -> Option<Session> {
         let outage = (*self.outage.lock())?;
-        if now.since(outage.since) >= self.grace {
+        let since = self.doubted_since.lock().map_or(outage.since, |doubted| doubted.min(outage.since));
+        if now.since(since) >= self.grace {
             return None;
         }
         let session = self.recall(key, now, Trustworthy::BeforeTheOutage)?;
@@ -162,11 +193,12 @@ impl Sessions {
     /// Forgets what is ended anywhere. Runs until the store is gone.
     pub async fn listen(self: Arc<Self>) {
         let mut invalidations = self.store.invalidations();
+        let _listening = Listening::begin(&self.listening);
         loop {
             match invalidations.recv().await {
                 Ok(Invalidation::Session(key)) => self.forget(key),
-                Ok(Invalidation::All) => self.forget_all(),
-                Ok(Invalidation::Missed) | Err(RecvError::Lagged(_)) => self.doubt_all(),
+                Ok(Invalidation::All) | Err(RecvError::Lagged(_)) => self.forget_all(),
+                Ok(Invalidation::Missed) => self.doubt_all(),
                 Err(RecvError::Closed) => return self.forget_all(),
             }
         }
@@ -214,32 +246,41 @@ impl Sessions {
         {
             shard.remove(&other);
         }
-        shard.insert(key, known);
+        match shard.get_mut(&key) {
+            // Another request has read it as well, and noted its use by now.
+            Some(kept) if kept.session.seen_at >= known.session.seen_at => kept.epoch = known.epoch,
+            _ => drop(shard.insert(key, known)),
+        }
     }
 
-    /// Notes the use, in memory always and in the store at most once a minute. A store that cannot be written to is no
-    /// reason to refuse the request: the session was found.
+    /// Notes the use, at most once a minute: in memory, and in the store. A store that cannot be written to is no reason to
+    /// refuse the request: the session was found.
     async fn used(&self, token: &SessionToken, key: RecordKey, session: Session, now: Timestamp) -> Session {
         if now.since(session.seen_at) < TOUCH_EVERY.min(self.limits.idle / TOUCHES_AN_IDLE_LIMIT) {
             return session;
         }
         let used = Session { seen_at: now, ..session };
-        self.note_use(key, now);
-        // The error is counted and logged where it arises.
-        let _ = self.store.touch_session(token, &used, used.remaining(&self.limits, now)).await;
+        if self.note_use(key, now) {
+            // The error is counted and logged where it arises.
+            let _ = self.store.touch_session(token, &used, used.remaining(&self.limits, now)).await;
+        }
         used
     }
 
-    fn note_use(&self, key: RecordKey, now: Timestamp) {
-        if let Some(shard) = self.shard(key)
-            && let Some(known) = shard.lock().get_mut(&key)
-        {
+    /// Notes the use in memory and says whether it is this request that has to note it in the store.
+    fn note_use(&self, key: RecordKey, now: Timestamp) -> bool {
+        let Some(mut shard) = self.shard(key).map(Mutex::lock) else { return true };
+        let Some(known) = shard.get_mut(&key) else { return true };
+        let is_due = now.since(known.session.seen_at) >= TOUCH_EVERY;
+        if is_due {
             known.session.seen_at = now;
         }
+        is_due
     }
 
     /// From now on, what is in memory serves in an outage only.
     fn doubt_all(&self) {
+        self.doubted_since.lock().get_or_insert(self.clock.now());
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
@@ -254,6 +295,7 @@ impl Sessions {
     }
 
     fn forget_all(&self) {
+        *self.doubted_since.lock() = None;
         for shard in &self.shards {
             let mut shard = shard.lock();
             self.generation.fetch_add(1, Ordering::AcqRel);
@@ -264,5 +306,21 @@ impl Sessions {
     fn shard(&self, key: RecordKey) -> Option<&Mutex<HashMap<RecordKey, Known>>> {
         let hash = self.hasher.hash_one(key);
         self.shards.get(usize::try_from(hash % SHARDS as u64).ok()?)
+    }
+}
+
+/// Says that invalidations are being listened to, for as long as it lives.
+struct Listening<'a>(&'a AtomicBool);
+
+impl<'a> Listening<'a> {
+    fn begin(listening: &'a AtomicBool) -> Self {
+        listening.store(true, Ordering::Release);
+        Self(listening)
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }

@@ -94,7 +94,7 @@ pub trait Store: Send + Sync {
     /// Whether the store answers and can write.
     async fn ping(&self) -> Result<()>;
 
-    /// What other gateways, and this one, ended. A receiver that lags must treat it as [`Invalidation::Missed`].
+    /// What other gateways, and this one, ended. A receiver that lags must treat it as [`Invalidation::All`].
     fn invalidations(&self) -> broadcast::Receiver<Invalidation>;
 
     /// Whether invalidations are arriving now. While they are not, nothing may be answered from a cache.
@@ -196,9 +196,10 @@ pub struct Leased {
 pub enum Invalidation {
     /// One session.
     Session(RecordKey),
-    /// Every one: a broker was revoked.
+    /// Every one: a broker was revoked, or invalidations were missed.
     All,
-    /// Invalidations may have been missed: nothing in memory can be relied on.
+    /// Invalidations are being missed from now on, until the next [`Invalidation::All`]: what is in memory can be relied on no more
+    /// than the outage that may have begun allows.
     Missed,
 }
 

@@ -168,8 +168,20 @@ impl<E: Engine> Store for Sealed<E> {
 
     async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
         let name = self.revocation_key(vtnr);
-        let write = vec![(name, self.seal(name, NO_TOKEN, &at)?, REVOCATION_LIVES)];
-        self.engine.commit(&Change { write, announce: vec![Invalidation::All], ..Change::default() }).await.map(|_| ())
+        loop {
+            let (expect, at) = match self.find::<Timestamp>(name, NO_TOKEN).await {
+                // Machines' clocks differ: a revocation by one that is slow must not undo part of an earlier one.
+                Ok(Some(before)) => (vec![(name, Expect::Is(before.version))], before.value.max(at)),
+                Ok(None) => (vec![(name, Expect::Absent)], at),
+                Err(Error::Unsealable(_)) => (Vec::new(), at),
+                Err(error) => return Err(error),
+            };
+            let write = vec![(name, self.seal(name, NO_TOKEN, &at)?, REVOCATION_LIVES)];
+            let change = Change { expect, write, announce: vec![Invalidation::All], ..Change::default() };
+            if self.engine.commit(&change).await? != Committed::Conflict {
+                return Ok(());
+            }
+        }
     }
 
     async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
@@ -245,11 +257,17 @@ impl<E: Engine> Store for Sealed<E> {
 
     async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>> {
         let Some((id, attempt)) = self.engine.lease(lease).await? else { return Ok(None) };
-        match self.find(self.letter_key(id), NO_TOKEN).await? {
-            Some(letter) => Ok(Some(Leased { letter: letter.value, attempt })),
-            // Its record lived as long as the sign-in; a letter without one is of no use to anybody.
-            None => self.engine.commit(&Change { unqueue: vec![id], ..Change::default() }).await.map(|_| None),
+        match self.find(self.letter_key(id), NO_TOKEN).await {
+            Ok(Some(letter)) => return Ok(Some(Leased { letter: letter.value, attempt })),
+            // Its record lived as long as the sign-in.
+            Ok(None) => {}
+            Err(error @ Error::Unsealable(_)) => {
+                tracing::error!(target: "store", letter = %id, %error, "a letter is dropped from the outbox");
+            }
+            Err(error) => return Err(error),
         }
+        // It is of no use to anybody, and must not come back after every lease.
+        self.engine.commit(&Change { unqueue: vec![id], ..Change::default() }).await.map(|_| None)
     }
 
     async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {

@@ -2,13 +2,21 @@
 
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
 
+pub mod behind;
 pub mod browser;
+pub mod chromium;
 pub mod desk;
+pub mod gallery;
 pub mod ports;
+pub mod raw;
 pub mod redis;
+pub mod upstream;
 pub mod world;
 
+pub use behind::Behind;
 pub use browser::{Answer, Browser};
+pub use raw::{H2, Raw, RawAnswer};
+pub use upstream::Upstream;
 pub use world::{Builder, Gateway, StoreKind, World};
 
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use super::ports;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -31,13 +31,14 @@ impl Redis {
         redis
     }
 
-    /// Starts one that ends when this process does, however it ends: a shell watches over it.
+    /// Starts one that ends when this process does, however it ends: a shell watches over it, and clears up after it.
     #[expect(clippy::zombie_processes, reason = "the shell outlives this process, which is what it is for")]
     pub fn dying_with_us() -> Self {
         let redis = Self::start();
         let watch = format!("while kill -0 {} 2>/dev/null; do sleep 0.2; done; kill -9 {}", std::process::id(), redis.child.id());
         Command::new("sh")
-            .args(["-c", &watch])
+            .args(["-c", &format!(r#"{watch}; rm -rf "$0""#)])
+            .arg(redis.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -54,6 +55,11 @@ impl Redis {
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it would write its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Its log.
@@ -127,6 +133,9 @@ fn spawn(port: u16, folder: PathBuf, arguments: &[String]) -> Child {
 
 impl Drop for Redis {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- redis-server on port {} wrote:\n{}---", self.port, self.log());
+        }
         // It may be dead already, or stopped.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -8,12 +8,13 @@ mod listen;
 mod login;
 mod mail;
 mod store;
+mod submission;
 mod together;
 mod upstream;
 
 use self::together::Sections;
 use super::document::Value;
-use super::kinds::{address, days, duration, flag, hours, line, minutes, path, seconds, text, word};
+use super::kinds::{address, days, duration, flag, hours, line, minutes, seconds, text, word};
 use super::read::Reader;
 use super::{Config, Directory, Log};
 use crate::domain::session::SessionLimits;
@@ -27,7 +28,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let store = store::store(reader);
     let directory = directory(reader);
     let mail = mail::mail(reader);
-    let submission_paths = reader.required_list("submission.paths", path);
+    let submission = submission::submission(reader);
     let login = login::login(reader);
     let session = session(reader);
     let limits = limits::limits(reader);
@@ -39,7 +40,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         listen: listen.as_ref(),
         admin: admin_listen,
         upstream: upstream.as_ref(),
-        submission_paths: submission_paths.as_deref().unwrap_or_default(),
+        submission_paths: submission.as_ref().map(|submission| submission.paths.as_slice()).unwrap_or_default(),
         login: login.as_ref(),
         brand: brand.as_ref(),
     };
@@ -50,7 +51,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         store: store?,
         directory: directory?,
         mail: mail?,
-        submission_paths: submission_paths?,
+        submission: submission?.rules,
         login: login?,
         session: session?,
         limits,

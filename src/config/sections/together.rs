@@ -47,7 +47,8 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 fn submissions_are_protected(reader: &mut Reader<'_>, submissions: &[String], public: &[String]) {
-    for path in submissions.iter().filter(|path| public.iter().any(|public| same(public, path))) {
+    let opens = |path: &str| public.iter().any(|public| public.to_lowercase().starts_with(&path.to_lowercase()));
+    for path in submissions.iter().filter(|path| opens(path.split('?').next().unwrap_or_default().trim_end_matches('/'))) {
         reader.mistake("submission.paths", format!("{path:?} is in upstream.public_paths too, which would let anybody submit"));
     }
 }
@@ -78,9 +79,4 @@ fn links_lead_somewhere(reader: &mut Reader<'_>, sections: &Sections<'_>, public
 fn is_under(path: &str, prefix: &str) -> bool {
     let path = path.to_ascii_lowercase();
     path.starts_with(prefix) || path == prefix.trim_end_matches('/')
-}
-
-/// Whether a server may take one for the other: letter case and a slash at the end do not tell them apart.
-fn same(a: &str, b: &str) -> bool {
-    a.trim_end_matches('/').eq_ignore_ascii_case(b.trim_end_matches('/'))
 }

@@ -75,12 +75,11 @@ fn view(mail: &Mail) -> Value {
     }
 }
 
-/// `2026-11-02T09:30:00+01:00` as a German reads it; the sender's clock, so without a zone.
+/// `2026-11-02T08:30:00Z` as people in Germany read it: 2.11.2026, 9:30 Uhr.
 fn german(date: &str) -> Option<String> {
-    let (day, time) = date.split_once('T')?;
-    let (year, day) = day.split_once('-')?;
-    let (month, day) = day.split_once('-')?;
-    Some(format!("{day}.{month}.{year}, {} Uhr", time.get(..5)?))
+    let date: jiff::Timestamp = date.parse().ok()?;
+    let date = date.in_tz("Europe/Berlin").ok()?;
+    Some(date.strftime("%-d.%-m.%Y, %-H:%M Uhr").to_string())
 }
 
 const HEADERS: [(HeaderName, &str); 3] =

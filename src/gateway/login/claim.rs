@@ -22,7 +22,8 @@ impl Gateway {
             return Ok(Self::on_to_calculator(visit));
         }
         let (vtnr, email) = match self.sign_ins.state(&visit.visitor, visit.now).await? {
-            State::None => (String::new(), String::new()),
+            // Whoever is signed in without submission is here to confirm the address.
+            State::None => (session.as_ref().map(|session| session.vtnr.to_string()).unwrap_or_default(), String::new()),
             State::UnknownEmail(claim) | State::Tan { claim, .. } | State::Over { claim, .. } => {
                 (claim.vtnr.to_string(), claim.email.as_str().to_owned())
             }

@@ -10,6 +10,12 @@ end
 local function counted_before(once)
   return once ~= '0' and redis.call('EXISTS', KEYS[tonumber(once)]) == 1
 end
+-- Nothing if it is no number that INCR takes; "nan", for one, is a number to Lua that is below no limit and above none.
+local function value_of(counter)
+  local text = redis.call('GET', counter) or '0'
+  local value = tonumber(text)
+  if value and math.abs(value) < 2^53 and string.format('%d', value) == text then return value end
+end
 local function remaining(counter, window)
   local left = redis.call('PTTL', counter)
   if left < 0 then return tonumber(window) end
@@ -29,9 +35,11 @@ while at <= #ARGV do
     if redis.call('GET', KEYS[tonumber(key)]) ~= bytes then return {1} end
   elseif op == 'tally' then
     local key, once, limit, window, mode = take(5)
-    if mode ~= 'count' and not counted_before(once) then
-      local value = tonumber(redis.call('GET', KEYS[tonumber(key)]) or '0') or -1
-      if value < 0 or value >= tonumber(limit) then
+    if not counted_before(once) then
+      local value = value_of(KEYS[tonumber(key)])
+      if mode == 'count' then
+        if not value then return redis.error_reply('ERR a counter holds no number') end
+      elseif not value or value < 0 or value >= tonumber(limit) then
         return {2, tallies, remaining(KEYS[tonumber(key)], window)}
       end
     end

@@ -1,9 +1,10 @@
-//! Redis as an engine: one Lua script a change, one connection that reconnects by itself, and a second one that
-//! listens for invalidations.
+//! Redis as an engine: one Lua script a change, one connection for commands, and a second one that listens for
+//! invalidations; both come back by themselves.
 //!
 //! Names in Redis are the configured prefix and a [`RecordKey`]; `queue` and `leases` hold the outbox. Invalidations
 //! travel on the channel `ended`. Nothing here is read without its seal being checked, but for counters.
 
+mod connection;
 mod subscription;
 
 use super::engine::{Change, Committed, Engine, Expect, TallyMode};
@@ -11,9 +12,9 @@ use super::vault::RecordKey;
 use super::{Error, Invalidation, Result};
 use crate::domain::ids::LetterId;
 use async_trait::async_trait;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use connection::Connection;
 use redis::io::tcp::TcpSettings;
-use redis::{Client, ErrorKind, IntoConnectionInfo, RedisError, Script, Value};
+use redis::{IntoConnectionInfo, RedisError, Script, Value};
 use std::sync::LazyLock;
 use std::time::Duration;
 use subscription::Subscription;
@@ -25,13 +26,10 @@ static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("leas
 /// The longest record that is read. A sealed record has a few hundred bytes; whoever can write a longer one to Redis
 /// is not to fill this process's memory with it.
 const LONGEST_RECORD: usize = 64 * 1_024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const RECONNECT_AT_LEAST: Duration = Duration::from_millis(100);
-const RECONNECT_AT_MOST: Duration = Duration::from_secs(1);
 
 /// Redis as an engine.
 pub struct Redis {
-    connection: ConnectionManager,
+    connection: Connection,
     prefix: Vec<u8>,
     subscription: Subscription,
 }
@@ -46,14 +44,7 @@ impl Redis {
         // What the library says of a URL may quote its password.
         let setup = |_: RedisError| Error::Setup("the Redis URL cannot be used".into());
         let info = url.into_connection_info().map_err(setup)?.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(timeout))
-            .set_min_delay(RECONNECT_AT_LEAST)
-            .set_max_delay(RECONNECT_AT_MOST)
-            .set_number_of_retries(1);
-        let client = Client::open(info.clone()).map_err(setup)?;
-        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(setup)?;
+        let connection = Connection::new(info.clone(), timeout).map_err(setup)?;
         let prefix = prefix.as_bytes().to_vec();
         let subscription = Subscription::start(info, [&prefix, &b"ended"[..]].concat()).map_err(setup)?;
         Ok(Self { connection, prefix, subscription })
@@ -66,12 +57,6 @@ impl Redis {
     fn queue(&self) -> [Vec<u8>; 2] {
         [[self.prefix.as_slice(), b"queue"].concat(), [self.prefix.as_slice(), b"leases"].concat()]
     }
-}
-
-/// Tells "cannot be asked" from "refuses".
-fn failed(error: RedisError) -> Error {
-    let unreachable = error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || error.kind() == ErrorKind::Io;
-    if unreachable { Error::Unreachable(Box::new(error)) } else { Error::Refused(Box::new(error)) }
 }
 
 fn unexpected(what: &'static str) -> Error {
@@ -88,9 +73,13 @@ impl Engine for Redis {
         for key in keys {
             command.arg(self.name(*key));
         }
-        let found: Vec<Option<Vec<u8>>> = command.query_async(&mut self.connection.clone()).await.map_err(failed)?;
-        if found.iter().flatten().any(|record| record.len() > LONGEST_RECORD) {
-            return Err(unexpected("a record is longer than any that a gateway writes"));
+        let found: Vec<Option<Vec<u8>>> =
+            self.connection.run(|mut redis| async move { command.query_async(&mut redis).await }).await?;
+        // One record that no gateway wrote is no outage of Redis.
+        let too_long =
+            keys.iter().zip(&found).find(|(_, record)| record.as_ref().is_some_and(|bytes| bytes.len() > LONGEST_RECORD));
+        if let Some((key, _)) = too_long {
+            return Err(Error::Unsealable(key.kind().name()));
         }
         Ok(found)
     }
@@ -104,7 +93,7 @@ impl Engine for Redis {
         for argument in &script.arguments {
             call.arg(argument);
         }
-        let answer: Vec<i64> = call.invoke_async(&mut self.connection.clone()).await.map_err(failed)?;
+        let answer: Vec<i64> = self.connection.run(|mut redis| async move { call.invoke_async(&mut redis).await }).await?;
         match *answer.as_slice() {
             [0] => Ok(Committed::Done),
             [1] => Ok(Committed::Conflict),
@@ -122,7 +111,7 @@ impl Engine for Redis {
             call.key(key);
         }
         call.arg(millis(lease));
-        let answer: Vec<Value> = call.invoke_async(&mut self.connection.clone()).await.map_err(failed)?;
+        let answer: Vec<Value> = self.connection.run(|mut redis| async move { call.invoke_async(&mut redis).await }).await?;
         match answer.as_slice() {
             [] => Ok(None),
             [id, leased] => {
@@ -137,13 +126,15 @@ impl Engine for Redis {
 
     async fn queue_length(&self) -> Result<u64> {
         let [queue, _] = self.queue();
-        redis::cmd("ZCARD").arg(queue).query_async(&mut self.connection.clone()).await.map_err(failed)
+        self.connection.run(|mut redis| async move { redis::cmd("ZCARD").arg(queue).query_async(&mut redis).await }).await
     }
 
     async fn ping(&self) -> Result<()> {
         // A write, since a full or demoted Redis still answers reads.
         let name = [self.prefix.as_slice(), b"ping"].concat();
-        redis::cmd("SET").arg(name).arg("").arg("PX").arg(1_000).query_async(&mut self.connection.clone()).await.map_err(failed)
+        let mut command = redis::cmd("SET");
+        command.arg(name).arg("").arg("PX").arg(1_000);
+        self.connection.run(|mut redis| async move { command.query_async(&mut redis).await }).await
     }
 
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {

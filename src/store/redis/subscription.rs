@@ -2,7 +2,7 @@
 //!
 //! A connection of its own, in RESP3. A subscription that silently broke would leave ended sessions alive in this
 //! gateway's cache, so the connection is asked for a sign of life twice a second; while it gives none, it counts
-//! as lost, and every loss tells the caches not to rely on what they have.
+//! as lost: that tells the caches not to rely on what they have, and its return tells them to forget it.
 
 use super::super::Invalidation;
 use super::super::vault::RecordKey;
@@ -78,8 +78,8 @@ impl Listener {
     async fn run(self) {
         loop {
             if let Ok(connection) = self.subscribe().await {
-                // Whatever was ended while nobody listened is unknown: doubt everything, then trust the cache again.
-                self.announce(Invalidation::Missed);
+                // Whatever was ended while nobody listened is unknown: forget everything, then trust the cache again.
+                self.announce(Invalidation::All);
                 self.alive.store(true, Ordering::Release);
                 self.listen(connection).await;
                 self.alive.store(false, Ordering::Release);

@@ -1,0 +1,47 @@
+//! `[submission]`
+
+use super::super::document::Value;
+use super::super::kinds::{flag, quoted, text};
+use super::super::read::Reader;
+use crate::domain::submission::{Doubt, Letters, NeverMatches, PathAlphabet, SubmissionRules};
+
+/// The paths as they were written, and the rules that they make.
+pub(super) struct Submission {
+    pub(super) paths: Vec<String>,
+    pub(super) rules: SubmissionRules,
+}
+
+pub(super) fn submission(reader: &mut Reader<'_>) -> Option<Submission> {
+    let paths = reader.required_list("submission.paths", path);
+    let case_sensitive = reader.or("submission.case_sensitive", false, flag);
+    let ascii_only = reader.or("submission.ascii_only", false, flag);
+    let letters = if case_sensitive? { Letters::AsWritten } else { Letters::Folded };
+    let alphabet = if ascii_only? { PathAlphabet::Ascii } else { PathAlphabet::Unicode };
+    let paths = paths?;
+    match SubmissionRules::new(paths.clone(), letters, alphabet) {
+        Ok(rules) => Some(Submission { paths, rules }),
+        Err((path, never)) => {
+            reader.mistake("submission.paths", format!("{} {}", quoted(&path), why(never)));
+            None
+        }
+    }
+}
+
+/// A path that can match; whether only ASCII may occur is looked at when both keys are known.
+fn path(value: &Value) -> Result<String, String> {
+    let text = text(value)?;
+    let alone = SubmissionRules::new([text.clone()], Letters::Folded, PathAlphabet::Unicode);
+    alone.map(|_| text).map_err(|(path, never)| format!("{} {}", quoted(&path), why(never)))
+}
+
+fn why(never: NeverMatches) -> &'static str {
+    match never {
+        NeverMatches::NotAPath => "does not begin with /",
+        NeverMatches::EmptyQuery => "has an empty query; write what it must hold, or no ?",
+        NeverMatches::Doubtful(Doubt::Segment) => {
+            "can never match: requests with //, dot segments, or blanks and dots at the end of a segment are refused before"
+        }
+        NeverMatches::Doubtful(Doubt::Escape) => "can never match: write it as people read it, without %, ; and #",
+        NeverMatches::Doubtful(_) => "can never match: requests with such characters are refused before",
+    }
+}

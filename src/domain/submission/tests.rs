@@ -1,0 +1,190 @@
+//! What is the Antragsversand, what is in doubt, and what is neither.
+
+use super::*;
+
+fn rules() -> SubmissionRules {
+    let paths = ["/antrag/versand", "/index.php?r=antrag/versand", "/übermitteln"].map(str::to_owned);
+    SubmissionRules::new(paths, Letters::Folded, PathAlphabet::Unicode).expect("sound rules")
+}
+
+fn judged(method: &str, target: &str) -> Intent {
+    rules().judge(&Request { method, target: target.as_bytes(), body: Body::None })
+}
+
+#[test]
+fn the_plain_path_is_the_submission_with_every_method_but_the_safe_ones() {
+    for method in ["POST", "PUT", "PATCH", "DELETE", "JEFF", "PROPFIND"] {
+        assert_eq!(judged(method, "/antrag/versand"), Intent::Submit, "{method}");
+    }
+    for method in SAFE_METHODS {
+        assert_eq!(judged(method, "/antrag/versand"), Intent::Use, "{method}");
+    }
+    for method in ["post", "Post", "get", "P", "PO ST", "POST\u{e4}", "TOOLONGMETHOD", ""] {
+        assert_eq!(judged(method, "/antrag/versand"), Intent::Unclear(Doubt::Method), "{method}");
+    }
+}
+
+#[test]
+fn one_reading_and_it_is_the_submission() {
+    let spellings = [
+        "/antrag/versand/",
+        "/antrag/versand?x=/public",
+        "/ANTRAG/Versand",
+        "/antrag/%76ersand",
+        "/%61ntrag/versand",
+        "/antrag;x/versand",
+        "/antrag/versand;jsessionid=1A2B.node1",
+        "/antrag/versand.json",
+        "/antrag/versandx",
+        "/antrag/versand/1",
+        "/antrag/versand??",
+        "/antrag/versand*",
+        "/index.php?r=antrag/versand",
+        "/index.php?a=1&r=antrag%2Fversand",
+        "/INDEX.php?R=Antrag%252fVersand",
+        "/index.php/x?r=antrag\\versand",
+        "/%C3%BCbermitteln",
+        "/%C3%9Cbermitteln/jetzt",
+    ];
+    for target in spellings {
+        assert_eq!(judged("POST", target), Intent::Submit, "{target}");
+    }
+}
+
+#[test]
+fn what_servers_read_in_several_ways_is_in_doubt() {
+    let cases = [
+        ("//antrag/versand", Doubt::Segment),
+        ("/antrag//versand", Doubt::Segment),
+        ("/./antrag/versand", Doubt::Segment),
+        ("/x/../antrag/versand", Doubt::Segment),
+        ("/antrag/.../versand", Doubt::Segment),
+        ("/antrag./versand", Doubt::Segment),
+        ("/antrag/versand.", Doubt::Segment),
+        ("/antrag%20/versand", Doubt::Segment),
+        ("/%20antrag/versand", Doubt::Segment),
+        ("/antrag/;x/versand", Doubt::Segment),
+        ("/antrag/.;/versand", Doubt::Segment),
+        ("/x/..;/antrag/versand", Doubt::Segment),
+        ("/antrag%2fversand", Doubt::Escape),
+        ("/antrag%2Fversand", Doubt::Escape),
+        ("/antrag%5cversand", Doubt::Escape),
+        ("/x/%2e%2e/antrag/versand", Doubt::Escape),
+        ("/antrag/versand%00", Doubt::Escape),
+        ("/antrag/versand%0a", Doubt::Escape),
+        ("/antrag/versand%3bx", Doubt::Escape),
+        ("/antrag/versand%3f", Doubt::Escape),
+        ("/antrag/versand%23x", Doubt::Escape),
+        ("/antrag/%2576ersand", Doubt::Escape),
+        ("/antrag%25u002fversand", Doubt::Escape),
+        ("/antrag%u002fversand", Doubt::Escape),
+        ("/antrag/versand%", Doubt::Escape),
+        ("/antrag/versand%4", Doubt::Escape),
+        ("/antrag/%zzersand", Doubt::Escape),
+        ("/antrag%c0%afversand", Doubt::Escape),
+        ("/antrag%e0%80%afversand", Doubt::Escape),
+        ("/antrag/versand%ff", Doubt::Escape),
+        ("/antrag\\versand", Doubt::RawByte),
+        ("/antrag/versand\t", Doubt::RawByte),
+        ("/antrag/versand#x", Doubt::RawByte),
+        ("/antrag/versand\u{b}", Doubt::RawByte),
+        ("/antrag/vers\u{e4}nd", Doubt::RawByte),
+        ("/antrag/versand|", Doubt::RawByte),
+        ("antrag/versand", Doubt::RawByte),
+        ("*", Doubt::RawByte),
+        ("http://x/antrag/versand", Doubt::RawByte),
+        ("", Doubt::RawByte),
+        ("/antrag;%2f/versand", Doubt::Parameters),
+        ("/antrag;x=(1)/versand", Doubt::Parameters),
+        ("/antrag/versand;a\"b", Doubt::Parameters),
+        ("/antrag/ver%C5%BFand", Doubt::Character),
+        ("/antrag%EF%BC%8Fversand", Doubt::Character),
+        ("/antrag/versand%C2%A0", Doubt::Character),
+        ("/antrag/ver%C2%ADsand", Doubt::Character),
+        ("/antrag/%E2%80%8Bversand", Doubt::Character),
+        ("/%EF%BD%81ntrag/versand", Doubt::Character),
+    ];
+    for (target, doubt) in cases {
+        assert_eq!(judged("POST", target), Intent::Unclear(doubt), "{target:?}");
+        assert_eq!(judged("GET", target), Intent::Unclear(doubt), "GET {target:?}");
+    }
+}
+
+#[test]
+fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
+    let with_body = |method| rules().judge(&Request { method, target: b"/tarif", body: Body::Some });
+    assert_eq!(with_body("GET"), Intent::Unclear(Doubt::Override));
+    assert_eq!(with_body("POST"), Intent::Use);
+    for query in ["_method=POST", "a=1&_METHOD=post", "%5fmethod=put", "a=%255fmethod%253dput"] {
+        assert_eq!(judged("GET", &format!("/antrag/versand?{query}")), Intent::Unclear(Doubt::Override), "{query}");
+    }
+}
+
+#[test]
+fn honest_requests_are_neither_doubted_nor_blocked() {
+    let honest = [
+        ("GET", "/"),
+        ("POST", "/"),
+        ("POST", "/kfz/angebot?id=42&x=a+b%20c"),
+        ("GET", "/a/b/c.do;jsessionid=0A1B2C3D.node-1?x=1"),
+        ("GET", "/a/"),
+        ("POST", "/tarif/Stra%C3%9Fe/M%C3%BCnchen"),
+        ("POST", "/f(1)/[x]/a'b/*,!$&@:~"),
+        ("GET", "/bilder/logo%20neu.png"),
+        ("POST", "/a%25"),
+        ("POST", "/rabatt/100%25/x"),
+        ("POST", "/search?q=antrag/versand"),
+        ("POST", "/index.php?r=tarif"),
+        ("POST", "/index.php"),
+        ("GET", "/index.php?r=antrag/versand"),
+        ("POST", "/antrag"),
+        ("POST", "/antrag/versan"),
+        ("POST", "/x/antrag/versand"),
+        ("OPTIONS", "/antrag/versand"),
+        ("GET", "/a?b=//c/../d;e%2f%00"),
+        ("POST", "/%E6%BC%A2%E5%AD%97"),
+        ("GET", "/a.b.c/d-e_f"),
+        ("POST", "/a=b/c+d/e"),
+    ];
+    for (method, target) in honest {
+        assert_eq!(judged(method, target), Intent::Use, "{method} {target}");
+    }
+}
+
+#[test]
+fn the_operator_can_ask_for_exact_letters_and_for_ascii_only() {
+    let paths = || ["/antrag/Versand".to_owned()];
+    let exact = SubmissionRules::new(paths(), Letters::AsWritten, PathAlphabet::Ascii).expect("sound");
+    let judged = |target: &str| exact.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None });
+    assert_eq!(judged("/antrag/Versand"), Intent::Submit);
+    assert_eq!(judged("/antrag/versand"), Intent::Use);
+    assert_eq!(judged("/%C4%81ntrag/Versand"), Intent::Unclear(Doubt::Character));
+}
+
+#[test]
+fn sharp_s_is_compared_as_two() {
+    let rules = SubmissionRules::new(["/abschluss".to_owned()], Letters::Folded, PathAlphabet::Unicode).expect("sound");
+    let judged = |target: &str| rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None });
+    for target in ["/abschlu%C3%9F", "/ABSCHLU%E1%BA%9E", "/AbschluSS"] {
+        assert_eq!(judged(target), Intent::Submit, "{target}");
+    }
+    assert_eq!(judged("/Stra%C3%9Fe"), Intent::Use);
+}
+
+#[test]
+fn a_rule_that_can_never_match_is_refused() {
+    let cases = [
+        ("antrag", NeverMatches::NotAPath),
+        ("//antrag", NeverMatches::Doubtful(Doubt::Segment)),
+        ("/a/../b", NeverMatches::Doubtful(Doubt::Segment)),
+        ("/a%20b", NeverMatches::Doubtful(Doubt::Escape)),
+        ("/a;b", NeverMatches::Doubtful(Doubt::Escape)),
+        ("/a#b", NeverMatches::Doubtful(Doubt::Escape)),
+        ("/ver\u{17f}and", NeverMatches::Doubtful(Doubt::Character)),
+        ("/index.php?", NeverMatches::EmptyQuery),
+    ];
+    for (path, never) in cases {
+        let refused = SubmissionRules::new([path.to_owned()], Letters::Folded, PathAlphabet::Unicode);
+        assert_eq!(refused.err().map(|(_, why)| why), Some(never), "{path}");
+    }
+}

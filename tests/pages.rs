@@ -1,0 +1,621 @@
+//! Every page in a real browser: can it be read, reached and used, by everybody and on every screen.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::time::Duration;
+use support::chromium::{Chromium, Screen};
+use support::eventually;
+use support::gallery::Gallery;
+use support::world::{ADA, BEN, NO_EMAIL, StoreKind, UNKNOWN, World, tan_of};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use vtnr_gateway::demo::postbox::Fault;
+
+#[tokio::test]
+async fn no_page_keeps_anybody_out_on_a_large_screen() {
+    every_page_is_accessible(Screen::Desktop).await;
+}
+
+#[tokio::test]
+async fn no_page_keeps_anybody_out_on_a_phone() {
+    every_page_is_accessible(Screen::Phone).await;
+}
+
+async fn every_page_is_accessible(screen: Screen) {
+    let folder = TempDir::new().expect("a folder");
+    let gallery = Gallery::open("", &folder).await;
+    let chromium = Chromium::builder().screen(screen).start().await;
+    for (name, url) in gallery.pages() {
+        chromium.open(&url).await;
+        chromium.eval("document.querySelectorAll('details').forEach((it) => { it.open = true; })").await;
+        chromium.is_accessible(name).await;
+        chromium.fits(name).await;
+        picture(&chromium, screen, name).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_sticks_out_on_the_narrowest_screen() {
+    every_page_fits(Chromium::builder().screen(Screen::Narrow).start().await).await;
+}
+
+#[tokio::test]
+async fn nothing_sticks_out_with_text_twice_as_large() {
+    every_page_fits(Chromium::builder().screen(Screen::Phone).large_text().start().await).await;
+}
+
+async fn every_page_fits(chromium: Chromium) {
+    let folder = TempDir::new().expect("a folder");
+    let gallery = Gallery::open("", &folder).await;
+    for (name, url) in gallery.pages() {
+        chromium.open(&url).await;
+        chromium.eval("document.querySelectorAll('details').forEach((it) => { it.open = true; })").await;
+        chromium.fits(name).await;
+    }
+}
+
+/// Keeps a picture of the page in the folder that `VTNR_SCREENSHOTS` names.
+async fn picture(chromium: &Chromium, screen: Screen, name: &str) {
+    if let Some(folder) = std::env::var_os("VTNR_SCREENSHOTS") {
+        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        let file = std::path::Path::new(&folder).join(format!("{name}-{screen:?}.png").to_lowercase());
+        std::fs::write(file, chromium.full_screenshot().await).expect("the picture can be written");
+    }
+}
+
+const TARGET: &str = "/kfz/angebot?id=42#beitrag";
+const SIGN_IN: &str = "/ui/login/de/vtnr-login?return_to=%2Fkfz%2Fangebot%3Fid%3D42#beitrag";
+const TAN: &str = "/ui/login/de/tan?return_to=%2Fkfz%2Fangebot%3Fid%3D42#beitrag";
+
+/// Fills in the first page and presses Enter.
+async fn claim(chromium: &Chromium, (vtnr, email): (&str, &str)) {
+    chromium.type_into("#vtnr", vtnr).await;
+    chromium.type_into("#email", email).await;
+    chromium.press(ENTER).await;
+}
+
+/// The next mail's TAN as many people type it.
+async fn typed_tan(world: &World, mails_before: usize) -> String {
+    let tan = tan_of(&world.postbox.next(mails_before).await).to_lowercase();
+    format!(" {} {} ", &tan[..3], &tan[3..])
+}
+
+const ENTER: &str = "\u{e007}";
+const TAB: &str = "\u{e004}";
+const BACK_TAB: &str = "\u{e008}\u{e004}\u{e008}";
+const SPACE: &str = " ";
+
+async fn signs_in_by_hand(world: &World, chromium: &Chromium) {
+    chromium.open(&format!("{}{TARGET}", world.base())).await;
+    chromium.arrives_at(SIGN_IN).await.shows("Anmelden mit Vermittlernummer").await;
+    claim(chromium, ADA).await;
+    chromium.arrives_at(TAN).await.shows("Überprüfen Sie Ihren Posteingang").await;
+    chromium.type_into("#tan", &typed_tan(world, 0).await).await;
+    chromium.press(ENTER).await;
+    chromium.arrives_at(TARGET).await.shows("Ihr Kfz-Angebot").await;
+}
+
+#[tokio::test]
+async fn a_broker_signs_in_by_hand_and_comes_back_to_the_deep_link_with_its_fragment() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    signs_in_by_hand(&world, &chromium).await;
+    assert_eq!(chromium.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn all_of_it_works_without_javascript() {
+    let (world, chromium) = (World::start().await, Chromium::builder().without_javascript().start().await);
+    signs_in_by_hand(&world, &chromium).await;
+    chromium.open(&format!("{}/ui/login/de/abmelden", world.base())).await;
+    chromium.click("button[name=forget_browser]").await;
+    chromium.shows("Sie sind abgemeldet").await;
+    chromium.open(&format!("{}/antrag?id=42#x", world.base())).await;
+    claim(&chromium, (NO_EMAIL, "niemand@makler.example")).await;
+    chromium.shows("Unbekannte E-Mail-Adresse").await;
+    chromium.click("summary").await;
+    chromium.click("details button").await;
+    chromium.arrives_at("/antrag?id=42#x").await;
+    chromium.click("input[type=submit]").await;
+    chromium.shows("Antragsversand noch nicht möglich").await;
+}
+
+#[tokio::test]
+async fn a_double_click_is_one_sign_in_and_no_error() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
+    chromium.type_into("#vtnr", ADA.0).await;
+    chromium.type_into("#email", ADA.1).await;
+    chromium.double_click("button").await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    let tan = typed_tan(&world, 0).await;
+    chromium.type_into("#tan", &tan).await;
+    chromium.double_click("form > button").await;
+    chromium.arrives_at("/kfz/angebot").await;
+    assert_eq!(world.postbox.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn two_answers_at_once_without_javascript_are_one_sign_in_and_no_error() {
+    let (world, chromium) = (World::start().await, Chromium::builder().without_javascript().start().await);
+    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
+    chromium.type_into("#vtnr", ADA.0).await;
+    chromium.type_into("#email", ADA.1).await;
+    chromium.double_click("button").await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    chromium.type_into("#tan", &typed_tan(&world, 0).await).await;
+    chromium.double_click("form > button").await;
+    chromium.arrives_at("/kfz/angebot").await;
+    assert_eq!(world.postbox.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn the_keyboard_is_enough() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
+    for focus in ["vtnr", "email", "ANMELDEN", "Impressum", "Datenschutz", "Unterstützung beim Login"] {
+        assert_eq!(chromium.focus().await, focus);
+        assert_eq!(chromium.eval(FOCUS_IS_SEEN).await, true, "the focus on {focus} is not seen");
+        chromium.press(TAB).await;
+    }
+    chromium.eval("document.querySelector('#email').focus()").await;
+    chromium.press(BACK_TAB).await;
+    assert_eq!(chromium.focus().await, "vtnr");
+    // What is wrong first has the focus, and the summary's links lead to the fields.
+    claim(&chromium, ("", "ada")).await;
+    chromium.shows("Bitte prüfen Sie Ihre Eingabe").await;
+    chromium.is_accessible("both errors").await;
+    assert_eq!(chromium.focus().await, "vtnr");
+    assert_eq!(chromium.value("#email").await, "ada");
+    chromium.click("a[href='#email']").await;
+    assert_eq!(chromium.focus().await, "email");
+    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
+    claim(&chromium, (ADA.0, "ada")).await;
+    chromium.shows("Bitte prüfen Sie Ihre Eingabe").await;
+    assert_eq!(chromium.focus().await, "email");
+    chromium.eval("document.querySelector('#email').value = ''").await;
+    chromium.press(&format!("{}{ENTER}", BEN.1)).await;
+    chromium.shows("Unbekannte E-Mail-Adresse").await;
+    chromium.is_accessible("unknown e-mail").await;
+    // The expander opens with the keyboard as well.
+    chromium.press(&format!("{TAB}{TAB}")).await;
+    assert_eq!(chromium.focus().await, "Sie möchten sich ohne E-Mail anmelden?");
+    assert_eq!(chromium.eval(FOCUS_IS_SEEN).await, true, "the focus on the expander is not seen");
+    chromium.hides("WEITER ZUM ONLINE-RECHNER").await;
+    chromium.press(SPACE).await;
+    chromium.shows("WEITER ZUM ONLINE-RECHNER").await;
+    chromium.is_accessible("unknown e-mail, expanded").await;
+    chromium.press(TAB).await;
+    assert_eq!(chromium.focus().await, "WEITER ZUM ONLINE-RECHNER");
+    chromium.press(&format!("{BACK_TAB}")).await;
+    chromium.press(&format!("{BACK_TAB}")).await;
+    assert_eq!(chromium.focus().await, "E-MAIL-ADRESSE KORRIGIEREN");
+    chromium.press(ENTER).await;
+    chromium.shows("Anmelden mit Vermittlernummer").await;
+    assert_eq!(chromium.value("#vtnr").await, ADA.0);
+    assert_eq!(chromium.value("#email").await, BEN.1);
+    assert_eq!(chromium.focus().await, "email");
+}
+
+/// An outline of at least two pixels, or a border that thick.
+const FOCUS_IS_SEEN: &str = "const it = getComputedStyle(document.activeElement); \
+                             return it.outlineStyle !== 'none' && parseFloat(it.outlineWidth) >= 2";
+
+#[tokio::test]
+async fn a_tan_can_be_pasted() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    chromium.open(&world.base()).await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    chromium.type_into("#tan", &typed_tan(&world, 0).await).await;
+    let control = '\u{e009}';
+    chromium.press(&format!("{control}a{control}")).await;
+    chromium.press(&format!("{control}x{control}")).await;
+    assert_eq!(chromium.value("#tan").await, "");
+    chromium.press(&format!("{control}v{control}")).await;
+    assert_eq!(chromium.value("#tan").await.len(), 9);
+    chromium.press(ENTER).await;
+    chromium.arrives_at("/").await.shows("Willkommen im Online-Rechner").await;
+}
+
+#[tokio::test]
+async fn the_tan_page_tells_by_itself_what_becomes_of_the_mail() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    world.postbox.set_fault(Fault::BannerDelay(Duration::from_secs(3)));
+    chromium.open(&world.base()).await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Wir senden gerade eine TAN an ada@makler.example.").await;
+    chromium.is_accessible("sending").await;
+    chromium.shows("Wir haben eine TAN an ada@makler.example gesendet. Sie ist gültig bis").await;
+    chromium.is_accessible("accepted").await;
+    let told = chromium.text().await;
+    chromium.reload().await;
+    chromium.shows("Sie ist gültig bis").await;
+    assert_eq!(mail_line(&told), mail_line(&chromium.text().await), "the script and the server tell it alike");
+    assert_eq!(chromium.complaints().await, [""; 0]);
+}
+
+fn mail_line(page: &str) -> &str {
+    let from = page.find("Wir haben").expect("it tells of the mail");
+    &page[from..page.find("TAN 6 Buchstaben").expect("a field")]
+}
+
+#[tokio::test]
+async fn the_tan_page_tells_by_itself_that_the_mail_is_late_and_that_it_left_after_all() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    world.postbox.set_fault(Fault::PutOff);
+    chromium.open(&world.base()).await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Die E-Mail mit der TAN an ada@makler.example verzögert sich").await;
+    chromium.is_accessible("delayed").await;
+    world.postbox.set_fault(Fault::None);
+    chromium.shows("Sie ist gültig bis").await;
+}
+
+#[tokio::test]
+async fn the_tan_page_tells_by_itself_that_the_mail_was_refused() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    world.postbox.set_fault(Fault::Refuse);
+    chromium.open(&world.base()).await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Die E-Mail an ada@makler.example konnte nicht zugestellt werden").await;
+    chromium.is_accessible("refused").await;
+}
+
+#[tokio::test]
+async fn the_mail_can_be_sent_again_once_the_countdown_is_over_and_the_older_tan_still_works() {
+    let world = World::builder().config("[limits]\nmail_pause = \"1 in 4s\"").start().await;
+    let chromium = Chromium::start().await;
+    chromium.open(&world.base()).await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    let tan = typed_tan(&world, 0).await;
+    chromium.click("summary").await;
+    chromium.shows("Erneut senden ist in 2 Sekunden möglich.").await;
+    assert_eq!(chromium.eval("return document.querySelector('details button').disabled").await, true);
+    chromium.comes_to("!document.querySelector('details button').disabled").await;
+    chromium.hides("Erneut senden ist in").await;
+    chromium.click("details button").await;
+    chromium.shows("Sie haben die E-Mail noch einmal angefordert.").await;
+    world.postbox.next(1).await;
+    chromium.reload().await;
+    chromium.type_into("#tan", &tan).await;
+    chromium.press(ENTER).await;
+    chromium.arrives_at("/").await;
+    assert_eq!(world.postbox.mails().len(), 2);
+}
+
+#[tokio::test]
+async fn a_second_tab_moves_on_by_itself_to_its_own_target() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    let first = chromium.tab().await;
+    chromium.open(&format!("{}/kfz/angebot?id=42#a", world.base())).await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    let second = chromium.open_tab().await;
+    chromium.open(&format!("{}/kurse#b", world.base())).await;
+    chromium.shows("Anmelden mit Vermittlernummer").await;
+    assert_eq!(chromium.value("#vtnr").await, ADA.0, "one sign-in for all tabs");
+    chromium.turn_to(&first).await;
+    chromium.type_into("#tan", &typed_tan(&world, 0).await).await;
+    chromium.press(ENTER).await;
+    chromium.arrives_at("/kfz/angebot?id=42#a").await;
+    chromium.turn_to(&second).await;
+    chromium.arrives_at("/kurse#b").await.shows("verbunden").await;
+}
+
+#[tokio::test]
+async fn back_and_reload_never_show_an_error() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
+    claim(&chromium, ("60/123/456", ADA.1)).await;
+    chromium.shows("Diese Vermittlernummer ist ungültig.").await;
+    chromium.reload().await;
+    chromium.shows("Anmelden mit Vermittlernummer").await;
+    chromium.eval("document.querySelectorAll('input').forEach((it) => { it.value = ''; })").await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    let tan = typed_tan(&world, 0).await;
+    chromium.reload().await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    chromium.type_into("#tan", "bbbbbb").await;
+    chromium.press(ENTER).await;
+    chromium.shows("Sie haben noch 4 Versuche.").await;
+    chromium.is_accessible("wrong TAN").await;
+    chromium.reload().await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    chromium.hides("3 Versuche").await;
+    chromium.back().await;
+    chromium.forward().await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    chromium.type_into("#tan", "bbbbbb").await;
+    chromium.press(ENTER).await;
+    chromium.shows("Sie haben noch 3 Versuche.").await;
+    chromium.type_into("#tan", &tan).await;
+    chromium.press(ENTER).await;
+    chromium.arrives_at("/kfz/angebot").await;
+    for _ in 0..2 {
+        chromium.back().await;
+        chromium.arrives_at("/kfz/angebot").await.shows("Angebot berechnen").await;
+    }
+    assert_eq!(world.postbox.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn a_page_that_comes_back_from_the_cache_can_be_used_again() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
+    claim(&chromium, (ADA.0, BEN.1)).await;
+    chromium.shows("Unbekannte E-Mail-Adresse").await;
+    chromium.back().await;
+    chromium.shows("Anmelden mit Vermittlernummer").await;
+    chromium.comes_to("!document.querySelector('button').disabled").await;
+}
+
+#[tokio::test]
+async fn a_browser_without_cookies_is_told_so() {
+    let (world, chromium) = (World::start().await, Chromium::builder().without_cookies().start().await);
+    chromium.open(&world.base()).await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Ihr Browser hat kein Cookie angenommen").await;
+    chromium.is_accessible("cookies blocked").await;
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_and_forgetting_the_browser_ends_its_trust() {
+    let world = World::builder().config("[limits]\nmail_pause = \"1 in 1s\"").start().await;
+    let chromium = Chromium::start().await;
+    let sign_out = format!("{}/ui/login/de/abmelden", world.base());
+    signs_in_by_hand(&world, &chromium).await;
+    chromium.click("a[href='/ui/login/de/abmelden']").await;
+    chromium.shows("Sie sind mit der Vermittlernummer 60/123/4567 angemeldet.").await;
+    chromium.is_accessible("sign-out").await;
+    chromium.click("main form:first-of-type button").await;
+    chromium.shows("Sie sind abgemeldet").await;
+    chromium.is_accessible("signed out").await;
+    chromium.click("main .button").await;
+    chromium.shows("Anmelden mit Vermittlernummer").await;
+    chromium.back().await;
+    chromium.comes_to("/abgemeldet|nicht angemeldet/.test(document.body.innerText)").await;
+    chromium.back().await;
+    chromium.shows("Sie sind zurzeit nicht angemeldet.").await;
+    // What the calculator showed is not shown to whoever comes next.
+    chromium.back().await;
+    chromium.shows("Anmelden mit Vermittlernummer").await;
+    // The browser is still trusted: no TAN.
+    chromium.open(&format!("{}/kurse", world.base())).await;
+    chromium.shows("Anmelden mit Vermittlernummer").await;
+    claim(&chromium, ADA).await;
+    chromium.arrives_at("/kurse").await;
+    chromium.open(&sign_out).await;
+    chromium.click("button[name=forget_browser]").await;
+    chromium.shows("Diesen Browser haben wir vergessen").await;
+    chromium.open(&format!("{}/kurse", world.base())).await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    world.postbox.next(1).await;
+}
+
+#[tokio::test]
+async fn a_first_visit_is_light_and_asks_nobody_else() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
+    chromium.comes_to("document.readyState === 'complete'").await;
+    let loaded = chromium.eval(LOADED).await;
+    let loaded: Vec<(String, f64)> = serde_json::from_value(loaded).expect("names and sizes");
+    assert!(loaded.len() >= 3, "page, style and script: {loaded:?}");
+    for (url, _) in &loaded {
+        assert!(url.starts_with(&world.base()), "a request to somebody else: {url}");
+    }
+    let bytes: f64 = loaded.iter().map(|(_, bytes)| bytes).sum();
+    assert!(bytes > 5_000.0 && bytes < 30.0 * 1_024.0, "{bytes} bytes: {loaded:?}");
+    assert_eq!(chromium.complaints().await, [""; 0]);
+}
+
+const LOADED: &str = "return [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]\
+                      .map((it) => [it.name, it.transferSize])";
+
+#[tokio::test]
+async fn a_tan_that_is_of_no_use_any_more_is_replaced_with_one_click() {
+    let limits = "[login]\ntan_tries = 2\n[limits]\nmail_pause = \"1 in 1s\"\nwrong_tans_day = \"3 in 24h\"";
+    let world = World::builder().config(limits).start().await;
+    let chromium = Chromium::builder().screen(Screen::Phone).start().await;
+    chromium.open(&format!("{}{TARGET}", world.base())).await;
+    claim(&chromium, ADA).await;
+    for told in ["Sie haben noch einen Versuch.", "Diese TAN gilt nicht mehr"] {
+        chromium.type_into("#tan", "bbbbbb").await;
+        chromium.press(ENTER).await;
+        chromium.shows(told).await;
+    }
+    chromium.is_accessible("spent").await;
+    chromium.fits("spent").await;
+    world.postbox.next(0).await;
+    chromium.click("main form button").await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    for told in ["Sie haben noch einen Versuch.", "Sie benötigen eine längere TAN"] {
+        chromium.type_into("#tan", "cccccc").await;
+        chromium.press(ENTER).await;
+        chromium.shows(told).await;
+    }
+}
+
+#[tokio::test]
+async fn the_calculator_works_behind_the_gateway() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    signs_in_by_hand(&world, &chromium).await;
+    chromium.open(&world.base()).await;
+    chromium.shows("Meldung 1:").await.shows("Meldung 2:").await;
+    chromium.open(&format!("{}/kurse", world.base())).await;
+    chromium.shows("verbunden").await.shows("Wachstum Europa").await;
+    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
+    let fields = [("name", "Jürgen Groß"), ("geburtsdatum", "01.02.1970"), ("kennzeichen", "M-AB 123"), ("hsn", "0603")];
+    for (field, text) in fields {
+        chromium.type_into(&format!("#{field}"), text).await;
+    }
+    chromium.type_into("input[name=tsn]", "BGU").await;
+    chromium.shows("EUR im Jahr, Rate").await;
+    chromium.click("input[type=submit]").await;
+    chromium.shows("Ihr Kfz-Angebot").await.shows("Jürgen Groß").await;
+    let csv = chromium.eval_async(DOWNLOAD).await;
+    assert_eq!(csv["disposition"], "attachment; filename=\"angebot-43.csv\"");
+    assert!(csv["text"].as_str().expect("text").contains("\"Versicherungsnehmer\";\"J\u{fc}rgen Gro\u{df}\""), "{csv}");
+    chromium.click("a[href^='/antrag?']").await;
+    chromium.shows("Antrag zum Angebot 43").await;
+    chromium.click("input[type=submit]").await;
+    chromium.shows("Antrag versendet").await.shows("AE-000001").await;
+    assert_eq!(world.calculator.submissions().len(), 1);
+    assert_eq!(chromium.complaints().await, [""; 0]);
+}
+
+/// Fetches what the link leads to, as the calculator's character set has it.
+const DOWNLOAD: &str = "const done = arguments[arguments.length - 1]; \
+    fetch(document.querySelector('a[href*=\".csv\"]').href).then(async (answer) => done({ \
+        disposition: answer.headers.get('content-disposition'), \
+        text: new TextDecoder('iso-8859-1').decode(await answer.arrayBuffer()) }))";
+
+#[tokio::test]
+async fn an_application_without_a_confirmed_address_is_blocked_until_it_is_confirmed() {
+    let world = World::start().await;
+    let chromium = Chromium::builder().screen(Screen::Phone).start().await;
+    chromium.open(&format!("{}/antrag?id=42", world.base())).await;
+    claim(&chromium, (ADA.0, "falsch@makler.example")).await;
+    chromium.shows("Unbekannte E-Mail-Adresse").await;
+    chromium.click("summary").await;
+    chromium.click("details button").await;
+    chromium.arrives_at("/antrag?id=42").await;
+    chromium.click("input[type=submit]").await;
+    chromium.shows("Antragsversand noch nicht möglich").await;
+    chromium.is_accessible("blocked").await;
+    chromium.fits("blocked").await;
+    assert!(world.calculator.submissions().is_empty());
+    chromium.click("main .button").await;
+    chromium.shows("Anmelden mit Vermittlernummer").await;
+    assert_eq!(chromium.value("#vtnr").await, ADA.0, "who is signed in is known");
+    assert_eq!(chromium.focus().await, "email");
+    claim(&chromium, ("", ADA.1)).await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    chromium.type_into("#tan", &typed_tan(&world, 0).await).await;
+    chromium.press(ENTER).await;
+    chromium.comes_to("!location.pathname.startsWith('/ui/')").await;
+    chromium.open(&format!("{}/antrag?id=42", world.base())).await;
+    chromium.click("input[type=submit]").await;
+    chromium.shows("Antrag versendet").await;
+}
+
+#[tokio::test]
+async fn every_problem_has_a_page_of_its_own() {
+    let limits = "[limits]\nfailures_client = \"3 in 1h\"";
+    let mut world = World::builder().store(StoreKind::OwnRedis).config(limits).start().await;
+    let chromium = Chromium::start().await;
+    chromium.open(&format!("{}/ui/login/de/gibt-es-nicht", world.base())).await;
+    chromium.shows("Diese Seite gibt es nicht").await;
+    chromium.is_accessible("404").await;
+    chromium.click("footer li:last-child a").await;
+    chromium.shows("Wozu werden Cookies benötigt?").await;
+    chromium.is_accessible("help").await;
+    signs_in_by_hand(&world, &chromium).await;
+    chromium.open(&format!("{}/ui/login/de/abmelden", world.base())).await;
+    chromium.click("main form:first-of-type button").await;
+    for _ in 0..4 {
+        chromium.open(&format!("{}/", world.base())).await;
+        chromium.shows("Anmelden mit Vermittlernummer").await;
+        chromium.eval("document.querySelectorAll('input').forEach((it) => { it.value = ''; })").await;
+        claim(&chromium, (UNKNOWN, ADA.1)).await;
+        chromium.comes_to("/ungültig|Zu viele/.test(document.body.innerText)").await;
+    }
+    chromium.shows("Zu viele Versuche").await;
+    chromium.is_accessible("429").await;
+    world.redis.as_mut().expect("a redis").lock().expect("no panic").kill();
+    chromium.open(&format!("{}/ui/login/de/vtnr-login", world.base())).await;
+    chromium.eval("document.querySelectorAll('input').forEach((it) => { it.value = ''; })").await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Die Anmeldung ist zurzeit nicht möglich").await;
+    chromium.is_accessible("503").await;
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_forgotten_begins_again_without_promising_what_is_not_there() {
+    let world = World::builder().store(StoreKind::OwnRedis).start().await;
+    let browser = world.browser();
+    browser.claim(ADA.0, ADA.1, "/").await.leads_to("/ui/login/de/tan");
+    let redis = world.redis.as_ref().expect("a redis");
+    redis.lock().expect("no panic").kill();
+    redis.lock().expect("no panic").restart();
+    let page = eventually("the sign-in begins again", async || {
+        let page = browser.open("/ui/login/de/tan").await;
+        page.status.is_success().then_some(page)
+    })
+    .await;
+    page.shows("Ihre Anmeldung hat zu lange gedauert").hides("stehen bereits in den Feldern");
+}
+
+#[tokio::test]
+async fn a_calculator_that_is_down_or_slow_has_a_page_too() {
+    for (upstream, told) in [(Upstream::Down, "zurzeit nicht erreichbar"), (Upstream::Silent, "antwortet nicht")] {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = silent.local_addr().expect("bound");
+        if upstream == Upstream::Down {
+            drop(silent);
+        }
+        let world =
+            World::builder().upstream(&format!("http://{address}")).config("[upstream]\nread_timeout = \"1s\"").start().await;
+        let chromium = Chromium::start().await;
+        chromium.open(&world.base()).await;
+        claim(&chromium, ADA).await;
+        chromium.type_into("#tan", &typed_tan(&world, 0).await).await;
+        chromium.press(ENTER).await;
+        chromium.shows(told).await;
+        chromium.is_accessible(told).await;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upstream {
+    Down,
+    Silent,
+}
+
+#[tokio::test]
+async fn forced_colours_and_more_contrast_keep_every_outline() {
+    let folder = TempDir::new().expect("a folder");
+    let gallery = Gallery::open("", &folder).await;
+    let chromium = Chromium::start().await;
+    let features = [("forced-colors", "active"), ("prefers-contrast", "more")];
+    for (feature, value) in features {
+        let parameters = serde_json::json!({ "features": [{ "name": feature, "value": value }] });
+        chromium.cdp("Emulation.setEmulatedMedia", parameters).await;
+        for (name, url) in gallery.pages().filter(|(name, _)| matches!(*name, "sign-in-both-errors" | "tan-sent-again")) {
+            chromium.open(&url).await;
+            assert_eq!(chromium.eval(&format!("return matchMedia('({feature}: {value})').matches")).await, true);
+            assert_eq!(chromium.eval(OUTLINES).await, serde_json::json!([]), "{name} with {feature}");
+            chromium.is_accessible(name).await;
+            picture(&chromium, Screen::Desktop, &format!("{feature}-{name}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pale_brand_with_a_logo_can_be_read_too() {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("logo.svg"), LOGO).expect("written");
+    let gallery =
+        Gallery::open("name = \"Löwenzahn\"\ncolor = \"#ffd84d\"\non_color = \"#1b222b\"\nlogo = \"logo.svg\"", &folder).await;
+    for screen in [Screen::Desktop, Screen::Phone] {
+        let chromium = Chromium::builder().screen(screen).start().await;
+        let some = ["sign-in-both-errors", "tan-sent-again", "unknown-email", "sign-out", "help"];
+        for (name, url) in gallery.pages().filter(|(name, _)| some.contains(name)) {
+            chromium.open(&url).await;
+            chromium.is_accessible(name).await;
+            chromium.fits(name).await;
+            picture(&chromium, screen, &format!("pale-{name}")).await;
+        }
+    }
+}
+
+/// A logo on a transparent ground, wider than it is high.
+const LOGO: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 260 60" width="260" height="60"><circle cx="30" cy="30" r="24" fill="#1b222b"/><path d="M30 12v36M12 30h36M17 17l26 26M43 17L17 43" stroke="#ffd84d" stroke-width="4"/><text x="68" y="41" font-family="sans-serif" font-size="32" font-weight="700" fill="#1b222b">Löwenzahn</text></svg>"##;
+
+/// Fields, buttons and notes that nothing but their ground sets apart.
+const OUTLINES: &str = "return [...document.querySelectorAll('input:not([type=hidden]), button, .note')] \
+    .filter((it) => parseFloat(getComputedStyle(it).borderLeftWidth) < 1).map((it) => it.outerHTML)";

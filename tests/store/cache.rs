@@ -1,0 +1,356 @@
+//! Sessions in memory: never one that has ended, and never "no session" for a store that cannot answer.
+
+use crate::fixture::{HOUR, eventually, manual_clock};
+use crate::samples::{bare, session, vtnr};
+use crate::staged::Staged;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::domain::ids::SessionToken;
+use vtnr_gateway::domain::session::{Session, SessionLimits};
+use vtnr_gateway::store::cache::Sessions;
+use vtnr_gateway::store::{Charges, Error, Invalidation, Result, Settled, Store};
+use vtnr_gateway::telemetry::metrics::Metrics;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const LIMITS: SessionLimits = SessionLimits { idle: HOUR, absolute: Duration::from_secs(12 * 3_600) };
+const GRACE: Duration = MINUTE;
+
+/// One gateway's sessions.
+struct Gateway {
+    store: Arc<Staged>,
+    sessions: Arc<Sessions>,
+    clock: Clock,
+}
+
+impl Gateway {
+    fn deaf_from_the_start() -> Self {
+        let clock = manual_clock();
+        let store = Arc::new(Staged::new(clock.clone()));
+        let metrics = Arc::new(Metrics::new().expect("sound"));
+        let sessions = Sessions::new(Arc::clone(&store) as Arc<dyn Store>, LIMITS, GRACE, clock.clone(), metrics);
+        Self { store, sessions: Arc::new(sessions), clock }
+    }
+
+    async fn start() -> Self {
+        let gateway = Self::deaf_from_the_start();
+        tokio::spawn(Arc::clone(&gateway.sessions).listen());
+        let token = gateway.sign_in().await;
+        eventually("it listens", async || {
+            gateway.find(&token).await.expect("answers");
+            gateway.sessions.len() == 1
+        })
+        .await;
+        gateway.sessions.end(&token).await.expect("ends");
+        gateway.store.finds.store(0, Ordering::SeqCst);
+        gateway
+    }
+
+    async fn sign_in(&self) -> SessionToken {
+        let (token, session) = (Chance.session_token(), session(self.clock.now()));
+        let done = self.store.elsewhere.sign_in(bare(&token, &session, 12 * HOUR), &Charges::none()).await;
+        assert_eq!(done.expect("answers"), Settled::Done);
+        token
+    }
+
+    async fn find(&self, token: &SessionToken) -> Result<Option<Session>> {
+        self.sessions.find(token, self.clock.now()).await
+    }
+
+    async fn finds(&self, token: &SessionToken) -> bool {
+        self.find(token).await.expect("the store answers").is_some()
+    }
+
+    fn store_was_asked(&self) -> u32 {
+        self.store.finds.swap(0, Ordering::SeqCst)
+    }
+
+    fn was_touched(&self) -> u32 {
+        self.store.touches.swap(0, Ordering::SeqCst)
+    }
+
+    /// Announces it, and waits until it was heard: then a session that ends right after it is no longer in memory.
+    async fn hears(&self, invalidation: Invalidation) {
+        let marker = self.sign_in().await;
+        eventually("the marker is in memory", async || !self.asks_the_store_for(&marker).await).await;
+        self.store.announce(invalidation);
+        self.store.announce(Invalidation::Session(self.store.session_key(&marker)));
+        eventually("it was heard", async || self.asks_the_store_for(&marker).await).await;
+    }
+
+    async fn asks_the_store_for(&self, token: &SessionToken) -> bool {
+        self.store_was_asked();
+        assert!(self.finds(token).await);
+        self.store_was_asked() > 0
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_asked_for_once_and_then_found_in_memory() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    for _ in 0..5 {
+        assert!(gateway.finds(&token).await);
+    }
+    assert_eq!(gateway.store_was_asked(), 1);
+    assert!(!gateway.finds(&Chance.session_token()).await);
+}
+
+#[tokio::test]
+async fn a_session_ended_between_being_read_and_being_kept_is_not_found_afterwards() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    let (has_read, goes_on) = gateway.store.hold_next_find();
+    let (sessions, now) = (Arc::clone(&gateway.sessions), gateway.clock.now());
+    let under_way = tokio::spawn(async move { sessions.find(&token, now).await });
+    has_read.await.expect("the session was read");
+    gateway.sessions.end(&token).await.expect("ends");
+    goes_on.send(()).expect("it waits");
+    assert!(under_way.await.expect("no panic").expect("answers").is_some(), "it lived when it was read");
+    assert!(!gateway.finds(&token).await);
+    assert!(gateway.sessions.is_empty());
+}
+
+#[tokio::test]
+async fn a_session_ended_elsewhere_between_being_read_and_being_kept_is_not_found_afterwards() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    let (has_read, goes_on) = gateway.store.hold_next_find();
+    let (sessions, now) = (Arc::clone(&gateway.sessions), gateway.clock.now());
+    let under_way = tokio::spawn(async move { sessions.find(&token, now).await });
+    has_read.await.expect("the session was read");
+    gateway.store.elsewhere.end_session(&token).await.expect("ends");
+    gateway.hears(Invalidation::Session(gateway.store.session_key(&token))).await;
+    goes_on.send(()).expect("it waits");
+    under_way.await.expect("no panic").expect("answers");
+    assert!(!gateway.finds(&token).await);
+}
+
+#[tokio::test]
+async fn a_session_ended_elsewhere_is_not_found_once_that_was_heard() {
+    let gateway = Gateway::start().await;
+    let (ended, other) = (gateway.sign_in().await, gateway.sign_in().await);
+    assert!(gateway.finds(&ended).await && gateway.finds(&other).await);
+    gateway.store.elsewhere.end_session(&ended).await.expect("ends");
+    gateway.hears(Invalidation::Session(gateway.store.session_key(&ended))).await;
+    assert!(!gateway.finds(&ended).await);
+    gateway.store_was_asked();
+    assert!(gateway.finds(&other).await);
+    assert_eq!(gateway.store_was_asked(), 0, "the other one is still in memory");
+}
+
+#[tokio::test]
+async fn a_revoked_broker_has_no_session_but_may_begin_a_new_one() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    gateway.store.elsewhere.revoke_broker(vtnr(), gateway.clock.now()).await.expect("revokes");
+    gateway.clock.advance(Duration::from_millis(1));
+    let new = gateway.sign_in().await;
+    gateway.hears(Invalidation::All).await;
+    assert!(!gateway.finds(&token).await);
+    assert!(gateway.finds(&new).await);
+}
+
+#[tokio::test]
+async fn nothing_is_answered_from_memory_while_invalidations_do_not_arrive() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    gateway.store_was_asked();
+    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert!(gateway.finds(&token).await);
+    }
+    assert_eq!(gateway.store_was_asked(), 3);
+    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    assert!(!gateway.finds(&token).await);
+}
+
+#[tokio::test]
+async fn what_was_read_while_invalidations_did_not_arrive_is_not_kept() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    assert!(gateway.finds(&token).await);
+    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    gateway.store.is_deaf.store(false, Ordering::SeqCst);
+    assert!(!gateway.finds(&token).await);
+}
+
+#[tokio::test]
+async fn nothing_is_answered_from_memory_where_nobody_listens() {
+    let gateway = Gateway::deaf_from_the_start();
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    gateway.store.elsewhere.end_session(&token).await.expect("ends");
+    assert!(!gateway.finds(&token).await);
+}
+
+#[tokio::test]
+async fn use_is_written_down_at_most_once_a_minute() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    for second in 0..180 {
+        assert!(gateway.finds(&token).await, "after {second} s");
+        gateway.clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(gateway.was_touched(), 2);
+    let stored = gateway.store.elsewhere.find_session(&token).await.expect("answers").expect("it lives");
+    assert!(gateway.clock.now().since(stored.seen_at) <= MINUTE, "other gateways know that it is in use");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_100_requests_at_once_one_writes_the_use_down() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    for _ in 0..5 {
+        assert!(gateway.finds(&token).await);
+        gateway.clock.advance(MINUTE);
+        let one = || {
+            let (sessions, now) = (Arc::clone(&gateway.sessions), gateway.clock.now());
+            tokio::spawn(async move { sessions.find(&token, now).await })
+        };
+        let under_way: Vec<_> = (0..100).map(|_| one()).collect();
+        for found in under_way {
+            assert!(found.await.expect("no panic").expect("answers").is_some());
+        }
+        assert_eq!(gateway.was_touched(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_session_in_use_lives_on_until_the_absolute_limit_and_an_idle_one_ends() {
+    let gateway = Gateway::start().await;
+    let (used, idle) = (gateway.sign_in().await, gateway.sign_in().await);
+    assert!(gateway.finds(&idle).await);
+    for _ in 0..23 {
+        assert!(gateway.finds(&used).await);
+        gateway.clock.advance(HOUR / 2);
+    }
+    assert!(gateway.finds(&used).await, "after 11 and a half hours of use");
+    assert!(!gateway.finds(&idle).await);
+    gateway.clock.advance(HOUR / 2);
+    assert!(!gateway.finds(&used).await, "after 12 hours");
+}
+
+#[tokio::test]
+async fn a_session_used_on_another_gateway_only_is_not_idle_here() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    let found = gateway.find(&token).await.expect("answers").expect("it lives");
+    gateway.clock.advance(HOUR / 2);
+    let used = Session { seen_at: gateway.clock.now(), ..found };
+    gateway.store.elsewhere.touch_session(&token, &used, HOUR).await.expect("touches");
+    gateway.clock.advance(HOUR / 2);
+    assert!(gateway.finds(&token).await);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_answer_is_an_error_and_not_no_session() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    gateway.store.is_down.store(true, Ordering::SeqCst);
+    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert!(matches!(gateway.find(&token).await, Err(Error::Unreachable(_))));
+    }
+    assert!(matches!(gateway.sessions.end(&token).await, Err(Error::Unreachable(_))), "nobody is told that it ended");
+    gateway.store.is_down.store(false, Ordering::SeqCst);
+    gateway.clock.advance(Duration::from_millis(500));
+    assert!(gateway.finds(&token).await, "it is found again half a second later");
+}
+
+#[tokio::test]
+async fn while_the_store_does_not_answer_it_is_asked_twice_a_second() {
+    let gateway = Gateway::start().await;
+    gateway.store.is_down.store(true, Ordering::SeqCst);
+    for _ in 0..100 {
+        assert!(gateway.find(&Chance.session_token()).await.is_err());
+        gateway.clock.advance(Duration::from_millis(10));
+    }
+    assert_eq!(gateway.store_was_asked(), 2);
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_an_error_of_its_own_and_no_outage() {
+    let gateway = Gateway::start().await;
+    let (damaged, other) = (gateway.sign_in().await, gateway.sign_in().await);
+    *gateway.store.damaged.lock() = Some(damaged);
+    assert!(matches!(gateway.find(&damaged).await, Err(Error::Unsealable(_))));
+    assert!(gateway.finds(&other).await);
+}
+
+/// The store goes down, and with it the news of what ends.
+async fn goes_down(gateway: &Gateway) {
+    gateway.hears(Invalidation::Missed).await;
+    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    gateway.store.is_down.store(true, Ordering::SeqCst);
+}
+
+#[tokio::test]
+async fn sessions_known_before_an_outage_go_on_for_the_grace() {
+    let gateway = Gateway::start().await;
+    let (known, unknown) = (gateway.sign_in().await, gateway.sign_in().await);
+    assert!(gateway.finds(&known).await);
+    goes_down(&gateway).await;
+    assert!(gateway.finds(&known).await);
+    assert!(gateway.find(&unknown).await.is_err(), "of this one nothing can be proven");
+    gateway.clock.advance(GRACE - Duration::from_millis(1));
+    assert!(gateway.finds(&known).await);
+    gateway.clock.advance(Duration::from_millis(1));
+    assert!(gateway.find(&known).await.is_err(), "the grace is over, and that is an error, not an end");
+    gateway.store.is_down.store(false, Ordering::SeqCst);
+    gateway.clock.advance(Duration::from_millis(500));
+    assert!(gateway.finds(&known).await && gateway.finds(&unknown).await);
+}
+
+#[tokio::test]
+async fn a_session_that_the_store_knows_no_more_does_not_come_back_in_an_outage() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    assert!(!gateway.finds(&token).await, "the store says so");
+    gateway.store.is_down.store(true, Ordering::SeqCst);
+    assert!(!matches!(gateway.find(&token).await, Ok(Some(_))));
+}
+
+#[tokio::test]
+async fn a_session_whose_end_was_missed_does_not_come_back_in_a_later_outage() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    gateway.hears(Invalidation::Missed).await;
+    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    gateway.hears(Invalidation::All).await;
+    goes_down(&gateway).await;
+    assert!(!matches!(gateway.find(&token).await, Ok(Some(_))));
+}
+
+#[tokio::test]
+async fn the_grace_begins_when_invalidations_cease_even_if_the_store_answers_for_longer() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    gateway.hears(Invalidation::Missed).await;
+    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    gateway.clock.advance(GRACE);
+    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    gateway.store.is_down.store(true, Ordering::SeqCst);
+    assert!(!matches!(gateway.find(&token).await, Ok(Some(_))));
+}
+
+#[tokio::test]
+async fn what_has_ended_by_age_is_dropped_from_memory() {
+    let gateway = Gateway::start().await;
+    let (old, young) = (gateway.sign_in().await, gateway.sign_in().await);
+    assert!(gateway.finds(&old).await && gateway.finds(&young).await);
+    gateway.clock.advance(HOUR / 2);
+    assert!(gateway.finds(&young).await);
+    gateway.clock.advance(HOUR / 2);
+    gateway.sessions.tidy();
+    assert_eq!(gateway.sessions.len(), 1);
+}

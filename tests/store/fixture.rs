@@ -1,0 +1,110 @@
+//! The stores under test, and how time passes for each.
+
+use crate::support;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::domain::time::Timestamp;
+use vtnr_gateway::store::embedded::Embedded;
+use vtnr_gateway::store::redis::Redis;
+use vtnr_gateway::store::{Sealed, Store, Vault};
+
+pub(crate) const SECRET: &[u8] = b"the operator's secret, 32 bytes.";
+/// A life that a test can wait for.
+pub(crate) const SHORT: Duration = Duration::from_millis(300);
+/// A life that ends in no test.
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+/// How long what must happen may take at most. It is generous: a busy machine is no failure.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(10);
+
+/// A store of one test's own.
+pub(crate) struct Fixture {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    _folder: Option<TempDir>,
+}
+
+impl Fixture {
+    pub(crate) async fn redis() -> Self {
+        let fixture = Self::on(on_redis(shared_redis(), &fresh_prefix(), SECRET), Clock::System);
+        eventually("invalidations arrive", async || fixture.store.hears_invalidations()).await;
+        fixture
+    }
+
+    pub(crate) async fn memory() -> Self {
+        let clock = manual_clock();
+        let engine = Embedded::in_memory(clock.clone()).expect("memory suffices");
+        Self::on(sealed(engine, clock.clone()), clock)
+    }
+
+    /// A store whose ground the test looks after itself.
+    pub(crate) fn on(store: impl Store + 'static, clock: Clock) -> Self {
+        Self { store: Arc::new(store), clock, _folder: None }
+    }
+
+    pub(crate) async fn file() -> Self {
+        let (clock, folder) = (manual_clock(), tempfile::tempdir().expect("a folder"));
+        let engine = Embedded::open(&folder.path().join("store"), clock.clone()).expect("the file can be made");
+        Self { _folder: Some(folder), ..Self::on(sealed(engine, clock.clone()), clock) }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Waits until something is so that is to be so after this time: a clock of ours is moved on, Redis's is not ours.
+    pub(crate) async fn after(&self, time: Duration, what: &str, is_so: impl AsyncFnMut() -> bool) {
+        self.clock.advance(time);
+        eventually(what, is_so).await;
+    }
+}
+
+/// The server that all tests share that do it no harm.
+pub(crate) fn shared_redis() -> &'static support::redis::Redis {
+    static SHARED: LazyLock<support::redis::Redis> = LazyLock::new(support::redis::Redis::dying_with_us);
+    &SHARED
+}
+
+/// A prefix for names in the shared Redis that no other test uses.
+pub(crate) fn fresh_prefix() -> String {
+    static TESTS: AtomicU32 = AtomicU32::new(0);
+    format!("test{}:", TESTS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// An administrator's connection.
+pub(crate) fn admin(server: &support::redis::Redis) -> redis::Connection {
+    let client = redis::Client::open(server.url()).expect("a sound URL");
+    client.get_connection().expect("redis answers")
+}
+
+/// A store that waits patiently for this Redis: a busy machine is no outage.
+pub(crate) fn on_redis(server: &support::redis::Redis, prefix: &str, secret: &[u8]) -> Sealed<Redis> {
+    let engine = Redis::new(&server.url(), prefix, DEADLINE).expect("a sound URL");
+    Sealed::new(engine, Vault::new(secret, Chance), Clock::System)
+}
+
+pub(crate) fn sealed(engine: Embedded, clock: Clock) -> Sealed<Embedded> {
+    Sealed::new(engine, Vault::new(SECRET, Chance), clock)
+}
+
+/// A clock that stands at 29 September 2026 until it is moved.
+pub(crate) fn manual_clock() -> Clock {
+    Clock::manual(Timestamp::from_millis(1_790_683_350_000))
+}
+
+/// Waits until something is so, and fails if it does not become so.
+pub(crate) async fn eventually(what: &str, is_so: impl AsyncFnMut() -> bool) {
+    within(DEADLINE, what, is_so).await;
+}
+
+/// The same with a deadline that the product promises.
+pub(crate) async fn within(deadline: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < deadline, "not within {deadline:?}: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}

@@ -1,0 +1,123 @@
+//! What ends is announced, so that no cache lets it live on.
+
+use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, admin, eventually, fresh_prefix, on_redis, shared_redis};
+use crate::samples::{Attempt, begin_session, failures, session, vtnr};
+use crate::support::redis::Redis;
+use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
+use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::store::{Charges, Invalidation, Settled, Store};
+
+/// Product rule: what was revoked is dead on every gateway within a second.
+const PROMISED: Duration = Duration::from_secs(1);
+
+async fn hears(receiver: &mut Receiver<Invalidation>, within: Duration) -> Invalidation {
+    tokio::time::timeout(within, receiver.recv()).await.expect("it is announced in time").expect("none was missed")
+}
+
+pub(crate) async fn ending_a_session_is_announced(on: Fixture) {
+    let token = begin_session(&on, &session(on.now()), HOUR).await;
+    assert!(on.store.hears_invalidations());
+    let mut receiver = on.store.invalidations();
+    on.store.end_session(&token).await.expect("ends");
+    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Session(on.store.session_key(&token)));
+}
+
+pub(crate) async fn replacing_a_session_is_announced(on: Fixture) {
+    let attempt = Attempt::begun(&on).await;
+    let mut receiver = on.store.invalidations();
+    assert_eq!(attempt.sign_in(&*on.store, &Charges::none()).await.expect("answers"), Settled::Done);
+    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Session(on.store.session_key(&attempt.old_session)));
+}
+
+pub(crate) async fn revoking_a_broker_makes_all_be_forgotten(on: Fixture) {
+    let mut receiver = on.store.invalidations();
+    on.store.revoke_broker(vtnr(), on.now()).await.expect("revokes");
+    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::All);
+}
+
+pub(crate) async fn what_was_refused_is_not_announced(on: Fixture) {
+    let attempt = Attempt::begun(&on).await;
+    let mut receiver = on.store.invalidations();
+    let settled = attempt.sign_in(&*on.store, &Charges::take(vec![failures(0)])).await.expect("answers");
+    assert!(matches!(settled, Settled::Over { .. }));
+    let marker = Chance.session_token();
+    on.store.end_session(&marker).await.expect("ends");
+    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Session(on.store.session_key(&marker)), "nothing came before");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_on_one_gateway_is_heard_on_another_within_a_second() {
+    let (server, prefix) = (shared_redis(), fresh_prefix());
+    let here = Fixture::on(on_redis(server, &prefix, SECRET), Clock::System);
+    let there = on_redis(server, &prefix, SECRET);
+    eventually("both listen", async || here.store.hears_invalidations() && there.hears_invalidations()).await;
+    let (token, attempt) = (begin_session(&here, &session(here.now()), HOUR).await, Attempt::begun(&here).await);
+    let mut receiver = there.invalidations();
+
+    here.store.end_session(&token).await.expect("ends");
+    assert_eq!(hears(&mut receiver, PROMISED).await, Invalidation::Session(there.session_key(&token)));
+    assert_eq!(there.find_session(&token).await.expect("answers"), None);
+
+    assert_eq!(attempt.sign_in(&*here.store, &Charges::none()).await.expect("answers"), Settled::Done);
+    assert_eq!(hears(&mut receiver, PROMISED).await, Invalidation::Session(there.session_key(&attempt.old_session)));
+
+    here.store.revoke_broker(vtnr(), here.now()).await.expect("revokes");
+    assert_eq!(hears(&mut receiver, PROMISED).await, Invalidation::All);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_with_another_prefix_are_not_disturbed() {
+    let server = shared_redis();
+    let here = Fixture::on(on_redis(server, &fresh_prefix(), SECRET), Clock::System);
+    let elsewhere = on_redis(server, &fresh_prefix(), SECRET);
+    eventually("both listen", async || here.store.hears_invalidations() && elsewhere.hears_invalidations()).await;
+    let mut receiver = elsewhere.invalidations();
+    here.store.revoke_broker(vtnr(), here.now()).await.expect("revokes");
+    let marker = Chance.session_token();
+    elsewhere.end_session(&marker).await.expect("ends");
+    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Session(elsewhere.session_key(&marker)));
+}
+
+/// Keeps the receiver and looks for a general invalidation among what it holds.
+fn was_told_to_forget_all(receiver: &mut Receiver<Invalidation>) -> bool {
+    std::iter::from_fn(|| receiver.try_recv().ok()).any(|heard| heard == Invalidation::All)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_redis_is_noticed_and_all_is_forgotten_before_it_is_heard_again() {
+    let mut server = Redis::start();
+    let store = on_redis(&server, "", SECRET);
+    eventually("it listens", async || store.hears_invalidations()).await;
+    let mut receiver = store.invalidations();
+    server.kill();
+    eventually("it is deaf", async || !store.hears_invalidations()).await;
+    server.restart();
+    eventually("it listens again", async || store.hears_invalidations()).await;
+    assert!(was_told_to_forget_all(&mut receiver));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_hangs_is_noticed_and_all_is_forgotten_before_it_is_heard_again() {
+    let server = Redis::start();
+    let store = on_redis(&server, "", SECRET);
+    eventually("it listens", async || store.hears_invalidations()).await;
+    let mut receiver = store.invalidations();
+    server.signal("STOP");
+    eventually("it is deaf", async || !store.hears_invalidations()).await;
+    server.signal("CONT");
+    eventually("it listens again", async || store.hears_invalidations()).await;
+    assert!(was_told_to_forget_all(&mut receiver));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_cannot_be_read_makes_all_be_forgotten() {
+    let (server, prefix) = (shared_redis(), fresh_prefix());
+    let store = on_redis(server, &prefix, SECRET);
+    eventually("it listens", async || store.hears_invalidations()).await;
+    let mut receiver = store.invalidations();
+    let heard: u32 =
+        redis::cmd("PUBLISH").arg(format!("{prefix}ended")).arg("s:nonsense").query(&mut admin(server)).expect("publishes");
+    assert_eq!(heard, 1);
+    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::All);
+}

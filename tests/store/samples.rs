@@ -1,0 +1,189 @@
+//! Brokers, sign-ins and letters to try the stores with.
+
+use crate::fixture::{Fixture, HOUR};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+use vtnr_gateway::clock::Chance;
+use vtnr_gateway::domain::challenge::Challenge;
+use vtnr_gateway::domain::email::Email;
+use vtnr_gateway::domain::flow::{Claim, Flow, SignedIn, Stage};
+use vtnr_gateway::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
+use vtnr_gateway::domain::letter::Letter;
+use vtnr_gateway::domain::session::{Level, Proof, Session};
+use vtnr_gateway::domain::tan::Tan;
+use vtnr_gateway::domain::throttle::{Allowance, Charge, ClientAddress, Counter, Subject};
+use vtnr_gateway::domain::time::Timestamp;
+use vtnr_gateway::domain::trust::{Standing, Trust, TrustEntry};
+use vtnr_gateway::domain::vtnr::Vtnr;
+use vtnr_gateway::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, Store};
+
+pub(crate) const TAN: &str = "QWXZKV";
+pub(crate) const EMAIL: &str = "Ada.Lovelace@Makler-Kanari.example";
+pub(crate) const FULL: Level = Level::Full { proof: Proof::Mailbox };
+
+pub(crate) fn vtnr() -> Vtnr {
+    Vtnr::parse("60/123/4567").expect("well-formed")
+}
+
+pub(crate) fn another_vtnr() -> Vtnr {
+    Vtnr::parse("60/123/4568").expect("well-formed")
+}
+
+pub(crate) fn email() -> Email {
+    Email::parse(EMAIL).expect("well-formed")
+}
+
+fn flow(stage: Stage) -> Flow {
+    Flow { claim: Claim { vtnr: vtnr(), email: email() }, stage }
+}
+
+pub(crate) fn unknown_email() -> Flow {
+    flow(Stage::UnknownEmail)
+}
+
+pub(crate) fn tan_asked(now: Timestamp, tries_left: u8) -> Flow {
+    flow(Stage::Tan(Challenge {
+        tan: Tan::from_record(TAN),
+        tries_left,
+        asked_at: now,
+        mailed_at: now,
+        letters: vec![LetterId::from_bits(1)],
+        standing: Standing::Stranger,
+        subject: Subject::Broker(vtnr()),
+    }))
+}
+
+pub(crate) fn letter(now: Timestamp) -> Letter {
+    Letter {
+        id: Chance.letter_id(),
+        to: Some(email()),
+        tan: Tan::from_record(TAN),
+        asked_at: now,
+        browser: "Firefox unter Windows".into(),
+        not_after: now.plus(HOUR),
+    }
+}
+
+pub(crate) fn session(now: Timestamp) -> Session {
+    Session::begin(vtnr(), FULL, now)
+}
+
+pub(crate) fn trust(now: Timestamp) -> Trust {
+    Trust::default().granting(TrustEntry { vtnr: vtnr(), email: email(), granted_at: now })
+}
+
+pub(crate) fn client(last: u8) -> ClientAddress {
+    ClientAddress::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
+}
+
+pub(crate) fn charge(counter: Counter, limit: u32) -> Charge {
+    Charge { counter, allowance: Allowance { limit, window: HOUR } }
+}
+
+/// At most so many failures from one client in an hour.
+pub(crate) fn failures(limit: u32) -> Charge {
+    charge(Counter::FailuresFrom(client(7)), limit)
+}
+
+pub(crate) fn counts(charges: Vec<Charge>) -> Charges {
+    Charges { count: charges, ..Charges::none() }
+}
+
+/// What a counter stands at, found out without raising it.
+pub(crate) async fn standing_at(store: &dyn Store, counter: Counter) -> u32 {
+    for limit in 1..100 {
+        let asked = store.charge(&Charges::check(vec![charge(counter, limit)])).await.expect("the store answers");
+        if asked == Settled::Done {
+            return limit - 1;
+        }
+    }
+    panic!("{counter:?} stands at 99 or more");
+}
+
+/// Begins a session as a browser that is not trusted and without a sign-in under way.
+pub(crate) async fn begin_session(on: &Fixture, session: &Session, lives: Duration) -> SessionToken {
+    let token = Chance.session_token();
+    assert_eq!(on.store.sign_in(bare(&token, session, lives), &Charges::none()).await.expect("answers"), Settled::Done);
+    token
+}
+
+pub(crate) fn bare<'a>(token: &'a SessionToken, session: &'a Session, lives: Duration) -> SignIn<'a> {
+    SignIn { flow: None, session: (token, session), lives, replaces: None, trust: None, forgets: None, trust_lives: HOUR }
+}
+
+/// Puts a letter into the outbox, with a sign-in of its own.
+pub(crate) async fn ask_for(on: &Fixture, letter: &Letter, lives: Duration) {
+    let (token, next) = (Chance.flow_token(), tan_asked(on.now(), 5));
+    let change = FlowChange { token: &token, seen: None, next: &next, lives };
+    assert_eq!(on.store.ask_for_tan(change, letter, &Charges::none()).await.expect("answers"), Settled::Done);
+}
+
+/// A browser that signs in with a TAN: it has a session and a trusted browser's token already, and gets new ones.
+pub(crate) struct Attempt {
+    pub(crate) flow: FlowToken,
+    pub(crate) seen: Option<Seen<Flow>>,
+    pub(crate) session: SessionToken,
+    pub(crate) browser: BrowserToken,
+    pub(crate) old_session: SessionToken,
+    pub(crate) old_browser: BrowserToken,
+    now: Timestamp,
+}
+
+impl Attempt {
+    pub(crate) async fn begun(on: &Fixture) -> Self {
+        let now = on.now();
+        let (flow, old_session, old_browser) = (Chance.flow_token(), Chance.session_token(), Chance.browser_token());
+        let (session, trust, next) = (session(now), trust(now), tan_asked(now, 5));
+        let before = SignIn { trust: Some((&old_browser, &trust)), ..bare(&old_session, &session, HOUR) };
+        assert_eq!(on.store.sign_in(before, &Charges::none()).await.expect("answers"), Settled::Done);
+        let change = FlowChange { token: &flow, seen: None, next: &next, lives: HOUR };
+        assert_eq!(on.store.keep_flow(change, &Charges::none()).await.expect("answers"), Settled::Done);
+        let seen = on.store.find_flow(&flow).await.expect("answers");
+        let (session, browser) = (Chance.session_token(), Chance.browser_token());
+        Self { flow, seen, session, browser, old_session, old_browser, now }
+    }
+
+    /// The same browser once more: the same sign-in, but tokens of its own.
+    pub(crate) fn again(&self) -> Self {
+        let (session, browser) = (Chance.session_token(), Chance.browser_token());
+        Self { session, browser, seen: self.seen.clone(), ..*self }
+    }
+
+    pub(crate) async fn sign_in(&self, store: &dyn Store, charges: &Charges) -> Result<Settled> {
+        let (session, trust) = (session(self.now), trust(self.now));
+        let next = flow(Stage::SignedIn(SignedIn {
+            session: self.session,
+            browser: Some(self.browser),
+            tan: Some(Tan::from_record(TAN)),
+            at: self.now,
+        }));
+        let sign_in = SignIn {
+            flow: Some(FlowChange { token: &self.flow, seen: self.seen.as_ref(), next: &next, lives: HOUR }),
+            session: (&self.session, &session),
+            lives: HOUR,
+            replaces: Some(&self.old_session),
+            trust: Some((&self.browser, &trust)),
+            forgets: Some(&self.old_browser),
+            trust_lives: HOUR,
+        };
+        store.sign_in(sign_in, charges).await
+    }
+
+    /// That the sign-in left no trace: everything is as [`Attempt::begun`] left it.
+    pub(crate) async fn left_no_trace(&self, store: &dyn Store) {
+        assert_eq!(store.find_session(&self.session).await.expect("answers"), None, "no session began");
+        assert!(store.find_trust(&self.browser).await.expect("answers").entries().is_empty(), "no browser became trusted");
+        assert!(store.find_session(&self.old_session).await.expect("answers").is_some(), "the old session lives");
+        assert!(!store.find_trust(&self.old_browser).await.expect("answers").entries().is_empty(), "the old trust holds");
+    }
+}
+
+/// How far the sign-in under way has come, in a word.
+pub(crate) async fn stage(store: &dyn Store, token: &FlowToken) -> String {
+    match store.find_flow(token).await.expect("the store answers").map(|seen| seen.value.stage) {
+        None => "none".into(),
+        Some(Stage::UnknownEmail) => "unknown e-mail".into(),
+        Some(Stage::Tan(challenge)) => format!("tan, {} tries", challenge.tries_left),
+        Some(Stage::SignedIn(_)) => "signed in".into(),
+    }
+}

@@ -1,0 +1,176 @@
+//! A store whose answers a test can hold up, refuse and count.
+
+use crate::fixture::sealed;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::{broadcast, oneshot};
+use vtnr_gateway::clock::Clock;
+use vtnr_gateway::domain::challenge::Delivery;
+use vtnr_gateway::domain::flow::Flow;
+use vtnr_gateway::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
+use vtnr_gateway::domain::letter::Letter;
+use vtnr_gateway::domain::session::Session;
+use vtnr_gateway::domain::time::Timestamp;
+use vtnr_gateway::domain::trust::Trust;
+use vtnr_gateway::domain::vtnr::Vtnr;
+use vtnr_gateway::store::embedded::Embedded;
+use vtnr_gateway::store::{
+    Charges, Error, FlowChange, Invalidation, Leased, RecordKey, Result, Sealed, Seen, Settled, SignIn, Store,
+};
+
+pub(crate) struct Staged {
+    /// What other gateways see and change, unheard by this one.
+    pub(crate) elsewhere: Sealed<Embedded>,
+    /// How often a session was looked up.
+    pub(crate) finds: AtomicU32,
+    /// How often a session's use was written down.
+    pub(crate) touches: AtomicU32,
+    pub(crate) is_deaf: AtomicBool,
+    pub(crate) is_down: AtomicBool,
+    /// What is said to be damaged.
+    pub(crate) damaged: Mutex<Option<SessionToken>>,
+    announcements: broadcast::Sender<Invalidation>,
+    gate: Mutex<Option<Gate>>,
+}
+
+/// Where the next look-up of a session waits once it has read.
+struct Gate {
+    has_read: oneshot::Sender<()>,
+    may_go_on: oneshot::Receiver<()>,
+}
+
+impl Staged {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self {
+            elsewhere: sealed(Embedded::in_memory(clock.clone()).expect("memory suffices"), clock),
+            finds: AtomicU32::new(0),
+            touches: AtomicU32::new(0),
+            is_deaf: AtomicBool::new(false),
+            is_down: AtomicBool::new(false),
+            damaged: Mutex::default(),
+            announcements: broadcast::channel(64).0,
+            gate: Mutex::default(),
+        }
+    }
+
+    /// Holds the next look-up of a session up: gives what tells that it has read, and what lets it go on.
+    pub(crate) fn hold_next_find(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((has_read, reads), (goes_on, may_go_on)) = (oneshot::channel(), oneshot::channel());
+        *self.gate.lock() = Some(Gate { has_read, may_go_on });
+        (reads, goes_on)
+    }
+
+    pub(crate) fn announce(&self, invalidation: Invalidation) {
+        self.announcements.send(invalidation).expect("somebody listens");
+    }
+
+    fn answers(&self) -> Result<()> {
+        if self.is_down.load(Ordering::SeqCst) { Err(Error::Unreachable("the test says so".into())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Store for Staged {
+    fn session_key(&self, token: &SessionToken) -> RecordKey {
+        self.elsewhere.session_key(token)
+    }
+
+    async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>> {
+        self.finds.fetch_add(1, Ordering::SeqCst);
+        self.answers()?;
+        if *self.damaged.lock() == Some(*token) {
+            return Err(Error::Unsealable("session"));
+        }
+        let found = self.elsewhere.find_session(token).await;
+        let gate = self.gate.lock().take();
+        if let Some(gate) = gate {
+            gate.has_read.send(()).expect("the test waits");
+            gate.may_go_on.await.expect("the test lets it go on");
+        }
+        found
+    }
+
+    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<()> {
+        self.touches.fetch_add(1, Ordering::SeqCst);
+        self.answers()?;
+        self.elsewhere.touch_session(token, session, lives).await
+    }
+
+    async fn end_session(&self, token: &SessionToken) -> Result<()> {
+        self.answers()?;
+        self.elsewhere.end_session(token).await
+    }
+
+    async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
+        self.answers()?;
+        self.elsewhere.revoke_broker(vtnr, at).await
+    }
+
+    async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
+        self.answers()?;
+        self.elsewhere.revoked_at(vtnr).await
+    }
+
+    async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
+        self.answers()?;
+        self.elsewhere.sign_in(sign_in, charges).await
+    }
+
+    fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
+        self.announcements.subscribe()
+    }
+
+    fn hears_invalidations(&self) -> bool {
+        !self.is_deaf.load(Ordering::SeqCst)
+    }
+
+    async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {
+        self.elsewhere.find_flow(token).await
+    }
+
+    async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
+        self.elsewhere.keep_flow(change, charges).await
+    }
+
+    async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
+        self.elsewhere.ask_for_tan(change, letter, charges).await
+    }
+
+    async fn charge(&self, charges: &Charges) -> Result<Settled> {
+        self.elsewhere.charge(charges).await
+    }
+
+    async fn find_trust(&self, token: &BrowserToken) -> Result<Trust> {
+        self.elsewhere.find_trust(token).await
+    }
+
+    async fn forget_browser(&self, token: &BrowserToken) -> Result<()> {
+        self.elsewhere.forget_browser(token).await
+    }
+
+    async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {
+        self.elsewhere.deliveries(letters).await
+    }
+
+    async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>> {
+        self.elsewhere.lease_letter(lease).await
+    }
+
+    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
+        self.elsewhere.note_delivery(letter, delivery).await
+    }
+
+    async fn outbox_length(&self) -> Result<u64> {
+        self.elsewhere.outbox_length().await
+    }
+
+    async fn tidy(&self) -> Result<()> {
+        self.elsewhere.tidy().await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.elsewhere.ping().await
+    }
+}
