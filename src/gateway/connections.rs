@@ -198,7 +198,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let key = self.key.load(Ordering::Acquire);
         if let Some(shard) = self.all.shard(key) {
-            shard.lock().remove(&key);
+            let mut shard = shard.lock();
+            // The digest may be gone before us, and another connection's have taken its address.
+            if shard.get(&key).is_some_and(|there| std::ptr::eq(there.as_ptr(), self)) {
+                shard.remove(&key);
+            }
         }
         let mut clients = self.all.clients.lock();
         if let Some(theirs) = clients.get_mut(&self.client) {
@@ -217,4 +221,24 @@ impl Drop for Connection {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_ends_late_does_not_take_another_ones_place() {
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let connections = Connections::new(9, 9, Duration::from_secs(1), metrics);
+        let digest = Arc::new(SocketDigest::from_raw_fd(-1));
+        let admit = || connections.admit(IpAddr::from([127, 0, 0, 1])).expect("there is room");
+        let (before, after) = (admit(), admit());
+        connections.register(&before, &digest);
+        connections.register(&after, &digest);
+        drop(before);
+        assert!(connections.of(Some(&digest)).is_some_and(|found| Arc::ptr_eq(&found, &after)));
+        drop(after);
+        assert!(connections.of(Some(&digest)).is_none());
+    }
 }
