@@ -1,7 +1,5 @@
 //! Every page in a real browser: can it be read, reached and used, by everybody and on every screen.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
-
 mod support;
 
 use std::time::Duration;
@@ -27,7 +25,8 @@ async fn every_page_is_accessible(screen: Screen) {
     let folder = TempDir::new().expect("a folder");
     let gallery = Gallery::open("", &folder).await;
     let chromium = Chromium::builder().screen(screen).start().await;
-    for (name, url) in gallery.pages() {
+    // The bare ones only leave something out.
+    for (name, url) in gallery.pages().filter(|(name, _)| !name.ends_with("-bare")) {
         chromium.open(&url).await;
         chromium.eval("document.querySelectorAll('details').forEach((it) => { it.open = true; })").await;
         chromium.is_accessible(name).await;
