@@ -1,7 +1,5 @@
 //! Every page in a real browser: can it be read, reached and used, by everybody and on every screen.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
-
 mod support;
 
 use std::time::Duration;
@@ -27,7 +25,8 @@ async fn every_page_is_accessible(screen: Screen) {
     let folder = TempDir::new().expect("a folder");
     let gallery = Gallery::open("", &folder).await;
     let chromium = Chromium::builder().screen(screen).start().await;
-    for (name, url) in gallery.pages() {
+    // The bare ones only leave something out.
+    for (name, url) in gallery.pages().filter(|(name, _)| !name.ends_with("-bare")) {
         chromium.open(&url).await;
         chromium.eval("document.querySelectorAll('details').forEach((it) => { it.open = true; })").await;
         chromium.is_accessible(name).await;
@@ -265,15 +264,15 @@ async fn the_tan_page_tells_by_itself_that_the_mail_was_refused() {
 
 #[tokio::test]
 async fn the_mail_can_be_sent_again_once_the_countdown_is_over_and_the_older_tan_still_works() {
-    let world = World::builder().config("[limits]\nmail_pause = \"1 in 4s\"").start().await;
+    let world = World::builder().config("[limits]\nmail_pause = \"1 in 6s\"").start().await;
     let chromium = Chromium::start().await;
     chromium.open(&world.base()).await;
     claim(&chromium, ADA).await;
     chromium.shows("Überprüfen Sie Ihren Posteingang").await;
     let tan = typed_tan(&world, 0).await;
     chromium.click("summary").await;
-    chromium.shows("Erneut senden ist in 2 Sekunden möglich.").await;
     assert_eq!(chromium.eval("return document.querySelector('details button').disabled").await, true);
+    chromium.comes_to("/Erneut senden ist in [1-4] Sekunden? möglich/.test(document.body.innerText)").await;
     chromium.comes_to("!document.querySelector('details button').disabled").await;
     chromium.hides("Erneut senden ist in").await;
     chromium.click("details button").await;

@@ -367,7 +367,9 @@ impl Chromium {
     /// Asserts that axe finds nothing that keeps people from using the page.
     pub async fn is_accessible(&self, page: &str) {
         if self.eval("return typeof axe").await == "undefined" {
+            // For this page, and for those that follow.
             self.eval(axe()).await;
+            self.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": axe() })).await;
         }
         let found = self.eval_async(AXE).await;
         let found = found.as_array().unwrap_or_else(|| panic!("axe failed on {page}: {found}"));
