@@ -62,6 +62,16 @@ pub struct Chromium {
 /// chromedriver and all browsers that it started: one process group.
 struct Processes(Child);
 
+impl Processes {
+    /// However this process ends, a shell ends them.
+    fn end_with_us(&self) {
+        let (us, group) = (std::process::id(), self.0.id());
+        let watch = format!("while kill -0 {us} && kill -0 {group}; do sleep 0.5; done; kill -9 -- -{group}");
+        let quiet = || Stdio::null();
+        Command::new("sh").args(["-c", &watch]).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().expect("sh runs");
+    }
+}
+
 impl Drop for Processes {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-9", "--", &format!("-{}", self.0.id())]).status();
@@ -106,6 +116,7 @@ impl Builder {
         let permit = ROOM.acquire().await.expect("it is never closed");
         let (port, profile) = (ports::free(), TempDir::new().expect("a folder"));
         let mut processes = Processes(start_chromedriver(port));
+        processes.end_with_us();
         let url = format!("http://127.0.0.1:{port}");
         let asked = super::browser::client();
         eventually("chromedriver does not get ready", async || {
