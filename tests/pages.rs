@@ -4,10 +4,10 @@
 
 mod support;
 
+use std::time::Duration;
 use support::chromium::{Chromium, Screen};
 use support::gallery::Gallery;
 use support::world::{ADA, BEN, NO_EMAIL, StoreKind, UNKNOWN, World, tan_of};
-use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use vtnr_gateway::demo::postbox::Fault;
@@ -536,11 +536,8 @@ async fn a_calculator_that_is_down_or_slow_has_a_page_too() {
         if upstream == Upstream::Down {
             drop(silent);
         }
-        let world = World::builder()
-            .upstream(&format!("http://{address}"))
-            .config("[upstream]\nread_timeout = \"1s\"")
-            .start()
-            .await;
+        let world =
+            World::builder().upstream(&format!("http://{address}")).config("[upstream]\nread_timeout = \"1s\"").start().await;
         let chromium = Chromium::start().await;
         chromium.open(&world.base()).await;
         claim(&chromium, ADA).await;
