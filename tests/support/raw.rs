@@ -292,11 +292,10 @@ impl Frames {
             }
         }
         self.send(HEADERS, END_OF_STREAM_AND_HEADERS, 1, &block).await;
-        let mut decoder = Status;
         loop {
             let Some((kind, payload)) = self.frame().await else { return Fate::Broken };
             match kind {
-                HEADERS => return Fate::Answered(decoder.read(&payload)),
+                HEADERS => return Fate::Answered(status(&payload)),
                 RST_STREAM | GOAWAY => return Fate::Broken,
                 _ => {}
             }
@@ -314,25 +313,20 @@ impl Frames {
     }
 }
 
-/// Reads the status, which comes first in an answer's header: indexed for the usual ones, else three digits, perhaps in Huffman's code.
-#[derive(Default)]
-struct Status;
-
-impl Status {
-    fn read(&mut self, block: &[u8]) -> u16 {
-        // A change of the table's size may precede it.
-        let block = if block[0] & 0xe0 == 0x20 { &block[1..] } else { block };
-        match block[0] {
-            0x88 => 200,
-            0x89 => 204,
-            0x8a => 206,
-            0x8b => 304,
-            0x8c => 400,
-            0x8d => 404,
-            0x8e => 500,
-            _ if block[1] & 0x80 == 0 => latin1(&block[2..5]).parse().expect("a status"),
-            _ => digits(&block[2..2 + usize::from(block[1] & 0x7f)]),
-        }
+/// The status, which comes first in an answer's header: indexed for the usual ones, else three digits, perhaps in Huffman's code.
+fn status(block: &[u8]) -> u16 {
+    // A change of the table's size may precede it.
+    let block = if block[0] & 0xe0 == 0x20 { &block[1..] } else { block };
+    match block[0] {
+        0x88 => 200,
+        0x89 => 204,
+        0x8a => 206,
+        0x8b => 304,
+        0x8c => 400,
+        0x8d => 404,
+        0x8e => 500,
+        _ if block[1] & 0x80 == 0 => latin1(&block[2..5]).parse().expect("a status"),
+        _ => digits(&block[2..2 + usize::from(block[1] & 0x7f)]),
     }
 }
 
