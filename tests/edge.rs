@@ -48,7 +48,10 @@ async fn a_header_must_be_complete_in_time_whatever_trickles_in() {
     let later = async {
         let mut client = behind.connect().await;
         assert_eq!(client.send(behind.request("GET /", "")).await.answer().await.status(), 200);
-        assert!(client.is_silent_for(Duration::from_millis(1_500)).await, "between requests the idle limit holds, not the header's");
+        assert!(
+            client.is_silent_for(Duration::from_millis(1_500)).await,
+            "between requests the idle limit holds, not the header's"
+        );
         let begun = Instant::now();
         trickle(&mut client).await;
         about_a_second(begun);
@@ -421,7 +424,11 @@ async fn a_calculator_that_stays_silent_is_a_page_of_ours() {
 async fn an_answer_that_breaks_off_looks_broken_off() {
     let upstream = Upstream::start(|mut wire| async move {
         let Some(request) = wire.request().await else { return };
-        let frame = if request.line.contains("laenge") { "Content-Length: 100\r\n\r\n" } else { "Transfer-Encoding: chunked\r\n\r\n64\r\n" };
+        let frame = if request.line.contains("laenge") {
+            "Content-Length: 100\r\n\r\n"
+        } else {
+            "Transfer-Encoding: chunked\r\n\r\n64\r\n"
+        };
         wire.send(format!("HTTP/1.1 200 OK\r\n{frame}der Anfang")).await;
         if request.line.contains("zurueck") {
             // What was sent must have left before the reset overtakes it.

@@ -182,7 +182,9 @@ async fn a_request_hidden_in_the_body_of_an_answered_one_is_not_served() {
     for repeated in [1, 500, 8_000] {
         let body = hidden.repeat(repeated);
         let chunked = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
-        for (fields, body) in [(format!("Content-Length: {}\r\n", body.len()), &body), ("Transfer-Encoding: chunked\r\n".to_owned(), &chunked)] {
+        for (fields, body) in
+            [(format!("Content-Length: {}\r\n", body.len()), &body), ("Transfer-Encoding: chunked\r\n".to_owned(), &chunked)]
+        {
             for (expected, accept) in [(401, "*/*"), (401, "text/html")] {
                 let head = format!("POST /erst HTTP/1.1\r\nHost: {}\r\nAccept: {accept}\r\n{fields}\r\n", behind.host);
                 let mut client = behind.connect().await;
@@ -203,7 +205,9 @@ async fn a_request_hidden_in_the_body_of_an_answered_one_is_not_served() {
 #[tokio::test]
 async fn nominations_do_not_remove_what_the_gateway_says() {
     let behind = Behind::http(Upstream::fine().await).await;
-    for nominated in ["x-vtnr", "X-VTNR, X-VTNR-Level", "X-Forwarded-For", "x-forwarded-proto, x-forwarded-host", "host", "cookie"] {
+    for nominated in
+        ["x-vtnr", "X-VTNR, X-VTNR-Level", "X-Forwarded-For", "x-forwarded-proto, x-forwarded-host", "host", "cookie"]
+    {
         let before = behind.upstream.requests().len();
         let answer = behind.ask("GET /", &format!("X-VTNR: 1\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: {nominated}\r\n")).await;
         let seen = behind.upstream.requests();
@@ -263,7 +267,10 @@ async fn forged_identities_do_not_arrive_in_any_spelling() {
         let seen = behind.upstream.last();
         assert!(seen.fields.iter().all(|(_, value)| value != "forged"), "{seen:#?}");
         assert_eq!(seen.values("x-vtnr").is_empty(), public, "{seen:#?}");
-        assert_eq!((seen.values("x-forwarded-for"), seen.values("x-vtnr-level").len()), (vec!["127.0.0.1"], usize::from(!public)));
+        assert_eq!(
+            (seen.values("x-forwarded-for"), seen.values("x-vtnr-level").len()),
+            (vec!["127.0.0.1"], usize::from(!public))
+        );
     };
     for (line, public) in [("GET /a", false), ("OPTIONS /a", false), ("GET /favicon.ico", true), ("HEAD /favicon.ico", true)] {
         assert_eq!(behind.ask(line, &fields).await.status(), 200, "{line}");
@@ -327,7 +334,8 @@ async fn over_http2_malformed_requests_do_not_arrive_either() {
 async fn over_http2_fields_that_frame_or_split_a_message_are_refused() {
     let behind = Behind::https(Upstream::fine().await).await;
     let authority = format!("localhost:{}", behind.world.gateways[0].https.expect("https"));
-    let sound = [(":method", "POST"), (":scheme", "https"), (":authority", &authority), (":path", "/"), ("cookie", &behind.session)];
+    let sound =
+        [(":method", "POST"), (":scheme", "https"), (":authority", &authority), (":path", "/"), ("cookie", &behind.session)];
     let mut cases: Vec<(&str, Vec<(&str, &str)>)> = [
         ("transfer-encoding", "chunked"),
         ("connection", "x-vtnr"),
@@ -384,17 +392,68 @@ async fn without_a_session_nothing_reaches_the_calculator() {
     let upstream = Upstream::fine().await;
     let world = World::builder().https().store(StoreKind::Memory).upstream(&upstream.url()).start().await;
     let paths = [
-        "/", "/?", "//", "/.", "/..", "/index.html", "/kfz/angebot?id=42", "/antrag/versand", "//antrag/versand", "/antrag//versand",
-        "/antrag/./versand", "/x/../antrag/versand", "/antrag/versand/", "/antrag/versand;x=1", "/antrag;jsessionid=1/versand",
-        "/antrag%2Fversand", "/%61ntrag/versand", "/antrag/versand%00", "/antrag/versand%0a", "/ANTRAG/VERSAND", "/antrag/versand.json",
-        "/..;/antrag/versand", "/ui/login/de/../../../antrag/versand", "/ui/login/de/%2e%2e/antrag/versand", "/ui/login/de//antrag",
-        "/ui/login/de/tan/../../../../x", "/ui/login/de/assets/../../../../antrag", "/ui/login/de/assets/%2e%2e/x", "/ui/login/dex",
-        "/ui/login/de;x/tan", "/UI/LOGIN/DE/tan", "/favicon.ico", "/robots.txt", "/.well-known/change-password", "/metrics", "/healthz",
-        "/readyz", "/ws/kurse", "/ticker", "/x?/ui/login/de/tan", "/x?return_to=/ui/login/de/", "/%", "/%zz", "/%u002f", "/\u{e4}", "/~x",
-        "/a@b", "/a:80", "/*", "/,", "/'", "/!", "/$", "/(x)", "/[x]", "/{x}", "/|x", "/^x",
+        "/",
+        "/?",
+        "//",
+        "/.",
+        "/..",
+        "/index.html",
+        "/kfz/angebot?id=42",
+        "/antrag/versand",
+        "//antrag/versand",
+        "/antrag//versand",
+        "/antrag/./versand",
+        "/x/../antrag/versand",
+        "/antrag/versand/",
+        "/antrag/versand;x=1",
+        "/antrag;jsessionid=1/versand",
+        "/antrag%2Fversand",
+        "/%61ntrag/versand",
+        "/antrag/versand%00",
+        "/antrag/versand%0a",
+        "/ANTRAG/VERSAND",
+        "/antrag/versand.json",
+        "/..;/antrag/versand",
+        "/ui/login/de/../../../antrag/versand",
+        "/ui/login/de/%2e%2e/antrag/versand",
+        "/ui/login/de//antrag",
+        "/ui/login/de/tan/../../../../x",
+        "/ui/login/de/assets/../../../../antrag",
+        "/ui/login/de/assets/%2e%2e/x",
+        "/ui/login/dex",
+        "/ui/login/de;x/tan",
+        "/UI/LOGIN/DE/tan",
+        "/favicon.ico",
+        "/robots.txt",
+        "/.well-known/change-password",
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/ws/kurse",
+        "/ticker",
+        "/x?/ui/login/de/tan",
+        "/x?return_to=/ui/login/de/",
+        "/%",
+        "/%zz",
+        "/%u002f",
+        "/\u{e4}",
+        "/~x",
+        "/a@b",
+        "/a:80",
+        "/*",
+        "/,",
+        "/'",
+        "/!",
+        "/$",
+        "/(x)",
+        "/[x]",
+        "/{x}",
+        "/|x",
+        "/^x",
     ];
     let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "get", "post", "JEFF"];
-    let cookies = ["", "Cookie: vtnr_session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n", "Cookie: vtnr_trust=AAAA; JSESSIONID=1\r\n"];
+    let cookies =
+        ["", "Cookie: vtnr_session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n", "Cookie: vtnr_trust=AAAA; JSESSIONID=1\r\n"];
     let host = format!("127.0.0.1:{}", world.gateways[0].port);
     let mut client = support::Raw::connect(world.gateways[0].port).await;
     for (number, path) in paths.iter().enumerate() {
@@ -417,7 +476,10 @@ async fn without_a_session_nothing_reaches_the_calculator() {
     let port = world.gateways[0].https.expect("https");
     for path in paths {
         for method in ["GET", "POST", "JEFF"] {
-            let request = http::Request::builder().version(http::Version::HTTP_2).method(method).uri(format!("https://localhost:{port}{path}"));
+            let request = http::Request::builder()
+                .version(http::Version::HTTP_2)
+                .method(method)
+                .uri(format!("https://localhost:{port}{path}"));
             let Ok(request) = request.header("accept", "text/html").body(()) else { continue };
             if let Ok(answer) = client.get(request).await {
                 assert!(answer.status().as_u16() < 500, "{method} {path}: {answer:?}");
@@ -455,8 +517,13 @@ async fn a_blocked_submission_with_a_large_body_is_answered_with_the_page() {
     for framing in ["length", "chunks"] {
         for _ in 0..5 {
             let mut client = support::Raw::connect(world.gateways[0].port).await;
-            let fields = if framing == "length" { format!("Content-Length: {}", body.len()) } else { "Transfer-Encoding: chunked".into() };
-            client.send(format!("POST /antrag/versand HTTP/1.1\r\nHost: {host}\r\nCookie: {session}\r\nAccept: text/html\r\n{fields}\r\n\r\n")).await;
+            let fields =
+                if framing == "length" { format!("Content-Length: {}", body.len()) } else { "Transfer-Encoding: chunked".into() };
+            client
+                .send(format!(
+                    "POST /antrag/versand HTTP/1.1\r\nHost: {host}\r\nCookie: {session}\r\nAccept: text/html\r\n{fields}\r\n\r\n"
+                ))
+                .await;
             if framing == "chunks" {
                 client.send(format!("{:x}\r\n", body.len())).await;
             }

@@ -69,8 +69,16 @@ async fn every_request_arrives_as_it_was_sent() {
         (b"GET /x", b"X-Twice: 1\r\nX-Between: x\r\nX-Twice: 2\r\nx-twice: 3\r\n", b""),
         (b"GET /x", b"X-Empty:\r\nX-Latin: M\xfcller \xe4\xf6\xfc\r\nX-Utf8: \xc3\xa4\r\nX-Quoted: \"a, b\"\r\n", b""),
         (b"GET /x", b"Authorization: Basic YTpi\r\nIf-None-Match: \"a\", W/\"b\"\r\nRange: bytes=0-1,5-\r\n", b""),
-        (b"GET /x", b"Accept-Encoding: gzip, br\r\nUser-Agent: Mozilla/4.0 (compatible; MSIE 6.0)\r\nReferer: http://x/\xe4\r\n", b""),
-        (b"GET /x", b"Origin: null\r\nSec-Fetch-Mode: navigate\r\nVia: 1.1 proxy\r\nMax-Forwards: 3\r\nX-Requested-With: x\r\n", b""),
+        (
+            b"GET /x",
+            b"Accept-Encoding: gzip, br\r\nUser-Agent: Mozilla/4.0 (compatible; MSIE 6.0)\r\nReferer: http://x/\xe4\r\n",
+            b"",
+        ),
+        (
+            b"GET /x",
+            b"Origin: null\r\nSec-Fetch-Mode: navigate\r\nVia: 1.1 proxy\r\nMax-Forwards: 3\r\nX-Requested-With: x\r\n",
+            b"",
+        ),
         (b"GET /x", long.as_bytes(), b""),
         (b"GET /x", many.as_bytes(), b""),
     ];
@@ -88,7 +96,13 @@ async fn every_request_arrives_as_it_was_sent() {
 #[tokio::test]
 async fn a_target_that_is_not_utf8_is_refused() {
     let behind = Behind::http(Upstream::fine().await).await;
-    let request = [&b"GET /suche?q=M\xfcller HTTP/1.1\r\nHost: "[..], behind.host.as_bytes(), b"\r\nCookie: ", behind.session.as_bytes(), b"\r\n\r\n"];
+    let request = [
+        &b"GET /suche?q=M\xfcller HTTP/1.1\r\nHost: "[..],
+        behind.host.as_bytes(),
+        b"\r\nCookie: ",
+        behind.session.as_bytes(),
+        b"\r\n\r\n",
+    ];
     assert_eq!(behind.connect().await.send(request.concat()).await.answer().await.status(), 400);
     behind.upstream.saw_nothing("a target in ISO-8859-1");
 }
@@ -186,7 +200,8 @@ async fn an_answer_that_ends_with_its_connection_arrives_whole() {
 
 #[tokio::test]
 async fn the_answers_keep_alive_is_not_for_the_client() {
-    let behind = Behind::http(Upstream::answering("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nContent-Length: 0\r\n\r\n").await).await;
+    let behind =
+        Behind::http(Upstream::answering("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nContent-Length: 0\r\n\r\n").await).await;
     let answer = behind.ask("GET /", "").await;
     assert_eq!(answer.values("keep-alive"), Vec::<&str>::new());
     assert_eq!(answer.values("connection"), ["keep-alive"]);
@@ -252,7 +267,8 @@ async fn events_arrive_while_the_answer_is_open() {
     client.until(b"0\r\n\r\n").await;
 }
 
-const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const HANDSHAKE: &str =
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 async fn echo() -> Upstream {
     Upstream::start(|mut wire| async move {
@@ -443,7 +459,9 @@ async fn over_tls_and_http1_all_is_as_without() {
     let port = behind.world.gateways[0].https.expect("https");
     let mut client = Raw::tls(&behind.world).await;
     for _ in 0..3 {
-        client.send(format!("GET /a//b? HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: {}\r\nx-lower: 1\r\n\r\n", behind.session)).await;
+        client
+            .send(format!("GET /a//b? HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: {}\r\nx-lower: 1\r\n\r\n", behind.session))
+            .await;
         assert_eq!(client.answer().await.text(), "ok");
         let seen = behind.upstream.last();
         assert_eq!(seen.line, "GET /a//b? HTTP/1.1");
@@ -456,7 +474,8 @@ async fn over_tls_and_http1_all_is_as_without() {
 async fn a_browsers_cookie_crumbs_arrive_as_one_field() {
     let behind = Behind::https(Upstream::fine().await).await;
     let mut client = H2::connect(&behind.world).await;
-    let request = behind.h2("GET", "/").header("cookie", "JSESSIONID=1").header("cookie", "theme=dark").body(()).expect("a request");
+    let request =
+        behind.h2("GET", "/").header("cookie", "JSESSIONID=1").header("cookie", "theme=dark").body(()).expect("a request");
     assert_eq!(client.get(request).await.expect("an answer").status(), 200);
     assert_eq!(behind.upstream.last().values("cookie"), ["JSESSIONID=1; theme=dark"]);
 }

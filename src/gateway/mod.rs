@@ -391,7 +391,9 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS && !http.as_downstream().is_upgrade_req() {
             // Pingora compares both sides and lets it pass if neither asked.
-            return Err(pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, "101 to a request that asked for none").into_up());
+            return Err(
+                pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, "101 to a request that asked for none").into_up()
+            );
         }
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());
