@@ -131,11 +131,8 @@ async fn a_planted_session_cookie_is_never_made_valid(store: StoreKind) {
 
 async fn tabs_share_one_sign_in_and_keep_their_own_targets(store: StoreKind) {
     let world = World::builder().store(store).start().await;
-    let (one, two) = (world.browser(), world.browser());
-    let (one, two) = (one.clone(), {
-        let _ = two;
-        one
-    });
+    let one = world.browser();
+    let two = one.clone();
     one.open("/kfz/angebot?id=42").await.leads_to(&page("vtnr-login", "/kfz/angebot?id=42"));
     two.open("/upload").await.leads_to(&page("vtnr-login", "/upload"));
     one.claim(ADA.0, ADA.1, "/kfz/angebot?id=42").await.leads_to(&page("tan", "/kfz/angebot?id=42"));

@@ -192,15 +192,17 @@ fn begun(tab: &mut Tab, past: &mut History, old: Option<SessionToken>, new: Sess
 }
 
 async fn keeps_the_laws(desk: &Desk, tab: &Tab, past: &History, told: &str) {
-    let session = match tab.session {
-        Some(token) => desk.session(&token).await,
+    let session = match &tab.session {
+        Some(session) => desk.session(session).await,
         None => None,
     };
     if let Some(session) = session.filter(|session| matches!(session.level, Level::Full { .. })) {
         let broker = NUMBERS.iter().position(|number| *number == session.vtnr.to_string()).expect("one of ours");
         assert!(past.proven.contains_key(&(tab.number, broker)), "{told}: a full session without proof");
-        let outlived = past.revoked.get(&broker).is_some_and(|revoked| *revoked >= session.signed_in_at);
-        assert!(!outlived, "{told}: a session outlived a revocation");
+        assert!(
+            past.revoked.get(&broker).is_none_or(|revoked| *revoked < session.signed_in_at),
+            "{told}: a session outlived a revocation"
+        );
     }
     for dead in past.dead.iter().rev().take(1).chain(past.dead.first()) {
         assert!(desk.session(dead).await.is_none(), "{told}: an old token lives");

@@ -403,12 +403,16 @@ impl ProxyHttp for Gateway {
 
     /// The calculator failed before it answered: a page of ours. If it had begun to answer, the broken-off answer shows as such.
     async fn fail_to_proxy(&self, http: &mut Session, error: &pingora::Error, passage: &mut Passage) -> FailToProxy {
-        passage.outcome = Request::Failed;
         let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        let failure = Failure::of(error);
+        // A client that went away is no failure.
+        if failure.is_some() {
+            passage.outcome = Request::Failed;
+        }
         if http.response_written().is_some_and(|response| !response.status.is_informational()) {
             return nothing;
         }
-        let Some(failure) = Failure::of(error) else { return nothing };
+        let Some(failure) = failure else { return nothing };
         let reply = self.failed(&failure, &http.req_header().headers, passage);
         let error_code = reply.status().as_u16();
         match reply.send(http).await {
