@@ -64,6 +64,7 @@ struct Processes(Child);
 
 impl Processes {
     /// However this process ends, a shell ends them.
+    #[expect(clippy::zombie_processes, reason = "the shell outlives this process, which is what it is for")]
     fn end_with_us(&self) {
         let (us, group) = (std::process::id(), self.0.id());
         let watch = format!("while kill -0 {us} && kill -0 {group}; do sleep 0.5; done; kill -9 -- -{group}");
