@@ -497,6 +497,8 @@ async fn keep_connections(behind: &Behind, number: usize) {
     eventually("so many connections", async || (behind.upstream.connections() == before + number).then_some(())).await;
     for client in &mut clients {
         assert_eq!(client.send("x").await.answer().await.status(), 200);
+        // Once the next request on it is answered, the one before has given its connection to the calculator back.
+        assert_eq!(client.send(behind.request("GET /ui/login/de/hilfe", "")).await.answer().await.status(), 200);
     }
 }
 

@@ -25,7 +25,6 @@ pub(super) struct Connections {
     registry: Vec<Mutex<HashMap<usize, Weak<Connection>>>>,
     /// Whenever the last request or the last connection ended.
     fewer: Notify,
-    closing: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -52,9 +51,9 @@ impl std::fmt::Debug for Connection {
 impl Connections {
     pub(super) fn new(most: usize, most_per_client: usize, header_timeout: Duration, metrics: Arc<Metrics>) -> Arc<Self> {
         let registry = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let (clients, fewer, closing) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
+        let (clients, fewer) = (Mutex::default(), Notify::new());
         let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { open, requests, most, most_per_client, header_timeout, clients, registry, fewer, closing, metrics })
+        Arc::new(Self { open, requests, most, most_per_client, header_timeout, clients, registry, fewer, metrics })
     }
 
     /// Lets a client in, if there is room for it.
@@ -112,16 +111,6 @@ impl Connections {
         if self.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.fewer.notify_waiters();
         }
-    }
-
-    /// From now on, each answer is the last on its connection.
-    pub(super) fn close_down(&self) {
-        self.closing.store(true, Ordering::Release);
-    }
-
-    /// Whether answers are to be the last on their connections.
-    pub(super) fn are_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
     }
 
     /// Returns once no request is under way.

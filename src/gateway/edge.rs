@@ -66,7 +66,6 @@ impl Edge {
 
     /// Waits until no request is under way, at most for `grace`; then drops idle connections.
     pub async fn drain(&self, grace: Duration) {
-        self.connections.close_down();
         let ended = tokio::time::timeout(grace, self.connections.quiet()).await;
         self.proxy.cleanup().await;
         if ended.is_err() {

@@ -248,9 +248,10 @@ impl Gateway {
 
     /// What every request's session needs, whatever becomes of it (pingora-facts 12: 1, 2, 15).
     fn prepare(&self, http: &mut Session) {
-        // Pingora turns the idle limit off after the first request; HTTP/1.0 clients that want no keep-alive must not get it.
+        // Pingora turns the idle limit off after the first request; HTTP/1.0 clients that want no keep-alive must not get it,
+        // and nobody during a shutdown.
         if http.as_downstream().get_keepalive().is_some() {
-            http.as_downstream_mut().set_keepalive((!self.connections.are_closing()).then_some(self.keepalive));
+            http.as_downstream_mut().set_keepalive(Some(self.keepalive));
         }
         let is_tunnel = http.as_downstream().is_upgrade_req();
         http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(BODY_READ_TIMEOUT));
