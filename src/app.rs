@@ -170,9 +170,12 @@ impl App {
         stop.await;
         tracing::info!(target: "gateway", grace = ?config.shutdown_grace, "shutting down");
         shutdown.send_replace(true);
+        let asked_at = tokio::time::Instant::now();
         edge.drain(config.shutdown_grace).await;
-        // They end by themselves; that one of them broke off is no reason not to end.
-        let _ = outbox.await;
+        // A hand-over that hangs is given up at the end of the grace; another gateway has the letter when its lease ends. That a
+        // task broke off is no reason not to end.
+        let left = config.shutdown_grace.saturating_sub(asked_at.elapsed());
+        let _ = tokio::time::timeout(left, outbox).await;
         admin_stop.send_replace(true);
         let _ = admin.await;
         tasks.shutdown().await;

@@ -35,7 +35,7 @@ async fn three_mails_in_a_quarter_of_an_hour(store: StoreKind) {
         browser.post(TAN, &RESEND).await.leads_to(TAN);
     }
     let refused = browser.post(TAN, &RESEND).await;
-    refused.is(429).shows("Sie haben bereits mehrere E-Mails angefordert");
+    refused.is(429).shows("Vor Kurzem wurde bereits eine E-Mail angefordert");
     let after: u64 = refused.headers["retry-after"].to_str().expect("ASCII").parse().expect("seconds");
     assert!((800..=900).contains(&after), "{after}");
     world.browser().claim(ADA.0, ADA.1, "/").await.is(429);

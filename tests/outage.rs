@@ -87,3 +87,18 @@ async fn a_store_that_hangs_is_answered_for_in_time_and_the_session_is_still_the
     redis.lock().expect("no panic").signal("CONT");
     eventually("the session is back", async || (browser.open("/").await.status == 200).then_some(())).await;
 }
+
+#[tokio::test]
+async fn whoever_is_signed_in_goes_on_for_the_grace() {
+    let world = World::builder().store(StoreKind::OwnRedis).config("[store]\noutage_grace = \"5m\"").start().await;
+    let browser = world.signed_in(ADA).await;
+    browser.open("/").await.is(200);
+    kill(&world);
+    for _ in 0..20 {
+        browser.open("/kfz/angebot?id=42").await.is(200);
+    }
+    asked(&world.browser()).await.is(503);
+    let stranger = world.browser();
+    stranger.set_cookie("vtnr_session", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    stranger.open("/").await.is(503);
+}

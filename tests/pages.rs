@@ -357,7 +357,7 @@ async fn a_browser_without_cookies_is_told_so() {
     let (world, chromium) = (World::start().await, Chromium::builder().without_cookies().start().await);
     chromium.open(&world.base()).await;
     claim(&chromium, ADA).await;
-    chromium.shows("Ihr Browser hat kein Cookie angenommen").await;
+    chromium.shows("Ihr Browser hat kein Cookie gesendet").await;
     chromium.is_accessible("cookies blocked").await;
 }
 

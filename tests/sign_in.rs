@@ -238,7 +238,7 @@ async fn a_page_in_the_midst_of_a_sign_in_leads_to_its_beginning_and_works_from_
     for path in [page("tan", "/kfz"), page("unbekannte-e-mail", "/kfz")] {
         let browser = world.browser();
         let shown = browser.get(&path).await;
-        shown.is(200).shows("Anmelden mit Vermittlernummer").shows("kein Cookie angenommen");
+        shown.is(200).shows("Anmelden mit Vermittlernummer").shows("kein Cookie gesendet");
         let action = shown.body.split("<form method=\"post\"").nth(1).expect("a form").split('>').next().expect("a tag");
         let action = action.split("action=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or(&path);
         browser

@@ -2,8 +2,10 @@
 
 mod support;
 
+use support::behind::session_of;
+use support::raw::whole;
 use support::world::{ADA, StoreKind};
-use support::{Browser, Raw, World};
+use support::{Browser, H2, Raw, World};
 
 /// Spellings that at least one server in use runs as `POST /antrag/versand`, and some that only look like it.
 const SPELLINGS: [&str; 44] = [
@@ -82,6 +84,20 @@ async fn no_spelling_of_the_submission_arrives_without_a_confirmed_address() {
     assert!(world.calculator.submissions().is_empty());
     assert_eq!(status(&world, &browser, "POST /antrag/versand").await, 403);
     assert_eq!(status(&world, &browser, "POST //antrag/versand").await, 400);
+}
+
+#[tokio::test]
+async fn over_http2_a_body_that_no_field_announces_is_seen() {
+    let world = World::builder().store(StoreKind::Memory).https().start().await;
+    let session = session_of(&world.signed_in_without_email().await);
+    let before = world.calculator.requests().len();
+    let mut client = H2::connect(&world).await;
+    let host = format!("localhost:{}", world.gateways[0].https.expect("https"));
+    let request = http::Request::builder().method("GET").uri(format!("https://{host}/antrag/versand")).header("cookie", session);
+    let (answer, mut body) = client.begin(request.body(()).expect("a request")).await;
+    body.send_data("_method=POST".into(), true).expect("sent");
+    assert_eq!(whole(answer).await.expect("an answer").status(), 400);
+    assert_eq!(world.calculator.requests().len(), before, "it arrived");
 }
 
 #[tokio::test]

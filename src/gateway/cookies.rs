@@ -104,8 +104,9 @@ impl Jar {
 
     /// Whether a `Set-Cookie` field of the calculator would set a cookie of ours.
     pub(super) fn is_set_by(self, field: &HeaderValue) -> bool {
-        let name = field.as_bytes().split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
-        self.owns(name.trim_ascii())
+        let mut parts = field.as_bytes().split(|byte| matches!(byte, b'=' | b';')).map(<[u8]>::trim_ascii);
+        // Browsers send a cookie without a name as its value alone, which then reads like one with a name.
+        parts.find(|part| !part.is_empty()).is_some_and(|name| self.owns(name))
     }
 
     pub(super) fn set_session(self, token: &SessionToken) -> String {
@@ -210,7 +211,14 @@ mod tests {
 
     #[test]
     fn the_calculator_cannot_set_our_cookies() {
-        for field in ["vtnr_session=x; Path=/", " __Host-vtnr_trust =x", "vtnr_flow", "__Host-vtnr_session=; Max-Age=0"] {
+        for field in [
+            "vtnr_session=x; Path=/",
+            "=__Host-vtnr_session=x",
+            " = vtnr_flow=x",
+            " __Host-vtnr_trust =x",
+            "vtnr_flow",
+            "__Host-vtnr_session=; Max-Age=0",
+        ] {
             assert!(Jar::Secure.is_set_by(&HeaderValue::from_static(field)), "{field}");
         }
         assert!(!Jar::Secure.is_set_by(&HeaderValue::from_static("JSESSIONID=vtnr_session=x")));

@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, EXPECT, HOST, ORIGIN};
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub(super) enum BadForm {
 impl Form {
     /// Reads a form to its end.
     pub(super) async fn read(session: &mut Session) -> Result<Self, BadForm> {
-        if is_foreign(&session.req_header().headers) {
+        if is_foreign(session.req_header()) {
             return Err(BadForm::Foreign);
         }
         let body = match tokio::time::timeout(FORM_TIME, read_body(session)).await {
@@ -83,16 +84,22 @@ fn is_urlencoded(headers: &HeaderMap) -> bool {
 
 /// Whether a request that changes something was made by another site's page. Browsers say so themselves: `Sec-Fetch-Site`, or, where
 /// they are older than 2023, `Origin`. A client that sends neither is no browser, and nobody's cookies ride on its requests.
-pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
+pub(super) fn is_foreign(request: &RequestHeader) -> bool {
+    let headers = &request.headers;
     match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
         Some(b"same-origin" | b"none") => return false,
         Some(_) => return true,
         None => {}
     }
-    let Some(origin) = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()) else { return headers.contains_key(ORIGIN) };
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    authority.is_none() || host.is_some_and(|host| !authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)))
+    if !headers.contains_key(ORIGIN) {
+        return false;
+    }
+    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
+    let origin = headers.get(ORIGIN).and_then(text);
+    let origin = origin.as_deref().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+    // Over HTTP/2 the host stands in the target.
+    let ours = headers.get(HOST).and_then(text).or_else(|| request.uri.authority().map(ToString::to_string));
+    !origin.zip(ours).is_some_and(|(origin, ours)| origin.eq_ignore_ascii_case(&ours))
 }
 
 #[cfg(test)]
@@ -116,6 +123,14 @@ mod tests {
         assert_eq!(Form::parse(b"vtnr=%FF").err(), Some(BadForm::Malformed));
     }
 
+    fn request(fields: &HeaderMap) -> RequestHeader {
+        let mut request = RequestHeader::build("POST", b"/", None).expect("a request");
+        for (name, value) in fields {
+            request.append_header(name.clone(), value.clone()).expect("a field");
+        }
+        request
+    }
+
     #[test]
     fn forms_of_other_sites_are_told_from_our_own() {
         let own = [
@@ -124,13 +139,14 @@ mod tests {
             headers(&[]),
             headers(&[("origin", "https://Rechner.example"), ("host", "rechner.example")]),
         ];
-        assert!(own.iter().all(|fields| !is_foreign(fields)));
+        assert!(own.iter().all(|fields| !is_foreign(&request(fields))));
         let foreign = [
             headers(&[("sec-fetch-site", "cross-site")]),
             headers(&[("sec-fetch-site", "same-site")]),
             headers(&[("origin", "https://evil.example"), ("host", "rechner.example")]),
             headers(&[("origin", "null"), ("host", "rechner.example")]),
+            headers(&[("origin", "https://rechner.example")]),
         ];
-        assert!(foreign.iter().all(is_foreign));
+        assert!(foreign.iter().all(|fields| is_foreign(&request(fields))));
     }
 }

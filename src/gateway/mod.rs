@@ -182,7 +182,8 @@ impl Gateway {
         }
         let held = self.held(http)?;
         let session = self.session(held.session.as_ref(), passage.now).await?;
-        Ok(match policy::decide(|| self.intent(http.req_header()), session.as_ref(), &self.limits, passage.now) {
+        let body = body_of(http);
+        Ok(match policy::decide(|| self.intent(http.req_header(), body), session.as_ref(), &self.limits, passage.now) {
             Decision::Allow(permit) => {
                 passage.outcome = Request::Forwarded;
                 Forward(permit)
@@ -194,10 +195,7 @@ impl Gateway {
     }
 
     /// What a request means to do, judged by the bytes that are forwarded.
-    fn intent(&self, request: &RequestHeader) -> Intent {
-        let length = request.headers.get(CONTENT_LENGTH).map(http::HeaderValue::as_bytes);
-        let has_body = request.headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0");
-        let body = if has_body { Body::Some } else { Body::None };
+    fn intent(&self, request: &RequestHeader, body: Body) -> Intent {
         self.submission.judge(&submission::Request { method: request.method.as_str(), target: request.raw_path(), body })
     }
 
@@ -246,7 +244,7 @@ impl Gateway {
         Reply::page(StatusCode::FORBIDDEN, self.pages.render(&view, passage.now))
     }
 
-    /// What every request's session needs, whatever becomes of it (pingora-facts 12: 1, 2, 15).
+    /// What every request's session needs, whatever becomes of it (ARCHITECTURE.md, traps 1, 2 and 15).
     fn prepare(&self, http: &mut Session) {
         // Pingora turns the idle limit off after the first request; HTTP/1.0 clients that want no keep-alive must not get it,
         // and nobody during a shutdown.
@@ -266,8 +264,8 @@ impl Gateway {
         }
         let request = http.req_header();
         let path = String::from_utf8_lossy(request.raw_path());
-        // Queries may hold what nobody should read in a log; paths are cut to a sensible length.
-        let path: String = path.split('?').next().unwrap_or_default().chars().take(256).collect();
+        // Queries and path parameters (`;jsessionid=`) may hold what nobody should read in a log; paths are cut to a sensible length.
+        let path: String = path.split(['?', ';']).next().unwrap_or_default().chars().take(256).collect();
         let status = http.response_written().map_or(0, |response| response.status.as_u16());
         let client = client_address(http).map(tracing::field::display);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -306,6 +304,13 @@ pub fn tls(https: &Https) -> Result<Arc<Acceptor>, String> {
     settings.set_private_key_file(&key).map_err(wrong)?;
     settings.enable_h2();
     Ok(Arc::new(settings.build()))
+}
+
+/// Whether a body comes with a request. Over HTTP/2 none of its fields need say so.
+fn body_of(http: &mut Session) -> Body {
+    let length = http.req_header().headers.get(CONTENT_LENGTH).map(http::HeaderValue::as_bytes);
+    let is_announced = http.req_header().headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0");
+    if is_announced || !http.as_downstream_mut().is_body_empty() { Body::Some } else { Body::None }
 }
 
 fn client_address(http: &Session) -> Option<IpAddr> {
@@ -400,6 +405,27 @@ impl ProxyHttp for Gateway {
             self.metrics.upstream_answered(handed_over.elapsed());
         }
         self.identity.clean(response)
+    }
+
+    /// The calculator failed while it had the request. Whether it did what it was asked is not known, so that only what promises to
+    /// change nothing is tried again: a GET or HEAD without a body, once, if it came on a connection that was kept too long.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        http: &mut Session,
+        error: Box<pingora::Error>,
+        _: &mut Passage,
+        client_reused: bool,
+    ) -> Box<pingora::Error> {
+        let mut error = error;
+        let changes_nothing =
+            matches!(http.req_header().method, http::Method::GET | http::Method::HEAD) && body_of(http) == Body::None;
+        if changes_nothing && !http.as_ref().retry_buffer_truncated() {
+            error.retry.decide_reuse(client_reused);
+        } else {
+            error.set_retry(false);
+        }
+        error
     }
 
     /// The calculator failed before it answered: a page of ours. If it had begun to answer, the broken-off answer shows as such.

@@ -76,7 +76,7 @@ impl SignIns {
                 return Ok(Some(Answer::MalformedTan(malformed)));
             }
         };
-        let deliveries = self.store.deliveries(&challenge.letters).await?;
+        let deliveries = self.deliveries(&challenge).await?;
         let attempt =
             Attempt { visitor, token, seen, charges: self.limits.answer(subject, standing, length, visitor.client), now };
         match challenge.answer(&entered, &deliveries, &self.rules.tan, now) {

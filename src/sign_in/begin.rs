@@ -73,11 +73,12 @@ impl SignIns {
         let charges = Charges { take: self.limits.sign_in(visitor.client, Some(claim.vtnr)), ..Charges::none() };
         let subject = Subject::Decoy(claim.vtnr, claim.fingerprint());
         // A browser's cookie is looked up for a right claim, so it is for this one: equal in time.
-        let standing = match &visitor.browser {
-            Some(browser) => self.store.find_trust(browser).await.map(|_| Standing::Stranger)?,
-            None => Standing::Stranger,
-        };
-        let request = Request { visitor, claim, to: None, standing, subject, charges };
+        if let Some(browser) = &visitor.browser
+            && !self.store.find_trust(browser).await?.entries().is_empty()
+        {
+            self.store.revoked_at(claim.vtnr).await?;
+        }
+        let request = Request { visitor, claim, to: None, standing: Standing::Stranger, subject, charges };
         self.ask_or_go_on(request, now).await
     }
 
@@ -102,7 +103,7 @@ impl SignIns {
         if flow.claim != *claim {
             return Ok(false);
         }
-        let deliveries = self.store.deliveries(&challenge.letters).await?;
+        let deliveries = self.deliveries(challenge).await?;
         Ok(matches!(challenge.state(&deliveries, &self.rules.tan, now), ChallengeState::Open { .. }))
     }
 

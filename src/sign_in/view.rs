@@ -69,7 +69,7 @@ impl SignIns {
             Stage::SignedIn(_) => Ok(State::None),
             Stage::UnknownEmail => Ok(State::UnknownEmail(claim)),
             Stage::Tan(challenge) => {
-                let deliveries = self.store.deliveries(&challenge.letters).await?;
+                let deliveries = self.deliveries(&challenge).await?;
                 Ok(self.tan_state(claim, &challenge, &deliveries, now))
             }
         }

@@ -256,7 +256,7 @@ impl Sessions {
     /// Notes the use, at most once a minute: in memory, and in the store. A store that cannot be written to is no reason to
     /// refuse the request: the session was found.
     async fn used(&self, token: &SessionToken, key: RecordKey, session: Session, now: Timestamp) -> Session {
-        if now.since(session.seen_at) < TOUCH_EVERY.min(self.limits.idle / TOUCHES_AN_IDLE_LIMIT) {
+        if now.since(session.seen_at) < self.touch_every() {
             return session;
         }
         let used = Session { seen_at: now, ..session };
@@ -267,11 +267,15 @@ impl Sessions {
         used
     }
 
+    fn touch_every(&self) -> Duration {
+        TOUCH_EVERY.min(self.limits.idle / TOUCHES_AN_IDLE_LIMIT)
+    }
+
     /// Notes the use in memory and says whether it is this request that has to note it in the store.
     fn note_use(&self, key: RecordKey, now: Timestamp) -> bool {
         let Some(mut shard) = self.shard(key).map(Mutex::lock) else { return true };
         let Some(known) = shard.get_mut(&key) else { return true };
-        let is_due = now.since(known.session.seen_at) >= TOUCH_EVERY;
+        let is_due = now.since(known.session.seen_at) >= self.touch_every();
         if is_due {
             known.session.seen_at = now;
         }
