@@ -158,6 +158,7 @@ fn token(value: &[u8]) -> Option<[u8; TOKEN_BYTES]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn headers(fields: &[&str]) -> HeaderMap {
         fields.iter().map(|field| (COOKIE, HeaderValue::from_str(field).expect("a field value"))).collect()
@@ -207,6 +208,20 @@ mod tests {
         assert_eq!(seen(&["vtnr_flow=x; __Secure-vtnr_trust=y"]), None);
         assert_eq!(seen(&["vtnr_sessions=x"]).as_deref(), Some("vtnr_sessions=x"));
         assert_eq!(seen(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_client_sends_as_cookies_ours_do_not_go_on(field in "[a-z_=; \\x80-\\xff\"]{0,40}(__Host-)?vtnr_(session|trust|flow)[=; a-z]{0,20}") {
+            let Ok(value) = HeaderValue::from_bytes(field.as_bytes()) else { return Ok(()) };
+            let mut headers = HeaderMap::new();
+            headers.append(COOKIE, value);
+            let _ = Jar::Secure.read(&headers);
+            if let Some(left) = Jar::Secure.without_ours(&headers) {
+                let names = left.split(|byte| *byte == b';').map(|crumb| name_and_value(crumb).0);
+                prop_assert!(names.into_iter().all(|name| !Jar::Secure.owns(name)));
+            }
+        }
     }
 
     #[test]

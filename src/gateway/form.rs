@@ -106,9 +106,20 @@ pub(super) fn is_foreign(request: &RequestHeader) -> bool {
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         fields.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_form_of_one_field_with_two_values(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(form) = Form::parse(&body) {
+                let names: std::collections::HashSet<_> = form.0.iter().map(|(name, _)| name).collect();
+                prop_assert_eq!(names.len(), form.0.len());
+            }
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub struct Builder {
     further: String,
     listen: String,
     https: bool,
+    trusted: Option<PathBuf>,
 }
 
 /// Everything around the gateways, and they.
@@ -56,6 +57,7 @@ pub struct Gateway {
     pub https: Option<u16>,
     log: PathBuf,
     config: PathBuf,
+    trusted: Option<PathBuf>,
 }
 
 impl World {
@@ -73,6 +75,7 @@ impl World {
             further: String::new(),
             listen: String::new(),
             https: false,
+            trusted: None,
         }
     }
 
@@ -174,6 +177,11 @@ impl Builder {
         Self { https: true, ..self }
     }
 
+    /// With a certificate that the gateways' machine trusts.
+    pub fn trusting(self, certificate: PathBuf) -> Self {
+        Self { trusted: Some(certificate), ..self }
+    }
+
     /// Starts it, and waits until it is ready.
     pub async fn start(self) -> World {
         let folder = TempDir::new().expect("a folder");
@@ -227,8 +235,9 @@ impl Builder {
         let text = merge(&text, &self.further);
         let (config, log) = (folder.join(format!("gateway-{number}.toml")), folder.join(format!("gateway-{number}.log")));
         std::fs::write(&config, text).expect("written");
-        let child = start(&config, &log);
-        Gateway { child, port, admin, https, log, config }
+        let trusted = self.trusted.clone();
+        let child = start(&config, &log, trusted.as_ref());
+        Gateway { child, port, admin, https, log, config, trusted }
     }
 }
 
@@ -247,11 +256,12 @@ fn merge(base: &str, further: &str) -> String {
     base.to_string()
 }
 
-fn start(config: &PathBuf, log: &PathBuf) -> Child {
+fn start(config: &PathBuf, log: &PathBuf, trusted: Option<&PathBuf>) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
     Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"))
         .args(["serve", "--config"])
         .arg(config)
+        .envs(trusted.map(|file| ("SSL_CERT_FILE", file)))
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
@@ -325,7 +335,7 @@ impl Gateway {
 
     /// Starts it anew with the same configuration.
     pub async fn restart(&mut self) {
-        self.child = start(&self.config, &self.log);
+        self.child = start(&self.config, &self.log, self.trusted.as_ref());
         self.ready().await;
     }
 }
