@@ -190,6 +190,11 @@ impl Sessions {
         Ok(())
     }
 
+    /// Forgets a session that a step of the sign-in has just ended, without waiting to be told.
+    pub fn ended(&self, token: &SessionToken) {
+        self.forget(self.store.session_key(token));
+    }
+
     /// Forgets what is ended anywhere. Runs until the store is gone.
     pub async fn listen(self: Arc<Self>) {
         let mut invalidations = self.store.invalidations();

@@ -105,6 +105,9 @@ impl Gateway {
 
     /// The broker is signed in: new cookies, and on to where they wanted to go.
     fn welcome(&self, admission: &Admission, visit: &Visit) -> Reply {
+        if let Some(replaced) = visit.held.session.as_ref().filter(|replaced| **replaced != admission.session) {
+            self.sessions.ended(replaced);
+        }
         let reply = Self::on_to_calculator(visit)
             .with_cookie(self.jar.set_session(&admission.session))
             .with_cookie(self.jar.clear(self.jar.flow()));
