@@ -201,8 +201,6 @@ async fn pages(pair: &Pair) {
         "GET /examples/jsp/jsp2/el/basic-arithmetic.jsp",
         "GET /examples/jsp/jsp2/el/functions.jsp?foo=JSP+2.0%C3%A4",
         "GET /examples/jsp/jsp2/simpletag/book.jsp",
-        "GET /examples/jsp/jsp2/jspx/basic.jspx",
-        "GET /examples/jsp/xml/xml.jsp",
         "GET /examples/jsp/simpletag/foo.jsp;x=1",
         "GET /examples/jsp/error/err.jsp?name=audi&submit=Submit",
         "GET /examples/jsp/../index.html",
