@@ -1,0 +1,118 @@
+//! Puts the gateway together: its parts, Pingora's options, TLS.
+
+use super::connections::Connections;
+use super::cookies::Jar;
+use super::headers::Identity;
+use super::route::Routes;
+use super::strict::Hosts;
+use super::upstream::Upstream;
+use super::{Acceptor, AccessLog, Edge, Gateway};
+use crate::clock::{Chance, Clock};
+use crate::config::{Config, Https};
+use crate::directory::Directory;
+use crate::pages::Pages;
+use crate::sign_in::SignIns;
+use crate::store::cache::Sessions;
+use crate::telemetry::metrics::Metrics;
+use pingora::listeners::tls::TlsSettings;
+use pingora::proxy::HttpProxy;
+use pingora::server::configuration::ServerConf;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What a gateway is made of, besides its configuration.
+pub struct Parts {
+    /// Finds sessions.
+    pub sessions: Arc<Sessions>,
+    /// Takes brokers through the sign-in.
+    pub sign_ins: Arc<SignIns>,
+    /// Knows the brokers.
+    pub directory: Arc<Directory>,
+    /// Draws the pages.
+    pub pages: Arc<Pages>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Draws incident numbers.
+    pub chance: Chance,
+}
+
+/// A GET whose reused connection turned out dead is tried once more on a fresh one; nothing else ever is.
+const TRIES: usize = 2;
+/// Windows for uploads over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+
+impl Gateway {
+    /// Puts a gateway together. Must be called within the runtime that is to serve it.
+    pub async fn build(config: &Config, parts: Parts, shutdown: watch::Receiver<bool>) -> Arc<Edge> {
+        let jar = if config.listen.public_url.secure { Jar::Secure } else { Jar::Plain };
+        let upstream = Arc::new(Upstream::new(config.upstream.clone()));
+        upstream.look_up().await;
+        let listen = &config.listen;
+        let connections = Connections::new(
+            listen.max_connections,
+            listen.max_connections_per_client,
+            listen.header_timeout,
+            Arc::clone(&parts.metrics),
+        );
+        let metrics = Arc::clone(&parts.metrics);
+        let Parts { sessions, sign_ins, directory, pages, metrics: own_metrics, clock, chance } = parts;
+        let gateway = Self {
+            routes: Routes::new(&config.login.prefix, &config.upstream.public_paths),
+            submission: config.submission.clone(),
+            hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
+            jar,
+            identity: Identity::new(jar, &listen.public_url, &config.upstream),
+            upstream: Arc::clone(&upstream),
+            limits: config.session,
+            sessions,
+            sign_ins,
+            directory,
+            pages,
+            connections: Arc::clone(&connections),
+            metrics: own_metrics,
+            clock,
+            chance,
+            trust: config.login.trust,
+            keepalive: listen.keepalive.as_secs().max(1),
+            access_log: if config.log.access { AccessLog::On } else { AccessLog::Off },
+        };
+        // Ends with the runtime that serves the gateway.
+        tokio::spawn(async move { upstream.keep_looking_up().await });
+        let proxy = Arc::new(proxy(gateway, config));
+        Arc::new(Edge::new(proxy, connections, listen.header_timeout, shutdown, metrics))
+    }
+}
+
+fn proxy(gateway: Gateway, config: &Config) -> HttpProxy<Gateway> {
+    let conf =
+        ServerConf { upstream_keepalive_pool_size: config.upstream.pool_size, max_retries: TRIES, ..ServerConf::default() };
+    let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
+    proxy.handle_init_modules();
+    // Pingora's bounded defaults, with larger windows: options made from scratch would be unbounded (CVE-2026-105297).
+    let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
+    h2.initial_window_size(H2_STREAM_WINDOW).initial_connection_window_size(H2_CONNECTION_WINDOW);
+    proxy.h2_options = Some(h2);
+    let mut options = pingora::apps::HttpServerOptions::default();
+    options.h2_idle_timeout = Some(config.listen.keepalive);
+    proxy.server_options = Some(options);
+    proxy
+}
+
+/// TLS as the files say, with HTTP/2.
+///
+/// # Errors
+/// A text that says what is wrong with the files.
+pub fn tls(https: &Https) -> Result<Arc<Acceptor>, String> {
+    let wrong = |error: Box<pingora::Error>| format!("the certificate or its key cannot be used: {error}");
+    let path =
+        |path: &std::path::Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()));
+    let (cert, key) = (path(&https.cert)?, path(&https.key)?);
+    let mut settings = TlsSettings::intermediate(&cert, &key).map_err(wrong)?;
+    settings.set_certificate_chain_file(&cert).map_err(wrong)?;
+    settings.set_private_key_file(&key).map_err(wrong)?;
+    settings.enable_h2();
+    Ok(Arc::new(settings.build()))
+}
