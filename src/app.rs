@@ -7,6 +7,7 @@ use crate::gateway::{self, Edge, Gateway, Parts};
 use crate::mail::{self, Smtp, Writer};
 use crate::mail::{Outbox, Trouble};
 use crate::pages::{self, Pages};
+use crate::parking::Parking;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
 use crate::store::embedded::Embedded;
@@ -101,7 +102,7 @@ impl App {
         refuse_wrong_credentials(store.as_ref()).await?;
         let directory = Arc::new(Directory::open(&config.directory, clock.now())?);
         metrics.directory_loaded(directory.snapshot().len(), clock.now());
-        let pages = Arc::new(Pages::load(&config.brand, &config.login)?);
+        let pages = Arc::new(Pages::load(&config.brand, &config.login, &config.parking)?);
         let writer = Writer::new(&config.mail, &config.login, &config.brand)?;
         let smtp = Smtp::new(&config.mail, clock.clone())?;
         let outbox = Outbox::new(Arc::clone(&store), smtp, writer, Arc::clone(&metrics), clock.clone(), &config.mail);
@@ -128,6 +129,7 @@ impl App {
             sessions: Arc::clone(&sessions),
             sign_ins,
             directory: Arc::clone(&directory),
+            parking: Arc::new(Parking::new(Arc::clone(&store), config.parking, chance, Arc::clone(&metrics))),
             pages,
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),

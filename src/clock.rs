@@ -1,6 +1,6 @@
 //! The one clock and the one source of chance. `app` holds them; everything else gets times and random bytes from them.
 
-use crate::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken, TOKEN_BYTES};
+use crate::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken, TOKEN_BYTES};
 use crate::domain::tan::{Alphabet, Tan, TanLength};
 use crate::domain::time::Timestamp;
 use rand::Rng as _;
@@ -74,6 +74,18 @@ impl Chance {
     /// A new token for a sign-in.
     pub fn flow_token(self) -> FlowToken {
         FlowToken::from_bytes(self.token())
+    }
+
+    /// A new token for a browser that a form is kept for.
+    pub fn parking_token(self) -> ParkingToken {
+        ParkingToken::from_bytes(self.token())
+    }
+
+    /// A new name for a form.
+    pub fn form_id(self) -> FormId {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        FormId::from_bits(u64::from_be_bytes(bytes))
     }
 
     /// A new letter's name.

@@ -12,6 +12,7 @@ pub mod domain;
 pub mod gateway;
 pub mod mail;
 pub mod pages;
+pub mod parking;
 pub mod sign_in;
 pub mod store;
 pub mod telemetry;

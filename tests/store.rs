@@ -10,6 +10,8 @@ mod counters;
 mod file;
 #[path = "store/fixture.rs"]
 mod fixture;
+#[path = "store/forms.rs"]
+mod forms;
 #[path = "store/invalidations.rs"]
 mod invalidations;
 #[path = "store/outages.rs"]
@@ -93,6 +95,13 @@ mod every_store {
             a_broker_number_counts_again_in_the_next_window
             no_counter_touches_another
             no_limit_means_no_event
+        }
+        forms {
+            a_form_is_found_by_its_browser_as_it_came
+            of_100_that_take_a_form_one_gets_it
+            a_form_that_was_taken_can_be_kept_on_and_discarded
+            a_form_is_gone_when_its_time_is_over
+            forms_are_kept_up_to_a_size_for_each_client_and_for_all
         }
         outbox {
             a_letter_is_leased_as_it_was_written

@@ -19,6 +19,12 @@
     }
   });
 
+  // Where what was typed could not be kept, the browser still has it, one page back.
+  for (const button of document.querySelectorAll('[data-back]')) {
+    button.addEventListener('click', () => history.back());
+    button.closest('[hidden]').hidden = false;
+  }
+
   // A second press while the first is under way would be a second request.
   const pressed = new Set();
   const release = () => {

@@ -42,7 +42,7 @@ fn mistakes(config: &Config) -> Vec<String> {
     let mut mistakes = Vec::new();
     let mut note = |key: &str, result: Result<(), String>| mistakes.extend(result.err().map(|why| format!("{key}: {why}")));
     note("directory.file", told(Directory::open(&config.directory, clock.now())));
-    note("brand", told(Pages::load(&config.brand, &config.login)));
+    note("brand", told(Pages::load(&config.brand, &config.login, &config.parking)));
     note("mail", told(Writer::new(&config.mail, &config.login, &config.brand)));
     note("mail", told(Smtp::new(&config.mail, clock)));
     if let Some(https) = &config.listen.https {

@@ -125,6 +125,40 @@ pub(super) fn shown(duration: Duration) -> String {
     format!("{}{name}", seconds / unit)
 }
 
+/// A size within a range, in bytes, such as `"1MiB"`.
+pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&Value) -> Result<u64, String> {
+    move |value| {
+        let Value::Text(text) = value else {
+            return Err("must be a size in quotes, such as \"512KiB\" or \"1MiB\"".to_owned());
+        };
+        let size = bytes(text).ok_or_else(|| format!("{} is not a size, such as \"512KiB\" or \"1MiB\"", quoted(text)))?;
+        if !range.contains(&size) {
+            return Err(format!("{text} is not between {} and {}", shown_size(*range.start()), shown_size(*range.end())));
+        }
+        Ok(size)
+    }
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse().ok())?;
+    let shift = match text.strip_prefix(digits)? {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+/// A size as an operator would write it.
+fn shown_size(size: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units.into_iter().find(|(shift, _)| size > 0 && size.is_multiple_of(1 << shift));
+    unit.map_or_else(|| format!("{size}B"), |(shift, name)| format!("{}{name}", size >> shift))
+}
+
 /// So many in a length of time, such as `"10 in 24h"`.
 pub(super) fn allowance(value: &Value) -> Result<Allowance, String> {
     let text = text(value)?;

@@ -24,6 +24,7 @@ pub use self::read::{Absent, KeyDoc};
 pub use self::secret::{Secret, SecretUrl};
 
 use crate::domain::challenge::TanLimits;
+use crate::domain::parking::ParkingLimits;
 use crate::domain::session::SessionLimits;
 use crate::domain::submission::SubmissionRules;
 use crate::domain::tan::Alphabet;
@@ -47,6 +48,8 @@ pub struct Config {
     pub mail: Mail,
     /// Which requests send an application electronically.
     pub submission: SubmissionRules,
+    /// How forms are kept that could not be forwarded, `[parking]`.
+    pub parking: ParkingLimits,
     /// The sign-in.
     pub login: Login,
     /// How long sessions live.

@@ -45,6 +45,39 @@ token! {
     FlowToken
 }
 
+token! {
+    /// What the cookie of a browser holds that posted a form which could not be forwarded.
+    ParkingToken
+}
+
+/// Names one of a browser's kept forms. Not a secret: without the browser's [`ParkingToken`] it finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FormId(u64);
+
+impl FormId {
+    /// The id of these random bits.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The bits.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Reads what [`fmt::Display`] writes: sixteen hexadecimal digits in lower case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_ours = text.len() == 16 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        is_ours.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
+}
+
+impl fmt::Display for FormId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// Names one TAN mail in the outbox and what became of it. Not a secret, but hard to guess.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LetterId(u128);
@@ -81,5 +114,15 @@ mod tests {
     fn a_token_never_shows_in_a_debug_text() {
         let text = format!("{:?}{:?}{:?}", SessionToken([7; 32]), BrowserToken([7; 32]), FlowToken([7; 32]));
         assert_eq!(text, "SessionToken(…)BrowserToken(…)FlowToken(…)");
+        assert_eq!(format!("{:?}", ParkingToken([7; 32])), "ParkingToken(…)");
+    }
+
+    #[test]
+    fn a_forms_name_is_read_back_and_nothing_else_is() {
+        let id = FormId::from_bits(0xab);
+        assert_eq!(FormId::parse(&id.to_string()), Some(id));
+        for other in ["", "ab", "00000000000000AB", "00000000000000abc", "+0000000000000ab", "0x000000000000ab"] {
+            assert_eq!(FormId::parse(other), None, "{other}");
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod flow;
 pub mod ids;
 pub mod letter;
 pub mod lookalikes;
+pub mod parking;
 pub mod policy;
 pub mod return_to;
 pub mod session;

@@ -6,14 +6,14 @@ use super::time::Timestamp;
 use super::vtnr::Vtnr;
 
 /// What the policy makes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// It may go to the calculator.
     Allow(Permit),
     /// Nobody is signed in, or no longer.
     SignIn,
-    /// It is the Antragsversand, and the session has no confirmed e-mail address.
-    BlockSubmission,
+    /// It is the Antragsversand, and this session has no confirmed e-mail address.
+    BlockSubmission(Session),
     /// It could be read as the Antragsversand, and the session has no confirmed e-mail address.
     Refuse(Doubt),
 }
@@ -56,7 +56,7 @@ pub fn decide(intent: impl FnOnce() -> Intent, session: Option<&Session>, limits
         Level::Full { .. } => allow,
         Level::WithoutSubmission => match intent() {
             Intent::Use => allow,
-            Intent::Submit => Decision::BlockSubmission,
+            Intent::Submit => Decision::BlockSubmission(session.clone()),
             Intent::Unclear(doubt) => Decision::Refuse(doubt),
         },
     }
@@ -97,7 +97,7 @@ mod tests {
     fn only_the_submission_needs_a_confirmed_address() {
         let reduced = session(Level::WithoutSubmission);
         assert!(matches!(decided(Intent::Use, Some(&reduced), 1), Decision::Allow(_)));
-        assert_eq!(decided(Intent::Submit, Some(&reduced), 1), Decision::BlockSubmission);
+        assert_eq!(decided(Intent::Submit, Some(&reduced), 1), Decision::BlockSubmission(reduced.clone()));
         assert_eq!(decided(Intent::Unclear(Doubt::Escape), Some(&reduced), 1), Decision::Refuse(Doubt::Escape));
         assert!(matches!(decided(Intent::Unclear(Doubt::Escape), Some(&session(FULL)), 1), Decision::Allow(_)));
         assert!(matches!(decided(Intent::Submit, Some(&session(FULL)), 1), Decision::Allow(_)));

@@ -79,6 +79,10 @@ pub enum Counter {
     WithoutEmailFrom(ClientAddress),
     /// Sign-ins without e-mail for a broker.
     WithoutEmailOf(Vtnr),
+    /// Kibibytes of forms that are kept for a client.
+    FormsFrom(ClientAddress),
+    /// Kibibytes of forms that are kept for all.
+    FormsOfAll,
 }
 
 /// Which of the windows for mails.
@@ -108,6 +112,15 @@ pub struct Charge {
     pub counter: Counter,
     /// Up to what.
     pub allowance: Allowance,
+    /// How much this event counts.
+    pub amount: u32,
+}
+
+impl Charge {
+    /// An event that counts once.
+    pub const fn one(counter: Counter, allowance: Allowance) -> Self {
+        Self { counter, allowance, amount: 1 }
+    }
 }
 
 /// All limits; the defaults are the product's.
@@ -167,15 +180,15 @@ impl Limits {
     /// What one mail to a broker is charged to.
     pub fn mail(&self, subject: Subject) -> Vec<Charge> {
         vec![
-            Charge { counter: Counter::Mails(subject, Pace::Pause), allowance: self.mail_pause },
-            Charge { counter: Counter::Mails(subject, Pace::Burst), allowance: self.mail_burst },
-            Charge { counter: Counter::Mails(subject, Pace::Day), allowance: self.mail_day },
+            Charge::one(Counter::Mails(subject, Pace::Pause), self.mail_pause),
+            Charge::one(Counter::Mails(subject, Pace::Burst), self.mail_burst),
+            Charge::one(Counter::Mails(subject, Pace::Day), self.mail_day),
         ]
     }
 
     /// What one mail is charged to when the usual allowance is used up and the browser is known.
     pub fn reserve_mail(&self, subject: Subject) -> Vec<Charge> {
-        vec![Charge { counter: Counter::ReserveMails(subject), allowance: self.mail_reserve }]
+        vec![Charge::one(Counter::ReserveMails(subject), self.mail_reserve)]
     }
 
     /// The budgets of wrong answers to a TAN of the usual length. While they last such a TAN is compared;
@@ -183,19 +196,19 @@ impl Limits {
     pub fn guesses(&self, subject: Subject, standing: Standing) -> Vec<Charge> {
         match standing {
             Standing::Known | Standing::Trusted => {
-                vec![Charge { counter: Counter::WrongTansOfKnown(subject), allowance: self.wrong_tans_known }]
+                vec![Charge::one(Counter::WrongTansOfKnown(subject), self.wrong_tans_known)]
             }
             Standing::Stranger => vec![
-                Charge { counter: Counter::WrongTans(subject, Span::Day), allowance: self.wrong_tans_day },
-                Charge { counter: Counter::WrongTans(subject, Span::Month), allowance: self.wrong_tans_month },
-                Charge { counter: Counter::WrongTansOfAll, allowance: self.wrong_tans_all },
+                Charge::one(Counter::WrongTans(subject, Span::Day), self.wrong_tans_day),
+                Charge::one(Counter::WrongTans(subject, Span::Month), self.wrong_tans_month),
+                Charge::one(Counter::WrongTansOfAll, self.wrong_tans_all),
             ],
         }
     }
 
     /// What an answer to a TAN is measured by: budgets of the broker while the TAN is short, and always the client's own.
     pub fn answer(&self, subject: Subject, standing: Standing, length: TanLength, client: ClientAddress) -> Vec<Charge> {
-        let client = Charge { counter: Counter::WrongTansFrom(client), allowance: self.wrong_tans_client };
+        let client = Charge::one(Counter::WrongTansFrom(client), self.wrong_tans_client);
         let mut charges = match length {
             TanLength::Usual => self.guesses(subject, standing),
             TanLength::Long => Vec::new(),
@@ -206,16 +219,16 @@ impl Limits {
 
     /// What a failed sign-in is charged to, and a good one measured by.
     pub fn sign_in(&self, client: ClientAddress, vtnr: Option<Vtnr>) -> Vec<Charge> {
-        let failures = Charge { counter: Counter::FailuresFrom(client), allowance: self.failures_client };
-        let distinct = vtnr.map(|vtnr| Charge { counter: Counter::VtnrsFrom(client, vtnr), allowance: self.vtnrs_client });
+        let failures = Charge::one(Counter::FailuresFrom(client), self.failures_client);
+        let distinct = vtnr.map(|vtnr| Charge::one(Counter::VtnrsFrom(client, vtnr), self.vtnrs_client));
         std::iter::once(failures).chain(distinct).collect()
     }
 
     /// What a sign-in without e-mail is charged to.
     pub fn without_email(&self, client: ClientAddress, vtnr: Vtnr) -> Vec<Charge> {
         vec![
-            Charge { counter: Counter::WithoutEmailFrom(client), allowance: self.without_email_client },
-            Charge { counter: Counter::WithoutEmailOf(vtnr), allowance: self.without_email_vtnr },
+            Charge::one(Counter::WithoutEmailFrom(client), self.without_email_client),
+            Charge::one(Counter::WithoutEmailOf(vtnr), self.without_email_vtnr),
         ]
     }
 }

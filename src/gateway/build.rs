@@ -11,6 +11,7 @@ use crate::clock::{Chance, Clock};
 use crate::config::{Config, Https};
 use crate::directory::Directory;
 use crate::pages::Pages;
+use crate::parking::Parking;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
 use crate::telemetry::metrics::Metrics;
@@ -28,6 +29,8 @@ pub struct Parts {
     pub sign_ins: Arc<SignIns>,
     /// Knows the brokers.
     pub directory: Arc<Directory>,
+    /// Keeps forms that could not be forwarded.
+    pub parking: Arc<Parking>,
     /// Draws the pages.
     pub pages: Arc<Pages>,
     /// Counts.
@@ -58,7 +61,7 @@ impl Gateway {
             Arc::clone(&parts.metrics),
         );
         let metrics = Arc::clone(&parts.metrics);
-        let Parts { sessions, sign_ins, directory, pages, metrics: own_metrics, clock, chance } = parts;
+        let Parts { sessions, sign_ins, directory, parking, pages, metrics: own_metrics, clock, chance } = parts;
         let gateway = Self {
             routes: Routes::new(&config.login.prefix, &config.upstream.public_paths),
             submission: config.submission.clone(),
@@ -70,6 +73,7 @@ impl Gateway {
             sessions,
             sign_ins,
             directory,
+            parking,
             pages,
             connections: Arc::clone(&connections),
             metrics: own_metrics,

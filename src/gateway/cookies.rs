@@ -1,6 +1,6 @@
 //! The gateway's own cookies: reading them from every `Cookie` field, setting them, keeping them from the calculator.
 
-use crate::domain::ids::{BrowserToken, FlowToken, SessionToken, TOKEN_BYTES};
+use crate::domain::ids::{BrowserToken, FlowToken, ParkingToken, SessionToken, TOKEN_BYTES};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cookie::{Cookie, SameSite};
@@ -28,6 +28,7 @@ pub(super) struct Held {
     pub(super) session: Option<SessionToken>,
     pub(super) browser: Option<BrowserToken>,
     pub(super) flow: Option<FlowToken>,
+    pub(super) parking: Option<ParkingToken>,
 }
 
 const LONGEST_TOKEN: usize = TOKEN_BYTES.div_ceil(3) * 4;
@@ -54,14 +55,22 @@ impl Jar {
         }
     }
 
+    pub(super) const fn parking(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-vtnr_parked",
+            Self::Plain => "vtnr_parked",
+        }
+    }
+
     /// Reads our cookies from all `Cookie` fields; browsers split the field on HTTP/2.
     pub(super) fn read(self, headers: &HeaderMap) -> Result<Held, Ambiguous> {
-        let (mut session, mut browser, mut flow) = (None, None, None);
+        let (mut session, mut browser, mut flow, mut parking) = (None, None, None, None);
         for (name, value) in pairs(headers) {
             let place = match name {
                 name if name == self.session().as_bytes() => &mut session,
                 name if name == self.browser().as_bytes() => &mut browser,
                 name if name == self.flow().as_bytes() => &mut flow,
+                name if name == self.parking().as_bytes() => &mut parking,
                 _ => continue,
             };
             if place.is_some_and(|before| before != value) {
@@ -73,6 +82,7 @@ impl Jar {
             session: session.and_then(token).map(SessionToken::from_bytes),
             browser: browser.and_then(token).map(BrowserToken::from_bytes),
             flow: flow.and_then(token).map(FlowToken::from_bytes),
+            parking: parking.and_then(token).map(ParkingToken::from_bytes),
         })
     }
 
@@ -99,7 +109,7 @@ impl Jar {
     /// Whether this cookie is ours, whichever of the two names it goes by.
     pub(super) fn owns(self, name: &[u8]) -> bool {
         let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
-        [&b"vtnr_session"[..], b"vtnr_trust", b"vtnr_flow"].contains(&bare)
+        [&b"vtnr_session"[..], b"vtnr_trust", b"vtnr_flow", b"vtnr_parked"].contains(&bare)
     }
 
     /// Whether a `Set-Cookie` field of the calculator would set a cookie of ours.
@@ -119,6 +129,10 @@ impl Jar {
 
     pub(super) fn set_flow(self, token: &FlowToken) -> String {
         self.set(self.flow(), token.reveal(), None)
+    }
+
+    pub(super) fn set_parking(self, token: &ParkingToken, lives: Duration) -> String {
+        self.set(self.parking(), token.reveal(), Some(lives))
     }
 
     pub(super) fn clear(self, name: &'static str) -> String {

@@ -50,6 +50,9 @@ pub(super) enum Failure {
     /// The calculator did not answer in time.
     #[error("upstream slow")]
     UpstreamSlow,
+    /// The calculator could not be reached to send it a form that was kept; it is kept on, under this page.
+    #[error("upstream unreachable, a form is kept on")]
+    FormReturned(String, StatusCode),
     /// A fault of our own.
     #[error("internal")]
     Internal,
@@ -83,6 +86,11 @@ impl Failure {
         }
     }
 
+    /// What it goes out with.
+    pub(super) fn status(&self) -> StatusCode {
+        self.kind().0
+    }
+
     fn kind(&self) -> (StatusCode, ProblemKind) {
         match self {
             Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::StoreDown),
@@ -90,7 +98,9 @@ impl Failure {
             Self::Refused(Refusal::Method) | Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed),
             Self::Form(BadForm::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge),
             Self::Form(BadForm::Foreign) => (StatusCode::FORBIDDEN, ProblemKind::ForeignForm),
-            Self::Refused(_) | Self::Doubtful(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => {
+            Self::Doubtful(doubt) => (StatusCode::BAD_REQUEST, ProblemKind::Doubtful(*doubt)),
+            Self::FormReturned(_, status) => (*status, ProblemKind::FormReturned),
+            Self::Refused(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => {
                 (StatusCode::BAD_REQUEST, ProblemKind::BadRequest)
             }
             Self::NotFound => (StatusCode::NOT_FOUND, ProblemKind::NotFound),
@@ -105,14 +115,16 @@ impl Failure {
 
     fn outcome(&self) -> Request {
         match self {
-            Self::Store(_) | Self::Busy | Self::UpstreamDown | Self::UpstreamSlow | Self::Internal => Request::Failed,
+            Self::Store(_) | Self::Busy | Self::UpstreamDown | Self::UpstreamSlow | Self::FormReturned(..) | Self::Internal => {
+                Request::Failed
+            }
             _ => Request::Refused,
         }
     }
 
     fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         match self {
-            Self::Store(_) | Self::Busy | Self::UpstreamDown | Self::UpstreamSlow => Some(TRY_AGAIN),
+            Self::Store(_) | Self::Busy | Self::UpstreamDown | Self::UpstreamSlow | Self::FormReturned(..) => Some(TRY_AGAIN),
             Self::TooMany(until) | Self::MailsExhausted(until) => Some(until.after(now)),
             _ => None,
         }
@@ -124,7 +136,11 @@ impl Failure {
         passage.outcome = self.outcome();
         let reply = if route::is_navigation(headers) {
             let incident = incident(chance);
-            let view = View::Problem(Problem { kind, incident: Some(&incident), return_to: None });
+            let return_to = match self {
+                Self::FormReturned(page, _) => Some(page.as_str()),
+                _ => None,
+            };
+            let view = View::Problem(Problem { kind, incident: Some(&incident), return_to });
             let page = Reply::page(status, pages.render(&view, passage.now));
             passage.incident = Some(incident);
             page

@@ -34,10 +34,7 @@ impl Form {
         if is_foreign(session.req_header()) {
             return Err(BadForm::Foreign);
         }
-        let body = match tokio::time::timeout(FORM_TIME, read_body(session)).await {
-            Ok(body) => body?,
-            Err(_) => return Err(BadForm::BrokenOff),
-        };
+        let body = read_body(session, MOST_FORM, FORM_TIME).await?;
         if !is_urlencoded(&session.req_header().headers) && !body.is_empty() {
             return Err(BadForm::Malformed);
         }
@@ -62,14 +59,19 @@ impl Form {
     }
 }
 
-async fn read_body(session: &mut Session) -> Result<BytesMut, BadForm> {
+/// Reads a request's body to its end, if it has at most so many bytes and comes within this time.
+pub(super) async fn read_body(session: &mut Session, most: usize, time: Duration) -> Result<BytesMut, BadForm> {
+    tokio::time::timeout(time, read_at_most(session, most)).await.unwrap_or(Err(BadForm::BrokenOff))
+}
+
+async fn read_at_most(session: &mut Session, most: usize) -> Result<BytesMut, BadForm> {
     if session.req_header().headers.contains_key(EXPECT) {
         session.as_downstream_mut().write_continue_response().await.map_err(|_| BadForm::BrokenOff)?;
     }
     let mut body = BytesMut::new();
     loop {
         match session.as_mut().read_request_body().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > MOST_FORM => return Err(BadForm::TooLarge),
+            Ok(Some(chunk)) if body.len() + chunk.len() > most => return Err(BadForm::TooLarge),
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body),
             Err(_) => return Err(BadForm::BrokenOff),
@@ -82,24 +84,44 @@ fn is_urlencoded(headers: &HeaderMap) -> bool {
     media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
 }
 
-/// Whether a request that changes something was made by another site's page. Browsers say so themselves: `Sec-Fetch-Site`, or, where
-/// they are older than 2023, `Origin`. A client that sends neither is no browser, and nobody's cookies ride on its requests.
+/// Whether a request that changes something was made by another site's page. A client that says nothing of where it comes from is no
+/// browser, and nobody's cookies ride on its requests.
 pub(super) fn is_foreign(request: &RequestHeader) -> bool {
+    made_by(request) == Maker::Foreign
+}
+
+/// Whose page made a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Maker {
+    /// One of this host.
+    Own,
+    /// None: the address was typed, or comes from a bookmark.
+    Person,
+    /// One of another site.
+    Foreign,
+    /// It is not said.
+    Unknown,
+}
+
+/// Whose page made a request. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are older than 2023, `Origin`.
+pub(super) fn made_by(request: &RequestHeader) -> Maker {
     let headers = &request.headers;
     match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
-        Some(b"same-origin" | b"none") => return false,
-        Some(_) => return true,
+        Some(b"same-origin") => return Maker::Own,
+        Some(b"none") => return Maker::Person,
+        Some(_) => return Maker::Foreign,
         None => {}
     }
     if !headers.contains_key(ORIGIN) {
-        return false;
+        return Maker::Unknown;
     }
     let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
     let origin = headers.get(ORIGIN).and_then(text);
     let origin = origin.as_deref().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
     // Over HTTP/2 the host stands in the target.
     let ours = headers.get(HOST).and_then(text).or_else(|| request.uri.authority().map(ToString::to_string));
-    !origin.zip(ours).is_some_and(|(origin, ours)| origin.eq_ignore_ascii_case(&ours))
+    let is_own = origin.zip(ours).is_some_and(|(origin, ours)| origin.eq_ignore_ascii_case(&ours));
+    if is_own { Maker::Own } else { Maker::Foreign }
 }
 
 #[cfg(test)]

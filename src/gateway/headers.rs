@@ -2,9 +2,12 @@
 
 use super::cookies::Jar;
 use crate::config::{PublicUrl, Upstream};
+use crate::domain::parking::ParkedForm;
 use crate::domain::policy::Permit;
 use crate::domain::session::Level;
-use http::header::{COOKIE, HOST, SET_COOKIE};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, REFERER, SET_COOKIE, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
@@ -83,6 +86,19 @@ impl Identity {
             request.insert_header(name.clone(), level_name(level))?;
         }
         Ok(())
+    }
+
+    /// Makes a request that of a form that was kept: where it went, what it was, and how long.
+    pub(super) fn dress(&self, request: &mut RequestHeader, form: &ParkedForm, length: usize) -> pingora::Result<()> {
+        request.set_raw_path(form.target.as_str().as_bytes())?;
+        for name in [TRANSFER_ENCODING, CONTENT_ENCODING, EXPECT, REFERER] {
+            request.remove_header(&name);
+        }
+        if let Some(referer) = &form.referer {
+            request.insert_header(REFERER, referer.as_str())?;
+        }
+        request.insert_header(CONTENT_TYPE, form.content_type.as_str())?;
+        request.insert_header(CONTENT_LENGTH, length)
     }
 
     /// Takes from an answer what would set our cookies, and what speaks of the connection to the calculator only.

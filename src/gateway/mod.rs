@@ -11,6 +11,7 @@ mod failure;
 mod form;
 mod headers;
 mod login;
+mod parked;
 mod passage;
 mod reply;
 mod route;
@@ -30,8 +31,10 @@ use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::{Session as BrokerSession, SessionLimits};
 use crate::domain::submission::{self, Body, Intent, SubmissionRules};
+use crate::domain::throttle::ClientAddress;
 use crate::domain::time::Timestamp;
-use crate::pages::{BlockedSubmission, Pages, Problem, ProblemKind, View};
+use crate::pages::Pages;
+use crate::parking::Parking;
 use crate::sign_in::SignIns;
 use crate::store;
 use crate::store::cache::Sessions;
@@ -46,11 +49,13 @@ use http::StatusCode;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use reply::Reply;
 use route::{Page, Route, Routes};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strict::Hosts;
@@ -68,6 +73,7 @@ pub struct Gateway {
     sessions: Arc<Sessions>,
     sign_ins: Arc<SignIns>,
     directory: Arc<Directory>,
+    parking: Arc<Parking>,
     pages: Arc<Pages>,
     connections: Arc<Connections>,
     metrics: Arc<Metrics>,
@@ -108,6 +114,8 @@ impl Gateway {
         match self.routes.of(http.req_header()) {
             Route::Asset(name) => return self.asset(&name, passage).map(Answer),
             Route::Login(page) => return self.login(page, http, passage).await.map(Answer),
+            Route::Parked(id) => return self.send_parked(id, http, passage).await,
+            Route::Unmarked(target) => return Ok(Answer(self.without_mark(&target, passage))),
             Route::Public => {
                 passage.outcome = Request::Public;
                 return Ok(Forward(Permit::public()));
@@ -122,8 +130,8 @@ impl Gateway {
                 passage.outcome = Request::Forwarded;
                 Forward(permit)
             }
-            Decision::SignIn => Answer(self.sign_in_required(http.req_header(), passage)),
-            Decision::BlockSubmission => Answer(self.block_submission(http.req_header(), passage)),
+            Decision::SignIn => Answer(self.sign_in_required(http, &held, passage).await),
+            Decision::BlockSubmission(session) => Answer(self.block_submission(http, &held, &session, passage).await),
             Decision::Refuse(doubt) => return Err(Failure::Doubtful(doubt)),
         })
     }
@@ -152,30 +160,36 @@ impl Gateway {
         Ok(Reply::asset(asset.content_type, asset.body.clone()))
     }
 
-    /// Nobody is signed in: a browser going somewhere is led to the sign-in, all else is told so.
-    fn sign_in_required(&self, request: &RequestHeader, passage: &mut Passage) -> Reply {
+    /// Nobody is signed in: a browser going somewhere is led to the sign-in, what it posts is kept, all else is told so.
+    async fn sign_in_required(&self, http: &mut Session, held: &Held, passage: &mut Passage) -> Reply {
+        let request = http.req_header();
         if !route::is_navigation(&request.headers) {
             passage.outcome = Request::Unauthorized;
             return Reply::problem(StatusCode::UNAUTHORIZED, "sign-in required");
         }
+        if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
+            return self.park_without_session(http, held, passage).await;
+        }
         passage.outcome = Request::SignInRequired;
         let target = String::from_utf8_lossy(request.raw_path());
         let return_to = ReturnTo::parse(&target).unwrap_or_else(|_| ReturnTo::start());
-        if matches!(request.method, http::Method::GET | http::Method::HEAD) {
-            return Reply::see_other(&self.routes.page("vtnr-login", return_to.as_str()));
-        }
-        let view = View::Problem(Problem { kind: ProblemKind::SessionEndedForm, incident: None, return_to: None });
-        Reply::page(StatusCode::UNAUTHORIZED, self.pages.render(&view, passage.now))
+        Reply::see_other(&self.routes.page("vtnr-login", return_to.as_str()))
     }
 
-    fn block_submission(&self, request: &RequestHeader, passage: &mut Passage) -> Reply {
+    async fn block_submission(&self, http: &mut Session, held: &Held, session: &BrokerSession, passage: &mut Passage) -> Reply {
         passage.outcome = Request::SubmissionBlocked;
         self.metrics.submission_blocked();
-        if !route::is_navigation(&request.headers) {
+        if !route::is_navigation(&http.req_header().headers) {
             return Reply::problem(StatusCode::FORBIDDEN, "submission needs a confirmed e-mail address");
         }
-        let view = View::BlockedSubmission(BlockedSubmission { return_to: "/" });
-        Reply::page(StatusCode::FORBIDDEN, self.pages.render(&view, passage.now))
+        self.park_submission(http, held, session, passage).await
+    }
+
+    /// The address of a form that was sent, gone to without sending one: from a bookmark, or typed.
+    fn without_mark(&self, target: &str, passage: &mut Passage) -> Reply {
+        passage.outcome = Request::LoginPage;
+        let target = ReturnTo::parse(target).unwrap_or_else(|_| ReturnTo::start());
+        Reply::see_other(target.as_str())
     }
 
     /// What every request's session needs, whatever becomes of it (ARCHITECTURE.md, traps 1, 2 and 15).
@@ -220,6 +234,11 @@ fn client_address(http: &Session) -> Option<IpAddr> {
     http.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical())
 }
 
+/// The client as counters know it.
+fn client_counted(http: &Session) -> ClientAddress {
+    ClientAddress::of(client_address(http).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+}
+
 #[async_trait]
 impl ProxyHttp for Gateway {
     type CTX = Passage;
@@ -260,9 +279,25 @@ impl ProxyHttp for Gateway {
         // No permit, no upstream: a forgotten decision fails closed.
         passage.permit()?;
         // A kept connection that turned out dead tells nothing of the others, which may be just as dead.
-        let reuse = if passage.tried { Reuse::Forbidden } else { Reuse::Allowed };
+        // Nor may a form meet one that is about to die: it is sent once.
+        let reuse = if passage.tried || passage.outgoing.is_some() { Reuse::Forbidden } else { Reuse::Allowed };
         passage.tried = true;
         self.upstream.peer(http.req_header(), reuse)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        _: Option<&Digest>,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        if let Some(outgoing) = &mut passage.outgoing {
+            outgoing.connected();
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -273,6 +308,9 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         self.identity.strip(request)?;
         self.identity.inject(request, passage.permit()?, client_address(http))?;
+        if let Some(outgoing) = &passage.outgoing {
+            self.identity.dress(request, outgoing.form(), outgoing.length())?;
+        }
         passage.handed_over = Some(Instant::now());
         Ok(())
     }
@@ -282,8 +320,12 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        _: &mut Passage,
+        passage: &mut Passage,
     ) -> pingora::Result<()> {
+        if let Some(outgoing) = &passage.outgoing {
+            *body = Some(outgoing.body(end));
+            return Ok(());
+        }
         // Pingora #935: an empty last DATA frame would end the body to the calculator twice, and the second end would be
         // taken for the next request on that connection.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -343,6 +385,10 @@ impl ProxyHttp for Gateway {
             return nothing;
         }
         let Some(failure) = failure else { return nothing };
+        let failure = match self.put_back(passage).await {
+            Some(page) => Failure::FormReturned(page, failure.status()),
+            None => failure,
+        };
         let reply = self.failed(&failure, &http.req_header().headers, passage);
         let error_code = reply.status().as_u16();
         match reply.send(http).await {

@@ -1,6 +1,7 @@
 //! What one request carries on its way through the gateway.
 
 use super::connections::{Connection, Connections};
+use super::parked::Outgoing;
 use crate::domain::policy::Permit;
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Request;
@@ -22,6 +23,8 @@ pub struct Passage {
     pub(super) connection: Option<Arc<Connection>>,
     /// Whether the calculator was asked for already.
     pub(super) tried: bool,
+    /// A form that was kept, in place of the request's own body.
+    pub(super) outgoing: Option<Outgoing>,
     permit: Option<Permit>,
     under_way: Option<UnderWay>,
 }
@@ -29,9 +32,9 @@ pub struct Passage {
 impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
-        let (handed_over, incident, connection, permit, under_way) = (None, None, None, None, None);
+        let (handed_over, incident, connection, outgoing, permit, under_way) = (None, None, None, None, None, None);
         let (outcome, tried) = (Request::Failed, false);
-        Self { now, begun: Instant::now(), handed_over, outcome, incident, connection, tried, permit, under_way }
+        Self { now, begun: Instant::now(), handed_over, outcome, incident, connection, tried, outgoing, permit, under_way }
     }
 
     /// Counts the request as under way until the passage is dropped, however it ends.

@@ -1,7 +1,8 @@
 //! What a request is for.
 
-use http::HeaderMap;
+use crate::domain::ids::FormId;
 use http::header::{ACCEPT, UPGRADE};
+use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 
 /// What a request is for.
@@ -11,6 +12,10 @@ pub(super) enum Route {
     Asset(String),
     /// A page of the sign-in.
     Login(Page),
+    /// A form that was kept is to be sent: posted to where it went at first, with a mark.
+    Parked(FormId),
+    /// The same address, but gone to in another way: where it leads without the mark.
+    Unmarked(String),
     /// A path that needs no sign-in.
     Public,
     /// The calculator.
@@ -26,6 +31,7 @@ pub(super) enum Page {
     Tan,
     UnknownEmail,
     SignOut,
+    Form,
     Help,
     Status,
     /// Nothing of ours.
@@ -53,6 +59,13 @@ impl Routes {
         if Some(path) == self.prefix.strip_suffix('/') {
             return Route::Login(Page::Start);
         }
+        if let Some((target, id)) = without_mark(&target) {
+            match request.method {
+                Method::POST => return Route::Parked(id),
+                Method::GET | Method::HEAD => return Route::Unmarked(target.to_owned()),
+                _ => {}
+            }
+        }
         if self.public.iter().any(|public| public == path) {
             return Route::Public;
         }
@@ -68,10 +81,35 @@ impl Routes {
         format!("{}{name}?{query}", self.prefix)
     }
 
+    /// The page from which a form that was kept is sent.
+    pub(super) fn form_page(&self, id: FormId) -> String {
+        format!("{}eingabe?nr={id}", self.prefix)
+    }
+
+    /// Whether this is the page from which a form that was kept is sent: the one page of ours that a sign-in may lead to.
+    pub(super) fn is_form_page(&self, path: &str) -> bool {
+        let id = path.strip_prefix(&self.prefix).and_then(|page| page.strip_prefix("eingabe?nr="));
+        id.and_then(FormId::parse).is_some()
+    }
+
     /// Whether a path is one of ours: a sign-in must not lead back into itself.
     pub(super) fn is_own(&self, path: &str) -> bool {
         path.starts_with(&self.prefix) || self.prefix.strip_suffix('/') == path.split('?').next()
     }
+}
+
+/// What the mark of a form that is to be sent begins with. It stands at the end of the query and never reaches the calculator.
+const MARK: &str = "vtnr-eingabe=";
+
+/// Where a form is to be posted to be sent: where it went at first, so that what the calculator answers finds its images and links.
+pub(super) fn with_mark(target: &str, id: FormId) -> String {
+    let separator = if target.contains('?') { '&' } else { '?' };
+    format!("{target}{separator}{MARK}{id}")
+}
+
+fn without_mark(target: &str) -> Option<(&str, FormId)> {
+    let (before, id) = target.rsplit_once(MARK)?;
+    Some((before.strip_suffix(['?', '&'])?, FormId::parse(id)?))
 }
 
 fn own(page: &str) -> Route {
@@ -84,6 +122,7 @@ fn own(page: &str) -> Route {
         "tan" => Page::Tan,
         "unbekannte-e-mail" => Page::UnknownEmail,
         "abmelden" => Page::SignOut,
+        "eingabe" => Page::Form,
         "hilfe" => Page::Help,
         "status" => Page::Status,
         _ => Page::Unknown,
@@ -151,6 +190,25 @@ mod tests {
         assert_eq!(routes().page("tan", "/"), "/ui/login/de/tan");
         assert_eq!(routes().page("tan", "/kfz?id=42&x=ä"), "/ui/login/de/tan?return_to=%2Fkfz%3Fid%3D42%26x%3D%C3%A4");
         assert!(routes().is_own("/ui/login/de/tan") && routes().is_own("/ui/login/de") && !routes().is_own("/ui/login/den"));
+    }
+
+    #[test]
+    fn a_form_that_was_kept_is_sent_to_where_it_went_at_first() {
+        let id = FormId::from_bits(0xab);
+        for (target, marked) in [
+            ("/kfz", "/kfz?vtnr-eingabe=00000000000000ab"),
+            ("/kfz?x=1", "/kfz?x=1&vtnr-eingabe=00000000000000ab"),
+            ("/kfz?", "/kfz?&vtnr-eingabe=00000000000000ab"),
+        ] {
+            assert_eq!(with_mark(target, id), marked);
+            assert_eq!(route("POST", marked), Route::Parked(id), "{marked}");
+            assert_eq!(route("GET", marked), Route::Unmarked(target.into()), "{marked}");
+            assert_eq!(route("PUT", marked), Route::Protected, "{marked}");
+        }
+        for other in ["/kfz?vtnr-eingabe=1", "/kfz?xvtnr-eingabe=00000000000000ab", "/kfz?vtnr-eingabe=00000000000000ab&x=1"] {
+            assert_eq!(route("POST", other), Route::Protected, "{other}");
+        }
+        assert!(routes().is_form_page(&routes().form_page(id)) && !routes().is_form_page("/ui/login/de/eingabe?nr=x"));
     }
 
     #[test]

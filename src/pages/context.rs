@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use super::view::*;
+use crate::domain::submission::Doubt;
 use crate::domain::time::Timestamp;
 use minijinja::{Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,7 +28,11 @@ impl Context<'_> {
             View::Tan(page) => ("tan.html", self.waiting(page.return_to, self.tan(page))),
             View::TanOver(page) => ("tan-over.html", self.waiting(page.return_to, tan_over(page))),
             View::UnknownEmail(page) => ("unknown-email.html", self.waiting(page.return_to, unknown_email(page))),
-            View::BlockedSubmission(page) => ("blocked-submission.html", self.page(page.return_to, context! {})),
+            View::BlockedSubmission(page) => ("blocked-submission.html", self.page(page.return_to, self.blocked(page))),
+            View::SessionEnded(page) => {
+                ("session-ended.html", self.page(page.return_to, context! { keeping => self.keeping(page.keeping) }))
+            }
+            View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
             View::SignOut(SignOut { signed_in, trusted }) => ("sign-out.html", self.page("/", context! { signed_in, trusted })),
             View::SignedOut(SignedOut { browser_forgotten }) => {
                 ("signed-out.html", self.page("/", context! { browser_forgotten }))
@@ -90,6 +95,32 @@ impl Context<'_> {
         }
     }
 
+    fn blocked(&self, page: &BlockedSubmission<'_>) -> Value {
+        context! { vtnr => &page.vtnr, on_file => page.on_file == OnFile::Some, keeping => self.keeping(page.keeping) }
+    }
+
+    fn keeping(&self, keeping: Keeping) -> Value {
+        match keeping {
+            Keeping::Until(until) => context! { state => "kept", until => self.time(until) },
+            Keeping::Foreign => context! { state => "foreign" },
+            Keeping::TooLarge => context! { state => "too_large" },
+            Keeping::NoRoom => context! { state => "no_room" },
+            Keeping::Failed => context! { state => "failed" },
+        }
+    }
+
+    fn kept_form(&self, page: &KeptForm) -> Value {
+        match page {
+            KeptForm::Waits { action, discard, vtnr, parked_at, until } => {
+                let (parked_at, until) = (self.time(*parked_at), self.time(*until));
+                context! { state => "waits", action, discard, vtnr, parked_at, until }
+            }
+            KeptForm::Sent { at } => context! { state => "sent", at => self.time(*at) },
+            KeptForm::Others { vtnr } => context! { state => "others", vtnr },
+            KeptForm::Gone => context! { state => "gone" },
+        }
+    }
+
     fn problem(&self, page: &Problem<'_>) -> Value {
         let until = match page.kind {
             ProblemKind::TooMany { until } | ProblemKind::MailsExhausted { until } => {
@@ -97,7 +128,11 @@ impl Context<'_> {
             }
             _ => None,
         };
-        context! { kind => problem_name(page.kind), until, incident => page.incident, target => page.return_to }
+        let doubt = match page.kind {
+            ProblemKind::Doubtful(doubt) => Some(doubt_name(doubt)),
+            _ => None,
+        };
+        context! { kind => problem_name(page.kind), until, doubt, incident => page.incident, target => page.return_to }
     }
 
     fn time(&self, at: Timestamp) -> String {
@@ -117,6 +152,8 @@ fn sign_in(page: &SignIn<'_>) -> Value {
             SignInNotice::SessionEnded => "session_ended",
             SignInNotice::SignInExpired => "sign_in_expired",
         }),
+        confirming => page.confirming.is_some(),
+        on_file => page.confirming != Some(OnFile::None),
     }
 }
 
@@ -145,6 +182,8 @@ fn unknown_email(page: &UnknownEmail<'_>) -> Value {
 fn problem_name(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::BadRequest => "bad_request",
+        ProblemKind::Doubtful(_) => "doubtful",
+        ProblemKind::FormReturned => "form_returned",
         ProblemKind::ForeignForm => "foreign_form",
         ProblemKind::NotFound => "not_found",
         ProblemKind::MethodNotAllowed => "method_not_allowed",
@@ -156,7 +195,18 @@ fn problem_name(kind: ProblemKind) -> &'static str {
         ProblemKind::StoreDown => "store_down",
         ProblemKind::UpstreamDown => "upstream_down",
         ProblemKind::UpstreamSlow => "upstream_slow",
-        ProblemKind::SessionEndedForm => "session_ended_form",
         ProblemKind::Internal => "internal",
+    }
+}
+
+fn doubt_name(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::Method => "method",
+        Doubt::RawByte => "raw_byte",
+        Doubt::Escape => "escape",
+        Doubt::Parameters => "parameters",
+        Doubt::Segment => "segment",
+        Doubt::Character => "character",
+        Doubt::Override => "override",
     }
 }

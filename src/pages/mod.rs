@@ -20,6 +20,7 @@ use self::clock::Clock;
 use self::context::Context;
 use self::templates::Templates;
 use crate::config::{Brand, Enumeration, Login};
+use crate::domain::parking::ParkingLimits;
 use crate::domain::time::Timestamp;
 use minijinja::context;
 use std::path::PathBuf;
@@ -86,10 +87,12 @@ impl Pages {
     ///
     /// # Errors
     /// [`Error`] for the first thing in the configuration that keeps a page from being shown.
-    pub fn load(brand: &Brand, login: &Login) -> Result<Self, Error> {
+    pub fn load(brand: &Brand, login: &Login, parking: &ParkingLimits) -> Result<Self, Error> {
         let mut templates = Templates::load(brand.templates.as_deref())?;
         let assets = Assets::load(brand, &login.prefix, &mut templates)?;
         tell_templates(&mut templates, brand, login);
+        let minutes = parking.lifetime.as_secs().div_ceil(60);
+        templates.set("parking", context! { minutes, size => size(parking.largest) });
         let clock = Clock::in_zone(&login.time_zone).map_err(Error::TimeZone)?;
         let pages = Self { templates, assets, clock, prefix: login.prefix.clone() };
         for (_, view) in sample::views() {
@@ -140,6 +143,17 @@ fn tell_templates(templates: &mut Templates, brand: &Brand, login: &Login) {
             tan_minutes => login.tan.lifetime.as_secs() / 60,
         },
     );
+}
+
+/// A size in bytes as people write it.
+fn size(bytes: usize) -> String {
+    const KIB: usize = 1_024;
+    let tenths = bytes * 10 / (KIB * KIB);
+    match (tenths / 10, tenths % 10) {
+        (0, _) => format!("{} KB", bytes / KIB),
+        (whole, 0) => format!("{whole} MB"),
+        (whole, tenth) => format!("{whole},{tenth} MB"),
+    }
 }
 
 /// A telephone number as a link has it: without blanks and brackets, and without the `(0)` of `+49 (0) 89`.

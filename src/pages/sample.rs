@@ -1,6 +1,7 @@
 //! One view for every case a template can meet, so that a broken template is found at the start.
 
 use super::view::*;
+use crate::domain::submission::Doubt;
 use crate::domain::time::Timestamp;
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ const EMAIL: &str = "ada.loewe@maklerhaus-loewe.example";
 
 /// The views, each with a name for whoever looks at them.
 pub fn views() -> Vec<(String, View<'static>)> {
-    let mut views = vec![
-        ("help".into(), View::Help),
-        ("blocked-submission".into(), View::BlockedSubmission(BlockedSubmission { return_to: TARGET })),
-    ];
+    let mut views = vec![("help".into(), View::Help)];
+    views.extend(blocked());
+    views.extend(session_ended());
+    views.extend(kept_forms());
     views.extend(sign_in());
     views.extend(tan());
     views.extend(tan_over());
@@ -25,13 +26,67 @@ pub fn views() -> Vec<(String, View<'static>)> {
     views
 }
 
+const KEPT: &str = "/ui/login/de/eingabe?nr=00000000000000ab";
+const KEEPINGS: [(&str, Keeping); 5] = [
+    ("kept", Keeping::Until(Timestamp::from_millis(NOW.as_millis() + 900_000))),
+    ("foreign", Keeping::Foreign),
+    ("too-large", Keeping::TooLarge),
+    ("no-room", Keeping::NoRoom),
+    ("failed", Keeping::Failed),
+];
+
+fn blocked() -> Vec<(String, View<'static>)> {
+    let blocked = |on_file, keeping| {
+        View::BlockedSubmission(BlockedSubmission { return_to: KEPT, vtnr: "60/123/4567".into(), on_file, keeping })
+    };
+    let each = |(name, keeping)| {
+        [
+            (format!("blocked-submission-{name}"), blocked(OnFile::Some, keeping)),
+            (format!("blocked-submission-{name}-no-address"), blocked(OnFile::None, keeping)),
+        ]
+    };
+    KEEPINGS.into_iter().flat_map(each).collect()
+}
+
+fn session_ended() -> Vec<(String, View<'static>)> {
+    let ended =
+        |(name, keeping)| (format!("session-ended-{name}"), View::SessionEnded(SessionEnded { return_to: KEPT, keeping }));
+    KEEPINGS.map(ended).into()
+}
+
+fn kept_forms() -> Vec<(String, View<'static>)> {
+    let waits = KeptForm::Waits {
+        action: "/kfz/angebot?id=42&vtnr-eingabe=00000000000000ab".into(),
+        discard: KEPT.into(),
+        vtnr: "60/123/4567".into(),
+        parked_at: NOW,
+        until: in_minutes(15),
+    };
+    [
+        ("kept-form", waits),
+        ("kept-form-sent", KeptForm::Sent { at: NOW }),
+        ("kept-form-others", KeptForm::Others { vtnr: "60/123/4568".into() }),
+        ("kept-form-gone", KeptForm::Gone),
+    ]
+    .map(|(name, form)| (name.into(), View::KeptForm(form)))
+    .into()
+}
+
 fn sign_in() -> Vec<(String, View<'static>)> {
-    let empty = SignIn { return_to: TARGET, vtnr: "", email: "", vtnr_error: None, email_error: None, notice: None };
+    let empty =
+        SignIn { return_to: TARGET, vtnr: "", email: "", vtnr_error: None, email_error: None, notice: None, confirming: None };
     let wrong = |vtnr_error, email_error| SignIn { vtnr: "60/123/456", email: EMAIL, vtnr_error, email_error, ..empty.clone() };
     let told = |notice| SignIn { vtnr: "60/123/4567", email: EMAIL, notice: Some(notice), ..empty.clone() };
     let invalid = Some(FieldError::Invalid);
+    let confirming = |email_error, on_file| {
+        let vtnr = "60/123/4567";
+        SignIn { return_to: KEPT, vtnr, email_error, confirming: Some(on_file), ..empty.clone() }
+    };
     [
         ("sign-in", empty.clone()),
+        ("sign-in-confirming", confirming(None, OnFile::Some)),
+        ("sign-in-confirming-error", confirming(invalid, OnFile::Some)),
+        ("sign-in-confirming-no-address", confirming(None, OnFile::None)),
         ("sign-in-vtnr-error", wrong(invalid, None)),
         ("sign-in-email-error", wrong(None, invalid)),
         ("sign-in-both-errors", wrong(invalid, invalid)),
@@ -103,8 +158,11 @@ fn sign_out() -> Vec<(String, View<'static>)> {
 }
 
 fn problems() -> Vec<(String, View<'static>)> {
+    let doubts =
+        [Doubt::Method, Doubt::RawByte, Doubt::Escape, Doubt::Parameters, Doubt::Segment, Doubt::Character, Doubt::Override];
     let kinds = [
         ProblemKind::BadRequest,
+        ProblemKind::FormReturned,
         ProblemKind::ForeignForm,
         ProblemKind::NotFound,
         ProblemKind::MethodNotAllowed,
@@ -116,13 +174,13 @@ fn problems() -> Vec<(String, View<'static>)> {
         ProblemKind::StoreDown,
         ProblemKind::UpstreamDown,
         ProblemKind::UpstreamSlow,
-        ProblemKind::SessionEndedForm,
         ProblemKind::Internal,
     ];
     let told = |kind| View::Problem(Problem { kind, incident: Some("K7F2Q9Z"), return_to: Some(TARGET) });
     let bare = |kind| View::Problem(Problem { kind, incident: None, return_to: None });
     kinds
         .into_iter()
+        .chain(doubts.map(ProblemKind::Doubtful))
         .enumerate()
         .flat_map(|(n, kind)| [(format!("problem-{n}"), told(kind)), (format!("problem-{n}-bare"), bare(kind))])
         .collect()

@@ -20,7 +20,7 @@ macro_rules! built_in {
     };
 }
 
-const BUILT_IN: [BuiltIn; 13] = built_in![
+const BUILT_IN: [BuiltIn; 15] = built_in![
     "base.html",
     "parts.html",
     "sign-in.html",
@@ -28,6 +28,8 @@ const BUILT_IN: [BuiltIn; 13] = built_in![
     "tan-over.html",
     "unknown-email.html",
     "blocked-submission.html",
+    "session-ended.html",
+    "kept-form.html",
     "sign-out.html",
     "signed-out.html",
     "help.html",

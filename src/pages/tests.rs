@@ -8,6 +8,9 @@ use std::time::Duration;
 
 const HOSTILE: &str = r#""><script>alert('1')</script>&amp;"#;
 
+const PARKING: ParkingLimits =
+    ParkingLimits { lifetime: Duration::from_secs(900), largest: 1 << 20, per_client: 1 << 24, total: 1 << 28 };
+
 fn brand() -> Brand {
     Brand {
         name: "Musterversicherung".into(),
@@ -39,7 +42,7 @@ fn login() -> Login {
 }
 
 fn pages() -> Pages {
-    Pages::load(&brand(), &login()).expect("pages")
+    Pages::load(&brand(), &login(), &PARKING).expect("pages")
 }
 
 /// Every sample as HTML, by name.
@@ -65,7 +68,7 @@ fn values<'h>(html: &'h str, attribute: &str) -> Vec<&'h str> {
 fn with_template<T>(name: &str, source: &str, check: impl FnOnce(Result<Pages, Error>, &Path) -> T) -> T {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join(name), source).expect("a file");
-    check(Pages::load(&Brand { templates: Some(folder.path().into()), ..brand() }, &login()), folder.path())
+    check(Pages::load(&Brand { templates: Some(folder.path().into()), ..brand() }, &login(), &PARKING), folder.path())
 }
 
 #[test]
@@ -128,6 +131,16 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
             vtnr_error: Some(FieldError::Invalid),
             email_error: None,
             notice: None,
+            confirming: None,
+        }),
+        View::SignIn(SignIn {
+            return_to: HOSTILE,
+            vtnr: HOSTILE,
+            email: HOSTILE,
+            vtnr_error: None,
+            email_error: Some(FieldError::Invalid),
+            notice: None,
+            confirming: Some(OnFile::Some),
         }),
         View::Tan(TanPage {
             return_to: HOSTILE,
@@ -140,7 +153,20 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
         }),
         View::TanOver(TanOver { return_to: HOSTILE, email: HOSTILE, why: Over::Spent }),
         View::UnknownEmail(UnknownEmail { return_to: HOSTILE, vtnr: HOSTILE.into(), email: HOSTILE, without_email: true }),
-        View::BlockedSubmission(BlockedSubmission { return_to: HOSTILE }),
+        View::BlockedSubmission(BlockedSubmission {
+            return_to: HOSTILE,
+            vtnr: HOSTILE.into(),
+            on_file: OnFile::Some,
+            keeping: Keeping::Until(NOW),
+        }),
+        View::SessionEnded(SessionEnded { return_to: HOSTILE, keeping: Keeping::Until(NOW) }),
+        View::KeptForm(KeptForm::Waits {
+            action: HOSTILE.into(),
+            discard: HOSTILE.into(),
+            vtnr: HOSTILE.into(),
+            parked_at: NOW,
+            until: NOW,
+        }),
         View::SignOut(SignOut { signed_in: Some(HOSTILE.into()), trusted: true }),
         View::Problem(Problem { kind: ProblemKind::Internal, incident: Some(HOSTILE), return_to: Some(HOSTILE) }),
     ];
@@ -223,7 +249,7 @@ fn all_that_a_page_loads_is_an_asset() {
 
 #[test]
 fn a_stranger_cannot_tell_addresses_apart_where_the_answer_is_neutral() {
-    let neutral = Pages::load(&brand(), &Login { enumeration: Enumeration::Neutral, ..login() }).expect("pages");
+    let neutral = Pages::load(&brand(), &Login { enumeration: Enumeration::Neutral, ..login() }, &PARKING).expect("pages");
     let (_, tan) = rendered(&neutral).into_iter().find(|(name, _)| name == "tan").expect("the sample");
     assert!(tan.contains("Wenn diese E-Mail-Adresse zu Ihrer Vermittlernummer hinterlegt ist, haben wir eine TAN gesendet"));
     assert!(!tan.contains("Wir haben eine TAN an"));
@@ -273,12 +299,12 @@ fn a_template_that_fails_after_all_leaves_a_plain_page() {
 fn a_logo_is_an_asset_and_has_the_brands_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let logo = folder.path().join("logo.svg");
-    let load = || Pages::load(&Brand { logo: Some(logo.clone()), ..brand() }, &login());
+    let load = || Pages::load(&Brand { logo: Some(logo.clone()), ..brand() }, &login(), &PARKING);
     assert!(matches!(load(), Err(Error::Read { .. })));
     std::fs::write(&logo, "<svg xmlns=\"http://www.w3.org/2000/svg\"/>").expect("a file");
     let html = load().expect("pages").render(&View::Help, NOW);
     assert!(html.contains("alt=\"Musterversicherung\"") && html.contains("assets/logo-"), "{html}");
-    let other = Pages::load(&Brand { logo: Some("logo.gif".into()), ..brand() }, &login());
+    let other = Pages::load(&Brand { logo: Some("logo.gif".into()), ..brand() }, &login(), &PARKING);
     assert_eq!(
         other.err().map(|error| error.to_string()),
         Some("brand.logo: logo.gif is neither an .svg nor a .png file".into())
@@ -287,8 +313,9 @@ fn a_logo_is_an_asset_and_has_the_brands_name() {
 
 #[test]
 fn colours_that_cannot_be_read_are_refused() {
-    let load =
-        |color: &str, on_color: &str| Pages::load(&Brand { color: color.into(), on_color: on_color.into(), ..brand() }, &login());
+    let load = |color: &str, on_color: &str| {
+        Pages::load(&Brand { color: color.into(), on_color: on_color.into(), ..brand() }, &login(), &PARKING)
+    };
     assert!(matches!(load("#ff6600", "#ffffff"), Err(Error::Contrast { .. })));
     assert!(matches!(load("blue}", "#ffffff"), Err(Error::Color { key: "brand.color", .. })));
     let pale = load("#ffe100", "#1a1a1a").expect("dark on yellow can be read");
@@ -309,5 +336,12 @@ fn every_page_is_written_to_a_file() {
     }
     for (name, html) in rendered(&pages) {
         std::fs::write(folder.join(format!("{name}.html")), html).expect("a file");
+    }
+}
+
+#[test]
+fn sizes_are_told_as_people_write_them() {
+    for (bytes, told) in [(512 << 10, "512 KB"), (1 << 20, "1 MB"), (3 << 19, "1,5 MB"), (0, "0 KB")] {
+        assert_eq!(size(bytes), told);
     }
 }

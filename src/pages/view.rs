@@ -1,5 +1,6 @@
 //! What each page is told. Plain data, already judged; the pages decide nothing.
 
+use crate::domain::submission::Doubt;
 use crate::domain::time::Timestamp;
 
 /// A page, with what it shows.
@@ -15,6 +16,10 @@ pub enum View<'a> {
     UnknownEmail(UnknownEmail<'a>),
     /// Instead of the Antragsversand in a session without submission; goes out with 403.
     BlockedSubmission(BlockedSubmission<'a>),
+    /// Instead of what a form was posted to without a session; goes out with 401.
+    SessionEnded(SessionEnded<'a>),
+    /// `eingabe`: a form that is kept can be sent, or cannot any more.
+    KeptForm(KeptForm),
     /// GET `abmelden`: buttons to sign out and to forget this browser.
     SignOut(SignOut),
     /// The answer to the POST of `abmelden`.
@@ -40,6 +45,17 @@ pub struct SignIn<'a> {
     pub email_error: Option<FieldError>,
     /// Why the broker sees this page, where that needs saying.
     pub notice: Option<SignInNotice>,
+    /// Whether the broker is signed in without submission and is to confirm the e-mail address of that very VTNR.
+    pub confirming: Option<OnFile>,
+}
+
+/// Whether there is an e-mail address to confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFile {
+    /// One or several are on file for the broker.
+    Some,
+    /// None is on file.
+    None,
 }
 
 /// What is wrong with a field of the sign-in.
@@ -176,6 +192,66 @@ pub struct UnknownEmail<'a> {
 pub struct BlockedSubmission<'a> {
     /// Where the broker goes on once the e-mail is confirmed: path and query.
     pub return_to: &'a str,
+    /// Whose session it is, as the number is displayed.
+    pub vtnr: String,
+    /// Whether there is an address to confirm.
+    pub on_file: OnFile,
+    /// Whether the application is kept meanwhile.
+    pub keeping: Keeping,
+}
+
+/// See [`View::SessionEnded`].
+#[derive(Clone, Debug)]
+pub struct SessionEnded<'a> {
+    /// Where the broker goes on once signed in: path and query.
+    pub return_to: &'a str,
+    /// Whether what was typed is kept meanwhile.
+    pub keeping: Keeping,
+}
+
+/// Whether a form that could not be forwarded is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// Until then.
+    Until(Timestamp),
+    /// No: it came from another site.
+    Foreign,
+    /// No: it is longer than what is kept.
+    TooLarge,
+    /// No: as much as may be kept is kept already.
+    NoRoom,
+    /// No, for another reason.
+    Failed,
+}
+
+/// See [`View::KeptForm`].
+#[derive(Clone, Debug)]
+pub enum KeptForm {
+    /// It can be sent.
+    Waits {
+        /// Where the button posts to.
+        action: String,
+        /// Where the other button posts to, which forgets it.
+        discard: String,
+        /// As whose it would be sent, as the number is displayed.
+        vtnr: String,
+        /// When it was posted at first.
+        parked_at: Timestamp,
+        /// Until when it is kept.
+        until: Timestamp,
+    },
+    /// It was sent before; goes out with 409.
+    Sent {
+        /// When.
+        at: Timestamp,
+    },
+    /// It was posted under another VTNR than this one; goes out with 403.
+    Others {
+        /// Who is signed in, as the number is displayed.
+        vtnr: String,
+    },
+    /// Nothing is known of it any more; goes out with 410.
+    Gone,
 }
 
 /// See [`View::SignOut`].
@@ -201,7 +277,7 @@ pub struct Problem<'a> {
     pub kind: ProblemKind,
     /// The number that the log has the cause under.
     pub incident: Option<&'a str>,
-    /// Where the broker wanted to go, where that is known: path and query.
+    /// Where the broker wanted to go, or where what was typed is kept, where that is known: path and query.
     pub return_to: Option<&'a str>,
 }
 
@@ -210,6 +286,10 @@ pub struct Problem<'a> {
 pub enum ProblemKind {
     /// 400: what the browser sent could not be read.
     BadRequest,
+    /// 400: a session without submission sent what servers could read in several ways.
+    Doubtful(Doubt),
+    /// 502 or 504: the calculator was to get a form that was kept, and could not be reached; it is kept on.
+    FormReturned,
     /// 403: a form that came from another site.
     ForeignForm,
     /// 404: no such page under our prefix.
@@ -238,8 +318,6 @@ pub enum ProblemKind {
     UpstreamDown,
     /// 504: the calculator did not answer in time.
     UpstreamSlow,
-    /// 401: a form was posted after the session ended; it was not sent.
-    SessionEndedForm,
     /// 500
     Internal,
 }

@@ -212,7 +212,7 @@ fn full(records: &Records<'_>, counters: &Counters<'_>, tally: &Tally, now: Time
         return Ok(None);
     }
     let (ends, value) = value(counters, tally, now)?;
-    let has_room = (0..i64::from(tally.limit)).contains(&value);
+    let has_room = value >= 0 && value.saturating_add(tally.amount.into()) <= tally.limit.into();
     Ok((!has_room).then(|| ends.map_or(tally.window, |ends| ends.after(now))))
 }
 
@@ -225,7 +225,9 @@ fn raise(records: &mut Records<'_>, counters: &mut Counters<'_>, tally: &Tally, 
     if let Some(once) = tally.once {
         put(records, once, b"", ends)?;
     }
-    counters.insert(tally.counter.to_bytes().as_slice(), (ends.as_millis(), value.saturating_add(1))).map_err(failed)?;
+    counters
+        .insert(tally.counter.to_bytes().as_slice(), (ends.as_millis(), value.saturating_add(tally.amount.into())))
+        .map_err(failed)?;
     Ok(())
 }
 

@@ -79,6 +79,8 @@ pub struct Tally {
     pub once: Option<RecordKey>,
     /// How far it may go; a value below zero, which no gateway writes, counts as full.
     pub limit: u32,
+    /// How much the event counts.
+    pub amount: u32,
     /// When it begins anew, from the first event on.
     pub window: Duration,
     /// Whether it must have room, and whether it rises.

@@ -89,6 +89,22 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::ForgetBrowser, self.store.forget_browser(token)).await
     }
 
+    async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {
+        self.watch(StoreOperation::Park, self.store.park(parking, charges)).await
+    }
+
+    async fn find_form(&self, token: &ParkingToken, id: FormId) -> Result<Option<Seen<ParkedForm>>> {
+        self.watch(StoreOperation::FindForm, self.store.find_form(token, id)).await
+    }
+
+    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<Vec<u8>>> {
+        self.watch(StoreOperation::TakeForm, self.store.take_form(token, id, taking)).await
+    }
+
+    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
+        self.watch(StoreOperation::DiscardForm, self.store.discard_form(token, id)).await
+    }
+
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {
         self.watch(StoreOperation::Deliveries, self.store.deliveries(letters)).await
     }

@@ -16,8 +16,9 @@ mod vault;
 
 use crate::domain::challenge::Delivery;
 use crate::domain::flow::Flow;
-use crate::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
+use crate::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
 use crate::domain::letter::Letter;
+use crate::domain::parking::ParkedForm;
 use crate::domain::session::Session;
 use crate::domain::throttle::Charge;
 use crate::domain::time::Timestamp;
@@ -75,6 +76,18 @@ pub trait Store: Send + Sync {
 
     /// Forgets what this browser is trusted for.
     async fn forget_browser(&self, token: &BrowserToken) -> Result<()>;
+
+    /// Keeps a form, if the charges allow it; also one that was taken and could not be sent after all.
+    async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled>;
+
+    /// A form that is kept, or was sent a short while ago.
+    async fn find_form(&self, token: &ParkingToken, id: FormId) -> Result<Option<Seen<ParkedForm>>>;
+
+    /// Takes a form to send it, if it still is as it was `seen`: of any number of requests one gets its body.
+    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<Vec<u8>>>;
+
+    /// Forgets a form.
+    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()>;
 
     /// What became of these mails, in their order; what is not known any more counts as refused long ago.
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>>;
@@ -137,6 +150,32 @@ pub struct SignIn<'a> {
     pub forgets: Option<&'a BrowserToken>,
     /// How long trust is kept.
     pub trust_lives: Duration,
+}
+
+/// A form to be kept.
+#[derive(Clone, Copy)]
+pub struct Parking<'a> {
+    /// What the browser finds it by.
+    pub token: &'a ParkingToken,
+    /// Which of the browser's.
+    pub id: FormId,
+    /// Its particulars.
+    pub form: &'a ParkedForm,
+    /// Its body, byte for byte.
+    pub body: &'a [u8],
+    /// How long it is kept.
+    pub lives: Duration,
+}
+
+/// A form to be sent.
+#[derive(Clone, Copy)]
+pub struct Taking<'a> {
+    /// As it was read.
+    pub seen: &'a Seen<ParkedForm>,
+    /// As it is remembered afterwards, without its body.
+    pub sent: &'a ParkedForm,
+    /// How long that is remembered.
+    pub lives: Duration,
 }
 
 /// Counters that an event touches.

@@ -6,6 +6,8 @@ use crate::domain::email::Email;
 use crate::domain::flow::{Claim, Flow, SignedIn, Stage};
 use crate::domain::ids::{BrowserToken, LetterId, SessionToken, TOKEN_BYTES};
 use crate::domain::letter::Letter;
+use crate::domain::parking::ParkedForm;
+use crate::domain::return_to::ReturnTo;
 use crate::domain::session::{Level, Proof, Session};
 use crate::domain::tan::Tan;
 use crate::domain::throttle::Subject;
@@ -213,6 +215,42 @@ impl Record for Trust {
             })
         };
         written.entries.into_iter().map(entry).collect::<Option<_>>().map(Self::from_entries)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct FormRecord {
+    target: String,
+    content_type: String,
+    referer: Option<String>,
+    owner: Option<u32>,
+    parked_at: u64,
+    sent_at: Option<u64>,
+}
+
+impl Record for ParkedForm {
+    type Written = FormRecord;
+
+    fn write(&self) -> FormRecord {
+        FormRecord {
+            target: self.target.as_str().to_owned(),
+            content_type: self.content_type.clone(),
+            referer: self.referer.clone(),
+            owner: self.owner.map(Vtnr::number),
+            parked_at: self.parked_at.as_millis(),
+            sent_at: self.sent_at.map(Timestamp::as_millis),
+        }
+    }
+
+    fn read(written: FormRecord) -> Option<Self> {
+        Some(Self {
+            target: ReturnTo::parse(&written.target).ok()?,
+            content_type: written.content_type,
+            referer: written.referer,
+            owner: written.owner.map(Vtnr::from_number).transpose().ok()?,
+            parked_at: Timestamp::from_millis(written.parked_at),
+            sent_at: written.sent_at.map(Timestamp::from_millis),
+        })
     }
 }
 

@@ -3,12 +3,13 @@
 use super::engine::{Change, Committed, Engine, Expect, Tally, TallyMode};
 use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
-use super::{Charges, Error, FlowChange, Invalidation, Leased, Result, Seen, Settled, SignIn, Store};
+use super::{Charges, Error, FlowChange, Invalidation, Leased, Parking, Result, Seen, Settled, SignIn, Store, Taking};
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
 use crate::domain::flow::Flow;
-use crate::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
+use crate::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
 use crate::domain::letter::Letter;
+use crate::domain::parking::ParkedForm;
 use crate::domain::session::Session;
 use crate::domain::throttle::{Allowance, Charge, ClientAddress, Counter, Subject};
 use crate::domain::time::Timestamp;
@@ -40,15 +41,21 @@ impl<E: Engine> Sealed<E> {
     }
 
     fn seal<R: Record>(&self, name: RecordKey, token: &[u8], record: &R) -> Result<Vec<u8>> {
-        let kind = name.kind().name();
-        let plain = record.to_bytes().map_err(|Malformed| Error::Unsealable(kind))?;
-        self.vault.seal(name, token, &plain).map_err(|Unsealable| Error::Unsealable(kind))
+        let plain = record.to_bytes().map_err(|Malformed| Error::Unsealable(name.kind().name()))?;
+        self.seal_bytes(name, token, &plain)
+    }
+
+    fn seal_bytes(&self, name: RecordKey, token: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
+        self.vault.seal(name, token, plain).map_err(|Unsealable| Error::Unsealable(name.kind().name()))
     }
 
     fn open<R: Record>(&self, name: RecordKey, token: &[u8], sealed: &[u8]) -> Result<R> {
-        let kind = name.kind().name();
-        let plain = self.vault.open(name, token, sealed).map_err(|Unsealable| Error::Unsealable(kind))?;
-        R::from_bytes(&plain).map_err(|Malformed| Error::Unsealable(kind))
+        let plain = self.open_bytes(name, token, sealed)?;
+        R::from_bytes(&plain).map_err(|Malformed| Error::Unsealable(name.kind().name()))
+    }
+
+    fn open_bytes(&self, name: RecordKey, token: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
+        self.vault.open(name, token, sealed).map_err(|Unsealable| Error::Unsealable(name.kind().name()))
     }
 
     async fn find<R: Record>(&self, name: RecordKey, token: &[u8]) -> Result<Option<Seen<R>>> {
@@ -62,6 +69,12 @@ impl<E: Engine> Sealed<E> {
 
     fn trust_key(&self, token: &BrowserToken) -> RecordKey {
         self.vault.name(Kind::Trust, token.reveal())
+    }
+
+    /// The names of a form's particulars and of its body.
+    fn form_keys(&self, token: &ParkingToken, id: FormId) -> (RecordKey, RecordKey) {
+        let found_by = [&token.reveal()[..], &id.bits().to_be_bytes()].concat();
+        (self.vault.name(Kind::Form, &found_by), self.vault.name(Kind::FormBody, &found_by))
     }
 
     fn revocation_key(&self, vtnr: Vtnr) -> RecordKey {
@@ -92,10 +105,10 @@ impl<E: Engine> Sealed<E> {
     }
 
     fn tally(&self, charge: &Charge, mode: TallyMode) -> Tally {
-        let Allowance { limit, window } = charge.allowance;
+        let (Allowance { limit, window }, amount) = (charge.allowance, charge.amount);
         let (counter, once) = counter_id(charge.counter);
         let once = once.map(|id| self.vault.name(Kind::CountedOnce, &id));
-        Tally { counter: self.vault.name(Kind::Counter, &counter), once, limit, window, mode }
+        Tally { counter: self.vault.name(Kind::Counter, &counter), once, limit, amount, window, mode }
     }
 
     async fn settle(&self, change: Change, charges: &Charges) -> Result<Settled> {
@@ -140,6 +153,8 @@ fn counter_id(counter: Counter) -> (Vec<u8>, Option<Vec<u8>>) {
         }
         Counter::WithoutEmailFrom(client) => (from(b"without email from ", client), None),
         Counter::WithoutEmailOf(vtnr) => (of(b"without email of ", vtnr), None),
+        Counter::FormsFrom(client) => (from(b"forms from ", client), None),
+        Counter::FormsOfAll => (b"forms all".to_vec(), None),
     }
 }
 
@@ -243,6 +258,36 @@ impl<E: Engine> Store for Sealed<E> {
 
     async fn forget_browser(&self, token: &BrowserToken) -> Result<()> {
         self.engine.commit(&Change { delete: vec![self.trust_key(token)], ..Change::default() }).await.map(|_| ())
+    }
+
+    async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {
+        let Parking { token, id, form, body, lives } = parking;
+        let (name, body_name) = self.form_keys(token, id);
+        let mut change = Change::default();
+        self.add_charges(&mut change, charges);
+        change.write.push((name, self.seal(name, token.reveal(), form)?, lives));
+        change.write.push((body_name, self.seal_bytes(body_name, token.reveal(), body)?, lives));
+        self.settle(change, charges).await
+    }
+
+    async fn find_form(&self, token: &ParkingToken, id: FormId) -> Result<Option<Seen<ParkedForm>>> {
+        self.find(self.form_keys(token, id).0, token.reveal()).await
+    }
+
+    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<Vec<u8>>> {
+        let (name, body_name) = self.form_keys(token, id);
+        let Some(sealed) = self.engine.read(&[body_name]).await?.pop().flatten() else { return Ok(None) };
+        let body = self.open_bytes(body_name, token.reveal(), &sealed)?;
+        let Taking { seen, sent, lives } = taking;
+        let expect = vec![(name, Expect::Is(seen.version.clone()))];
+        let write = vec![(name, self.seal(name, token.reveal(), sent)?, lives)];
+        let change = Change { expect, write, delete: vec![body_name], ..Change::default() };
+        Ok((self.engine.commit(&change).await? == Committed::Done).then_some(body))
+    }
+
+    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
+        let (name, body_name) = self.form_keys(token, id);
+        self.engine.commit(&Change { delete: vec![name, body_name], ..Change::default() }).await.map(|_| ())
     }
 
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {

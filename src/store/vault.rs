@@ -7,6 +7,7 @@
 //! copied onto another name cannot be opened there (security.md, T14 to T17).
 
 use crate::clock::Chance;
+use crate::domain::parking::ParkingLimits;
 use crate::domain::vtnr::Vtnr;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
@@ -33,10 +34,12 @@ pub(crate) enum Kind {
     Delivery,
     Counter,
     CountedOnce,
+    Form,
+    FormBody,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Session,
         Self::Flow,
         Self::Trust,
@@ -45,6 +48,8 @@ impl Kind {
         Self::Delivery,
         Self::Counter,
         Self::CountedOnce,
+        Self::Form,
+        Self::FormBody,
     ];
 
     const fn letter(self) -> u8 {
@@ -57,6 +62,17 @@ impl Kind {
             Self::Delivery => b'd',
             Self::Counter => b'c',
             Self::CountedOnce => b'o',
+            Self::Form => b'p',
+            Self::FormBody => b'b',
+        }
+    }
+
+    /// The longest record of this kind that is read, in bytes. Most have a few hundred; whoever can write a longer one to the store
+    /// is not to fill this process's memory with it.
+    pub(crate) const fn longest(self) -> usize {
+        match self {
+            Self::FormBody => ParkingLimits::LARGEST + 1_024,
+            _ => 64 * 1_024,
         }
     }
 
@@ -70,6 +86,8 @@ impl Kind {
             Self::Delivery => "delivery",
             Self::Counter => "counter",
             Self::CountedOnce => "counted-once mark",
+            Self::Form => "kept form",
+            Self::FormBody => "kept form's body",
         }
     }
 }

@@ -4,7 +4,9 @@ mod family;
 mod labels;
 mod registration;
 
-pub use labels::{Label, Lookup, Mail, Outcome, Refusal, Rejection, Request, SessionLevel, Step, StoreOperation, StoreTrouble};
+pub use labels::{
+    Label, Lookup, Mail, Outcome, Parking, Refusal, Rejection, Request, SessionLevel, Step, StoreOperation, StoreTrouble,
+};
 
 use crate::domain::time::Timestamp;
 use family::{Counters, Histograms};
@@ -26,6 +28,7 @@ pub struct Metrics {
     upstream_time: Histogram,
     refusals: Counters<Refusal>,
     submissions_blocked: IntCounter,
+    forms_parked: Counters<Parking>,
     sign_ins: IntCounterVec,
     sessions_begun: Counters<SessionLevel>,
     sessions_ended: Counters<SessionLevel>,
@@ -84,6 +87,11 @@ impl Metrics {
     /// A session without submission was denied the Antragsversand.
     pub fn submission_blocked(&self) {
         self.submissions_blocked.inc();
+    }
+
+    /// A form that could not be forwarded was kept, or not, or something became of it.
+    pub fn form_parked(&self, outcome: Parking) {
+        self.forms_parked.count(outcome);
     }
 
     /// A step of a sign-in ended.

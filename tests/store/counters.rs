@@ -117,7 +117,7 @@ pub(crate) async fn a_broker_number_that_was_counted_passes_a_full_counter(on: F
 }
 
 fn short(counter: Counter, limit: u32, window: Duration) -> Charge {
-    Charge { counter, allowance: Allowance { limit, window } }
+    Charge::one(counter, Allowance { limit, window })
 }
 
 pub(crate) async fn a_window_ends(on: Fixture) {

@@ -77,7 +77,7 @@ pub(crate) fn client(last: u8) -> ClientAddress {
 }
 
 pub(crate) fn charge(counter: Counter, limit: u32) -> Charge {
-    Charge { counter, allowance: Allowance { limit, window: HOUR } }
+    Charge::one(counter, Allowance { limit, window: HOUR })
 }
 
 /// At most so many failures from one client in an hour.

@@ -9,15 +9,16 @@ use tokio::sync::{broadcast, oneshot};
 use vtnr_gateway::clock::Clock;
 use vtnr_gateway::domain::challenge::Delivery;
 use vtnr_gateway::domain::flow::Flow;
-use vtnr_gateway::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
+use vtnr_gateway::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
 use vtnr_gateway::domain::letter::Letter;
+use vtnr_gateway::domain::parking::ParkedForm;
 use vtnr_gateway::domain::session::Session;
 use vtnr_gateway::domain::time::Timestamp;
 use vtnr_gateway::domain::trust::Trust;
 use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{
-    Charges, Error, FlowChange, Invalidation, Leased, RecordKey, Result, Sealed, Seen, Settled, SignIn, Store,
+    Charges, Error, FlowChange, Invalidation, Leased, Parking, RecordKey, Result, Sealed, Seen, Settled, SignIn, Store, Taking,
 };
 
 pub(crate) struct Staged {
@@ -148,6 +149,22 @@ impl Store for Staged {
 
     async fn forget_browser(&self, token: &BrowserToken) -> Result<()> {
         self.elsewhere.forget_browser(token).await
+    }
+
+    async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {
+        self.elsewhere.park(parking, charges).await
+    }
+
+    async fn find_form(&self, token: &ParkingToken, id: FormId) -> Result<Option<Seen<ParkedForm>>> {
+        self.elsewhere.find_form(token, id).await
+    }
+
+    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<Vec<u8>>> {
+        self.elsewhere.take_form(token, id, taking).await
+    }
+
+    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
+        self.elsewhere.discard_form(token, id).await
     }
 
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {

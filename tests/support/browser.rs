@@ -77,6 +77,20 @@ impl Browser {
         self.send(Method::POST, path, &headers, Some(body.into())).await
     }
 
+    /// Posts a body as a form of the calculator's would, without following.
+    pub async fn post_body(&self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let mut headers = navigation();
+        headers.push(("content-type", content_type.into()));
+        headers.push(("sec-fetch-site", "same-origin".into()));
+        headers.push(("referer", format!("{}/kfz/antrag", self.base)));
+        self.send(Method::POST, path, &headers, Some(body.into())).await
+    }
+
+    /// Presses a button of this page: posts its form to where that says, without following.
+    pub async fn press(&self, page: &Answer, button: &str) -> Answer {
+        self.post(&page.action_of(button), &[]).await
+    }
+
     /// Fetches as a script would.
     pub async fn fetch(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[("sec-fetch-mode", "cors".into()), ("accept", "*/*".into())], None).await
@@ -212,6 +226,21 @@ impl Answer {
         let input = self.body.split("<input ").find(|input| input.contains(&format!("name=\"{name}\"")));
         let input = input.unwrap_or_else(|| panic!("no field {name}\n{}", self.body));
         unescaped(input.split("value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default())
+    }
+
+    /// Where the form with this button posts to.
+    pub fn action_of(&self, button: &str) -> String {
+        let form = self.body.split("<form ").find(|form| form.split("</form>").next().is_some_and(|form| form.contains(button)));
+        let form = form.unwrap_or_else(|| panic!("no button {button}\n{}", self.body));
+        let tag = form.split('>').next().unwrap_or_default();
+        unescaped(tag.split("action=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_else(|| panic!("{tag}")))
+    }
+
+    /// Where the link with this text leads.
+    pub fn href_of(&self, text: &str) -> String {
+        let link = self.body.split("<a ").find(|link| link.split("</a>").next().is_some_and(|link| link.contains(text)));
+        let link = link.unwrap_or_else(|| panic!("no link {text}\n{}", self.body));
+        unescaped(link.split("href=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_else(|| panic!("{link}")))
     }
 
     /// The number that follows these words, such as `noch` in `noch 3 Versuche`.

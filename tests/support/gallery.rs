@@ -36,7 +36,7 @@ impl Gallery {
              [brand]\nsupport_phone = \"0800 000 0000\"\nsupport_email = \"hilfe@insurer.example\"\n{brand}\n"
         );
         let config = Config::parse(&config, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let pages = Pages::load(&config.brand, &config.login).unwrap_or_else(|error| panic!("{error}"));
+        let pages = Pages::load(&config.brand, &config.login, &config.parking).unwrap_or_else(|error| panic!("{error}"));
         let views = sample::views();
         let drawn = views.iter().map(|(name, view)| (name.clone(), pages.render(view, sample::NOW))).collect();
         let router = Router::new()

@@ -45,7 +45,11 @@ pub struct Wire {
 impl Upstream {
     /// Each connection is served by a script of its own.
     pub async fn start<F: Future<Output = ()> + Send>(script: impl Fn(Wire) -> F + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::at(TcpListener::bind("127.0.0.1:0").await.expect("a port"), script)
+    }
+
+    /// The same on a port of the test's choice.
+    pub fn at<F: Future<Output = ()> + Send>(listener: TcpListener, script: impl Fn(Wire) -> F + Send + Sync + 'static) -> Self {
         let (port, seen) = (listener.local_addr().expect("bound").port(), Seen::default());
         let arrived = Arrived::default();
         let (kept, in_order, script) = (Arc::clone(&seen), Arc::clone(&arrived), Arc::new(script));

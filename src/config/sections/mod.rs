@@ -7,6 +7,7 @@ mod limits;
 mod listen;
 mod login;
 mod mail;
+mod parking;
 mod store;
 mod submission;
 mod together;
@@ -29,6 +30,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let directory = directory(reader);
     let mail = mail::mail(reader);
     let submission = submission::submission(reader);
+    let parking = parking::parking(reader);
     let login = login::login(reader);
     let session = session(reader);
     let limits = limits::limits(reader);
@@ -52,6 +54,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         directory: directory?,
         mail: mail?,
         submission: submission?.rules,
+        parking: parking?,
         login: login?,
         session: session?,
         limits,

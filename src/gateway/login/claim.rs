@@ -6,9 +6,9 @@ use super::super::reply::Reply;
 use super::{Gateway, Visit};
 use crate::domain::email::Email;
 use crate::domain::flow::Claim;
-use crate::domain::session::Level;
+use crate::domain::session::{Level, Session as BrokerSession};
 use crate::domain::vtnr::Vtnr;
-use crate::pages::{FieldError, SignIn, SignInNotice, UnknownEmail, View};
+use crate::pages::{FieldError, OnFile, SignIn, SignInNotice, UnknownEmail, View};
 use crate::sign_in::{Answer, State};
 use http::StatusCode;
 
@@ -37,6 +37,7 @@ impl Gateway {
             vtnr_error: None,
             email_error: None,
             notice,
+            confirming: self.confirming(session.as_ref(), &vtnr),
         };
         let page = self.page(StatusCode::OK, &View::SignIn(view), visit);
         // The store was asked and knows no such session: its cookie is of no more use.
@@ -46,17 +47,24 @@ impl Gateway {
     pub(super) async fn post_claim(&self, visit: &Visit, form: &Form) -> Result<Reply, Failure> {
         let (vtnr, email) = (Vtnr::parse(form.field("vtnr")), Email::parse(form.field("email")));
         let (Ok(vtnr), Ok(email)) = (vtnr, &email) else {
-            return Ok(self.ask_claim_again(visit, form, vtnr.is_err(), email.is_err()));
+            return self.ask_claim_again(visit, form, vtnr.is_err(), email.is_err()).await;
         };
         let claim = Claim { vtnr, email: email.clone() };
         match self.sign_ins.begin(&visit.visitor, claim, visit.now).await? {
-            Answer::InvalidVtnr => Ok(self.ask_claim_again(visit, form, true, false)),
+            Answer::InvalidVtnr => self.ask_claim_again(visit, form, true, false).await,
             answer => self.follow(answer, visit).await,
         }
     }
 
     /// The same page, with what was typed and what is wrong with it.
-    fn ask_claim_again(&self, visit: &Visit, form: &Form, vtnr_is_wrong: bool, email_is_wrong: bool) -> Reply {
+    async fn ask_claim_again(
+        &self,
+        visit: &Visit,
+        form: &Form,
+        vtnr_is_wrong: bool,
+        email_is_wrong: bool,
+    ) -> Result<Reply, Failure> {
+        let session = self.signed_in(visit).await?;
         let (vtnr, email) = (shown(form.field("vtnr")), shown(form.field("email")));
         let error = |is_wrong: bool| is_wrong.then_some(FieldError::Invalid);
         let view = SignIn {
@@ -66,8 +74,15 @@ impl Gateway {
             vtnr_error: error(vtnr_is_wrong),
             email_error: error(email_is_wrong),
             notice: None,
+            confirming: self.confirming(session.as_ref(), &vtnr),
         };
-        self.page(StatusCode::OK, &View::SignIn(view), visit)
+        Ok(self.page(StatusCode::OK, &View::SignIn(view), visit))
+    }
+
+    /// Whether the page is to confirm the address of the very broker who is signed in without submission.
+    fn confirming(&self, session: Option<&BrokerSession>, vtnr: &str) -> Option<OnFile> {
+        let session = session.filter(|session| session.level == Level::WithoutSubmission)?;
+        (Vtnr::parse(vtnr) == Ok(session.vtnr)).then(|| self.on_file(session.vtnr))
     }
 
     pub(super) async fn show_unknown_email(&self, visit: &Visit) -> Result<Reply, Failure> {
@@ -104,6 +119,7 @@ impl Gateway {
             vtnr_error: None,
             email_error: None,
             notice: Some(notice),
+            confirming: None,
         };
         let page = self.page(StatusCode::OK, &View::SignIn(view), visit);
         Ok(page.with_cookie(self.jar.clear(self.jar.flow())))

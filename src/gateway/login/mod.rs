@@ -9,12 +9,11 @@ use super::cookies::Held;
 use super::failure::Failure;
 use super::form::Form;
 use super::reply::Reply;
-use super::{Gateway, Page, Passage, client_address};
+use super::{Gateway, Page, Passage, client_counted};
 use crate::domain::browser;
-use crate::domain::ids::FlowToken;
+use crate::domain::ids::{FlowToken, FormId};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::Session as BrokerSession;
-use crate::domain::throttle::ClientAddress;
 use crate::domain::time::Timestamp;
 use crate::pages::View;
 use crate::sign_in::{Admission, Answer, Visitor};
@@ -22,13 +21,14 @@ use crate::telemetry::metrics::Request;
 use http::header::USER_AGENT;
 use http::{Method, StatusCode};
 use pingora::proxy::Session;
-use std::net::{IpAddr, Ipv4Addr};
 
 /// A request for one of our pages, with all that the steps need of it.
 struct Visit {
     held: Held,
     visitor: Visitor,
     return_to: ReturnTo,
+    /// The form that the page is about.
+    form: Option<FormId>,
     now: Timestamp,
 }
 
@@ -45,6 +45,7 @@ impl Gateway {
                 Page::Tan => self.post_tan(&visit, &form).await,
                 Page::UnknownEmail => self.post_without_email(&visit).await,
                 Page::SignOut => self.post_sign_out(&visit, &form).await,
+                Page::Form => self.discard_parked(visit.form, &visit.held).await,
                 Page::Start | Page::Help | Page::Status => Err(Failure::Method),
                 Page::Unknown => Err(Failure::NotFound),
             };
@@ -58,6 +59,7 @@ impl Gateway {
             Page::Tan => self.show_tan(&visit).await,
             Page::UnknownEmail => self.show_unknown_email(&visit).await,
             Page::SignOut => self.show_sign_out(&visit).await,
+            Page::Form => self.show_parked(visit.form, &visit.held, visit.now).await,
             Page::Help => Ok(self.page(StatusCode::OK, &View::Help, &visit)),
             Page::Status => self.status(&visit).await,
             Page::Unknown => Err(Failure::NotFound),
@@ -67,23 +69,25 @@ impl Gateway {
     fn visit(&self, http: &Session, now: Timestamp) -> Result<Visit, Failure> {
         let held = self.held(http)?;
         let request = http.req_header();
-        let address = client_address(http).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let agent = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
         let visitor = Visitor {
-            client: ClientAddress::of(address),
+            client: client_counted(http),
             family: browser::family(agent),
             flow: held.flow,
             browser: held.browser,
             session: held.session,
         };
-        Ok(Visit { held, visitor, return_to: self.return_to(request.raw_path()), now })
+        let target = request.raw_path();
+        Ok(Visit { held, visitor, return_to: self.return_to(target), form: form_in(target), now })
     }
 
     /// Where the broker wants to go; the start page if that is missing, leads elsewhere, or into the sign-in itself.
     fn return_to(&self, target: &[u8]) -> ReturnTo {
         let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
         let wanted = form_urlencoded::parse(query).find(|(name, _)| name == "return_to");
-        let wanted = wanted.and_then(|(_, path)| ReturnTo::parse(&path).ok()).filter(|path| !self.routes.is_own(path.as_str()));
+        let wanted = wanted
+            .and_then(|(_, path)| ReturnTo::parse(&path).ok())
+            .filter(|path| !self.routes.is_own(path.as_str()) || self.routes.is_form_page(path.as_str()));
         wanted.unwrap_or_else(ReturnTo::start)
     }
 
@@ -143,4 +147,10 @@ impl Gateway {
             Ok(self.on_to("vtnr-login", visit))
         }
     }
+}
+
+/// Which form a page is asked for.
+fn form_in(target: &[u8]) -> Option<FormId> {
+    let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
+    form_urlencoded::parse(query).find(|(name, _)| name == "nr").and_then(|(_, id)| FormId::parse(&id))
 }

@@ -29,8 +29,9 @@ impl Gateway {
         }
         self.metrics.sign_in(Step::SignOut, Outcome::Ok);
         let page = self.page(StatusCode::OK, &View::SignedOut(SignedOut { browser_forgotten }), visit);
-        let page =
-            page.clear_site_data().with_cookie(self.jar.clear(self.jar.session())).with_cookie(self.jar.clear(self.jar.flow()));
+        // Without its cookie nobody can open a form that is kept.
+        let cookies = [self.jar.session(), self.jar.flow(), self.jar.parking()];
+        let page = cookies.into_iter().fold(page.clear_site_data(), |page, name| page.with_cookie(self.jar.clear(name)));
         Ok(if browser_forgotten { page.with_cookie(self.jar.clear(self.jar.browser())) } else { page })
     }
 }

@@ -3,13 +3,16 @@
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
 use crate::domain::flow::Flow;
-use crate::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
+use crate::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
 use crate::domain::letter::Letter;
+use crate::domain::parking::ParkedForm;
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
-use crate::store::{Charges, Error, FlowChange, Invalidation, Leased, RecordKey, Result, Seen, Settled, SignIn, Store};
+use crate::store::{
+    Charges, Error, FlowChange, Invalidation, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store, Taking,
+};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -142,6 +145,18 @@ impl Store for Shelf {
         unimplemented!()
     }
     async fn forget_browser(&self, _: &BrowserToken) -> Result<()> {
+        unimplemented!()
+    }
+    async fn park(&self, _: Parking<'_>, _: &Charges) -> Result<Settled> {
+        unimplemented!()
+    }
+    async fn find_form(&self, _: &ParkingToken, _: FormId) -> Result<Option<Seen<ParkedForm>>> {
+        unimplemented!()
+    }
+    async fn take_form(&self, _: &ParkingToken, _: FormId, _: Taking<'_>) -> Result<Option<Vec<u8>>> {
+        unimplemented!()
+    }
+    async fn discard_form(&self, _: &ParkingToken, _: FormId) -> Result<()> {
         unimplemented!()
     }
     async fn deliveries(&self, _: &[LetterId]) -> Result<Vec<Delivery>> {

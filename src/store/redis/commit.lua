@@ -10,7 +10,7 @@ end
 local function counted_before(once)
   return once ~= '0' and redis.call('EXISTS', KEYS[tonumber(once)]) == 1
 end
--- Nothing if it is no number that INCR takes; "nan", for one, is a number to Lua that is below no limit and above none.
+-- Nothing if it is no number that INCRBY takes; "nan", for one, is a number to Lua that is below no limit and above none.
 local function value_of(counter)
   local text = redis.call('GET', counter) or '0'
   local value = tonumber(text)
@@ -34,12 +34,12 @@ while at <= #ARGV do
     local key, bytes = take(2)
     if redis.call('GET', KEYS[tonumber(key)]) ~= bytes then return {1} end
   elseif op == 'tally' then
-    local key, once, limit, window, mode = take(5)
+    local key, once, limit, amount, window, mode = take(6)
     if not counted_before(once) then
       local value = value_of(KEYS[tonumber(key)])
       if mode == 'count' then
         if not value then return redis.error_reply('ERR a counter holds no number') end
-      elseif not value or value < 0 or value >= tonumber(limit) then
+      elseif not value or value < 0 or value + tonumber(amount) > tonumber(limit) then
         return {2, tallies, remaining(KEYS[tonumber(key)], window)}
       end
     end
@@ -59,10 +59,10 @@ while at <= #ARGV do
   if op == 'absent' or op == 'present' then take(1)
   elseif op == 'is' then take(2)
   elseif op == 'tally' then
-    local key, once, limit, window, mode = take(5)
+    local key, once, limit, amount, window, mode = take(6)
     if mode ~= 'check' and not counted_before(once) then
       local counter = KEYS[tonumber(key)]
-      redis.call('INCR', counter)
+      redis.call('INCRBY', counter, amount)
       local left = remaining(counter, window)
       if redis.call('PTTL', counter) < 0 then redis.call('PEXPIRE', counter, window) end
       if once ~= '0' then redis.call('SET', KEYS[tonumber(once)], '', 'PX', math.max(left, 1)) end

@@ -23,10 +23,6 @@ use tokio::sync::broadcast;
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("commit.lua")));
 static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lease.lua")));
 
-/// The longest record that is read. A sealed record has a few hundred bytes; whoever can write a longer one to Redis
-/// is not to fill this process's memory with it.
-const LONGEST_RECORD: usize = 64 * 1_024;
-
 /// Redis as an engine.
 pub struct Redis {
     connection: Connection,
@@ -77,7 +73,7 @@ impl Engine for Redis {
             self.connection.run(|mut redis| async move { command.query_async(&mut redis).await }).await?;
         // One record that no gateway wrote is no outage of Redis.
         let too_long =
-            keys.iter().zip(&found).find(|(_, record)| record.as_ref().is_some_and(|bytes| bytes.len() > LONGEST_RECORD));
+            keys.iter().zip(&found).find(|(key, record)| record.as_ref().is_some_and(|bytes| bytes.len() > key.kind().longest()));
         if let Some((key, _)) = too_long {
             return Err(Error::Unsealable(key.kind().name()));
         }
@@ -177,7 +173,8 @@ impl<'a> Instructions<'a> {
                 TallyMode::Check => b"check",
                 TallyMode::Count => b"count",
             };
-            script.say(b"tally", &[&counter, &once, &number(tally.limit.into()), &number(millis(tally.window)), mode]);
+            let (limit, amount) = (number(tally.limit.into()), number(tally.amount.into()));
+            script.say(b"tally", &[&counter, &once, &limit, &amount, &number(millis(tally.window)), mode]);
         }
         for (key, bytes, lives) in &change.write {
             let key = script.key(*key);

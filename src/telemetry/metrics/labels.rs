@@ -108,6 +108,30 @@ labels! {
         Failed => "failed",
     }
 
+    /// What became of a form that could not be forwarded when it came.
+    Parking {
+        /// It is kept.
+        Kept => "kept",
+        /// It went to the calculator.
+        Sent => "sent",
+        /// It is kept on, since the calculator could not be reached.
+        Returned => "returned",
+        /// Its broker did not want to send it any more.
+        Discarded => "discarded",
+        /// It was asked for and not there, sent before, or another broker's.
+        Missed => "missed",
+        /// Not kept: it did not come from a page of the calculator's.
+        Foreign => "foreign",
+        /// Not kept: not a form as browsers post them.
+        Unfit => "unfit",
+        /// Not kept: longer than what is kept.
+        TooLarge => "too_large",
+        /// Not kept: no room, for its client or for all.
+        NoRoom => "no_room",
+        /// Not kept: it broke off, or the store failed.
+        Failed => "failed",
+    }
+
     /// What became of a TAN mail.
     Mail {
         /// The mail server took it.
@@ -164,6 +188,14 @@ labels! {
         FindTrust => "find_trust",
         /// `forget_browser`
         ForgetBrowser => "forget_browser",
+        /// `park`
+        Park => "park",
+        /// `find_form`
+        FindForm => "find_form",
+        /// `take_form`
+        TakeForm => "take_form",
+        /// `discard_form`
+        DiscardForm => "discard_form",
         /// `deliveries`
         Deliveries => "deliveries",
         /// `lease_letter`

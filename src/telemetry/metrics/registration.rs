@@ -44,6 +44,11 @@ impl Metrics {
                 "submissions_blocked_total",
                 "Requests for the Antragsversand that a session without submission was denied.",
             )?,
+            forms_parked: make.counters(
+                "parked_forms_total",
+                "Forms that could not be forwarded when they came, by what became of them.",
+                "outcome",
+            )?,
             sign_ins: make.counter_table("sign_ins_total", "Steps of sign-ins, by what became of them.", &["step", "outcome"])?,
             sessions_begun: make.counters("sessions_begun_total", "Sessions begun, by what they entitle to.", "level")?,
             sessions_ended: make.counters(

@@ -1,0 +1,25 @@
+//! `[parking]`
+
+use super::super::kinds::{duration, minutes, size};
+use super::super::read::Reader;
+use crate::domain::parking::ParkingLimits;
+
+const LARGEST: &str = "parking.largest";
+const PER_CLIENT: &str = "parking.per_client";
+const TOTAL: &str = "parking.total";
+const TIB: u64 = 1 << 40;
+
+pub(super) fn parking(reader: &mut Reader<'_>) -> Option<ParkingLimits> {
+    let lifetime = reader.or("parking.lifetime", "15m", duration(minutes(1)..=minutes(60)));
+    let largest = reader.or(LARGEST, "1MiB", size(0..=ParkingLimits::LARGEST as u64));
+    let per_client = reader.or(PER_CLIENT, "16MiB", size(0..=TIB));
+    let total = reader.or(TOTAL, "256MiB", size(0..=TIB));
+    let (largest, per_client, total) = (largest?, per_client?, total?);
+    if per_client < largest {
+        reader.mistake(PER_CLIENT, format!("is less than {LARGEST}: no client could have such a form kept"));
+    }
+    if total < per_client {
+        reader.mistake(TOTAL, format!("is less than {PER_CLIENT}"));
+    }
+    Some(ParkingLimits { lifetime: lifetime?, largest: usize::try_from(largest).ok()?, per_client, total })
+}

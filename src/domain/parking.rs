@@ -1,0 +1,163 @@
+//! Forms that could not be forwarded when they came: kept until the broker may send them, and sent once.
+
+use super::policy::Permit;
+use super::return_to::ReturnTo;
+use super::throttle::{Allowance, Charge, ClientAddress, Counter};
+use super::time::Timestamp;
+use super::vtnr::Vtnr;
+use std::time::Duration;
+
+/// A form that was posted to the calculator and did not go there. Its body is kept apart from this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedForm {
+    /// Where it was posted to.
+    pub target: ReturnTo,
+    /// Its `Content-Type`, with the boundary of a multipart body.
+    pub content_type: String,
+    /// The page that it was filled in on, as the browser named it.
+    pub referer: Option<String>,
+    /// Whose session it came with; `None` if it came without one.
+    pub owner: Option<Vtnr>,
+    /// When it came.
+    pub parked_at: Timestamp,
+    /// When it was sent. Its body is gone then, and it is never sent again.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// What may be kept, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkingLimits {
+    /// How long a form is kept.
+    pub lifetime: Duration,
+    /// The longest body, in bytes; 0 keeps none.
+    pub largest: usize,
+    /// From one client within a lifetime, in bytes.
+    pub per_client: u64,
+    /// From all clients within a lifetime, in bytes.
+    pub total: u64,
+}
+
+/// What may become of a kept form when its broker asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It waits to be sent.
+    Waits,
+    /// It was sent.
+    Sent {
+        /// When.
+        at: Timestamp,
+    },
+    /// It was kept for another broker than the one who is signed in.
+    Others,
+    /// Its time is over.
+    Expired,
+}
+
+impl ParkedForm {
+    /// What may become of it at the hands of `broker`.
+    pub fn fate(&self, broker: Vtnr, limits: &ParkingLimits, now: Timestamp) -> Fate {
+        if self.owner.is_some_and(|owner| owner != broker) {
+            return Fate::Others;
+        }
+        match self.sent_at {
+            Some(at) => Fate::Sent { at },
+            None if now >= self.kept_until(limits) => Fate::Expired,
+            None => Fate::Waits,
+        }
+    }
+
+    /// Until when it can be sent.
+    pub fn kept_until(&self, limits: &ParkingLimits) -> Timestamp {
+        self.parked_at.plus(limits.lifetime)
+    }
+
+    /// The same, sent `now` by whom the policy permitted it.
+    pub fn sent(&self, _: &Permit, now: Timestamp) -> Self {
+        Self { sent_at: Some(now), ..self.clone() }
+    }
+}
+
+/// The media types that forms are kept in: those of HTML forms that carry fields, and JSON (product rule).
+pub fn is_keepable(content_type: &str) -> bool {
+    const KEPT: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "application/json"];
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    KEPT.iter().any(|kept| essence.eq_ignore_ascii_case(kept))
+}
+
+impl ParkingLimits {
+    /// The most that [`ParkingLimits::largest`] can be, in bytes.
+    pub const LARGEST: usize = 4 << 20;
+
+    /// What keeping a body of so many bytes is charged to. Counters count kibibytes, begun ones whole, and at least four: a small
+    /// form takes room as well.
+    pub fn room(&self, client: ClientAddress, bytes: usize) -> Vec<Charge> {
+        let amount = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX).max(LEAST);
+        let within =
+            |bytes: u64| Allowance { limit: u32::try_from(bytes / KIB as u64).unwrap_or(u32::MAX), window: self.lifetime };
+        vec![
+            Charge { counter: Counter::FormsFrom(client), allowance: within(self.per_client), amount },
+            Charge { counter: Counter::FormsOfAll, allowance: within(self.total), amount },
+        ]
+    }
+}
+
+const KIB: usize = 1_024;
+const LEAST: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::Permit;
+
+    const LIMITS: ParkingLimits =
+        ParkingLimits { lifetime: Duration::from_secs(900), largest: 1 << 20, per_client: 1 << 24, total: 1 << 28 };
+
+    fn vtnr(text: &str) -> Vtnr {
+        Vtnr::parse(text).expect("well-formed")
+    }
+
+    fn form(owner: Option<Vtnr>) -> ParkedForm {
+        ParkedForm {
+            target: ReturnTo::start(),
+            content_type: "application/json".into(),
+            referer: None,
+            owner,
+            parked_at: Timestamp::from_millis(1_000),
+            sent_at: None,
+        }
+    }
+
+    #[test]
+    fn a_form_can_be_sent_once_within_its_time_and_by_its_own_broker_only() {
+        let (ada, ben) = (vtnr("60/123/4567"), vtnr("60/123/4568"));
+        let at = Timestamp::from_millis;
+        let sent = form(Some(ada)).sent(&Permit::public(), at(5_000));
+        let cases = [
+            (form(None), ben, 1_000, Fate::Waits),
+            (form(Some(ada)), ada, 900_999, Fate::Waits),
+            (form(Some(ada)), ada, 901_000, Fate::Expired),
+            (form(Some(ada)), ben, 1_000, Fate::Others),
+            (sent.clone(), ada, 6_000, Fate::Sent { at: at(5_000) }),
+            (sent.clone(), ada, 901_000, Fate::Sent { at: at(5_000) }),
+            (sent, ben, 6_000, Fate::Others),
+        ];
+        for (form, broker, now, expected) in cases {
+            assert_eq!(form.fate(broker, &LIMITS, at(now)), expected, "{form:?} {now}");
+        }
+    }
+
+    #[test]
+    fn forms_are_kept_in_the_types_that_forms_have() {
+        for kept in [
+            "application/x-www-form-urlencoded",
+            "application/x-www-form-urlencoded; charset=ISO-8859-1",
+            "multipart/form-data; boundary=----x",
+            "Application/JSON;charset=utf-8",
+        ] {
+            assert!(is_keepable(kept), "{kept}");
+        }
+        for other in ["", "text/plain", "application/jsonp", "text/html; x=application/json", "multipart/mixed"] {
+            assert!(!is_keepable(other), "{other}");
+        }
+    }
+}

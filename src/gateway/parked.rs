@@ -1,0 +1,289 @@
+//! Forms that cannot be forwarded when they come: kept, shown, and carried up once.
+//!
+//! A form is kept if it comes from a page of this host; else the gateway would send other sites' forms in a broker's name. It is
+//! sent by a press on a button of ours, which posts to where the form went at first, with a mark in the query. The request that
+//! goes up is then the form's own, byte for byte; the policy is asked about that one.
+
+use super::cookies::Held;
+use super::failure::Failure;
+use super::form::{self, BadForm, Maker, read_body};
+use super::passage::Passage;
+use super::reply::Reply;
+use super::route::with_mark;
+use super::{Admission, Gateway, client_counted};
+use crate::domain::ids::FormId;
+use crate::domain::parking::{Fate, ParkedForm, is_keepable};
+use crate::domain::policy::{self, Decision};
+use crate::domain::return_to::ReturnTo;
+use crate::domain::session::Session as BrokerSession;
+use crate::domain::submission::{self, Body, Intent};
+use crate::domain::time::Timestamp;
+use crate::domain::vtnr::Vtnr;
+use crate::pages::{BlockedSubmission, Keeping, KeptForm, OnFile, SessionEnded, View};
+use crate::parking::{NotKept, Place, Taken};
+use crate::store::Seen;
+use crate::telemetry::metrics::{Parking as Outcome, Request};
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, REFERER};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use std::time::Duration;
+
+/// How long a form may take to come in. The largest comes within it at 140 kbit/s.
+const PARKING_TIME: Duration = Duration::from_secs(60);
+
+/// A form on its way up.
+pub(super) struct Outgoing {
+    taken: Taken,
+    body: Bytes,
+    connected: bool,
+}
+
+impl Outgoing {
+    fn of(mut taken: Taken) -> Self {
+        let body = Bytes::from(std::mem::take(&mut taken.body));
+        Self { taken, body, connected: false }
+    }
+
+    pub(super) fn form(&self) -> &ParkedForm {
+        &self.taken.form
+    }
+
+    pub(super) fn length(&self) -> usize {
+        self.body.len()
+    }
+
+    /// What goes up in place of the pressing request's own body.
+    pub(super) fn body(&self, end: bool) -> Bytes {
+        if end { self.body.clone() } else { Bytes::new() }
+    }
+
+    /// A connection to the calculator stands: from here on bytes may have gone up.
+    pub(super) fn connected(&mut self) {
+        self.connected = true;
+    }
+}
+
+impl Gateway {
+    /// A form came without a session: it is kept, and the broker is told so.
+    pub(super) async fn park_without_session(&self, http: &mut Session, held: &Held, passage: &mut Passage) -> Reply {
+        passage.outcome = Request::SignInRequired;
+        let kept = self.park(http, held, None, passage.now).await;
+        let page = kept.map(|place| self.routes.form_page(place.id)).ok();
+        let return_to = page.as_deref().unwrap_or("/");
+        let view = SessionEnded { return_to, keeping: self.keeping(kept, passage.now) };
+        let html = self.pages.render(&View::SessionEnded(view), passage.now);
+        self.with_place(Reply::page(StatusCode::UNAUTHORIZED, html), kept)
+    }
+
+    /// A session without submission came with the Antragsversand: it is kept, and the broker can confirm the e-mail address.
+    pub(super) async fn park_submission(
+        &self,
+        http: &mut Session,
+        held: &Held,
+        session: &BrokerSession,
+        passage: &mut Passage,
+    ) -> Reply {
+        let kept = self.park(http, held, Some(session.vtnr), passage.now).await;
+        let page = kept.map(|place| self.routes.form_page(place.id)).ok();
+        let page = self.blocked(session.vtnr, self.keeping(kept, passage.now), page.as_deref().unwrap_or("/"), passage.now);
+        self.with_place(page, kept)
+    }
+
+    /// Sends a form that was kept: a permit for it, or a page that says why not.
+    pub(super) async fn send_parked(&self, id: FormId, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
+        if form::is_foreign(http.req_header()) {
+            return Err(Failure::Form(BadForm::Foreign));
+        }
+        passage.outcome = Request::LoginPage;
+        let held = self.held(http)?;
+        let (place, seen) = match self.parked(&held, id).await? {
+            Some(found) => found,
+            None => return Ok(Admission::Answer(self.kept_form(KeptForm::Gone, passage.now))),
+        };
+        let Some(session) = self.session(held.session.as_ref(), passage.now).await? else {
+            return Ok(Admission::Answer(Reply::see_other(&self.routes.page("vtnr-login", &self.routes.form_page(id)))));
+        };
+        if let Some(reply) = self.unsendable(&seen.value, &session, passage.now) {
+            return Ok(Admission::Answer(reply));
+        }
+        match policy::decide(|| self.intent_of(&seen.value), Some(&session), &self.limits, passage.now) {
+            Decision::Allow(permit) => match self.parking.take(place, &seen, &permit, passage.now).await? {
+                Some(taken) => {
+                    passage.outcome = Request::Forwarded;
+                    passage.outgoing = Some(Outgoing::of(taken));
+                    // Who presses twice goes away from the first answer, which must not stop the form half-way.
+                    http.as_downstream_mut().set_abort_on_close(false);
+                    Ok(Admission::Forward(permit))
+                }
+                None => Ok(Admission::Answer(self.kept_form(KeptForm::Sent { at: passage.now }, passage.now))),
+            },
+            Decision::BlockSubmission(session) => {
+                passage.outcome = Request::SubmissionBlocked;
+                let keeping = Keeping::Until(seen.value.kept_until(self.parking.limits()));
+                Ok(Admission::Answer(self.blocked(session.vtnr, keeping, &self.routes.form_page(id), passage.now)))
+            }
+            Decision::Refuse(doubt) => Err(Failure::Doubtful(doubt)),
+            Decision::SignIn => {
+                Ok(Admission::Answer(Reply::see_other(&self.routes.page("vtnr-login", &self.routes.form_page(id)))))
+            }
+        }
+    }
+
+    /// The page from which a form is sent.
+    pub(super) async fn show_parked(&self, id: Option<FormId>, held: &Held, now: Timestamp) -> Result<Reply, Failure> {
+        let found = match id {
+            Some(id) => self.parked(held, id).await?.map(|(_, seen)| (id, seen.value)),
+            None => None,
+        };
+        let Some((id, form)) = found else { return Ok(self.kept_form(KeptForm::Gone, now)) };
+        let Some(session) = self.session(held.session.as_ref(), now).await? else {
+            return Ok(Reply::see_other(&self.routes.page("vtnr-login", &self.routes.form_page(id))));
+        };
+        if let Some(reply) = self.unsendable(&form, &session, now) {
+            return Ok(reply);
+        }
+        let until = form.kept_until(self.parking.limits());
+        let decision = policy::decide(|| self.intent_of(&form), Some(&session), &self.limits, now);
+        if let Decision::BlockSubmission(session) = decision {
+            return Ok(self.blocked(session.vtnr, Keeping::Until(until), &self.routes.form_page(id), now));
+        }
+        let waits = KeptForm::Waits {
+            action: with_mark(form.target.as_str(), id),
+            discard: self.routes.form_page(id),
+            vtnr: session.vtnr.to_string(),
+            parked_at: form.parked_at,
+            until,
+        };
+        Ok(self.kept_form(waits, now))
+    }
+
+    /// A broker does not want to send a form any more.
+    pub(super) async fn discard_parked(&self, id: Option<FormId>, held: &Held) -> Result<Reply, Failure> {
+        if let Some((token, id)) = held.parking.zip(id) {
+            self.parking.discard(&Place { token, id }).await?;
+        }
+        Ok(Reply::see_other(ReturnTo::start().as_str()))
+    }
+
+    /// A form that was taken, and the calculator could not be reached: it is kept on, and the page leads back to it.
+    pub(super) async fn put_back(&self, passage: &mut Passage) -> Option<String> {
+        let outgoing = passage.outgoing.take().filter(|outgoing| !outgoing.connected)?;
+        let Outgoing { mut taken, body, .. } = outgoing;
+        taken.body = body.into();
+        // Counted and logged by the store itself; the page does not promise anything then.
+        self.parking.put_back(&taken).await.ok()?;
+        Some(self.routes.form_page(taken.place.id))
+    }
+
+    async fn parked(&self, held: &Held, id: FormId) -> Result<Option<(Place, Seen<ParkedForm>)>, Failure> {
+        let Some(token) = held.parking else { return Ok(None) };
+        let place = Place { token, id };
+        Ok(self.parking.find(&place).await?.map(|seen| (place, seen)))
+    }
+
+    async fn park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Place, NotKept> {
+        let kept = self.try_to_park(http, held, owner, now).await;
+        self.parking.count(kept.map_or_else(Outcome::from, |_| Outcome::Kept));
+        kept
+    }
+
+    async fn try_to_park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Place, NotKept> {
+        let form = particulars(http.req_header(), owner, now)?;
+        let client = client_counted(http);
+        let reservation = self.parking.reserve(client, length(&http.req_header().headers))?;
+        let body = read_body(http, self.parking.limits().largest, PARKING_TIME).await.map_err(|bad| match bad {
+            BadForm::TooLarge => NotKept::TooLarge,
+            BadForm::BrokenOff | BadForm::Malformed | BadForm::Foreign => NotKept::Failed,
+        })?;
+        let place = self.parking.keep(held.parking, client, &form, &body).await;
+        drop(reservation);
+        place
+    }
+
+    fn intent_of(&self, form: &ParkedForm) -> Intent {
+        let target = form.target.as_str().as_bytes();
+        self.submission.judge(&submission::Request { method: Method::POST.as_str(), target, body: Body::Some })
+    }
+
+    /// The page for a form that this broker cannot send, or not again.
+    fn unsendable(&self, form: &ParkedForm, session: &BrokerSession, now: Timestamp) -> Option<Reply> {
+        let lost = match form.fate(session.vtnr, self.parking.limits(), now) {
+            Fate::Waits => return None,
+            Fate::Sent { at } => KeptForm::Sent { at },
+            Fate::Others => KeptForm::Others { vtnr: session.vtnr.to_string() },
+            Fate::Expired => KeptForm::Gone,
+        };
+        Some(self.kept_form(lost, now))
+    }
+
+    fn kept_form(&self, form: KeptForm, now: Timestamp) -> Reply {
+        let status = match form {
+            KeptForm::Waits { .. } => StatusCode::OK,
+            KeptForm::Gone => StatusCode::GONE,
+            KeptForm::Sent { .. } => StatusCode::CONFLICT,
+            KeptForm::Others { .. } => StatusCode::FORBIDDEN,
+        };
+        if status != StatusCode::OK {
+            self.parking.count(Outcome::Missed);
+        }
+        Reply::page(status, self.pages.render(&View::KeptForm(form), now))
+    }
+
+    /// The page for a session that may not send this.
+    fn blocked(&self, vtnr: Vtnr, keeping: Keeping, return_to: &str, now: Timestamp) -> Reply {
+        let view = BlockedSubmission { return_to, vtnr: vtnr.to_string(), on_file: self.on_file(vtnr), keeping };
+        Reply::page(StatusCode::FORBIDDEN, self.pages.render(&View::BlockedSubmission(view), now))
+    }
+
+    /// Whether the broker has an address to confirm.
+    pub(super) fn on_file(&self, vtnr: Vtnr) -> OnFile {
+        let snapshot = self.directory.snapshot();
+        let has_address = snapshot.find(vtnr).is_some_and(|broker| !broker.emails().is_empty());
+        if has_address { OnFile::Some } else { OnFile::None }
+    }
+
+    fn keeping(&self, kept: Result<Place, NotKept>, now: Timestamp) -> Keeping {
+        match kept {
+            Ok(_) => Keeping::Until(now.plus(self.parking.limits().lifetime)),
+            Err(NotKept::Foreign) => Keeping::Foreign,
+            Err(NotKept::TooLarge) => Keeping::TooLarge,
+            Err(NotKept::NoRoom) => Keeping::NoRoom,
+            Err(NotKept::Unfit | NotKept::Failed) => Keeping::Failed,
+        }
+    }
+
+    /// The cookie lives as long as the form, and as the browser's other forms that are kept.
+    fn with_place(&self, reply: Reply, kept: Result<Place, NotKept>) -> Reply {
+        match kept {
+            Ok(place) => reply.with_cookie(self.jar.set_parking(&place.token, self.parking.limits().lifetime)),
+            Err(_) => reply,
+        }
+    }
+}
+
+/// What is kept of a request besides its body.
+fn particulars(request: &RequestHeader, owner: Option<Vtnr>, now: Timestamp) -> Result<ParkedForm, NotKept> {
+    if form::made_by(request) != Maker::Own {
+        return Err(NotKept::Foreign);
+    }
+    if request.method != Method::POST || request.headers.contains_key(CONTENT_ENCODING) {
+        return Err(NotKept::Unfit);
+    }
+    let target = std::str::from_utf8(request.raw_path()).ok().and_then(|target| ReturnTo::parse(target).ok());
+    let content_type = text(&request.headers, CONTENT_TYPE).filter(|content_type| is_keepable(content_type));
+    let (target, content_type) = target.zip(content_type).ok_or(NotKept::Unfit)?;
+    let referer = text(&request.headers, REFERER);
+    Ok(ParkedForm { target, content_type, referer, owner, parked_at: now, sent_at: None })
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// What a body says of its length, in bytes. The framing was found sound.
+fn length(headers: &HeaderMap) -> Option<usize> {
+    // More than can be counted is too large as well.
+    text(headers, CONTENT_LENGTH).map(|length| length.parse().unwrap_or(usize::MAX))
+}

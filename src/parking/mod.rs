@@ -1,0 +1,172 @@
+//! Forms that could not be forwarded when they came: what was typed is kept, and goes to the calculator once.
+//!
+//! A form waits in the store, sealed with a key that only its browser's cookie holds; it leaves with a permit, or not at all.
+//! [`crate::gateway`] brings forms in and carries them up. It knows nothing of HTTP. A form that cannot be kept is a
+//! [`NotKept`], to be told to the broker while the browser still has it; it is never an admission.
+
+mod under_way;
+
+pub use under_way::Reservation;
+
+use crate::clock::Chance;
+use crate::domain::ids::{FormId, ParkingToken};
+use crate::domain::parking::{ParkedForm, ParkingLimits};
+use crate::domain::policy::Permit;
+use crate::domain::throttle::ClientAddress;
+use crate::domain::time::Timestamp;
+use crate::store::{Charges, Parking as Parked, Result, Seen, Settled, Store, Taking};
+use crate::telemetry::metrics::{Metrics, Parking as Outcome};
+use std::sync::Arc;
+use under_way::UnderWay;
+
+/// Keeps forms.
+pub struct Parking {
+    store: Arc<dyn Store>,
+    limits: ParkingLimits,
+    chance: Chance,
+    metrics: Arc<Metrics>,
+    under_way: Arc<UnderWay>,
+}
+
+/// Where a form is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// What its browser's cookie holds.
+    pub token: ParkingToken,
+    /// Which of the browser's forms it is.
+    pub id: FormId,
+}
+
+/// Why a form is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// It did not come from a page of the calculator's: keeping it would let other sites send forms in a broker's name.
+    Foreign,
+    /// It is not a form as browsers post them.
+    Unfit,
+    /// It is longer than what is kept.
+    TooLarge,
+    /// As much as may be kept is kept already.
+    NoRoom,
+    /// It broke off, or the store cannot keep it.
+    Failed,
+}
+
+/// A form on its way to the calculator.
+#[derive(Debug)]
+pub struct Taken {
+    /// Where it was kept.
+    pub place: Place,
+    /// As it was before it was taken.
+    pub form: ParkedForm,
+    /// Its body, byte for byte.
+    pub body: Vec<u8>,
+}
+
+impl Parking {
+    /// Keeps forms in this store.
+    pub fn new(store: Arc<dyn Store>, limits: ParkingLimits, chance: Chance, metrics: Arc<Metrics>) -> Self {
+        Self { store, limits, chance, metrics, under_way: UnderWay::new(limits.largest) }
+    }
+
+    /// What may be kept, and for how long.
+    pub fn limits(&self) -> &ParkingLimits {
+        &self.limits
+    }
+
+    /// Room in this process for a body that is about to be read; `length` is what it says of itself, in bytes.
+    ///
+    /// # Errors
+    /// [`NotKept::TooLarge`] or [`NotKept::NoRoom`]; it need not be read then.
+    pub fn reserve(&self, client: ClientAddress, length: Option<usize>) -> std::result::Result<Reservation, NotKept> {
+        let largest = self.limits.largest;
+        if largest == 0 || length.is_some_and(|length| length > largest) {
+            return Err(NotKept::TooLarge);
+        }
+        UnderWay::reserve(&self.under_way, client, length.unwrap_or(largest)).ok_or(NotKept::NoRoom)
+    }
+
+    /// Keeps a form for the browser that holds this token, or for one that gets a new token with the answer.
+    ///
+    /// # Errors
+    /// [`NotKept::NoRoom`], or [`NotKept::Failed`] if the store cannot answer.
+    pub async fn keep(
+        &self,
+        holder: Option<ParkingToken>,
+        client: ClientAddress,
+        form: &ParkedForm,
+        body: &[u8],
+    ) -> std::result::Result<Place, NotKept> {
+        let place = Place { token: holder.unwrap_or_else(|| self.chance.parking_token()), id: self.chance.form_id() };
+        let charges = Charges::take(self.limits.room(client, body.len()));
+        match self.store.park(self.parked(&place, form, body), &charges).await {
+            Ok(Settled::Done) => Ok(place),
+            Ok(Settled::Over { .. } | Settled::Conflict) => Err(NotKept::NoRoom),
+            // Counted and logged by the store itself.
+            Err(_) => Err(NotKept::Failed),
+        }
+    }
+
+    /// A form that is kept, or was sent a short while ago.
+    ///
+    /// # Errors
+    /// [`crate::store::Error`] if the store cannot answer.
+    pub async fn find(&self, place: &Place) -> Result<Option<Seen<ParkedForm>>> {
+        self.store.find_form(&place.token, place.id).await
+    }
+
+    /// Takes a form to send it, as the policy permitted. From here on it counts as sent: of any number of requests one gets it.
+    /// `None` if another was faster.
+    ///
+    /// # Errors
+    /// [`crate::store::Error`] if the store cannot answer.
+    pub async fn take(&self, place: Place, seen: &Seen<ParkedForm>, permit: &Permit, now: Timestamp) -> Result<Option<Taken>> {
+        let sent = seen.value.sent(permit, now);
+        // That it was sent is remembered for as long as anybody could come back to its page.
+        let taking = Taking { seen, sent: &sent, lives: self.limits.lifetime };
+        let body = self.store.take_form(&place.token, place.id, taking).await?;
+        self.count(if body.is_some() { Outcome::Sent } else { Outcome::Missed });
+        Ok(body.map(|body| Taken { place, form: seen.value.clone(), body }))
+    }
+
+    /// Keeps on a form that was taken, since the calculator could not be reached: not a byte of it went there.
+    ///
+    /// # Errors
+    /// [`crate::store::Error`] if the store cannot answer; the form is lost then.
+    pub async fn put_back(&self, taken: &Taken) -> Result<()> {
+        self.store.park(self.parked(&taken.place, &taken.form, &taken.body), &Charges::none()).await?;
+        self.count(Outcome::Returned);
+        Ok(())
+    }
+
+    /// Forgets a form that its broker does not want to send.
+    ///
+    /// # Errors
+    /// [`crate::store::Error`] if the store cannot answer.
+    pub async fn discard(&self, place: &Place) -> Result<()> {
+        self.store.discard_form(&place.token, place.id).await?;
+        self.count(Outcome::Discarded);
+        Ok(())
+    }
+
+    /// Counts what became of a form.
+    pub fn count(&self, outcome: Outcome) {
+        self.metrics.form_parked(outcome);
+    }
+
+    fn parked<'a>(&self, place: &'a Place, form: &'a ParkedForm, body: &'a [u8]) -> Parked<'a> {
+        Parked { token: &place.token, id: place.id, form, body, lives: self.limits.lifetime }
+    }
+}
+
+impl From<NotKept> for Outcome {
+    fn from(reason: NotKept) -> Self {
+        match reason {
+            NotKept::Foreign => Self::Foreign,
+            NotKept::Unfit => Self::Unfit,
+            NotKept::TooLarge => Self::TooLarge,
+            NotKept::NoRoom => Self::NoRoom,
+            NotKept::Failed => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! How much of forms is in this process's memory while they come in, in all and for each client.
+
+use crate::domain::throttle::ClientAddress;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Bodies under way at once, in bytes, whoever posts them.
+const MOST: usize = 64 << 20;
+/// The same from one client.
+const MOST_OF_ONE: usize = 16 << 20;
+
+/// Bodies that are being received.
+pub(super) struct UnderWay {
+    largest: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    total: usize,
+    clients: HashMap<ClientAddress, usize>,
+}
+
+/// Room for one body, until it is dropped.
+pub struct Reservation {
+    room: Arc<UnderWay>,
+    client: ClientAddress,
+    bytes: usize,
+}
+
+impl UnderWay {
+    /// For bodies of at most so many bytes, one of which always finds room.
+    pub(super) fn new(largest: usize) -> Arc<Self> {
+        Arc::new(Self { largest, held: Mutex::default() })
+    }
+
+    /// Room for a body, if there is any.
+    pub(super) fn reserve(room: &Arc<Self>, client: ClientAddress, bytes: usize) -> Option<Reservation> {
+        let mut held = room.held.lock();
+        let theirs = held.clients.get(&client).copied().unwrap_or(0);
+        if held.total + bytes > MOST.max(room.largest) || theirs + bytes > MOST_OF_ONE.max(room.largest) {
+            return None;
+        }
+        held.total += bytes;
+        held.clients.insert(client, theirs + bytes);
+        Some(Reservation { room: Arc::clone(room), client, bytes })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut held = self.room.held.lock();
+        held.total -= self.bytes;
+        let left = held.clients.get(&self.client).map_or(0, |theirs| theirs - self.bytes);
+        if left == 0 {
+            held.clients.remove(&self.client);
+        } else {
+            held.clients.insert(self.client, left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(last: u8) -> ClientAddress {
+        ClientAddress::of(std::net::IpAddr::from([192, 0, 2, last]))
+    }
+
+    #[test]
+    fn one_client_cannot_take_all_the_room_and_all_together_not_more_than_there_is() {
+        let room = UnderWay::new(1 << 20);
+        let reserve = |last, bytes| UnderWay::reserve(&room, client(last), bytes);
+        let first: Vec<_> = (0..16).filter_map(|_| reserve(1, 1 << 20)).collect();
+        assert_eq!(first.len(), 16);
+        assert!(reserve(1, 1).is_none(), "its share is used up");
+        let others: Vec<_> = (2..5).filter_map(|last| reserve(last, MOST_OF_ONE)).collect();
+        assert_eq!(others.len(), 3, "others have theirs");
+        assert!(reserve(9, 1).is_none(), "all is used up");
+        drop(first);
+        assert!(reserve(1, 1 << 20).is_some() && reserve(9, 1 << 20).is_some(), "what was freed is free");
+        drop(others);
+        assert!(room.held.lock().clients.is_empty(), "nobody is remembered for long");
+    }
+}

@@ -1,0 +1,440 @@
+//! What a broker typed is not lost: a form that came without a session, or an application without a confirmed address, is kept,
+//! and goes to the calculator once, byte for byte, when the broker says so.
+
+mod support;
+
+use reqwest::Method;
+use std::collections::BTreeSet;
+use support::behind::session_of;
+use support::raw::whole;
+use support::upstream::Request;
+use support::world::{ADA, BEN, Builder, NO_EMAIL, StoreKind, tan_of};
+use support::{Answer, Browser, H2, Raw, Upstream, World, on_both_stores, ports};
+use tokio::net::TcpListener;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const SEND: &str = "Eingabe jetzt absenden";
+const KEPT: &str = "Ihre Eingabe ist noch nicht gesendet";
+const SESSION: &str = "vtnr_session";
+const PARKED: &str = "vtnr_parked";
+
+/// A gateway before an application written by hand.
+struct Desk {
+    world: World,
+    upstream: Upstream,
+}
+
+impl Desk {
+    async fn on(store: StoreKind) -> Self {
+        Self::with(World::builder().store(store)).await
+    }
+
+    async fn with(builder: Builder) -> Self {
+        let upstream = Upstream::fine().await;
+        let world = builder.upstream(&upstream.url()).start().await;
+        Self { world, upstream }
+    }
+
+    /// A browser whose session has just ended: it was signed in, and is known.
+    async fn signed_out(&self) -> Browser {
+        let browser = self.world.signed_in(ADA).await;
+        browser.drop_cookie(SESSION);
+        browser
+    }
+
+    fn posts(&self) -> Vec<Request> {
+        self.upstream.requests().into_iter().filter(|request| request.line.starts_with("POST ")).collect()
+    }
+}
+
+/// Signs in as Ada on a browser that is trusted, from a page that says that a form is kept, and gives the page it leads to.
+async fn sign_in(browser: &Browser, told: &Answer) -> Answer {
+    let link = told.href_of("ZUR ANMELDUNG");
+    let answer = browser.post(&link, &[("vtnr", ADA.0), ("email", ADA.1)]).await;
+    browser.follow(answer).await
+}
+
+async fn without_email(browser: &Browser, vtnr: &str) {
+    browser.claim(vtnr, "somebody@else.example", "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
+    browser.post("/ui/login/de/unbekannte-e-mail", &[("action", "without-email")]).await.leads_to("/");
+}
+
+/// All byte values, several times.
+fn bytes(length: usize) -> Vec<u8> {
+    (0..length).map(|at| u8::try_from(at * 7 % 256).expect("a byte")).collect()
+}
+
+async fn a_form_posted_after_the_session_ended_is_sent_once_as_it_was(store: StoreKind) {
+    let desk = Desk::on(store).await;
+    let multipart =
+        [b"------x\r\nContent-Disposition: form-data; name=\"foto\"; filename=\"a.jpg\"\r\n\r\n", &bytes(300_000)[..]].concat();
+    let bodies = [
+        (FORM, b"hsn=0603&tsn=BNH&name=M%FCller".to_vec()),
+        ("multipart/form-data; boundary=----x", multipart),
+        ("application/json;charset=utf-8", bytes(1 << 20)),
+        (FORM, Vec::new()),
+    ];
+    let browser = desk.signed_out().await;
+    for (number, (content_type, body)) in bodies.into_iter().enumerate() {
+        let target = format!("/kfz/antrag?schritt={number}&x=%C3%BC");
+        browser.drop_cookie(SESSION);
+        let told = browser.post_body(&target, content_type, body.clone()).await;
+        told.is(401).shows(KEPT).shows("verschlüsselt bis");
+        assert_eq!(desk.posts().len(), number, "nothing arrives yet");
+        let page = sign_in(&browser, &told).await;
+        page.is(200).shows(SEND).shows(ADA.0);
+        assert_eq!(desk.posts().len(), number, "nothing arrives before the broker says so");
+        browser.press(&page, SEND).await.is(200);
+        let sent = desk.upstream.last();
+        assert_eq!(sent.line, format!("POST {target} HTTP/1.1"));
+        assert!(sent.body == body, "{} of {} bytes", sent.body.len(), body.len());
+        assert_eq!(sent.values("content-type"), [content_type]);
+        assert_eq!(sent.values("content-length"), [body.len().to_string()]);
+        assert_eq!(sent.values("referer"), [format!("{}/kfz/antrag", desk.world.base())]);
+        assert_eq!((sent.values("x-vtnr"), sent.values("x-vtnr-level")), (vec![ADA.0], vec!["full"]));
+        assert!(!sent.values("cookie").join(";").contains("vtnr_"), "{sent:?}");
+        // A second press, a reload, and a way back to the page.
+        browser.press(&page, SEND).await.is(409).shows("Diese Eingabe wurde bereits gesendet");
+        browser.open(&told.href_of("ZUR ANMELDUNG")).await.leads_to(&page.action_of("Eingabe verwerfen"));
+        browser.open(&page.action_of("Eingabe verwerfen")).await.is(409).shows("bereits gesendet");
+        browser.open(&page.action_of(SEND)).await.leads_to(&target);
+        assert_eq!(desk.posts().len(), number + 1, "never twice");
+    }
+    assert!(desk.upstream.requests().iter().all(|request| !request.line.contains("vtnr-eingabe")), "the mark never arrives");
+}
+
+async fn the_application_that_was_blocked_goes_out_once_the_address_is_confirmed(store: StoreKind) {
+    let desk = Desk::on(store).await;
+    let browser = desk.world.browser();
+    without_email(&browser, ADA.0).await;
+    let reduced = browser.cookie(SESSION).expect("signed in");
+    let told = browser.post_body("/antrag/versand", FORM, "fahrer=Ada").await;
+    told.is(403).shows("Ihr Antrag wurde nicht versendet").shows("senden Sie den Antrag mit einem Klick ab").shows(ADA.0);
+    assert_eq!(told.field("vtnr"), ADA.0);
+    // Pressing the button by hand does not help.
+    let nr = browser.cookie(PARKED).map(|_| told.action_of("BESTÄTIGEN")).expect("kept");
+    let page = unquoted(nr.split_once("return_to=").expect("a way back").1);
+    browser.open(&page).await.is(403).shows("Antragsversand noch nicht möglich");
+    let mark = page.replace("/ui/login/de/eingabe?nr=", "/antrag/versand?vtnr-eingabe=");
+    browser.post(&mark, &[]).await.is(403).shows("Antragsversand noch nicht möglich");
+    assert!(desk.posts().is_empty());
+    // The address is confirmed: typed wrong, typed right, TAN.
+    let action = told.action_of("BESTÄTIGEN");
+    browser.open(&action).await.is(200).shows("E-Mail-Adresse bestätigen").hides("Vermittlernummer ist ungültig");
+    browser
+        .post(&action, &[("vtnr", ADA.0), ("email", "ada")])
+        .await
+        .is(200)
+        .shows("E-Mail-Adresse bestätigen")
+        .shows("vollständige");
+    let before = desk.world.postbox.mails().len();
+    let tan_page = browser.post(&action, &[("vtnr", ADA.0), ("email", ADA.1)]).await.location().expect("the TAN page");
+    let tan = tan_of(&desk.world.postbox.next(before).await);
+    let confirmed = browser.post(&tan_page, &[("tan", &tan)]).await;
+    confirmed.leads_to(&page);
+    assert_ne!(browser.cookie(SESSION), Some(reduced.clone()), "a new token");
+    let shown = browser.follow(confirmed).await;
+    shown.is(200).shows(SEND);
+    assert!(desk.posts().is_empty(), "not before the broker says so");
+    browser.press(&shown, SEND).await.is(200);
+    browser.press(&shown, SEND).await.is(409);
+    let posts = desk.posts();
+    assert_eq!(posts.len(), 1, "{posts:#?}");
+    assert_eq!((posts[0].line.as_str(), &posts[0].body[..]), ("POST /antrag/versand HTTP/1.1", &b"fahrer=Ada"[..]));
+    // The session without submission is dead, whoever replays it.
+    let replayed = desk.world.browser();
+    replayed.set_cookie(SESSION, &reduced);
+    replayed.open("/").await.leads_to("/ui/login/de/vtnr-login");
+}
+
+fn unquoted(text: &str) -> String {
+    form_urlencoded::parse(format!("x={text}").as_bytes()).next().map(|(_, value)| value.into_owned()).expect("a value")
+}
+
+async fn what_was_posted_under_one_number_is_not_sent_under_another(store: StoreKind) {
+    let desk = Desk::on(store).await;
+    let browser = desk.world.browser();
+    without_email(&browser, ADA.0).await;
+    let told = browser.post_body("/antrag/versand", FORM, "fahrer=Ada").await;
+    let page = unquoted(told.action_of("BESTÄTIGEN").split_once("return_to=").expect("a way back").1);
+    // Another broker of the house signs in on the same browser.
+    let before = desk.world.postbox.mails().len();
+    browser.claim(BEN.0, BEN.1, &page).await;
+    let tan = tan_of(&desk.world.postbox.next(before).await);
+    browser.enter_tan(&tan, &page).await.leads_to(&page);
+    browser.open(&page).await.is(403).shows("gehört zu einer anderen Vermittlernummer").hides("Ada");
+    let mark = page.replace("/ui/login/de/eingabe?nr=", "/antrag/versand?vtnr-eingabe=");
+    browser.post(&mark, &[]).await.is(403).shows("gehört zu einer anderen Vermittlernummer");
+    assert!(desk.posts().is_empty());
+}
+
+async fn a_kept_application_needs_a_confirmed_address_like_any_other(store: StoreKind) {
+    let desk = Desk::on(store).await;
+    let browser = desk.world.browser();
+    let told = browser.post_body("/antrag/versand", FORM, "fahrer=Ada").await;
+    told.is(401).shows(KEPT);
+    without_email(&browser, NO_EMAIL).await;
+    let page = unquoted(told.href_of("ZUR ANMELDUNG").split_once("return_to=").expect("a way back").1);
+    let blocked = browser.open(&page).await;
+    blocked.is(403).shows("keine E-Mail-Adresse hinterlegt").shows("Maklerbetreuer").hides(SEND);
+    let mark = page.replace("/ui/login/de/eingabe?nr=", "/antrag/versand?vtnr-eingabe=");
+    browser.post(&mark, &[]).await.is(403).shows("Antragsversand noch nicht möglich");
+    assert!(desk.posts().is_empty());
+    browser.open("/ui/login/de/vtnr-login").await.is(200).shows("keine E-Mail-Adresse hinterlegt").shows("Maklerbetreuer");
+}
+
+async fn only_the_browser_that_typed_it_sends_or_discards_it(store: StoreKind) {
+    let desk = Desk::on(store).await;
+    let browser = desk.signed_out().await;
+    let told = browser.post_body("/kfz", FORM, "a=1").await;
+    let page = sign_in(&browser, &told).await;
+    let (send, discard) = (page.action_of(SEND), page.action_of("Eingabe verwerfen"));
+    let other = desk.world.browser();
+    let session = browser.cookie(SESSION).expect("signed in");
+    other.set_cookie(SESSION, &session);
+    other.open(&discard).await.is(410).shows("nicht mehr gespeichert");
+    other.post(&send, &[]).await.is(410);
+    other.post(&discard, &[]).await.leads_to("/");
+    // Another site cannot press the buttons either.
+    for action in [&send, &discard] {
+        let fields =
+            [("accept", "text/html".into()), ("sec-fetch-mode", "navigate".into()), ("sec-fetch-site", "cross-site".into())];
+        browser.send(Method::POST, action, &fields, Some(Vec::new())).await.is(403).shows("Dieses Formular kam nicht von uns");
+    }
+    assert!(desk.posts().is_empty());
+    // It is discarded, and gone.
+    browser.open(&discard).await.is(200).shows(SEND);
+    browser.press(&page, "Eingabe verwerfen").await.leads_to("/");
+    browser.post(&send, &[]).await.is(410).shows("nicht mehr gespeichert");
+    // After a sign-out nobody finds what was kept.
+    browser.drop_cookie(SESSION);
+    let told = browser.post_body("/kfz", FORM, "a=1").await;
+    let page = sign_in(&browser, &told).await;
+    browser.post("/ui/login/de/abmelden", &[]).await.is(200);
+    assert_eq!(browser.cookie(PARKED), None);
+    browser.post(&page.action_of(SEND), &[]).await.is(410);
+    assert!(desk.posts().is_empty());
+}
+
+on_both_stores!(
+    a_form_posted_after_the_session_ended_is_sent_once_as_it_was,
+    the_application_that_was_blocked_goes_out_once_the_address_is_confirmed,
+    what_was_posted_under_one_number_is_not_sent_under_another,
+    a_kept_application_needs_a_confirmed_address_like_any_other,
+    only_the_browser_that_typed_it_sends_or_discards_it,
+);
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_told_before_the_broker_leaves_the_page() {
+    let limits = "[parking]\nlargest = \"64KiB\"\nper_client = \"128KiB\"\ntotal = \"128KiB\"";
+    let desk = Desk::with(World::builder().store(StoreKind::Memory).config(limits)).await;
+    let browser = desk.world.browser();
+    let navigation = |site: &str, content_type: &str| {
+        let fields =
+            [("accept", "text/html"), ("sec-fetch-mode", "navigate"), ("sec-fetch-site", site), ("content-type", content_type)];
+        fields.map(|(name, value)| (name, value.to_owned()))
+    };
+    let post =
+        async |fields: &[(&str, String)], length: usize| browser.send(Method::POST, "/kfz", fields, Some(bytes(length))).await;
+    for (fields, length, why) in [
+        (navigation("cross-site", FORM), 10, "Sie kam von einer anderen Seite"),
+        (navigation("same-site", FORM), 10, "Sie kam von einer anderen Seite"),
+        (navigation("none", FORM), 10, "Sie kam von einer anderen Seite"),
+        (navigation("same-origin", "text/plain"), 10, "Aufbewahren konnten wir sie leider nicht"),
+        (navigation("same-origin", FORM), (64 << 10) + 1, "größer als 64 KB"),
+        (navigation("same-origin", FORM), 3 << 20, "größer als 64 KB"),
+    ] {
+        let answer = post(&fields, length).await;
+        answer.is(401).shows("Ihre Eingabe wurde nicht gesendet").shows(why).shows("Zurück-Taste").shows("ZURÜCK ZUM FORMULAR");
+        assert_eq!(answer.set_cookies(), [""; 0], "{why}");
+    }
+    // Neither field: it is not known whose page it was.
+    let unknown = [("accept", "text/html".to_owned()), ("content-type", FORM.to_owned())];
+    post(&unknown, 10).await.is(401).shows("Sie kam von einer anderen Seite");
+    // An older browser says so with Origin.
+    let older =
+        |origin: &str| [("accept", "text/html".to_owned()), ("content-type", FORM.to_owned()), ("origin", origin.to_owned())];
+    post(&older("https://evil.example"), 10).await.is(401).shows("Sie kam von einer anderen Seite");
+    post(&older(&desk.world.base()), 10).await.is(401).shows(KEPT);
+    // What is no form is told so as a program.
+    let script =
+        [("sec-fetch-mode", "cors".to_owned()), ("sec-fetch-site", "same-origin".to_owned()), ("content-type", FORM.to_owned())];
+    let answer = post(&script, 10).await;
+    assert_eq!(answer.is(401).headers["content-type"], "application/problem+json");
+    assert_eq!(answer.set_cookies(), [""; 0]);
+    // The room is used up: 4 KiB are, 64 more, and then there are not 64 left.
+    post(&navigation("same-origin", FORM), 64 << 10).await.is(401).shows(KEPT);
+    post(&navigation("same-origin", FORM), 64 << 10).await.is(401).shows("Der Platz, den wir dafür vorsehen, ist zurzeit belegt");
+    post(&navigation("same-origin", FORM), 4 << 10).await.is(401).shows(KEPT);
+    assert!(desk.posts().is_empty());
+    for (outcome, count) in [("kept", 3.0), ("foreign", 5.0), ("unfit", 1.0), ("too_large", 2.0), ("no_room", 1.0)] {
+        let line = format!("vtnr_gateway_parked_forms_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(desk.world.metric(&line).await, count, "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_is_kept_up_to_the_limit_too() {
+    let desk = Desk::with(World::builder().store(StoreKind::Memory).config("[parking]\nlargest = \"64KiB\"")).await;
+    let port = desk.world.gateways[0].port;
+    for (length, shown) in [(64 << 10, KEPT), ((64 << 10) + 1, "größer als 64 KB")] {
+        let mut client = Raw::connect(port).await;
+        let head = format!(
+            "POST /kfz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: same-origin\r\nAccept: text/html\r\n\
+             Content-Type: {FORM}\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n"
+        );
+        client.send(head).await.send(vec![b'x'; length]).await.send("\r\n0\r\n\r\n").await;
+        let answer = client.answer().await;
+        assert!(answer.status() == 401 && answer.text().contains(shown), "{length}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn of_60_presses_at_two_gateways_one_goes_up() {
+    let desk = Desk::with(World::builder().store(StoreKind::Redis).gateways(2)).await;
+    let browser = desk.signed_out().await;
+    let told = browser.post_body("/kfz/antrag", FORM, "a=1").await;
+    let page = sign_in(&browser, &told).await;
+    let action = page.action_of(SEND);
+    let presses = (0..60).map(|number| {
+        let (tab, action) = (browser.at(&desk.world.gateways[number % 2].base()), action.clone());
+        tokio::spawn(async move { tab.post(&action, &[]).await.status.as_u16() })
+    });
+    let presses: Vec<_> = presses.collect();
+    let mut answers = Vec::new();
+    for press in presses {
+        answers.push(press.await.expect("no panic"));
+    }
+    assert_eq!(desk.posts().len(), 1);
+    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().copied().collect::<BTreeSet<_>>(), BTreeSet::from([200, 409]));
+}
+
+#[tokio::test]
+async fn a_form_that_the_calculator_could_not_be_reached_for_is_kept_on() {
+    let port = ports::free();
+    let world = World::builder().store(StoreKind::Memory).upstream(&format!("http://127.0.0.1:{port}")).start().await;
+    let browser = world.browser();
+    let told = browser.post_body("/kfz/antrag", FORM, "a=1").await;
+    let before = world.postbox.mails().len();
+    let link = told.href_of("ZUR ANMELDUNG");
+    let tan_page = browser.post(&link, &[("vtnr", ADA.0), ("email", ADA.1)]).await.location().expect("the TAN page");
+    let tan = tan_of(&world.postbox.next(before).await);
+    let welcome = browser.post(&tan_page, &[("tan", &tan)]).await;
+    let page = browser.follow(welcome).await;
+    for _ in 0..2 {
+        let answer = browser.press(&page, SEND).await;
+        answer.is(502).shows("Ihre Eingabe ist nicht verloren").hides("prüfen Sie bitte zuerst");
+        browser.open(&answer.href_of("ZURÜCK ZU IHRER EINGABE")).await.is(200).shows(SEND);
+    }
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port");
+    let upstream = Upstream::at(listener, |mut wire| async move {
+        // The first is taken and not answered: whether it was carried out is not known.
+        wire.request().await;
+    });
+    browser.press(&page, SEND).await.is(502).shows("prüfen Sie bitte zuerst").hides("nicht verloren");
+    browser.press(&page, SEND).await.is(409).shows("bereits gesendet");
+    assert_eq!(upstream.only().body, b"a=1");
+}
+
+#[tokio::test]
+async fn over_http2_a_form_is_kept_and_sent_as_well() {
+    let upstream = Upstream::fine().await;
+    let world = World::builder().store(StoreKind::Memory).https().upstream(&upstream.url()).start().await;
+    let session = session_of(&world.signed_in(ADA).await);
+    let host = format!("localhost:{}", world.gateways[0].https.expect("https"));
+    let mut client = H2::connect(&world).await;
+    let request = |target: &str, cookies: &str| {
+        http::Request::builder()
+            .method("POST")
+            .uri(format!("https://{host}{target}"))
+            .header("sec-fetch-mode", "navigate")
+            .header("sec-fetch-site", "same-origin")
+            .header("content-type", "application/json")
+            .header("cookie", cookies)
+            .body(())
+            .expect("a request")
+    };
+    let (answer, mut body) = client.begin(request("/kfz?x=1", "a=b")).await;
+    body.send_data(bytes(100_000).into(), true).expect("sent");
+    let told = whole(answer).await.expect("an answer");
+    assert_eq!(told.status(), 401);
+    let parked = told.headers()["set-cookie"].to_str().expect("ASCII").split(';').next().expect("a cookie").to_owned();
+    assert!(parked.starts_with("__Host-vtnr_parked="), "{parked}");
+    let text = String::from_utf8_lossy(told.body()).into_owned();
+    let id = text.split_once("eingabe%3Fnr%3D").expect("a way back").1[..16].to_owned();
+    let (answer, mut body) = client.begin(request(&format!("/kfz?x=1&vtnr-eingabe={id}"), &format!("{session}; {parked}"))).await;
+    body.send_data("".into(), true).expect("sent");
+    assert_eq!(whole(answer).await.expect("an answer").status(), 200);
+    let sent = upstream.last();
+    assert!(sent.line == "POST /kfz?x=1 HTTP/1.1" && sent.body == bytes(100_000), "{}", sent.line);
+    assert_eq!((sent.values("content-length"), sent.values("host")), (vec!["100000"], vec![host.as_str()]));
+}
+
+#[tokio::test]
+async fn who_goes_away_while_a_form_is_sent_does_not_break_it_off() {
+    let upstream = Upstream::start(|mut wire| async move {
+        while wire.request().await.is_some() {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let world = World::builder().store(StoreKind::Memory).upstream(&upstream.url()).start().await;
+    let desk = Desk { world, upstream };
+    let browser = desk.signed_out().await;
+    let told = browser.post_body("/kfz", "application/json", bytes(1 << 20)).await;
+    let page = sign_in(&browser, &told).await;
+    let (port, action) = (desk.world.gateways[0].port, page.action_of(SEND));
+    let cookies = format!("{}; {PARKED}={}", session_of(&browser), browser.cookie(PARKED).expect("kept"));
+    let mut client = Raw::connect(port).await;
+    client
+        .send(format!("POST {action} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nSec-Fetch-Site: same-origin\r\nCookie: {cookies}\r\nContent-Length: 0\r\n\r\n"))
+        .await
+        .half_close()
+        .await;
+    drop(client);
+    let sent = support::eventually("the form arrives whole", async || {
+        desk.upstream.requests().into_iter().find(|request| request.line.starts_with("POST /kfz"))
+    })
+    .await;
+    assert!(sent.body == bytes(1 << 20));
+}
+
+#[tokio::test]
+async fn while_the_store_is_down_an_application_is_not_promised_to_be_kept() {
+    let desk = Desk::on(StoreKind::OwnRedis).await;
+    let browser = desk.world.browser();
+    without_email(&browser, ADA.0).await;
+    browser.open("/").await.is(200);
+    desk.world.redis.as_ref().expect("a redis-server").lock().expect("no panic").kill();
+    let answer = browser.post_body("/antrag/versand", FORM, "fahrer=Ada").await;
+    answer.is(403).shows("Ihr Antrag wurde nicht versendet").shows("Aufbewahren konnten wir sie leider nicht");
+    assert_eq!(answer.set_cookies(), [""; 0]);
+    assert!(desk.posts().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_kept_cannot_be_read_in_the_store_or_the_log() {
+    let desk = Desk::on(StoreKind::OwnRedis).await;
+    let browser = desk.signed_out().await;
+    let told = browser.post_body("/kfz?geheimnis=kanarienvogel", FORM, "name=Kanarienvogel&geheim=1234567890abc").await;
+    let token = browser.cookie(PARKED).expect("kept");
+    let page = sign_in(&browser, &told).await;
+    let redis = desk.world.redis.as_ref().expect("a redis-server").lock().expect("no panic");
+    let kept: Vec<u8> = ["p", "b"]
+        .iter()
+        .flat_map(|kind| {
+            let keys = redis.raw(&format!("KEYS *{kind}:*"));
+            let keys = String::from_utf8_lossy(&keys).into_owned();
+            let key = keys.lines().find(|line| line.contains(&format!("{kind}:"))).expect("a record").trim().to_owned();
+            redis.raw(&format!("GET {key}"))
+        })
+        .collect();
+    drop(redis);
+    assert!(kept.len() > 100, "{} bytes", kept.len());
+    browser.press(&page, SEND).await.is(200);
+    for secret in ["anarienvogel", "1234567890abc", &token] {
+        let found = kept.windows(secret.len()).any(|part| part == secret.as_bytes());
+        assert!(!found && !desk.world.log().contains(secret), "{secret}");
+    }
+}

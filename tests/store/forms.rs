@@ -1,0 +1,112 @@
+//! Forms that are kept: found by their browser only, taken once, gone in time.
+
+use crate::fixture::{Fixture, HOUR, SHORT};
+use crate::samples::{client, vtnr};
+use std::sync::Arc;
+use std::time::Duration;
+use vtnr_gateway::clock::Chance;
+use vtnr_gateway::domain::ids::{FormId, ParkingToken};
+use vtnr_gateway::domain::parking::{ParkedForm, ParkingLimits};
+use vtnr_gateway::domain::policy::Permit;
+use vtnr_gateway::domain::return_to::ReturnTo;
+use vtnr_gateway::domain::throttle::Counter;
+use vtnr_gateway::domain::time::Timestamp;
+use vtnr_gateway::store::{Charges, Parking, Seen, Settled, Taking};
+
+/// Bytes that are no text, and as many as are kept at most by default.
+fn body() -> Vec<u8> {
+    (0..1 << 20).map(|at: usize| u8::try_from(at * 31 % 256).expect("a byte")).collect()
+}
+
+fn form(now: Timestamp) -> ParkedForm {
+    ParkedForm {
+        target: ReturnTo::parse("/kfz/antrag?schritt=2").expect("a path"),
+        content_type: "multipart/form-data; boundary=----x".into(),
+        referer: Some("https://rechner.example/kfz/antrag".into()),
+        owner: Some(vtnr()),
+        parked_at: now,
+        sent_at: None,
+    }
+}
+
+async fn keep(on: &Fixture, token: &ParkingToken, id: FormId, lives: Duration) -> ParkedForm {
+    let (form, body) = (form(on.now()), body());
+    let parking = Parking { token, id, form: &form, body: &body, lives };
+    assert_eq!(on.store.park(parking, &Charges::none()).await.expect("answers"), Settled::Done);
+    form
+}
+
+async fn find(on: &Fixture, token: &ParkingToken, id: FormId) -> Option<Seen<ParkedForm>> {
+    on.store.find_form(token, id).await.expect("answers")
+}
+
+pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
+    let (token, id) = (Chance.parking_token(), Chance.form_id());
+    let form = keep(&on, &token, id, HOUR).await;
+    let seen = find(&on, &token, id).await.expect("it is there");
+    assert_eq!(seen.value, form);
+    assert!(find(&on, &Chance.parking_token(), id).await.is_none(), "by no other browser");
+    assert!(find(&on, &token, Chance.form_id()).await.is_none(), "under no other name");
+    let sent = form.sent(&Permit::public(), on.now());
+    let taking = Taking { seen: &seen, sent: &sent, lives: HOUR };
+    let taken = on.store.take_form(&token, id, taking).await.expect("answers").expect("it waits");
+    assert!(taken == body(), "byte for byte");
+    assert_eq!(find(&on, &token, id).await.expect("remembered").value, sent);
+    assert_eq!(on.store.take_form(&token, id, taking).await.expect("answers"), None, "not a second time");
+}
+
+pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
+    let (token, id) = (Chance.parking_token(), Chance.form_id());
+    let form = keep(&on, &token, id, HOUR).await;
+    let seen = Arc::new(find(&on, &token, id).await.expect("it is there"));
+    let sent = Arc::new(form.sent(&Permit::public(), on.now()));
+    let takers = (0..100).map(|_| {
+        let (store, seen, sent) = (Arc::clone(&on.store), Arc::clone(&seen), Arc::clone(&sent));
+        tokio::spawn(async move {
+            let taking = Taking { seen: &seen, sent: &sent, lives: HOUR };
+            store.take_form(&token, id, taking).await.expect("answers").is_some()
+        })
+    });
+    let takers: Vec<_> = takers.collect();
+    let mut taken = 0;
+    for taker in takers {
+        taken += usize::from(taker.await.expect("no panic"));
+    }
+    assert_eq!(taken, 1);
+}
+
+pub(crate) async fn a_form_that_was_taken_can_be_kept_on_and_discarded(on: Fixture) {
+    let (token, id) = (Chance.parking_token(), Chance.form_id());
+    let form = keep(&on, &token, id, HOUR).await;
+    let seen = find(&on, &token, id).await.expect("it is there");
+    let sent = form.sent(&Permit::public(), on.now());
+    on.store.take_form(&token, id, Taking { seen: &seen, sent: &sent, lives: HOUR }).await.expect("answers").expect("it waits");
+    keep(&on, &token, id, HOUR).await;
+    let again = find(&on, &token, id).await.expect("it is there");
+    assert_eq!(again.value.sent_at, None);
+    on.store.discard_form(&token, id).await.expect("answers");
+    assert!(find(&on, &token, id).await.is_none());
+    assert_eq!(on.store.take_form(&token, id, Taking { seen: &again, sent: &sent, lives: HOUR }).await.expect("answers"), None);
+}
+
+pub(crate) async fn a_form_is_gone_when_its_time_is_over(on: Fixture) {
+    let (token, id) = (Chance.parking_token(), Chance.form_id());
+    keep(&on, &token, id, SHORT).await;
+    on.after(SHORT, "the form is gone", async || find(&on, &token, id).await.is_none()).await;
+}
+
+pub(crate) async fn forms_are_kept_up_to_a_size_for_each_client_and_for_all(on: Fixture) {
+    let limits = ParkingLimits { lifetime: HOUR, largest: 1 << 20, per_client: 10 << 10, total: 15 << 10 };
+    let (form, body) = (form(on.now()), vec![0; 5 << 10]);
+    let park = async |last: u8| {
+        let (token, charges) = (Chance.parking_token(), Charges::take(limits.room(client(last), body.len())));
+        let parking = Parking { token: &token, id: Chance.form_id(), form: &form, body: &body, lives: HOUR };
+        on.store.park(parking, &charges).await.expect("answers")
+    };
+    assert_eq!([park(1).await, park(1).await], [Settled::Done, Settled::Done]);
+    let Settled::Over { charge, .. } = park(1).await else { panic!("10 KiB are used up") };
+    assert_eq!(charge.counter, Counter::FormsFrom(client(1)));
+    assert_eq!(park(2).await, Settled::Done);
+    let Settled::Over { charge, .. } = park(3).await else { panic!("15 KiB are used up") };
+    assert_eq!(charge.counter, Counter::FormsOfAll);
+}
