@@ -2,6 +2,7 @@
 
 mod support;
 
+use serde_json::json;
 use std::time::Duration;
 use support::chromium::{Chromium, Screen};
 use support::eventually;
@@ -31,7 +32,7 @@ async fn every_page_is_accessible(screen: Screen) {
         chromium.eval("document.querySelectorAll('details').forEach((it) => { it.open = true; })").await;
         chromium.is_accessible(name).await;
         chromium.fits(name).await;
-        picture(&chromium, screen, name).await;
+        picture(&chromium, &format!("{name}-{screen:?}").to_lowercase()).await;
     }
 }
 
@@ -56,10 +57,10 @@ async fn every_page_fits(chromium: Chromium) {
 }
 
 /// Keeps a picture of the page in the folder that `VTNR_SCREENSHOTS` names.
-async fn picture(chromium: &Chromium, screen: Screen, name: &str) {
+async fn picture(chromium: &Chromium, name: &str) {
     if let Some(folder) = std::env::var_os("VTNR_SCREENSHOTS") {
         std::fs::create_dir_all(&folder).expect("a folder for pictures");
-        let file = std::path::Path::new(&folder).join(format!("{name}-{screen:?}.png").to_lowercase());
+        let file = std::path::Path::new(&folder).join(format!("{name}.png"));
         std::fs::write(file, chromium.full_screenshot().await).expect("the picture can be written");
     }
 }
@@ -417,7 +418,7 @@ const LOADED: &str = "return [...performance.getEntriesByType('navigation'), ...
 
 #[tokio::test]
 async fn a_tan_that_is_of_no_use_any_more_is_replaced_with_one_click() {
-    let limits = "[login]\ntan_tries = 2\n[limits]\nmail_pause = \"1 in 1s\"\nwrong_tans_day = \"3 in 24h\"";
+    let limits = "[login]\ntan_tries = 2\n[limits]\nmail_pause = \"9 in 1s\"\nwrong_tans_day = \"3 in 24h\"";
     let world = World::builder().config(limits).start().await;
     let chromium = Chromium::builder().screen(Screen::Phone).start().await;
     chromium.open(&format!("{}{TARGET}", world.base())).await;
@@ -474,7 +475,7 @@ const DOWNLOAD: &str = "const done = arguments[arguments.length - 1]; \
         text: new TextDecoder('iso-8859-1').decode(await answer.arrayBuffer()) }))";
 
 #[tokio::test]
-async fn an_application_without_a_confirmed_address_is_blocked_until_it_is_confirmed() {
+async fn an_application_that_was_blocked_goes_out_once_when_the_address_is_confirmed() {
     let world = World::start().await;
     let chromium = Chromium::builder().screen(Screen::Phone).start().await;
     chromium.open(&format!("{}/antrag?id=42", world.base())).await;
@@ -483,23 +484,99 @@ async fn an_application_without_a_confirmed_address_is_blocked_until_it_is_confi
     chromium.click("summary").await;
     chromium.click("details button").await;
     chromium.arrives_at("/antrag?id=42").await;
+    chromium.type_into("#strasse", "Große Straße 1").await;
+    chromium.type_into("#bemerkung", "Bitte eilig: 100 % & mehr").await;
+    picture(&chromium, "unlock-1-application").await;
     chromium.click("input[type=submit]").await;
-    chromium.shows("Antragsversand noch nicht möglich").await;
-    chromium.is_accessible("blocked").await;
-    chromium.fits("blocked").await;
+    chromium.shows("Antragsversand noch nicht möglich").await.shows("mit einem Klick ab").await;
+    looked_at(&chromium, "unlock-2-blocked").await;
     assert!(world.calculator.submissions().is_empty());
-    chromium.click("main .button").await;
-    chromium.shows("Anmelden mit Vermittlernummer").await;
-    assert_eq!(chromium.value("#vtnr").await, ADA.0, "who is signed in is known");
+    chromium.type_into("#email", "ada@").await;
+    chromium.press(ENTER).await;
+    chromium.shows("E-Mail-Adresse bestätigen").await.shows("Bitte geben Sie eine vollständige E-Mail-Adresse ein").await;
+    looked_at(&chromium, "unlock-3-confirm").await;
     assert_eq!(chromium.focus().await, "email");
-    claim(&chromium, ("", ADA.1)).await;
+    chromium.eval("document.querySelector('#email').value = ''").await;
+    chromium.type_into("#email", ADA.1).await;
+    chromium.press(ENTER).await;
     chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    picture(&chromium, "unlock-4-tan").await;
     chromium.type_into("#tan", &typed_tan(&world, 0).await).await;
     chromium.press(ENTER).await;
-    chromium.comes_to("!location.pathname.startsWith('/ui/')").await;
-    chromium.open(&format!("{}/antrag?id=42", world.base())).await;
+    chromium.shows("Ihre Eingabe ist noch nicht gesendet").await;
+    looked_at(&chromium, "unlock-5-kept").await;
+    assert!(world.calculator.submissions().is_empty());
+    chromium.double_click("main button").await;
+    // Whichever of the two clicks the browser shows the answer to.
+    chromium.comes_to("/Antrag versendet|bereits gesendet/.test(document.body.innerText)").await;
+    picture(&chromium, "unlock-6-sent").await;
+    chromium.open(&format!("{}/antrag/eingang", world.base())).await;
+    chromium.shows("Groß").await;
+    chromium.back().await;
+    chromium.back().await;
+    chromium.comes_to("document.readyState == 'complete'").await;
+    let submissions = world.calculator.submissions();
+    assert_eq!(submissions.len(), 1, "{submissions:?}");
+    let field = |name: &str| submissions[0].fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    assert_eq!((field("strasse"), field("bemerkung")), (Some("Große Straße 1"), Some("Bitte eilig: 100 % & mehr")));
+}
+
+#[tokio::test]
+async fn a_form_that_was_filled_in_too_slowly_is_sent_once_after_the_sign_in() {
+    let (world, chromium) = (World::start().await, Chromium::start().await);
+    signs_in_by_hand(&world, &chromium).await;
+    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
+    let fields = [("name", "Jürgen Groß"), ("geburtsdatum", "01.02.1970"), ("kennzeichen", "M-AB 123"), ("hsn", "0603")];
+    for (field, text) in fields {
+        chromium.type_into(&format!("#{field}"), text).await;
+    }
+    chromium.type_into("input[name=tsn]", "BGU").await;
+    chromium.shows("EUR im Jahr, Rate").await;
+    picture(&chromium, "parked-1-form").await;
+    chromium.cdp("Network.deleteCookies", json!({ "name": "vtnr_session", "url": world.base() })).await;
+    let posts = || world.calculator.requests().iter().filter(|seen| seen.method == http::Method::POST).count();
     chromium.click("input[type=submit]").await;
-    chromium.shows("Antrag versendet").await;
+    chromium.shows("Ihre Eingabe ist noch nicht gesendet").await.shows("verschlüsselt bis").await;
+    looked_at(&chromium, "parked-2-kept").await;
+    chromium.click("main .button").await;
+    chromium.shows("Anmelden mit Vermittlernummer").await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Ihre Eingabe ist noch nicht gesendet").await;
+    looked_at(&chromium, "parked-3-send").await;
+    assert_eq!(posts(), 0);
+    chromium.click("main button").await;
+    chromium.shows("Ihr Kfz-Angebot").await.shows("Jürgen Groß").await.shows("M-AB 123").await;
+    picture(&chromium, "parked-4-sent").await;
+    let sent = posts();
+    // What it calculated is a page like any other: its links and images are found, and going back sends nothing.
+    chromium.back().await;
+    chromium.shows("Diese Eingabe wurde bereits gesendet").await;
+    looked_at(&chromium, "parked-5-again").await;
+    assert_eq!((sent, posts()), (1, 1));
+    assert_eq!(chromium.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_form_too_large_to_be_kept_is_still_in_the_browser() {
+    let world = World::builder().store(StoreKind::Memory).config("[parking]\nlargest = \"1KiB\"").start().await;
+    let chromium = Chromium::builder().screen(Screen::Phone).start().await;
+    signs_in_by_hand(&world, &chromium).await;
+    chromium.open(&format!("{}/antrag?id=42", world.base())).await;
+    chromium.eval("document.querySelector('#bemerkung').value = 'x'.repeat(3000000)").await;
+    chromium.cdp("Network.deleteCookies", json!({ "name": "vtnr_session", "url": world.base() })).await;
+    chromium.click("input[type=submit]").await;
+    chromium.shows("Ihre Eingabe wurde nicht gesendet").await.shows("größer als 1 KB").await;
+    looked_at(&chromium, "parked-too-large").await;
+    chromium.click("[data-back]").await;
+    chromium.arrives_at("/antrag?id=42").await;
+    assert_eq!(chromium.eval("return document.querySelector('#bemerkung').value.length").await, 3_000_000);
+}
+
+/// A page of ours within a story, which must be fit for everybody.
+async fn looked_at(chromium: &Chromium, name: &str) {
+    picture(chromium, name).await;
+    chromium.is_accessible(name).await;
+    chromium.fits(name).await;
 }
 
 #[tokio::test]
@@ -516,6 +593,7 @@ async fn every_problem_has_a_page_of_its_own() {
     signs_in_by_hand(&world, &chromium).await;
     chromium.open(&format!("{}/ui/login/de/abmelden", world.base())).await;
     chromium.click("main form:first-of-type button").await;
+    chromium.shows("Sie sind abgemeldet").await;
     for _ in 0..4 {
         chromium.open(&format!("{}/", world.base())).await;
         chromium.shows("Anmelden mit Vermittlernummer").await;
@@ -589,7 +667,7 @@ async fn forced_colours_and_more_contrast_keep_every_outline() {
             assert_eq!(chromium.eval(&format!("return matchMedia('({feature}: {value})').matches")).await, true);
             assert_eq!(chromium.eval(OUTLINES).await, serde_json::json!([]), "{name} with {feature}");
             chromium.is_accessible(name).await;
-            picture(&chromium, Screen::Desktop, &format!("{feature}-{name}")).await;
+            picture(&chromium, &format!("{feature}-{name}")).await;
         }
     }
 }
@@ -607,7 +685,7 @@ async fn a_pale_brand_with_a_logo_can_be_read_too() {
             chromium.open(&url).await;
             chromium.is_accessible(name).await;
             chromium.fits(name).await;
-            picture(&chromium, screen, &format!("pale-{name}")).await;
+            picture(&chromium, &format!("pale-{screen:?}-{name}").to_lowercase()).await;
         }
     }
 }

@@ -196,7 +196,7 @@ async fn confirming_the_address_later_makes_the_session_full(store: StoreKind) {
     browser.post(UNKNOWN_EMAIL, &[("action", "without-email")]).await.leads_to("/");
     let old = browser.cookie("vtnr_session").expect("a session");
     browser.post("/antrag/versand", &[("angebot", "42")]).await.is(403).shows("E-MAIL-ADRESSE JETZT BESTÄTIGEN");
-    browser.get(SIGN_IN).await.is(200).shows("Anmelden mit Vermittlernummer");
+    browser.get(SIGN_IN).await.is(200).shows("E-Mail-Adresse bestätigen").shows(ADA.0);
     let tan = world.ask(&browser, ADA).await;
     browser.get(TAN).await.is(200).shows("Überprüfen Sie Ihren Posteingang");
     browser.enter_tan(&tan, "/").await.leads_to("/");

@@ -25,6 +25,11 @@
     button.closest('[hidden]').hidden = false;
   }
 
+  // Whoever comes back to a form that can be sent once is to see what became of it.
+  addEventListener('pageshow', (event) => {
+    if (event.persisted && find('form[data-once]')) location.reload();
+  });
+
   // A second press while the first is under way would be a second request.
   const pressed = new Set();
   const release = () => {

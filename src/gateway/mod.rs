@@ -390,6 +390,8 @@ impl ProxyHttp for Gateway {
             None => failure,
         };
         let reply = self.failed(&failure, &http.req_header().headers, passage);
+        // The connection ends with this answer, which has to say so: a client that used it once more would lose that request.
+        http.set_keepalive(None);
         let error_code = reply.status().as_u16();
         match reply.send(http).await {
             Ok(()) => FailToProxy { error_code, can_reuse_downstream: false },

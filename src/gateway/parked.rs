@@ -151,7 +151,6 @@ impl Gateway {
         }
         let waits = KeptForm::Waits {
             action: with_mark(form.target.as_str(), id),
-            discard: self.routes.form_page(id),
             vtnr: session.vtnr.to_string(),
             parked_at: form.parked_at,
             until,

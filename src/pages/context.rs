@@ -111,9 +111,9 @@ impl Context<'_> {
 
     fn kept_form(&self, page: &KeptForm) -> Value {
         match page {
-            KeptForm::Waits { action, discard, vtnr, parked_at, until } => {
+            KeptForm::Waits { action, vtnr, parked_at, until } => {
                 let (parked_at, until) = (self.time(*parked_at), self.time(*until));
-                context! { state => "waits", action, discard, vtnr, parked_at, until }
+                context! { state => "waits", action, vtnr, parked_at, until }
             }
             KeptForm::Sent { at } => context! { state => "sent", at => self.time(*at) },
             KeptForm::Others { vtnr } => context! { state => "others", vtnr },

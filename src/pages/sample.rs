@@ -57,7 +57,6 @@ fn session_ended() -> Vec<(String, View<'static>)> {
 fn kept_forms() -> Vec<(String, View<'static>)> {
     let waits = KeptForm::Waits {
         action: "/kfz/angebot?id=42&vtnr-eingabe=00000000000000ab".into(),
-        discard: KEPT.into(),
         vtnr: "60/123/4567".into(),
         parked_at: NOW,
         until: in_minutes(15),

@@ -73,7 +73,7 @@ fn with_template<T>(name: &str, source: &str, check: impl FnOnce(Result<Pages, E
 
 #[test]
 fn every_page_has_the_labels_that_brokers_know() {
-    let expected: [(&str, &[&str]); 13] = [
+    let expected: [(&str, &[&str]); 18] = [
         ("sign-in", &["<h1>Anmelden mit Vermittlernummer</h1>", ">Bitte melden Sie sich an<", ">Vermittlernummer</label>"]),
         ("sign-in", &[">E-Mail-Adresse</label>", "60/123/4567", ">ANMELDEN</button>", "Benutzerschlüssel", "Zertifikat"]),
         ("sign-in", &["Zugriff auf das Postfach", "einzelne Funktionen", "name=\"vtnr\"", "name=\"email\""]),
@@ -85,6 +85,14 @@ fn every_page_has_the_labels_that_brokers_know() {
         ("tan-over-spent", &["NEUE TAN ANFORDERN", "value=\"resend\""]),
         ("unknown-email", &["<h1>Unbekannte E-Mail-Adresse</h1>", "Maklerbetreuer", "ada.loewe@", "E-MAIL-ADRESSE KORRIGIEREN"]),
         ("unknown-email", &["Sie möchten sich ohne E-Mail anmelden?", "WEITER ZUM ONLINE-RECHNER", "value=\"without-email\""]),
+        (
+            "blocked-submission-kept",
+            &["verschlüsselt bis", ">14:17 Uhr<", "name=\"email\"", "value=\"60/123/4567\"", "JETZT BESTÄTIGEN"],
+        ),
+        ("blocked-submission-failed-no-address", &["keine E-Mail-Adresse hinterlegt", "Maklerbetreuer", "ZURÜCK ZUM FORMULAR"]),
+        ("session-ended-kept", &["verschlüsselt bis", "ZUR ANMELDUNG"]),
+        ("session-ended-too-large", &["größer als 1 MB", "Zurück-Taste", "IN NEUEM FENSTER ANMELDEN"]),
+        ("kept-form", &[">Eingabe jetzt absenden</button>", ">Eingabe verwerfen</button>", "60/123/4567"]),
         ("sign-out", &["ABMELDEN", "name=\"forget_browser\" value=\"1\""]),
         ("help", &["<h1>Unterstützung beim Login</h1>", "+49 (0) 89 123456-0", "tel:+49891234560", "mailto:makler@"]),
     ];
@@ -160,13 +168,7 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
             keeping: Keeping::Until(NOW),
         }),
         View::SessionEnded(SessionEnded { return_to: HOSTILE, keeping: Keeping::Until(NOW) }),
-        View::KeptForm(KeptForm::Waits {
-            action: HOSTILE.into(),
-            discard: HOSTILE.into(),
-            vtnr: HOSTILE.into(),
-            parked_at: NOW,
-            until: NOW,
-        }),
+        View::KeptForm(KeptForm::Waits { action: HOSTILE.into(), vtnr: HOSTILE.into(), parked_at: NOW, until: NOW }),
         View::SignOut(SignOut { signed_in: Some(HOSTILE.into()), trusted: true }),
         View::Problem(Problem { kind: ProblemKind::Internal, incident: Some(HOSTILE), return_to: Some(HOSTILE) }),
     ];
@@ -279,7 +281,7 @@ fn a_broken_template_of_the_operator_is_named_with_its_line() {
 fn a_broken_part_is_named_rather_than_the_page_that_uses_it() {
     with_template(
         "parts.html",
-        "{% macro summary(entries) %}\n{{ entires }}\n{% endmacro %}\n{% macro support() %}{% endmacro %}",
+        "{% macro summary(entries) %}\n{{ entires }}\n{% endmacro %}\n{% macro support() %}{% endmacro %}{% macro not_kept(state) %}{% endmacro %}",
         |pages, folder| {
             let message = pages.err().expect("an error").to_string();
             assert!(message.starts_with(&format!("{}:2: ", folder.join("parts.html").display())), "{message}");

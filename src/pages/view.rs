@@ -231,8 +231,6 @@ pub enum KeptForm {
     Waits {
         /// Where the button posts to.
         action: String,
-        /// Where the other button posts to, which forgets it.
-        discard: String,
         /// As whose it would be sent, as the number is displayed.
         vtnr: String,
         /// When it was posted at first.
