@@ -246,7 +246,7 @@ async fn what_cannot_be_kept_is_told_before_the_broker_leaves_the_page() {
         (navigation("cross-site", FORM), 10, "Sie kam von einer anderen Seite"),
         (navigation("same-site", FORM), 10, "Sie kam von einer anderen Seite"),
         (navigation("none", FORM), 10, "Sie kam von einer anderen Seite"),
-        (navigation("same-origin", "text/plain"), 10, "Aufbewahren konnten wir sie leider nicht"),
+        (navigation("same-origin", "text/plain"), 10, "Ihre Eingabe konnten wir leider nicht aufbewahren"),
         (navigation("same-origin", FORM), (64 << 10) + 1, "größer als 64 KB"),
         (navigation("same-origin", FORM), 3 << 20, "größer als 64 KB"),
     ] {
@@ -414,7 +414,7 @@ async fn while_the_store_is_down_an_application_is_not_promised_to_be_kept() {
     browser.open("/").await.is(200);
     desk.world.redis.as_ref().expect("a redis-server").lock().expect("no panic").kill();
     let answer = browser.post_body("/antrag/versand", FORM, "fahrer=Ada").await;
-    answer.is(403).shows("Ihr Antrag wurde nicht versendet").shows("Aufbewahren konnten wir sie leider nicht");
+    answer.is(403).shows("Ihr Antrag wurde nicht versendet").shows("Ihre Eingabe konnten wir leider nicht aufbewahren");
     assert_eq!(answer.set_cookies(), [""; 0]);
     assert!(desk.posts().is_empty());
 }

@@ -39,13 +39,12 @@ fn blocked() -> Vec<(String, View<'static>)> {
     let blocked = |on_file, keeping| {
         View::BlockedSubmission(BlockedSubmission { return_to: KEPT, vtnr: "60/123/4567".into(), on_file, keeping })
     };
-    let each = |(name, keeping)| {
-        [
-            (format!("blocked-submission-{name}"), blocked(OnFile::Some, keeping)),
-            (format!("blocked-submission-{name}-no-address"), blocked(OnFile::None, keeping)),
-        ]
-    };
-    KEEPINGS.into_iter().flat_map(each).collect()
+    let mut views: Vec<_> = KEEPINGS
+        .into_iter()
+        .map(|(name, keeping)| (format!("blocked-submission-{name}"), blocked(OnFile::Some, keeping)))
+        .collect();
+    views.push(("blocked-submission-no-address".into(), blocked(OnFile::None, Keeping::Failed)));
+    views
 }
 
 fn session_ended() -> Vec<(String, View<'static>)> {
@@ -177,12 +176,9 @@ fn problems() -> Vec<(String, View<'static>)> {
     ];
     let told = |kind| View::Problem(Problem { kind, incident: Some("K7F2Q9Z"), return_to: Some(TARGET) });
     let bare = |kind| View::Problem(Problem { kind, incident: None, return_to: None });
-    kinds
-        .into_iter()
-        .chain(doubts.map(ProblemKind::Doubtful))
-        .enumerate()
-        .flat_map(|(n, kind)| [(format!("problem-{n}"), told(kind)), (format!("problem-{n}-bare"), bare(kind))])
-        .collect()
+    let doubtful = doubts.into_iter().enumerate().map(|(n, doubt)| (format!("doubtful-{n}"), told(ProblemKind::Doubtful(doubt))));
+    let each = |(n, kind)| [(format!("problem-{n}"), told(kind)), (format!("problem-{n}-bare"), bare(kind))];
+    kinds.into_iter().enumerate().flat_map(each).chain(doubtful).collect()
 }
 
 fn in_minutes(minutes: u64) -> Timestamp {

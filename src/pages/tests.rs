@@ -89,7 +89,7 @@ fn every_page_has_the_labels_that_brokers_know() {
             "blocked-submission-kept",
             &["verschlüsselt bis", ">14:17 Uhr<", "name=\"email\"", "value=\"60/123/4567\"", "JETZT BESTÄTIGEN"],
         ),
-        ("blocked-submission-failed-no-address", &["keine E-Mail-Adresse hinterlegt", "Maklerbetreuer", "ZURÜCK ZUM FORMULAR"]),
+        ("blocked-submission-no-address", &["keine E-Mail-Adresse hinterlegt", "Maklerbetreuer", "ZURÜCK ZUM FORMULAR"]),
         ("session-ended-kept", &["verschlüsselt bis", "ZUR ANMELDUNG"]),
         ("session-ended-too-large", &["größer als 1 MB", "Zurück-Taste", "IN NEUEM FENSTER ANMELDEN"]),
         ("kept-form", &[">Eingabe jetzt absenden</button>", ">Eingabe verwerfen</button>", "60/123/4567"]),
