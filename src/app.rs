@@ -122,14 +122,14 @@ impl App {
             sessions: config.session,
             bell: outbox.bell(),
             metrics: Arc::clone(&metrics),
-            vault,
+            vault: vault.clone(),
         });
         let (shutdown, down) = watch::channel(false);
         let parts = Parts {
             sessions: Arc::clone(&sessions),
             sign_ins,
             directory: Arc::clone(&directory),
-            parking: Arc::new(Parking::new(Arc::clone(&store), config.parking, chance, Arc::clone(&metrics))),
+            parking: Arc::new(Parking::new(Arc::clone(&store), config.parking, chance, Arc::clone(&metrics), vault)),
             pages,
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),

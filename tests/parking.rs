@@ -9,7 +9,7 @@ use support::behind::session_of;
 use support::raw::whole;
 use support::upstream::Request;
 use support::world::{ADA, BEN, Builder, NO_EMAIL, StoreKind, tan_of};
-use support::{Answer, Browser, H2, Raw, Upstream, World, on_both_stores, ports};
+use support::{Answer, Browser, H2, Raw, Upstream, World, eventually, on_both_stores, ports};
 use tokio::net::TcpListener;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -97,6 +97,8 @@ async fn a_form_posted_after_the_session_ended_is_sent_once_as_it_was(store: Sto
         assert_eq!(sent.values("content-length"), [body.len().to_string()]);
         assert_eq!(sent.values("referer"), [format!("{}/kfz/antrag", desk.world.base())]);
         assert_eq!((sent.values("x-vtnr"), sent.values("x-vtnr-level")), (vec![ADA.0], vec!["full"]));
+        let others = desk.upstream.requests().iter().filter(|other| other.connection == sent.connection).count();
+        assert_eq!(others, 1, "on a connection of its own, which cannot be about to end");
         assert!(!sent.values("cookie").join(";").contains("vtnr_"), "{sent:?}");
         // A second press, a reload, and a way back to the page.
         browser.press(&page, SEND).await.is(409).shows("Diese Eingabe wurde bereits gesendet");
@@ -188,6 +190,31 @@ async fn a_kept_application_needs_a_confirmed_address_like_any_other(store: Stor
     browser.open("/ui/login/de/vtnr-login").await.is(200).shows("keine E-Mail-Adresse hinterlegt").shows("Maklerbetreuer");
 }
 
+async fn each_tab_has_its_own_form(store: StoreKind) {
+    let desk = Desk::on(store).await;
+    let browser = desk.signed_out().await;
+    let (first, second) =
+        (browser.post_body("/kfz/1", FORM, "a=1").await, browser.post_body("/kfz/2", "application/json", "[2]").await);
+    let (second, first) = (sign_in(&browser, &second).await, browser.get(&first.href_of("ZUR ANMELDUNG")).await);
+    browser.press(&first, SEND).await.is(200);
+    browser.press(&second, SEND).await.is(200);
+    browser.press(&first, SEND).await.is(409);
+    let sent: Vec<_> = desk.posts().into_iter().map(|sent| (sent.line, sent.body)).collect();
+    assert_eq!(sent, [("POST /kfz/1 HTTP/1.1".into(), b"a=1".to_vec()), ("POST /kfz/2 HTTP/1.1".into(), b"[2]".to_vec())]);
+    let outcomes = ["kept", "kept", "sent", "sent", "missed"].map(|outcome| format!("\"outcome\":\"{outcome}\""));
+    // The log is written beside the requests.
+    let audit = eventually("the audit log has it all", async || {
+        let lines: Vec<_> = desk.world.log().lines().filter(|line| line.contains("kept_form")).map(str::to_owned).collect();
+        (lines.len() >= outcomes.len()).then_some(lines)
+    })
+    .await;
+    assert_eq!(audit.len(), outcomes.len(), "{audit:#?}");
+    for (line, outcome) in audit.iter().zip(outcomes) {
+        assert!(line.contains(&outcome) && line.contains("\"client\":\"127.0.0.1\"") && !line.contains("/kfz"), "{line}");
+    }
+    assert!(audit[2].contains("\"broker\":\"") && !audit[0].contains("\"broker\":\""), "{audit:#?}");
+}
+
 async fn only_the_browser_that_typed_it_sends_or_discards_it(store: StoreKind) {
     let desk = Desk::on(store).await;
     let browser = desk.signed_out().await;
@@ -228,6 +255,7 @@ on_both_stores!(
     what_was_posted_under_one_number_is_not_sent_under_another,
     a_kept_application_needs_a_confirmed_address_like_any_other,
     only_the_browser_that_typed_it_sends_or_discards_it,
+    each_tab_has_its_own_form,
 );
 
 #[tokio::test]
@@ -399,7 +427,7 @@ async fn who_goes_away_while_a_form_is_sent_does_not_break_it_off() {
         .half_close()
         .await;
     drop(client);
-    let sent = support::eventually("the form arrives whole", async || {
+    let sent = eventually("the form arrives whole", async || {
         desk.upstream.requests().into_iter().find(|request| request.line.starts_with("POST /kfz"))
     })
     .await;

@@ -13,14 +13,15 @@ use super::route::with_mark;
 use super::{Admission, Gateway, client_counted};
 use crate::domain::ids::FormId;
 use crate::domain::parking::{Fate, ParkedForm, is_keepable};
-use crate::domain::policy::{self, Decision};
+use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::Session as BrokerSession;
 use crate::domain::submission::{self, Body, Intent};
+use crate::domain::throttle::ClientAddress;
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
 use crate::pages::{BlockedSubmission, Keeping, KeptForm, OnFile, SessionEnded, View};
-use crate::parking::{NotKept, Place, Taken};
+use crate::parking::{NotKept, Place, Taken, Who};
 use crate::store::Seen;
 use crate::telemetry::metrics::{Parking as Outcome, Request};
 use bytes::Bytes;
@@ -65,6 +66,14 @@ impl Outgoing {
     }
 }
 
+/// What is found of a form for whoever asks for it.
+enum Found {
+    /// It can be sent, with this permit, as this broker's.
+    Sendable { place: Place, seen: Seen<ParkedForm>, permit: Permit, vtnr: Vtnr },
+    /// It cannot, for what this answer says.
+    Not(Reply),
+}
+
 impl Gateway {
     /// A form came without a session: it is kept, and the broker is told so.
     pub(super) async fn park_without_session(&self, http: &mut Session, held: &Held, passage: &mut Passage) -> Reply {
@@ -98,70 +107,79 @@ impl Gateway {
         }
         passage.outcome = Request::LoginPage;
         let held = self.held(http)?;
-        let (place, seen) = match self.parked(&held, id).await? {
-            Some(found) => found,
-            None => return Ok(Admission::Answer(self.kept_form(KeptForm::Gone, passage.now))),
+        let session = self.session(held.session.as_ref(), passage.now).await?;
+        let who = Who { client: client_counted(http), broker: session.as_ref().map(|session| session.vtnr) };
+        let missed = |reply| {
+            self.parking.note(Outcome::Missed, who);
+            Ok(Admission::Answer(reply))
         };
-        let Some(session) = self.session(held.session.as_ref(), passage.now).await? else {
-            return Ok(Admission::Answer(Reply::see_other(&self.routes.page("vtnr-login", &self.routes.form_page(id)))));
+        let (place, seen, permit) = match self.look_up_form(id, &held, session.as_ref(), passage.now).await? {
+            Found::Sendable { place, seen, permit, .. } => (place, seen, permit),
+            Found::Not(reply) => return missed(reply),
         };
-        if let Some(reply) = self.unsendable(&seen.value, &session, passage.now) {
-            return Ok(Admission::Answer(reply));
-        }
-        match policy::decide(|| self.intent_of(&seen.value), Some(&session), &self.limits, passage.now) {
-            Decision::Allow(permit) => match self.parking.take(place, &seen, &permit, passage.now).await? {
-                Some(taken) => {
-                    passage.outcome = Request::Forwarded;
-                    passage.outgoing = Some(Outgoing::of(taken));
-                    // Who presses twice goes away from the first answer, which must not stop the form half-way.
-                    http.as_downstream_mut().set_abort_on_close(false);
-                    Ok(Admission::Forward(permit))
-                }
-                None => Ok(Admission::Answer(self.kept_form(KeptForm::Sent { at: passage.now }, passage.now))),
-            },
-            Decision::BlockSubmission(session) => {
-                passage.outcome = Request::SubmissionBlocked;
-                let keeping = Keeping::Until(seen.value.kept_until(self.parking.limits()));
-                Ok(Admission::Answer(self.blocked(session.vtnr, keeping, &self.routes.form_page(id), passage.now)))
-            }
-            Decision::Refuse(doubt) => Err(Failure::Doubtful(doubt)),
-            Decision::SignIn => {
-                Ok(Admission::Answer(Reply::see_other(&self.routes.page("vtnr-login", &self.routes.form_page(id)))))
-            }
-        }
+        let Some(taken) = self.parking.take(place, &seen, &permit, who, passage.now).await? else {
+            return missed(self.kept_form(KeptForm::Sent { at: passage.now }, passage.now));
+        };
+        passage.outcome = Request::Forwarded;
+        passage.outgoing = Some(Outgoing::of(taken));
+        // Who presses twice goes away from the first answer, which must not stop the form half-way.
+        http.as_downstream_mut().set_abort_on_close(false);
+        Ok(Admission::Forward(permit))
     }
 
     /// The page from which a form is sent.
     pub(super) async fn show_parked(&self, id: Option<FormId>, held: &Held, now: Timestamp) -> Result<Reply, Failure> {
-        let found = match id {
-            Some(id) => self.parked(held, id).await?.map(|(_, seen)| (id, seen.value)),
-            None => None,
+        let Some(id) = id else { return Ok(self.kept_form(KeptForm::Gone, now)) };
+        let session = self.session(held.session.as_ref(), now).await?;
+        let (form, vtnr) = match self.look_up_form(id, held, session.as_ref(), now).await? {
+            Found::Sendable { seen, vtnr, .. } => (seen.value, vtnr),
+            Found::Not(reply) => return Ok(reply),
         };
-        let Some((id, form)) = found else { return Ok(self.kept_form(KeptForm::Gone, now)) };
-        let Some(session) = self.session(held.session.as_ref(), now).await? else {
-            return Ok(Reply::see_other(&self.routes.page("vtnr-login", &self.routes.form_page(id))));
-        };
-        if let Some(reply) = self.unsendable(&form, &session, now) {
-            return Ok(reply);
-        }
-        let until = form.kept_until(self.parking.limits());
-        let decision = policy::decide(|| self.intent_of(&form), Some(&session), &self.limits, now);
-        if let Decision::BlockSubmission(session) = decision {
-            return Ok(self.blocked(session.vtnr, Keeping::Until(until), &self.routes.form_page(id), now));
-        }
         let waits = KeptForm::Waits {
             action: with_mark(form.target.as_str(), id),
-            vtnr: session.vtnr.to_string(),
+            vtnr: vtnr.to_string(),
             parked_at: form.parked_at,
-            until,
+            until: form.kept_until(self.parking.limits()),
         };
         Ok(self.kept_form(waits, now))
     }
 
+    /// Looks a form up for whoever is signed in, and asks the policy about it as about any request.
+    async fn look_up_form(
+        &self,
+        id: FormId,
+        held: &Held,
+        session: Option<&BrokerSession>,
+        now: Timestamp,
+    ) -> Result<Found, Failure> {
+        let place = held.parking.map(|token| Place { token, id });
+        let seen = match &place {
+            Some(place) => self.parking.find(place).await?,
+            None => None,
+        };
+        let Some((place, seen)) = place.zip(seen) else { return Ok(Found::Not(self.kept_form(KeptForm::Gone, now))) };
+        let page = self.routes.form_page(id);
+        let to_sign_in = || Ok(Found::Not(Reply::see_other(&self.routes.page("vtnr-login", &page))));
+        let Some(session) = session else { return to_sign_in() };
+        let form = &seen.value;
+        if let Some(reply) = self.unsendable(form, session, now) {
+            return Ok(Found::Not(reply));
+        }
+        match policy::decide(|| self.intent_of(form), Some(session), &self.limits, now) {
+            Decision::Allow(permit) => Ok(Found::Sendable { place, seen, permit, vtnr: session.vtnr }),
+            Decision::SignIn => to_sign_in(),
+            Decision::BlockSubmission(session) => {
+                let keeping = Keeping::Until(form.kept_until(self.parking.limits()));
+                Ok(Found::Not(self.blocked(session.vtnr, keeping, &page, now)))
+            }
+            Decision::Refuse(doubt) => Err(Failure::Doubtful(doubt)),
+        }
+    }
+
     /// A broker does not want to send a form any more.
-    pub(super) async fn discard_parked(&self, id: Option<FormId>, held: &Held) -> Result<Reply, Failure> {
+    pub(super) async fn discard_parked(&self, id: Option<FormId>, held: &Held, client: ClientAddress) -> Result<Reply, Failure> {
         if let Some((token, id)) = held.parking.zip(id) {
-            self.parking.discard(&Place { token, id }).await?;
+            self.parking.discard(&Place { token, id }, Who { client, broker: None }).await?;
         }
         Ok(Reply::see_other(ReturnTo::start().as_str()))
     }
@@ -176,15 +194,10 @@ impl Gateway {
         Some(self.routes.form_page(taken.place.id))
     }
 
-    async fn parked(&self, held: &Held, id: FormId) -> Result<Option<(Place, Seen<ParkedForm>)>, Failure> {
-        let Some(token) = held.parking else { return Ok(None) };
-        let place = Place { token, id };
-        Ok(self.parking.find(&place).await?.map(|seen| (place, seen)))
-    }
-
     async fn park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Place, NotKept> {
         let kept = self.try_to_park(http, held, owner, now).await;
-        self.parking.count(kept.map_or_else(Outcome::from, |_| Outcome::Kept));
+        let who = Who { client: client_counted(http), broker: owner };
+        self.parking.note(kept.map_or_else(Outcome::from, |_| Outcome::Kept), who);
         kept
     }
 
@@ -224,9 +237,6 @@ impl Gateway {
             KeptForm::Sent { .. } => StatusCode::CONFLICT,
             KeptForm::Others { .. } => StatusCode::FORBIDDEN,
         };
-        if status != StatusCode::OK {
-            self.parking.count(Outcome::Missed);
-        }
         Reply::page(status, self.pages.render(&View::KeptForm(form), now))
     }
 

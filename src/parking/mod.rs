@@ -14,8 +14,9 @@ use crate::domain::parking::{ParkedForm, ParkingLimits};
 use crate::domain::policy::Permit;
 use crate::domain::throttle::ClientAddress;
 use crate::domain::time::Timestamp;
-use crate::store::{Charges, Parking as Parked, Result, Seen, Settled, Store, Taking};
-use crate::telemetry::metrics::{Metrics, Parking as Outcome};
+use crate::domain::vtnr::Vtnr;
+use crate::store::{Charges, Parking as Parked, Result, Seen, Settled, Store, Taking, Vault};
+use crate::telemetry::metrics::{Label as _, Metrics, Parking as Outcome};
 use std::sync::Arc;
 use under_way::UnderWay;
 
@@ -25,7 +26,17 @@ pub struct Parking {
     limits: ParkingLimits,
     chance: Chance,
     metrics: Arc<Metrics>,
+    vault: Vault,
     under_way: Arc<UnderWay>,
+}
+
+/// Who is at it, for the audit log.
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
+    /// The client's address, as counters know it.
+    pub client: ClientAddress,
+    /// Whose session it is, where there is one.
+    pub broker: Option<Vtnr>,
 }
 
 /// Where a form is kept.
@@ -61,12 +72,14 @@ pub struct Taken {
     pub form: ParkedForm,
     /// Its body, byte for byte.
     pub body: Vec<u8>,
+    /// Who sends it.
+    pub who: Who,
 }
 
 impl Parking {
     /// Keeps forms in this store.
-    pub fn new(store: Arc<dyn Store>, limits: ParkingLimits, chance: Chance, metrics: Arc<Metrics>) -> Self {
-        Self { store, limits, chance, metrics, under_way: UnderWay::new(limits.largest) }
+    pub fn new(store: Arc<dyn Store>, limits: ParkingLimits, chance: Chance, metrics: Arc<Metrics>, vault: Vault) -> Self {
+        Self { store, limits, chance, metrics, vault, under_way: UnderWay::new(limits.largest) }
     }
 
     /// What may be kept, and for how long.
@@ -120,13 +133,22 @@ impl Parking {
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer.
-    pub async fn take(&self, place: Place, seen: &Seen<ParkedForm>, permit: &Permit, now: Timestamp) -> Result<Option<Taken>> {
+    pub async fn take(
+        &self,
+        place: Place,
+        seen: &Seen<ParkedForm>,
+        permit: &Permit,
+        who: Who,
+        now: Timestamp,
+    ) -> Result<Option<Taken>> {
         let sent = seen.value.sent(permit, now);
         // That it was sent is remembered for as long as anybody could come back to its page.
         let taking = Taking { seen, sent: &sent, lives: self.limits.lifetime };
         let body = self.store.take_form(&place.token, place.id, taking).await?;
-        self.count(if body.is_some() { Outcome::Sent } else { Outcome::Missed });
-        Ok(body.map(|body| Taken { place, form: seen.value.clone(), body }))
+        if body.is_some() {
+            self.note(Outcome::Sent, who);
+        }
+        Ok(body.map(|body| Taken { place, form: seen.value.clone(), body, who }))
     }
 
     /// Keeps on a form that was taken, since the calculator could not be reached: not a byte of it went there.
@@ -135,7 +157,7 @@ impl Parking {
     /// [`crate::store::Error`] if the store cannot answer; the form is lost then.
     pub async fn put_back(&self, taken: &Taken) -> Result<()> {
         self.store.park(self.parked(&taken.place, &taken.form, &taken.body), &Charges::none()).await?;
-        self.count(Outcome::Returned);
+        self.note(Outcome::Returned, taken.who);
         Ok(())
     }
 
@@ -143,15 +165,17 @@ impl Parking {
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer.
-    pub async fn discard(&self, place: &Place) -> Result<()> {
+    pub async fn discard(&self, place: &Place, who: Who) -> Result<()> {
         self.store.discard_form(&place.token, place.id).await?;
-        self.count(Outcome::Discarded);
+        self.note(Outcome::Discarded, who);
         Ok(())
     }
 
-    /// Counts what became of a form.
-    pub fn count(&self, outcome: Outcome) {
+    /// Counts what became of a form, and writes it into the audit log: brokers by their pseudonyms, and nothing of the form itself.
+    pub fn note(&self, outcome: Outcome, who: Who) {
         self.metrics.form_parked(outcome);
+        let broker = who.broker.map(|broker| self.vault.pseudonym(broker));
+        tracing::info!(target: "audit", event = "kept_form", outcome = outcome.as_str(), broker, client = %who.client.ip());
     }
 
     fn parked<'a>(&self, place: &'a Place, form: &'a ParkedForm, body: &'a [u8]) -> Parked<'a> {

@@ -45,7 +45,7 @@ impl Gateway {
                 Page::Tan => self.post_tan(&visit, &form).await,
                 Page::UnknownEmail => self.post_without_email(&visit).await,
                 Page::SignOut => self.post_sign_out(&visit, &form).await,
-                Page::Form => self.discard_parked(visit.form, &visit.held).await,
+                Page::Form => self.discard_parked(visit.form, &visit.held, visit.visitor.client).await,
                 Page::Start | Page::Help | Page::Status => Err(Failure::Method),
                 Page::Unknown => Err(Failure::NotFound),
             };
