@@ -6,17 +6,19 @@ use arc_swap::ArcSwapOption;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often the name is looked up anew.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
-const NEVER_KEPT: u64 = 1;
 
 /// Where the calculator is. Looking a name up takes time and can fail, so that it is never done within a request.
 pub(super) struct Upstream {
     config: config::Upstream,
     peers: ArcSwapOption<Peers>,
+    /// Groups given out to connections that are used once.
+    groups: AtomicU64,
 }
 
 /// Whether a request may take a connection that another one left.
@@ -35,7 +37,7 @@ struct Peers {
 
 impl Upstream {
     pub(super) fn new(config: config::Upstream) -> Self {
-        Self { config, peers: ArcSwapOption::empty() }
+        Self { config, peers: ArcSwapOption::empty(), groups: AtomicU64::new(0) }
     }
 
     /// The peer for this request, by a kept connection if there is one, or by a new one only.
@@ -46,8 +48,8 @@ impl Upstream {
         let peer = if route::may_stay_silent(&request.headers) { &peers.patient } else { &peers.ordinary };
         let mut peer = Box::new(peer.clone());
         if reuse == Reuse::Forbidden {
-            // A group of its own, in which no connection is kept.
-            peer.group_key = NEVER_KEPT;
+            // A group of its own: no connection of another request is in it, and none looks there for one.
+            peer.group_key = self.groups.fetch_add(1, Ordering::Relaxed) + 1;
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
         Ok(peer)
