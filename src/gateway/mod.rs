@@ -9,6 +9,7 @@ mod cookies;
 mod edge;
 mod failure;
 mod form;
+mod handshake;
 mod headers;
 mod login;
 mod parked;

@@ -1,11 +1,14 @@
 //! The calculator's address, looked up beforehand and again and again.
 
+use super::handshake::Handshakes;
 use super::route;
 use crate::config;
 use arc_swap::ArcSwapOption;
+use http::header::UPGRADE;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -28,11 +31,12 @@ pub(super) enum Reuse {
     Forbidden,
 }
 
-/// For ordinary requests, and for those whose answer may be silent for a long time.
+/// For ordinary requests, for those whose answer may be silent for a long time, and for WebSockets.
 struct Peers {
     address: SocketAddr,
     ordinary: HttpPeer,
     patient: HttpPeer,
+    socket: HttpPeer,
 }
 
 impl Upstream {
@@ -45,9 +49,14 @@ impl Upstream {
         let peers = self.peers.load();
         let peers =
             peers.as_ref().ok_or_else(|| Error::explain(ErrorType::ConnectError, "the calculator's name is not known"))?;
-        let peer = if route::may_stay_silent(&request.headers) { &peers.patient } else { &peers.ordinary };
+        let is_socket = request.headers.contains_key(UPGRADE);
+        let peer = match route::may_stay_silent(&request.headers) {
+            _ if is_socket => &peers.socket,
+            true => &peers.patient,
+            false => &peers.ordinary,
+        };
         let mut peer = Box::new(peer.clone());
-        if reuse == Reuse::Forbidden {
+        if is_socket || reuse == Reuse::Forbidden {
             // A group of its own: no connection of another request is in it, and none looks there for one.
             peer.group_key = self.groups.fetch_add(1, Ordering::Relaxed) + 1;
             peer.options.idle_timeout = Some(Duration::ZERO);
@@ -65,7 +74,7 @@ impl Upstream {
             return;
         };
         if self.peers.load().as_ref().is_none_or(|peers| peers.address != address) {
-            self.peers.store(Some(std::sync::Arc::new(self.peers_at(address))));
+            self.peers.store(Some(Arc::new(self.peers_at(address))));
         }
     }
 
@@ -86,6 +95,8 @@ impl Upstream {
         ordinary.options.idle_timeout = Some(self.config.keepalive);
         let mut patient = ordinary.clone();
         patient.options.read_timeout = None;
-        Peers { address, ordinary, patient }
+        let mut socket = patient.clone();
+        socket.options.custom_l4 = Some(Arc::new(Handshakes { connect_timeout: self.config.connect_timeout }));
+        Peers { address, ordinary, patient, socket }
     }
 }
