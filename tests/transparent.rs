@@ -279,7 +279,7 @@ async fn echo() -> Upstream {
             wire.ended().await;
             return;
         }
-        wire.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n").await;
+        wire.become_websocket().await;
         let mut echoed = 0;
         loop {
             let rest = wire.rest();

@@ -5,6 +5,7 @@ use super::cookies::Jar;
 use super::headers::Identity;
 use super::route::Routes;
 use super::strict::Hosts;
+use super::tunnels::Tunnels;
 use super::upstream::Upstream;
 use super::{Acceptor, AccessLog, Edge, Gateway};
 use crate::clock::{Chance, Clock};
@@ -59,6 +60,8 @@ impl Gateway {
         );
         let metrics = Arc::clone(&parts.metrics);
         let Parts { sessions, sign_ins, directory, pages, metrics: own_metrics, clock, chance } = parts;
+        let tunnels =
+            Tunnels::new(Arc::clone(&sessions), Arc::clone(&directory), config.session, clock.clone(), Arc::clone(&metrics));
         let gateway = Self {
             routes: Routes::new(&config.login.prefix, &config.upstream.public_paths),
             submission: config.submission.clone(),
@@ -72,6 +75,7 @@ impl Gateway {
             directory,
             pages,
             connections: Arc::clone(&connections),
+            tunnels: Arc::clone(&tunnels),
             metrics: own_metrics,
             clock,
             chance,
@@ -79,7 +83,8 @@ impl Gateway {
             keepalive: listen.keepalive.as_secs().max(1),
             access_log: if config.log.access { AccessLog::On } else { AccessLog::Off },
         };
-        // Ends with the runtime that serves the gateway.
+        // Both end with the runtime that serves the gateway.
+        tokio::spawn(tunnels.watch());
         tokio::spawn(async move { upstream.keep_looking_up().await });
         let proxy = Arc::new(proxy(gateway, config));
         Arc::new(Edge::new(proxy, connections, listen.header_timeout, shutdown, metrics))

@@ -1,5 +1,6 @@
 //! Which clients are connected: how many in all, how many of each, and where each stands with its request.
 
+use super::tunnel::Line;
 use crate::domain::throttle::ClientAddress;
 use crate::telemetry::metrics::{Metrics, Rejection};
 use parking_lot::Mutex;
@@ -39,6 +40,7 @@ pub(super) struct Connection {
     idle: AtomicBool,
     /// Whether a request was answered before its body was read.
     unread: AtomicBool,
+    line: Arc<Line>,
     all: Arc<Connections>,
 }
 
@@ -78,7 +80,8 @@ impl Connections {
         self.metrics.connection_opened();
         let deadline = AtomicU64::new(millis(self.header_timeout));
         let (key, idle, unread) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        Some(Arc::new(Connection { client, key, begun: Instant::now(), deadline, idle, unread, all: Arc::clone(self) }))
+        let (line, all) = (Arc::default(), Arc::clone(self));
+        Some(Arc::new(Connection { client, key, begun: Instant::now(), deadline, idle, unread, line, all }))
     }
 
     /// Makes a connection known under its socket digest.
@@ -175,6 +178,11 @@ impl Connection {
     /// Whether the client may still be sending what nobody reads.
     pub(super) fn has_unread(&self) -> bool {
         self.unread.load(Ordering::Acquire)
+    }
+
+    /// By what it is cut if it becomes a tunnel.
+    pub(super) fn line(&self) -> &Arc<Line> {
+        &self.line
     }
 
     /// The deadline passed.

@@ -16,6 +16,8 @@ mod reply;
 mod route;
 mod stream;
 mod strict;
+mod tunnel;
+mod tunnels;
 mod upstream;
 
 pub use build::{Parts, tls};
@@ -54,6 +56,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strict::Hosts;
+use tunnels::Tunnels;
 use upstream::{Reuse, Upstream};
 
 /// Everything that answering a request takes.
@@ -70,6 +73,7 @@ pub struct Gateway {
     directory: Arc<Directory>,
     pages: Arc<Pages>,
     connections: Arc<Connections>,
+    tunnels: Arc<Tunnels>,
     metrics: Arc<Metrics>,
     clock: Clock,
     chance: Chance,
@@ -190,6 +194,19 @@ impl Gateway {
         http.as_downstream_mut().set_write_timeout(Some(WRITE_TIMEOUT));
     }
 
+    /// A WebSocket opens. From now on it ends when the session does; on a public path there is none.
+    async fn open_tunnel(&self, http: &Session, passage: &mut Passage) -> pingora::Result<()> {
+        if passage.permit()?.broker().is_none() {
+            return Ok(());
+        }
+        let session = self.held(http).ok().and_then(|held| held.session);
+        let (Some(session), Some(connection)) = (session, &passage.connection) else {
+            return Err(pingora::Error::explain(pingora::ErrorType::InternalError, "a WebSocket without a session"));
+        };
+        passage.tunnel = Some(self.tunnels.open(&session, connection.line()).await);
+        Ok(())
+    }
+
     fn log(&self, http: &Session, error: Option<&pingora::Error>, passage: &Passage) {
         let took = passage.begun.elapsed();
         self.metrics.request(passage.outcome, took);
@@ -303,6 +320,9 @@ impl ProxyHttp for Gateway {
             return Err(
                 pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, "101 to a request that asked for none").into_up()
             );
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.open_tunnel(http, passage).await?;
         }
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());

@@ -1,6 +1,7 @@
 //! What one request carries on its way through the gateway.
 
 use super::connections::{Connection, Connections};
+use super::tunnels::Opened;
 use crate::domain::policy::Permit;
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Request;
@@ -20,6 +21,8 @@ pub struct Passage {
     /// The number that a page shows and the log knows.
     pub(super) incident: Option<String>,
     pub(super) connection: Option<Arc<Connection>>,
+    /// The WebSocket that the request became.
+    pub(super) tunnel: Option<Opened>,
     /// Whether the calculator was asked for already.
     pub(super) tried: bool,
     permit: Option<Permit>,
@@ -29,9 +32,9 @@ pub struct Passage {
 impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
-        let (handed_over, incident, connection, permit, under_way) = (None, None, None, None, None);
+        let (handed_over, incident, connection, tunnel, permit, under_way) = (None, None, None, None, None, None);
         let (outcome, tried) = (Request::Failed, false);
-        Self { now, begun: Instant::now(), handed_over, outcome, incident, connection, tried, permit, under_way }
+        Self { now, begun: Instant::now(), handed_over, outcome, incident, connection, tunnel, tried, permit, under_way }
     }
 
     /// Counts the request as under way until the passage is dropped, however it ends.

@@ -227,13 +227,17 @@ pub async fn whole(answer: h2::client::ResponseFuture) -> Result<http::Response<
 
 /// A TLS connection to the first gateway, by a client that trusts its certificate.
 pub async fn tls(world: &World, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
+    tls_to(world, world.gateways[0].https.expect("a world with https"), protocol).await
+}
+
+/// The same to any of the gateways.
+pub async fn tls_to(world: &World, port: u16, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
     // rustls must be told once; a second time is no failure.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(world.folder.path().join("cert.pem")).expect("a certificate")).expect("a root");
     let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
-    let port = world.gateways[0].https.expect("a world with https");
     let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
     tcp.set_nodelay(true).expect("an option");
     let name = ServerName::try_from("localhost").expect("a name");
