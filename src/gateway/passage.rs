@@ -26,6 +26,7 @@ pub struct Passage {
     /// Whether the calculator was asked for already.
     pub(super) tried: bool,
     permit: Option<Permit>,
+    upload: Option<Upload>,
     under_way: Option<UnderWay>,
 }
 
@@ -33,14 +34,38 @@ impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
         let (handed_over, incident, connection, tunnel, permit, under_way) = (None, None, None, None, None, None);
-        let (outcome, tried) = (Request::Failed, false);
-        Self { now, begun: Instant::now(), handed_over, outcome, incident, connection, tunnel, tried, permit, under_way }
+        let (outcome, tried, upload) = (Request::Failed, false, None);
+        Self { now, begun: Instant::now(), handed_over, outcome, incident, connection, tunnel, tried, permit, upload, under_way }
     }
 
     /// Counts the request as under way until the passage is dropped, however it ends.
     pub(super) fn enter(&mut self, connections: &Arc<Connections>) {
         connections.request_began();
         self.under_way = Some(UnderWay(Arc::clone(connections)));
+    }
+
+    /// A body comes with the request: from now on the client may not be too slow about it.
+    pub(super) fn expect_body(&mut self) {
+        let connection = self.connection.as_ref().filter(|_| self.upload.is_none());
+        if let Some(connection) = connection {
+            connection.uploads().begin(Instant::now());
+            self.upload = Some(Upload(Arc::clone(connection)));
+        }
+    }
+
+    /// This much of the body goes on to the calculator.
+    pub(super) fn body_taken(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.expect_body();
+        }
+        if let Some(connection) = &self.connection {
+            connection.uploads().taken(bytes);
+        }
+    }
+
+    /// The body has arrived.
+    pub(super) fn body_complete(&mut self) {
+        self.upload = None;
     }
 
     /// Lets the request through to the calculator.
@@ -51,6 +76,15 @@ impl Passage {
     /// The permit. Without one nothing goes to the calculator: a forgotten decision is an error, not an admission.
     pub(super) fn permit(&self) -> pingora::Result<&Permit> {
         self.permit.as_ref().ok_or_else(|| pingora::Error::explain(pingora::ErrorType::InternalError, "no permit"))
+    }
+}
+
+/// A body that is under way, until it has arrived or nobody waits for it any more.
+struct Upload(Arc<Connection>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.uploads().end();
     }
 }
 

@@ -286,6 +286,19 @@ impl Frames {
 
     /// Sends a request without a body on stream 1, each field as a literal (RFC 7541, 6.2.2), and tells what becomes of it.
     pub async fn ask(&mut self, fields: &[(&str, &str)]) -> Fate {
+        self.begin(1, fields).await;
+        loop {
+            let Some((kind, payload)) = self.frame().await else { return Fate::Broken };
+            match kind {
+                HEADERS => return Fate::Answered(status(&payload)),
+                RST_STREAM | GOAWAY => return Fate::Broken,
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends a request without a body on a stream; whether the connection took it.
+    pub async fn begin(&mut self, stream: u32, fields: &[(&str, &str)]) -> bool {
         let mut block = Vec::new();
         for (name, value) in fields {
             block.push(0);
@@ -295,15 +308,7 @@ impl Frames {
                 block.extend_from_slice(text.as_bytes());
             }
         }
-        self.send(HEADERS, END_OF_STREAM_AND_HEADERS, 1, &block).await;
-        loop {
-            let Some((kind, payload)) = self.frame().await else { return Fate::Broken };
-            match kind {
-                HEADERS => return Fate::Answered(status(&payload)),
-                RST_STREAM | GOAWAY => return Fate::Broken,
-                _ => {}
-            }
-        }
+        self.try_send(HEADERS, END_OF_STREAM_AND_HEADERS, stream, &block).await
     }
 
     /// The next frame; `None` at the end.

@@ -210,6 +210,11 @@ impl Wire {
         Some(buffer)
     }
 
+    /// Counts all that has arrived as read.
+    pub fn forget(&mut self) {
+        self.parsed = self.all().len();
+    }
+
     /// Sends these bytes. That the other side is gone is no failure of the upstream's.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.tcp.write_all(bytes.as_ref()).await;

@@ -9,7 +9,7 @@ use super::cookies::Held;
 use super::failure::Failure;
 use super::form::Form;
 use super::reply::Reply;
-use super::{Gateway, Page, Passage, client_address};
+use super::{Gateway, Page, Passage};
 use crate::domain::browser;
 use crate::domain::ids::FlowToken;
 use crate::domain::return_to::ReturnTo;
@@ -67,7 +67,7 @@ impl Gateway {
     fn visit(&self, http: &Session, now: Timestamp) -> Result<Visit, Failure> {
         let held = self.held(http)?;
         let request = http.req_header();
-        let address = client_address(http).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let address = self.client_address(http).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let agent = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
         let visitor = Visitor {
             client: ClientAddress::of(address),
