@@ -247,6 +247,23 @@ pub async fn tls_to(world: &World, port: u16, protocol: &[u8]) -> tokio_rustls::
 /// An HTTP/2 connection whose frames are written by hand, for what no client library sends.
 pub struct Frames(tokio_rustls::client::TlsStream<TcpStream>);
 
+/// A frame's bytes.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A field as a literal that is not remembered (RFC 7541, 6.2.2).
+pub fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut block = vec![0];
+    for text in [name, value] {
+        assert!(text.len() < 127, "one byte for the length");
+        block.push(u8::try_from(text.len()).expect("short"));
+        block.extend_from_slice(text.as_bytes());
+    }
+    block
+}
+
 /// What became of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -279,9 +296,12 @@ impl Frames {
 
     /// Sends a frame; whether the connection took it.
     pub async fn try_send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
-        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-        self.0.write_all(&[&head, payload].concat()).await.is_ok() && self.0.flush().await.is_ok()
+        self.pour(&frame(kind, flags, stream, payload)).await
+    }
+
+    /// Sends these bytes; whether the connection took them.
+    pub async fn pour(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).await.is_ok() && self.0.flush().await.is_ok()
     }
 
     /// Sends a request without a body on stream 1, each field as a literal (RFC 7541, 6.2.2), and tells what becomes of it.
@@ -299,15 +319,7 @@ impl Frames {
 
     /// Sends a request without a body on a stream; whether the connection took it.
     pub async fn begin(&mut self, stream: u32, fields: &[(&str, &str)]) -> bool {
-        let mut block = Vec::new();
-        for (name, value) in fields {
-            block.push(0);
-            for text in [name, value] {
-                assert!(text.len() < 127, "one byte for the length");
-                block.push(u8::try_from(text.len()).expect("short"));
-                block.extend_from_slice(text.as_bytes());
-            }
-        }
+        let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
         self.try_send(HEADERS, END_OF_STREAM_AND_HEADERS, stream, &block).await
     }
 
