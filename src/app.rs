@@ -20,9 +20,12 @@ use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+/// Connections that may wait to be accepted; with the usual 128, a burst of clients waits for a second or more. The kernel has its own limit.
+const BACKLOG: u32 = 4_096;
 
 /// How often what has ended is deleted and gauges are set.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -93,7 +96,7 @@ impl App {
     /// # Errors
     /// [`Error`] says what in the configuration or the surroundings keeps it from starting.
     pub async fn build(config: Config) -> Result<Self, Error> {
-        let listeners = bind(&config).await?;
+        let listeners = bind(&config)?;
         let (clock, chance) = (Clock::default(), Chance);
         let metrics = Arc::new(Metrics::new()?);
         watch_panics(Arc::clone(&metrics));
@@ -190,17 +193,25 @@ async fn announced(mut shutdown: watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|down| *down).await;
 }
 
-async fn bind(config: &Config) -> Result<Listeners, Error> {
-    let listen = async |key, address| TcpListener::bind(address).await.map_err(|source| Error::Listen { key, address, source });
+fn bind(config: &Config) -> Result<Listeners, Error> {
+    let listen = |key, address| listen(address).map_err(|source| Error::Listen { key, address, source });
     let http = match config.listen.http {
-        Some(address) => Some(listen("listen.http", address).await?),
+        Some(address) => Some(listen("listen.http", address)?),
         None => None,
     };
     let https = match &config.listen.https {
-        Some(https) => Some((listen("listen.https", https.address).await?, gateway::tls(https).map_err(Error::Tls)?)),
+        Some(https) => Some((listen("listen.https", https.address)?, gateway::tls(https).map_err(Error::Tls)?)),
         None => None,
     };
-    Ok(Listeners { http, https, admin: listen("admin.listen", config.admin_listen).await? })
+    Ok(Listeners { http, https, admin: listen("admin.listen", config.admin_listen)? })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // The port of a gateway that was restarted is still in use by the connections that it had.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Opens the store that `store.url` names. Must be called within the runtime that is to drive its connections.

@@ -29,6 +29,7 @@ use crate::domain::session::SessionLimits;
 use crate::domain::submission::SubmissionRules;
 use crate::domain::tan::Alphabet;
 use crate::domain::throttle::Limits;
+use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,8 +82,12 @@ pub struct Listen {
     pub hosts: Vec<String>,
     /// From the first byte of a request until its header is complete.
     pub header_timeout: Duration,
+    /// How long a client is waited for that sends a body, before what it sends earns it more.
+    pub body_timeout: Duration,
     /// How long an idle connection is kept open.
     pub keepalive: Duration,
+    /// Front proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Connections at once.
     pub max_connections: usize,
     /// Connections at once from one client address.

@@ -1,10 +1,12 @@
 //! Puts the gateway together: its parts, Pingora's options, TLS.
 
-use super::connections::Connections;
+use super::connections::{Connections, Limits};
 use super::cookies::Jar;
+use super::fronts::Fronts;
 use super::headers::Identity;
 use super::route::Routes;
 use super::strict::Hosts;
+use super::tunnels::Tunnels;
 use super::upstream::Upstream;
 use super::{Acceptor, AccessLog, Edge, Gateway};
 use crate::clock::{Chance, Clock};
@@ -44,7 +46,7 @@ pub struct Parts {
 /// A GET whose reused connection turned out dead is tried once more on a fresh one; nothing else ever is.
 const TRIES: usize = 2;
 /// Windows for uploads over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
-const H2_STREAM_WINDOW: u32 = 1 << 20;
+pub(super) const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 
 impl Gateway {
@@ -54,14 +56,19 @@ impl Gateway {
         let upstream = Arc::new(Upstream::new(config.upstream.clone()));
         upstream.look_up().await;
         let listen = &config.listen;
-        let connections = Connections::new(
-            listen.max_connections,
-            listen.max_connections_per_client,
-            listen.header_timeout,
-            Arc::clone(&parts.metrics),
-        );
+        let fronts = Fronts::new(&listen.trusted_proxies);
+        let limits = Limits {
+            most: listen.max_connections,
+            most_per_client: listen.max_connections_per_client,
+            header_timeout: listen.header_timeout,
+            body_timeout: listen.body_timeout,
+            fronts: fronts.clone(),
+        };
+        let connections = Connections::new(limits, Arc::clone(&parts.metrics));
         let metrics = Arc::clone(&parts.metrics);
         let Parts { sessions, sign_ins, directory, parking, pages, metrics: own_metrics, clock, chance } = parts;
+        let tunnels =
+            Tunnels::new(Arc::clone(&sessions), Arc::clone(&directory), config.session, clock.clone(), Arc::clone(&metrics));
         let gateway = Self {
             routes: Routes::new(&config.login.prefix, &config.upstream.public_paths),
             submission: config.submission.clone(),
@@ -76,14 +83,18 @@ impl Gateway {
             parking,
             pages,
             connections: Arc::clone(&connections),
+            tunnels: Arc::clone(&tunnels),
             metrics: own_metrics,
             clock,
             chance,
             trust: config.login.trust,
             keepalive: listen.keepalive.as_secs().max(1),
+            patience: listen.body_timeout.saturating_mul(super::MOST_CREDIT),
+            fronts,
             access_log: if config.log.access { AccessLog::On } else { AccessLog::Off },
         };
-        // Ends with the runtime that serves the gateway.
+        // Both end with the runtime that serves the gateway.
+        tokio::spawn(tunnels.watch());
         tokio::spawn(async move { upstream.keep_looking_up().await });
         let proxy = Arc::new(proxy(gateway, config));
         Arc::new(Edge::new(proxy, connections, listen.header_timeout, shutdown, metrics))

@@ -1,5 +1,8 @@
 //! Which clients are connected: how many in all, how many of each, and where each stands with its request.
 
+use super::fronts::Fronts;
+use super::tunnel::Line;
+use super::uploads::Uploads;
 use crate::domain::throttle::ClientAddress;
 use crate::telemetry::metrics::{Metrics, Rejection};
 use parking_lot::Mutex;
@@ -17,9 +20,7 @@ const SHARDS: usize = 32;
 pub(super) struct Connections {
     open: AtomicUsize,
     requests: AtomicUsize,
-    most: usize,
-    most_per_client: usize,
-    header_timeout: Duration,
+    limits: Limits,
     clients: Mutex<HashMap<ClientAddress, usize>>,
     /// By the address of the socket digest that Pingora hands on with each request: the only thing of ours that it does.
     registry: Vec<Mutex<HashMap<usize, Weak<Connection>>>>,
@@ -28,9 +29,20 @@ pub(super) struct Connections {
     metrics: Arc<Metrics>,
 }
 
+/// How many connections there may be, and how long they may take.
+pub(super) struct Limits {
+    pub(super) most: usize,
+    pub(super) most_per_client: usize,
+    pub(super) header_timeout: Duration,
+    pub(super) body_timeout: Duration,
+    /// Many clients come by these; the limit per client is not for them.
+    pub(super) fronts: Fronts,
+}
+
 /// One connection.
 pub(super) struct Connection {
-    client: ClientAddress,
+    /// Whose connections it counts among.
+    client: Option<ClientAddress>,
     key: AtomicUsize,
     begun: Instant,
     /// When the header that is being received must be complete: milliseconds after `begun`; 0 for no deadline.
@@ -39,6 +51,10 @@ pub(super) struct Connection {
     idle: AtomicBool,
     /// Whether a request was answered before its body was read.
     unread: AtomicBool,
+    /// Whether the client was too slow. Nothing more is waited for then.
+    given_up: AtomicBool,
+    uploads: Uploads,
+    line: Arc<Line>,
     all: Arc<Connections>,
 }
 
@@ -49,36 +65,49 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connections {
-    pub(super) fn new(most: usize, most_per_client: usize, header_timeout: Duration, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn new(limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
         let registry = (0..SHARDS).map(|_| Mutex::default()).collect();
         let (clients, fewer) = (Mutex::default(), Notify::new());
         let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { open, requests, most, most_per_client, header_timeout, clients, registry, fewer, metrics })
+        Arc::new(Self { open, requests, limits, clients, registry, fewer, metrics })
     }
 
     /// Lets a client in, if there is room for it.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Connection>> {
-        let client = ClientAddress::of(address);
-        if self.open.fetch_add(1, Ordering::AcqRel) >= self.most {
+        let client = (!self.limits.fronts.trust(address)).then(|| ClientAddress::of(address));
+        if self.open.fetch_add(1, Ordering::AcqRel) >= self.limits.most {
             self.open.fetch_sub(1, Ordering::AcqRel);
             self.metrics.connection_rejected(Rejection::Total);
             return None;
         }
-        {
-            let mut clients = self.clients.lock();
-            let theirs = clients.entry(client).or_insert(0);
-            if *theirs >= self.most_per_client {
-                drop(clients);
-                self.open.fetch_sub(1, Ordering::AcqRel);
-                self.metrics.connection_rejected(Rejection::PerClient);
-                return None;
-            }
-            *theirs += 1;
+        if client.is_some_and(|client| !self.has_room_for(client)) {
+            self.open.fetch_sub(1, Ordering::AcqRel);
+            self.metrics.connection_rejected(Rejection::PerClient);
+            return None;
         }
         self.metrics.connection_opened();
-        let deadline = AtomicU64::new(millis(self.header_timeout));
-        let (key, idle, unread) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        Some(Arc::new(Connection { client, key, begun: Instant::now(), deadline, idle, unread, all: Arc::clone(self) }))
+        let begun = Instant::now();
+        Some(Arc::new(Connection {
+            client,
+            key: AtomicUsize::new(0),
+            begun,
+            deadline: AtomicU64::new(millis(self.limits.header_timeout)),
+            idle: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
+            uploads: Uploads::new(self.limits.body_timeout, begun),
+            line: Arc::default(),
+            all: Arc::clone(self),
+        }))
+    }
+
+    /// Counts one more connection of this client's, unless it has as many as it may.
+    fn has_room_for(&self, client: ClientAddress) -> bool {
+        let mut clients = self.clients.lock();
+        let theirs = clients.entry(client).or_insert(0);
+        let has_room = *theirs < self.limits.most_per_client;
+        *theirs += usize::from(has_room);
+        has_room
     }
 
     /// Makes a connection known under its socket digest.
@@ -137,7 +166,7 @@ impl Connections {
 impl Connection {
     /// When the first header must be complete.
     pub(super) fn first_deadline(&self) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.begun + self.all.header_timeout)
+        tokio::time::Instant::from_std(self.begun + self.all.limits.header_timeout)
     }
 
     /// When the header under way must be complete, if one is.
@@ -148,10 +177,11 @@ impl Connection {
         }
     }
 
-    /// Bytes arrived. The first of a request start its deadline.
-    pub(super) fn received(&self) {
+    /// So many bytes arrived. The first of a request start its deadline.
+    pub(super) fn received(&self, bytes: usize) {
+        self.uploads.received(bytes);
         if self.idle.swap(false, Ordering::AcqRel) {
-            let deadline = self.begun.elapsed() + self.all.header_timeout;
+            let deadline = self.begun.elapsed() + self.all.limits.header_timeout;
             self.deadline.store(millis(deadline), Ordering::Release);
         }
     }
@@ -174,12 +204,29 @@ impl Connection {
 
     /// Whether the client may still be sending what nobody reads.
     pub(super) fn has_unread(&self) -> bool {
-        self.unread.load(Ordering::Acquire)
+        self.unread.load(Ordering::Acquire) && !self.given_up.load(Ordering::Acquire)
     }
 
-    /// The deadline passed.
-    pub(super) fn timed_out(&self) {
-        self.all.metrics.connection_rejected(Rejection::HeaderTimeout);
+    /// By what it is cut if it becomes a tunnel.
+    pub(super) fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+
+    /// The bodies that come on it.
+    pub(super) fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+
+    /// The longest silence that is borne of a client that has an answer to take.
+    pub(super) fn write_patience(&self) -> Duration {
+        self.all.limits.body_timeout.saturating_mul(super::MOST_CREDIT)
+    }
+
+    /// The client was too slow. It may be found so again before the connection is gone, and counts once.
+    pub(super) fn give_up(&self, reason: Rejection) {
+        if !self.given_up.swap(true, Ordering::AcqRel) {
+            self.all.metrics.connection_rejected(reason);
+        }
     }
 }
 
@@ -193,14 +240,15 @@ impl Drop for Connection {
                 shard.remove(&key);
             }
         }
-        let mut clients = self.all.clients.lock();
-        if let Some(theirs) = clients.get_mut(&self.client) {
-            *theirs -= 1;
-            if *theirs == 0 {
-                clients.remove(&self.client);
+        if let Some(client) = self.client {
+            let mut clients = self.all.clients.lock();
+            if let Some(theirs) = clients.get_mut(&client) {
+                *theirs -= 1;
+                if *theirs == 0 {
+                    clients.remove(&client);
+                }
             }
         }
-        drop(clients);
         if self.all.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.all.fewer.notify_waiters();
         }
@@ -219,7 +267,10 @@ mod tests {
     #[test]
     fn a_connection_that_ends_late_does_not_take_another_ones_place() {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let connections = Connections::new(9, 9, Duration::from_secs(1), metrics);
+        let second = Duration::from_secs(1);
+        let limits =
+            Limits { most: 9, most_per_client: 9, header_timeout: second, body_timeout: second, fronts: Fronts::default() };
+        let connections = Connections::new(limits, metrics);
         let digest = Arc::new(SocketDigest::from_raw_fd(-1));
         let admit = || connections.admit(IpAddr::from([127, 0, 0, 1])).expect("there is room");
         let (before, after) = (admit(), admit());

@@ -5,8 +5,9 @@
 //! handshake on, everything is Pingora's.
 
 use super::Gateway;
-use super::connections::Connections;
+use super::connections::{Connection, Connections};
 use super::stream::ClientStream;
+use super::tunnel::{Line, Tunnel};
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::{SocketDigest, Stream};
@@ -22,6 +23,9 @@ use crate::telemetry::metrics::{Metrics, Rejection};
 
 /// A pause after an accept that failed, mostly for want of file descriptors: others are given time to free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// So long after it was cut a tunnel is given up.
+const OVERDUE: Duration = Duration::from_secs(2);
 
 /// How long connections may take to end once no request is under way.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -88,17 +92,27 @@ impl Edge {
             let _ = digest.peer_addr.set(Some(address.into()));
             let digest = Arc::new(digest);
             edge.connections.register(&connection, &digest);
-            let stream = ClientStream::new(tcp, digest, connection);
-            if let Some(stream) = edge.shake_hands(stream, tls).await {
-                edge.serve_requests(stream).await;
+            let stream = ClientStream::new(tcp, digest, Arc::clone(&connection));
+            let Some(stream) = edge.shake_hands(stream, &connection, tls).await else { return };
+            let line = Arc::clone(connection.line());
+            // From here on the stream and its requests keep the connection.
+            drop(connection);
+            tokio::select! {
+                () = edge.serve_requests(stream) => {}
+                () = overdue(&line) => {}
             }
         });
     }
 
-    async fn shake_hands(&self, stream: ClientStream, tls: Option<Arc<Acceptor>>) -> Option<Stream> {
-        let Some(tls) = tls else { return Some(Box::new(stream)) };
+    async fn shake_hands(
+        &self,
+        stream: ClientStream,
+        connection: &Arc<Connection>,
+        tls: Option<Arc<Acceptor>>,
+    ) -> Option<Stream> {
+        let Some(tls) = tls else { return Some(Box::new(Tunnel::new(stream, Arc::clone(connection)))) };
         match tokio::time::timeout(self.handshake_timeout, tls.tls_handshake(stream)).await {
-            Ok(Ok(stream)) => Some(Box::new(stream)),
+            Ok(Ok(stream)) => Some(Box::new(Tunnel::new(stream, Arc::clone(connection)))),
             Ok(Err(_)) | Err(_) => {
                 self.metrics.connection_rejected(Rejection::Handshake);
                 None
@@ -112,4 +126,10 @@ impl Edge {
             next = self.proxy.process_new(stream, &self.shutdown).await;
         }
     }
+}
+
+/// A tunnel that was cut ends by itself, unless whoever carries its bytes waits for something else: a calculator that takes none.
+async fn overdue(line: &Line) {
+    line.until_cut().await;
+    tokio::time::sleep(OVERDUE).await;
 }

@@ -9,15 +9,20 @@ mod cookies;
 mod edge;
 mod failure;
 mod form;
+mod fronts;
 mod handshake;
 mod headers;
 mod login;
+mod pace;
 mod parked;
 mod passage;
 mod reply;
 mod route;
 mod stream;
 mod strict;
+mod tunnel;
+mod tunnels;
+mod uploads;
 mod upstream;
 
 pub use build::{Parts, tls};
@@ -45,9 +50,10 @@ use bytes::Bytes;
 use connections::Connections;
 use cookies::{Held, Jar};
 use failure::Failure;
+use fronts::Fronts;
 use headers::Identity;
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -60,6 +66,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strict::Hosts;
+use tunnels::Tunnels;
 use upstream::{Reuse, Upstream};
 
 /// Everything that answering a request takes.
@@ -77,11 +84,14 @@ pub struct Gateway {
     parking: Arc<Parking>,
     pages: Arc<Pages>,
     connections: Arc<Connections>,
+    tunnels: Arc<Tunnels>,
     metrics: Arc<Metrics>,
     clock: Clock,
     chance: Chance,
     trust: Duration,
     keepalive: u64,
+    patience: Duration,
+    fronts: Fronts,
     access_log: AccessLog,
 }
 
@@ -104,10 +114,9 @@ use Admission::{Answer, Forward};
 const ANSWERED: bool = true;
 const TO_UPSTREAM: bool = false;
 
-/// Requests' bodies may pause this long. A tunnelled WebSocket may pause for ever.
-const BODY_READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// A client that does not read its answer is let go.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that sends or takes much earns time for a pause: at most so many times what it began with, `listen.body_timeout`.
+const MOST_CREDIT: u32 = 3;
+
 impl Gateway {
     /// The gateway's policy in the order in which it is applied. Every path ends in a permit or a reply.
     async fn admit(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
@@ -201,8 +210,33 @@ impl Gateway {
             http.as_downstream_mut().set_keepalive(Some(self.keepalive));
         }
         let is_tunnel = http.as_downstream().is_upgrade_req();
-        http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(BODY_READ_TIMEOUT));
-        http.as_downstream_mut().set_write_timeout(Some(WRITE_TIMEOUT));
+        // A tunnelled WebSocket may pause for ever. Over HTTP/2 the second limit is for a client that never opens its window.
+        http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(self.patience));
+        http.as_downstream_mut().set_write_timeout(Some(self.patience));
+    }
+
+    /// A WebSocket opens. From now on it ends when the session does; on a public path there is none.
+    async fn open_tunnel(&self, http: &Session, passage: &mut Passage) -> pingora::Result<()> {
+        if passage.permit()?.broker().is_none() {
+            return Ok(());
+        }
+        let session = self.held(http).ok().and_then(|held| held.session);
+        let (Some(session), Some(connection)) = (session, &passage.connection) else {
+            return Err(pingora::Error::explain(pingora::ErrorType::InternalError, "a WebSocket without a session"));
+        };
+        passage.tunnel = Some(self.tunnels.open(&session, connection.line()).await);
+        Ok(())
+    }
+
+    /// Who sent the request: the peer, or whom a front proxy of the operator's names.
+    fn client_address(&self, http: &Session) -> Option<IpAddr> {
+        let peer = http.client_addr()?.as_inet()?.ip();
+        Some(self.fronts.client(peer, &http.req_header().headers))
+    }
+
+    /// The same as counters know it.
+    fn client_counted(&self, http: &Session) -> ClientAddress {
+        ClientAddress::of(self.client_address(http).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 
     fn log(&self, http: &Session, error: Option<&pingora::Error>, passage: &Passage) {
@@ -216,7 +250,7 @@ impl Gateway {
         // Queries and path parameters (`;jsessionid=`) may hold what nobody should read in a log; paths are cut to a sensible length.
         let path: String = path.split(['?', ';']).next().unwrap_or_default().chars().take(256).collect();
         let status = http.response_written().map_or(0, |response| response.status.as_u16());
-        let client = client_address(http).map(tracing::field::display);
+        let client = self.client_address(http).map(tracing::field::display);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let (outcome, incident, error) =
             (passage.outcome, passage.incident.as_deref(), error.map(|error| error.etype().as_str()));
@@ -229,15 +263,6 @@ fn body_of(http: &mut Session) -> Body {
     let length = http.req_header().headers.get(CONTENT_LENGTH).map(http::HeaderValue::as_bytes);
     let is_announced = http.req_header().headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0");
     if is_announced || !http.as_downstream_mut().is_body_empty() { Body::Some } else { Body::None }
-}
-
-fn client_address(http: &Session) -> Option<IpAddr> {
-    http.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical())
-}
-
-/// The client as counters know it.
-fn client_counted(http: &Session) -> ClientAddress {
-    ClientAddress::of(client_address(http).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
 }
 
 #[async_trait]
@@ -258,6 +283,11 @@ impl ProxyHttp for Gateway {
             connection.header_complete();
         }
         self.prepare(http);
+        // One that asks whether it may send its body is waited for from its first byte on.
+        let asks = http.req_header().headers.contains_key(EXPECT);
+        if !asks && !http.as_downstream().is_upgrade_req() && body_of(http) == Body::Some {
+            passage.expect_body();
+        }
         Ok(())
     }
 
@@ -308,7 +338,7 @@ impl ProxyHttp for Gateway {
         passage: &mut Passage,
     ) -> pingora::Result<()> {
         self.identity.strip(request)?;
-        self.identity.inject(request, passage.permit()?, client_address(http))?;
+        self.identity.inject(request, passage.permit()?, self.client_address(http))?;
         if let Some(outgoing) = &passage.outgoing {
             self.identity.dress(request, outgoing.form(), outgoing.length())?;
         }
@@ -318,14 +348,19 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        http: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
+        if !http.as_downstream().is_upgrade_req() {
+            passage.body_taken(body.as_ref().map_or(0, Bytes::len));
+        }
+        if end {
+            passage.body_complete();
+        }
         if let Some(outgoing) = &passage.outgoing {
             *body = Some(outgoing.body(end));
-            return Ok(());
         }
         // Pingora #935: an empty last DATA frame would end the body to the calculator twice, and the second end would be
         // taken for the next request on that connection.
@@ -346,6 +381,9 @@ impl ProxyHttp for Gateway {
             return Err(
                 pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, "101 to a request that asked for none").into_up()
             );
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.open_tunnel(http, passage).await?;
         }
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());

@@ -10,7 +10,7 @@ use super::form::{self, BadForm, Maker, read_body};
 use super::passage::Passage;
 use super::reply::Reply;
 use super::route::with_mark;
-use super::{Admission, Gateway, client_counted};
+use super::{Admission, Gateway};
 use crate::domain::ids::FormId;
 use crate::domain::parking::{Fate, ParkedForm, is_keepable};
 use crate::domain::policy::{self, Decision, Permit};
@@ -108,7 +108,7 @@ impl Gateway {
         passage.outcome = Request::LoginPage;
         let held = self.held(http)?;
         let session = self.session(held.session.as_ref(), passage.now).await?;
-        let who = Who { client: client_counted(http), broker: session.as_ref().map(|session| session.vtnr) };
+        let who = Who { client: self.client_counted(http), broker: session.as_ref().map(|session| session.vtnr) };
         let missed = |reply| {
             self.parking.note(Outcome::Missed, who);
             Ok(Admission::Answer(reply))
@@ -196,14 +196,14 @@ impl Gateway {
 
     async fn park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Place, NotKept> {
         let kept = self.try_to_park(http, held, owner, now).await;
-        let who = Who { client: client_counted(http), broker: owner };
+        let who = Who { client: self.client_counted(http), broker: owner };
         self.parking.note(kept.map_or_else(Outcome::from, |_| Outcome::Kept), who);
         kept
     }
 
     async fn try_to_park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Place, NotKept> {
         let form = particulars(http.req_header(), owner, now)?;
-        let client = client_counted(http);
+        let client = self.client_counted(http);
         let reservation = self.parking.reserve(client, length(&http.req_header().headers))?;
         let body = read_body(http, self.parking.limits().largest, PARKING_TIME).await.map_err(|bad| match bad {
             BadForm::TooLarge => NotKept::TooLarge,

@@ -2,6 +2,7 @@
 
 use super::connections::{Connection, Connections};
 use super::parked::Outgoing;
+use super::tunnels::Opened;
 use crate::domain::policy::Permit;
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Request;
@@ -21,26 +22,54 @@ pub struct Passage {
     /// The number that a page shows and the log knows.
     pub(super) incident: Option<String>,
     pub(super) connection: Option<Arc<Connection>>,
+    /// The WebSocket that the request became.
+    pub(super) tunnel: Option<Opened>,
     /// Whether the calculator was asked for already.
     pub(super) tried: bool,
     /// A form that was kept, in place of the request's own body.
     pub(super) outgoing: Option<Outgoing>,
     permit: Option<Permit>,
+    upload: Option<Upload>,
     under_way: Option<UnderWay>,
 }
 
 impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
-        let (handed_over, incident, connection, outgoing, permit, under_way) = (None, None, None, None, None, None);
-        let (outcome, tried) = (Request::Failed, false);
-        Self { now, begun: Instant::now(), handed_over, outcome, incident, connection, tried, outgoing, permit, under_way }
+        let (handed_over, incident, connection, tunnel, outgoing) = (None, None, None, None, None);
+        let (outcome, tried, permit, upload, under_way) = (Request::Failed, false, None, None, None);
+        let begun = Instant::now();
+        Self { now, begun, handed_over, outcome, incident, connection, tunnel, tried, outgoing, permit, upload, under_way }
     }
 
     /// Counts the request as under way until the passage is dropped, however it ends.
     pub(super) fn enter(&mut self, connections: &Arc<Connections>) {
         connections.request_began();
         self.under_way = Some(UnderWay(Arc::clone(connections)));
+    }
+
+    /// A body comes with the request: from now on the client may not be too slow about it.
+    pub(super) fn expect_body(&mut self) {
+        let connection = self.connection.as_ref().filter(|_| self.upload.is_none());
+        if let Some(connection) = connection {
+            connection.uploads().begin(Instant::now());
+            self.upload = Some(Upload(Arc::clone(connection)));
+        }
+    }
+
+    /// This much of the body goes on to the calculator.
+    pub(super) fn body_taken(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.expect_body();
+        }
+        if let Some(connection) = &self.connection {
+            connection.uploads().taken(bytes);
+        }
+    }
+
+    /// The body has arrived.
+    pub(super) fn body_complete(&mut self) {
+        self.upload = None;
     }
 
     /// Lets the request through to the calculator.
@@ -51,6 +80,15 @@ impl Passage {
     /// The permit. Without one nothing goes to the calculator: a forgotten decision is an error, not an admission.
     pub(super) fn permit(&self) -> pingora::Result<&Permit> {
         self.permit.as_ref().ok_or_else(|| pingora::Error::explain(pingora::ErrorType::InternalError, "no permit"))
+    }
+}
+
+/// A body that is under way, until it has arrived or nobody waits for it any more.
+struct Upload(Arc<Connection>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.uploads().end();
     }
 }
 

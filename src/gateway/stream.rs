@@ -1,9 +1,11 @@
-//! A client's connection, with a deadline for each request's header.
+//! A client's connection, with a deadline for each request's header, and limits to how slowly a body is sent or an answer taken.
 //!
-//! Pingora times each read, not the header as a whole, and after the first request not even that (pingora #447): a byte a
-//! minute would hold a connection for ever. So the deadline lies below Pingora, in the stream it reads from.
+//! Pingora times each read and write, not the header or body as a whole, and after the first request not even each (pingora
+//! #447): a byte a minute would hold a connection for ever. So the deadlines lie below Pingora, in the stream it reads from.
 
 use super::connections::Connection;
+use super::pace::Pace;
+use crate::telemetry::metrics::Rejection;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
@@ -26,12 +28,20 @@ const WRITE_BUFFER: usize = 4_096;
 const LINGER: Duration = Duration::from_secs(5);
 const MOST_LINGERING: u64 = 64 << 20;
 
+/// How the client takes what is sent to it.
+#[derive(Debug)]
+struct Taking {
+    pace: Pace,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
 /// A connection from a client.
 #[derive(Debug)]
 pub(super) struct ClientStream {
     tcp: BufWriter<TcpStream>,
     connection: Arc<Connection>,
     deadline: Pin<Box<Sleep>>,
+    taking: Taking,
     digest: Arc<SocketDigest>,
     timing: TimingDigest,
 }
@@ -39,32 +49,63 @@ pub(super) struct ClientStream {
 impl ClientStream {
     pub(super) fn new(tcp: TcpStream, digest: Arc<SocketDigest>, connection: Arc<Connection>) -> Self {
         let deadline = Box::pin(sleep_until(connection.first_deadline()));
-        Self { tcp: BufWriter::with_capacity(WRITE_BUFFER, tcp), connection, deadline, digest, timing: TimingDigest::default() }
+        let patience = connection.write_patience();
+        let taking = Taking { pace: Pace::new(patience, patience), deadline: None };
+        let (tcp, timing) = (BufWriter::with_capacity(WRITE_BUFFER, tcp), TimingDigest::default());
+        Self { tcp, connection, deadline, taking, digest, timing }
     }
 
-    /// An error once the time for a header is over; registers for waking otherwise.
+    /// The client is waited for: an error once the time for a header or a body is over; registers for waking otherwise.
     fn check_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let Some(deadline) = self.connection.header_deadline() else { return Ok(()) };
-        let deadline = Instant::from_std(deadline);
-        if self.deadline.deadline() != deadline {
-            self.deadline.as_mut().reset(deadline);
-        }
-        match self.deadline.as_mut().poll(context) {
-            Poll::Pending => Ok(()),
-            Poll::Ready(()) => {
-                self.connection.timed_out();
-                Err(io::Error::new(io::ErrorKind::TimedOut, "the request's header was not complete in time"))
-            }
-        }
+        let now = std::time::Instant::now();
+        let header = self.connection.header_deadline().map(|deadline| (deadline, Rejection::HeaderTimeout));
+        let body = || self.connection.uploads().deadline(now).map(|deadline| (deadline, Rejection::SlowBody));
+        let Some((deadline, reason)) = header.or_else(body) else { return Ok(()) };
+        if is_over(&mut self.deadline, deadline, now, context) { Err(self.give_up(reason)) } else { Ok(()) }
     }
+
+    /// What became of a write: an error once the client took too long over taking what was sent.
+    fn watch_taking<T>(&mut self, written: Poll<io::Result<T>>, bytes: usize, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let now = std::time::Instant::now();
+        if written.is_ready() {
+            self.taking.pace.moves(bytes, now);
+            return written;
+        }
+        let deadline = self.taking.pace.waits(now);
+        let sleep = self.taking.deadline.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
+        if is_over(sleep, deadline, now, context) { Poll::Ready(Err(self.give_up(Rejection::SlowReader))) } else { Poll::Pending }
+    }
+
+    fn give_up(&self, reason: Rejection) -> io::Error {
+        self.connection.give_up(reason);
+        io::Error::new(io::ErrorKind::TimedOut, "the client is too slow")
+    }
+}
+
+/// Whether a deadline has passed; has the task woken when it does.
+fn is_over(
+    sleep: &mut Pin<Box<Sleep>>,
+    deadline: std::time::Instant,
+    now: std::time::Instant,
+    context: &mut Context<'_>,
+) -> bool {
+    // A sleep that is set to a time that has come is not over at once, and a credit that is spent ends now, whenever it is asked.
+    if deadline <= now {
+        return true;
+    }
+    if sleep.deadline() != Instant::from_std(deadline) {
+        sleep.as_mut().reset(Instant::from_std(deadline));
+    }
+    sleep.as_mut().poll(context).is_ready()
 }
 
 impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut self.tcp).poll_read(context, buffer) {
-            if buffer.filled().len() > before {
-                self.connection.received();
+            let received = buffer.filled().len().saturating_sub(before);
+            if received > 0 {
+                self.connection.received(received);
             }
             return Poll::Ready(result);
         }
@@ -77,11 +118,17 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(context, bytes)
+        let written = Pin::new(&mut self.tcp).poll_write(context, bytes);
+        let taken = match &written {
+            Poll::Ready(Ok(taken)) => *taken,
+            _ => 0,
+        };
+        self.watch_taking(written, taken, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(context)
+        let flushed = Pin::new(&mut self.tcp).poll_flush(context);
+        self.watch_taking(flushed, 0, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

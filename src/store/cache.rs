@@ -21,6 +21,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 /// Use is written to the store at most this often a session, and oftener where the idle limit is so short that a session in
@@ -28,6 +29,8 @@ use tokio::sync::broadcast::error::RecvError;
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 const TOUCHES_AN_IDLE_LIMIT: u32 = 12;
 const SHARDS: usize = 64;
+/// Ends that wait for a listener; one that lags further behind must look at all sessions anew.
+const MOST_ENDS: usize = 1_024;
 /// Sessions kept a shard; beyond that, one is dropped for each that comes.
 const MOST_A_SHARD: usize = 16_384;
 
@@ -67,6 +70,7 @@ pub struct Sessions {
     /// Since when invalidations may be missed.
     doubted_since: Mutex<Option<Timestamp>>,
     listening: AtomicBool,
+    ends: broadcast::Sender<Invalidation>,
     outage: Mutex<Option<Outage>>,
     grace: Duration,
     limits: SessionLimits,
@@ -87,6 +91,7 @@ impl Sessions {
             epoch: AtomicU64::new(0),
             doubted_since: Mutex::default(),
             listening: AtomicBool::new(false),
+            ends: broadcast::channel(MOST_ENDS).0,
             outage: Mutex::default(),
             grace,
             limits,
@@ -122,6 +127,30 @@ impl Sessions {
                 self.in_outage(key, now).ok_or(down).map(Some)
             }
         }
+    }
+
+    /// The live session that this token stands for, as of `now`, like [`Sessions::find`]; but looking at it is no use of it.
+    /// In an outage it is an error, however well the session is remembered.
+    ///
+    /// # Errors
+    /// [`super::Error`] if the store had to be asked and could not answer; that says nothing of the session.
+    pub async fn look(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
+        if self.hears_invalidations()
+            && let Some(session) = self.recall(self.key(token), now, Trustworthy::Now)
+        {
+            return Ok(Some(session));
+        }
+        self.find_alive(token, now).await
+    }
+
+    /// By what name [`Sessions::ends`] tells of this session.
+    pub fn key(&self, token: &SessionToken) -> RecordKey {
+        self.store.session_key(token)
+    }
+
+    /// Tells of sessions that were ended, once they are forgotten here. Who lags must look at all anew.
+    pub fn ends(&self) -> broadcast::Receiver<Invalidation> {
+        self.ends.subscribe()
     }
 
     async fn ask(&self, token: &SessionToken, key: RecordKey, now: Timestamp) -> Result<Option<Session>> {
@@ -200,12 +229,18 @@ impl Sessions {
         let mut invalidations = self.store.invalidations();
         let _listening = Listening::begin(&self.listening);
         loop {
-            match invalidations.recv().await {
-                Ok(Invalidation::Session(key)) => self.forget(key),
-                Ok(Invalidation::All) | Err(RecvError::Lagged(_)) => self.forget_all(),
-                Ok(Invalidation::Missed) => self.doubt_all(),
+            let end = match invalidations.recv().await {
+                Ok(end) => end,
+                Err(RecvError::Lagged(_)) => Invalidation::All,
                 Err(RecvError::Closed) => return self.forget_all(),
+            };
+            match end {
+                Invalidation::Session(key) => self.forget(key),
+                Invalidation::All => self.forget_all(),
+                Invalidation::Missed => self.doubt_all(),
             }
+            // That nobody listens is no failure.
+            let _ = self.ends.send(end);
         }
     }
 

@@ -46,6 +46,7 @@ pub struct Metrics {
     directory_reload_ok: IntGauge,
     connections: IntGauge,
     rejections: Counters<Rejection>,
+    websockets_cut: IntCounter,
     guess_breaker: IntGauge,
     guess_breaker_trips: IntCounter,
     guess_breaker_is_open: AtomicBool,
@@ -176,6 +177,11 @@ impl Metrics {
     /// A client's connection ended.
     pub fn connection_closed(&self) {
         self.connections.dec();
+    }
+
+    /// A WebSocket was cut because its session ended.
+    pub fn websocket_cut(&self) {
+        self.websockets_cut.inc();
     }
 
     /// A client was turned away.

@@ -227,13 +227,17 @@ pub async fn whole(answer: h2::client::ResponseFuture) -> Result<http::Response<
 
 /// A TLS connection to the first gateway, by a client that trusts its certificate.
 pub async fn tls(world: &World, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
+    tls_to(world, world.gateways[0].https.expect("a world with https"), protocol).await
+}
+
+/// The same to any of the gateways.
+pub async fn tls_to(world: &World, port: u16, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
     // rustls must be told once; a second time is no failure.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(world.folder.path().join("cert.pem")).expect("a certificate")).expect("a root");
     let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
-    let port = world.gateways[0].https.expect("a world with https");
     let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
     tcp.set_nodelay(true).expect("an option");
     let name = ServerName::try_from("localhost").expect("a name");
@@ -242,6 +246,23 @@ pub async fn tls(world: &World, protocol: &[u8]) -> tokio_rustls::client::TlsStr
 
 /// An HTTP/2 connection whose frames are written by hand, for what no client library sends.
 pub struct Frames(tokio_rustls::client::TlsStream<TcpStream>);
+
+/// A frame's bytes.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A field as a literal that is not remembered (RFC 7541, 6.2.2).
+pub fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut block = vec![0];
+    for text in [name, value] {
+        assert!(text.len() < 127, "one byte for the length");
+        block.push(u8::try_from(text.len()).expect("short"));
+        block.extend_from_slice(text.as_bytes());
+    }
+    block
+}
 
 /// What became of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -275,23 +296,17 @@ impl Frames {
 
     /// Sends a frame; whether the connection took it.
     pub async fn try_send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
-        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-        self.0.write_all(&[&head, payload].concat()).await.is_ok() && self.0.flush().await.is_ok()
+        self.pour(&frame(kind, flags, stream, payload)).await
+    }
+
+    /// Sends these bytes; whether the connection took them.
+    pub async fn pour(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).await.is_ok() && self.0.flush().await.is_ok()
     }
 
     /// Sends a request without a body on stream 1, each field as a literal (RFC 7541, 6.2.2), and tells what becomes of it.
     pub async fn ask(&mut self, fields: &[(&str, &str)]) -> Fate {
-        let mut block = Vec::new();
-        for (name, value) in fields {
-            block.push(0);
-            for text in [name, value] {
-                assert!(text.len() < 127, "one byte for the length");
-                block.push(u8::try_from(text.len()).expect("short"));
-                block.extend_from_slice(text.as_bytes());
-            }
-        }
-        self.send(HEADERS, END_OF_STREAM_AND_HEADERS, 1, &block).await;
+        self.begin(1, fields).await;
         loop {
             let Some((kind, payload)) = self.frame().await else { return Fate::Broken };
             match kind {
@@ -300,6 +315,12 @@ impl Frames {
                 _ => {}
             }
         }
+    }
+
+    /// Sends a request without a body on a stream; whether the connection took it.
+    pub async fn begin(&mut self, stream: u32, fields: &[(&str, &str)]) -> bool {
+        let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
+        self.try_send(HEADERS, END_OF_STREAM_AND_HEADERS, stream, &block).await
     }
 
     /// The next frame; `None` at the end.

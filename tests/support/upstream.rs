@@ -1,6 +1,7 @@
 //! An application written by hand, byte for byte: what arrived is kept as it arrived, what goes out is what the test says.
 
 use super::eventually;
+use super::world::MOMENT;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -213,9 +214,26 @@ impl Wire {
         Some(buffer)
     }
 
+    /// Counts all that has arrived as read.
+    pub fn forget(&mut self) {
+        self.parsed = self.all().len();
+    }
+
     /// Sends these bytes. That the other side is gone is no failure of the upstream's.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.tcp.write_all(bytes.as_ref()).await;
+    }
+
+    /// Sends these bytes; an error if the other side is gone.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.tcp.write_all(bytes.as_ref()).await
+    }
+
+    /// Agrees to become a WebSocket. Not at once: an answer that is there before Pingora has looked whether the request has a body
+    /// would end it (pingora #946), which takes microseconds and no calculator that has to be reached over a network.
+    pub async fn become_websocket(&mut self) {
+        tokio::time::sleep(MOMENT).await;
+        self.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n").await;
     }
 
     /// Ends the sending half only.

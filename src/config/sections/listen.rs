@@ -1,12 +1,13 @@
 //! `[listen]`
 
 use super::super::document::Value;
-use super::super::kinds::{address, duration, hours, line, number, quoted, seconds, text};
+use super::super::kinds::{address, duration, hours, line, minutes, number, quoted, seconds, text};
 use super::super::read::Reader;
 use super::super::url::{Url, host_and_port};
 use super::super::{Https, Listen, PublicUrl};
 use super::timeout;
-use std::net::SocketAddr;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
 
 const HTTP: &str = "listen.http";
 const HTTPS: &str = "listen.https";
@@ -21,7 +22,9 @@ pub(super) fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
     let public_url = reader.required(PUBLIC_URL, public_url);
     let hosts = reader.list("listen.hosts", host);
     let header_timeout = timeout(reader, "listen.header_timeout", "10s");
+    let body_timeout = reader.or("listen.body_timeout", "20s", duration(seconds(1)..=minutes(10)));
     let keepalive = reader.or("listen.keepalive", "75s", duration(seconds(1)..=hours(1)));
+    let trusted_proxies = reader.list("listen.trusted_proxies", |value| network(value).map(|network| network.to_string()));
     let max_connections = reader.or("listen.max_connections", 20_000, number(1..=1_000_000));
     let max_connections_per_client = reader.or("listen.max_connections_per_client", 512, number(1..=1_000_000));
     let threads = reader.or("listen.threads", 0, number(0..=1_024));
@@ -38,7 +41,9 @@ pub(super) fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
         public_url,
         hosts: hosts?,
         header_timeout: header_timeout?,
+        body_timeout: body_timeout?,
         keepalive: keepalive?,
+        trusted_proxies: trusted_proxies?.iter().filter_map(|network| network.parse().ok()).collect(),
         max_connections: max_connections?,
         max_connections_per_client: max_connections_per_client?,
         threads: threads?,
@@ -87,4 +92,23 @@ fn host(value: &Value) -> Result<String, String> {
         Ok(_) => Ok(text.to_ascii_lowercase()),
         Err(what) => Err(format!("{} {what}", quoted(&text))),
     }
+}
+
+/// An address, or a network in CIDR notation.
+fn network(value: &Value) -> Result<IpNet, String> {
+    let text = text(value)?;
+    let shown = quoted(&text);
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address.to_canonical()));
+    }
+    let network: IpNet = text
+        .parse()
+        .map_err(|_| format!("{shown} is neither an IP address nor a network, such as \"10.0.0.1\" or \"10.0.0.0/24\""))?;
+    if network.prefix_len() == 0 {
+        return Err(format!("{shown} is everybody: any client could say that it is another one"));
+    }
+    if network != network.trunc() {
+        return Err(format!("{shown} is an address within a network; write {} or {}", network.addr(), network.trunc()));
+    }
+    Ok(network)
 }

@@ -9,7 +9,7 @@ use super::cookies::Held;
 use super::failure::Failure;
 use super::form::Form;
 use super::reply::Reply;
-use super::{Gateway, Page, Passage, client_counted};
+use super::{Gateway, Page, Passage};
 use crate::domain::browser;
 use crate::domain::ids::{FlowToken, FormId};
 use crate::domain::return_to::ReturnTo;
@@ -71,7 +71,7 @@ impl Gateway {
         let request = http.req_header();
         let agent = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
         let visitor = Visitor {
-            client: client_counted(http),
+            client: self.client_counted(http),
             family: browser::family(agent),
             flow: held.flow,
             browser: held.browser,

@@ -226,6 +226,10 @@ labels! {
         PerClient => "per_client",
         /// The request's header was not complete in time.
         HeaderTimeout => "header_timeout",
+        /// A request's body came too slowly.
+        SlowBody => "slow_body",
+        /// An answer was taken too slowly.
+        SlowReader => "slow_reader",
         /// The TLS handshake failed or took too long.
         Handshake => "handshake",
     }

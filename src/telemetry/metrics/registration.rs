@@ -94,6 +94,7 @@ impl Metrics {
                 "Connections of clients turned away, by reason.",
                 "reason",
             )?,
+            websockets_cut: make.counter("websockets_cut_total", "WebSockets cut because their session ended.")?,
             guess_breaker: make.gauge(
                 "tan_guess_breaker",
                 "1 while the budget of wrong TANs over all brokers is spent and untrusted browsers get long TANs.",

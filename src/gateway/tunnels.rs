@@ -1,0 +1,313 @@
+//! The open WebSockets, by session: each ends when its session does.
+//!
+//! A request is judged when it begins; a WebSocket lives on for hours. So those that are open are judged again: at once when
+//! the store tells that sessions were ended, and from time to time for what nobody tells: a session's limits, and
+//! brokers who left the directory. Looking does not count as using the session. A store that cannot answer says nothing
+//! of the session, and cuts nothing. There are never more of them than connections, and they go with the request that
+//! opened them.
+
+use super::tunnel::Line;
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::domain::ids::SessionToken;
+use crate::domain::session::{Session, SessionLimits};
+use crate::domain::time::Timestamp;
+use crate::domain::vtnr::Vtnr;
+use crate::store::cache::Sessions;
+use crate::store::{self, Invalidation, RecordKey};
+use crate::telemetry::metrics::Metrics;
+use futures_util::stream::{self, StreamExt as _};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// What costs nothing is looked at this often: whether a limit is over, whether the broker is still in the directory.
+const GLANCE: Duration = Duration::from_secs(1);
+/// The store is asked this often about each session, and when one may have become idle.
+const LOOK: Duration = Duration::from_secs(30);
+/// So many at a time.
+const LOOKS_AT_ONCE: usize = 32;
+
+/// All open WebSockets of signed-in brokers.
+pub(super) struct Tunnels {
+    open: Mutex<HashMap<RecordKey, Watched>>,
+    sessions: Arc<Sessions>,
+    directory: Arc<Directory>,
+    limits: SessionLimits,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// A session that has WebSockets open.
+struct Watched {
+    token: SessionToken,
+    /// What is known of it; nothing before it was looked at first.
+    known: Option<Known>,
+    look_at: Timestamp,
+    lines: Vec<Arc<Line>>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    vtnr: Vtnr,
+    ends_at: Timestamp,
+}
+
+/// A WebSocket that is open for as long as this lives.
+pub(super) struct Opened {
+    tunnels: Arc<Tunnels>,
+    key: RecordKey,
+    line: Arc<Line>,
+}
+
+impl Tunnels {
+    pub(super) fn new(
+        sessions: Arc<Sessions>,
+        directory: Arc<Directory>,
+        limits: SessionLimits,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self { open: Mutex::default(), sessions, directory, limits, clock, metrics })
+    }
+
+    /// A WebSocket of this session's opens on this line. It is cut at once if the session has ended since its request was judged:
+    /// first it is known here, then the session is looked at, so that no end falls between the two.
+    pub(super) async fn open(self: &Arc<Self>, token: &SessionToken, line: &Arc<Line>) -> Opened {
+        let (key, now) = (self.sessions.key(token), self.clock.now());
+        line.open();
+        {
+            let mut open = self.open.lock();
+            let watched = open.entry(key).or_insert_with(|| Watched {
+                token: *token,
+                known: None,
+                look_at: now.plus(LOOK),
+                lines: Vec::new(),
+            });
+            watched.lines.push(Arc::clone(line));
+        }
+        // Only that the store does not answer can go wrong: the session was found a moment ago.
+        let _ = self.look(key, token, now).await;
+        Opened { tunnels: Arc::clone(self), key, line: Arc::clone(line) }
+    }
+
+    /// Cuts what has to be cut. Runs until the store is gone.
+    pub(super) async fn watch(self: Arc<Self>) {
+        let mut ends = self.sessions.ends();
+        let mut glance = interval(GLANCE);
+        glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                end = ends.recv() => match end {
+                    Ok(Invalidation::Session(key)) => self.cut(key),
+                    Ok(Invalidation::All) | Err(RecvError::Lagged(_)) => {
+                        self.open.lock().values_mut().for_each(|watched| watched.look_at = Timestamp::from_millis(0));
+                        self.sweep().await;
+                    }
+                    Ok(Invalidation::Missed) => {}
+                    Err(RecvError::Closed) => return,
+                },
+                _ = glance.tick() => self.sweep().await,
+            }
+        }
+    }
+
+    async fn sweep(&self) {
+        let (now, directory) = (self.clock.now(), self.directory.snapshot());
+        let (mut over, mut due) = (Vec::new(), Vec::new());
+        for (key, watched) in &*self.open.lock() {
+            let is_over = |known: Known| now >= known.ends_at || directory.find(known.vtnr).is_none();
+            if watched.known.is_some_and(is_over) {
+                over.push(*key);
+            } else if now >= watched.look_at {
+                due.push((*key, watched.token));
+            }
+        }
+        over.into_iter().for_each(|key| self.cut(key));
+        let looks = stream::iter(due).map(|(key, token)| async move { self.look(key, &token, now).await });
+        let mut looks = pin!(looks.buffer_unordered(LOOKS_AT_ONCE));
+        while let Some(look) = looks.next().await {
+            if look.is_err() {
+                // Asking for the others would only take time; they stay due.
+                return;
+            }
+        }
+    }
+
+    /// Looks whether the session still lives, and cuts its WebSockets if not.
+    async fn look(&self, key: RecordKey, token: &SessionToken, now: Timestamp) -> store::Result<()> {
+        let session = self.sessions.look(token, now).await;
+        let session = session.inspect_err(|_| self.note(key, None, now.plus(GLANCE)))?;
+        let session = session.filter(|session| self.directory.snapshot().find(session.vtnr).is_some());
+        match session {
+            Some(session) => self.note(key, Some(&session), now.plus(LOOK.min(session.remaining(&self.limits, now)))),
+            None => self.cut(key),
+        }
+        Ok(())
+    }
+
+    fn note(&self, key: RecordKey, session: Option<&Session>, look_at: Timestamp) {
+        if let Some(watched) = self.open.lock().get_mut(&key) {
+            let known =
+                session.map(|session| Known { vtnr: session.vtnr, ends_at: session.signed_in_at.plus(self.limits.absolute) });
+            watched.known = known.or(watched.known);
+            watched.look_at = look_at;
+        }
+    }
+
+    fn cut(&self, key: RecordKey) {
+        let Some(watched) = self.open.lock().remove(&key) else { return };
+        for line in watched.lines {
+            line.cut();
+            self.metrics.websocket_cut();
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let mut open = self.tunnels.open.lock();
+        let Some(watched) = open.get_mut(&self.key) else { return };
+        watched.lines.retain(|line| !Arc::ptr_eq(line, &self.line));
+        if watched.lines.is_empty() {
+            open.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Chance;
+    use crate::config;
+    use crate::domain::session::{Level, Proof};
+    use crate::store::embedded::Embedded;
+    use crate::store::{Charges, Sealed, SignIn, Store, Vault};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const LIMITS: SessionLimits = SessionLimits { idle: Duration::from_secs(3_600), absolute: Duration::from_secs(7_200) };
+
+    struct Watch {
+        tunnels: Arc<Tunnels>,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        directory: Arc<Directory>,
+        folder: tempfile::TempDir,
+    }
+
+    impl Watch {
+        fn begin() -> Self {
+            let (clock, folder) =
+                (Clock::manual(Timestamp::from_millis(1_800_000_000_000)), tempfile::tempdir().expect("a folder"));
+            let file = folder.path().join("brokers.csv");
+            std::fs::write(&file, "vtnr;email\n60/123/4567;ada@makler.example\n").expect("written");
+            let directory = config::Directory { file, poll: MINUTE };
+            let directory = Arc::new(Directory::open(&directory, clock.now()).expect("a directory"));
+            let engine = Embedded::in_memory(clock.clone()).expect("a store");
+            let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Chance);
+            let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault, clock.clone()));
+            let metrics = Arc::new(Metrics::new().expect("sound"));
+            let sessions = Arc::new(Sessions::new(Arc::clone(&store), LIMITS, MINUTE, clock.clone(), Arc::clone(&metrics)));
+            let tunnels = Tunnels::new(sessions, Arc::clone(&directory), LIMITS, clock.clone(), metrics);
+            Self { tunnels, store, clock, directory, folder }
+        }
+
+        fn session(&self) -> Session {
+            let vtnr = Vtnr::parse("60/123/4567").expect("well-formed");
+            Session::begin(vtnr, Level::Full { proof: Proof::Mailbox }, self.clock.now())
+        }
+
+        /// A session with a WebSocket.
+        async fn opened(&self) -> (SessionToken, Arc<Line>, Opened) {
+            let (token, session) = (Chance.session_token(), self.session());
+            let sign_in = SignIn {
+                flow: None,
+                session: (&token, &session),
+                lives: LIMITS.absolute,
+                replaces: None,
+                trust: None,
+                forgets: None,
+                trust_lives: Duration::ZERO,
+            };
+            self.store.sign_in(sign_in, &Charges::none()).await.expect("signed in");
+            let line = Arc::default();
+            let opened = self.tunnels.open(&token, &line).await;
+            (token, line, opened)
+        }
+
+        /// Time passes, with a look at every minute.
+        async fn pass(&self, minutes: u32) {
+            for _ in 0..minutes {
+                self.clock.advance(MINUTE);
+                self.tunnels.sweep().await;
+            }
+        }
+
+        async fn use_elsewhere(&self, token: &SessionToken) {
+            let session = self.store.find_session(token).await.expect("answers").expect("alive");
+            let used = Session { seen_at: self.clock.now(), ..session };
+            self.store.touch_session(token, &used, used.remaining(&LIMITS, self.clock.now())).await.expect("noted");
+        }
+    }
+
+    #[tokio::test]
+    async fn being_looked_at_is_no_use_and_use_elsewhere_is() {
+        let watch = Watch::begin();
+        let (unused, used) = (watch.opened().await, watch.opened().await);
+        watch.pass(30).await;
+        watch.use_elsewhere(&used.0).await;
+        watch.pass(29).await;
+        assert!(!unused.1.is_cut(), "a minute before the idle limit");
+        watch.pass(1).await;
+        assert!(unused.1.is_cut() && !used.1.is_cut());
+    }
+
+    #[tokio::test]
+    async fn the_absolute_limit_ends_it_however_much_it_is_used() {
+        let watch = Watch::begin();
+        let (token, line, _opened) = watch.opened().await;
+        for _ in 0..119 {
+            watch.pass(1).await;
+            watch.use_elsewhere(&token).await;
+        }
+        assert!(!line.is_cut());
+        watch.pass(1).await;
+        assert!(line.is_cut());
+    }
+
+    #[tokio::test]
+    async fn a_broker_who_left_the_directory_loses_it() {
+        let watch = Watch::begin();
+        let (_, line, _opened) = watch.opened().await;
+        std::fs::write(watch.folder.path().join("brokers.csv"), "vtnr;email\n60/123/4568;ben@makler.example\n").expect("written");
+        watch.directory.reload(watch.clock.now()).expect("reloaded");
+        watch.tunnels.sweep().await;
+        assert!(line.is_cut());
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ended_before_its_websocket_opened_cuts_it_at_once() {
+        let watch = Watch::begin();
+        let (token, first, _opened) = watch.opened().await;
+        watch.store.end_session(&token).await.expect("ended");
+        let late = Arc::default();
+        let _opened = watch.tunnels.open(&token, &late).await;
+        assert!(late.is_cut() && first.is_cut());
+    }
+
+    #[tokio::test]
+    async fn what_has_ended_by_itself_is_forgotten() {
+        let watch = Watch::begin();
+        let (token, _, first) = watch.opened().await;
+        let line = Arc::default();
+        let second = watch.tunnels.open(&token, &line).await;
+        drop(first);
+        assert_eq!(watch.tunnels.open.lock().values().map(|watched| watched.lines.len()).sum::<usize>(), 1);
+        drop(second);
+        assert!(watch.tunnels.open.lock().is_empty());
+    }
+}

@@ -1,0 +1,287 @@
+//! WebSockets end when their session does, wherever and however it ends, and others stay open.
+
+mod support;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use support::behind::session_of;
+use support::raw::tls_to;
+use support::world::{ADA, BEN, StoreKind, World};
+use support::{Behind, Browser, Raw, Upstream, eventually};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+const SIGN_OUT: &str = "/ui/login/de/abmelden";
+
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<W: AsyncRead + AsyncWrite + Send + Unpin> Wire for W {}
+
+/// A WebSocket of a browser's.
+struct Socket(WebSocketStream<Box<dyn Wire>>);
+
+impl Socket {
+    /// Opens one through the gateway with this number, with the session that the browser has now.
+    async fn open(world: &World, gateway: usize, browser: &Browser) -> Self {
+        let port = world.gateways[gateway].port;
+        let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+        Self::over(Box::new(tcp), &format!("ws://127.0.0.1:{port}/ws/kurse"), &session_of(browser)).await
+    }
+
+    /// The same over https.
+    async fn open_secure(world: &World, gateway: usize, browser: &Browser) -> Self {
+        let port = world.gateways[gateway].https.expect("a world with https");
+        let tls = tls_to(world, port, b"http/1.1").await;
+        Self::over(Box::new(tls), &format!("wss://localhost:{port}/ws/kurse"), &session_of(browser)).await
+    }
+
+    async fn over(wire: Box<dyn Wire>, url: &str, session: &str) -> Self {
+        let mut request = url.into_client_request().expect("a request");
+        request.headers_mut().insert("cookie", session.parse().expect("a value"));
+        let (mut socket, _) = tokio_tungstenite::client_async(request, wire).await.expect("a socket");
+        socket.send(Message::text("da?")).await.expect("sent");
+        let mut socket = Self(socket);
+        socket.echoes("da?").await;
+        socket
+    }
+
+    /// Waits for the calculator to say this back.
+    async fn echoes(&mut self, text: &str) {
+        let echo = async {
+            while let Some(heard) = self.0.next().await {
+                if heard.expect("the socket is open").to_text().ok() == Some(text) {
+                    return;
+                }
+            }
+            panic!("the socket was closed");
+        };
+        tokio::time::timeout(Duration::from_secs(10), echo).await.expect("an echo in time");
+    }
+
+    /// Asserts that it is open.
+    async fn is_open(&mut self) {
+        self.0.send(Message::text("noch da?")).await.expect("sent");
+        self.echoes("noch da?").await;
+    }
+
+    /// Waits until it is closed from the other side, and gives the code.
+    async fn closed(&mut self) -> u16 {
+        let code = async {
+            while let Some(heard) = self.0.next().await {
+                match heard.expect("an orderly end") {
+                    Message::Close(frame) => return frame.expect("a code").code.into(),
+                    _ => continue,
+                }
+            }
+            panic!("it ended without a close frame");
+        };
+        tokio::time::timeout(Duration::from_secs(10), code).await.expect("an end in time")
+    }
+
+    async fn is_over(&mut self) {
+        let end = tokio::time::timeout(Duration::from_secs(5), self.0.next()).await.expect("an end in time");
+        assert!(matches!(end, None | Some(Err(Error::ConnectionClosed | Error::Protocol(_) | Error::Io(_)))), "{end:?}");
+    }
+}
+
+async fn all_closed_within_a_second(begun: Instant, sockets: Vec<Socket>) {
+    for mut socket in sockets {
+        assert_eq!(socket.closed().await, 4401);
+        assert!(begun.elapsed() < Duration::from_secs(1), "after {:?}", begun.elapsed());
+        socket.is_over().await;
+    }
+}
+
+fn revoke(world: &World, vtnr: &str) {
+    let config = world.folder.path().join("gateway-0.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"));
+    assert!(command.args(["revoke", "--config"]).arg(config).arg(vtnr).status().expect("it runs").success());
+}
+
+#[tokio::test]
+async fn a_websocket_is_cut_within_a_second_wherever_its_session_ends() {
+    let world = World::builder().gateways(2).https().start().await;
+    let (ada, ben) = (world.signed_in(ADA).await, world.signed_in(BEN).await);
+    let mut others = vec![Socket::open(&world, 0, &ben).await, Socket::open_secure(&world, 1, &ben).await];
+    let of_ada = async || {
+        vec![
+            Socket::open(&world, 0, &ada).await,
+            Socket::open(&world, 1, &ada).await,
+            Socket::open_secure(&world, 0, &ada).await,
+            Socket::open_secure(&world, 1, &ada).await,
+        ]
+    };
+    for what in ["replaced", "signed out"] {
+        let sockets = of_ada().await;
+        let begun = Instant::now();
+        match what {
+            // The browser is trusted: a new session at once.
+            "replaced" => ada.claim(ADA.0, ADA.1, "/").await.leads_to("/"),
+            _ => &ada.post(SIGN_OUT, &[]).await,
+        };
+        all_closed_within_a_second(begun, sockets).await;
+        for other in &mut others {
+            other.is_open().await;
+        }
+    }
+    ada.claim(ADA.0, ADA.1, "/").await.leads_to("/");
+    let mut bystanders = of_ada().await;
+    revoke(&world, BEN.0);
+    for other in &mut others {
+        assert_eq!(other.closed().await, 4401);
+    }
+    for bystander in &mut bystanders {
+        bystander.is_open().await;
+    }
+    assert_eq!(world.metric("vtnr_gateway_websockets_cut_total").await, 5.0);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_answer_cuts_nothing_and_what_is_gone_when_it_is_back_is_cut() {
+    let world = World::builder().store(StoreKind::OwnRedis).start().await;
+    let redis = std::sync::Arc::clone(world.redis.as_ref().expect("a Redis"));
+    let ada = world.signed_in(ADA).await;
+    let mut socket = Socket::open(&world, 0, &ada).await;
+    redis.lock().expect("no panic").kill();
+    eventually("the outage is noticed", async || {
+        (world.metric("vtnr_gateway_store_errors_total{kind=\"unreachable\"}").await > 0.0).then_some(())
+    })
+    .await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        socket.is_open().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It kept nothing on disk: the session is gone.
+    redis.lock().expect("no panic").restart();
+    assert_eq!(socket.closed().await, 4401);
+}
+
+#[tokio::test]
+async fn a_broker_who_leaves_the_directory_loses_the_websocket_and_others_keep_theirs() {
+    let world = World::builder().store(StoreKind::Memory).start().await;
+    let (ada, ben) = (world.signed_in(ADA).await, world.signed_in(BEN).await);
+    let (mut socket, mut other) = (Socket::open(&world, 0, &ada).await, Socket::open(&world, 0, &ben).await);
+    world.write_brokers(&format!("vtnr;email\n{};{}\n", BEN.0, BEN.1));
+    assert_eq!(socket.closed().await, 4401);
+    other.is_open().await;
+}
+
+/// An upstream that says what the test tells it to, and tells of its connections' end.
+async fn told() -> (Upstream, mpsc::Sender<Vec<u8>>, Arc<Notify>) {
+    let (tell, told) = mpsc::channel::<Vec<u8>>(8);
+    let (told, ended) = (Arc::new(tokio::sync::Mutex::new(told)), Arc::new(Notify::new()));
+    let notify = Arc::clone(&ended);
+    let upstream = Upstream::start(move |mut wire| {
+        let (told, ended) = (Arc::clone(&told), Arc::clone(&notify));
+        async move {
+            while let Some(head) = wire.head().await {
+                if head.values("upgrade").is_empty() {
+                    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                    continue;
+                }
+                wire.become_websocket().await;
+                let mut told = told.lock().await;
+                loop {
+                    tokio::select! {
+                        bytes = told.recv() => wire.send(bytes.expect("the test goes on")).await,
+                        read = wire.read() => if read.is_none() {
+                            ended.notify_one();
+                            return;
+                        },
+                    }
+                }
+            }
+        }
+    })
+    .await;
+    (upstream, tell, ended)
+}
+
+const HANDSHAKE: &str =
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const CLOSE_4401: &[u8] = &[0x88, 2, 0x11, 0x31];
+
+#[tokio::test]
+async fn a_frame_under_way_is_finished_before_the_farewell_or_given_up_after_a_second() {
+    let (upstream, tell, ended) = told().await;
+    let behind = Behind::with(upstream, World::builder()).await;
+    let tell = async |bytes: &[u8]| tell.send(bytes.to_vec()).await.expect("the upstream listens");
+    let open = async |browser: &Browser| -> Raw {
+        let mut client = behind.connect().await;
+        let session = session_of(browser);
+        let request = format!("GET /ws HTTP/1.1\r\nHost: {}\r\nCookie: {session}\r\n{HANDSHAKE}\r\n", behind.host);
+        client.send(request).await;
+        assert_eq!(client.head().await.expect("an answer").status(), 101);
+        client
+    };
+    let ada = behind.browser.clone();
+    let mut client = open(&ada).await;
+    // A whole frame, and the beginning of one of 300 bytes.
+    tell(b"\x81\x02ok\x82\x7e\x01\x2cabc").await;
+    client.until(b"abc").await;
+    ada.post(SIGN_OUT, &[]).await.is(200);
+    assert!(client.is_silent_for(Duration::from_millis(200)).await, "no farewell within a frame");
+    client.send(b"\x81\x84\0\0\0\0nein").await;
+    tell(&[vec![b'd'; 297], b"\x81\x03neu".to_vec()].concat()).await;
+    let rest = client.rest().await;
+    assert_eq!(rest, [&[b'd'; 297][..], CLOSE_4401].concat(), "the frame, the farewell, and no other frame");
+    ended.notified().await;
+    let seen = behind.upstream.bytes().concat();
+    assert!(!seen.windows(4).any(|part| part == b"nein"), "nothing reaches the calculator once the session is over");
+
+    ada.claim(ADA.0, ADA.1, "/").await.leads_to("/");
+    let mut client = open(&ada).await;
+    tell(b"\x82\x7e\x01\x2cabc").await;
+    client.until(b"abc").await;
+    let begun = Instant::now();
+    ada.post(SIGN_OUT, &[]).await.is(200);
+    assert_eq!(client.rest().await, b"", "no farewell within a frame");
+    assert!((Duration::from_millis(800)..Duration::from_secs(3)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    ended.notified().await;
+
+    ada.claim(ADA.0, ADA.1, "/").await.leads_to("/");
+    let mut client = open(&ada).await;
+    tell(b"\x88\x02\x03\xe8").await;
+    client.until(b"\x88\x02\x03\xe8").await;
+    ada.post(SIGN_OUT, &[]).await.is(200);
+    assert_eq!(client.rest().await, b"", "the calculator has said farewell already");
+    ended.notified().await;
+}
+
+/// Neither side takes anything: the tunnel ends all the same.
+#[tokio::test]
+async fn a_clogged_websocket_ends_too() {
+    let upstream = Upstream::start(|mut wire| async move {
+        while let Some(head) = wire.head().await {
+            if head.values("upgrade").is_empty() {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                continue;
+            }
+            wire.become_websocket().await;
+            // Sends without end and reads nothing.
+            loop {
+                let frame = [&b"\x82\x7e\x10\x00"[..], &[7; 4096]].concat();
+                if wire.try_send(&frame).await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let behind = Behind::with(upstream, World::builder()).await;
+    let mut client = behind.connect().await;
+    client.send(behind.request("GET /ws", HANDSHAKE)).await;
+    assert_eq!(client.head().await.expect("an answer").status(), 101);
+    // Sends until nothing is taken any more, and reads nothing.
+    while tokio::time::timeout(Duration::from_millis(300), client.try_send(vec![7; 65_536])).await.is_ok_and(|sent| sent.is_ok())
+    {
+    }
+    behind.browser.post(SIGN_OUT, &[]).await.is(200);
+    eventually("the connection is over", async || (client.try_send(b"x").await.is_err()).then_some(())).await;
+}
