@@ -111,12 +111,74 @@ fn what_servers_read_in_several_ways_is_in_doubt() {
     }
 }
 
+/// Of each row Apache with PHP runs at least one like it, or a framework is known to.
+#[test]
+fn a_route_in_the_query_is_found_in_every_spelling() {
+    let queries = [
+        "r=antrag%2fversand",
+        "%72=antrag/versand",
+        "r=%61ntrag/versand",
+        "r=/antrag/versand/",
+        "r=antrag//versand",
+        "r=x/../antrag/versand",
+        "r=%00antrag/versand",
+        "r=%0a+antrag/versand%00",
+        "r=antrag%5Cversand",
+        "r%00=antrag/versand",
+        "r%00x=antrag/versand",
+        "+r=antrag/versand",
+        "%20r=antrag/versand",
+        "r[]=antrag/versand",
+        "r%5bx%5d=antrag/versand",
+        "r+=antrag/versand",
+        "r=x&r=antrag/versand",
+        "a=1;r=antrag/versand",
+        "%2572=%2561ntrag%252fversand",
+        "a%26r=antrag/versand",
+        "r=x%26/../%61ntrag/versand",
+        "r==antrag/versand",
+        "r=ver%C5%BFand",
+        "r=%EF%BD%81ntrag/versand",
+        "r=%c1%a1ntrag/versand",
+    ];
+    for query in queries {
+        assert_eq!(judged("POST", &format!("/index.php?{query}")), Intent::Submit, "{query}");
+    }
+    for query in ["r=antrag", "rr=antrag/versand", "q=antrag/versand", "r", "r=%C3%BCbersicht", "r=antrag&q=versand", "%", "r%"] {
+        assert_eq!(judged("POST", &format!("/index.php?{query}")), Intent::Use, "{query}");
+    }
+}
+
+#[test]
+fn a_route_of_several_parameters_is_found_in_any_order() {
+    let path = ["/index.php?mein_modul=antrag&aktion=versand".to_owned()];
+    let rules = SubmissionRules::new(path, Letters::Folded, PathAlphabet::Unicode).expect("sound");
+    let judged = |query: &str| {
+        let target = format!("/index.php?{query}");
+        rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None })
+    };
+    for query in ["mein_modul=antrag&aktion=versand", "aktion=versand&x&mein.modul=antrag", "Aktion=Versand&mein+modul=Antrag"] {
+        assert_eq!(judged(query), Intent::Submit, "{query}");
+    }
+    for query in ["mein_modul=antrag", "aktion=versand", "mein_modul=antrag&aktion=speichern", "meinxmodul=antrag&aktion=versand"] {
+        assert_eq!(judged(query), Intent::Use, "{query}");
+    }
+}
+
+#[test]
+fn names_that_only_end_like_an_override_are_honest() {
+    for query in ["payment_method=card", "method=x", "bean.method=x", "x=_method", "_methods=1", "_method", "q=a_method=b"] {
+        assert_eq!(judged("GET", &format!("/suche?{query}")), Intent::Use, "{query}");
+    }
+}
+
 #[test]
 fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
     let with_body = |method| rules().judge(&Request { method, target: b"/tarif", body: Body::Some });
     assert_eq!(with_body("GET"), Intent::Unclear(Doubt::Override));
     assert_eq!(with_body("POST"), Intent::Use);
-    for query in ["_method=POST", "a=1&_METHOD=post", "%5fmethod=put", "a=%255fmethod%253dput"] {
+    for query in ["_method=POST", "a=1&_METHOD=post", "%5fmethod=put", "a=1%2526%255fmethod%253dput", "_method[]=POST",
+        "%5Fmethod%5b0%5d=put", "_method%00x=POST", ".method=POST", "+_method=POST", "[method=POST", "a;_method=POST"] {
         assert_eq!(judged("GET", &format!("/antrag/versand?{query}")), Intent::Unclear(Doubt::Override), "{query}");
     }
 }
@@ -183,6 +245,9 @@ fn a_rule_that_can_never_match_is_refused() {
         ("/a#b", NeverMatches::Doubtful(Doubt::Escape)),
         ("/ver\u{17f}and", NeverMatches::Doubtful(Doubt::Character)),
         ("/index.php?", NeverMatches::EmptyQuery),
+        ("/index.php?/", NeverMatches::EmptyQuery),
+        ("/index.php?r=antrag&", NeverMatches::EmptyQuery),
+        ("/index.php?r=antrag%2fversand", NeverMatches::Doubtful(Doubt::Escape)),
     ];
     for (path, never) in cases {
         let refused = SubmissionRules::new([path.to_owned()], Letters::Folded, PathAlphabet::Unicode);
