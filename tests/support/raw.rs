@@ -101,7 +101,8 @@ impl Raw {
         self.try_answer_to("GET").await
     }
 
-    async fn try_answer_to(&mut self, method: &str) -> Option<RawAnswer> {
+    /// Reads one answer to a request with this method, if a whole one comes.
+    pub async fn try_answer_to(&mut self, method: &str) -> Option<RawAnswer> {
         let mut answer = self.head().await?;
         let status = answer.status();
         let bodiless = method == "HEAD" || status < 200 || status == 204 || status == 304;
@@ -314,7 +315,7 @@ impl Frames {
 }
 
 /// The status, which comes first in an answer's header: indexed for the usual ones, else three digits, perhaps in Huffman's code.
-fn status(block: &[u8]) -> u16 {
+pub fn status(block: &[u8]) -> u16 {
     // A change of the table's size may precede it.
     let block = if block[0] & 0xe0 == 0x20 { &block[1..] } else { block };
     match block[0] {

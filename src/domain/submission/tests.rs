@@ -160,7 +160,8 @@ fn a_route_of_several_parameters_is_found_in_any_order() {
     for query in ["mein_modul=antrag&aktion=versand", "aktion=versand&x&mein.modul=antrag", "Aktion=Versand&mein+modul=Antrag"] {
         assert_eq!(judged(query), Intent::Submit, "{query}");
     }
-    for query in ["mein_modul=antrag", "aktion=versand", "mein_modul=antrag&aktion=speichern", "meinxmodul=antrag&aktion=versand"] {
+    for query in ["mein_modul=antrag", "aktion=versand", "mein_modul=antrag&aktion=speichern", "meinxmodul=antrag&aktion=versand"]
+    {
         assert_eq!(judged(query), Intent::Use, "{query}");
     }
 }
@@ -177,8 +178,19 @@ fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
     let with_body = |method| rules().judge(&Request { method, target: b"/tarif", body: Body::Some });
     assert_eq!(with_body("GET"), Intent::Unclear(Doubt::Override));
     assert_eq!(with_body("POST"), Intent::Use);
-    for query in ["_method=POST", "a=1&_METHOD=post", "%5fmethod=put", "a=1%2526%255fmethod%253dput", "_method[]=POST",
-        "%5Fmethod%5b0%5d=put", "_method%00x=POST", ".method=POST", "+_method=POST", "[method=POST", "a;_method=POST"] {
+    for query in [
+        "_method=POST",
+        "a=1&_METHOD=post",
+        "%5fmethod=put",
+        "a=1%2526%255fmethod%253dput",
+        "_method[]=POST",
+        "%5Fmethod%5b0%5d=put",
+        "_method%00x=POST",
+        ".method=POST",
+        "+_method=POST",
+        "[method=POST",
+        "a;_method=POST",
+    ] {
         assert_eq!(judged("GET", &format!("/antrag/versand?{query}")), Intent::Unclear(Doubt::Override), "{query}");
     }
 }
