@@ -180,7 +180,7 @@ impl Raw {
     }
 }
 
-/// An HTTP/2 connection over TLS to the first gateway.
+/// An HTTP/2 connection over TLS.
 pub struct H2 {
     pub requests: h2::client::SendRequest<Bytes>,
     pings: h2::PingPong,
@@ -191,7 +191,12 @@ pub struct H2 {
 impl H2 {
     /// Connects.
     pub async fn connect(world: &World) -> Self {
-        let (requests, mut connection) = h2::client::handshake(tls(world, b"h2").await).await.expect("HTTP/2");
+        Self::connect_to(world, 0).await
+    }
+
+    /// Connects to the gateway with this number.
+    pub async fn connect_to(world: &World, number: usize) -> Self {
+        let (requests, mut connection) = h2::client::handshake(tls_to(world, number, b"h2").await).await.expect("HTTP/2");
         let pings = connection.ping_pong().expect("not taken yet");
         Self { requests, pings, connection: tokio::spawn(connection) }
     }
@@ -228,13 +233,18 @@ pub async fn whole(answer: h2::client::ResponseFuture) -> Result<http::Response<
 
 /// A TLS connection to the first gateway, by a client that trusts its certificate.
 pub async fn tls(world: &World, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
+    tls_to(world, 0, protocol).await
+}
+
+/// The same to the gateway with this number.
+pub async fn tls_to(world: &World, number: usize, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
     // rustls must be told once; a second time is no failure.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(world.folder.path().join("cert.pem")).expect("a certificate")).expect("a root");
     let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
-    let port = world.gateways[0].https.expect("a world with https");
+    let port = world.gateways[number].https.expect("a world with https");
     let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
     tcp.set_nodelay(true).expect("an option");
     let name = ServerName::try_from("localhost").expect("a name");
