@@ -32,7 +32,7 @@ pub enum Doubt {
     Escape,
     /// Path parameters (`;name=value`) of unusual characters.
     Parameters,
-    /// An empty segment within the path, or one of dots or with blanks or a dot at its end.
+    /// An empty segment within the path, one of dots or with blanks or a dot at its end, or one that names a stream.
     Segment,
     /// A character that may become ASCII or vanish.
     Character,
@@ -326,19 +326,22 @@ enum Place {
 struct Segment {
     first: Option<char>,
     last: Option<char>,
+    /// Whether `:$` occurs, by which Windows names what else a file or folder holds (`antrag::$INDEX_ALLOCATION` is `antrag`).
+    names_a_stream: bool,
 }
 
 impl Segment {
     fn push(&mut self, symbol: char) {
         self.first = self.first.or(Some(symbol));
+        self.names_a_stream |= symbol == '$' && self.last == Some(':');
         self.last = Some(symbol);
     }
 
     /// Ends it and begins the next. Only the last may be empty. One that ends in a dot is `.`, `..` or what Windows reads without the dot.
     fn end(&mut self, place: Place) -> Result<(), Doubt> {
-        let Self { first, last } = std::mem::take(self);
+        let Self { first, last, names_a_stream } = std::mem::take(self);
         let is_sound = match (first, last) {
-            (Some(first), Some(last)) => first != ' ' && last != ' ' && last != '.',
+            (Some(first), Some(last)) => !names_a_stream && first != ' ' && last != ' ' && last != '.',
             _ => place == Place::Last,
         };
         if is_sound { Ok(()) } else { Err(Doubt::Segment) }

@@ -96,7 +96,9 @@ fn separators() -> BTreeSet<String> {
 }
 
 /// What some server reads as `/`, or as `/` and something that it cuts.
-const SEPARATORS: [&str; 84] = [
+const SEPARATORS: [&str; 86] = [
+    "::$INDEX_ALLOCATION/",
+    ":$I30:$INDEX_ALLOCATION/",
     "//",
     "///",
     "/./",

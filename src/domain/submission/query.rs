@@ -34,9 +34,20 @@ pub(super) fn overrides_method(query: &[u8]) -> bool {
 
 fn holds(query: &[u8], name: &[u8], value: &[u8]) -> bool {
     query.split(|byte| *byte == b'&').any(|parameter| {
-        let most = if parameter.contains(&b'%') { 2 } else { 0 };
+        let most = decodings(parameter);
         (0..=most).any(|decodings| reads_as(Decoded { rest: parameter, decodings }, name, value))
     })
+}
+
+/// How often decoding changes something: never without an escape, and again if the first time leaves a `%`.
+fn decodings(parameter: &[u8]) -> u8 {
+    let escapes = parameter.iter().enumerate().filter(|(_, byte)| **byte == b'%').map(|(at, _)| parameter.get(at + 1..at + 3));
+    let leave = escapes.map(|digits| match digits {
+        Some(b"25") => 2,
+        Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => 1,
+        _ => 2,
+    });
+    leave.max().unwrap_or(0)
 }
 
 /// Whether this reading comes by the name and then by the value, or by something after the name that may become anything.
@@ -48,6 +59,9 @@ fn reads_as(mut reading: Decoded<'_>, name: &[u8], value: &[u8]) -> bool {
         }
         let Some(byte) = reading.next() else { return false };
         name.take(byte);
+        if name.state == State::Missed {
+            reading.skip_to_sign();
+        }
     }
 }
 
@@ -78,13 +92,13 @@ impl<'a> Name<'a> {
     fn take(&mut self, byte: u8) {
         self.state = match (&self.state, byte) {
             (State::Found, _) | (State::Ended, b'=') => State::Found,
+            (State::Ended, _) => State::Ended,
             (_, b'&' | b';' | b'?' | b'#') => {
                 self.left = self.whole;
                 State::Before
             }
             (State::Before, 0..=b' ' | b'+') => State::Before,
             (State::Before | State::Within, _) => self.compare(byte),
-            (State::Ended, _) => State::Ended,
             (State::Missed, _) => State::Missed,
         };
     }
@@ -117,6 +131,12 @@ struct Decoded<'a> {
 }
 
 impl Decoded<'_> {
+    /// Passes over what can neither begin a parameter nor become something that does.
+    fn skip_to_sign(&mut self) {
+        let sign = self.rest.iter().position(|byte| matches!(byte, b'%' | b'&' | b';' | b'?' | b'#'));
+        self.rest = self.rest.get(sign.unwrap_or(self.rest.len())..).unwrap_or_default();
+    }
+
     /// Whether these letters come next, with whatever else between them.
     fn begins_with(&self, letters: &[u8]) -> bool {
         let mut reading = self.clone();
