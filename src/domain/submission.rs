@@ -7,8 +7,8 @@
 
 mod query;
 
+use self::query::{Parameter, overrides_method};
 use super::lookalikes::may_become_ascii;
-use query::{Parameter, overrides_method};
 
 /// What a request means to do, as far as the policy is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
