@@ -7,6 +7,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf
 WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+COPY benches benches
 COPY pages pages
 COPY config config
 RUN cargo build --release --locked --bin vtnr-gateway

@@ -5,7 +5,7 @@ mod support;
 use support::behind::session_of;
 use support::raw::whole;
 use support::world::{ADA, StoreKind};
-use support::{Browser, H2, Raw, World};
+use support::{Browser, H2, Raw, World, eventually};
 
 /// Spellings that at least one server in use runs as `POST /antrag/versand`, and some that only look like it.
 const SPELLINGS: [&str; 44] = [
@@ -128,4 +128,160 @@ async fn with_a_confirmed_address_every_spelling_is_the_calculators_affair() {
     }
     status(&world, &browser, "POST /antrag/versand").await;
     assert_eq!(world.calculator.submissions().len(), 1);
+}
+
+/// Bodies as they may come: none, small, one more than Pingora buffers, and large.
+const LENGTHS: [usize; 4] = [0, 10, 64 * 1_024 + 1, 3 * 1_024 * 1_024];
+
+/// A gateway of several, and a session that speaks to it.
+struct Desk<'a> {
+    world: &'a World,
+    number: usize,
+    session: String,
+}
+
+impl Desk<'_> {
+    async fn connect(&self) -> Raw {
+        Raw::connect(self.world.gateways[self.number].port).await
+    }
+
+    /// A request's header; `fields` each with its line end.
+    fn head(&self, line: &str, fields: &str) -> String {
+        let port = self.world.gateways[self.number].port;
+        format!("{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {}\r\n{fields}\r\n", self.session)
+    }
+
+    fn h2(&self, method: &str, target: &str) -> http::request::Builder {
+        let port = self.world.gateways[self.number].https.expect("https");
+        http::Request::builder().method(method).uri(format!("https://localhost:{port}{target}")).header("cookie", &self.session)
+    }
+
+    /// Sends the submission and tells how it was answered.
+    async fn submits(&self) -> u16 {
+        let body = "fahrer=Ada";
+        let fields = format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", body.len());
+        let request = format!("{}{body}", self.head("POST /antrag/versand", &fields));
+        self.connect().await.send(request).await.answer().await.status()
+    }
+
+    /// On one connection, between requests that pass.
+    async fn blocks_on_a_kept_connection(&self) {
+        let mut client = self.connect().await;
+        for fields in
+            ["Content-Length: 10\r\n", "Transfer-Encoding: chunked\r\n", "Content-Length: 0\r\n", "Content-Length: 10\r\n"]
+        {
+            let body = match fields {
+                "Content-Length: 0\r\n" => "",
+                "Content-Length: 10\r\n" => "fahrer=Ada",
+                _ => "a\r\nfahrer=Ada\r\n0\r\n\r\n",
+            };
+            assert_eq!(client.send(self.head("GET /", "")).await.answer().await.status(), 200);
+            let request = format!("{}{body}", self.head("POST /antrag/versand", fields));
+            assert_eq!(client.send(request).await.answer().await.status(), 403, "{fields}");
+        }
+    }
+
+    async fn blocks_bodies_of_every_length(&self) {
+        for length in LENGTHS {
+            let sized = self.head("POST /antrag/versand", &format!("Content-Length: {length}\r\n"));
+            let chunked = self.head("POST /antrag/versand", "Transfer-Encoding: chunked\r\n");
+            let chunk = if length == 0 { String::new() } else { format!("{length:x}\r\n{}\r\n", "x".repeat(length)) };
+            for request in [format!("{sized}{}", "x".repeat(length)), format!("{chunked}{chunk}0\r\n\r\n")] {
+                let mut client = self.connect().await;
+                let answer = client.send(&request).await.answer().await;
+                assert_eq!(answer.status(), 403, "{length} bytes, {}", &request[..200]);
+            }
+        }
+    }
+
+    /// Nor does what comes with it in one piece, before the first answer, go further.
+    async fn blocks_what_is_pipelined(&self) {
+        let submission = self.head("POST /antrag/versand", "Content-Length: 0\r\n");
+        for first in [self.head("GET /", ""), submission.clone()] {
+            let mut client = self.connect().await;
+            client.send(format!("{first}{submission}{submission}")).await.half_close().await;
+            while let Some(answer) = client.try_answer().await {
+                assert!(first.starts_with("GET") || answer.status() != 200, "{answer:?}");
+            }
+        }
+    }
+
+    async fn blocks_upgrades(&self) {
+        let websocket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let h2c = "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+        for upgrade in [websocket, h2c, "Upgrade: websocket, h2c\r\nConnection: upgrade\r\n"] {
+            for (framing, body) in
+                [("", ""), ("Content-Length: 10\r\n", "fahrer=Ada"), ("Transfer-Encoding: chunked\r\n", "0\r\n\r\n")]
+            {
+                let request = format!("{}{body}", self.head("POST /antrag/versand", &format!("{upgrade}{framing}")));
+                let answer = self.connect().await.send(request).await.answer().await;
+                assert_eq!(answer.status(), 403, "{upgrade}{framing}");
+            }
+        }
+    }
+
+    async fn blocks_over_http2(&self) {
+        let mut client = H2::connect_to(self.world, self.number).await;
+        for length in LENGTHS {
+            for sized in [true, false] {
+                let passed = client.get(self.h2("GET", "/").body(()).expect("a request")).await.expect("an answer");
+                assert_eq!(passed.status(), 200);
+                let request = self.h2("POST", "/antrag/versand");
+                let request = if sized { request.header("content-length", length) } else { request };
+                let (answer, mut body) = client.begin(request.body(()).expect("a request")).await;
+                // The answer may come before the body has gone.
+                let _ = body.send_data(vec![b'x'; length].into(), true);
+                assert_eq!(whole(answer).await.expect("an answer").status(), 403, "{length} bytes, sized: {sized}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn three_gateways_block_alike_until_the_address_is_confirmed_and_then_none_does() {
+    let world = World::builder().gateways(3).https().start().await;
+    let browser = world.browser();
+    browser.claim(ADA.0, "nobody@makler.example", "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
+    browser.post("/ui/login/de/unbekannte-e-mail", &[("action", "without-email")]).await.leads_to("/");
+    let at_each = |session: String| [0, 1, 2].map(|number| Desk { world: &world, number, session: session.clone() });
+    let before = at_each(session_of(&browser));
+    for desk in &before {
+        tokio::join!(
+            desk.blocks_on_a_kept_connection(),
+            desk.blocks_bodies_of_every_length(),
+            desk.blocks_what_is_pipelined(),
+            desk.blocks_upgrades(),
+            desk.blocks_over_http2()
+        );
+    }
+    let arrived = world.calculator.requests();
+    assert!(arrived.iter().all(|request| request.method == http::Method::GET), "{arrived:?}");
+    assert!(world.calculator.submissions().is_empty());
+
+    let tan = world.ask(&browser, ADA).await;
+    for desk in &before {
+        assert_eq!(desk.submits().await, 403, "asking for a TAN changes nothing yet");
+    }
+    browser.enter_tan(&tan, "/").await.leads_to("/");
+    let after = at_each(session_of(&browser));
+    for (desk, sent) in after.iter().zip(1..) {
+        assert_eq!(desk.submits().await, 200);
+        assert_eq!(world.calculator.submissions().len(), sent);
+    }
+    // The older cookie is dead, and was never raised meanwhile.
+    for desk in &before {
+        eventually("the older session is dead", async || {
+            let status = desk.submits().await;
+            assert!(matches!(status, 401 | 403), "{status}");
+            (status == 401).then_some(())
+        })
+        .await;
+        let fields = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n";
+        let led = desk.connect().await.send(desk.head("GET /", fields)).await.answer().await;
+        assert_eq!(led.status(), 303, "{led:?}");
+    }
+    for desk in after {
+        assert_eq!(desk.submits().await, 200, "the new session stays");
+    }
+    assert_eq!(world.calculator.submissions().len(), 6);
 }

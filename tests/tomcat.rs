@@ -3,13 +3,11 @@
 mod support;
 
 use futures_util::{SinkExt, StreamExt};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 use support::behind::session_of;
+use support::tomcat::Tomcat;
 use support::upstream::latin1;
 use support::world::{ADA, StoreKind};
-use support::{Raw, RawAnswer, World, ports};
-use tempfile::TempDir;
+use support::{Raw, RawAnswer, World};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -22,76 +20,13 @@ const MAY_DIFFER: [(&str, &str); 5] = [
     ("fields after the body (trailers)", "are dropped over HTTP/1.1, which allows it (RFC 9110, 6.5.1)"),
 ];
 
-struct Tomcat {
-    child: Child,
-    port: u16,
-    base: TempDir,
-}
-
-impl Tomcat {
-    /// Starts it with its examples and waits until they answer.
-    async fn start() -> Self {
-        let (home, examples) = ("/usr/share/tomcat10", "/usr/share/tomcat10-examples/examples");
-        for (package, file) in
-            [("tomcat10", format!("{home}/bin/catalina.sh")), ("tomcat10-examples", format!("{examples}/index.html"))]
-        {
-            assert!(std::path::Path::new(&file).exists(), "{file} is missing: install Debian's {package}");
-        }
-        let (base, port) = (TempDir::new().expect("a folder"), ports::free());
-        for folder in ["conf", "logs", "temp", "webapps", "work"] {
-            std::fs::create_dir(base.path().join(folder)).expect("a folder");
-        }
-        for file in ["web.xml", "catalina.properties", "context.xml"] {
-            std::fs::copy(format!("{home}/etc/{file}"), base.path().join("conf").join(file)).expect("copied");
-        }
-        // The connector as Tomcat ships it, on loopback; no Listener, no log of accesses.
-        let server = format!(
-            r#"<Server port="-1"><Service name="Catalina"><Connector port="{port}" address="127.0.0.1" protocol="HTTP/1.1" connectionTimeout="20000"/>
-               <Engine name="Catalina" defaultHost="localhost"><Host name="localhost" appBase="webapps" autoDeploy="false">
-               <Context path="/examples" docBase="{examples}"/></Host></Engine></Service></Server>"#
-        );
-        std::fs::write(base.path().join("conf/server.xml"), server).expect("written");
-        let log = std::fs::File::create(base.path().join("logs/out")).expect("a log");
-        let child = Command::new(format!("{home}/bin/catalina.sh"))
-            .arg("run")
-            .envs([("CATALINA_HOME", home.as_ref()), ("CATALINA_BASE", base.path().as_os_str())])
-            .env("CATALINA_OPTS", "-Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("it starts");
-        let mut tomcat = Self { child, port, base };
-        tomcat.ready().await;
-        tomcat
-    }
-
-    async fn ready(&mut self) {
-        let begun = Instant::now();
-        let client = support::browser::client();
-        let url = format!("http://127.0.0.1:{}/examples/jsp/dates/date.jsp", self.port);
-        // A Java process takes its time on a busy machine.
-        while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            let ended = self.child.try_wait().expect("a child");
-            assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(60), "Tomcat does not answer:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.base.path().join("logs/out")).unwrap_or_default()
-    }
-}
-
-impl Drop for Tomcat {
-    fn drop(&mut self) {
-        // `catalina.sh run` becomes the Java process.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- Tomcat\n{}", self.log());
-        }
-    }
+/// Tomcat with its examples.
+async fn tomcat() -> Tomcat {
+    let examples = "/usr/share/tomcat10-examples/examples";
+    assert!(std::path::Path::new(examples).join("index.html").exists(), "install Debian's tomcat10-examples");
+    let mut tomcat = Tomcat::start("", &format!(r#"<Context path="/examples" docBase="{examples}"/>"#));
+    tomcat.ready("/examples/jsp/dates/date.jsp").await;
+    tomcat
 }
 
 /// Tomcat, and a gateway before it.
@@ -113,7 +48,7 @@ struct Visitor<'a> {
 
 impl Pair {
     async fn start() -> Self {
-        let tomcat = Tomcat::start().await;
+        let tomcat = tomcat().await;
         let url = format!("http://127.0.0.1:{}", tomcat.port);
         let world = World::builder().store(StoreKind::Memory).upstream(&url).start().await;
         let session = session_of(&world.signed_in(ADA).await);

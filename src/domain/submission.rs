@@ -5,6 +5,9 @@
 //! plain sight is refused as doubtful; what is left has one reading, and that is compared. It is judged in the very bytes that are
 //! forwarded, and judging allocates nothing.
 
+mod query;
+
+use self::query::{Parameter, overrides_method};
 use super::lookalikes::may_become_ascii;
 
 /// What a request means to do, as far as the policy is concerned.
@@ -29,7 +32,7 @@ pub enum Doubt {
     Escape,
     /// Path parameters (`;name=value`) of unusual characters.
     Parameters,
-    /// An empty segment within the path, or one of dots or with blanks or a dot at its end.
+    /// An empty segment within the path, one of dots or with blanks or a dot at its end, or one that names a stream.
     Segment,
     /// A character that may become ASCII or vanish.
     Character,
@@ -69,7 +72,7 @@ pub struct SubmissionRules {
 #[derive(Clone, Debug)]
 struct Rule {
     path: Box<str>,
-    query: Option<Box<str>>,
+    query: Box<[Parameter]>,
 }
 
 /// Whether the calculator tells upper from lower case in paths.
@@ -97,7 +100,7 @@ pub enum NeverMatches {
     NotAPath,
     /// A request with such a path is refused as doubtful before it is compared.
     Doubtful(Doubt),
-    /// An empty query pattern, which would match everything or nothing.
+    /// A parameter without letters, which every query would hold.
     EmptyQuery,
 }
 
@@ -105,8 +108,8 @@ pub enum NeverMatches {
 const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
 impl SubmissionRules {
-    /// Rules for these paths. A path matches with everything that begins with it. With `?` and a text, such as
-    /// `/index.php?r=antrag/versand`, it matches if the query, decoded, holds the text.
+    /// Rules for these paths. A path matches with everything that begins with it. With `?` and parameters, such as
+    /// `/index.php?r=antrag/versand` or `/index.php?module=antrag&action=versand`, it matches if the query holds all of them, in any order.
     ///
     /// # Errors
     /// The first path that can never match, and why.
@@ -126,13 +129,16 @@ impl SubmissionRules {
         if !path.starts_with('/') {
             return Err(NeverMatches::NotAPath);
         }
-        if query.is_some_and(str::is_empty) {
-            return Err(NeverMatches::EmptyQuery);
+        if query.is_some_and(|query| query.contains('%')) {
+            return Err(NeverMatches::Doubtful(Doubt::Escape));
         }
+        let parameters = query.into_iter().flat_map(|query| query.split('&'));
+        let query: Option<Box<[Parameter]>> = parameters.map(Parameter::parse).collect();
+        let query = query.ok_or(NeverMatches::EmptyQuery)?;
         self.check_rule(path).map_err(NeverMatches::Doubtful)?;
         let fold =
             |text: &str| if self.letters == Letters::Folded { text.chars().flat_map(folded).collect() } else { text.to_owned() };
-        Ok(Rule { path: fold(path).into(), query: query.map(|query| query.to_lowercase().into()) })
+        Ok(Rule { path: fold(path).into(), query })
     }
 
     /// A rule is written as people read it, without escapes.
@@ -183,7 +189,7 @@ impl SubmissionRules {
         }
         segment.end(Place::Last)?;
         let is_safe = SAFE_METHODS.contains(&method);
-        let overrides = is_safe && (request.body == Body::Some || contains_folded(query, "_method="));
+        let overrides = is_safe && (request.body == Body::Some || overrides_method(query));
         if overrides { Err(Doubt::Override) } else { Ok(()) }
     }
 
@@ -192,7 +198,7 @@ impl SubmissionRules {
         if refused { Err(Doubt::Character) } else { Ok(()) }
     }
 
-    /// Whether the path, which was found to have one reading only, begins with the rule's, and the query holds the rule's text.
+    /// Whether the path, which was found to have one reading only, begins with the rule's, and the query holds the rule's parameters.
     fn matches(&self, rule: &Rule, path: &[u8], query: &[u8]) -> bool {
         let read = Pieces::of(path).map_while(Result::ok).map(|piece| match piece {
             Piece::Slash => '/',
@@ -206,7 +212,7 @@ impl SubmissionRules {
                 rule.path.chars().all(|symbol| folded.next() == Some(symbol))
             }
         };
-        begins && rule.query.as_ref().is_none_or(|text| contains_folded(query, text))
+        begins && rule.query.iter().all(|parameter| parameter.is_in(query))
     }
 }
 
@@ -320,76 +326,26 @@ enum Place {
 struct Segment {
     first: Option<char>,
     last: Option<char>,
+    /// Whether `:$` occurs, by which Windows names what else a file or folder holds (`antrag::$INDEX_ALLOCATION` is `antrag`).
+    names_a_stream: bool,
 }
 
 impl Segment {
     fn push(&mut self, symbol: char) {
         self.first = self.first.or(Some(symbol));
+        self.names_a_stream |= symbol == '$' && self.last == Some(':');
         self.last = Some(symbol);
     }
 
     /// Ends it and begins the next. Only the last may be empty. One that ends in a dot is `.`, `..` or what Windows reads without the dot.
     fn end(&mut self, place: Place) -> Result<(), Doubt> {
-        let Self { first, last } = std::mem::take(self);
+        let Self { first, last, names_a_stream } = std::mem::take(self);
         let is_sound = match (first, last) {
-            (Some(first), Some(last)) => first != ' ' && last != ' ' && last != '.',
+            (Some(first), Some(last)) => !names_a_stream && first != ' ' && last != ' ' && last != '.',
             _ => place == Place::Last,
         };
         if is_sound { Ok(()) } else { Err(Doubt::Segment) }
     }
-}
-
-/// Whether a query holds a text, by any reading: raw, decoded once or twice, blanks as `+`, letters of either case, `\` for `/`.
-fn contains_folded(query: &[u8], text: &str) -> bool {
-    let first = text.bytes().next().map(fold);
-    let may_begin = |byte: &u8| *byte == b'%' || Some(fold(*byte)) == first;
-    let starts = query.iter().enumerate().filter(|(_, byte)| may_begin(byte)).filter_map(|(at, _)| query.get(at..));
-    starts.into_iter().any(|rest| {
-        [0_u8, 1, 2].into_iter().any(|decodings| {
-            let mut read = Decoded { rest, decodings };
-            text.bytes().all(|byte| read.next().is_some_and(|found| fold(found) == fold(byte)))
-        })
-    })
-}
-
-fn fold(byte: u8) -> u8 {
-    match byte {
-        b'\\' => b'/',
-        b'+' => b' ',
-        other => other.to_ascii_lowercase(),
-    }
-}
-
-/// A query's bytes, decoded up to so many times.
-struct Decoded<'a> {
-    rest: &'a [u8],
-    decodings: u8,
-}
-
-impl Iterator for Decoded<'_> {
-    type Item = u8;
-
-    fn next(&mut self) -> Option<u8> {
-        let (byte, rest) = escaped_at(self.rest, self.decodings)?;
-        self.rest = rest;
-        Some(byte)
-    }
-}
-
-/// The first byte, decoded up to `decodings` times, and what follows it.
-fn escaped_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
-    let (first, rest) = text.split_first()?;
-    let Some(less) = decodings.checked_sub(1) else { return Some((*first, rest)) };
-    let (outer, after) = escaped_at(text, less)?;
-    if outer != b'%' {
-        return Some((outer, after));
-    }
-    let digits = escaped_at(after, less).and_then(|(high, after)| {
-        let (low, after) = escaped_at(after, less)?;
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        u8::try_from(digit(high)? << 4 | digit(low)?).ok().map(|byte| (byte, after))
-    });
-    Some(digits.unwrap_or((outer, after)))
 }
 
 #[cfg(test)]

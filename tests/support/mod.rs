@@ -10,6 +10,8 @@ pub mod gallery;
 pub mod ports;
 pub mod raw;
 pub mod redis;
+pub mod server;
+pub mod tomcat;
 pub mod upstream;
 pub mod world;
 

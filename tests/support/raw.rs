@@ -101,7 +101,8 @@ impl Raw {
         self.try_answer_to("GET").await
     }
 
-    async fn try_answer_to(&mut self, method: &str) -> Option<RawAnswer> {
+    /// Reads one answer to a request with this method, if a whole one comes.
+    pub async fn try_answer_to(&mut self, method: &str) -> Option<RawAnswer> {
         let mut answer = self.head().await?;
         let status = answer.status();
         let bodiless = method == "HEAD" || status < 200 || status == 204 || status == 304;
@@ -179,7 +180,7 @@ impl Raw {
     }
 }
 
-/// An HTTP/2 connection over TLS to the first gateway.
+/// An HTTP/2 connection over TLS.
 pub struct H2 {
     pub requests: h2::client::SendRequest<Bytes>,
     pings: h2::PingPong,
@@ -190,7 +191,13 @@ pub struct H2 {
 impl H2 {
     /// Connects.
     pub async fn connect(world: &World) -> Self {
-        let (requests, mut connection) = h2::client::handshake(tls(world, b"h2").await).await.expect("HTTP/2");
+        Self::connect_to(world, 0).await
+    }
+
+    /// Connects to the gateway with this number.
+    pub async fn connect_to(world: &World, number: usize) -> Self {
+        let port = world.gateways[number].https.expect("a world with https");
+        let (requests, mut connection) = h2::client::handshake(tls_to(world, port, b"h2").await).await.expect("HTTP/2");
         let pings = connection.ping_pong().expect("not taken yet");
         Self { requests, pings, connection: tokio::spawn(connection) }
     }
@@ -335,7 +342,7 @@ impl Frames {
 }
 
 /// The status, which comes first in an answer's header: indexed for the usual ones, else three digits, perhaps in Huffman's code.
-fn status(block: &[u8]) -> u16 {
+pub fn status(block: &[u8]) -> u16 {
     // A change of the table's size may precede it.
     let block = if block[0] & 0xe0 == 0x20 { &block[1..] } else { block };
     match block[0] {

@@ -37,9 +37,9 @@ fn path(value: &Value) -> Result<String, String> {
 fn why(never: NeverMatches) -> &'static str {
     match never {
         NeverMatches::NotAPath => "does not begin with /",
-        NeverMatches::EmptyQuery => "has an empty query; write what it must hold, or no ?",
+        NeverMatches::EmptyQuery => "has an empty query, or a parameter without letters; write what it must hold, or no ?",
         NeverMatches::Doubtful(Doubt::Segment) => {
-            "can never match: requests with //, dot segments, or blanks and dots at the end of a segment are refused before"
+            "can never match: requests with //, dot segments, blanks and dots at the end of a segment, or :$ are refused before"
         }
         NeverMatches::Doubtful(Doubt::Escape) => "can never match: write it as people read it, without %, ; and #",
         NeverMatches::Doubtful(_) => "can never match: requests with such characters are refused before",

@@ -1,7 +1,12 @@
 //! What is the Antragsversand, what is in doubt, and what is neither.
 
 use super::*;
+use crate::domain::submission;
 use proptest::prelude::*;
+
+/// The law that the fuzzer tries to break too.
+#[path = "../../../tests/fuzz/law.rs"]
+mod law;
 
 fn rules() -> SubmissionRules {
     let paths = ["/antrag/versand", "/index.php?r=antrag/versand", "/übermitteln"].map(str::to_owned);
@@ -67,6 +72,9 @@ fn what_servers_read_in_several_ways_is_in_doubt() {
         ("/antrag/;x/versand", Doubt::Segment),
         ("/antrag/.;/versand", Doubt::Segment),
         ("/x/..;/antrag/versand", Doubt::Segment),
+        ("/antrag::$INDEX_ALLOCATION/versand", Doubt::Segment),
+        ("/antrag:$I30:%24INDEX_ALLOCATION/versand", Doubt::Segment),
+        ("/::$INDEX_ALLOCATION/antrag/versand", Doubt::Segment),
         ("/antrag%2fversand", Doubt::Escape),
         ("/antrag%2Fversand", Doubt::Escape),
         ("/antrag%5cversand", Doubt::Escape),
@@ -111,12 +119,87 @@ fn what_servers_read_in_several_ways_is_in_doubt() {
     }
 }
 
+/// Of each row Apache with PHP runs at least one like it, or a framework is known to.
+#[test]
+fn a_route_in_the_query_is_found_in_every_spelling() {
+    let queries = [
+        "r=antrag%2fversand",
+        "%72=antrag/versand",
+        "r=%61ntrag/versand",
+        "r=/antrag/versand/",
+        "r=antrag//versand",
+        "r=x/../antrag/versand",
+        "r=%00antrag/versand",
+        "r=%0a+antrag/versand%00",
+        "r=antrag%5Cversand",
+        "r%00=antrag/versand",
+        "r%00x=antrag/versand",
+        "+r=antrag/versand",
+        "%20r=antrag/versand",
+        "r[]=antrag/versand",
+        "r%5bx%5d=antrag/versand",
+        "r+=antrag/versand",
+        "r=x&r=antrag/versand",
+        "a=1;r=antrag/versand",
+        "%2572=%2561ntrag%252fversand",
+        "a%26r=antrag/versand",
+        "r=x%26/../%61ntrag/versand",
+        "r==antrag/versand",
+        "r=ver%C5%BFand",
+        "r=%EF%BD%81ntrag/versand",
+        "r=%c1%a1ntrag/versand",
+        "r[]x?y;z=antrag/versand",
+    ];
+    for query in queries {
+        assert_eq!(judged("POST", &format!("/index.php?{query}")), Intent::Submit, "{query}");
+    }
+    for query in ["r=antrag", "rr=antrag/versand", "q=antrag/versand", "r", "r=%C3%BCbersicht", "r=antrag&q=versand", "%", "r%"] {
+        assert_eq!(judged("POST", &format!("/index.php?{query}")), Intent::Use, "{query}");
+    }
+}
+
+#[test]
+fn a_route_of_several_parameters_is_found_in_any_order() {
+    let path = ["/index.php?mein_modul=antrag&aktion=versand".to_owned()];
+    let rules = SubmissionRules::new(path, Letters::Folded, PathAlphabet::Unicode).expect("sound");
+    let judged = |query: &str| {
+        let target = format!("/index.php?{query}");
+        rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None })
+    };
+    for query in ["mein_modul=antrag&aktion=versand", "aktion=versand&x&mein.modul=antrag", "Aktion=Versand&mein+modul=Antrag"] {
+        assert_eq!(judged(query), Intent::Submit, "{query}");
+    }
+    for query in ["mein_modul=antrag", "aktion=versand", "mein_modul=antrag&aktion=speichern", "meinxmodul=antrag&aktion=versand"]
+    {
+        assert_eq!(judged(query), Intent::Use, "{query}");
+    }
+}
+
+#[test]
+fn names_that_only_end_like_an_override_are_honest() {
+    for query in ["payment_method=card", "method=x", "bean.method=x", "x=_method", "_methods=1", "_method", "q=a_method=b"] {
+        assert_eq!(judged("GET", &format!("/suche?{query}")), Intent::Use, "{query}");
+    }
+}
+
 #[test]
 fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
     let with_body = |method| rules().judge(&Request { method, target: b"/tarif", body: Body::Some });
     assert_eq!(with_body("GET"), Intent::Unclear(Doubt::Override));
     assert_eq!(with_body("POST"), Intent::Use);
-    for query in ["_method=POST", "a=1&_METHOD=post", "%5fmethod=put", "a=%255fmethod%253dput"] {
+    for query in [
+        "_method=POST",
+        "a=1&_METHOD=post",
+        "%5fmethod=put",
+        "a=1%2526%255fmethod%253dput",
+        "_method[]=POST",
+        "%5Fmethod%5b0%5d=put",
+        "_method%00x=POST",
+        ".method=POST",
+        "+_method=POST",
+        "[method=POST",
+        "a;_method=POST",
+    ] {
         assert_eq!(judged("GET", &format!("/antrag/versand?{query}")), Intent::Unclear(Doubt::Override), "{query}");
     }
 }
@@ -183,6 +266,9 @@ fn a_rule_that_can_never_match_is_refused() {
         ("/a#b", NeverMatches::Doubtful(Doubt::Escape)),
         ("/ver\u{17f}and", NeverMatches::Doubtful(Doubt::Character)),
         ("/index.php?", NeverMatches::EmptyQuery),
+        ("/index.php?/", NeverMatches::EmptyQuery),
+        ("/index.php?r=antrag&", NeverMatches::EmptyQuery),
+        ("/index.php?r=antrag%2fversand", NeverMatches::Doubtful(Doubt::Escape)),
     ];
     for (path, never) in cases {
         let refused = SubmissionRules::new([path.to_owned()], Letters::Folded, PathAlphabet::Unicode);
@@ -190,83 +276,20 @@ fn a_rule_that_can_never_match_is_refused() {
     }
 }
 
-/// How servers of several kinds come from a target to a path: the readings that the rule must foresee.
-mod readings {
-    fn decoded(path: &str) -> String {
-        let mut bytes = Vec::new();
-        let mut rest = path.as_bytes();
-        while let Some((first, after)) = rest.split_first() {
-            let hex = after
-                .get(..2)
-                .and_then(|digits| std::str::from_utf8(digits).ok())
-                .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-            match (first, hex) {
-                (b'%', Some(byte)) => {
-                    bytes.push(byte);
-                    rest = &after[2..];
-                }
-                _ => {
-                    bytes.push(*first);
-                    rest = after;
-                }
-            }
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn resolved(path: &str) -> String {
-        let mut kept: Vec<&str> = Vec::new();
-        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-            match segment {
-                "." => {}
-                ".." => _ = kept.pop(),
-                other => kept.push(other),
-            }
-        }
-        format!("/{}", kept.join("/"))
-    }
-
-    fn without_parameters(path: &str) -> String {
-        path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect::<Vec<_>>().join("/")
-    }
-
-    /// All paths that the target may be read as.
-    pub(super) fn of(target: &str) -> Vec<String> {
-        let path = target.split(['?', '#']).next().unwrap_or_default();
-        let path = path
-            .split_once("://")
-            .map_or(path, |(_, rest)| rest.split_once('/').map_or("", |_| &rest[rest.find('/').unwrap_or(0)..]));
-        let tomcat = resolved(&decoded(&without_parameters(path)));
-        let nginx = resolved(&decoded(path));
-        let twice = resolved(&decoded(&decoded(path)));
-        let whatwg = resolved(&path.replace('\\', "/").replace(['\t', '\n', '\r'], ""));
-        let php = path.to_owned();
-        let windows = resolved(&decoded(path).replace('\\', "/")).trim_end_matches(['.', ' ']).to_owned();
-        let cut = decoded(path).split('\0').next().unwrap_or_default().to_owned();
-        [tomcat, nginx, twice, whatwg, php, windows, cut]
-            .into_iter()
-            .flat_map(|path| [path.to_lowercase(), path.trim().to_lowercase()])
-            .collect()
-    }
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(8_000))]
 
     #[test]
     fn what_is_allowed_no_server_reads_as_the_submission(
         parts in prop::collection::vec(prop::sample::select(vec![
             "/", "antrag", "versand", "%61ntrag", "VERSAND", "ver%73and", "%2f", "%5c", "\\", ".", "..", "%2e", ";x", ";", "//", "%25", "%2561", "?", "#", "%00",
-            "%20", " ", "\t", "x", "ver%c5%bfand", "http://h", "%3b", "%u002f", "+",
-        ]), 0..9),
-        method in prop::sample::select(vec!["POST", "PUT", "DELETE", "post"]),
+            "%20", " ", "\t", "x", "ver%c5%bfand", "http://h", "%3b", "%u002f", "%u0061ntrag", "+", "%", "%c0%af", "%e2%80%8b", "/antrag/versand", "::$DATA", "..;",
+            "index.php", "?r=", "&", "r", "r=", "_method", "=", "POST", "[]", "[x]", "%5b", "%5d", "%26", "%3d", "%72", "%255fmethod",
+        ]), 0..10),
+        method in prop::sample::select(vec!["POST", "PUT", "DELETE", "post", "GET", "HEAD"]),
     ) {
-        let target = format!("/{}", parts.concat());
-        let judged = rules().judge(&Request { method, target: target.as_bytes(), body: Body::Some });
-        if judged == Intent::Use {
-            let read = readings::of(&target);
-            prop_assert!(!read.iter().any(|path| path.starts_with("/antrag/versand")), "{} is read as {:?}", target, read);
-        }
+        let held = law::holds(&law::rules(), format!("{method} /{}", parts.concat()).as_bytes());
+        prop_assert!(held.is_ok(), "{held:?}");
     }
 
     #[test]

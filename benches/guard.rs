@@ -1,0 +1,88 @@
+//! What judging a request costs, beside what a gateway commonly does: decode the path, fold its case, compare its beginning.
+//!
+//! Fails if a judgement takes a microsecond or allocates. The peer's allocations are counted too, which costs it some nanoseconds.
+
+use criterion::Criterion;
+use percent_encoding::percent_decode;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use vtnr_gateway::domain::submission::{Body, Intent, Letters, PathAlphabet, Request, SubmissionRules};
+
+/// Requests by what they are like.
+const REQUESTS: [(&str, &str, &str); 8] = [
+    ("honest GET", "GET", "/kfz/angebot?id=42"),
+    ("honest POST", "POST", "/kfz/angebot/speichern"),
+    (
+        "honest POST, long query",
+        "POST",
+        "/kfz/angebot/speichern?vorgang=2026-000123&fahrer=Erika+Mustermann&ort=M%C3%BCnchen&stra%C3%9Fe=Gro%C3%9Fe+Gasse+12&tarif=komfort&sf=12&\
+         rabatt=5%2C0&schutzbrief=ja&auslandsschaden=nein&werkstatt=frei&zahlung=jaehrlich&beginn=2026-07-01&kennzeichen=M-AB+1234",
+    ),
+    (
+        "honest GET, long query",
+        "GET",
+        "/suche?vorgang=2026-000123&fahrer=Erika+Mustermann&ort=M%C3%BCnchen&stra%C3%9Fe=Gro%C3%9Fe+Gasse+12&tarif=komfort&sf=12&rabatt=5%2C0",
+    ),
+    ("honest, jsessionid", "POST", "/a/b/c.do;jsessionid=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1?x=1"),
+    ("honest, umlauts", "POST", "/%C3%BCbersicht/Stra%C3%9Fe/M%C3%BCnchen"),
+    ("blocked", "POST", "/antrag/versand"),
+    ("doubtful", "POST", "/x/..;/antrag%2fversand"),
+];
+
+fn main() -> ExitCode {
+    let rules = rules();
+    let mut criterion =
+        Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2)).configure_from_args();
+    for (name, method, target) in REQUESTS {
+        let mut group = criterion.benchmark_group(name);
+        group.bench_function("guard", |bencher| bencher.iter(|| judge(&rules, black_box(method), black_box(target))));
+        group.bench_function("peer", |bencher| bencher.iter(|| compare(black_box(method), black_box(target))));
+        group.finish();
+    }
+    criterion.final_summary();
+    report(&rules)
+}
+
+fn rules() -> SubmissionRules {
+    let paths = ["/antrag/versand", "/index.php?r=antrag/versand"].map(str::to_owned);
+    SubmissionRules::new(paths, Letters::Folded, PathAlphabet::Unicode).expect("sound rules")
+}
+
+fn judge(rules: &SubmissionRules, method: &str, target: &str) -> Intent {
+    rules.judge(&Request { method, target: target.as_bytes(), body: Body::None })
+}
+
+/// The peer.
+fn compare(method: &str, target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    let decoded = percent_decode(path.as_bytes()).decode_utf8_lossy().to_lowercase();
+    method != "GET" && decoded.starts_with("/antrag/versand")
+}
+
+fn report(rules: &SubmissionRules) -> ExitCode {
+    let mut verdict = ExitCode::SUCCESS;
+    println!("{:<26} {:>8} {:>8} {:>6}  allocations (guard, peer)", "request", "guard", "peer", "ratio");
+    for (name, method, target) in REQUESTS {
+        // Without measurements when run as a test.
+        let (Some(guard), Some(peer)) = (nanoseconds(name, "guard"), nanoseconds(name, "peer")) else { continue };
+        let allocated = allocation_counter::measure(|| _ = black_box(judge(rules, method, target))).count_total;
+        let peers = allocation_counter::measure(|| _ = black_box(compare(method, target))).count_total;
+        println!("{name:<26} {guard:>5.0} ns {peer:>5.0} ns {:>6.2}  {allocated}, {peers}", guard / peer);
+        if guard >= 1_000.0 || allocated > 0 {
+            eprintln!("{name}: a judgement takes less than 1000 ns and allocates nothing");
+            verdict = ExitCode::FAILURE;
+        }
+    }
+    verdict
+}
+
+/// The mean that Criterion wrote down in this run.
+fn nanoseconds(name: &str, function: &str) -> Option<f64> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target")), PathBuf::from);
+    let file = target.join("criterion").join(name).join(function).join("new/estimates.json");
+    let estimates: serde_json::Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+    estimates["mean"]["point_estimate"].as_f64()
+}

@@ -1,0 +1,59 @@
+//! The guard by itself: what the fuzzer once found stays found, and judging what is honest allocates nothing.
+
+#[path = "fuzz/law.rs"]
+mod law;
+#[path = "fuzz/lines.rs"]
+mod lines;
+
+use vtnr_gateway::domain::submission::{self, Body, Intent, Request};
+
+#[test]
+fn the_fuzzers_corpus_breaks_no_law() {
+    let corpus = include_str!("fuzz/corpus.txt");
+    assert!(corpus.lines().count() > 300, "it is there");
+    let rules = law::rules();
+    let broken: Vec<_> = corpus.lines().filter_map(|line| law::holds(&rules, &lines::unescape(line)).err()).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn a_line_of_the_corpus_stands_for_any_bytes() {
+    let all: Vec<u8> = (0..=255).collect();
+    assert_eq!(lines::unescape(&lines::escape(&all)), all);
+}
+
+#[test]
+fn judging_an_honest_request_allocates_nothing() {
+    let rules = law::rules();
+    let long = format!("/suche?{}", "ort=M%C3%BCnchen&".repeat(200));
+    for (method, target, intent) in [
+        ("GET", "/kfz/angebot?id=42", Intent::Use),
+        ("POST", "/kfz/angebot?id=42&x=a+b%20c", Intent::Use),
+        ("POST", &long, Intent::Use),
+        ("GET", &long, Intent::Use),
+        ("POST", "/index.php?r=tarif/rechnen", Intent::Use),
+        ("GET", "/a/b/c.do;jsessionid=0A1B2C3D.node-1?x=1", Intent::Use),
+        ("POST", "/%C3%BCbersicht/Stra%C3%9Fe", Intent::Use),
+        ("POST", "/antrag/versand", Intent::Submit),
+    ] {
+        let request = Request { method, target: target.as_bytes(), body: Body::None };
+        let mut judged = None;
+        let counted = allocation_counter::measure(|| judged = Some(rules.judge(&request)));
+        assert_eq!((judged, counted.count_total), (Some(intent), 0), "{method} {target}");
+    }
+}
+
+#[test]
+fn judging_takes_time_in_proportion_to_the_length() {
+    // A query of 64 KiB, made to be compared again and again, is judged in no time at all if each byte is looked at a few times.
+    let rules = law::rules();
+    for piece in ["r[", "r=", "r%00", "a/", "aaaa", "%2525", "r=antrag/", "&r", "_method[", "r=a//////"] {
+        let target = format!("/index.php?{}", piece.repeat(65_000 / piece.len()));
+        let begun = std::time::Instant::now();
+        for method in ["POST", "GET"] {
+            let _ = rules.judge(&Request { method, target: target.as_bytes(), body: Body::None });
+        }
+        let took = begun.elapsed();
+        assert!(took < std::time::Duration::from_secs(2), "{piece}: {took:?}");
+    }
+}
