@@ -285,3 +285,21 @@ async fn three_gateways_block_alike_until_the_address_is_confirmed_and_then_none
     }
     assert_eq!(world.calculator.submissions().len(), 6);
 }
+
+#[tokio::test]
+async fn who_is_refused_for_a_doubtful_address_is_told_what_is_doubtful() {
+    let world = World::builder().store(StoreKind::Memory).start().await;
+    let browser = world.signed_in_without_email().await;
+    for (target, why) in [
+        ("/kfz//angebot", "zwischen zwei Schrägstrichen ist leer"),
+        ("/kfz%2fangebot", "zum Beispiel „%2F“"),
+        ("/kfz;x=(1)", "nach einem Semikolon ungewöhnliche Zeichen"),
+        ("/kfz/ver%C5%BFand", "das manche Server durch ein anderes ersetzen"),
+        ("/kfz?_method=POST", "eine zweite Methode"),
+    ] {
+        let answer = browser.open(target).await;
+        answer.is(400).shows("Diese Anfrage ist nicht eindeutig").shows(why).shows("Es wurde nichts ausgeführt.");
+        assert_eq!(browser.fetch(target).await.is(400).headers["content-type"], "application/problem+json", "{target}");
+    }
+    assert!(world.calculator.requests().is_empty());
+}
