@@ -182,7 +182,7 @@ impl Pair {
 }
 
 /// What browsers send to honest applications.
-const HONEST: [(&str, &str); 34] = [
+const HONEST: [(&str, &str); 35] = [
     ("GET", "/"),
     ("POST", "/tarif"),
     ("POST", "/antrag"),
@@ -197,7 +197,7 @@ const HONEST: [(&str, &str); 34] = [
     ("GET", "/bilder/logo%20neu.png"),
     ("GET", "/a/b/c.do;jsessionid=0A1B2C3D.node-1?x=1"),
     ("POST", "/kfz/angebot;jsessionid=0A1B2C3D"),
-    ("POST", "/f(1)/a'b/*,!$&@:~"),
+    ("POST", "/f(1)/[x]/a'b/*,!$&@:~"),
     ("POST", "/a=b/c+d/e"),
     ("POST", "/rabatt/100%25/x"),
     ("POST", "/preis/5%20%E2%82%AC"),
@@ -217,6 +217,12 @@ const HONEST: [(&str, &str); 34] = [
     ("GET", "/x?%7B%22a%22:1%7D"),
     ("POST", "/x?t=2026-01-31T23:59:59%2B01:00&m=a@b.example"),
     ("OPTIONS", "/antrag/versand"),
+    (
+        "POST",
+        "/kfz/angebot/speichern;jsessionid=0A1B2C3D4E5F.node-1?vorgang=2026-000123&fahrer=Erika+Mustermann&ort=M%C3%BCnchen&stra%C3%9Fe=Gro%C3%9Fe+Gasse+12&\
+         tarif[0]=komfort&tarif[1]=basis&sf=12&rabatt=5%2C0&schutzbrief=ja&werkstatt=frei&zahlung=j%C3%A4hrlich&beginn=2026-07-01&kennzeichen=M-AB+1234&\
+         zurueck=%2Fkfz%2F%3Fid%3D1%26x%3D%252F&text=%22Guten%20Tag%22%20%E2%82%AC%0Azweite+Zeile&ansicht=antrag/versand",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
