@@ -1,13 +1,13 @@
 //! What judging a request costs, beside what a gateway commonly does: decode the path, fold its case, compare its beginning.
 //!
-//! Fails if a judgement takes a microsecond or allocates. The peer's allocations are counted too, which costs it some nanoseconds.
+//! Fails if a judgement takes a microsecond or allocates, or if a hostile query of twice the length takes more than three times as long. The peer's allocations are counted too, which costs it some nanoseconds.
 
 use criterion::Criterion;
 use percent_encoding::percent_decode;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use vtnr_gateway::domain::submission::{Body, Intent, Letters, PathAlphabet, Request, SubmissionRules};
 
 /// Requests by what they are like.
@@ -42,7 +42,10 @@ fn main() -> ExitCode {
         group.finish();
     }
     criterion.final_summary();
-    report(&rules)
+    match (report(&rules), is_proportional(&rules)) {
+        (true, true) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
 }
 
 fn rules() -> SubmissionRules {
@@ -61,8 +64,8 @@ fn compare(method: &str, target: &str) -> bool {
     method != "GET" && decoded.starts_with("/antrag/versand")
 }
 
-fn report(rules: &SubmissionRules) -> ExitCode {
-    let mut verdict = ExitCode::SUCCESS;
+fn report(rules: &SubmissionRules) -> bool {
+    let mut holds = true;
     println!("{:<26} {:>8} {:>8} {:>6}  allocations (guard, peer)", "request", "guard", "peer", "ratio");
     for (name, method, target) in REQUESTS {
         // Without measurements when run as a test.
@@ -72,10 +75,30 @@ fn report(rules: &SubmissionRules) -> ExitCode {
         println!("{name:<26} {guard:>5.0} ns {peer:>5.0} ns {:>6.2}  {allocated}, {peers}", guard / peer);
         if guard >= 1_000.0 || allocated > 0 {
             eprintln!("{name}: a judgement takes less than 1000 ns and allocates nothing");
-            verdict = ExitCode::FAILURE;
+            holds = false;
         }
     }
-    verdict
+    holds
+}
+
+/// Whether a query made to be compared again and again takes time in proportion to its length: twice as long, at most three times
+/// the time.
+fn is_proportional(rules: &SubmissionRules) -> bool {
+    const PIECES: [&str; 10] = ["r[", "r=", "r%00", "a/", "aaaa", "%2525", "r=antrag/", "&r", "_method[", "r=a//////"];
+    let best = |piece: &str, length: usize| {
+        let target = format!("/index.php?{}", piece.repeat(length / piece.len()));
+        let run = || {
+            let begun = Instant::now();
+            _ = black_box(judge(rules, "POST", &target));
+            begun.elapsed()
+        };
+        (0..20).map(|_| run()).min().unwrap_or_default().as_secs_f64()
+    };
+    let ratios = PIECES.map(|piece| (piece, best(piece, 64_000) / best(piece, 32_000)));
+    for (piece, ratio) in ratios {
+        println!("64,000 bytes of {piece:<10} : 32,000 bytes {ratio:>6.2}");
+    }
+    ratios.iter().all(|(_, ratio)| *ratio < 3.0)
 }
 
 /// The mean that Criterion wrote down in this run.

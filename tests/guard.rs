@@ -42,18 +42,3 @@ fn judging_an_honest_request_allocates_nothing() {
         assert_eq!((judged, counted.count_total), (Some(intent), 0), "{method} {target}");
     }
 }
-
-#[test]
-fn judging_takes_time_in_proportion_to_the_length() {
-    // A query of 64 KiB, made to be compared again and again, is judged in no time at all if each byte is looked at a few times.
-    let rules = law::rules();
-    for piece in ["r[", "r=", "r%00", "a/", "aaaa", "%2525", "r=antrag/", "&r", "_method[", "r=a//////"] {
-        let target = format!("/index.php?{}", piece.repeat(65_000 / piece.len()));
-        let begun = std::time::Instant::now();
-        for method in ["POST", "GET"] {
-            let _ = rules.judge(&Request { method, target: target.as_bytes(), body: Body::None });
-        }
-        let took = begun.elapsed();
-        assert!(took < std::time::Duration::from_secs(2), "{piece}: {took:?}");
-    }
-}
