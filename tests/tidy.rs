@@ -180,3 +180,60 @@ fn no_source_holds_what_was_left_over() {
         assert!(is_test || !code(&text).contains(".unwrap()"), "{name} unwraps");
     }
 }
+
+/// What stands in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Tests are named in sentences: four words or more, which no other name has.
+fn is_test_name(text: &str) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    text.split('_').count() >= 4 && text.split('_').all(is_word)
+}
+
+fn table_rows(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().filter(|(_, line)| line.starts_with('|')).map(|(at, line)| (at + 1, line))
+}
+
+#[test]
+fn every_test_that_a_document_names_is_there() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_default();
+    let named = |path: PathBuf| path.extension().is_some_and(|end| end == "rs").then(|| fs::read_to_string(path).expect("UTF-8"));
+    let all: String =
+        [root().join("src"), root().join("tests")].iter().flat_map(|folder| files(folder)).filter_map(named).collect();
+    let mut missing = Vec::new();
+    for (at, row) in table_rows(&read("src/ARCHITECTURE.md")) {
+        let lost = quoted(row).filter(|name| is_test_name(name) && !all.contains(&format!("fn {name}(")));
+        missing.extend(lost.map(|name| format!("ARCHITECTURE.md:{at}: {name}")));
+    }
+    let mut tests = 0;
+    for (at, row) in table_rows(&read("src/ADVISORIES.md")) {
+        // Each name is looked for in the file that stands before it.
+        let mut file = String::new();
+        for name in quoted(row) {
+            if name.ends_with(".rs") && name.contains('/') {
+                file = read(name);
+            } else if is_test_name(name) {
+                tests += 1;
+                missing.extend((!file.contains(&format!("fn {name}("))).then(|| format!("ADVISORIES.md:{at}: {name}")));
+            }
+        }
+    }
+    assert!(missing.is_empty() && tests > 100, "{tests} tests are named, and these are not there: {missing:#?}");
+}
+
+#[test]
+fn every_advisory_has_a_row_of_its_own_and_an_answer() {
+    let text = fs::read_to_string(root().join("src/ADVISORIES.md")).expect("it exists");
+    let mut seen = BTreeSet::new();
+    for (at, row) in table_rows(&text).filter(|(_, row)| !row.starts_with("|---") && !row.starts_with("| advisory")) {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [ids, flaw, answer] = cells.as_slice() else { panic!("ADVISORIES.md:{at}: {} cells", cells.len()) };
+        assert!(!flaw.is_empty() && !answer.is_empty(), "ADVISORIES.md:{at}: {ids}");
+        for id in ids.split([',', ' ']).filter(|id| ["CVE-", "GHSA-", "RUSTSEC-"].iter().any(|kind| id.starts_with(kind))) {
+            assert!(seen.insert(id.to_owned()), "ADVISORIES.md:{at}: {id} for the second time");
+        }
+    }
+    assert!(seen.len() > 100, "{} advisories", seen.len());
+}

@@ -127,9 +127,10 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// The one spelling of names that applications do not tell apart: WSGI, CGI and PHP turn hyphens, and some turn dots, into underscores.
+/// The one spelling of names that applications do not tell apart: WSGI, CGI and PHP turn hyphens into underscores, some turn dots, and
+/// servers as old as Apache 2.2 every sign that is no letter or digit.
 fn normal(name: &str) -> String {
-    name.chars().map(|symbol| if matches!(symbol, '_' | '.') { '-' } else { symbol.to_ascii_lowercase() }).collect()
+    name.chars().map(|symbol| if symbol.is_ascii_alphanumeric() { symbol.to_ascii_lowercase() } else { '-' }).collect()
 }
 
 /// How long all header fields are together, in bytes.
@@ -171,6 +172,9 @@ mod tests {
             "X_VTNR",
             "x.vtnr",
             "X-Vtnr_Level",
+            "X+VTNR",
+            "x~vtnr!level",
+            "X'Forwarded*For",
             "X-Forwarded-For",
             "x_forwarded_host",
             "X-Forwarded-Anything",

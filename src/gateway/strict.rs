@@ -30,7 +30,9 @@ impl Hosts {
 
     fn contain(&self, authority: &str) -> bool {
         let authority = canonical(authority);
-        self.0.iter().any(|host| *host == authority || *host == split_port(&authority).0 && is_default(split_port(&authority).1))
+        let (name, port) = split_port(&authority);
+        // A port that goes without saying may be said, but not after another one.
+        self.0.iter().any(|host| *host == authority || is_default(port) && *host == name && split_port(host).1.is_empty())
     }
 }
 
@@ -142,7 +144,15 @@ mod tests {
         for host in ["rechner.example", "RECHNER.example.", "rechner.example:443", "alt.example:8443"] {
             assert_eq!(checked(&request(b"/", &[("Host", host)])), Ok(()), "{host}");
         }
-        for host in ["evil.example", "rechner.example.evil.example", "alt.example", "rechner.example:8443", ""] {
+        for host in [
+            "evil.example",
+            "rechner.example.evil.example",
+            "alt.example",
+            "rechner.example:8443",
+            "rechner.example:443:443",
+            "alt.example:8443:443",
+            "",
+        ] {
             assert_eq!(checked(&request(b"/", &[("Host", host)])), Err(Refusal::Host), "{host}");
         }
         assert_eq!(checked(&request(b"/", &[])), Err(Refusal::Malformed));
