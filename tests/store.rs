@@ -12,6 +12,8 @@ mod file;
 mod fixture;
 #[path = "store/invalidations.rs"]
 mod invalidations;
+#[path = "store/looks.rs"]
+mod looks;
 #[path = "store/outages.rs"]
 mod outages;
 #[path = "store/outbox.rs"]
