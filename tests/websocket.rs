@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::behind::session_of;
 use support::raw::tls_to;
-use support::world::{ADA, BEN, StoreKind, World};
+use support::world::{ADA, BEN, MOMENT, StoreKind, World};
 use support::{Behind, Browser, Raw, Upstream, eventually};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -252,6 +252,26 @@ async fn a_frame_under_way_is_finished_before_the_farewell_or_given_up_after_a_s
     ada.post(SIGN_OUT, &[]).await.is(200);
     assert_eq!(client.rest().await, b"", "the calculator has said farewell already");
     ended.notified().await;
+}
+
+#[tokio::test]
+async fn a_calculator_that_breaks_a_websocket_off_leaves_no_page_of_ours_in_it() {
+    let upstream = Upstream::start(|mut wire| async move {
+        if wire.head().await.is_some() {
+            wire.become_websocket().await;
+            wire.send(b"\x81\x02ok").await;
+            // What is sent is read before the reset overtakes it.
+            tokio::time::sleep(MOMENT).await;
+            wire.reset();
+        }
+    })
+    .await;
+    let behind = Behind::http(upstream).await;
+    let mut client = behind.connect().await;
+    client.send(behind.request("GET /ws", HANDSHAKE)).await;
+    assert_eq!(client.head().await.expect("an answer").status(), 101);
+    client.until(b"\x81\x02ok").await;
+    assert_eq!(client.rest().await, b"");
 }
 
 /// Neither side takes anything: the tunnel ends all the same.

@@ -378,7 +378,8 @@ impl ProxyHttp for Gateway {
         if failure.is_some() {
             passage.outcome = Request::Failed;
         }
-        if http.response_written().is_some_and(|response| !response.status.is_informational()) {
+        let is_answer = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+        if http.response_written().is_some_and(|response| is_answer(response.status)) {
             return nothing;
         }
         let Some(failure) = failure else { return nothing };
