@@ -83,6 +83,7 @@ pub struct Gateway {
     chance: Chance,
     trust: Duration,
     keepalive: u64,
+    /// Pingora's time limits for a read and a write: a last resort, a little longer than those of the stream, which see more.
     patience: Duration,
     fronts: Fronts,
     access_log: AccessLog,
