@@ -67,7 +67,7 @@ async fn withstands<A: Future<Output = End>>(behind: &Behind, what: &str, attack
             most.fetch_max(resident(behind), Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(slowest < Duration::from_secs(1), "{what}: {slowest:?}");
+        assert!(slowest < Duration::from_secs(3), "{what}: {slowest:?}");
         slowest
     };
     let (end, slowest) = tokio::join!(attack, other);

@@ -14,6 +14,8 @@ mod fixture;
 mod forms;
 #[path = "store/invalidations.rs"]
 mod invalidations;
+#[path = "store/looks.rs"]
+mod looks;
 #[path = "store/outages.rs"]
 mod outages;
 #[path = "store/outbox.rs"]

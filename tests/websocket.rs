@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::behind::session_of;
 use support::raw::tls_to;
-use support::world::{ADA, BEN, StoreKind, World};
+use support::world::{ADA, BEN, MOMENT, StoreKind, World};
 use support::{Behind, Browser, Raw, Upstream, eventually};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -254,34 +254,55 @@ async fn a_frame_under_way_is_finished_before_the_farewell_or_given_up_after_a_s
     ended.notified().await;
 }
 
-/// Neither side takes anything: the tunnel ends all the same.
 #[tokio::test]
-async fn a_clogged_websocket_ends_too() {
+async fn a_calculator_that_breaks_a_websocket_off_leaves_no_page_of_ours_in_it() {
     let upstream = Upstream::start(|mut wire| async move {
-        while let Some(head) = wire.head().await {
-            if head.values("upgrade").is_empty() {
-                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-                continue;
-            }
+        if wire.head().await.is_some() {
             wire.become_websocket().await;
-            // Sends without end and reads nothing.
-            loop {
-                let frame = [&b"\x82\x7e\x10\x00"[..], &[7; 4096]].concat();
-                if wire.try_send(&frame).await.is_err() {
-                    return;
-                }
-            }
+            wire.send(b"\x81\x02ok").await;
+            // What is sent is read before the reset overtakes it.
+            tokio::time::sleep(MOMENT).await;
+            wire.reset();
         }
     })
     .await;
-    let behind = Behind::with(upstream, World::builder()).await;
+    let behind = Behind::http(upstream).await;
     let mut client = behind.connect().await;
     client.send(behind.request("GET /ws", HANDSHAKE)).await;
     assert_eq!(client.head().await.expect("an answer").status(), 101);
-    // Sends until nothing is taken any more, and reads nothing.
-    while tokio::time::timeout(Duration::from_millis(300), client.try_send(vec![7; 65_536])).await.is_ok_and(|sent| sent.is_ok())
-    {
+    client.until(b"\x81\x02ok").await;
+    assert_eq!(client.rest().await, b"");
+}
+
+/// Nobody takes anything, and one of the calculators sends without end: the tunnels end all the same.
+#[tokio::test]
+async fn a_clogged_websocket_ends_too() {
+    let upstream = Upstream::start(|mut wire| async move {
+        let Some(head) = wire.head().await else { return };
+        wire.become_websocket().await;
+        let frame = [&b"\x82\x7e\x10\x00"[..], &[7; 4096]].concat();
+        while head.line.contains("/laut") {
+            if wire.try_send(&frame).await.is_err() {
+                return;
+            }
+        }
+        std::future::pending().await
+    })
+    .await;
+    let behind = Behind::http(upstream).await;
+    let mut clients = Vec::new();
+    for target in ["GET /ws/laut", "GET /ws/still"] {
+        let mut client = behind.connect().await;
+        client.send(behind.request(target, HANDSHAKE)).await;
+        assert_eq!(client.head().await.expect("an answer").status(), 101);
+        // Sends until nothing is taken any more, and reads nothing.
+        let mut send = async || client.try_send(vec![7; 65_536]).await;
+        while tokio::time::timeout(MOMENT, send()).await.is_ok_and(|sent| sent.is_ok()) {}
+        clients.push(client);
     }
     behind.browser.post(SIGN_OUT, &[]).await.is(200);
-    eventually("the connection is over", async || (client.try_send(b"x").await.is_err()).then_some(())).await;
+    for client in &mut clients {
+        let mut is_over = async || tokio::time::timeout(MOMENT, client.try_send(b"x")).await.is_ok_and(|sent| sent.is_err());
+        eventually("the connection is over", async || is_over().await.then_some(())).await;
+    }
 }

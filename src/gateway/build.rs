@@ -89,7 +89,7 @@ impl Gateway {
             chance,
             trust: config.login.trust,
             keepalive: listen.keepalive.as_secs().max(1),
-            patience: listen.body_timeout.saturating_mul(super::MOST_CREDIT),
+            patience: listen.body_timeout.saturating_mul(super::MOST_CREDIT + 1),
             fronts,
             access_log: if config.log.access { AccessLog::On } else { AccessLog::Off },
         };

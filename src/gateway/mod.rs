@@ -90,6 +90,7 @@ pub struct Gateway {
     chance: Chance,
     trust: Duration,
     keepalive: u64,
+    /// Pingora's time limits for a read and a write: a last resort, a little longer than those of the stream, which see more.
     patience: Duration,
     fronts: Fronts,
     access_log: AccessLog,
@@ -420,7 +421,8 @@ impl ProxyHttp for Gateway {
         if failure.is_some() {
             passage.outcome = Request::Failed;
         }
-        if http.response_written().is_some_and(|response| !response.status.is_informational()) {
+        let is_answer = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+        if http.response_written().is_some_and(|response| is_answer(response.status)) {
             return nothing;
         }
         let Some(failure) = failure else { return nothing };

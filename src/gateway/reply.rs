@@ -69,7 +69,11 @@ impl Reply {
     /// For what is not a navigation (RFC 9457). `title` is one of ours and needs no escaping.
     pub(super) fn problem(status: StatusCode, title: &'static str) -> Self {
         let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{}}}"#, status.as_u16());
-        let mut fields = vec![(CONTENT_TYPE, "application/problem+json".into()), (CACHE_CONTROL, "no-store".into())];
+        let mut fields = vec![
+            (CONTENT_TYPE, "application/problem+json".into()),
+            (CACHE_CONTROL, "no-store".into()),
+            (HeaderName::from_static("x-content-type-options"), "nosniff".into()),
+        ];
         if status == StatusCode::UNAUTHORIZED {
             // RFC 9110, 15.5.2 asks for a challenge; no browser knows this one, so that none shows a dialog.
             fields.push((WWW_AUTHENTICATE, "Session".into()));
