@@ -1,7 +1,6 @@
 //! An application written by hand, byte for byte: what arrived is kept as it arrived, what goes out is what the test says.
 
 use super::eventually;
-use super::world::MOMENT;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -229,10 +228,9 @@ impl Wire {
         self.tcp.write_all(bytes.as_ref()).await
     }
 
-    /// Agrees to become a WebSocket. Not at once: an answer that is there before Pingora has looked whether the request has a body
-    /// would end it (pingora #946), which takes microseconds and no calculator that has to be reached over a network.
+    /// Agrees to become a WebSocket, and at once: an answer that is there before Pingora has looked whether the request has a body
+    /// would end it (pingora #946).
     pub async fn become_websocket(&mut self) {
-        tokio::time::sleep(MOMENT).await;
         self.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n").await;
     }
 

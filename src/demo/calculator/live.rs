@@ -8,13 +8,10 @@ use futures_util::stream::{Stream, unfold};
 use minijinja::context;
 use std::convert::Infallible;
 use std::time::Duration;
-use tokio::time::{Instant, interval, interval_at, sleep};
+use tokio::time::{Instant, interval, interval_at};
 
 const TICKER_PAUSE: Duration = Duration::from_secs(2);
 const QUOTES_PAUSE: Duration = Duration::from_secs(3);
-/// As long as a calculator takes that is not in the same process: a socket that opens within microseconds may be closed again at once
-/// by a proxy on Pingora 0.9.1 (its issue 946).
-const OPENING: Duration = Duration::from_millis(50);
 
 const NEWS: [&str; 4] = [
     "Der Stichtag für den Wechsel der Kfz-Versicherung ist der 30. November.",
@@ -41,7 +38,6 @@ pub(super) async fn ticker() -> Sse<impl Stream<Item = Result<Event, Infallible>
 
 /// `GET /ws/kurse`: says back whatever it is told, and a price every three seconds.
 pub(super) async fn quotes(handshake: WebSocketUpgrade) -> Response {
-    sleep(OPENING).await;
     handshake.on_upgrade(talk)
 }
 
