@@ -557,15 +557,43 @@ async fn a_form_that_was_filled_in_too_slowly_is_sent_once_after_the_sign_in() {
 }
 
 #[tokio::test]
+async fn over_https_and_http2_a_browser_keeps_and_sends_a_form_as_well() {
+    let world = World::builder().store(StoreKind::Memory).https().start().await;
+    let chromium = Chromium::builder().flag("--ignore-certificate-errors").start().await;
+    let base = format!("https://localhost:{}", world.gateways[0].https.expect("https"));
+    chromium.open(&format!("{base}/antrag?id=42")).await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+    chromium.type_into("#tan", &typed_tan(&world, 0).await).await;
+    chromium.press(ENTER).await;
+    chromium.arrives_at("/antrag?id=42").await;
+    let protocol = "return performance.getEntriesByType('navigation')[0].nextHopProtocol";
+    assert_eq!(chromium.eval(protocol).await, "h2");
+    chromium.type_into("#strasse", "Große Straße 1").await;
+    chromium.cdp("Network.deleteCookies", json!({ "name": "__Host-vtnr_session", "url": base })).await;
+    chromium.click("input[type=submit]").await;
+    chromium.shows("Ihre Eingabe ist noch nicht gesendet").await;
+    chromium.click("main .button").await;
+    chromium.shows("Anmelden mit Vermittlernummer").await;
+    claim(&chromium, ADA).await;
+    chromium.shows("Eingabe jetzt absenden").await;
+    chromium.click("main button").await;
+    chromium.shows("Antrag versendet").await;
+    let submissions = world.calculator.submissions();
+    assert_eq!(submissions.len(), 1);
+    assert!(submissions[0].fields.contains(&("strasse".into(), "Große Straße 1".into())), "{submissions:?}");
+}
+
+#[tokio::test]
 async fn a_form_too_large_to_be_kept_is_still_in_the_browser() {
-    let world = World::builder().store(StoreKind::Memory).config("[parking]\nlargest = \"1KiB\"").start().await;
+    let world = World::builder().store(StoreKind::Memory).config("[parking]\nlargest = \"4KiB\"").start().await;
     let chromium = Chromium::builder().screen(Screen::Phone).start().await;
     signs_in_by_hand(&world, &chromium).await;
     chromium.open(&format!("{}/antrag?id=42", world.base())).await;
     chromium.eval("document.querySelector('#bemerkung').value = 'x'.repeat(3000000)").await;
     chromium.cdp("Network.deleteCookies", json!({ "name": "vtnr_session", "url": world.base() })).await;
     chromium.click("input[type=submit]").await;
-    chromium.shows("Ihre Eingabe wurde nicht gesendet").await.shows("größer als 1 KB").await;
+    chromium.shows("Ihre Eingabe wurde nicht gesendet").await.shows("größer als 4 KB").await;
     looked_at(&chromium, "parked-too-large").await;
     chromium.click("[data-back]").await;
     chromium.arrives_at("/antrag?id=42").await;

@@ -101,7 +101,7 @@ mod every_store {
         forms {
             a_form_is_found_by_its_browser_as_it_came
             of_100_that_take_a_form_one_gets_it
-            a_form_that_was_taken_can_be_kept_on_and_discarded
+            a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded
             a_form_is_gone_when_its_time_is_over
             forms_are_kept_up_to_a_size_for_each_client_and_for_all
         }

@@ -87,13 +87,14 @@ pub fn is_keepable(content_type: &str) -> bool {
 impl ParkingLimits {
     /// The most that [`ParkingLimits::largest`] can be, in bytes.
     pub const LARGEST: usize = 4 << 20;
+    /// What even the smallest form is counted as, in bytes: it takes room as well.
+    pub const LEAST: u64 = 4 << 10;
 
-    /// What keeping a body of so many bytes is charged to. Counters count kibibytes, begun ones whole, and at least four: a small
-    /// form takes room as well.
+    /// What keeping a body of so many bytes is charged to. Counters count kibibytes, begun ones whole.
     pub fn room(&self, client: ClientAddress, bytes: usize) -> Vec<Charge> {
-        let amount = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX).max(LEAST);
-        let within =
-            |bytes: u64| Allowance { limit: u32::try_from(bytes / KIB as u64).unwrap_or(u32::MAX), window: self.lifetime };
+        let kib = |bytes: u64| u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
+        let amount = kib(Self::LEAST.max(bytes as u64));
+        let within = |bytes| Allowance { limit: kib(bytes), window: self.lifetime };
         vec![
             Charge { counter: Counter::FormsFrom(client), allowance: within(self.per_client), amount },
             Charge { counter: Counter::FormsOfAll, allowance: within(self.total), amount },
@@ -101,8 +102,7 @@ impl ParkingLimits {
     }
 }
 
-const KIB: usize = 1_024;
-const LEAST: u32 = 4;
+const KIB: u64 = 1_024;
 
 #[cfg(test)]
 mod tests {

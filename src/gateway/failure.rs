@@ -1,7 +1,7 @@
 //! The one table from what went wrong to what is answered.
 
 use super::form::BadForm;
-use super::passage::Passage;
+use super::passage::{About, Passage};
 use super::reply::Reply;
 use super::route;
 use crate::clock::Chance;
@@ -91,12 +91,21 @@ impl Failure {
         self.kind().0
     }
 
+    /// What the page says, which tells whoever posted a form what became of it.
+    fn kind_about(&self, about: &About) -> ProblemKind {
+        match (self.kind().1, about) {
+            (ProblemKind::StoreDown, About::Form) => ProblemKind::StoreDownForm,
+            (ProblemKind::StoreDown, About::KeptForm(_)) => ProblemKind::StoreDownKeptForm,
+            (kind, _) => kind,
+        }
+    }
+
     fn kind(&self) -> (StatusCode, ProblemKind) {
         match self {
             Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::StoreDown),
             Self::Refused(Refusal::Host) => (StatusCode::MISDIRECTED_REQUEST, ProblemKind::WrongHost),
             Self::Refused(Refusal::Method) | Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed),
-            Self::Form(BadForm::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge),
+            Self::Form(BadForm::TooLarge | BadForm::NoRoom) => (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge),
             Self::Form(BadForm::Foreign) => (StatusCode::FORBIDDEN, ProblemKind::ForeignForm),
             Self::Doubtful(doubt) => (StatusCode::BAD_REQUEST, ProblemKind::Doubtful(*doubt)),
             Self::FormReturned(_, status) => (*status, ProblemKind::FormReturned),
@@ -132,12 +141,12 @@ impl Failure {
 
     /// The answer: a page for a person, a few words for a program; with an incident number where the log has more to say.
     pub(super) fn reply(&self, headers: &HeaderMap, passage: &mut Passage, pages: &Pages, chance: Chance) -> Reply {
-        let (status, kind) = self.kind();
+        let (status, kind) = (self.status(), self.kind_about(&passage.about));
         passage.outcome = self.outcome();
         let reply = if route::is_navigation(headers) {
             let incident = incident(chance);
-            let return_to = match self {
-                Self::FormReturned(page, _) => Some(page.as_str()),
+            let return_to = match (self, &passage.about) {
+                (Self::FormReturned(page, _), _) | (Self::Store(_), About::KeptForm(page)) => Some(page.as_str()),
                 _ => None,
             };
             let view = View::Problem(Problem { kind, incident: Some(&incident), return_to });

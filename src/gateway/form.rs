@@ -26,6 +26,8 @@ pub(super) enum BadForm {
     Malformed,
     /// It came from a page of another site.
     Foreign,
+    /// There is no memory left for it.
+    NoRoom,
 }
 
 impl Form {
@@ -34,7 +36,8 @@ impl Form {
         if is_foreign(session.req_header()) {
             return Err(BadForm::Foreign);
         }
-        let body = read_body(session, MOST_FORM, FORM_TIME).await?;
+        let body =
+            read_body(session, FORM_TIME, |length| if length > MOST_FORM { Err(BadForm::TooLarge) } else { Ok(()) }).await?;
         if !is_urlencoded(&session.req_header().headers) && !body.is_empty() {
             return Err(BadForm::Malformed);
         }
@@ -59,20 +62,26 @@ impl Form {
     }
 }
 
-/// Reads a request's body to its end, if it has at most so many bytes and comes within this time.
-pub(super) async fn read_body(session: &mut Session, most: usize, time: Duration) -> Result<BytesMut, BadForm> {
-    tokio::time::timeout(time, read_at_most(session, most)).await.unwrap_or(Err(BadForm::BrokenOff))
+/// Reads a request's body to its end, if it comes within this time. `may_have` is asked about each length before it is reached.
+pub(super) async fn read_body(
+    session: &mut Session,
+    time: Duration,
+    may_have: impl FnMut(usize) -> Result<(), BadForm>,
+) -> Result<BytesMut, BadForm> {
+    tokio::time::timeout(time, read_all(session, may_have)).await.unwrap_or(Err(BadForm::BrokenOff))
 }
 
-async fn read_at_most(session: &mut Session, most: usize) -> Result<BytesMut, BadForm> {
+async fn read_all(session: &mut Session, mut may_have: impl FnMut(usize) -> Result<(), BadForm>) -> Result<BytesMut, BadForm> {
     if session.req_header().headers.contains_key(EXPECT) {
         session.as_downstream_mut().write_continue_response().await.map_err(|_| BadForm::BrokenOff)?;
     }
     let mut body = BytesMut::new();
     loop {
         match session.as_mut().read_request_body().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > most => return Err(BadForm::TooLarge),
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(Some(chunk)) => {
+                may_have(body.len() + chunk.len())?;
+                body.extend_from_slice(&chunk);
+            }
             Ok(None) => return Ok(body),
             Err(_) => return Err(BadForm::BrokenOff),
         }

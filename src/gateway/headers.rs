@@ -13,12 +13,14 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
 
 /// Fields that an application may take for the truth about the client or the request, besides all that begin with `X-Forwarded-`.
-const MISLEADING: [&str; 16] = [
+const MISLEADING: [&str; 18] = [
     "forwarded",
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",
     "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
     "x-original-url",
     "x-rewrite-url",
     "x-original-uri",
@@ -142,6 +144,7 @@ pub(super) fn size(headers: &HeaderMap) -> usize {
 mod tests {
     use super::*;
     use crate::domain::policy::{Decision, decide};
+    use crate::domain::return_to::ReturnTo;
     use crate::domain::session::{Session, SessionLimits};
     use crate::domain::submission::Intent;
     use crate::domain::time::Timestamp;
@@ -213,6 +216,37 @@ mod tests {
         identity().strip(&mut request).expect("strips");
         identity().inject(&mut request, &Permit::public(), None).expect("injects");
         assert!(request.headers.get("x-vtnr").is_none());
+    }
+
+    #[test]
+    fn a_kept_forms_own_particulars_take_the_place_of_the_presss() {
+        let mut request = RequestHeader::build("POST", b"/kfz?m", None).expect("a request");
+        let press = [
+            ("Content-Type", "text/plain"),
+            ("Content-Length", "0"),
+            ("Transfer-Encoding", "chunked"),
+            ("Content-Encoding", "gzip"),
+            ("Expect", "100-continue"),
+            ("Referer", "https://rechner.example/ui/login/de/eingabe"),
+            ("User-Agent", "kept"),
+        ];
+        for (name, value) in press {
+            request.append_header(name, value).expect("a field");
+        }
+        let form = ParkedForm {
+            target: ReturnTo::parse("/kfz?x=1").expect("a path"),
+            content_type: "application/json".into(),
+            referer: None,
+            owner: None,
+            parked_at: Timestamp::from_millis(1),
+            sent_at: None,
+        };
+        identity().dress(&mut request, &form, 7).expect("dressed");
+        let fields: Vec<_> =
+            request.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII"))).collect();
+        let expected = [("content-length", "7"), ("content-type", "application/json"), ("user-agent", "kept")];
+        assert!(expected.iter().all(|field| fields.contains(field)) && fields.len() == expected.len(), "{fields:?}");
+        assert_eq!(request.raw_path(), b"/kfz?x=1");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod upstream;
 
 pub use build::{Parts, tls};
 pub use edge::Edge;
+use passage::About;
 pub use passage::Passage;
 pub use pingora::listeners::tls::Acceptor;
 
@@ -122,16 +123,26 @@ impl Gateway {
     /// The gateway's policy in the order in which it is applied. Every path ends in a permit or a reply.
     async fn admit(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
         strict::check(http.req_header(), &self.hosts).map_err(Failure::Refused)?;
+        strict::check_length(http.as_downstream()).map_err(Failure::Refused)?;
+        if let Some(marked) = self.unmark(http)? {
+            return self.admit_marked(marked, http, passage).await;
+        }
+        self.admit_plain(http, passage).await
+    }
+
+    /// The same for a request without a mark, or whose mark was cut off.
+    async fn admit_plain(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
         match self.routes.of(http.req_header()) {
             Route::Asset(name) => return self.asset(&name, passage).map(Answer),
             Route::Login(page) => return self.login(page, http, passage).await.map(Answer),
-            Route::Parked(id) => return self.send_parked(id, http, passage).await,
-            Route::Unmarked(target) => return Ok(Answer(self.without_mark(&target, passage))),
             Route::Public => {
                 passage.outcome = Request::Public;
                 return Ok(Forward(Permit::public()));
             }
             Route::Protected => {}
+        }
+        if http.req_header().method == http::Method::POST {
+            passage.about = About::Form;
         }
         let held = self.held(http)?;
         let session = self.session(held.session.as_ref(), passage.now).await?;
@@ -194,13 +205,6 @@ impl Gateway {
             return Reply::problem(StatusCode::FORBIDDEN, "submission needs a confirmed e-mail address");
         }
         self.park_submission(http, held, session, passage).await
-    }
-
-    /// The address of a form that was sent, gone to without sending one: from a bookmark, or typed.
-    fn without_mark(&self, target: &str, passage: &mut Passage) -> Reply {
-        passage.outcome = Request::LoginPage;
-        let target = ReturnTo::parse(target).unwrap_or_else(|_| ReturnTo::start());
-        Reply::see_other(target.as_str())
     }
 
     /// What every request's session needs, whatever becomes of it (ARCHITECTURE.md, traps 1, 2 and 15).
@@ -360,8 +364,8 @@ impl ProxyHttp for Gateway {
         if end {
             passage.body_complete();
         }
-        if let Some(outgoing) = &passage.outgoing {
-            *body = Some(outgoing.body(end));
+        if let Some(outgoing) = passage.outgoing.as_mut().filter(|_| end) {
+            *body = Some(outgoing.take_body());
         }
         // Pingora #935: an empty last DATA frame would end the body to the calculator twice, and the second end would be
         // taken for the next request on that connection.

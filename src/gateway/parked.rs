@@ -1,29 +1,29 @@
 //! Forms that cannot be forwarded when they come: kept, shown, and carried up once.
 //!
 //! A form is kept if it comes from a page of this host; else the gateway would send other sites' forms in a broker's name. It is
-//! sent by a press on a button of ours, which posts to where the form went at first, with a mark in the query. The request that
+//! sent by a press on a button of ours, which posts nothing to where the form went at first, with a mark in the query. The request that
 //! goes up is then the form's own, byte for byte; the policy is asked about that one.
 
 use super::cookies::Held;
 use super::failure::Failure;
 use super::form::{self, BadForm, Maker, read_body};
-use super::passage::Passage;
+use super::login::Visit;
+use super::passage::{About, Passage};
 use super::reply::Reply;
-use super::route::with_mark;
-use super::{Admission, Gateway};
+use super::route::{is_navigation, retarget, with_mark, without_mark};
+use super::{Admission, Gateway, body_of};
 use crate::domain::ids::FormId;
 use crate::domain::parking::{Fate, ParkedForm, is_keepable};
 use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::Session as BrokerSession;
 use crate::domain::submission::{self, Body, Intent};
-use crate::domain::throttle::ClientAddress;
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
 use crate::pages::{BlockedSubmission, Keeping, KeptForm, OnFile, SessionEnded, View};
 use crate::parking::{NotKept, Place, Taken, Who};
 use crate::store::Seen;
-use crate::telemetry::metrics::{Parking as Outcome, Request};
+use crate::telemetry::metrics::{Parking as Outcome, Refusal, Request};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, REFERER};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
@@ -38,13 +38,14 @@ const PARKING_TIME: Duration = Duration::from_secs(60);
 pub(super) struct Outgoing {
     taken: Taken,
     body: Bytes,
+    length: usize,
     connected: bool,
 }
 
 impl Outgoing {
     fn of(mut taken: Taken) -> Self {
         let body = Bytes::from(std::mem::take(&mut taken.body));
-        Self { taken, body, connected: false }
+        Self { taken, length: body.len(), body, connected: false }
     }
 
     pub(super) fn form(&self) -> &ParkedForm {
@@ -52,12 +53,12 @@ impl Outgoing {
     }
 
     pub(super) fn length(&self) -> usize {
-        self.body.len()
+        self.length
     }
 
-    /// What goes up in place of the pressing request's own body.
-    pub(super) fn body(&self, end: bool) -> Bytes {
-        if end { self.body.clone() } else { Bytes::new() }
+    /// What goes up in place of the press's own body, which is empty: once.
+    pub(super) fn take_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.body)
     }
 
     /// A connection to the calculator stands: from here on bytes may have gone up.
@@ -100,12 +101,41 @@ impl Gateway {
         self.with_place(page, kept)
     }
 
+    /// Cuts the mark off a request's target, and gives the form that it means.
+    pub(super) fn unmark(&self, http: &mut Session) -> Result<Option<FormId>, Failure> {
+        let request = http.req_header_mut();
+        let Some((target, id)) = without_mark(request.raw_path()).map(|(target, id)| (target.to_owned(), id)) else {
+            return Ok(None);
+        };
+        retarget(request, &target).map_err(|_| Failure::Refused(Refusal::Target))?;
+        Ok(Some(id))
+    }
+
+    /// A request with a mark: the press of our button; or one from a page that stands at such an address since it answered a form, which
+    /// is the calculator's affair like any other.
+    pub(super) async fn admit_marked(&self, id: FormId, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
+        if is_press(http.req_header()) {
+            // A body that breaks off would break the kept form off with it.
+            let carries = body_of(http) == Body::Some;
+            return if carries { Err(Failure::Form(BadForm::Malformed)) } else { self.send_parked(id, http, passage).await };
+        }
+        let request = http.req_header();
+        if matches!(request.method, Method::GET | Method::HEAD) && is_navigation(&request.headers) {
+            // From a bookmark, or typed: the address is cleared of the mark.
+            passage.outcome = Request::LoginPage;
+            let target = ReturnTo::parse(&String::from_utf8_lossy(request.raw_path())).unwrap_or_else(|_| ReturnTo::start());
+            return Ok(Admission::Answer(Reply::see_other(target.as_str())));
+        }
+        self.admit_plain(http, passage).await
+    }
+
     /// Sends a form that was kept: a permit for it, or a page that says why not.
-    pub(super) async fn send_parked(&self, id: FormId, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
+    async fn send_parked(&self, id: FormId, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
         if form::is_foreign(http.req_header()) {
             return Err(Failure::Form(BadForm::Foreign));
         }
         passage.outcome = Request::LoginPage;
+        passage.about = About::KeptForm(self.routes.form_page(id));
         let held = self.held(http)?;
         let session = self.session(held.session.as_ref(), passage.now).await?;
         let who = Who { client: self.client_counted(http), broker: session.as_ref().map(|session| session.vtnr) };
@@ -118,7 +148,12 @@ impl Gateway {
             Found::Not(reply) => return missed(reply),
         };
         let Some(taken) = self.parking.take(place, &seen, &permit, who, passage.now).await? else {
-            return missed(self.kept_form(KeptForm::Sent { at: passage.now }, passage.now));
+            // Another press, or another tab, was faster.
+            let reply = match self.look_up_form(id, &held, session.as_ref(), passage.now).await? {
+                Found::Not(reply) => reply,
+                Found::Sendable { .. } => self.kept_form(KeptForm::Gone, passage.now),
+            };
+            return missed(reply);
         };
         passage.outcome = Request::Forwarded;
         passage.outgoing = Some(Outgoing::of(taken));
@@ -177,9 +212,16 @@ impl Gateway {
     }
 
     /// A broker does not want to send a form any more.
-    pub(super) async fn discard_parked(&self, id: Option<FormId>, held: &Held, client: ClientAddress) -> Result<Reply, Failure> {
-        if let Some((token, id)) = held.parking.zip(id) {
-            self.parking.discard(&Place { token, id }, Who { client, broker: None }).await?;
+    pub(super) async fn discard_parked(&self, visit: &Visit) -> Result<Reply, Failure> {
+        let place = visit.held.parking.zip(visit.form).map(|(token, id)| Place { token, id });
+        let waits = match &place {
+            Some(place) => self.parking.find(place).await?.is_some_and(|seen| seen.value.sent_at.is_none()),
+            None => false,
+        };
+        if let Some(place) = place.filter(|_| waits) {
+            let session = self.session(visit.held.session.as_ref(), visit.now).await?;
+            let who = Who { client: visit.visitor.client, broker: session.map(|session| session.vtnr) };
+            self.parking.discard(&place, who).await?;
         }
         Ok(Reply::see_other(ReturnTo::start().as_str()))
     }
@@ -190,8 +232,8 @@ impl Gateway {
         let Outgoing { mut taken, body, .. } = outgoing;
         taken.body = body.into();
         // Counted and logged by the store itself; the page does not promise anything then.
-        self.parking.put_back(&taken).await.ok()?;
-        Some(self.routes.form_page(taken.place.id))
+        let is_back = self.parking.put_back(&taken, passage.now).await.ok()?;
+        is_back.then(|| self.routes.form_page(taken.place.id))
     }
 
     async fn park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Place, NotKept> {
@@ -204,9 +246,16 @@ impl Gateway {
     async fn try_to_park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Place, NotKept> {
         let form = particulars(http.req_header(), owner, now)?;
         let client = self.client_counted(http);
-        let reservation = self.parking.reserve(client, length(&http.req_header().headers))?;
-        let body = read_body(http, self.parking.limits().largest, PARKING_TIME).await.map_err(|bad| match bad {
+        let mut reservation = self.parking.reserve(client, length(&http.req_header().headers))?;
+        let largest = self.parking.limits().largest;
+        let body = read_body(http, PARKING_TIME, |length| match length {
+            length if length > largest => Err(BadForm::TooLarge),
+            length if !reservation.grow(length) => Err(BadForm::NoRoom),
+            _ => Ok(()),
+        });
+        let body = body.await.map_err(|bad| match bad {
             BadForm::TooLarge => NotKept::TooLarge,
+            BadForm::NoRoom => NotKept::NoRoom,
             BadForm::BrokenOff | BadForm::Malformed | BadForm::Foreign => NotKept::Failed,
         })?;
         let place = self.parking.keep(held.parking, client, &form, &body).await;
@@ -274,8 +323,10 @@ impl Gateway {
 
 /// What is kept of a request besides its body.
 fn particulars(request: &RequestHeader, owner: Option<Vtnr>, now: Timestamp) -> Result<ParkedForm, NotKept> {
-    if form::made_by(request) != Maker::Own {
-        return Err(NotKept::Foreign);
+    match form::made_by(request) {
+        Maker::Own => {}
+        Maker::Foreign => return Err(NotKept::Foreign),
+        Maker::Person | Maker::Unknown => return Err(NotKept::Unfit),
     }
     if request.method != Method::POST || request.headers.contains_key(CONTENT_ENCODING) {
         return Err(NotKept::Unfit);
@@ -285,6 +336,12 @@ fn particulars(request: &RequestHeader, owner: Option<Vtnr>, now: Timestamp) -> 
     let (target, content_type) = target.zip(content_type).ok_or(NotKept::Unfit)?;
     let referer = text(&request.headers, REFERER);
     Ok(ParkedForm { target, content_type, referer, owner, parked_at: now, sent_at: None })
+}
+
+/// Whether this is the press of our button: its form is of a kind that no page of a calculator's has.
+fn is_press(request: &RequestHeader) -> bool {
+    let content_type = text(&request.headers, CONTENT_TYPE).unwrap_or_default();
+    request.method == Method::POST && content_type.eq_ignore_ascii_case("text/plain")
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {

@@ -9,6 +9,17 @@ use crate::telemetry::metrics::Request;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// What a broker would lose sight of if a request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// Nothing but a page.
+    Page,
+    /// What was typed into a form of the calculator's.
+    Form,
+    /// A form that is kept, and sent from this page of ours.
+    KeptForm(String),
+}
+
 /// One request's passage.
 pub struct Passage {
     /// The time that every rule judges this request by.
@@ -19,6 +30,8 @@ pub struct Passage {
     pub(super) handed_over: Option<Instant>,
     /// How it ended, for the metrics and the log.
     pub(super) outcome: Request,
+    /// What a failure would keep from a broker.
+    pub(super) about: About,
     /// The number that a page shows and the log knows.
     pub(super) incident: Option<String>,
     pub(super) connection: Option<Arc<Connection>>,
@@ -38,8 +51,8 @@ impl Passage {
     pub(super) fn begin(now: Timestamp) -> Self {
         let (handed_over, incident, connection, tunnel, outgoing) = (None, None, None, None, None);
         let (outcome, tried, permit, upload, under_way) = (Request::Failed, false, None, None, None);
-        let begun = Instant::now();
-        Self { now, begun, handed_over, outcome, incident, connection, tunnel, tried, outgoing, permit, upload, under_way }
+        let (begun, about) = (Instant::now(), About::Page);
+        Self { now, begun, handed_over, outcome, about, incident, connection, tunnel, tried, outgoing, permit, upload, under_way }
     }
 
     /// Counts the request as under way until the passage is dropped, however it ends.

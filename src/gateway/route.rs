@@ -1,9 +1,10 @@
 //! What a request is for.
 
 use crate::domain::ids::FormId;
+use http::HeaderMap;
 use http::header::{ACCEPT, UPGRADE};
-use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
+use pingora::{ErrorType, OrErr};
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,10 +13,6 @@ pub(super) enum Route {
     Asset(String),
     /// A page of the sign-in.
     Login(Page),
-    /// A form that was kept is to be sent: posted to where it went at first, with a mark.
-    Parked(FormId),
-    /// The same address, but gone to in another way: where it leads without the mark.
-    Unmarked(String),
     /// A path that needs no sign-in.
     Public,
     /// The calculator.
@@ -59,13 +56,6 @@ impl Routes {
         if Some(path) == self.prefix.strip_suffix('/') {
             return Route::Login(Page::Start);
         }
-        if let Some((target, id)) = without_mark(&target) {
-            match request.method {
-                Method::POST => return Route::Parked(id),
-                Method::GET | Method::HEAD => return Route::Unmarked(target.to_owned()),
-                _ => {}
-            }
-        }
         if self.public.iter().any(|public| public == path) {
             return Route::Public;
         }
@@ -107,9 +97,21 @@ pub(super) fn with_mark(target: &str, id: FormId) -> String {
     format!("{target}{separator}{MARK}{id}")
 }
 
-fn without_mark(target: &str) -> Option<(&str, FormId)> {
-    let (before, id) = target.rsplit_once(MARK)?;
+/// The target without its mark, and which form the mark means; `None` if there is no mark.
+pub(super) fn without_mark(target: &[u8]) -> Option<(&str, FormId)> {
+    let (before, id) = std::str::from_utf8(target).ok()?.rsplit_once(MARK)?;
     Some((before.strip_suffix(['?', '&'])?, FormId::parse(id)?))
+}
+
+/// Puts another target in the place of a request's own, which stays with its host.
+pub(super) fn retarget(request: &mut RequestHeader, target: &str) -> pingora::Result<()> {
+    // Over HTTP/2 the host stands in the target.
+    let (Some(scheme), Some(authority)) = (request.uri.scheme().cloned(), request.uri.authority().cloned()) else {
+        return request.set_raw_path(target.as_bytes());
+    };
+    let uri = http::Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
+    request.set_uri(uri.or_err(ErrorType::InvalidHTTPHeader, "a target without its mark")?);
+    Ok(())
 }
 
 fn own(page: &str) -> Route {
@@ -201,14 +203,25 @@ mod tests {
             ("/kfz?", "/kfz?&vtnr-eingabe=00000000000000ab"),
         ] {
             assert_eq!(with_mark(target, id), marked);
-            assert_eq!(route("POST", marked), Route::Parked(id), "{marked}");
-            assert_eq!(route("GET", marked), Route::Unmarked(target.into()), "{marked}");
-            assert_eq!(route("PUT", marked), Route::Protected, "{marked}");
+            assert_eq!(without_mark(marked.as_bytes()), Some((target, id)), "{marked}");
         }
         for other in ["/kfz?vtnr-eingabe=1", "/kfz?xvtnr-eingabe=00000000000000ab", "/kfz?vtnr-eingabe=00000000000000ab&x=1"] {
-            assert_eq!(route("POST", other), Route::Protected, "{other}");
+            assert_eq!(without_mark(other.as_bytes()), None, "{other}");
         }
         assert!(routes().is_form_page(&routes().form_page(id)) && !routes().is_form_page("/ui/login/de/eingabe?nr=x"));
+    }
+
+    #[test]
+    fn another_target_stays_with_the_host() {
+        let mut request = RequestHeader::build("POST", b"/kfz?x=%C3%BC&m", None).expect("a request");
+        retarget(&mut request, "/kfz?x=%C3%BC").expect("a target");
+        assert_eq!(request.raw_path(), b"/kfz?x=%C3%BC");
+        request.set_uri("https://rechner.example/kfz?m".parse().expect("a URI"));
+        retarget(&mut request, "/kfz").expect("a target");
+        assert_eq!(
+            (request.raw_path(), request.uri.authority().map(|host| host.as_str())),
+            (&b"/kfz"[..], Some("rechner.example"))
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::telemetry::metrics::Refusal;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession as HttpSession;
 
 /// All header fields together, in bytes.
 const MOST_HEADER: usize = 64 * 1_024;
@@ -95,6 +96,17 @@ fn has_sound_framing(headers: &HeaderMap) -> bool {
     length_is_sound && coding_is_sound && !headers.contains_key("content_length") && !headers.contains_key("transfer_encoding")
 }
 
+/// Refuses a length beside chunks: Pingora drops it before anybody can see it (RFC 9112, 6.3 calls for an error).
+pub(super) fn check_length(http: &HttpSession) -> Result<(), Refusal> {
+    let Some(h1) = http.as_http1().filter(|h1| h1.req_header().headers.contains_key(TRANSFER_ENCODING)) else { return Ok(()) };
+    if has_length(&h1.get_headers_raw_bytes()) { Err(Refusal::Header) } else { Ok(()) }
+}
+
+fn has_length(header: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length:";
+    header.split(|byte| *byte == b'\n').any(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))
+}
+
 fn authority(request: &RequestHeader) -> Option<String> {
     if request.version == Version::HTTP_2 {
         return request.uri.authority().map(|authority| authority.as_str().to_owned()).or_else(|| host(request));
@@ -179,6 +191,13 @@ mod tests {
         }
         let twice = request(b"/", &[("Host", "rechner.example"), ("Content-Length", "5"), ("Content-Length", "5")]);
         assert_eq!(checked(&twice), Err(Refusal::Header));
+    }
+
+    #[test]
+    fn a_length_is_seen_in_the_header_as_it_came() {
+        assert!(has_length(b"POST / HTTP/1.1\r\nHost: x\r\ncontent-LENGTH: 5\r\n\r\n"));
+        assert!(has_length(b"POST / HTTP/1.1\nContent-Length:5\n\n"));
+        assert!(!has_length(b"POST /Content-Length: HTTP/1.1\r\nX-Content-Length: 5\r\nContent-Length-X: 5\r\n\r\n"));
     }
 
     #[test]

@@ -34,8 +34,8 @@ impl Context<'_> {
             }
             View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
             View::SignOut(SignOut { signed_in, trusted }) => ("sign-out.html", self.page("/", context! { signed_in, trusted })),
-            View::SignedOut(SignedOut { browser_forgotten }) => {
-                ("signed-out.html", self.page("/", context! { browser_forgotten }))
+            View::SignedOut(SignedOut { browser_forgotten, forms_lost }) => {
+                ("signed-out.html", self.page("/", context! { browser_forgotten, forms_lost }))
             }
             View::Help => ("help.html", self.page("/", context! {})),
             View::Problem(page) => ("problem.html", self.page(page.return_to.unwrap_or("/"), self.problem(page))),
@@ -193,6 +193,8 @@ fn problem_name(kind: ProblemKind) -> &'static str {
         ProblemKind::MailsExhausted { .. } => "mails_exhausted",
         ProblemKind::Busy => "busy",
         ProblemKind::StoreDown => "store_down",
+        ProblemKind::StoreDownForm => "store_down_form",
+        ProblemKind::StoreDownKeptForm => "store_down_kept_form",
         ProblemKind::UpstreamDown => "upstream_down",
         ProblemKind::UpstreamSlow => "upstream_slow",
         ProblemKind::Internal => "internal",

@@ -144,14 +144,14 @@ fn unknown_email() -> Vec<(String, View<'static>)> {
 
 fn sign_out() -> Vec<(String, View<'static>)> {
     let asked = |vtnr: Option<&str>, trusted| View::SignOut(SignOut { signed_in: vtnr.map(Into::into), trusted });
-    let done = |browser_forgotten| View::SignedOut(SignedOut { browser_forgotten });
+    let done = |browser_forgotten, forms_lost| View::SignedOut(SignedOut { browser_forgotten, forms_lost });
     vec![
         ("sign-out".into(), asked(Some("60/123/4567"), true)),
         ("sign-out-untrusted".into(), asked(Some("60/123/4567"), false)),
         ("sign-out-trust-only".into(), asked(None, true)),
         ("sign-out-nobody".into(), asked(None, false)),
-        ("signed-out".into(), done(false)),
-        ("signed-out-forgotten".into(), done(true)),
+        ("signed-out".into(), done(false, false)),
+        ("signed-out-forgotten".into(), done(true, true)),
     ]
 }
 
@@ -170,6 +170,8 @@ fn problems() -> Vec<(String, View<'static>)> {
         ProblemKind::MailsExhausted { until: in_minutes(24 * 60) },
         ProblemKind::Busy,
         ProblemKind::StoreDown,
+        ProblemKind::StoreDownForm,
+        ProblemKind::StoreDownKeptForm,
         ProblemKind::UpstreamDown,
         ProblemKind::UpstreamSlow,
         ProblemKind::Internal,

@@ -260,7 +260,7 @@ fn a_stranger_cannot_tell_addresses_apart_where_the_answer_is_neutral() {
 #[test]
 fn an_operators_template_takes_the_place_of_the_built_in_one() {
     with_template("signed-out.html", "Bis bald bei {{ brand.name }}!", |pages, _| {
-        let html = pages.expect("pages").render(&View::SignedOut(SignedOut { browser_forgotten: false }), NOW);
+        let html = pages.expect("pages").render(&View::SignedOut(SignedOut { browser_forgotten: false, forms_lost: false }), NOW);
         assert_eq!(html, "Bis bald bei Musterversicherung!");
     });
 }
@@ -281,7 +281,7 @@ fn a_broken_template_of_the_operator_is_named_with_its_line() {
 fn a_broken_part_is_named_rather_than_the_page_that_uses_it() {
     with_template(
         "parts.html",
-        "{% macro summary(entries) %}\n{{ entires }}\n{% endmacro %}\n{% macro support() %}{% endmacro %}{% macro not_kept(state) %}{% endmacro %}",
+        "{% macro summary(entries) %}\n{{ entires }}\n{% endmacro %}\n{% macro support() %}{% endmacro %}{% macro not_kept(state) %}{% endmacro %}{% macro back_button() %}{% endmacro %}",
         |pages, folder| {
             let message = pages.err().expect("an error").to_string();
             assert!(message.starts_with(&format!("{}:2: ", folder.join("parts.html").display())), "{message}");

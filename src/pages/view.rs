@@ -266,6 +266,8 @@ pub struct SignOut {
 pub struct SignedOut {
     /// The broker also had the browser forgotten.
     pub browser_forgotten: bool,
+    /// Forms that were kept can no longer be sent.
+    pub forms_lost: bool,
 }
 
 /// See [`View::Problem`].
@@ -312,6 +314,10 @@ pub enum ProblemKind {
     Busy,
     /// 503: nobody can sign in for the moment; whoever is signed in stays so.
     StoreDown,
+    /// 503: the same, and a form of the calculator's went nowhere; the browser still has it.
+    StoreDownForm,
+    /// 503: the same, and a form that is kept could not be looked at or sent.
+    StoreDownKeptForm,
     /// 502: the calculator cannot be reached.
     UpstreamDown,
     /// 504: the calculator did not answer in time.

@@ -64,7 +64,6 @@ pub enum NotKept {
 }
 
 /// A form on its way to the calculator.
-#[derive(Debug)]
 pub struct Taken {
     /// Where it was kept.
     pub place: Place,
@@ -72,6 +71,8 @@ pub struct Taken {
     pub form: ParkedForm,
     /// Its body, byte for byte.
     pub body: Vec<u8>,
+    /// As it has been remembered since.
+    sent: Seen<ParkedForm>,
     /// Who sends it.
     pub who: Who,
 }
@@ -90,13 +91,13 @@ impl Parking {
     /// Room in this process for a body that is about to be read; `length` is what it says of itself, in bytes.
     ///
     /// # Errors
-    /// [`NotKept::TooLarge`] or [`NotKept::NoRoom`]; it need not be read then.
+    /// [`NotKept::TooLarge`]; it need not be read then.
     pub fn reserve(&self, client: ClientAddress, length: Option<usize>) -> std::result::Result<Reservation, NotKept> {
         let largest = self.limits.largest;
         if largest == 0 || length.is_some_and(|length| length > largest) {
             return Err(NotKept::TooLarge);
         }
-        UnderWay::reserve(&self.under_way, client, length.unwrap_or(largest)).ok_or(NotKept::NoRoom)
+        Ok(UnderWay::reserve(&self.under_way, client))
     }
 
     /// Keeps a form for the browser that holds this token, or for one that gets a new token with the answer.
@@ -144,21 +145,29 @@ impl Parking {
         let sent = seen.value.sent(permit, now);
         // That it was sent is remembered for as long as anybody could come back to its page.
         let taking = Taking { seen, sent: &sent, lives: self.limits.lifetime };
-        let body = self.store.take_form(&place.token, place.id, taking).await?;
-        if body.is_some() {
+        let taken = self.store.take_form(&place.token, place.id, taking).await?;
+        if taken.is_some() {
             self.note(Outcome::Sent, who);
         }
-        Ok(body.map(|body| Taken { place, form: seen.value.clone(), body, who }))
+        Ok(taken.map(|(body, sent)| Taken { place, form: seen.value.clone(), body, sent, who }))
     }
 
-    /// Keeps on a form that was taken, since the calculator could not be reached: not a byte of it went there.
+    /// Keeps on a form that was taken, for what is left of its time, since the calculator could not be reached: not a byte of it went
+    /// there. False if its broker discarded it meanwhile, or its time is over.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; the form is lost then.
-    pub async fn put_back(&self, taken: &Taken) -> Result<()> {
-        self.store.park(self.parked(&taken.place, &taken.form, &taken.body), &Charges::none()).await?;
-        self.note(Outcome::Returned, taken.who);
-        Ok(())
+    pub async fn put_back(&self, taken: &Taken, now: Timestamp) -> Result<bool> {
+        let lives = taken.form.kept_until(&self.limits).after(now);
+        if lives.is_zero() {
+            return Ok(false);
+        }
+        let parked = Parked { lives, over: Some(&taken.sent), ..self.parked(&taken.place, &taken.form, &taken.body) };
+        let is_back = self.store.park(parked, &Charges::none()).await? == Settled::Done;
+        if is_back {
+            self.note(Outcome::Returned, taken.who);
+        }
+        Ok(is_back)
     }
 
     /// Forgets a form that its broker does not want to send.
@@ -179,7 +188,7 @@ impl Parking {
     }
 
     fn parked<'a>(&self, place: &'a Place, form: &'a ParkedForm, body: &'a [u8]) -> Parked<'a> {
-        Parked { token: &place.token, id: place.id, form, body, lives: self.limits.lifetime }
+        Parked { token: &place.token, id: place.id, form, body, lives: self.limits.lifetime, over: None }
     }
 }
 

@@ -35,16 +35,26 @@ impl UnderWay {
         Arc::new(Self { largest, held: Mutex::default() })
     }
 
-    /// Room for a body, if there is any.
-    pub(super) fn reserve(room: &Arc<Self>, client: ClientAddress, bytes: usize) -> Option<Reservation> {
-        let mut held = room.held.lock();
-        let theirs = held.clients.get(&client).copied().unwrap_or(0);
-        if held.total + bytes > MOST.max(room.largest) || theirs + bytes > MOST_OF_ONE.max(room.largest) {
-            return None;
+    /// Room for a body of which nothing has come yet.
+    pub(super) fn reserve(room: &Arc<Self>, client: ClientAddress) -> Reservation {
+        Reservation { room: Arc::clone(room), client, bytes: 0 }
+    }
+}
+
+impl Reservation {
+    /// Takes room for so many bytes in all; what only was announced takes none. False if there is none.
+    #[must_use]
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let mut held = self.room.held.lock();
+        let theirs = held.clients.get(&self.client).copied().unwrap_or(0);
+        let has_room = held.total + more <= MOST.max(self.room.largest) && theirs + more <= MOST_OF_ONE.max(self.room.largest);
+        if has_room && more > 0 {
+            held.total += more;
+            held.clients.insert(self.client, theirs + more);
+            self.bytes += more;
         }
-        held.total += bytes;
-        held.clients.insert(client, theirs + bytes);
-        Some(Reservation { room: Arc::clone(room), client, bytes })
+        has_room
     }
 }
 
@@ -72,15 +82,20 @@ mod tests {
     #[test]
     fn one_client_cannot_take_all_the_room_and_all_together_not_more_than_there_is() {
         let room = UnderWay::new(1 << 20);
-        let reserve = |last, bytes| UnderWay::reserve(&room, client(last), bytes);
+        let reserve = |last, bytes| {
+            let mut reservation = UnderWay::reserve(&room, client(last));
+            reservation.grow(bytes).then_some(reservation)
+        };
         let first: Vec<_> = (0..16).filter_map(|_| reserve(1, 1 << 20)).collect();
         assert_eq!(first.len(), 16);
         assert!(reserve(1, 1).is_none(), "its share is used up");
+        let announced: Vec<_> = (0..1_000).map(|_| UnderWay::reserve(&room, client(2))).collect();
         let others: Vec<_> = (2..5).filter_map(|last| reserve(last, MOST_OF_ONE)).collect();
-        assert_eq!(others.len(), 3, "others have theirs");
+        assert_eq!((others.len(), announced.len()), (3, 1_000), "others have theirs, and what is only announced takes none");
         assert!(reserve(9, 1).is_none(), "all is used up");
         drop(first);
         assert!(reserve(1, 1 << 20).is_some() && reserve(9, 1 << 20).is_some(), "what was freed is free");
+        drop(announced);
         drop(others);
         assert!(room.held.lock().clients.is_empty(), "nobody is remembered for long");
     }

@@ -97,7 +97,7 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::FindForm, self.store.find_form(token, id)).await
     }
 
-    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<Vec<u8>>> {
+    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<TakenForm>> {
         self.watch(StoreOperation::TakeForm, self.store.take_form(token, id, taking)).await
     }
 

@@ -83,8 +83,9 @@ pub trait Store: Send + Sync {
     /// A form that is kept, or was sent a short while ago.
     async fn find_form(&self, token: &ParkingToken, id: FormId) -> Result<Option<Seen<ParkedForm>>>;
 
-    /// Takes a form to send it, if it still is as it was `seen`: of any number of requests one gets its body.
-    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<Vec<u8>>>;
+    /// Takes a form to send it, if it still is as it was `seen`: of any number of requests one gets its body, and what is remembered from
+    /// then on.
+    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<TakenForm>>;
 
     /// Forgets a form.
     async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()>;
@@ -165,6 +166,8 @@ pub struct Parking<'a> {
     pub body: &'a [u8],
     /// How long it is kept.
     pub lives: Duration,
+    /// What it takes the place of, unless that has changed; `None` for a new one.
+    pub over: Option<&'a Seen<ParkedForm>>,
 }
 
 /// A form to be sent.
@@ -177,6 +180,9 @@ pub struct Taking<'a> {
     /// How long that is remembered.
     pub lives: Duration,
 }
+
+/// A form's body, and its particulars as they are remembered since it was taken.
+pub type TakenForm = (Vec<u8>, Seen<ParkedForm>);
 
 /// Counters that an event touches.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,7 @@
 use super::engine::{Change, Committed, Engine, Expect, Tally, TallyMode};
 use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
-use super::{Charges, Error, FlowChange, Invalidation, Leased, Parking, Result, Seen, Settled, SignIn, Store, Taking};
+use super::{Charges, Error, FlowChange, Invalidation, Leased, Parking, Result, Seen, Settled, SignIn, Store, TakenForm, Taking};
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
 use crate::domain::flow::Flow;
@@ -261,9 +261,10 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {
-        let Parking { token, id, form, body, lives } = parking;
+        let Parking { token, id, form, body, lives, over } = parking;
         let (name, body_name) = self.form_keys(token, id);
-        let mut change = Change::default();
+        let expected = over.map_or(Expect::Absent, |seen| Expect::Is(seen.version.clone()));
+        let mut change = Change { expect: vec![(name, expected)], ..Change::default() };
         self.add_charges(&mut change, charges);
         change.write.push((name, self.seal(name, token.reveal(), form)?, lives));
         change.write.push((body_name, self.seal_bytes(body_name, token.reveal(), body)?, lives));
@@ -274,15 +275,17 @@ impl<E: Engine> Store for Sealed<E> {
         self.find(self.form_keys(token, id).0, token.reveal()).await
     }
 
-    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<Vec<u8>>> {
+    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<TakenForm>> {
         let (name, body_name) = self.form_keys(token, id);
         let Some(sealed) = self.engine.read(&[body_name]).await?.pop().flatten() else { return Ok(None) };
         let body = self.open_bytes(body_name, token.reveal(), &sealed)?;
         let Taking { seen, sent, lives } = taking;
         let expect = vec![(name, Expect::Is(seen.version.clone()))];
-        let write = vec![(name, self.seal(name, token.reveal(), sent)?, lives)];
+        let version = self.seal(name, token.reveal(), sent)?;
+        let write = vec![(name, version.clone(), lives)];
         let change = Change { expect, write, delete: vec![body_name], ..Change::default() };
-        Ok((self.engine.commit(&change).await? == Committed::Done).then_some(body))
+        let is_taken = self.engine.commit(&change).await? == Committed::Done;
+        Ok(is_taken.then(|| (body, Seen { value: sent.clone(), version })))
     }
 
     async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {

@@ -54,7 +54,12 @@ pub fn start(config: &Log) -> Result<Guard, Error> {
     let subscriber = subscriber(config, writer)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::StartedBefore)?;
     // Only foreign code logs through the `log` crate, so its cap can be applied at the source.
-    LogTracer::builder().with_max_level(log::LevelFilter::Info).init().map_err(|_| Error::StartedBefore)?;
+    // What Pingora's proxy has to say is either a client's doing, an error line each, or logged by us with its incident number.
+    LogTracer::builder()
+        .ignore_crate("pingora_proxy")
+        .with_max_level(log::LevelFilter::Info)
+        .init()
+        .map_err(|_| Error::StartedBefore)?;
     Ok(guard)
 }
 

@@ -31,7 +31,7 @@ fn form(now: Timestamp) -> ParkedForm {
 
 async fn keep(on: &Fixture, token: &ParkingToken, id: FormId, lives: Duration) -> ParkedForm {
     let (form, body) = (form(on.now()), body());
-    let parking = Parking { token, id, form: &form, body: &body, lives };
+    let parking = Parking { token, id, form: &form, body: &body, lives, over: None };
     assert_eq!(on.store.park(parking, &Charges::none()).await.expect("answers"), Settled::Done);
     form
 }
@@ -49,10 +49,13 @@ pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
     assert!(find(&on, &token, Chance.form_id()).await.is_none(), "under no other name");
     let sent = form.sent(&Permit::public(), on.now());
     let taking = Taking { seen: &seen, sent: &sent, lives: HOUR };
-    let taken = on.store.take_form(&token, id, taking).await.expect("answers").expect("it waits");
+    let (taken, _) = on.store.take_form(&token, id, taking).await.expect("answers").expect("it waits");
     assert!(taken == body(), "byte for byte");
-    assert_eq!(find(&on, &token, id).await.expect("remembered").value, sent);
-    assert_eq!(on.store.take_form(&token, id, taking).await.expect("answers"), None, "not a second time");
+    let again = find(&on, &token, id).await.expect("remembered");
+    assert_eq!(again.value, sent);
+    assert!(on.store.take_form(&token, id, taking).await.expect("answers").is_none(), "not a second time");
+    let taking = Taking { seen: &again, ..taking };
+    assert!(on.store.take_form(&token, id, taking).await.expect("answers").is_none(), "its body is gone");
 }
 
 pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
@@ -75,18 +78,31 @@ pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
     assert_eq!(taken, 1);
 }
 
-pub(crate) async fn a_form_that_was_taken_can_be_kept_on_and_discarded(on: Fixture) {
-    let (token, id) = (Chance.parking_token(), Chance.form_id());
+pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded(on: Fixture) {
+    let (token, id, body) = (Chance.parking_token(), Chance.form_id(), body());
     let form = keep(&on, &token, id, HOUR).await;
-    let seen = find(&on, &token, id).await.expect("it is there");
     let sent = form.sent(&Permit::public(), on.now());
-    on.store.take_form(&token, id, Taking { seen: &seen, sent: &sent, lives: HOUR }).await.expect("answers").expect("it waits");
-    keep(&on, &token, id, HOUR).await;
-    let again = find(&on, &token, id).await.expect("it is there");
-    assert_eq!(again.value.sent_at, None);
+    let take = async || {
+        let seen = find(&on, &token, id).await.expect("it is there");
+        on.store
+            .take_form(&token, id, Taking { seen: &seen, sent: &sent, lives: HOUR })
+            .await
+            .expect("answers")
+            .expect("it waits")
+            .1
+    };
+    let put_back = async |over: &Seen<ParkedForm>| {
+        let parking = Parking { token: &token, id, form: &form, body: &body, lives: HOUR, over: Some(over) };
+        on.store.park(parking, &Charges::none()).await.expect("answers")
+    };
+    let first = take().await;
+    assert_eq!(put_back(&first).await, Settled::Done);
+    assert_eq!(find(&on, &token, id).await.expect("it is there").value.sent_at, None);
+    let second = take().await;
+    assert_eq!(put_back(&first).await, Settled::Conflict, "somebody else has taken it since");
     on.store.discard_form(&token, id).await.expect("answers");
+    assert_eq!(put_back(&second).await, Settled::Conflict, "it was discarded");
     assert!(find(&on, &token, id).await.is_none());
-    assert_eq!(on.store.take_form(&token, id, Taking { seen: &again, sent: &sent, lives: HOUR }).await.expect("answers"), None);
 }
 
 pub(crate) async fn a_form_is_gone_when_its_time_is_over(on: Fixture) {
@@ -100,7 +116,7 @@ pub(crate) async fn forms_are_kept_up_to_a_size_for_each_client_and_for_all(on: 
     let (form, body) = (form(on.now()), vec![0; 5 << 10]);
     let park = async |last: u8| {
         let (token, charges) = (Chance.parking_token(), Charges::take(limits.room(client(last), body.len())));
-        let parking = Parking { token: &token, id: Chance.form_id(), form: &form, body: &body, lives: HOUR };
+        let parking = Parking { token: &token, id: Chance.form_id(), form: &form, body: &body, lives: HOUR, over: None };
         on.store.park(parking, &charges).await.expect("answers")
     };
     assert_eq!([park(1).await, park(1).await], [Settled::Done, Settled::Done]);

@@ -18,7 +18,8 @@ use vtnr_gateway::domain::trust::Trust;
 use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{
-    Charges, Error, FlowChange, Invalidation, Leased, Parking, RecordKey, Result, Sealed, Seen, Settled, SignIn, Store, Taking,
+    Charges, Error, FlowChange, Invalidation, Leased, Parking, RecordKey, Result, Sealed, Seen, Settled, SignIn, Store,
+    TakenForm, Taking,
 };
 
 pub(crate) struct Staged {
@@ -159,7 +160,7 @@ impl Store for Staged {
         self.elsewhere.find_form(token, id).await
     }
 
-    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<Vec<u8>>> {
+    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<TakenForm>> {
         self.elsewhere.take_form(token, id, taking).await
     }
 

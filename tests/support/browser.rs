@@ -88,7 +88,12 @@ impl Browser {
 
     /// Presses a button of this page: posts its form to where that says, without following.
     pub async fn press(&self, page: &Answer, button: &str) -> Answer {
-        self.post(&page.action_of(button), &[]).await
+        self.press_at(&page.action_of(button)).await
+    }
+
+    /// Presses a button whose form posts nothing to this address, as text.
+    pub async fn press_at(&self, path: &str) -> Answer {
+        self.post_body(path, "text/plain", "").await
     }
 
     /// Fetches as a script would.

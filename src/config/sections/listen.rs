@@ -104,6 +104,11 @@ fn network(value: &Value) -> Result<IpNet, String> {
     let network: IpNet = text
         .parse()
         .map_err(|_| format!("{shown} is neither an IP address nor a network, such as \"10.0.0.1\" or \"10.0.0.0/24\""))?;
+    if let IpNet::V6(v6) = network
+        && v6.addr().to_ipv4_mapped().is_some()
+    {
+        return Err(format!("{shown} is a network of IPv4 addresses; write it as one, such as \"10.0.0.0/24\""));
+    }
     if network.prefix_len() == 0 {
         return Err(format!("{shown} is everybody: any client could say that it is another one"));
     }

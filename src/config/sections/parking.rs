@@ -15,6 +15,9 @@ pub(super) fn parking(reader: &mut Reader<'_>) -> Option<ParkingLimits> {
     let per_client = reader.or(PER_CLIENT, "16MiB", size(0..=TIB));
     let total = reader.or(TOTAL, "256MiB", size(0..=TIB));
     let (largest, per_client, total) = (largest?, per_client?, total?);
+    if (1..ParkingLimits::LEAST).contains(&largest) {
+        reader.mistake(LARGEST, "is less than 4KiB, which the smallest form is counted as; 0B keeps none");
+    }
     if per_client < largest {
         reader.mistake(PER_CLIENT, format!("is less than {LARGEST}: no client could have such a form kept"));
     }

@@ -8,6 +8,7 @@ mod tan;
 use super::cookies::Held;
 use super::failure::Failure;
 use super::form::Form;
+use super::passage::About;
 use super::reply::Reply;
 use super::{Gateway, Page, Passage};
 use crate::domain::browser;
@@ -23,13 +24,13 @@ use http::{Method, StatusCode};
 use pingora::proxy::Session;
 
 /// A request for one of our pages, with all that the steps need of it.
-struct Visit {
-    held: Held,
-    visitor: Visitor,
+pub(super) struct Visit {
+    pub(super) held: Held,
+    pub(super) visitor: Visitor,
     return_to: ReturnTo,
     /// The form that the page is about.
-    form: Option<FormId>,
-    now: Timestamp,
+    pub(super) form: Option<FormId>,
+    pub(super) now: Timestamp,
 }
 
 impl Gateway {
@@ -37,6 +38,9 @@ impl Gateway {
     pub(super) async fn login(&self, page: Page, http: &mut Session, passage: &mut Passage) -> Result<Reply, Failure> {
         passage.outcome = Request::LoginPage;
         let visit = self.visit(http, passage.now)?;
+        if let Some(id) = visit.form.filter(|_| page == Page::Form) {
+            passage.about = About::KeptForm(self.routes.form_page(id));
+        }
         let method = http.req_header().method.clone();
         if method == Method::POST {
             let form = Form::read(http).await?;
@@ -45,7 +49,7 @@ impl Gateway {
                 Page::Tan => self.post_tan(&visit, &form).await,
                 Page::UnknownEmail => self.post_without_email(&visit).await,
                 Page::SignOut => self.post_sign_out(&visit, &form).await,
-                Page::Form => self.discard_parked(visit.form, &visit.held, visit.visitor.client).await,
+                Page::Form => self.discard_parked(&visit).await,
                 Page::Start | Page::Help | Page::Status => Err(Failure::Method),
                 Page::Unknown => Err(Failure::NotFound),
             };

@@ -28,7 +28,11 @@ impl Gateway {
             self.sign_ins.store.forget_browser(browser).await?;
         }
         self.metrics.sign_in(Step::SignOut, Outcome::Ok);
-        let page = self.page(StatusCode::OK, &View::SignedOut(SignedOut { browser_forgotten }), visit);
+        let page = self.page(
+            StatusCode::OK,
+            &View::SignedOut(SignedOut { browser_forgotten, forms_lost: visit.held.parking.is_some() }),
+            visit,
+        );
         // Without its cookie nobody can open a form that is kept.
         let cookies = [self.jar.session(), self.jar.flow(), self.jar.parking()];
         let page = cookies.into_iter().fold(page.clear_site_data(), |page, name| page.with_cookie(self.jar.clear(name)));

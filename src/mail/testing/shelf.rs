@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
 use crate::store::{
-    Charges, Error, FlowChange, Invalidation, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store, Taking,
+    Charges, Error, FlowChange, Invalidation, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store, TakenForm, Taking,
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -153,7 +153,7 @@ impl Store for Shelf {
     async fn find_form(&self, _: &ParkingToken, _: FormId) -> Result<Option<Seen<ParkedForm>>> {
         unimplemented!()
     }
-    async fn take_form(&self, _: &ParkingToken, _: FormId, _: Taking<'_>) -> Result<Option<Vec<u8>>> {
+    async fn take_form(&self, _: &ParkingToken, _: FormId, _: Taking<'_>) -> Result<Option<TakenForm>> {
         unimplemented!()
     }
     async fn discard_form(&self, _: &ParkingToken, _: FormId) -> Result<()> {
