@@ -55,6 +55,9 @@ token! {
 pub struct FormId(u64);
 
 impl FormId {
+    /// How many digits it is written with.
+    pub const DIGITS: usize = 16;
+
     /// The id of these random bits.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
@@ -67,14 +70,14 @@ impl FormId {
 
     /// Reads what [`fmt::Display`] writes: sixteen hexadecimal digits in lower case.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_ours = text.len() == 16 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        let is_ours = text.len() == Self::DIGITS && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
         is_ours.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
     }
 }
 
 impl fmt::Display for FormId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        write!(f, "{:0width$x}", self.0, width = Self::DIGITS)
     }
 }
 

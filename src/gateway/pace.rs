@@ -33,6 +33,11 @@ impl Pace {
         self.left = self.left.saturating_add(earned).min(self.most);
     }
 
+    /// Whether the client was not waited for and owes nothing: it can earn nothing either then.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.waiting_since.is_none() && self.left == self.most
+    }
+
     /// What is waited for now is not the client; nor was it since the last look.
     pub(super) fn pauses(&mut self) {
         self.waiting_since = None;

@@ -99,8 +99,10 @@ pub(super) fn with_mark(target: &str, id: FormId) -> String {
 
 /// The target without its mark, and which form the mark means; `None` if there is no mark.
 pub(super) fn without_mark(target: &[u8]) -> Option<(&str, FormId)> {
-    let (before, id) = std::str::from_utf8(target).ok()?.rsplit_once(MARK)?;
-    Some((before.strip_suffix(['?', '&'])?, FormId::parse(id)?))
+    // Every request is asked, so that only its end is looked at.
+    let (before, end) = target.split_at_checked(target.len().checked_sub(MARK.len() + FormId::DIGITS)?)?;
+    let id = FormId::parse(std::str::from_utf8(end.strip_prefix(MARK.as_bytes())?).ok()?)?;
+    Some((std::str::from_utf8(before).ok()?.strip_suffix(['?', '&'])?, id))
 }
 
 /// Puts another target in the place of a request's own, which stays with its host.

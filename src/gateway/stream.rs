@@ -57,8 +57,12 @@ impl ClientStream {
 
     /// The client is waited for: an error once the time for a header or a body is over; registers for waking otherwise.
     fn check_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let now = std::time::Instant::now();
         let header = self.connection.header_deadline().map(|deadline| (deadline, Rejection::HeaderTimeout));
+        if header.is_none() && self.connection.uploads().are_none() {
+            // As while an answer is waited for: no reason to read the clock.
+            return Ok(());
+        }
+        let now = std::time::Instant::now();
         let body = || self.connection.uploads().deadline(now).map(|deadline| (deadline, Rejection::SlowBody));
         let Some((deadline, reason)) = header.or_else(body) else { return Ok(()) };
         if is_over(&mut self.deadline, deadline, now, context) { Err(self.give_up(reason)) } else { Ok(()) }
@@ -66,6 +70,9 @@ impl ClientStream {
 
     /// What became of a write: an error once the client took too long over taking what was sent.
     fn watch_taking<T>(&mut self, written: Poll<io::Result<T>>, bytes: usize, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() && self.taking.pace.is_untouched() {
+            return written;
+        }
         let now = std::time::Instant::now();
         if written.is_ready() {
             self.taking.pace.moves(bytes, now);

@@ -77,7 +77,8 @@ impl Uploads {
         Some(state.heard_at + LONGEST_STALL)
     }
 
-    fn are_none(&self) -> bool {
+    /// Whether no body is under way.
+    pub(super) fn are_none(&self) -> bool {
         self.under_way.load(Ordering::Acquire) == 0
     }
 }
