@@ -30,6 +30,10 @@
     if (event.persisted && find('form[data-once]')) location.reload();
   });
 
+  // What a page waits for is known in so many seconds.
+  const reload = find('[data-reload]');
+  if (reload) setTimeout(() => location.reload(), Number(reload.dataset.reload) * 1000);
+
   // A second press while the first is under way would be a second request.
   const pressed = new Set();
   const release = () => {

@@ -20,8 +20,25 @@ pub struct ParkedForm {
     pub owner: Option<Vtnr>,
     /// When it came.
     pub parked_at: Timestamp,
-    /// When it was sent. Its body is gone then, and it is never sent again.
-    pub sent_at: Option<Timestamp>,
+    /// How far it has come.
+    pub stage: FormStage,
+}
+
+/// How far a kept form has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormStage {
+    /// It waits for its broker.
+    Waits,
+    /// It was taken to be sent. Whether the calculator can be reached will be known shortly.
+    Going {
+        /// When it was taken.
+        since: Timestamp,
+    },
+    /// It went up. Its body is gone, and it is never sent again.
+    Sent {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// What may be kept, and for how long.
@@ -35,6 +52,8 @@ pub struct ParkingLimits {
     pub per_client: u64,
     /// From all clients within a lifetime, in bytes.
     pub total: u64,
+    /// After this long a form that was taken has gone up, or was put back.
+    pub settles: Duration,
 }
 
 /// What may become of a kept form when its broker asks for it.
@@ -42,6 +61,8 @@ pub struct ParkingLimits {
 pub enum Fate {
     /// It waits to be sent.
     Waits,
+    /// It is being sent at this moment.
+    Going,
     /// It was sent.
     Sent {
         /// When.
@@ -59,10 +80,13 @@ impl ParkedForm {
         if self.owner.is_some_and(|owner| owner != broker) {
             return Fate::Others;
         }
-        match self.sent_at {
-            Some(at) => Fate::Sent { at },
-            None if now >= self.kept_until(limits) => Fate::Expired,
-            None => Fate::Waits,
+        match self.stage {
+            FormStage::Sent { at } => Fate::Sent { at },
+            FormStage::Going { since } if now.since(since) < limits.settles => Fate::Going,
+            // Whoever took it ended before it could say so.
+            FormStage::Going { since } => Fate::Sent { at: since },
+            FormStage::Waits if now >= self.kept_until(limits) => Fate::Expired,
+            FormStage::Waits => Fate::Waits,
         }
     }
 
@@ -71,9 +95,22 @@ impl ParkedForm {
         self.parked_at.plus(limits.lifetime)
     }
 
-    /// The same, sent `now` by whom the policy permitted it.
-    pub fn sent(&self, _: &Permit, now: Timestamp) -> Self {
-        Self { sent_at: Some(now), ..self.clone() }
+    /// The same, taken `now` to be sent, as the policy permitted.
+    pub fn going(&self, _: &Permit, now: Timestamp) -> Self {
+        Self { stage: FormStage::Going { since: now }, ..self.clone() }
+    }
+
+    /// The same, gone up `now`.
+    pub fn sent(&self, now: Timestamp) -> Self {
+        Self { stage: FormStage::Sent { at: now }, ..self.clone() }
+    }
+
+    /// At most how many bytes it takes to write down, without its body.
+    pub fn size(&self) -> usize {
+        const FRAME: usize = 512;
+        let referer = self.referer.as_deref().unwrap_or_default();
+        // Written, a character may take two.
+        FRAME + 2 * (self.target.as_str().len() + self.content_type.len() + referer.len())
     }
 }
 
@@ -90,7 +127,7 @@ impl ParkingLimits {
     /// What even the smallest form is counted as, in bytes: it takes room as well.
     pub const LEAST: u64 = 4 << 10;
 
-    /// What keeping a body of so many bytes is charged to. Counters count kibibytes, begun ones whole.
+    /// What keeping a form of so many bytes in all is charged to. Counters count kibibytes, begun ones whole.
     pub fn room(&self, client: ClientAddress, bytes: usize) -> Vec<Charge> {
         let kib = |bytes: u64| u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
         let amount = kib(Self::LEAST.max(bytes as u64));
@@ -109,8 +146,13 @@ mod tests {
     use super::*;
     use crate::domain::policy::Permit;
 
-    const LIMITS: ParkingLimits =
-        ParkingLimits { lifetime: Duration::from_secs(900), largest: 1 << 20, per_client: 1 << 24, total: 1 << 28 };
+    const LIMITS: ParkingLimits = ParkingLimits {
+        lifetime: Duration::from_secs(900),
+        largest: 1 << 20,
+        per_client: 1 << 24,
+        total: 1 << 28,
+        settles: Duration::from_secs(7),
+    };
 
     fn vtnr(text: &str) -> Vtnr {
         Vtnr::parse(text).expect("well-formed")
@@ -123,7 +165,7 @@ mod tests {
             referer: None,
             owner,
             parked_at: Timestamp::from_millis(1_000),
-            sent_at: None,
+            stage: FormStage::Waits,
         }
     }
 
@@ -131,14 +173,18 @@ mod tests {
     fn a_form_can_be_sent_once_within_its_time_and_by_its_own_broker_only() {
         let (ada, ben) = (vtnr("60/123/4567"), vtnr("60/123/4568"));
         let at = Timestamp::from_millis;
-        let sent = form(Some(ada)).sent(&Permit::public(), at(5_000));
+        let going = form(Some(ada)).going(&Permit::public(), at(5_000));
+        let sent = going.sent(at(5_100));
         let cases = [
             (form(None), ben, 1_000, Fate::Waits),
             (form(Some(ada)), ada, 900_999, Fate::Waits),
             (form(Some(ada)), ada, 901_000, Fate::Expired),
             (form(Some(ada)), ben, 1_000, Fate::Others),
-            (sent.clone(), ada, 6_000, Fate::Sent { at: at(5_000) }),
-            (sent.clone(), ada, 901_000, Fate::Sent { at: at(5_000) }),
+            (going.clone(), ada, 11_999, Fate::Going),
+            (going.clone(), ada, 12_000, Fate::Sent { at: at(5_000) }),
+            (going, ben, 6_000, Fate::Others),
+            (sent.clone(), ada, 6_000, Fate::Sent { at: at(5_100) }),
+            (sent.clone(), ada, 901_000, Fate::Sent { at: at(5_100) }),
             (sent, ben, 6_000, Fate::Others),
         ];
         for (form, broker, now, expected) in cases {

@@ -143,6 +143,7 @@ pub(super) fn size(headers: &HeaderMap) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::parking::FormStage;
     use crate::domain::policy::{Decision, decide};
     use crate::domain::return_to::ReturnTo;
     use crate::domain::session::{Session, SessionLimits};
@@ -239,7 +240,7 @@ mod tests {
             referer: None,
             owner: None,
             parked_at: Timestamp::from_millis(1),
-            sent_at: None,
+            stage: FormStage::Waits,
         };
         identity().dress(&mut request, &form, 7).expect("dressed");
         let fields: Vec<_> =

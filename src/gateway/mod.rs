@@ -331,7 +331,7 @@ impl ProxyHttp for Gateway {
         passage: &mut Passage,
     ) -> pingora::Result<()> {
         if let Some(outgoing) = &mut passage.outgoing {
-            outgoing.connected();
+            outgoing.connected(&self.parking, self.clock.now()).await;
         }
         Ok(())
     }

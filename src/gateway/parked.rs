@@ -13,7 +13,7 @@ use super::reply::Reply;
 use super::route::{is_navigation, retarget, with_mark, without_mark};
 use super::{Admission, Gateway, body_of};
 use crate::domain::ids::FormId;
-use crate::domain::parking::{Fate, ParkedForm, is_keepable};
+use crate::domain::parking::{Fate, FormStage, ParkedForm, is_keepable};
 use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::Session as BrokerSession;
@@ -21,7 +21,7 @@ use crate::domain::submission::{self, Body, Intent};
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
 use crate::pages::{BlockedSubmission, Keeping, KeptForm, OnFile, SessionEnded, View};
-use crate::parking::{NotKept, Place, Taken, Who};
+use crate::parking::{NotKept, Parking, Place, Taken, Who};
 use crate::store::Seen;
 use crate::telemetry::metrics::{Parking as Outcome, Refusal, Request};
 use bytes::Bytes;
@@ -33,6 +33,9 @@ use std::time::Duration;
 
 /// How long a form may take to come in. The largest comes within it at 140 kbit/s.
 const PARKING_TIME: Duration = Duration::from_secs(60);
+
+/// The longest media type that is kept, in bytes; a multipart boundary has at most 70 (RFC 2046, 5.1.1).
+const LONGEST_TYPE: usize = 256;
 
 /// A form on its way up.
 pub(super) struct Outgoing {
@@ -61,9 +64,11 @@ impl Outgoing {
         std::mem::take(&mut self.body)
     }
 
-    /// A connection to the calculator stands: from here on bytes may have gone up.
-    pub(super) fn connected(&mut self) {
-        self.connected = true;
+    /// A connection to the calculator stands.
+    pub(super) async fn connected(&mut self, parking: &Parking, now: Timestamp) {
+        if !std::mem::replace(&mut self.connected, true) {
+            parking.note_sent(&self.taken, now).await;
+        }
     }
 }
 
@@ -71,6 +76,8 @@ impl Outgoing {
 enum Found {
     /// It can be sent, with this permit, as this broker's.
     Sendable { place: Place, seen: Seen<ParkedForm>, permit: Permit, vtnr: Vtnr },
+    /// It is being sent at this moment.
+    Going,
     /// It cannot, for what this answer says.
     Not(Reply),
 }
@@ -145,13 +152,16 @@ impl Gateway {
         };
         let (place, seen, permit) = match self.look_up_form(id, &held, session.as_ref(), passage.now).await? {
             Found::Sendable { place, seen, permit, .. } => (place, seen, permit),
+            Found::Going => return missed(Reply::see_other(&self.routes.form_page(id))),
             Found::Not(reply) => return missed(reply),
         };
         let Some(taken) = self.parking.take(place, &seen, &permit, who, passage.now).await? else {
             // Another press, or another tab, was faster.
             let reply = match self.look_up_form(id, &held, session.as_ref(), passage.now).await? {
                 Found::Not(reply) => reply,
-                Found::Sendable { .. } => self.kept_form(KeptForm::Gone, passage.now),
+                Found::Going => Reply::see_other(&self.routes.form_page(id)),
+                // It was put back meanwhile.
+                Found::Sendable { .. } => Reply::see_other(&self.routes.form_page(id)),
             };
             return missed(reply);
         };
@@ -168,6 +178,7 @@ impl Gateway {
         let session = self.session(held.session.as_ref(), now).await?;
         let (form, vtnr) = match self.look_up_form(id, held, session.as_ref(), now).await? {
             Found::Sendable { seen, vtnr, .. } => (seen.value, vtnr),
+            Found::Going => return Ok(self.kept_form(KeptForm::Going, now)),
             Found::Not(reply) => return Ok(reply),
         };
         let waits = KeptForm::Waits {
@@ -197,8 +208,15 @@ impl Gateway {
         let to_sign_in = || Ok(Found::Not(Reply::see_other(&self.routes.page("vtnr-login", &page))));
         let Some(session) = session else { return to_sign_in() };
         let form = &seen.value;
-        if let Some(reply) = self.unsendable(form, session, now) {
-            return Ok(Found::Not(reply));
+        let unsendable = match form.fate(session.vtnr, self.parking.limits(), now) {
+            Fate::Waits => None,
+            Fate::Going => return Ok(Found::Going),
+            Fate::Sent { at } => Some(KeptForm::Sent { at }),
+            Fate::Others => Some(KeptForm::Others { vtnr: session.vtnr.to_string() }),
+            Fate::Expired => Some(KeptForm::Gone),
+        };
+        if let Some(why) = unsendable {
+            return Ok(Found::Not(self.kept_form(why, now)));
         }
         match policy::decide(|| self.intent_of(form), Some(session), &self.limits, now) {
             Decision::Allow(permit) => Ok(Found::Sendable { place, seen, permit, vtnr: session.vtnr }),
@@ -215,7 +233,7 @@ impl Gateway {
     pub(super) async fn discard_parked(&self, visit: &Visit) -> Result<Reply, Failure> {
         let place = visit.held.parking.zip(visit.form).map(|(token, id)| Place { token, id });
         let waits = match &place {
-            Some(place) => self.parking.find(place).await?.is_some_and(|seen| seen.value.sent_at.is_none()),
+            Some(place) => self.parking.find(place).await?.is_some_and(|seen| seen.value.stage == FormStage::Waits),
             None => false,
         };
         if let Some(place) = place.filter(|_| waits) {
@@ -268,20 +286,9 @@ impl Gateway {
         self.submission.judge(&submission::Request { method: Method::POST.as_str(), target, body: Body::Some })
     }
 
-    /// The page for a form that this broker cannot send, or not again.
-    fn unsendable(&self, form: &ParkedForm, session: &BrokerSession, now: Timestamp) -> Option<Reply> {
-        let lost = match form.fate(session.vtnr, self.parking.limits(), now) {
-            Fate::Waits => return None,
-            Fate::Sent { at } => KeptForm::Sent { at },
-            Fate::Others => KeptForm::Others { vtnr: session.vtnr.to_string() },
-            Fate::Expired => KeptForm::Gone,
-        };
-        Some(self.kept_form(lost, now))
-    }
-
     fn kept_form(&self, form: KeptForm, now: Timestamp) -> Reply {
         let status = match form {
-            KeptForm::Waits { .. } => StatusCode::OK,
+            KeptForm::Waits { .. } | KeptForm::Going => StatusCode::OK,
             KeptForm::Gone => StatusCode::GONE,
             KeptForm::Sent { .. } => StatusCode::CONFLICT,
             KeptForm::Others { .. } => StatusCode::FORBIDDEN,
@@ -332,10 +339,10 @@ fn particulars(request: &RequestHeader, owner: Option<Vtnr>, now: Timestamp) -> 
         return Err(NotKept::Unfit);
     }
     let target = std::str::from_utf8(request.raw_path()).ok().and_then(|target| ReturnTo::parse(target).ok());
-    let content_type = text(&request.headers, CONTENT_TYPE).filter(|content_type| is_keepable(content_type));
+    let content_type = text(&request.headers, CONTENT_TYPE).filter(|kind| kind.len() <= LONGEST_TYPE && is_keepable(kind));
     let (target, content_type) = target.zip(content_type).ok_or(NotKept::Unfit)?;
-    let referer = text(&request.headers, REFERER);
-    Ok(ParkedForm { target, content_type, referer, owner, parked_at: now, sent_at: None })
+    let referer = text(&request.headers, REFERER).filter(|referer| referer.len() <= ReturnTo::LONGEST);
+    Ok(ParkedForm { target, content_type, referer, owner, parked_at: now, stage: FormStage::Waits })
 }
 
 /// Whether this is the press of our button: its form is of a kind that no page of a calculator's has.

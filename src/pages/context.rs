@@ -115,6 +115,7 @@ impl Context<'_> {
                 let (parked_at, until) = (self.time(*parked_at), self.time(*until));
                 context! { state => "waits", action, vtnr, parked_at, until }
             }
+            KeptForm::Going => context! { state => "going" },
             KeptForm::Sent { at } => context! { state => "sent", at => self.time(*at) },
             KeptForm::Others { vtnr } => context! { state => "others", vtnr },
             KeptForm::Gone => context! { state => "gone" },

@@ -62,6 +62,7 @@ fn kept_forms() -> Vec<(String, View<'static>)> {
     };
     [
         ("kept-form", waits),
+        ("kept-form-going", KeptForm::Going),
         ("kept-form-sent", KeptForm::Sent { at: NOW }),
         ("kept-form-others", KeptForm::Others { vtnr: "60/123/4568".into() }),
         ("kept-form-gone", KeptForm::Gone),

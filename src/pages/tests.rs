@@ -8,8 +8,13 @@ use std::time::Duration;
 
 const HOSTILE: &str = r#""><script>alert('1')</script>&amp;"#;
 
-const PARKING: ParkingLimits =
-    ParkingLimits { lifetime: Duration::from_secs(900), largest: 1 << 20, per_client: 1 << 24, total: 1 << 28 };
+const PARKING: ParkingLimits = ParkingLimits {
+    lifetime: Duration::from_secs(900),
+    largest: 1 << 20,
+    per_client: 1 << 24,
+    total: 1 << 28,
+    settles: Duration::from_secs(7),
+};
 
 fn brand() -> Brand {
     Brand {

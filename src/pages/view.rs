@@ -238,6 +238,8 @@ pub enum KeptForm {
         /// Until when it is kept.
         until: Timestamp,
     },
+    /// It is being sent at this moment.
+    Going,
     /// It was sent before; goes out with 409.
     Sent {
         /// When.

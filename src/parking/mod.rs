@@ -72,7 +72,7 @@ pub struct Taken {
     /// Its body, byte for byte.
     pub body: Vec<u8>,
     /// As it has been remembered since.
-    sent: Seen<ParkedForm>,
+    going: Seen<ParkedForm>,
     /// Who sends it.
     pub who: Who,
 }
@@ -112,7 +112,7 @@ impl Parking {
         body: &[u8],
     ) -> std::result::Result<Place, NotKept> {
         let place = Place { token: holder.unwrap_or_else(|| self.chance.parking_token()), id: self.chance.form_id() };
-        let charges = Charges::take(self.limits.room(client, body.len()));
+        let charges = Charges::take(self.limits.room(client, form.size() + body.len()));
         match self.store.park(self.parked(&place, form, body), &charges).await {
             Ok(Settled::Done) => Ok(place),
             Ok(Settled::Over { .. } | Settled::Conflict) => Err(NotKept::NoRoom),
@@ -129,8 +129,7 @@ impl Parking {
         self.store.find_form(&place.token, place.id).await
     }
 
-    /// Takes a form to send it, as the policy permitted. From here on it counts as sent: of any number of requests one gets it.
-    /// `None` if another was faster.
+    /// Takes a form to send it, as the policy permitted: of any number of requests one gets it. `None` if another was faster.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer.
@@ -142,14 +141,20 @@ impl Parking {
         who: Who,
         now: Timestamp,
     ) -> Result<Option<Taken>> {
-        let sent = seen.value.sent(permit, now);
-        // That it was sent is remembered for as long as anybody could come back to its page.
-        let taking = Taking { seen, sent: &sent, lives: self.limits.lifetime };
+        let going = seen.value.going(permit, now);
+        // What became of it is remembered for as long as anybody could come back to its page.
+        let taking = Taking { seen, next: &going, lives: self.limits.lifetime };
         let taken = self.store.take_form(&place.token, place.id, taking).await?;
-        if taken.is_some() {
-            self.note(Outcome::Sent, who);
-        }
-        Ok(taken.map(|(body, sent)| Taken { place, form: seen.value.clone(), body, sent, who }))
+        Ok(taken.map(|(body, going)| Taken { place, form: seen.value.clone(), body, going, who }))
+    }
+
+    /// Notes that a connection to the calculator stands: from here on bytes may have gone up, and the form counts as sent, which it does
+    /// anyway after a while if the store cannot answer.
+    pub async fn note_sent(&self, taken: &Taken, now: Timestamp) {
+        let noting = Taking { seen: &taken.going, next: &taken.form.sent(now), lives: self.limits.lifetime };
+        // Counted and logged by the store itself.
+        let _ = self.store.note_form(&taken.place.token, taken.place.id, noting).await;
+        self.note(Outcome::Sent, taken.who);
     }
 
     /// Keeps on a form that was taken, for what is left of its time, since the calculator could not be reached: not a byte of it went
@@ -162,7 +167,7 @@ impl Parking {
         if lives.is_zero() {
             return Ok(false);
         }
-        let parked = Parked { lives, over: Some(&taken.sent), ..self.parked(&taken.place, &taken.form, &taken.body) };
+        let parked = Parked { lives, over: Some(&taken.going), ..self.parked(&taken.place, &taken.form, &taken.body) };
         let is_back = self.store.park(parked, &Charges::none()).await? == Settled::Done;
         if is_back {
             self.note(Outcome::Returned, taken.who);

@@ -101,6 +101,10 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::TakeForm, self.store.take_form(token, id, taking)).await
     }
 
+    async fn note_form(&self, token: &ParkingToken, id: FormId, noting: Taking<'_>) -> Result<Option<Seen<ParkedForm>>> {
+        self.watch(StoreOperation::NoteForm, self.store.note_form(token, id, noting)).await
+    }
+
     async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
         self.watch(StoreOperation::DiscardForm, self.store.discard_form(token, id)).await
     }

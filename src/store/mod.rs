@@ -87,6 +87,9 @@ pub trait Store: Send + Sync {
     /// then on.
     async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<TakenForm>>;
 
+    /// Notes how far a form has come, if it still is as it was `seen`.
+    async fn note_form(&self, token: &ParkingToken, id: FormId, noting: Taking<'_>) -> Result<Option<Seen<ParkedForm>>>;
+
     /// Forgets a form.
     async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()>;
 
@@ -170,13 +173,13 @@ pub struct Parking<'a> {
     pub over: Option<&'a Seen<ParkedForm>>,
 }
 
-/// A form to be sent.
+/// How far a form has come.
 #[derive(Clone, Copy)]
 pub struct Taking<'a> {
     /// As it was read.
     pub seen: &'a Seen<ParkedForm>,
     /// As it is remembered afterwards, without its body.
-    pub sent: &'a ParkedForm,
+    pub next: &'a ParkedForm,
     /// How long that is remembered.
     pub lives: Duration,
 }

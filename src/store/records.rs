@@ -6,7 +6,7 @@ use crate::domain::email::Email;
 use crate::domain::flow::{Claim, Flow, SignedIn, Stage};
 use crate::domain::ids::{BrowserToken, LetterId, SessionToken, TOKEN_BYTES};
 use crate::domain::letter::Letter;
-use crate::domain::parking::ParkedForm;
+use crate::domain::parking::{FormStage, ParkedForm};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::{Level, Proof, Session};
 use crate::domain::tan::Tan;
@@ -225,7 +225,15 @@ pub(super) struct FormRecord {
     referer: Option<String>,
     owner: Option<u32>,
     parked_at: u64,
-    sent_at: Option<u64>,
+    stage: FormStageRecord,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum FormStageRecord {
+    Waits,
+    Going(u64),
+    Sent(u64),
 }
 
 impl Record for ParkedForm {
@@ -238,7 +246,11 @@ impl Record for ParkedForm {
             referer: self.referer.clone(),
             owner: self.owner.map(Vtnr::number),
             parked_at: self.parked_at.as_millis(),
-            sent_at: self.sent_at.map(Timestamp::as_millis),
+            stage: match self.stage {
+                FormStage::Waits => FormStageRecord::Waits,
+                FormStage::Going { since } => FormStageRecord::Going(since.as_millis()),
+                FormStage::Sent { at } => FormStageRecord::Sent(at.as_millis()),
+            },
         }
     }
 
@@ -249,7 +261,11 @@ impl Record for ParkedForm {
             referer: written.referer,
             owner: written.owner.map(Vtnr::from_number).transpose().ok()?,
             parked_at: Timestamp::from_millis(written.parked_at),
-            sent_at: written.sent_at.map(Timestamp::from_millis),
+            stage: match written.stage {
+                FormStageRecord::Waits => FormStage::Waits,
+                FormStageRecord::Going(since) => FormStage::Going { since: Timestamp::from_millis(since) },
+                FormStageRecord::Sent(at) => FormStage::Sent { at: Timestamp::from_millis(at) },
+            },
         })
     }
 }

@@ -77,6 +77,21 @@ impl<E: Engine> Sealed<E> {
         (self.vault.name(Kind::Form, &found_by), self.vault.name(Kind::FormBody, &found_by))
     }
 
+    /// Writes how far a form has come, and deletes `delete` with it.
+    async fn advance_form(
+        &self,
+        (name, token): (RecordKey, &ParkingToken),
+        taking: Taking<'_>,
+        delete: Vec<RecordKey>,
+    ) -> Result<Option<Seen<ParkedForm>>> {
+        let Taking { seen, next, lives } = taking;
+        let version = self.seal(name, token.reveal(), next)?;
+        let expect = vec![(name, Expect::Is(seen.version.clone()))];
+        let change = Change { expect, write: vec![(name, version.clone(), lives)], delete, ..Change::default() };
+        let is_done = self.engine.commit(&change).await? == Committed::Done;
+        Ok(is_done.then(|| Seen { value: next.clone(), version }))
+    }
+
     fn revocation_key(&self, vtnr: Vtnr) -> RecordKey {
         self.vault.name(Kind::Revocation, &vtnr.number().to_be_bytes())
     }
@@ -279,13 +294,12 @@ impl<E: Engine> Store for Sealed<E> {
         let (name, body_name) = self.form_keys(token, id);
         let Some(sealed) = self.engine.read(&[body_name]).await?.pop().flatten() else { return Ok(None) };
         let body = self.open_bytes(body_name, token.reveal(), &sealed)?;
-        let Taking { seen, sent, lives } = taking;
-        let expect = vec![(name, Expect::Is(seen.version.clone()))];
-        let version = self.seal(name, token.reveal(), sent)?;
-        let write = vec![(name, version.clone(), lives)];
-        let change = Change { expect, write, delete: vec![body_name], ..Change::default() };
-        let is_taken = self.engine.commit(&change).await? == Committed::Done;
-        Ok(is_taken.then(|| (body, Seen { value: sent.clone(), version })))
+        let taken = self.advance_form((name, token), taking, vec![body_name]).await?;
+        Ok(taken.map(|seen| (body, seen)))
+    }
+
+    async fn note_form(&self, token: &ParkingToken, id: FormId, noting: Taking<'_>) -> Result<Option<Seen<ParkedForm>>> {
+        self.advance_form((self.form_keys(token, id).0, token), noting, Vec::new()).await
     }
 
     async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
@@ -351,5 +365,37 @@ impl<E: Engine> Store for Sealed<E> {
 
     fn hears_invalidations(&self) -> bool {
         self.engine.hears_invalidations()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Chance;
+    use crate::domain::parking::FormStage;
+    use crate::domain::return_to::ReturnTo;
+    use crate::store::embedded::Embedded;
+
+    #[tokio::test]
+    async fn with_the_secret_alone_nobody_reads_a_kept_form() {
+        let (clock, vault) = (Clock::manual(Timestamp::from_millis(1_000)), Vault::new(b"the operator's secret", Chance));
+        let store = Sealed::new(Embedded::in_memory(clock.clone()).expect("a store"), vault.clone(), clock.clone());
+        let (token, id) = (Chance.parking_token(), Chance.form_id());
+        let form = ParkedForm {
+            target: ReturnTo::start(),
+            content_type: "application/json".into(),
+            referer: None,
+            owner: None,
+            parked_at: clock.now(),
+            stage: FormStage::Waits,
+        };
+        let parking = Parking { token: &token, id, form: &form, body: b"{}", lives: Duration::from_secs(9), over: None };
+        store.park(parking, &Charges::none()).await.expect("kept");
+        let (name, body) = store.form_keys(&token, id);
+        for name in [name, body] {
+            let sealed = store.engine.read(&[name]).await.expect("answers").pop().flatten().expect("a record");
+            assert!(vault.open(name, token.reveal(), &sealed).is_ok());
+            assert_eq!(vault.open(name, NO_TOKEN, &sealed), Err(Unsealable));
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use vtnr_gateway::clock::Chance;
 use vtnr_gateway::domain::ids::{FormId, ParkingToken};
-use vtnr_gateway::domain::parking::{ParkedForm, ParkingLimits};
+use vtnr_gateway::domain::parking::{FormStage, ParkedForm, ParkingLimits};
 use vtnr_gateway::domain::policy::Permit;
 use vtnr_gateway::domain::return_to::ReturnTo;
 use vtnr_gateway::domain::throttle::Counter;
@@ -25,7 +25,7 @@ fn form(now: Timestamp) -> ParkedForm {
         referer: Some("https://rechner.example/kfz/antrag".into()),
         owner: Some(vtnr()),
         parked_at: now,
-        sent_at: None,
+        stage: FormStage::Waits,
     }
 }
 
@@ -47,8 +47,8 @@ pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
     assert_eq!(seen.value, form);
     assert!(find(&on, &Chance.parking_token(), id).await.is_none(), "by no other browser");
     assert!(find(&on, &token, Chance.form_id()).await.is_none(), "under no other name");
-    let sent = form.sent(&Permit::public(), on.now());
-    let taking = Taking { seen: &seen, sent: &sent, lives: HOUR };
+    let sent = form.going(&Permit::public(), on.now());
+    let taking = Taking { seen: &seen, next: &sent, lives: HOUR };
     let (taken, _) = on.store.take_form(&token, id, taking).await.expect("answers").expect("it waits");
     assert!(taken == body(), "byte for byte");
     let again = find(&on, &token, id).await.expect("remembered");
@@ -62,11 +62,11 @@ pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
     let (token, id) = (Chance.parking_token(), Chance.form_id());
     let form = keep(&on, &token, id, HOUR).await;
     let seen = Arc::new(find(&on, &token, id).await.expect("it is there"));
-    let sent = Arc::new(form.sent(&Permit::public(), on.now()));
+    let sent = Arc::new(form.going(&Permit::public(), on.now()));
     let takers = (0..100).map(|_| {
         let (store, seen, sent) = (Arc::clone(&on.store), Arc::clone(&seen), Arc::clone(&sent));
         tokio::spawn(async move {
-            let taking = Taking { seen: &seen, sent: &sent, lives: HOUR };
+            let taking = Taking { seen: &seen, next: &sent, lives: HOUR };
             store.take_form(&token, id, taking).await.expect("answers").is_some()
         })
     });
@@ -81,11 +81,11 @@ pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
 pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded(on: Fixture) {
     let (token, id, body) = (Chance.parking_token(), Chance.form_id(), body());
     let form = keep(&on, &token, id, HOUR).await;
-    let sent = form.sent(&Permit::public(), on.now());
+    let sent = form.going(&Permit::public(), on.now());
     let take = async || {
         let seen = find(&on, &token, id).await.expect("it is there");
         on.store
-            .take_form(&token, id, Taking { seen: &seen, sent: &sent, lives: HOUR })
+            .take_form(&token, id, Taking { seen: &seen, next: &sent, lives: HOUR })
             .await
             .expect("answers")
             .expect("it waits")
@@ -97,7 +97,7 @@ pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded
     };
     let first = take().await;
     assert_eq!(put_back(&first).await, Settled::Done);
-    assert_eq!(find(&on, &token, id).await.expect("it is there").value.sent_at, None);
+    assert_eq!(find(&on, &token, id).await.expect("it is there").value.stage, FormStage::Waits);
     let second = take().await;
     assert_eq!(put_back(&first).await, Settled::Conflict, "somebody else has taken it since");
     on.store.discard_form(&token, id).await.expect("answers");
@@ -112,7 +112,7 @@ pub(crate) async fn a_form_is_gone_when_its_time_is_over(on: Fixture) {
 }
 
 pub(crate) async fn forms_are_kept_up_to_a_size_for_each_client_and_for_all(on: Fixture) {
-    let limits = ParkingLimits { lifetime: HOUR, largest: 1 << 20, per_client: 10 << 10, total: 15 << 10 };
+    let limits = ParkingLimits { lifetime: HOUR, largest: 1 << 20, per_client: 10 << 10, total: 15 << 10, settles: HOUR };
     let (form, body) = (form(on.now()), vec![0; 5 << 10]);
     let park = async |last: u8| {
         let (token, charges) = (Chance.parking_token(), Charges::take(limits.room(client(last), body.len())));

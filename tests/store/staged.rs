@@ -164,6 +164,10 @@ impl Store for Staged {
         self.elsewhere.take_form(token, id, taking).await
     }
 
+    async fn note_form(&self, token: &ParkingToken, id: FormId, noting: Taking<'_>) -> Result<Option<Seen<ParkedForm>>> {
+        self.elsewhere.note_form(token, id, noting).await
+    }
+
     async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
         self.elsewhere.discard_form(token, id).await
     }

@@ -30,7 +30,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let directory = directory(reader);
     let mail = mail::mail(reader);
     let submission = submission::submission(reader);
-    let parking = parking::parking(reader);
+    let parking = parking::parking(reader, upstream.as_ref().map(|upstream| upstream.connect_timeout));
     let login = login::login(reader);
     let session = session(reader);
     let limits = limits::limits(reader);

@@ -3,13 +3,18 @@
 use super::super::kinds::{duration, minutes, size};
 use super::super::read::Reader;
 use crate::domain::parking::ParkingLimits;
+use std::time::Duration;
 
 const LARGEST: &str = "parking.largest";
 const PER_CLIENT: &str = "parking.per_client";
 const TOTAL: &str = "parking.total";
 const TIB: u64 = 1 << 40;
 
-pub(super) fn parking(reader: &mut Reader<'_>) -> Option<ParkingLimits> {
+/// How much longer than connecting may take it is until a form that was taken has gone up, or was put back.
+const SETTLES: Duration = Duration::from_secs(2);
+
+/// `connecting` is how long connecting to the calculator may take.
+pub(super) fn parking(reader: &mut Reader<'_>, connecting: Option<Duration>) -> Option<ParkingLimits> {
     let lifetime = reader.or("parking.lifetime", "15m", duration(minutes(1)..=minutes(60)));
     let largest = reader.or(LARGEST, "1MiB", size(0..=ParkingLimits::LARGEST as u64));
     let per_client = reader.or(PER_CLIENT, "16MiB", size(0..=TIB));
@@ -24,5 +29,11 @@ pub(super) fn parking(reader: &mut Reader<'_>) -> Option<ParkingLimits> {
     if total < per_client {
         reader.mistake(TOTAL, format!("is less than {PER_CLIENT}"));
     }
-    Some(ParkingLimits { lifetime: lifetime?, largest: usize::try_from(largest).ok()?, per_client, total })
+    Some(ParkingLimits {
+        lifetime: lifetime?,
+        largest: usize::try_from(largest).ok()?,
+        per_client,
+        total,
+        settles: connecting? + SETTLES,
+    })
 }

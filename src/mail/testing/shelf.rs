@@ -156,6 +156,9 @@ impl Store for Shelf {
     async fn take_form(&self, _: &ParkingToken, _: FormId, _: Taking<'_>) -> Result<Option<TakenForm>> {
         unimplemented!()
     }
+    async fn note_form(&self, _: &ParkingToken, _: FormId, _: Taking<'_>) -> Result<Option<Seen<ParkedForm>>> {
+        unimplemented!()
+    }
     async fn discard_form(&self, _: &ParkingToken, _: FormId) -> Result<()> {
         unimplemented!()
     }

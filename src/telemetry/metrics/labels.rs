@@ -194,6 +194,8 @@ labels! {
         FindForm => "find_form",
         /// `take_form`
         TakeForm => "take_form",
+        /// `note_form`
+        NoteForm => "note_form",
         /// `discard_form`
         DiscardForm => "discard_form",
         /// `deliveries`
