@@ -62,14 +62,15 @@ async fn rejected(behind: &Behind, reason: &str) -> f64 {
     behind.world.metric(&format!("vtnr_gateway_connections_rejected_total{{reason=\"{reason}\"}}")).await
 }
 
-async fn trickle(client: &mut Raw) {
+async fn trickle(client: &mut Raw, drop: &str) {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(8) && client.try_send("x").await.is_ok() {
+    while begun.elapsed() < Duration::from_secs(8) && client.try_send(drop).await.is_ok() {
         if !client.is_silent_for(Duration::from_millis(50)).await {
             break;
         }
     }
-    client.rest().await;
+    // Whoever is not let go is found so by the time that passed.
+    let _ = tokio::time::timeout(Duration::from_secs(8), client.rest()).await;
 }
 
 #[tokio::test]
@@ -80,7 +81,7 @@ async fn a_body_must_come_at_a_rate_whatever_trickles_in() {
         let (mut client, begun) = (behind.connect().await, Instant::now());
         client.send(behind.request(line, fields)).await;
         if trickles {
-            trickle(&mut client).await;
+            trickle(&mut client, "x").await;
         } else {
             client.rest().await;
         }
@@ -100,6 +101,15 @@ async fn a_body_must_come_at_a_rate_whatever_trickles_in() {
         client.send(behind.request("POST /antrag", "Expect: 100-continue\r\nContent-Length: 5000\r\n")).await;
         client.rest().await;
         within(begun, 2.5..12.0);
+    };
+    // More framing than half a window holds, and hardly any body.
+    let framing = async {
+        let mut client = behind.connect().await;
+        client.send(behind.request("POST /antrag", "Transfer-Encoding: chunked\r\n")).await;
+        client.try_send(format!("1;{}\r\nx\r\n", "a".repeat(150)).repeat(4_000)).await.expect("it is taken");
+        let begun = Instant::now();
+        trickle(&mut client, "1\r\nx\r\n").await;
+        within(begun, 1.5..7.0);
     };
     let over_http2 = async {
         let (mut client, begun) = (H2::connect(&behind.world).await, Instant::now());
@@ -124,12 +134,14 @@ async fn a_body_must_come_at_a_rate_whatever_trickles_in() {
         slow("POST /antrag", "Transfer-Encoding: chunked\r\n", false),
         slow("POST /ui/login/de/vtnr-login", announced, false),
         slow("POST /ui/login/de/vtnr-login", announced, true),
+        slow("POST /antrag", "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 100\r\n", true),
         steady,
         asking,
+        framing,
         over_http2,
         others
     );
-    assert_eq!(rejected(&behind, "slow_body").await, 6.0);
+    assert_eq!(rejected(&behind, "slow_body").await, 8.0);
     behind.still_signed_in().await;
 }
 

@@ -74,6 +74,8 @@ async fn a_malformed_request_is_refused_and_not_a_byte_of_it_arrives() {
         (400, b"POST / HTTP/1.0\r\nHost: @HOST\r\nCookie: @COOKIE\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
         (400, b"POST / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
         (400, b"POST / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n"),
+        (400, b"POST / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 5\r\n\r\nhallo"),
+        (400, b"GET / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
         // Fields.
         (400, b"GET / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nX: a\r\n b\r\n\r\n"),
         (400, b"GET / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nX: a\0b\r\n\r\n"),

@@ -54,7 +54,7 @@ use failure::Failure;
 use fronts::Fronts;
 use headers::Identity;
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::EXPECT;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -214,7 +214,7 @@ impl Gateway {
         if http.as_downstream().get_keepalive().is_some() {
             http.as_downstream_mut().set_keepalive(Some(self.keepalive));
         }
-        let is_tunnel = http.as_downstream().is_upgrade_req();
+        let is_tunnel = is_handshake(http);
         // A tunnelled WebSocket may pause for ever. Over HTTP/2 the second limit is for a client that never opens its window.
         http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(self.patience));
         http.as_downstream_mut().set_write_timeout(Some(self.patience));
@@ -265,9 +265,16 @@ impl Gateway {
 
 /// Whether a body comes with a request. Over HTTP/2 none of its fields need say so.
 fn body_of(http: &mut Session) -> Body {
-    let length = http.req_header().headers.get(CONTENT_LENGTH).map(http::HeaderValue::as_bytes);
-    let is_announced = http.req_header().headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0");
-    if is_announced || !http.as_downstream_mut().is_body_empty() { Body::Some } else { Body::None }
+    if strict::announces_body(&http.req_header().headers) || !http.as_downstream_mut().is_body_empty() {
+        Body::Some
+    } else {
+        Body::None
+    }
+}
+
+/// Whether what follows the header may be a tunnel. Pingora's own word says so of bodies too.
+fn is_handshake(http: &Session) -> bool {
+    http.as_downstream().is_upgrade_req() && !strict::announces_body(&http.req_header().headers)
 }
 
 #[async_trait]
@@ -290,8 +297,8 @@ impl ProxyHttp for Gateway {
         self.prepare(http);
         // One that asks whether it may send its body is waited for from its first byte on.
         let asks = http.req_header().headers.contains_key(EXPECT);
-        if !asks && !http.as_downstream().is_upgrade_req() && body_of(http) == Body::Some {
-            passage.expect_body();
+        if !asks && !is_handshake(http) && body_of(http) == Body::Some {
+            passage.expect_body(http.req_header().version);
         }
         Ok(())
     }
@@ -358,8 +365,8 @@ impl ProxyHttp for Gateway {
         end: bool,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
-        if !http.as_downstream().is_upgrade_req() {
-            passage.body_taken(body.as_ref().map_or(0, Bytes::len));
+        if !is_handshake(http) {
+            passage.body_taken(http.req_header().version, body.as_ref().map_or(0, Bytes::len));
         }
         if end {
             passage.body_complete();

@@ -6,6 +6,7 @@ use super::tunnels::Opened;
 use crate::domain::policy::Permit;
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Request;
+use http::Version;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -62,18 +63,18 @@ impl Passage {
     }
 
     /// A body comes with the request: from now on the client may not be too slow about it.
-    pub(super) fn expect_body(&mut self) {
+    pub(super) fn expect_body(&mut self, version: Version) {
         let connection = self.connection.as_ref().filter(|_| self.upload.is_none());
         if let Some(connection) = connection {
-            connection.uploads().begin(Instant::now());
+            connection.uploads().begin(version, Instant::now());
             self.upload = Some(Upload(Arc::clone(connection)));
         }
     }
 
     /// This much of the body goes on to the calculator.
-    pub(super) fn body_taken(&mut self, bytes: usize) {
+    pub(super) fn body_taken(&mut self, version: Version, bytes: usize) {
         if bytes > 0 {
-            self.expect_body();
+            self.expect_body(version);
         }
         if let Some(connection) = &self.connection {
             connection.uploads().taken(bytes);

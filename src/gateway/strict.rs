@@ -5,7 +5,7 @@
 
 use super::headers;
 use crate::telemetry::metrics::Refusal;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession as HttpSession;
@@ -62,7 +62,8 @@ pub(super) fn check(request: &RequestHeader, hosts: &Hosts) -> Result<(), Refusa
     if REFUSED_METHODS.iter().any(|method| request.method.as_str().eq_ignore_ascii_case(method)) {
         return Err(Refusal::Method);
     }
-    if headers::size(&request.headers) > MOST_HEADER || !has_sound_framing(&request.headers) {
+    let is_sound = has_sound_framing(&request.headers) && !upgrades_with_body(request);
+    if headers::size(&request.headers) > MOST_HEADER || !is_sound {
         return Err(Refusal::Header);
     }
     match authority(request) {
@@ -94,6 +95,16 @@ fn has_sound_framing(headers: &HeaderMap) -> bool {
         (Some(_), Some(_)) => false,
     };
     length_is_sound && coding_is_sound && !headers.contains_key("content_length") && !headers.contains_key("transfer_encoding")
+}
+
+/// Servers differ in where such a body ends and the other protocol begins; and a tunnel may pause for ever, which a body may not.
+fn upgrades_with_body(request: &RequestHeader) -> bool {
+    request.version == Version::HTTP_11 && request.headers.contains_key(UPGRADE) && announces_body(&request.headers)
+}
+
+/// Whether the header says that a body comes with it.
+pub(super) fn announces_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
 }
 
 /// Refuses a length beside chunks: Pingora drops it before anybody can see it (RFC 9112, 6.3 calls for an error).
@@ -191,6 +202,18 @@ mod tests {
         }
         let twice = request(b"/", &[("Host", "rechner.example"), ("Content-Length", "5"), ("Content-Length", "5")]);
         assert_eq!(checked(&twice), Err(Refusal::Header));
+    }
+
+    #[test]
+    fn a_request_for_another_protocol_has_no_body() {
+        let with = |fields: &[(&'static str, &str)]| {
+            let fields = [&[("Host", "rechner.example"), ("Upgrade", "websocket")], fields].concat();
+            checked(&request(b"/", &fields))
+        };
+        assert_eq!((with(&[]), with(&[("Content-Length", "0")])), (Ok(()), Ok(())));
+        for field in [("Content-Length", "100"), ("Content-Length", "00"), ("Transfer-Encoding", "chunked")] {
+            assert_eq!(with(&[field]), Err(Refusal::Header), "{field:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::domain::vtnr::Vtnr;
 use crate::store::cache::Sessions;
 use crate::store::{self, Invalidation, RecordKey};
 use crate::telemetry::metrics::Metrics;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Fuse, FusedFuture as _};
 use futures_util::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -80,6 +82,8 @@ impl Tunnels {
     pub(super) async fn open(self: &Arc<Self>, token: &SessionToken, line: &Arc<Line>) -> Opened {
         let (key, now) = (self.sessions.key(token), self.clock.now());
         line.open();
+        // Made first: a request that is given up while the store is asked leaves nothing behind.
+        let opened = Opened { tunnels: Arc::clone(self), key, line: Arc::clone(line) };
         {
             let mut open = self.open.lock();
             let watched = open.entry(key).or_insert_with(|| Watched {
@@ -92,43 +96,56 @@ impl Tunnels {
         }
         // Only that the store does not answer can go wrong: the session was found a moment ago.
         let _ = self.look(key, token, now).await;
-        Opened { tunnels: Arc::clone(self), key, line: Arc::clone(line) }
+        opened
     }
 
-    /// Cuts what has to be cut. Runs until the store is gone.
+    /// Cuts what has to be cut. Runs until the store is gone. However long the store takes over the looks, what is known to have
+    /// ended is cut meanwhile.
     pub(super) async fn watch(self: Arc<Self>) {
         let mut ends = self.sessions.ends();
         let mut glance = interval(GLANCE);
         glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks: Fuse<BoxFuture<'_, ()>> = Fuse::terminated();
         loop {
             tokio::select! {
                 end = ends.recv() => match end {
                     Ok(Invalidation::Session(key)) => self.cut(key),
                     Ok(Invalidation::All) | Err(RecvError::Lagged(_)) => {
                         self.open.lock().values_mut().for_each(|watched| watched.look_at = Timestamp::from_millis(0));
-                        self.sweep().await;
+                        // Those under way may have been answered before the end that was missed.
+                        looks = self.look_at_due().boxed().fuse();
                     }
                     Ok(Invalidation::Missed) => {}
                     Err(RecvError::Closed) => return,
                 },
-                _ = glance.tick() => self.sweep().await,
+                _ = glance.tick() => {
+                    self.cut_over();
+                    if looks.is_terminated() {
+                        looks = self.look_at_due().boxed().fuse();
+                    }
+                }
+                () = &mut looks => {}
             }
         }
     }
 
-    async fn sweep(&self) {
+    /// Cuts those of which it is known, without asking, that they are over.
+    fn cut_over(&self) {
         let (now, directory) = (self.clock.now(), self.directory.snapshot());
-        let (mut over, mut due) = (Vec::new(), Vec::new());
-        for (key, watched) in &*self.open.lock() {
-            let is_over = |known: Known| now >= known.ends_at || directory.find(known.vtnr).is_none();
-            if watched.known.is_some_and(is_over) {
-                over.push(*key);
-            } else if now >= watched.look_at {
-                due.push((*key, watched.token));
-            }
-        }
+        let is_over = |known: Known| now >= known.ends_at || directory.find(known.vtnr).is_none();
+        let open = self.open.lock();
+        let over: Vec<_> = open.iter().filter(|(_, watched)| watched.known.is_some_and(is_over)).map(|(key, _)| *key).collect();
+        drop(open);
         over.into_iter().for_each(|key| self.cut(key));
-        let looks = stream::iter(due).map(|(key, token)| async move { self.look(key, &token, now).await });
+    }
+
+    /// Looks at those that it is time for.
+    async fn look_at_due(&self) {
+        let now = self.clock.now();
+        let is_due = |watched: &Watched| now >= watched.look_at;
+        let due: Vec<_> =
+            self.open.lock().iter().filter(|(_, watched)| is_due(watched)).map(|(key, watched)| (*key, watched.token)).collect();
+        let looks = stream::iter(due).map(|(key, token)| async move { self.look(key, &token, self.clock.now()).await });
         let mut looks = pin!(looks.buffer_unordered(LOOKS_AT_ONCE));
         while let Some(look) = looks.next().await {
             if look.is_err() {
@@ -184,9 +201,51 @@ mod tests {
     use super::*;
     use crate::clock::Chance;
     use crate::config;
+    use crate::domain::ids::LetterId;
     use crate::domain::session::{Level, Proof};
     use crate::store::embedded::Embedded;
+    use crate::store::engine::{Change, Committed, Engine};
     use crate::store::{Charges, Sealed, SignIn, Store, Vault};
+    use async_trait::async_trait;
+    use tokio::sync::broadcast::Receiver;
+
+    /// A store that answers only while it is let.
+    struct Stalling {
+        inner: Embedded,
+        stalls: tokio::sync::watch::Receiver<bool>,
+    }
+
+    #[async_trait]
+    impl Engine for Stalling {
+        async fn read(&self, keys: &[RecordKey]) -> store::Result<Vec<Option<Vec<u8>>>> {
+            self.stalls.clone().wait_for(|stalls| !stalls).await.expect("the test lives");
+            self.inner.read(keys).await
+        }
+
+        async fn commit(&self, change: &Change) -> store::Result<Committed> {
+            self.inner.commit(change).await
+        }
+
+        async fn lease(&self, lease: Duration) -> store::Result<Option<(LetterId, u32)>> {
+            self.inner.lease(lease).await
+        }
+
+        async fn queue_length(&self) -> store::Result<u64> {
+            self.inner.queue_length().await
+        }
+
+        async fn ping(&self) -> store::Result<()> {
+            self.inner.ping().await
+        }
+
+        fn invalidations(&self) -> Receiver<Invalidation> {
+            self.inner.invalidations()
+        }
+
+        fn hears_invalidations(&self) -> bool {
+            self.inner.hears_invalidations()
+        }
+    }
 
     const MINUTE: Duration = Duration::from_secs(60);
     const LIMITS: SessionLimits = SessionLimits { idle: Duration::from_secs(3_600), absolute: Duration::from_secs(7_200) };
@@ -196,6 +255,7 @@ mod tests {
         store: Arc<dyn Store>,
         clock: Clock,
         directory: Arc<Directory>,
+        stalls: tokio::sync::watch::Sender<bool>,
         folder: tempfile::TempDir,
     }
 
@@ -207,13 +267,14 @@ mod tests {
             std::fs::write(&file, "vtnr;email\n60/123/4567;ada@makler.example\n").expect("written");
             let directory = config::Directory { file, poll: MINUTE };
             let directory = Arc::new(Directory::open(&directory, clock.now()).expect("a directory"));
-            let engine = Embedded::in_memory(clock.clone()).expect("a store");
+            let (stalls, stalled) = tokio::sync::watch::channel(false);
+            let engine = Stalling { inner: Embedded::in_memory(clock.clone()).expect("a store"), stalls: stalled };
             let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Chance);
             let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault, clock.clone()));
             let metrics = Arc::new(Metrics::new().expect("sound"));
             let sessions = Arc::new(Sessions::new(Arc::clone(&store), LIMITS, MINUTE, clock.clone(), Arc::clone(&metrics)));
             let tunnels = Tunnels::new(sessions, Arc::clone(&directory), LIMITS, clock.clone(), metrics);
-            Self { tunnels, store, clock, directory, folder }
+            Self { tunnels, store, clock, directory, stalls, folder }
         }
 
         fn session(&self) -> Session {
@@ -243,8 +304,13 @@ mod tests {
         async fn pass(&self, minutes: u32) {
             for _ in 0..minutes {
                 self.clock.advance(MINUTE);
-                self.tunnels.sweep().await;
+                self.sweep().await;
             }
+        }
+
+        async fn sweep(&self) {
+            self.tunnels.cut_over();
+            self.tunnels.look_at_due().await;
         }
 
         async fn use_elsewhere(&self, token: &SessionToken) {
@@ -285,7 +351,7 @@ mod tests {
         let (_, line, _opened) = watch.opened().await;
         std::fs::write(watch.folder.path().join("brokers.csv"), "vtnr;email\n60/123/4568;ben@makler.example\n").expect("written");
         watch.directory.reload(watch.clock.now()).expect("reloaded");
-        watch.tunnels.sweep().await;
+        watch.sweep().await;
         assert!(line.is_cut());
     }
 
@@ -309,5 +375,45 @@ mod tests {
         assert_eq!(watch.tunnels.open.lock().values().map(|watched| watched.lines.len()).sum::<usize>(), 1);
         drop(second);
         assert!(watch.tunnels.open.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_given_up_while_the_store_is_asked_leaves_nothing() {
+        let watch = Watch::begin();
+        let (token, _, opened) = watch.opened().await;
+        drop(opened);
+        watch.stalls.send_replace(true);
+        let line = Arc::default();
+        assert!(watch.tunnels.open(&token, &line).now_or_never().is_none(), "the store is asked");
+        assert!(watch.tunnels.open.lock().is_empty());
+    }
+
+    /// The first is due, and the store does not answer.
+    #[tokio::test]
+    async fn what_is_known_to_have_ended_is_cut_while_the_store_does_not_answer() {
+        let watch = Watch::begin();
+        let (due, ended) = (watch.opened().await, watch.opened().await);
+        watch.clock.advance(MINUTE);
+        watch.stalls.send_replace(true);
+        let sessions = Arc::clone(&watch.tunnels.sessions);
+        let mut watching = pin!(async { tokio::join!(sessions.listen(), Arc::clone(&watch.tunnels).watch()) });
+        assert!(futures_util::poll!(&mut watching).is_pending(), "the store is asked of the first");
+        watch.store.end_session(&ended.0).await.expect("ended");
+        let cut = async {
+            until_cut(&ended.1).await;
+            assert!(!due.1.is_cut());
+            watch.clock.advance(LIMITS.absolute);
+            until_cut(&due.1).await;
+        };
+        tokio::select! {
+            _ = watching => panic!("the store lives"),
+            cut = tokio::time::timeout(5 * GLANCE, cut) => cut.expect("both are cut"),
+        }
+    }
+
+    async fn until_cut(line: &Line) {
+        while !line.is_cut() {
+            tokio::time::sleep(GLANCE / 100).await;
+        }
     }
 }

@@ -136,6 +136,10 @@ fn a_route_in_the_query_is_found_in_every_spelling() {
         "r%00x=antrag/versand",
         "+r=antrag/versand",
         "%20r=antrag/versand",
+        "%09r=antrag/versand",
+        "%0ar=antrag/versand",
+        "%00r=antrag/versand",
+        "%1fr=antrag/versand",
         "r[]=antrag/versand",
         "r%5bx%5d=antrag/versand",
         "r+=antrag/versand",
@@ -143,6 +147,8 @@ fn a_route_in_the_query_is_found_in_every_spelling() {
         "a=1;r=antrag/versand",
         "%2572=%2561ntrag%252fversand",
         "a%26r=antrag/versand",
+        "a%23r=antrag/versand",
+        "a%3fr=antrag/versand",
         "r=x%26/../%61ntrag/versand",
         "r==antrag/versand",
         "r=ver%C5%BFand",
@@ -153,7 +159,19 @@ fn a_route_in_the_query_is_found_in_every_spelling() {
     for query in queries {
         assert_eq!(judged("POST", &format!("/index.php?{query}")), Intent::Submit, "{query}");
     }
-    for query in ["r=antrag", "rr=antrag/versand", "q=antrag/versand", "r", "r=%C3%BCbersicht", "r=antrag&q=versand", "%", "r%"] {
+    for query in [
+        "r=antrag",
+        "rr=antrag/versand",
+        "q=antrag/versand",
+        "r",
+        "r=%C3%BCbersicht",
+        "r=antrag&q=versand",
+        "%",
+        "r%",
+        "r[antrag/versand]=x",
+        "r[antrag/versand",
+        "r=x&[r=antrag/versand",
+    ] {
         assert_eq!(judged("POST", &format!("/index.php?{query}")), Intent::Use, "{query}");
     }
 }
@@ -169,15 +187,32 @@ fn a_route_of_several_parameters_is_found_in_any_order() {
     for query in ["mein_modul=antrag&aktion=versand", "aktion=versand&x&mein.modul=antrag", "Aktion=Versand&mein+modul=Antrag"] {
         assert_eq!(judged(query), Intent::Submit, "{query}");
     }
-    for query in ["mein_modul=antrag", "aktion=versand", "mein_modul=antrag&aktion=speichern", "meinxmodul=antrag&aktion=versand"]
-    {
+    for query in [
+        "mein_modul=antrag",
+        "aktion=versand",
+        "mein_modul=antrag&aktion=speichern",
+        "meinxmodul=antrag&aktion=versand",
+        "mein=modul=antrag&aktion=versand",
+        "mein_modul=antrag&akt[ion]=versand",
+    ] {
         assert_eq!(judged(query), Intent::Use, "{query}");
     }
 }
 
 #[test]
 fn names_that_only_end_like_an_override_are_honest() {
-    for query in ["payment_method=card", "method=x", "bean.method=x", "x=_method", "_methods=1", "_method", "q=a_method=b"] {
+    for query in [
+        "payment_method=card",
+        "method=x",
+        "bean.method=x",
+        "x=_method",
+        "_methods=1",
+        "_method",
+        "q=a_method=b",
+        "=method=POST",
+        "_meth[od]=POST",
+        "_method[POST",
+    ] {
         assert_eq!(judged("GET", &format!("/suche?{query}")), Intent::Use, "{query}");
     }
 }

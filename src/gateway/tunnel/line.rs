@@ -1,8 +1,6 @@
 //! The handle by which a tunnel is told to end, from wherever that is decided.
 
-use futures_util::task::AtomicWaker;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::Waker;
 use tokio::sync::Notify;
 
 const CLOSED: u8 = 0;
@@ -13,8 +11,7 @@ const CUT: u8 = 2;
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Line {
     state: AtomicU8,
-    /// The task that carries the bytes, which may be asleep.
-    carrier: AtomicWaker,
+    /// Awaited by the task that carries the bytes, which so wakes and looks.
     cut: Notify,
 }
 
@@ -28,7 +25,6 @@ impl Line {
     /// Ends the tunnel.
     pub(in crate::gateway) fn cut(&self) {
         self.state.store(CUT, Ordering::Release);
-        self.carrier.wake();
         self.cut.notify_one();
     }
 
@@ -41,12 +37,7 @@ impl Line {
         self.state.load(Ordering::Acquire) == CUT
     }
 
-    /// Has the carrier woken when the tunnel is cut. To be called before [`Line::is_cut`].
-    pub(super) fn wake(&self, carrier: &Waker) {
-        self.carrier.register(carrier);
-    }
-
-    /// Returns once the tunnel was cut; for one caller.
+    /// Returns once the tunnel was cut; for one caller, in the task that carries the bytes.
     pub(in crate::gateway) async fn until_cut(&self) {
         self.cut.notified().await;
     }

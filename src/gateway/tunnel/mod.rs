@@ -64,11 +64,9 @@ impl<S: IO> Tunnel<S> {
         self.connection.line().is_open()
     }
 
-    /// Whether the tunnel was cut; has this task woken if it will be.
-    fn is_cut(&self, context: &Context<'_>) -> bool {
-        let line = self.connection.line();
-        line.wake(context.waker());
-        line.is_cut()
+    /// Whether the tunnel was cut. The edge waits for that in this same task, which is so woken.
+    fn is_cut(&self) -> bool {
+        self.connection.line().is_cut()
     }
 
     /// Ready, with an error, once the tunnel is over. Until then the frame under way may still be completed.
@@ -111,7 +109,7 @@ impl<S: IO> Tunnel<S> {
 
     fn poll_write_tunnelled(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut most = bytes.len();
-        if self.is_cut(context) {
+        if self.is_cut() {
             if let Poll::Ready(over) = self.poll_part(context) {
                 return Poll::Ready(Err(over));
             }
@@ -129,7 +127,7 @@ impl<S: IO> Tunnel<S> {
 
 impl<S: IO> AsyncRead for Tunnel<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.is_open() && self.is_cut(context) {
+        if self.is_open() && self.is_cut() {
             return self.poll_part(context).map(Err);
         }
         Pin::new(&mut self.inner).poll_read(context, buffer)
@@ -161,7 +159,7 @@ impl<S: IO> AsyncWrite for Tunnel<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_open() && self.is_cut(context) && self.frames.at_boundary() {
+        if self.is_open() && self.is_cut() && self.frames.at_boundary() {
             return self.poll_part(context).map(Err);
         }
         Pin::new(&mut self.inner).poll_flush(context)
