@@ -54,6 +54,15 @@ async fn sign_in(browser: &Browser, told: &Answer) -> Answer {
     browser.follow(answer).await
 }
 
+/// The same on a browser that is not trusted yet.
+async fn sign_in_with_tan(world: &World, browser: &Browser, told: &Answer) -> Answer {
+    let before = world.postbox.mails().len();
+    let claimed = browser.post(&told.href_of("ZUR ANMELDUNG"), &[("vtnr", ADA.0), ("email", ADA.1)]).await;
+    let tan = tan_of(&world.postbox.next(before).await);
+    let welcome = browser.post(&claimed.location().expect("the TAN page"), &[("tan", &tan)]).await;
+    browser.follow(welcome).await
+}
+
 /// A page's address on its host.
 fn path_of(page: &Answer) -> &str {
     page.url.find("/ui/").and_then(|at| page.url.get(at..)).expect("a page of ours")
@@ -375,12 +384,7 @@ async fn a_form_that_the_calculator_could_not_be_reached_for_is_kept_on() {
     let browser = world.browser();
     let told = browser.post_body("/kfz/antrag", FORM, "a=1").await;
     let kept_for = life_of_body(&world);
-    let before = world.postbox.mails().len();
-    let link = told.href_of("ZUR ANMELDUNG");
-    let tan_page = browser.post(&link, &[("vtnr", ADA.0), ("email", ADA.1)]).await.location().expect("the TAN page");
-    let tan = tan_of(&world.postbox.next(before).await);
-    let welcome = browser.post(&tan_page, &[("tan", &tan)]).await;
-    let page = browser.follow(welcome).await;
+    let page = sign_in_with_tan(&world, &browser, &told).await;
     for _ in 0..2 {
         let answer = browser.press(&page, SEND).await;
         answer.is(502).shows("Ihre Eingabe ist nicht verloren").hides("prüfen Sie bitte zuerst");
@@ -648,11 +652,7 @@ async fn while_it_is_not_known_whether_the_calculator_can_be_reached_nobody_is_t
     let world = builder.upstream(&format!("http://{address}")).start().await;
     let browser = world.browser();
     let told = browser.post_body("/kfz/antrag", FORM, "a=1").await;
-    let before = world.postbox.mails().len();
-    let claimed = browser.post(&told.href_of("ZUR ANMELDUNG"), &[("vtnr", ADA.0), ("email", ADA.1)]).await;
-    let tan = tan_of(&world.postbox.next(before).await);
-    let welcome = browser.post(&claimed.location().expect("the TAN page"), &[("tan", &tan)]).await;
-    let page = browser.follow(welcome).await;
+    let page = sign_in_with_tan(&world, &browser, &told).await;
     let (tab, action) = (browser.clone(), page.action_of(SEND));
     let first = tokio::spawn(async move { tab.press_at(&action).await });
     eventually("the form is taken", async || {
@@ -671,11 +671,7 @@ async fn of_presses_at_once_none_is_told_that_a_form_is_gone_that_could_not_be_s
     let world = builder.upstream(&format!("http://127.0.0.1:{}", ports::free())).start().await;
     let browser = world.browser();
     let told = browser.post_body("/kfz/antrag", FORM, "a=1").await;
-    let before = world.postbox.mails().len();
-    let claimed = browser.post(&told.href_of("ZUR ANMELDUNG"), &[("vtnr", ADA.0), ("email", ADA.1)]).await;
-    let tan = tan_of(&world.postbox.next(before).await);
-    let welcome = browser.post(&claimed.location().expect("the TAN page"), &[("tan", &tan)]).await;
-    let page = browser.follow(welcome).await;
+    let page = sign_in_with_tan(&world, &browser, &told).await;
     let other = browser.at(&world.gateways[1].base());
     for _ in 0..20 {
         let (first, second) = tokio::join!(browser.press(&page, SEND), other.press(&page, SEND));
