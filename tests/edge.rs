@@ -5,7 +5,7 @@ mod support;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::raw::{Frames, tls, whole};
+use support::raw::{CONTINUATION, END_STREAM, Frames, HEADERS, tls, whole};
 use support::world::{MOMENT, StoreKind};
 use support::{Behind, H2, Raw, Upstream, World, eventually, ports};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -195,8 +195,8 @@ async fn over_http2_a_client_that_asks_for_nothing_is_let_go() {
         let begun = Instant::now();
         let mut client = Frames::connect(&behind.world).await;
         // A header that never ends, in CONTINUATION frames.
-        client.send(1, 1, 1, b"").await;
-        while begun.elapsed() < Duration::from_secs(5) && client.try_send(9, 0, 1, b"").await {
+        client.send(HEADERS, END_STREAM, 1, b"").await;
+        while begun.elapsed() < Duration::from_secs(5) && client.try_send(CONTINUATION, 0, 1, b"").await {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());

@@ -4,24 +4,16 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use support::raw::{Frames, frame, literal};
+use support::raw::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    frame, literal,
+};
 use support::{Behind, Raw, Upstream, World};
 
 /// So much more memory than before an attack may the gateway have at any moment of it, or after it.
 const BOUND: usize = 64 << 20;
 /// No attack is kept up for longer.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 async fn world() -> Behind {
     let upstream = Upstream::start(|mut wire| async move {
@@ -191,7 +183,7 @@ async fn floods_of_frames_cost_little_and_keep_nobody_from_being_served() {
     })
     .await;
     refuses(&behind, "CONTINUATION without end", async {
-        let block = literal("x-a", &"a".repeat(100)).repeat(100);
+        let block = literal("x-a", "a".repeat(100)).repeat(100);
         attack.repeat(&frame(HEADERS, 0, 1, &get), &frame(CONTINUATION, 0, 1, &block), 10_000).await
     })
     .await;
@@ -208,8 +200,10 @@ async fn floods_of_frames_cost_little_and_keep_nobody_from_being_served() {
     withstands(&behind, "SETTINGS", async { attack.repeat(b"", &frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]), 1_000_000).await })
         .await;
     withstands(&behind, "PING", async { attack.repeat(b"", &frame(PING, 0, 0, &[7; 8]), 1_000_000).await }).await;
-    withstands(&behind, "PRIORITY", async { attack.repeat(&whole(1, &get), &frame(2, 0, 3, &[0, 0, 0, 1, 7]), 1_000_000).await })
-        .await;
+    withstands(&behind, "PRIORITY", async {
+        attack.repeat(&whole(1, &get), &frame(PRIORITY, 0, 3, &[0, 0, 0, 1, 7]), 1_000_000).await
+    })
+    .await;
     refuses(&behind, "a bomb of fields in few bytes", async {
         // A field of 4,000 bytes is remembered, and meant with one byte each from then on: 4 KiB become 16 MiB.
         let remembered = [&[0x40, 1, b'x', 0x7f, 0xa1, 0x1e][..], &[b'a'; 4_000]].concat();

@@ -440,6 +440,17 @@ async fn a_tan_that_is_of_no_use_any_more_is_replaced_with_one_click() {
     }
 }
 
+/// Types all of the calculator's form for a car, up to the premium it works out by itself.
+async fn fills_in_an_offer(world: &World, chromium: &Chromium) {
+    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
+    let fields = [("name", "Jürgen Groß"), ("geburtsdatum", "01.02.1970"), ("kennzeichen", "M-AB 123"), ("hsn", "0603")];
+    for (field, text) in fields {
+        chromium.type_into(&format!("#{field}"), text).await;
+    }
+    chromium.type_into("input[name=tsn]", "BGU").await;
+    chromium.shows("EUR im Jahr, Rate").await;
+}
+
 #[tokio::test]
 async fn the_calculator_works_behind_the_gateway() {
     let (world, chromium) = (World::start().await, Chromium::start().await);
@@ -448,13 +459,7 @@ async fn the_calculator_works_behind_the_gateway() {
     chromium.shows("Meldung 1:").await.shows("Meldung 2:").await;
     chromium.open(&format!("{}/kurse", world.base())).await;
     chromium.shows("verbunden").await.shows("Wachstum Europa").await;
-    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
-    let fields = [("name", "Jürgen Groß"), ("geburtsdatum", "01.02.1970"), ("kennzeichen", "M-AB 123"), ("hsn", "0603")];
-    for (field, text) in fields {
-        chromium.type_into(&format!("#{field}"), text).await;
-    }
-    chromium.type_into("input[name=tsn]", "BGU").await;
-    chromium.shows("EUR im Jahr, Rate").await;
+    fills_in_an_offer(&world, &chromium).await;
     chromium.click("input[type=submit]").await;
     chromium.shows("Ihr Kfz-Angebot").await.shows("Jürgen Groß").await;
     let csv = chromium.eval_async(DOWNLOAD).await;
@@ -525,13 +530,7 @@ async fn an_application_that_was_blocked_goes_out_once_when_the_address_is_confi
 async fn a_form_that_was_filled_in_too_slowly_is_sent_once_after_the_sign_in() {
     let (world, chromium) = (World::start().await, Chromium::start().await);
     signs_in_by_hand(&world, &chromium).await;
-    chromium.open(&format!("{}/kfz/angebot", world.base())).await;
-    let fields = [("name", "Jürgen Groß"), ("geburtsdatum", "01.02.1970"), ("kennzeichen", "M-AB 123"), ("hsn", "0603")];
-    for (field, text) in fields {
-        chromium.type_into(&format!("#{field}"), text).await;
-    }
-    chromium.type_into("input[name=tsn]", "BGU").await;
-    chromium.shows("EUR im Jahr, Rate").await;
+    fills_in_an_offer(&world, &chromium).await;
     picture(&chromium, "parked-1-form").await;
     chromium.cdp("Network.deleteCookies", json!({ "name": "vtnr_session", "url": world.base() })).await;
     let posts = || world.calculator.requests().iter().filter(|seen| seen.method == http::Method::POST).count();

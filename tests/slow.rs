@@ -4,7 +4,7 @@ mod support;
 
 use bytes::Bytes;
 use std::time::{Duration, Instant};
-use support::raw::{Frames, whole};
+use support::raw::{Frames, SETTINGS, whole};
 use support::{Behind, H2, Raw, Upstream, World, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -211,7 +211,7 @@ async fn an_answer_must_be_taken_at_a_rate() {
     let zero_window = async {
         let mut frames = Frames::connect(&behind.world).await;
         // A window of nothing for every stream.
-        frames.send(4, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
+        frames.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
         let authority = format!("localhost:{}", behind.world.gateways[0].https.expect("https"));
         let begun = Instant::now();
         frames

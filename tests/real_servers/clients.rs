@@ -1,7 +1,10 @@
 //! Clients that put a spelling on the wire, over HTTP/1.1 and HTTP/2, and tell what became of it.
 
 use crate::spellings::{Body, Spelling};
-use crate::support::raw::{Raw, RawAnswer, status, tls};
+use crate::support::raw::{
+    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw, RawAnswer, SETTINGS, WINDOW_UPDATE, frame, literal, status,
+    tls,
+};
 use crate::support::world::World;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -108,15 +111,6 @@ pub(crate) struct Http2<'a> {
     connection: Option<(tokio_rustls::client::TlsStream<TcpStream>, u32)>,
 }
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
 impl<'a> Http2<'a> {
     /// A client of the first gateway with this session.
     pub(crate) fn new(world: &'a World, session: &str) -> Self {
@@ -168,16 +162,10 @@ impl<'a> Http2<'a> {
             Some(kept) => kept,
             None => (self.connect().await, 1),
         };
-        let mut block = Vec::new();
-        for (name, value) in fields {
-            block.push(0);
-            literal(&mut block, &bytes(name));
-            literal(&mut block, &bytes(value));
-        }
-        let mut frames = Vec::new();
-        frame(&mut frames, HEADERS, END_HEADERS | if body.is_empty() { END_STREAM } else { 0 }, id, &block);
+        let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(bytes(name), bytes(value))).collect();
+        let mut frames = frame(HEADERS, END_HEADERS | if body.is_empty() { END_STREAM } else { 0 }, id, &block);
         if !body.is_empty() {
-            frame(&mut frames, DATA, END_STREAM, id, &bytes(body));
+            frames.extend(frame(DATA, END_STREAM, id, &bytes(body)));
         }
         // The other side may have had enough; what it says is read.
         let _ = stream.write_all(&frames).await;
@@ -206,31 +194,9 @@ impl<'a> Http2<'a> {
         let mut stream = tls(self.world, b"h2").await;
         let mut greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         // No table, so that each header can be read by itself; and room for all answers.
-        frame(&mut greeting, SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]);
-        frame(&mut greeting, WINDOW_UPDATE, 0, 0, &0x3fff_ffff_u32.to_be_bytes());
+        greeting.extend(frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]));
+        greeting.extend(frame(WINDOW_UPDATE, 0, 0, &0x3fff_ffff_u32.to_be_bytes()));
         stream.write_all(&greeting).await.expect("sent");
         stream
     }
-}
-
-fn frame(all: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    all.extend([&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat());
-}
-
-/// A string without Huffman's code (RFC 7541, 5.1 and 5.2).
-fn literal(block: &mut Vec<u8>, text: &[u8]) {
-    let mut length = text.len();
-    if length < 127 {
-        block.push(u8::try_from(length).expect("short"));
-    } else {
-        block.push(127);
-        length -= 127;
-        while length >= 128 {
-            block.push(u8::try_from(length % 128).expect("short") | 128);
-            length /= 128;
-        }
-        block.push(u8::try_from(length).expect("short"));
-    }
-    block.extend_from_slice(text);
 }

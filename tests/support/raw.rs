@@ -254,19 +254,44 @@ pub async fn tls_to(world: &World, port: u16, protocol: &[u8]) -> tokio_rustls::
 /// An HTTP/2 connection whose frames are written by hand, for what no client library sends.
 pub struct Frames(tokio_rustls::client::TlsStream<TcpStream>);
 
+// The kinds of frames (RFC 9113, 6).
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
+
+// Their flags.
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+
 /// A frame's bytes.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A field as a literal that is not remembered (RFC 7541, 6.2.2).
-pub fn literal(name: &str, value: &str) -> Vec<u8> {
+/// A field as a literal that is not remembered (RFC 7541, 6.2.2), without Huffman's code (5.1 and 5.2).
+pub fn literal(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Vec<u8> {
     let mut block = vec![0];
-    for text in [name, value] {
-        assert!(text.len() < 127, "one byte for the length");
-        block.push(u8::try_from(text.len()).expect("short"));
-        block.extend_from_slice(text.as_bytes());
+    for text in [name.as_ref(), value.as_ref()] {
+        let mut length = text.len();
+        if length < 127 {
+            block.push(u8::try_from(length).expect("short"));
+        } else {
+            block.push(127);
+            length -= 127;
+            while length >= 128 {
+                block.push(u8::try_from(length % 128).expect("short") | 128);
+                length /= 128;
+            }
+            block.push(u8::try_from(length).expect("short"));
+        }
+        block.extend_from_slice(text);
     }
     block
 }
@@ -279,12 +304,6 @@ pub enum Fate {
     /// Its stream or the connection was ended.
     Broken,
 }
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const END_OF_STREAM_AND_HEADERS: u8 = 5;
 
 impl Frames {
     /// Connects and greets.
@@ -327,7 +346,7 @@ impl Frames {
     /// Sends a request without a body on a stream; whether the connection took it.
     pub async fn begin(&mut self, stream: u32, fields: &[(&str, &str)]) -> bool {
         let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
-        self.try_send(HEADERS, END_OF_STREAM_AND_HEADERS, stream, &block).await
+        self.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block).await
     }
 
     /// The next frame; `None` at the end.
