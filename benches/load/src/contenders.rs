@@ -1,0 +1,202 @@
+//! Who takes part, and whether each does what it is there for.
+
+use crate::generate::{self, Load, Yield};
+use crate::ground::process::{OURS, Process, THEIRS};
+use crate::ground::servers::{Check, Doors};
+use crate::ground::{Ground, TOKEN, VTNR, gateway, servers};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// One who takes part.
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    pub(crate) doors: Doors,
+    process: Rc<Process>,
+    /// What else works for it: a Redis, a service that is asked.
+    helper: Option<Rc<Process>>,
+    token: String,
+    /// Before the name of each file; another one leads past the gateway's check.
+    prefix: &'static str,
+    guards: Guards,
+}
+
+/// Whether it is to let nobody in without a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guards {
+    Nothing,
+    Everything,
+}
+
+/// What one run of a load cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// Seconds of a processor for 10,000 requests.
+    pub(crate) cpu: f64,
+    /// The same for its helper.
+    pub(crate) helper: f64,
+    pub(crate) rate: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+/// The gateway's programs.
+pub(crate) struct Programs {
+    /// Built as `cargo build --release` does.
+    pub(crate) release: String,
+    /// Built with the profile of a training, where there is one.
+    pub(crate) trained: Option<String>,
+}
+
+/// Starts all of them.
+pub(crate) async fn all(ground: &Ground, programs: &Programs) -> (Vec<Contender>, Vec<Rc<Process>>) {
+    let (upstream, origin) = servers::upstream(ground);
+    let (redis, store) = servers::redis(ground);
+    let (origin, store) = (Rc::new(origin), Rc::new(store));
+    let mut all = vec![Contender {
+        name: UPSTREAM,
+        doors: Doors { http: upstream, https: upstream },
+        process: Rc::clone(&origin),
+        helper: None,
+        token: TOKEN.to_owned(),
+        prefix: "",
+        guards: Guards::Nothing,
+    }];
+    let peer = |name, (doors, process), helper, guards| Contender {
+        name,
+        doors,
+        process: Rc::new(process),
+        helper,
+        token: TOKEN.to_owned(),
+        prefix: "",
+        guards,
+    };
+    let (plain, everything) = (Guards::Nothing, Guards::Everything);
+    let (service, asked) = servers::peer(ground, "load-peer", "auth", OURS, upstream);
+    all.push(peer(NGINX, servers::proxy(ground, "nginx", upstream, Check::None), None, plain));
+    let cached = servers::proxy(ground, "nginx-cached", upstream, Check::Cached(redis));
+    all.push(peer(NGINX_CACHED, cached, Some(Rc::clone(&store)), everything));
+    let asking = servers::proxy(ground, "nginx-redis", upstream, Check::Redis(redis));
+    all.push(peer(NGINX_REDIS, asking, Some(Rc::clone(&store)), everything));
+    let asking = servers::proxy(ground, "nginx-asks", upstream, Check::Service(service.http));
+    all.push(peer(NGINX_ASKS, asking, Some(Rc::new(asked)), everything));
+    all.push(peer(HAPROXY, servers::haproxy(ground, upstream), None, plain));
+    for (name, program, kind) in [
+        (RAW, "load-peer", "raw"),
+        (TUNED, "load-peer-mimalloc", "tuned"),
+        (HYPER, "load-peer-mimalloc", "plain"),
+        (HYBRID, "load-peer-mimalloc", "hybrid"),
+    ] {
+        all.push(peer(name, servers::peer(ground, program, kind, THEIRS, upstream), None, plain));
+    }
+    all.extend(gateways(ground, programs, upstream, redis, &store).await);
+    (all, vec![origin, store])
+}
+
+async fn gateways(ground: &Ground, programs: &Programs, upstream: SocketAddr, redis: SocketAddr, store: &Rc<Process>) -> Vec<Contender> {
+    let mut all = Vec::new();
+    let redis = format!("redis://{redis}/0");
+    let mut wanted = vec![(GATEWAY, "gateway", &programs.release, redis.as_str()), (EMBEDDED, "embedded", &programs.release, "memory:")];
+    if let Some(trained) = &programs.trained {
+        wanted.push((TRAINED, "trained", trained, redis.as_str()));
+    }
+    for (name, short, program, url) in wanted {
+        let started = gateway::start(ground, short, program, url, upstream).await;
+        let process = Rc::new(started.process);
+        let contender = |name, prefix, guards| Contender {
+            name,
+            doors: started.doors,
+            process: Rc::clone(&process),
+            helper: (url != "memory:").then(|| Rc::clone(store)),
+            token: started.token.clone(),
+            prefix,
+            guards,
+        };
+        all.push(contender(name, "", Guards::Everything));
+        if name == GATEWAY {
+            all.push(contender(UNCHECKED, "public-", Guards::Nothing));
+        }
+    }
+    all
+}
+
+pub(crate) const UPSTREAM: &str = "the upstream itself";
+pub(crate) const NGINX: &str = "nginx, no check";
+pub(crate) const NGINX_CACHED: &str = "nginx + Lua + LRU cache";
+pub(crate) const NGINX_REDIS: &str = "nginx + Lua + Redis";
+pub(crate) const NGINX_ASKS: &str = "nginx auth_request";
+pub(crate) const HAPROXY: &str = "HAProxy, no check";
+pub(crate) const RAW: &str = "Pingora, no check";
+pub(crate) const TUNED: &str = "Pingora tuned, no check";
+pub(crate) const HYPER: &str = "hyper, no check";
+pub(crate) const HYBRID: &str = "Pingora's server, hyper's HTTP, no check";
+pub(crate) const GATEWAY: &str = "gateway, Redis";
+pub(crate) const TRAINED: &str = "gateway, Redis, PGO";
+pub(crate) const EMBEDDED: &str = "gateway, embedded store";
+pub(crate) const UNCHECKED: &str = "gateway, its check off";
+
+impl Contender {
+    /// Measures one run of a load.
+    pub(crate) fn bear(&self, ground: &Ground, load: Load, seconds: u32) -> Cost {
+        let helper = || self.helper.as_ref().map_or(0.0, |helper| helper.cpu());
+        let (before, helped_before) = (self.process.cpu(), helper());
+        let Yield { requests, seconds, p50, p99 } = generate::run(ground, load, self.doors, self.prefix, &self.token, seconds);
+        let per = 10_000.0 / requests;
+        Cost {
+            cpu: (self.process.cpu() - before) * per,
+            helper: (helper() - helped_before) * per,
+            rate: requests / seconds,
+            p50,
+            p99,
+        }
+    }
+
+    /// MiB in use before and with so many connections that wait.
+    pub(crate) fn memory_of_idle(&self, connections: usize) -> (f64, f64) {
+        let before = self.process.memory();
+        let open = generate::idle(self.doors.http, connections, &self.token);
+        // The last answers are out; what was freed by then counts as free.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let with = self.process.memory();
+        drop(open);
+        (before, with)
+    }
+
+    /// Whether it speaks TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.name != UPSTREAM
+    }
+
+    /// Sees that it forwards what it should, as whose it should, and nothing else.
+    ///
+    /// # Panics
+    /// If it does not: what it costs is of no interest then.
+    pub(crate) async fn check(&self) {
+        let client = || reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).danger_accept_invalid_certs(true);
+        let bases = [
+            (client().build(), format!("http://{}", self.doors.http)),
+            (client().http1_only().build(), format!("https://{}", self.doors.https)),
+            (client().build(), format!("https://{}", self.doors.https)),
+        ];
+        for (client, base) in bases.into_iter().take(if self.speaks_tls() { 3 } else { 1 }) {
+            let client = client.expect("a client");
+            let ask = async |file: &str, token: &str| {
+                let mut request = client.get(format!("{base}/{file}"));
+                for (name, value) in generate::fields(token) {
+                    request = request.header(name, value);
+                }
+                request.send().await.unwrap_or_else(|error| panic!("{}: {error:?}", self.name))
+            };
+            for (file, size) in crate::ground::FILES {
+                let answer = ask(&format!("{}{file}", self.prefix), &self.token).await;
+                assert_eq!(answer.status(), 200, "{}: {base}/{file}", self.name);
+                assert_eq!(answer.bytes().await.expect("a body").len(), size, "{}: {base}/{file}", self.name);
+            }
+            if self.guards == Guards::Everything {
+                let seen = ask("check", &self.token).await;
+                assert_eq!(seen.headers().get("x-seen-vtnr").map(|vtnr| vtnr.as_bytes()), Some(VTNR.as_bytes()), "{}", self.name);
+                let wrong = ask("1k", &self.token.chars().rev().collect::<String>()).await;
+                assert!(matches!(wrong.status().as_u16(), 303 | 401), "{}: {} without a session", self.name, wrong.status());
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The gateway itself, and a broker who signs in at it with a TAN.
+
+use super::process::{Process, THEIRS};
+use super::servers::Doors;
+use super::{Ground, VTNR, free, private};
+use crate::browser::Browser;
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+use vtnr_gateway::demo::postbox::{Mail, Postbox};
+
+/// The address on file.
+pub(crate) const EMAIL: &str = "ada@makler.example";
+
+/// A gateway that runs, and the session of a broker at it.
+pub(crate) struct Gateway {
+    pub(crate) doors: Doors,
+    pub(crate) process: Process,
+    pub(crate) postbox: Postbox,
+    pub(crate) token: String,
+}
+
+/// Starts the program with this store before the upstream, and signs the broker in.
+pub(crate) async fn start(ground: &Ground, name: &str, program: &str, store: &str, upstream: SocketAddr) -> Gateway {
+    let (doors, admin, log) = (Doors::free(), free(), ground.path(&format!("{name}.log")));
+    let mails = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mail = mails.local_addr().expect("bound");
+    let postbox = Postbox::new();
+    tokio::spawn(postbox.clone().serve_smtp(mails));
+    let secret = ground.write("secret", "0123456789abcdef0123456789abcdef");
+    private(&ground.path("secret"));
+    let brokers = ground.write("brokers.csv", &format!("vtnr;email\n{VTNR};{EMAIL}\n"));
+    let public: Vec<_> = super::FILES.iter().map(|(name, _)| format!("\"/public-{name}\"")).collect();
+    let config = format!(
+        r#"
+[listen]
+http = "{http}"
+https = "{https}"
+public_url = "https://{https}"
+hosts = ["{http}"]
+max_connections = 20000
+max_connections_per_client = 20000
+keepalive = "10m"
+[listen.tls]
+cert = "{cert}"
+key = "{key}"
+[upstream]
+url = "http://{upstream}"
+public_paths = [{public}]
+pool_size = 1024
+vtnr_header = "X-VTNR"
+[store]
+url = "{store}"
+secret_file = "{secret}"
+key_prefix = "{name}:"
+[directory]
+file = "{brokers}"
+[mail]
+url = "smtp://{mail}"
+from = "Tarifrechner <noreply@insurer.example>"
+[submission]
+paths = ["/antrag/versand"]
+[admin]
+listen = "{admin}"
+"#,
+        http = doors.http,
+        https = doors.https,
+        cert = ground.text("cert.pem"),
+        key = ground.text("key.pem"),
+        public = public.join(", "),
+    );
+    let file = ground.write(&format!("{name}.toml"), &config);
+    let process = Process::start(THEIRS, program, &["serve", "--config", &file], &log).listens(doors.http, &log);
+    let token = sign_in(doors.https, &postbox).await.cookie("__Host-vtnr_session").expect("a session");
+    Gateway { doors, process, postbox, token }
+}
+
+/// Signs in as a browser does.
+pub(crate) async fn sign_in(https: SocketAddr, postbox: &Postbox) -> Browser {
+    let (browser, before) = (Browser::new(&format!("https://{https}")), postbox.mails().len());
+    browser.claim(VTNR, EMAIL, "/1k").await.leads_to("/ui/login/de/tan?return_to=%2F1k");
+    browser.enter_tan(&tan_of(&postbox.next(before).await), "/1k").await.leads_to("/1k");
+    browser
+}
+
+/// The TAN in a mail: alone on its line.
+fn tan_of(mail: &Mail) -> String {
+    let is_tan = |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_uppercase());
+    mail.text.lines().map(str::trim).find(is_tan).expect("a TAN").to_owned()
+}

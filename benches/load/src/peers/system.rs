@@ -1,0 +1,9 @@
+//! A peer with the system's allocator.
+
+use std::process::ExitCode;
+
+mod common;
+
+fn main() -> ExitCode {
+    common::run()
+}

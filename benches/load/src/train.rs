@@ -1,0 +1,90 @@
+//! What a gateway does all day, for a build that is led by a profile: brokers sign in, look around in the demo's calculator, post
+//! forms, upload, sign out. None of it is what the bench measures: another application, other paths, other clients.
+
+use crate::browser::Browser;
+use crate::ground::gateway::{self, EMAIL, Gateway};
+use crate::ground::{Ground, VTNR, servers};
+use reqwest::{Client, Method};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use vtnr_gateway::demo::calculator::Calculator;
+
+/// How long brokers go on.
+const DAY: Duration = Duration::from_secs(25);
+/// Brokers at a time.
+const BROKERS: usize = 24;
+
+/// Uses the program with a Redis until its day is over; it writes its profile when it ends.
+pub(crate) async fn train(ground: &Ground, program: &str) {
+    let (redis, _store) = servers::redis(ground);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = listener.local_addr().expect("bound");
+    tokio::spawn(Calculator::new("/ui/login/de/abmelden").serve(listener));
+    let gateway = gateway::start(ground, "trained", program, &format!("redis://{redis}/0"), upstream).await;
+    let until = Instant::now() + DAY;
+    let brokers = (0..BROKERS).map(|nr| work(nr, &gateway, until));
+    futures_util::future::join_all(brokers).await;
+}
+
+/// One broker's day. They differ in the protocol that they speak and in how they signed in.
+async fn work(nr: usize, gateway: &Gateway, until: Instant) {
+    let (http, https) = (format!("http://{}", gateway.doors.http), format!("https://{}", gateway.doors.https));
+    let full = if nr == 0 { Some(gateway::sign_in(gateway.doors.https, &gateway.postbox).await) } else { None };
+    while Instant::now() < until {
+        let browser = match &full {
+            Some(browser) => browser.clone(),
+            None => without_email(&https).await,
+        };
+        let token = if nr % 2 == 0 { gateway.token.clone() } else { browser.cookie("__Host-vtnr_session").expect("a session") };
+        let (client, base) = match nr % 4 {
+            0 | 1 => (client(|builder| builder), &http),
+            2 => (client(|builder| builder), &https),
+            _ => (client(reqwest::ClientBuilder::http1_only), &https),
+        };
+        for _ in 0..40 {
+            look_around(&client, base, &token).await;
+        }
+        if full.is_none() {
+            browser.post("/ui/login/de/abmelden", &[]).await;
+        }
+    }
+}
+
+async fn without_email(https: &str) -> Browser {
+    let browser = Browser::new(https);
+    browser.get("/kfz/angebot?id=42").await.is(200);
+    browser.open("/ui/login/de/hilfe").await.is(200);
+    browser.fetch("/kfz/preis").await.is(401);
+    browser.claim("60/999/9999", EMAIL, "/").await;
+    browser.claim(VTNR, "other@makler.example", "/").await;
+    browser.post("/ui/login/de/unbekannte-e-mail", &[("action", "without-email")]).await;
+    browser
+}
+
+fn client(version: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Client {
+    let builder = Client::builder().redirect(reqwest::redirect::Policy::none()).tls_danger_accept_invalid_certs(true);
+    version(builder).build().expect("a client")
+}
+
+/// Pages with what belongs to them, a form, a price by script, a file up and a file down.
+async fn look_around(client: &Client, base: &str, token: &str) {
+    let send = async |method: Method, path: &str, body: Option<(&str, Vec<u8>)>| {
+        let mut request = client.request(method, format!("{base}{path}"));
+        for (name, value) in crate::generate::fields(token) {
+            request = request.header(name, value);
+        }
+        if let Some((content_type, body)) = body {
+            request = request.header("Content-Type", content_type).body(body);
+        }
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}"));
+        // The calculator may find the form wanting; that it did is an answer too.
+        let _ = answer.bytes().await;
+    };
+    for path in ["/", "/style.css", "/skript.js", "/logo.gif", "/kfz/angebot", "/kfz/preis?sf=12&plz=80331", "/kfz/angebot.csv"] {
+        send(Method::GET, path, None).await;
+    }
+    let form = b"vorname=Erika&nachname=Mustermann&plz=80331&sf=12&beginn=2026-07-01".to_vec();
+    send(Method::POST, "/kfz/angebot", Some(("application/x-www-form-urlencoded", form))).await;
+    send(Method::POST, "/upload", Some(("application/octet-stream", vec![b'x'; 40_000]))).await;
+    send(Method::GET, "/kfz/angebot.pdf", None).await;
+}
