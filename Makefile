@@ -4,7 +4,9 @@
 # A test that cannot go on should say so at once.
 TEST_MAY := -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing -A clippy::disallowed_methods
 
-.PHONY: demo test bench fuzz build-tools test-tools fuzz-tools lint
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+.PHONY: demo test bench load pgo fuzz build-tools test-tools load-tools pgo-tools fuzz-tools lint
 
 # Runs the gateway with a calculator and a postbox to try it.
 demo: build-tools
@@ -18,6 +20,28 @@ test: test-tools lint
 bench: build-tools
 	cargo bench --locked --bench guard
 
+# What the gateway costs beside what an operator would build instead: takes the machine for itself for twenty minutes or so. Where
+# `make pgo` was run before, the gateway that it built takes part too.
+LOAD ?=
+load: load-tools
+	cargo build --locked --profile bench --package vtnr-gateway-load --bin load
+	cargo build --locked --release --bin vtnr-gateway
+	cargo build --locked --release --package vtnr-gateway-load --bin load-peer --bin load-peer-mimalloc
+	target/release/load $(LOAD)
+
+# A gateway whose code is laid out for what it does all day: built once to see what that is, used as brokers do, and built again.
+PGO := target/pgo
+PGO_PROFILE := $(CURDIR)/$(PGO)/gateway.profdata
+PGO_BUILD = cargo build --locked --release --bin vtnr-gateway --target $(HOST)
+pgo: load-tools pgo-tools
+	rm -rf $(PGO)/raw
+	cargo build --locked --profile bench --package vtnr-gateway-load --bin load
+	RUSTFLAGS="-Cprofile-generate=$(CURDIR)/$(PGO)/raw" $(PGO_BUILD) --target-dir $(PGO)/seen
+	target/release/load --train $(PGO)/seen/$(HOST)/release/vtnr-gateway
+	$$(.ci/tools profdata) merge -o $(PGO_PROFILE) $(PGO)/raw
+	RUSTFLAGS="-Cprofile-use=$(PGO_PROFILE)" $(PGO_BUILD) --target-dir $(PGO)/led
+	install $(PGO)/led/$(HOST)/release/vtnr-gateway target/release/vtnr-gateway-pgo
+
 # Looks for requests that the guard lets pass and some server would run as the Antragsversand; FUZZ_SECONDS says how long. What leads
 # through new code is added to the corpus, which `make test` replays. A find is in target/fuzz/crash-*: it belongs to the corpus too.
 FUZZ_SECONDS ?= 60
@@ -25,7 +49,6 @@ FUZZ := cd tests/fuzz && CARGO_TARGET_DIR=../../target/fuzz
 # What cargo-fuzz asks for with `--sanitizer none`: the coverage that libFuzzer is led by, all of it in the stable compiler.
 COVERAGE := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
-HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 fuzz: fuzz-tools
 	$(FUZZ) cargo build --locked --release --bin corpus
 	$(FUZZ) RUSTFLAGS="$(COVERAGE)" cargo build --locked --release --target $(HOST) --bin guard
@@ -45,6 +68,12 @@ lint: build-tools
 # What building takes besides Rust and a C compiler.
 build-tools:
 	@.ci/tools build
+
+load-tools: build-tools
+	@.ci/tools load
+
+pgo-tools:
+	@.ci/tools pgo
 
 fuzz-tools:
 	@.ci/tools fuzz

@@ -3,7 +3,7 @@
 use crate::clock::{Chance, Clock};
 use crate::config::{Config, StoreUrl};
 use crate::directory::{self, Directory, Reload};
-use crate::gateway::{self, Edge, Gateway, Parts};
+use crate::gateway::{self, Door, Edge, Gateway, Parts, Workers};
 use crate::mail::{self, Smtp, Writer};
 use crate::mail::{Outbox, Trouble};
 use crate::pages::{self, Pages};
@@ -61,6 +61,9 @@ pub enum Error {
     /// The metrics cannot be set up.
     #[error("the metrics cannot be set up")]
     Metrics(#[from] metrics::Error),
+    /// The operating system gives no threads.
+    #[error("clients cannot be served")]
+    Threads(#[source] std::io::Error),
     /// The operating system gives no signals.
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
@@ -85,8 +88,7 @@ struct Running {
 }
 
 struct Listeners {
-    http: Option<TcpListener>,
-    https: Option<(TcpListener, Arc<gateway::Acceptor>)>,
+    clients: Vec<Door>,
     admin: TcpListener,
 }
 
@@ -146,7 +148,7 @@ impl App {
     /// Runs until `stop` completes; then lets requests under way finish for the configured grace.
     ///
     /// # Errors
-    /// None at present.
+    /// [`Error::Threads`] if there are no threads to serve clients.
     pub async fn run(self, log: Arc<Guard>, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { config, edge, parts, listeners, shutdown } = self;
         let (outbox_trouble, bell_stop) = (parts.outbox.trouble(), shutdown.subscribe());
@@ -164,12 +166,8 @@ impl App {
         tasks.spawn(Arc::clone(&parts.sessions).listen());
         tasks.spawn(watch_directory(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone()));
         tasks.spawn(keep_house(parts.store, parts.sessions, parts.metrics, log));
-        if let Some(http) = listeners.http {
-            tasks.spawn(Arc::clone(&edge).serve(http, None));
-        }
-        if let Some((https, tls)) = listeners.https {
-            tasks.spawn(Arc::clone(&edge).serve(https, Some(tls)));
-        }
+        let workers = Workers::start(&edge, &listeners.clients).map_err(Error::Threads)?;
+        drop(listeners.clients);
         tracing::info!(target: "gateway", public_url = config.listen.public_url.authority, version = env!("CARGO_PKG_VERSION"), "ready");
 
         stop.await;
@@ -181,6 +179,7 @@ impl App {
         // task broke off is no reason not to end.
         let left = config.shutdown_grace.saturating_sub(asked_at.elapsed());
         let _ = tokio::time::timeout(left, outbox).await;
+        workers.stop().await;
         admin_stop.send_replace(true);
         let _ = admin.await;
         tasks.shutdown().await;
@@ -195,23 +194,25 @@ async fn announced(mut shutdown: watch::Receiver<bool>) {
 
 fn bind(config: &Config) -> Result<Listeners, Error> {
     let listen = |key, address| listen(address).map_err(|source| Error::Listen { key, address, source });
-    let http = match config.listen.http {
-        Some(address) => Some(listen("listen.http", address)?),
-        None => None,
-    };
-    let https = match &config.listen.https {
-        Some(https) => Some((listen("listen.https", https.address)?, gateway::tls(https).map_err(Error::Tls)?)),
-        None => None,
-    };
-    Ok(Listeners { http, https, admin: listen("admin.listen", config.admin_listen)? })
+    let mut clients = Vec::new();
+    if let Some(address) = config.listen.http {
+        clients.push(Door { listener: listen("listen.http", address)?, tls: None });
+    }
+    if let Some(https) = &config.listen.https {
+        let listener = listen("listen.https", https.address)?;
+        clients.push(Door { listener, tls: Some(gateway::tls(https).map_err(Error::Tls)?) });
+    }
+    let (key, address) = ("admin.listen", config.admin_listen);
+    let admin = listen(key, address)?;
+    Ok(Listeners { clients, admin: TcpListener::from_std(admin).map_err(|source| Error::Listen { key, address, source })? })
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // The port of a gateway that was restarted is still in use by the connections that it had.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// Opens the store that `store.url` names. Must be called within the runtime that is to drive its connections.

@@ -487,6 +487,11 @@ async fn fickle() -> Upstream {
     .await
 }
 
+/// Each thread keeps connections of its own; with one, the next request finds what the last one left.
+async fn behind_a_fickle_one() -> Behind {
+    Behind::with(fickle().await, World::builder().listen("threads = 1")).await
+}
+
 async fn keep_connections(behind: &Behind, number: usize) {
     // All are under way before the first is answered, so that each has a connection of its own.
     let (mut clients, before) = (Vec::new(), behind.upstream.connections());
@@ -509,7 +514,7 @@ fn sent(behind: &Behind, what: &str) -> usize {
 
 #[tokio::test]
 async fn a_post_is_never_sent_twice() {
-    let behind = Behind::http(fickle().await).await;
+    let behind = behind_a_fickle_one().await;
     for line in ["POST /antrag/versand", "PUT /antrag", "DELETE /antrag", "OPTIONS /antrag"] {
         keep_connections(&behind, 1).await;
         let answer = behind.ask(line, &format!("{PAGE}Content-Length: 0\r\n")).await;
@@ -521,7 +526,7 @@ async fn a_post_is_never_sent_twice() {
 
 #[tokio::test]
 async fn a_get_on_a_dead_connection_is_sent_once_more_on_a_new_one() {
-    let behind = Behind::http(fickle().await).await;
+    let behind = behind_a_fickle_one().await;
     keep_connections(&behind, 3).await;
     let answer = behind.ask("GET /kfz", "").await;
     assert_eq!(answer.status(), 200, "the other kept connections are dead too");

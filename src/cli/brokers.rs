@@ -38,7 +38,7 @@ impl Revoke {
             eprintln!("vtnr-gateway: store.url is memory: only the running gateway knows its sessions; restart it to end them");
             return ExitCode::from(USAGE);
         }
-        let revoked = runtime(1).map_err(|error| fail(&error)).and_then(|runtime| {
+        let revoked = runtime().map_err(|error| fail(&error)).and_then(|runtime| {
             let done = runtime.block_on(revoke(&config, vtnr)).map_err(|error| fail(error.as_ref()));
             runtime.shutdown_background();
             done

@@ -35,7 +35,7 @@ const BROKERS: [(&str, &str, &str); 3] = [
 
 impl Demo {
     pub(super) fn run(self) -> ExitCode {
-        let runtime = match runtime(0) {
+        let runtime = match runtime() {
             Ok(runtime) => runtime,
             Err(error) => return fail(&error),
         };

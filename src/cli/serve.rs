@@ -22,7 +22,7 @@ impl Serve {
             Ok(log) => log,
             Err(code) => return code,
         };
-        let runtime = match runtime(config.listen.threads) {
+        let runtime = match runtime() {
             Ok(runtime) => runtime,
             Err(error) => return fail(&error),
         };

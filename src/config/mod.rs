@@ -31,6 +31,7 @@ use crate::domain::tan::Alphabet;
 use crate::domain::throttle::Limits;
 use ipnet::IpNet;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -92,8 +93,16 @@ pub struct Listen {
     pub max_connections: usize,
     /// Connections at once from one client address.
     pub max_connections_per_client: usize,
-    /// Worker threads of the proxy; 0 stands for one a core.
+    /// Threads that serve clients; 0 stands for one a core.
     pub threads: usize,
+}
+
+impl Listen {
+    /// As many threads as serve clients.
+    pub fn workers(&self) -> NonZero<usize> {
+        let one_a_core = || std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        NonZero::new(self.threads).unwrap_or_else(one_a_core)
+    }
 }
 
 /// `listen.https` with `[listen.tls]`

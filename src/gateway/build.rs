@@ -2,13 +2,14 @@
 
 use super::connections::{Connections, Limits};
 use super::cookies::Jar;
+use super::edge::Times;
 use super::fronts::Fronts;
 use super::headers::Identity;
 use super::route::Routes;
 use super::strict::Hosts;
 use super::tunnels::Tunnels;
 use super::upstream::Upstream;
-use super::{Acceptor, AccessLog, Edge, Gateway};
+use super::{Acceptor, AccessLog, Edge, Gateway, Served};
 use crate::clock::{Chance, Clock};
 use crate::config::{Config, Https};
 use crate::directory::Directory;
@@ -20,6 +21,7 @@ use crate::telemetry::metrics::Metrics;
 use pingora::listeners::tls::TlsSettings;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
+use std::num::NonZero;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -96,15 +98,19 @@ impl Gateway {
         // Both end with the runtime that serves the gateway.
         tokio::spawn(tunnels.watch());
         tokio::spawn(async move { upstream.keep_looking_up().await });
-        let proxy = Arc::new(proxy(gateway, config));
-        Arc::new(Edge::new(proxy, connections, listen.header_timeout, shutdown, metrics))
+        let threads = config.listen.workers();
+        let gateway = Arc::new(gateway);
+        let proxies = (0..threads.get()).map(|_| Arc::new(proxy(Arc::clone(&gateway), config, threads))).collect();
+        let times = Times { handshake: listen.header_timeout, keepalive: listen.keepalive };
+        Arc::new(Edge::new(proxies, connections, times, shutdown, metrics))
     }
 }
 
-fn proxy(gateway: Gateway, config: &Config) -> HttpProxy<Gateway> {
-    let conf =
-        ServerConf { upstream_keepalive_pool_size: config.upstream.pool_size, max_retries: TRIES, ..ServerConf::default() };
-    let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
+/// One thread's proxy, with its share of the connections that are kept.
+fn proxy(gateway: Arc<Gateway>, config: &Config, threads: NonZero<usize>) -> HttpProxy<Served> {
+    let pool_size = config.upstream.pool_size.div_ceil(threads.get());
+    let conf = ServerConf { upstream_keepalive_pool_size: pool_size, max_retries: TRIES, ..ServerConf::default() };
+    let mut proxy = HttpProxy::new(Served(gateway), Arc::new(conf));
     proxy.handle_init_modules();
     // Pingora's bounded defaults, with larger windows: options made from scratch would be unbounded (CVE-2026-105297).
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();

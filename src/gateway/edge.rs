@@ -4,13 +4,14 @@
 //! shutdown that sleeps its grace period out even when nothing is under way. This one takes its place; from the
 //! handshake on, everything is Pingora's.
 
-use super::Gateway;
+use super::Served;
 use super::connections::{Connection, Connections};
 use super::stream::ClientStream;
 use super::tunnel::{Line, Tunnel};
-use pingora::apps::ServerApp;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::listeners::tls::Acceptor;
-use pingora::protocols::{SocketDigest, Stream};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::{ALPN, SocketDigest, Stream};
 use pingora::proxy::HttpProxy;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -30,28 +31,56 @@ const OVERDUE: Duration = Duration::from_secs(2);
 /// How long connections may take to end once no request is under way.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What answers requests, with connections to the calculator of its own.
+pub(super) type Proxy = HttpProxy<Served>;
+
 /// Lets clients in.
 pub struct Edge {
-    proxy: Arc<HttpProxy<Gateway>>,
+    /// One a thread.
+    proxies: Vec<Arc<Proxy>>,
     connections: Arc<Connections>,
     handshake_timeout: Duration,
+    keepalive: Duration,
     shutdown: watch::Receiver<bool>,
+    /// Idle connections end.
+    farewell: watch::Sender<bool>,
     metrics: Arc<Metrics>,
+}
+
+/// How long clients are waited for.
+pub(super) struct Times {
+    pub(super) handshake: Duration,
+    /// For the next request on a connection.
+    pub(super) keepalive: Duration,
+}
+
+/// Where clients come in: a socket that is listened on, and TLS where it is spoken.
+pub struct Door {
+    /// The socket.
+    pub listener: std::net::TcpListener,
+    /// What TLS needs.
+    pub tls: Option<Arc<Acceptor>>,
 }
 
 impl Edge {
     pub(super) fn new(
-        proxy: Arc<HttpProxy<Gateway>>,
+        proxies: Vec<Arc<Proxy>>,
         connections: Arc<Connections>,
-        handshake_timeout: Duration,
+        times: Times,
         shutdown: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { proxy, connections, handshake_timeout, shutdown, metrics }
+        let Times { handshake, keepalive } = times;
+        Self { proxies, connections, handshake_timeout: handshake, keepalive, shutdown, farewell: watch::Sender::new(false), metrics }
+    }
+
+    /// What each thread is to serve with.
+    pub(super) fn proxies(&self) -> &[Arc<Proxy>] {
+        &self.proxies
     }
 
     /// Accepts connections until the shutdown is announced.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<Acceptor>>) {
+    pub(super) async fn serve(self: Arc<Self>, proxy: Arc<Proxy>, listener: TcpListener, tls: Option<Arc<Acceptor>>) {
         let mut shutdown = self.shutdown.clone();
         loop {
             let accepted = tokio::select! {
@@ -59,7 +88,7 @@ impl Edge {
                 _ = shutdown.wait_for(|down| *down) => return,
             };
             match accepted {
-                Ok((tcp, address)) => self.let_in(tcp, address, tls.clone()),
+                Ok((tcp, address)) => self.let_in(tcp, address, &proxy, tls.clone()),
                 Err(error) => {
                     tracing::warn!(target: "gateway", %error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -71,7 +100,10 @@ impl Edge {
     /// Waits until no request is under way, at most for `grace`; then drops idle connections.
     pub async fn drain(&self, grace: Duration) {
         let ended = tokio::time::timeout(grace, self.connections.quiet()).await;
-        self.proxy.cleanup().await;
+        self.farewell.send_replace(true);
+        for proxy in &self.proxies {
+            proxy.cleanup().await;
+        }
         if ended.is_err() {
             tracing::warn!(target: "gateway", ?grace, "requests were still under way at the end of the grace period");
             return;
@@ -80,9 +112,9 @@ impl Edge {
         let _ = tokio::time::timeout(FAREWELL.min(grace), self.connections.empty()).await;
     }
 
-    fn let_in(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, tls: Option<Arc<Acceptor>>) {
+    fn let_in(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, proxy: &Arc<Proxy>, tls: Option<Arc<Acceptor>>) {
         let Some(connection) = self.connections.admit(address.ip()) else { return };
-        let edge = Arc::clone(self);
+        let (edge, proxy) = (Arc::clone(self), Arc::clone(proxy));
         // Not awaited: `drain` waits for the requests, and the runtime's end for the rest.
         tokio::spawn(async move {
             // Without it an answer's last packet waits for an acknowledgement; where it cannot be set, all else still works.
@@ -98,7 +130,8 @@ impl Edge {
             // From here on the stream and its requests keep the connection.
             drop(connection);
             tokio::select! {
-                () = edge.serve_requests(stream) => {}
+                biased;
+                () = edge.serve_requests(stream, &proxy) => {}
                 () = overdue(&line) => {}
             }
         });
@@ -120,10 +153,35 @@ impl Edge {
         }
     }
 
-    async fn serve_requests(&self, stream: Stream) {
-        let mut next = self.proxy.process_new(stream, &self.shutdown).await;
-        while let Some(stream) = next {
-            next = self.proxy.process_new(stream, &self.shutdown).await;
+    async fn serve_requests(&self, stream: Stream, proxy: &Arc<Proxy>) {
+        if stream.selected_alpn_proto() == Some(ALPN::H2) {
+            // What is left of the connection afterwards is nothing.
+            let _ = proxy.process_new(stream, &self.shutdown).await;
+            return;
+        }
+        let mut next = (stream, None);
+        while let Some(stream) = self.next_request(next.0).await {
+            let mut session = ServerSession::new_http1(stream);
+            match next.1 {
+                Some(settings) => HttpPersistentSettings::apply_to_session(settings, &mut session),
+                None if *self.shutdown.borrow() => session.set_keepalive(None),
+                // `prepare` sets the configured time for each request.
+                None => session.set_keepalive(Some(self.keepalive.as_secs())),
+            }
+            match proxy.process_new_http(session, &self.shutdown).await {
+                Some(reused) => next = reused.consume(),
+                None => return,
+            }
+        }
+    }
+
+    /// Waits for the first byte of a request. Pingora would wait as well, but with all the memory that a request takes in hand.
+    async fn next_request(&self, mut stream: Stream) -> Option<Stream> {
+        let mut farewell = self.farewell.subscribe();
+        tokio::select! {
+            biased;
+            begun = tokio::time::timeout(self.keepalive, stream.try_peek(&mut [])) => begun.ok()?.ok().map(|_| stream),
+            _ = farewell.wait_for(|said| *said) => None,
         }
     }
 }

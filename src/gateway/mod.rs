@@ -13,6 +13,7 @@ mod fronts;
 mod handshake;
 mod headers;
 mod login;
+mod outbuffer;
 mod pace;
 mod parked;
 mod passage;
@@ -24,9 +25,11 @@ mod tunnel;
 mod tunnels;
 mod uploads;
 mod upstream;
+mod workers;
 
 pub use build::{Parts, tls};
-pub use edge::Edge;
+pub use edge::{Door, Edge};
+pub use workers::Workers;
 use passage::About;
 pub use passage::Passage;
 pub use pingora::listeners::tls::Acceptor;
@@ -63,6 +66,7 @@ use pingora::upstreams::peer::HttpPeer;
 use reply::Reply;
 use route::{Page, Route, Routes};
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -277,8 +281,19 @@ fn is_handshake(http: &Session) -> bool {
     http.as_downstream().is_upgrade_req() && !strict::announces_body(&http.req_header().headers)
 }
 
+/// The gateway as one of Pingora's proxies has it: each thread has a proxy of its own, with its own connections to the calculator.
+struct Served(Arc<Gateway>);
+
+impl Deref for Served {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.0
+    }
+}
+
 #[async_trait]
-impl ProxyHttp for Gateway {
+impl ProxyHttp for Served {
     type CTX = Passage;
 
     fn new_ctx(&self) -> Passage {

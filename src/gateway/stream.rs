@@ -4,6 +4,7 @@
 //! #447): a byte a minute would hold a connection for ever. So the deadlines lie below Pingora, in the stream it reads from.
 
 use super::connections::Connection;
+use super::outbuffer::OutBuffer;
 use super::pace::Pace;
 use crate::telemetry::metrics::Rejection;
 use async_trait::async_trait;
@@ -15,15 +16,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Small answers leave in one packet, and an idle connection costs little.
-const WRITE_BUFFER: usize = 4_096;
 /// So long, and so much, a client may go on sending after its answer.
 const LINGER: Duration = Duration::from_secs(5);
 const MOST_LINGERING: u64 = 64 << 20;
@@ -38,7 +37,7 @@ struct Taking {
 /// A connection from a client.
 #[derive(Debug)]
 pub(super) struct ClientStream {
-    tcp: BufWriter<TcpStream>,
+    tcp: OutBuffer,
     connection: Arc<Connection>,
     deadline: Pin<Box<Sleep>>,
     taking: Taking,
@@ -51,7 +50,7 @@ impl ClientStream {
         let deadline = Box::pin(sleep_until(connection.first_deadline()));
         let patience = connection.write_patience();
         let taking = Taking { pace: Pace::new(patience, patience), deadline: None };
-        let (tcp, timing) = (BufWriter::with_capacity(WRITE_BUFFER, tcp), TimingDigest::default());
+        let (tcp, timing) = (OutBuffer::new(tcp), TimingDigest::default());
         Self { tcp, connection, deadline, taking, digest, timing }
     }
 
@@ -109,7 +108,7 @@ fn is_over(
 impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        if let Poll::Ready(result) = Pin::new(&mut self.tcp).poll_read(context, buffer) {
+        if let Poll::Ready(result) = self.tcp.poll_read(context, buffer) {
             let received = buffer.filled().len().saturating_sub(before);
             if received > 0 {
                 self.connection.received(received);
@@ -125,7 +124,7 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write(context, bytes);
+        let written = self.tcp.poll_write(context, bytes);
         let taken = match &written {
             Poll::Ready(Ok(taken)) => *taken,
             _ => 0,
@@ -134,13 +133,12 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.tcp).poll_flush(context);
+        let flushed = self.tcp.poll_flush(context);
         self.watch_taking(flushed, 0, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.tcp).poll_flush(context))?;
-        Pin::new(&mut self.tcp).poll_shutdown(context)
+        self.tcp.poll_shutdown(context)
     }
 }
 
@@ -150,14 +148,14 @@ impl AsyncWrite for ClientStream {
 /// client's bytes are taken for a while after the last of ours.
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        if !self.tcp.buffer().is_empty() {
+        if !self.tcp.waiting().is_empty() {
             // Only what the socket takes at once; the client may be gone.
-            let _ = self.tcp.get_ref().try_write(self.tcp.buffer());
+            let _ = self.tcp.tcp().try_write(self.tcp.waiting());
         }
         if !self.connection.has_unread() {
             return;
         }
-        let (Ok(socket), Ok(runtime)) = (self.tcp.get_ref().as_fd().try_clone_to_owned(), Handle::try_current()) else { return };
+        let (Ok(socket), Ok(runtime)) = (self.tcp.tcp().as_fd().try_clone_to_owned(), Handle::try_current()) else { return };
         let connection = Arc::clone(&self.connection);
         runtime.spawn(async move {
             // Whatever fails or takes too long: the connection ends, as it would have anyway.
@@ -177,13 +175,13 @@ async fn linger(socket: std::net::TcpStream) -> io::Result<u64> {
 impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
         // The peer may be gone already; nothing is lost then.
-        let _ = AsyncWriteExt::shutdown(&mut self.tcp).await;
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
-        self.tcp.get_ref().as_raw_fd()
+        self.tcp.tcp().as_raw_fd()
     }
 }
 

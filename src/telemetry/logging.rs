@@ -9,7 +9,8 @@
 
 use crate::config::Log;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -27,6 +28,9 @@ const OURS: &str = "vtnr_gateway";
 const FOREIGN_CAP: LevelFilter = LevelFilter::INFO;
 /// Lines that may wait: some megabytes, seconds of full load.
 const QUEUE: usize = 16_384;
+
+/// How long a line may wait for others.
+const REST: Duration = Duration::from_millis(5);
 
 /// Keeps the log going; dropping it writes what still waits.
 pub struct Guard {
@@ -50,7 +54,7 @@ pub enum Error {
 /// # Errors
 /// [`Error`] if the filter cannot be read, or a log was started before.
 pub fn start(config: &Log) -> Result<Guard, Error> {
-    let (writer, guard) = queue(std::io::stderr());
+    let (writer, guard) = queue(Gathered(BufWriter::new(std::io::stderr())));
     let subscriber = subscriber(config, writer)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::StartedBefore)?;
     // Only foreign code logs through the `log` crate, so its cap can be applied at the source.
@@ -67,6 +71,22 @@ impl Guard {
     /// How many lines were dropped so far since stderr did not keep up.
     pub fn dropped(&self) -> u64 {
         u64::try_from(self.dropped.dropped_lines()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Lines leave together: the thread that writes them rests a little after each batch, so that under load neither it is woken for each
+/// line nor the operating system asked.
+struct Gathered<W: Write>(BufWriter<W>);
+
+impl<W: Write> Write for Gathered<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        std::thread::sleep(REST);
+        Ok(())
     }
 }
 
@@ -129,7 +149,6 @@ where
 mod tests {
     use super::*;
     use parking_lot::Mutex;
-    use std::io;
     use std::sync::Arc;
     use std::sync::mpsc::{Receiver, channel};
 
@@ -140,6 +159,35 @@ mod tests {
     impl Write for Paper {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_leave_together_and_are_all_written_at_the_end() {
+        let paper = Sheets::default();
+        let (writer, guard) = queue(Gathered(BufWriter::new(paper.clone())));
+        for line in 0..1_000 {
+            writer.clone().write_all(format!("{line}\n").as_bytes()).expect("a line");
+        }
+        drop(guard);
+        let sheets = paper.0.lock();
+        let all: Vec<_> = sheets.concat().lines().map(str::to_owned).collect();
+        assert_eq!(all, (0..1_000).map(|line| line.to_string()).collect::<Vec<_>>());
+        assert!(sheets.len() < 500, "{} writes for 1,000 lines", sheets.len());
+    }
+
+    /// A writer that keeps each write apart.
+    #[derive(Clone, Default)]
+    struct Sheets(Arc<Mutex<Vec<String>>>);
+
+    impl Write for Sheets {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().push(String::from_utf8_lossy(bytes).into_owned());
+            Ok(bytes.len())
         }
 
         fn flush(&mut self) -> io::Result<()> {

@@ -3,7 +3,8 @@
 use crate::generate::{self, Load, Yield};
 use crate::ground::process::{OURS, Process, THEIRS};
 use crate::ground::servers::{Check, Doors};
-use crate::ground::{Ground, TOKEN, VTNR, gateway, servers};
+use crate::ground::gateway::{self, With};
+use crate::ground::{Ground, TOKEN, VTNR, servers};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -95,18 +96,23 @@ pub(crate) async fn all(ground: &Ground, programs: &Programs) -> (Vec<Contender>
 async fn gateways(ground: &Ground, programs: &Programs, upstream: SocketAddr, redis: SocketAddr, store: &Rc<Process>) -> Vec<Contender> {
     let mut all = Vec::new();
     let redis = format!("redis://{redis}/0");
-    let mut wanted = vec![(GATEWAY, "gateway", &programs.release, redis.as_str()), (EMBEDDED, "embedded", &programs.release, "memory:")];
+    let (quiet, embedded) = (With { store: &redis, access_log: false }, With { store: "memory:", access_log: false });
+    let mut wanted = vec![
+        (GATEWAY, "gateway", &programs.release, quiet),
+        (LOGGING, "logging", &programs.release, With { access_log: true, ..quiet }),
+        (EMBEDDED, "embedded", &programs.release, embedded),
+    ];
     if let Some(trained) = &programs.trained {
-        wanted.push((TRAINED, "trained", trained, redis.as_str()));
+        wanted.push((TRAINED, "trained", trained, quiet));
     }
-    for (name, short, program, url) in wanted {
-        let started = gateway::start(ground, short, program, url, upstream).await;
+    for (name, short, program, with) in wanted {
+        let started = gateway::start(ground, short, program, with, upstream).await;
         let process = Rc::new(started.process);
         let contender = |name, prefix, guards| Contender {
             name,
             doors: started.doors,
             process: Rc::clone(&process),
-            helper: (url != "memory:").then(|| Rc::clone(store)),
+            helper: (with.store == redis).then(|| Rc::clone(store)),
             token: started.token.clone(),
             prefix,
             guards,
@@ -131,6 +137,7 @@ pub(crate) const HYPER: &str = "hyper, no check";
 pub(crate) const HYBRID: &str = "Pingora's server, hyper's HTTP, no check";
 pub(crate) const GATEWAY: &str = "gateway, Redis";
 pub(crate) const TRAINED: &str = "gateway, Redis, PGO";
+pub(crate) const LOGGING: &str = "gateway, Redis, access log";
 pub(crate) const EMBEDDED: &str = "gateway, embedded store";
 pub(crate) const UNCHECKED: &str = "gateway, its check off";
 
@@ -194,6 +201,9 @@ impl Contender {
             if self.guards == Guards::Everything {
                 let seen = ask("check", &self.token).await;
                 assert_eq!(seen.headers().get("x-seen-vtnr").map(|vtnr| vtnr.as_bytes()), Some(VTNR.as_bytes()), "{}", self.name);
+                let cookies = seen.headers().get("x-seen-cookie").map(|cookies| String::from_utf8_lossy(cookies.as_bytes()));
+                let keeps = |cookies: &str| cookies.contains("ui_sprache=de") && (self.name == NGINX_ASKS || !cookies.contains(&self.token));
+                assert!(cookies.as_deref().is_some_and(keeps), "{}: {cookies:?}", self.name);
                 let wrong = ask("1k", &self.token.chars().rev().collect::<String>()).await;
                 assert!(matches!(wrong.status().as_u16(), 303 | 401), "{}: {} without a session", self.name, wrong.status());
             }

@@ -2,7 +2,7 @@
 //! forms, upload, sign out. None of it is what the bench measures: another application, other paths, other clients.
 
 use crate::browser::Browser;
-use crate::ground::gateway::{self, EMAIL, Gateway};
+use crate::ground::gateway::{self, EMAIL, Gateway, With};
 use crate::ground::{Ground, VTNR, servers};
 use reqwest::{Client, Method};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub(crate) async fn train(ground: &Ground, program: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let upstream = listener.local_addr().expect("bound");
     tokio::spawn(Calculator::new("/ui/login/de/abmelden").serve(listener));
-    let gateway = gateway::start(ground, "trained", program, &format!("redis://{redis}/0"), upstream).await;
+    let gateway = gateway::start(ground, "trained", program, With { store: &format!("redis://{redis}/0"), access_log: true }, upstream).await;
     let until = Instant::now() + DAY;
     let brokers = (0..BROKERS).map(|nr| work(nr, &gateway, until));
     futures_util::future::join_all(brokers).await;
@@ -29,24 +29,18 @@ pub(crate) async fn train(ground: &Ground, program: &str) {
 /// One broker's day. They differ in the protocol that they speak and in how they signed in.
 async fn work(nr: usize, gateway: &Gateway, until: Instant) {
     let (http, https) = (format!("http://{}", gateway.doors.http), format!("https://{}", gateway.doors.https));
-    let full = if nr == 0 { Some(gateway::sign_in(gateway.doors.https, &gateway.postbox).await) } else { None };
     while Instant::now() < until {
-        let browser = match &full {
-            Some(browser) => browser.clone(),
-            None => without_email(&https).await,
-        };
+        let browser = without_email(&https).await;
         let token = if nr % 2 == 0 { gateway.token.clone() } else { browser.cookie("__Host-vtnr_session").expect("a session") };
         let (client, base) = match nr % 4 {
             0 | 1 => (client(|builder| builder), &http),
             2 => (client(|builder| builder), &https),
             _ => (client(reqwest::ClientBuilder::http1_only), &https),
         };
-        for _ in 0..40 {
+        for _ in 0..100 {
             look_around(&client, base, &token).await;
         }
-        if full.is_none() {
-            browser.post("/ui/login/de/abmelden", &[]).await;
-        }
+        browser.post("/ui/login/de/abmelden", &[]).await;
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) use line::Line;
 
 use super::connections::Connection;
 use async_trait::async_trait;
+use bytes::Bytes;
 use frames::Frames;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
@@ -17,7 +18,9 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -30,11 +33,16 @@ const FAREWELL: [u8; 4] = [0x88, 0x02, 0x11, 0x31];
 /// So long the frame under way may take to end, and then the farewell to leave.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// As much as is read ahead: most headers.
+const AHEAD: usize = 4_096;
+
 /// A client's connection, plain or with TLS.
 #[derive(Debug)]
 pub(super) struct Tunnel<S> {
     inner: S,
     connection: Arc<Connection>,
+    /// What was read ahead of whoever reads next.
+    ahead: Bytes,
     frames: Frames,
     parting: Option<Parting>,
 }
@@ -57,7 +65,7 @@ enum Stage {
 
 impl<S: IO> Tunnel<S> {
     pub(super) fn new(inner: S, connection: Arc<Connection>) -> Self {
-        Self { inner, connection, frames: Frames::new(), parting: None }
+        Self { inner, connection, ahead: Bytes::new(), frames: Frames::new(), parting: None }
     }
 
     fn is_open(&self) -> bool {
@@ -107,6 +115,13 @@ impl<S: IO> Tunnel<S> {
         }
     }
 
+    fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let mut space = [const { MaybeUninit::uninit() }; AHEAD];
+        let mut read = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.inner).poll_read(context, &mut read))?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(read.filled())))
+    }
+
     fn poll_write_tunnelled(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut most = bytes.len();
         if self.is_cut() {
@@ -129,6 +144,12 @@ impl<S: IO> AsyncRead for Tunnel<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.is_open() && self.is_cut() {
             return self.poll_part(context).map(Err);
+        }
+        if !self.ahead.is_empty() {
+            let most = self.ahead.len().min(buffer.remaining());
+            let now = self.ahead.split_to(most);
+            buffer.put_slice(&now);
+            return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.inner).poll_read(context, buffer)
     }
@@ -179,8 +200,15 @@ impl<S: IO> Shutdown for Tunnel<S> {
 
 #[async_trait]
 impl<S: IO> Peek for Tunnel<S> {
+    /// Waits until the client sends something, and keeps it for whoever reads next. While it waits, no memory is held for it.
     async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        self.inner.try_peek(buffer).await
+        if self.ahead.is_empty() {
+            self.ahead = poll_fn(|context| self.poll_ahead(context)).await?;
+        }
+        for (place, byte) in buffer.iter_mut().zip(&self.ahead) {
+            *place = *byte;
+        }
+        Ok(true)
     }
 }
 

@@ -19,8 +19,16 @@ pub(crate) struct Gateway {
     pub(crate) token: String,
 }
 
+/// What distinguishes gateways.
+#[derive(Clone, Copy)]
+pub(crate) struct With<'a> {
+    pub(crate) store: &'a str,
+    pub(crate) access_log: bool,
+}
+
 /// Starts the program with this store before the upstream, and signs the broker in.
-pub(crate) async fn start(ground: &Ground, name: &str, program: &str, store: &str, upstream: SocketAddr) -> Gateway {
+pub(crate) async fn start(ground: &Ground, name: &str, program: &str, with: With<'_>, upstream: SocketAddr) -> Gateway {
+    let With { store, access_log } = with;
     let (doors, admin, log) = (Doors::free(), free(), ground.path(&format!("{name}.log")));
     let mails = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let mail = mails.local_addr().expect("bound");
@@ -37,8 +45,8 @@ http = "{http}"
 https = "{https}"
 public_url = "https://{https}"
 hosts = ["{http}"]
-max_connections = 20000
-max_connections_per_client = 20000
+max_connections = 16000
+max_connections_per_client = 16000
 keepalive = "10m"
 [listen.tls]
 cert = "{cert}"
@@ -57,10 +65,17 @@ file = "{brokers}"
 [mail]
 url = "smtp://{mail}"
 from = "Tarifrechner <noreply@insurer.example>"
+[limits]
+failures_client = "1000000 in 1h"
+vtnrs_client = "1000000 in 1h"
+without_email_client = "1000000 in 1h"
+without_email_vtnr = "1000000 in 1h"
 [submission]
 paths = ["/antrag/versand"]
 [admin]
 listen = "{admin}"
+[log]
+access = {access_log}
 "#,
         http = doors.http,
         https = doors.https,
@@ -75,7 +90,7 @@ listen = "{admin}"
 }
 
 /// Signs in as a browser does.
-pub(crate) async fn sign_in(https: SocketAddr, postbox: &Postbox) -> Browser {
+async fn sign_in(https: SocketAddr, postbox: &Postbox) -> Browser {
     let (browser, before) = (Browser::new(&format!("https://{https}")), postbox.mails().len());
     browser.claim(VTNR, EMAIL, "/1k").await.leads_to("/ui/login/de/tan?return_to=%2F1k");
     browser.enter_tan(&tan_of(&postbox.next(before).await), "/1k").await.leads_to("/1k");

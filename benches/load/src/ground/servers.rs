@@ -68,30 +68,42 @@ fn lua_or_service(check: Check) -> (String, String) {
             format!("upstream service {{ server {service}; keepalive 256; keepalive_requests 100000000; }}"),
             format!(
                 "location = /auth {{ internal; proxy_pass http://service; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; }}
-                 location / {{ auth_request /auth; auth_request_set $vtnr $upstream_http_x_vtnr; proxy_set_header X-VTNR $vtnr; {forward} }}"
+                 location / {{ auth_request /auth; auth_request_set $vtnr $upstream_http_x_vtnr; proxy_set_header X-VTNR $vtnr; {FORWARDED} {forward} }}"
             ),
         ),
         Check::Redis(redis) => (lua(redis), lua_location("return look_up(token)", forward)),
         Check::Cached(redis) => (
             format!("{} init_worker_by_lua_block {{ known = require('resty.lrucache').new(10000) }}", lua(redis)),
-            lua_location("local vtnr = known:get(token) if not vtnr then vtnr = look_up(token) known:set(token, vtnr, 60) end return vtnr", forward),
+            lua_location("local session = known:get(token) if not session then session = look_up(token) known:set(token, session, 60) end return session", forward),
         ),
     }
 }
 
+/// The same duties as the gateway's: who is it, for how long yet, may they go on, and noting once a minute that they did.
 fn lua(redis: SocketAddr) -> String {
     format!(
-        "lua_package_path '/usr/share/lua/5.1/?.lua;;';
+        "lua_package_path '/usr/share/lua/5.1/?.lua;;'; lua_package_cpath '/usr/lib/x86_64-linux-gnu/lua/5.1/?.so;;';
          init_by_lua_block {{
-           local redis = require 'nginx.redis'
-           function look_up(token)
+           local redis, cjson = require 'nginx.redis', require 'cjson.safe'
+           local function with_redis(use)
              local connection = redis:new()
              connection:set_timeout(1000)
              assert(connection:connect('{}', {}))
-             local vtnr = connection:get('session:' .. token)
+             local answer = use(connection)
              connection:set_keepalive(60000, 256)
-             if vtnr == ngx.null then return nil end
-             return vtnr
+             return answer
+           end
+           function look_up(token)
+             local text = with_redis(function(connection) return connection:get('session:' .. token) end)
+             return text ~= ngx.null and cjson.decode(text) or nil
+           end
+           function is_alive(session, now)
+             return now - session.signed_in_at < 43200 and now - session.seen_at < 3600
+           end
+           function note_use(token, session, now)
+             if now - session.seen_at < 60 then return end
+             session.seen_at = now
+             with_redis(function(connection) return connection:set('session:' .. token, cjson.encode(session)) end)
            end
          }}",
         redis.ip(),
@@ -104,15 +116,23 @@ fn lua_location(find: &str, forward: &str) -> String {
         "location / {{
            access_by_lua_block {{
              local function find(token) {find} end
-             local token = ngx.var['cookie___Host-vtnr_session']
-             local vtnr = token and find(token)
-             if not vtnr then return ngx.exit(401) end
-             ngx.req.set_header('X-VTNR', vtnr)
+             local token, now = ngx.var['cookie___Host-vtnr_session'], ngx.now()
+             local session = token and find(token)
+             if not session or not is_alive(session, now) then return ngx.exit(401) end
+             note_use(token, session, now)
+             ngx.req.set_header('X-VTNR', session.vtnr)
+             local theirs = ngx.re.gsub(ngx.var.http_cookie, '(?:^|; *)__Host-vtnr_[a-z]+=[^;]*', '', 'jo')
+             ngx.req.set_header('Cookie', theirs)
            }}
-           {forward}
+           {FORWARDED} {forward}
          }}"
     )
 }
+
+/// What the application is told of the client, whatever the client says of itself.
+const FORWARDED: &str = "proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
+           proxy_set_header X-Forwarded-Host $http_host; proxy_set_header Forwarded \"\"; proxy_set_header X-Original-URL \"\";
+           proxy_set_header X-Rewrite-URL \"\"; proxy_set_header X-HTTP-Method-Override \"\";";
 
 fn nginx(ground: &Ground, name: &str, core: usize, http: &str, address: SocketAddr) -> Process {
     let log = ground.path(&format!("{name}.log"));
@@ -120,10 +140,10 @@ fn nginx(ground: &Ground, name: &str, core: usize, http: &str, address: SocketAd
     std::fs::create_dir(&folder).expect("a folder");
     let folder = folder.display();
     let config = format!(
-        "daemon off; worker_processes 1; pid {folder}/pid; error_log stderr warn; worker_rlimit_nofile 65536;
+        "daemon off; worker_processes 1; pid {folder}/pid; error_log stderr warn; worker_rlimit_nofile 16384;
          include /usr/share/nginx/modules-available/mod-http-ndk.conf;
          include /usr/share/nginx/modules-available/mod-http-lua.conf;
-         events {{ worker_connections 20000; }}
+         events {{ worker_connections 16000; }}
          http {{
            access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; server_tokens off; keepalive_timeout 600;
            client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
@@ -141,7 +161,7 @@ pub(crate) fn haproxy(ground: &Ground, upstream: SocketAddr) -> (Doors, Process)
     let pem = [ground.path("cert.pem"), ground.path("key.pem")].map(|file| std::fs::read_to_string(file).expect("read")).concat();
     let pem = ground.write("haproxy.pem", &pem);
     let config = format!(
-        "global\n nbthread 1\n maxconn 20000\n\
+        "global\n nbthread 1\n maxconn 9000\n\
          defaults\n mode http\n timeout client 600s\n timeout server 60s\n timeout connect 5s\n timeout http-keep-alive 600s\n option http-keep-alive\n http-reuse always\n\
          frontend in\n bind {}\n bind {} ssl crt {pem} alpn h2,http/1.1\n default_backend application\n\
          backend application\n server one {upstream} pool-max-conn 1024\n",
@@ -160,7 +180,9 @@ pub(crate) fn redis(ground: &Ground) -> (SocketAddr, Process) {
     let arguments = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--dir", &folder];
     let process = Process::start(OURS, "/usr/bin/redis-server", &arguments, &log).listens(address, &log);
     let key = format!("session:{TOKEN}");
-    let set = std::process::Command::new("redis-cli").args(["-p", &port, "set", &key, VTNR]).output();
+    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    let session = format!(r#"{{"vtnr":"{VTNR}","level":"full","signed_in_at":{now},"seen_at":{now}}}"#);
+    let set = std::process::Command::new("redis-cli").args(["-p", &port, "set", &key, &session]).output();
     assert!(set.is_ok_and(|done| done.stdout.starts_with(b"OK")), "redis-cli set the session");
     (address, process)
 }
