@@ -4,7 +4,7 @@
 # A test that cannot go on should say so at once.
 TEST_MAY := -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing -A clippy::disallowed_methods
 
-.PHONY: demo test bench fuzz build-tools test-tools fuzz-tools lint
+.PHONY: demo test bench bench-storm fuzz build-tools bench-tools test-tools fuzz-tools lint
 
 # Runs the gateway with a calculator and a postbox to try it.
 demo: build-tools
@@ -17,6 +17,12 @@ test: test-tools lint
 # What judging a request costs, beside what a gateway commonly does.
 bench: build-tools
 	cargo bench --locked --bench guard
+
+# Ten thousand sign-ins within five minutes; STORM="--brokers 1000 --minutes 0.5" is a shorter storm, and STORM=--growth tells what
+# things cost as they grow.
+STORM ?=
+bench-storm: bench-tools
+	cargo bench --locked --bench storm -- $(STORM)
 
 # Looks for requests that the guard lets pass and some server would run as the Antragsversand; FUZZ_SECONDS says how long. What leads
 # through new code is added to the corpus, which `make test` replays. A find is in target/fuzz/crash-*: it belongs to the corpus too.
@@ -45,6 +51,9 @@ lint: build-tools
 # What building takes besides Rust and a C compiler.
 build-tools:
 	@.ci/tools build
+
+bench-tools:
+	@.ci/tools bench
 
 fuzz-tools:
 	@.ci/tools fuzz
