@@ -21,7 +21,15 @@ async fn everybody_who_signs_in_at_once_gets_in_with_one_mail_each() {
     };
     let outcome = run(&plan).await.expect("everything starts");
     assert_eq!(outcome.record.errors(), [""; 0]);
-    let each = ["deep link", "sign-in page", "VTNR and e-mail sent", "TAN page", "form to SMTP 250", "TAN sent", "calculator, first page"];
+    let each = [
+        "deep link",
+        "sign-in page",
+        "VTNR and e-mail sent",
+        "TAN page",
+        "form to SMTP 250",
+        "TAN sent",
+        "calculator, first page",
+    ];
     for step in each {
         assert_eq!(outcome.record.times_of(step).len(), 100, "{step}");
     }

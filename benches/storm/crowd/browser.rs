@@ -61,7 +61,8 @@ impl Browser {
             Purpose::Page => ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "navigate", "document"),
             Purpose::Asset => ("*/*", "no-cors", "style"),
         };
-        let fields = format!("Accept: {accept}\r\nSec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {dest}\r\nSec-Fetch-Site: same-origin\r\n");
+        let fields =
+            format!("Accept: {accept}\r\nSec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {dest}\r\nSec-Fetch-Site: same-origin\r\n");
         self.ask("GET", path, &fields, "").await
     }
 
@@ -188,7 +189,12 @@ impl Answer {
     /// # Errors
     /// It is not.
     pub fn shows(&self, text: &str) -> Result<()> {
-        ensure!(self.status == 200 && self.text().contains(text), "`{text}` is not shown, with {}: {}", self.status, self.excerpt());
+        ensure!(
+            self.status == 200 && self.text().contains(text),
+            "`{text}` is not shown, with {}: {}",
+            self.status,
+            self.excerpt()
+        );
         Ok(())
     }
 

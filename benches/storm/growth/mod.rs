@@ -19,7 +19,7 @@ const STEPS: [u32; 3] = [1, 10, 100];
 
 /// What grows.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Growth {
+pub(crate) enum Growth {
     /// Everything, one after the other.
     All,
     /// The brokers of the directory: 10,000 and up.
@@ -38,7 +38,7 @@ pub enum Growth {
 ///
 /// # Errors
 /// Something cannot be started, or an answer is wrong.
-pub async fn run(growth: Growth, program: &PathBuf) -> Result<()> {
+pub(crate) async fn run(growth: Growth, program: &PathBuf) -> Result<()> {
     let is_meant = |one| growth == one || growth == Growth::All;
     if is_meant(Growth::Rate) {
         rates::run(program).await?;

@@ -78,7 +78,8 @@ async fn row(program: &PathBuf, sessions: u32) -> Result<()> {
 pub(super) async fn begin(store: &impl Store, sessions: u32) -> Result<Vec<String>> {
     let begin = async |number: u32| {
         let level = Level::Full { proof: Proof::Mailbox };
-        let (token, session) = (Chance.session_token(), Session::begin(broker(number % BROKERS).vtnr, level, Clock::System.now()));
+        let (token, session) =
+            (Chance.session_token(), Session::begin(broker(number % BROKERS).vtnr, level, Clock::System.now()));
         let bare = SignIn {
             flow: None,
             session: (&token, &session),
