@@ -19,10 +19,10 @@ bench: build-tools
 	cargo bench --locked --bench guard
 
 # Ten thousand sign-ins within five minutes; STORM="--brokers 1000 --minutes 0.5" is a shorter storm, and STORM=--growth tells what
-# things cost as they grow.
+# things cost as they grow. Some thousand connections are open at once.
 STORM ?=
 bench-storm: bench-tools
-	cargo bench --locked --bench storm -- $(STORM)
+	ulimit -n $$(ulimit -Hn) || true; cargo bench --locked --bench storm -- $(STORM)
 
 # Looks for requests that the guard lets pass and some server would run as the Antragsversand; FUZZ_SECONDS says how long. What leads
 # through new code is added to the corpus, which `make test` replays. A find is in target/fuzz/crash-*: it belongs to the corpus too.

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vtnr_gateway::clock::Clock;
@@ -25,7 +25,7 @@ const BEFORE: Load = Load { rate: 500.0, time: Duration::from_secs(4) };
 /// Longer than the gateway takes to see another file, and to read it.
 const WHILE: Load = Load { rate: 500.0, time: Duration::from_secs(8) };
 
-pub(super) async fn run(program: &PathBuf) -> Result<()> {
+pub(super) async fn run(program: &Path) -> Result<()> {
     println!(
         "{:>9} {:>9} {:>11} {:>12} {:>12} {:>18} {:>9} {:>16} {:>9}",
         "brokers",
@@ -45,7 +45,7 @@ pub(super) async fn run(program: &PathBuf) -> Result<()> {
     Ok(())
 }
 
-async fn row(program: &PathBuf, brokers: u32) -> Result<()> {
+async fn row(program: &Path, brokers: u32) -> Result<()> {
     let (load, reload, look_up) = by_itself(brokers)?;
     let stage = Stage::start(&setting(program, brokers)).await?;
     let readers = signed_in(stage.address, &stage.office, 0..READERS).await?;

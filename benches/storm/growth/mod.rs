@@ -9,7 +9,7 @@ mod sessions;
 use crate::crowd::stage::{SECRET, Setting};
 use anyhow::Result;
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 use vtnr_gateway::clock::Chance;
 use vtnr_gateway::store::Vault;
@@ -38,7 +38,7 @@ pub(crate) enum Growth {
 ///
 /// # Errors
 /// Something cannot be started, or an answer is wrong.
-pub(crate) async fn run(growth: Growth, program: &PathBuf) -> Result<()> {
+pub(crate) async fn run(growth: Growth, program: &Path) -> Result<()> {
     let is_meant = |one| growth == one || growth == Growth::All;
     if is_meant(Growth::Rate) {
         rates::run(program).await?;
@@ -58,8 +58,8 @@ pub(crate) async fn run(growth: Growth, program: &PathBuf) -> Result<()> {
     Ok(())
 }
 
-fn setting(program: &PathBuf, brokers: u32) -> Setting {
-    Setting { program: program.clone(), brokers, mail_takes: Duration::ZERO }
+fn setting(program: &Path, brokers: u32) -> Setting {
+    Setting { program: program.to_path_buf(), brokers, mail_takes: Duration::ZERO }
 }
 
 fn vault() -> Vault {

@@ -6,7 +6,7 @@ use crate::crowd::figures::Record;
 use crate::crowd::stage::Stage;
 use crate::crowd::storm::{Meter, signed_in};
 use anyhow::{Result, ensure};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const READERS: u32 = 64;
 const FEWEST: u32 = 50;
 const TIME: Duration = Duration::from_secs(12);
 
-pub(super) async fn run(program: &PathBuf) -> Result<()> {
+pub(super) async fn run(program: &Path) -> Result<()> {
     println!("{:>14} {:>12} {:>12} {:>9} {:>9}", "pages a second", "gateway, us", "Redis, us", "p50, ms", "p99, ms");
     let stage = Stage::start(&setting(program, READERS)).await?;
     let mut readers = signed_in(stage.address, &stage.office, 0..READERS).await?;

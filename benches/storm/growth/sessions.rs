@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -32,7 +32,7 @@ const LIVES: Duration = Duration::from_secs(3_600);
 /// Longer than the gateway's pause between two rounds of housekeeping.
 const LOAD: Load = Load { rate: 1_000.0, time: Duration::from_secs(12) };
 
-pub(super) async fn run(program: &PathBuf) -> Result<()> {
+pub(super) async fn run(program: &Path) -> Result<()> {
     println!(
         "{:>9} {:>13} {:>15} {:>15} {:>14} {:>12} {:>9} {:>9}",
         "sessions", "Redis, bytes", "gateway, bytes", "first page, us", "(Redis), us", "page, us", "p50, ms", "p99, ms"
@@ -44,7 +44,7 @@ pub(super) async fn run(program: &PathBuf) -> Result<()> {
     Ok(())
 }
 
-async fn row(program: &PathBuf, sessions: u32) -> Result<()> {
+async fn row(program: &Path, sessions: u32) -> Result<()> {
     let stage = Stage::start(&setting(program, BROKERS)).await?;
     let engine = Redis::new(&stage.redis.url(), KEY_PREFIX, Duration::from_secs(15))?;
     let store = Sealed::new(engine, vault(), Clock::System);
