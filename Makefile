@@ -6,7 +6,7 @@ TEST_MAY := -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A cl
 
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: demo test bench load pgo fuzz build-tools test-tools load-tools pgo-tools fuzz-tools lint
+.PHONY: demo test bench bench-load bench-storm pgo fuzz build-tools bench-tools test-tools pgo-tools fuzz-tools lint
 
 # Runs the gateway with a calculator and a postbox to try it.
 demo: build-tools
@@ -23,7 +23,7 @@ bench: build-tools
 # What the gateway costs beside what an operator would build instead: takes the machine for itself for twenty minutes or so. Where
 # `make pgo` was run before, the gateway that it built takes part too.
 LOAD ?=
-load: load-tools
+bench-load: bench-tools
 	cargo build --locked --profile bench --package vtnr-gateway-load --bin load
 	cargo build --locked --release --bin vtnr-gateway
 	cargo build --locked --release --package vtnr-gateway-load --bin load-peer --bin load-peer-mimalloc
@@ -33,7 +33,7 @@ load: load-tools
 PGO := target/pgo
 PGO_PROFILE := $(CURDIR)/$(PGO)/gateway.profdata
 PGO_BUILD = cargo build --locked --release --bin vtnr-gateway --target $(HOST)
-pgo: load-tools pgo-tools
+pgo: bench-tools pgo-tools
 	rm -rf $(PGO)/raw
 	cargo build --locked --profile bench --package vtnr-gateway-load --bin load
 	RUSTFLAGS="-Cprofile-generate=$(CURDIR)/$(PGO)/raw" $(PGO_BUILD) --target-dir $(PGO)/seen
@@ -41,6 +41,12 @@ pgo: load-tools pgo-tools
 	$$(.ci/tools profdata) merge -o $(PGO_PROFILE) $(PGO)/raw
 	RUSTFLAGS="-Cprofile-use=$(PGO_PROFILE)" $(PGO_BUILD) --target-dir $(PGO)/led
 	install $(PGO)/led/$(HOST)/release/vtnr-gateway target/release/vtnr-gateway-pgo
+
+# Ten thousand sign-ins within five minutes; STORM="--brokers 1000 --minutes 0.5" is a shorter storm, and STORM=--growth tells what
+# things cost as they grow. Some thousand connections are open at once.
+STORM ?=
+bench-storm: bench-tools
+	ulimit -n $$(ulimit -Hn) || true; cargo bench --locked --bench storm -- $(STORM)
 
 # Looks for requests that the guard lets pass and some server would run as the Antragsversand; FUZZ_SECONDS says how long. What leads
 # through new code is added to the corpus, which `make test` replays. A find is in target/fuzz/crash-*: it belongs to the corpus too.
@@ -69,8 +75,8 @@ lint: build-tools
 build-tools:
 	@.ci/tools build
 
-load-tools: build-tools
-	@.ci/tools load
+bench-tools: build-tools
+	@.ci/tools bench
 
 pgo-tools:
 	@.ci/tools pgo

@@ -1,5 +1,5 @@
 //! What Pingora's way of forwarding spends on a request beside the work itself, each part measured alone: what a data plane without it
-//! could win. `make load` tells what a request costs in all.
+//! could win. `make bench-load` tells what a request costs in all.
 
 use bytes::BytesMut;
 use criterion::Criterion;

@@ -17,8 +17,10 @@ use parking_lot::Mutex;
 use std::path::Path;
 use std::time::Duration;
 
+mod content;
 mod hitch;
 
+use content::Content;
 pub use hitch::{Cause, HandOver, Hitch, Stage};
 
 /// Hands mails over.
@@ -177,7 +179,8 @@ impl Server {
     }
 
     async fn send(&self, connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), HandOver> {
-        let envelope = message.envelope();
+        let unwritable = |_| HandOver::Refused(Hitch { stage: Stage::Writing, cause: Cause::Unwritable });
+        let (envelope, content) = (message.envelope(), Content::of(message).map_err(unwritable)?);
         let from = Mail::new(envelope.from().cloned(), Vec::new());
         self.wait(Stage::From, connection.command(from)).await?;
         for to in envelope.to() {
@@ -187,7 +190,7 @@ impl Server {
         if !go_ahead.has_code(354) {
             return Err(HandOver::PutOff(Hitch { stage: Stage::Data, cause: Cause::Unintelligible }));
         }
-        self.wait(Stage::Message, connection.message(&message.formatted())).await?;
+        self.wait(Stage::Message, connection.command(content)).await?;
         Ok(())
     }
 

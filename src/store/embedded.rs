@@ -10,7 +10,7 @@ use crate::domain::ids::LetterId;
 use crate::domain::time::Timestamp;
 use async_trait::async_trait;
 use redb::backends::InMemoryBackend;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition, Value, WriteTransaction};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,11 @@ const RECORDS: TableDefinition<'_, &[u8], (u64, &[u8])> = TableDefinition::new("
 const COUNTERS: TableDefinition<'_, &[u8], (u64, i64)> = TableDefinition::new("counters");
 /// When a letter is due, and how often it was leased.
 const QUEUE: TableDefinition<'_, u128, (u64, u32)> = TableDefinition::new("queue");
+/// The letters of [`QUEUE`] in the order in which they are due: however many wait, the first is found at once.
+const DUE: TableDefinition<'_, (u64, u128), ()> = TableDefinition::new("due");
+
+/// Records that are deleted in one transaction; meanwhile sign-ins have to wait.
+const TIDIED_AT_ONCE: usize = 1_000;
 
 /// Invalidations that a receiver may lag behind before it is told to forget everything.
 const INVALIDATIONS: usize = 4_096;
@@ -57,7 +62,7 @@ impl Embedded {
         let write = database.begin_write().map_err(failed)?;
         write.open_table(RECORDS).map_err(failed)?;
         write.open_table(COUNTERS).map_err(failed)?;
-        write.open_table(QUEUE).map_err(failed)?;
+        put_in_order(&write)?;
         write.commit().map_err(failed)?;
         Ok(Self { database: Arc::new(database), clock, announcements: broadcast::channel(INVALIDATIONS).0 })
     }
@@ -111,7 +116,7 @@ impl Engine for Embedded {
         let now = self.clock.now();
         self.blocking(move |database| {
             let write = database.begin_write().map_err(failed)?;
-            let leased = lease_first(&mut write.open_table(QUEUE).map_err(failed)?, now, lease)?;
+            let leased = Letters::open(&write)?.lease_first(now, lease)?;
             match leased {
                 Some(_) => write.commit().map_err(failed)?,
                 None => write.abort().map_err(failed)?,
@@ -127,12 +132,22 @@ impl Engine for Embedded {
     }
 
     async fn tidy(&self) -> Result<()> {
-        let now = self.clock.now().as_millis();
+        let now = self.clock.now();
         self.blocking(move |database| {
-            let write = database.begin_write().map_err(failed)?;
-            write.open_table(RECORDS).map_err(failed)?.retain(|_, (ends, _)| ends > now).map_err(failed)?;
-            write.open_table(COUNTERS).map_err(failed)?.retain(|_, (ends, _)| ends > now).map_err(failed)?;
-            write.commit().map_err(failed)
+            // Looking keeps nobody waiting; only what has to go is looked for again by the one who may write.
+            let (records, counters) = {
+                let read = database.begin_read().map_err(failed)?;
+                let records = read.open_table(RECORDS).map_err(failed)?;
+                let counters = read.open_table(COUNTERS).map_err(failed)?;
+                (ended(&records, |(ends, _)| ends, now)?, ended(&counters, |(ends, _)| ends, now)?)
+            };
+            for some in records.chunks(TIDIED_AT_ONCE) {
+                delete_ended(database, RECORDS, some, |(ends, _)| ends, now)?;
+            }
+            for some in counters.chunks(TIDIED_AT_ONCE) {
+                delete_ended(database, COUNTERS, some, |(ends, _)| ends, now)?;
+            }
+            Ok(())
         })
         .await
     }
@@ -165,7 +180,7 @@ fn find(
 fn apply(write: &WriteTransaction, change: &Change, now: Timestamp) -> Result<Committed> {
     let mut records = write.open_table(RECORDS).map_err(failed)?;
     let mut counters = write.open_table(COUNTERS).map_err(failed)?;
-    let mut queue = write.open_table(QUEUE).map_err(failed)?;
+    let mut letters = Letters::open(write)?;
     for (key, expected) in &change.expect {
         if !holds(expected, find(&records, *key, now)?) {
             return Ok(Committed::Conflict);
@@ -186,11 +201,10 @@ fn apply(write: &WriteTransaction, change: &Change, now: Timestamp) -> Result<Co
         records.remove(key.to_bytes().as_slice()).map_err(failed)?;
     }
     for (letter, due_in) in &change.queue {
-        let leased = queue.get(letter.bits()).map_err(failed)?.map_or(0, |entry| entry.value().1);
-        queue.insert(letter.bits(), (now.plus(*due_in).as_millis(), leased)).map_err(failed)?;
+        letters.put(letter.bits(), now.plus(*due_in))?;
     }
     for letter in &change.unqueue {
-        queue.remove(letter.bits()).map_err(failed)?;
+        letters.remove(letter.bits())?;
     }
     Ok(Committed::Done)
 }
@@ -246,16 +260,90 @@ fn put(records: &mut Records<'_>, key: RecordKey, bytes: &[u8], ends: Timestamp)
     Ok(())
 }
 
-fn lease_first(queue: &mut Table<'_, u128, (u64, u32)>, now: Timestamp, lease: Duration) -> Result<Option<(LetterId, u32)>> {
-    let mut first: Option<(u64, u128, u32)> = None;
-    for entry in queue.iter().map_err(failed)? {
-        let (id, state) = entry.map_err(failed)?;
-        let ((due, leased), id) = (state.value(), id.value());
-        if due <= now.as_millis() && first.is_none_or(|(earliest, ..)| due < earliest) {
-            first = Some((due, id, leased));
+/// The letters that wait.
+struct Letters<'t> {
+    queue: Table<'t, u128, (u64, u32)>,
+    due: Table<'t, (u64, u128), ()>,
+}
+
+impl<'t> Letters<'t> {
+    fn open(write: &'t WriteTransaction) -> Result<Self> {
+        Ok(Self { queue: write.open_table(QUEUE).map_err(failed)?, due: write.open_table(DUE).map_err(failed)? })
+    }
+
+    /// Has the letter wait until then; it stays as often leased as it was.
+    fn put(&mut self, id: u128, due: Timestamp) -> Result<()> {
+        let leased = self.remove(id)?;
+        self.insert(id, due, leased)
+    }
+
+    /// Gives how often the letter was leased.
+    fn remove(&mut self, id: u128) -> Result<u32> {
+        let Some((due, leased)) = self.queue.remove(id).map_err(failed)?.map(|state| state.value()) else { return Ok(0) };
+        self.due.remove((due, id)).map_err(failed)?;
+        Ok(leased)
+    }
+
+    fn insert(&mut self, id: u128, due: Timestamp, leased: u32) -> Result<()> {
+        self.queue.insert(id, (due.as_millis(), leased)).map_err(failed)?;
+        self.due.insert((due.as_millis(), id), ()).map_err(failed)?;
+        Ok(())
+    }
+
+    fn lease_first(&mut self, now: Timestamp, lease: Duration) -> Result<Option<(LetterId, u32)>> {
+        let first = self.due.first().map_err(failed)?.map(|(key, _)| key.value());
+        let Some((_, id)) = first.filter(|(due, _)| *due <= now.as_millis()) else { return Ok(None) };
+        let leased = self.remove(id)? + 1;
+        self.insert(id, now.plus(lease), leased)?;
+        Ok(Some((LetterId::from_bits(id), leased)))
+    }
+}
+
+/// Puts the letters in order anew: a version that kept no order may have had the file meanwhile.
+fn put_in_order(write: &WriteTransaction) -> Result<()> {
+    let Letters { queue, mut due } = Letters::open(write)?;
+    due.retain(|_, ()| false).map_err(failed)?;
+    for letter in queue.iter().map_err(failed)? {
+        let (id, state) = letter.map_err(failed)?;
+        due.insert((state.value().0, id.value()), ()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The names in a table that have ended.
+fn ended<V: Value + 'static>(
+    table: &impl ReadableTable<&'static [u8], V>,
+    end: impl Fn(V::SelfType<'_>) -> u64,
+    now: Timestamp,
+) -> Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in table.iter().map_err(failed)? {
+        let (name, value) = entry.map_err(failed)?;
+        if end(value.value()) <= now.as_millis() {
+            names.push(name.value().to_vec());
         }
     }
-    let Some((_, id, leased)) = first else { return Ok(None) };
-    queue.insert(id, (now.plus(lease).as_millis(), leased + 1)).map_err(failed)?;
-    Ok(Some((LetterId::from_bits(id), leased + 1)))
+    Ok(names)
+}
+
+/// Deletes those of them that have not been written anew since they were looked at.
+fn delete_ended<V: Value + 'static>(
+    database: &Database,
+    table: TableDefinition<'_, &'static [u8], V>,
+    names: &[Vec<u8>],
+    end: impl Fn(V::SelfType<'_>) -> u64,
+    now: Timestamp,
+) -> Result<()> {
+    let write = database.begin_write().map_err(failed)?;
+    {
+        let mut table = write.open_table(table).map_err(failed)?;
+        for name in names {
+            let has_ended =
+                table.get(name.as_slice()).map_err(failed)?.is_some_and(|value| end(value.value()) <= now.as_millis());
+            if has_ended {
+                table.remove(name.as_slice()).map_err(failed)?;
+            }
+        }
+    }
+    write.commit().map_err(failed)
 }

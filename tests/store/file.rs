@@ -5,6 +5,7 @@ use crate::fixture::{HOUR, SHORT, manual_clock, sealed};
 use crate::samples::{Attempt, ask_for, failures, letter, standing_at, vtnr};
 use redb::{ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
 use std::path::Path;
+use std::time::Duration;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{Charges, Error, Settled};
 
@@ -74,6 +75,42 @@ async fn tidying_deletes_what_has_ended_and_nothing_else() {
     on.store.tidy().await.expect("tidies");
     drop(on);
     assert_eq!(rows(&file), 0);
+}
+
+#[tokio::test]
+async fn tidying_writes_nothing_where_nothing_has_ended() {
+    let (clock, folder) = (manual_clock(), tempfile::tempdir().expect("a folder"));
+    let file = folder.path().join("store");
+    let on = Fixture::on(sealed(Embedded::open(&file, clock.clone()).expect("opens"), clock.clone()), clock);
+    Attempt::begun(&on).await;
+    let before = std::fs::read(&file).expect("reads");
+    on.store.tidy().await.expect("tidies");
+    assert!(std::fs::read(&file).expect("reads") == before, "a write keeps sign-ins waiting");
+}
+
+#[tokio::test]
+async fn letters_that_a_version_without_an_order_left_are_sent_in_their_order() {
+    let (clock, folder) = (manual_clock(), tempfile::tempdir().expect("a folder"));
+    let file = folder.path().join("store");
+    let open = || Fixture::on(sealed(Embedded::open(&file, clock.clone()).expect("opens"), clock.clone()), clock.clone());
+    let (on, mut letters) = (open(), Vec::new());
+    for _ in 0..5 {
+        let letter = letter(on.now());
+        ask_for(&on, &letter, HOUR).await;
+        letters.push(letter.id);
+        clock.advance(Duration::from_millis(1));
+    }
+    drop(on);
+    let database = redb::Database::open(&file).expect("opens");
+    let write = database.begin_write().expect("writes");
+    assert!(write.delete_table(TableDefinition::<(u64, u128), ()>::new("due")).expect("deletes"), "there is an order");
+    write.commit().expect("commits");
+    drop(database);
+
+    let on = open();
+    for letter in letters {
+        assert_eq!(on.store.lease_letter(HOUR).await.expect("answers").map(|leased| leased.letter.id), Some(letter));
+    }
 }
 
 fn rows(file: &Path) -> u64 {

@@ -57,6 +57,11 @@ impl Redis {
         self.port
     }
 
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it would write its files.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -29,6 +29,32 @@ async fn a_mail_is_handed_over_and_the_connection_serves_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_mail_comes_in_one_piece_with_its_end() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let smtp = smtp(&mail(listener.local_addr().expect("bound").port()));
+    let server = std::thread::spawn(move || {
+        let (mut stream, mut heard) = (listener.accept().expect("a connection").0, vec![0; 65_536]);
+        // After the greeting EHLO, MAIL, RCPT and DATA.
+        for reply in ["220 relay", "250 relay", "250 ok", "250 ok", "354 go on"] {
+            stream.write_all(format!("{reply}\r\n").as_bytes()).expect("sent");
+            let length = stream.read(&mut heard).expect("heard");
+            heard.truncate(length);
+            if reply.starts_with("354") {
+                break;
+            }
+            heard.resize(65_536, 0);
+        }
+        stream.write_all(b"250 taken\r\n").expect("sent");
+        heard
+    });
+    assert_eq!(smtp.hand_over(&message()).await, HandOver::Accepted);
+    let heard = String::from_utf8(server.join().expect("no panic")).expect("text");
+    assert!(heard.starts_with("From:") || heard.contains("\r\nFrom:"), "{heard}");
+    assert!(heard.ends_with("\r\n.\r\n"), "{heard}");
+}
+
+#[tokio::test]
 async fn an_answer_of_4yz_puts_the_mail_off_and_the_next_attempt_succeeds() {
     for (at, stage) in [("MAIL", Stage::From), ("RCPT", Stage::To), ("DATA", Stage::Data), (".", Stage::Message)] {
         let relay = Relay::start(&[Fault::Say(at, "451 4.7.1 later")]);

@@ -1,0 +1,82 @@
+//! More letters that wait.
+
+use super::{STEPS, microseconds, vault};
+use crate::crowd::brokers::broker;
+use crate::crowd::redis_server;
+use crate::crowd::stage::KEY_PREFIX;
+use anyhow::{Context, Result};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use std::time::{Duration, Instant};
+use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::domain::challenge::{Challenge, Delivery};
+use vtnr_gateway::domain::email::Email;
+use vtnr_gateway::domain::flow::{Claim, Flow, Stage};
+use vtnr_gateway::domain::letter::Letter;
+use vtnr_gateway::domain::tan::{Alphabet, TanLength};
+use vtnr_gateway::domain::throttle::Subject;
+use vtnr_gateway::domain::trust::Standing;
+use vtnr_gateway::store::redis::Redis;
+use vtnr_gateway::store::{Charges, FlowChange, Sealed, Store};
+
+const FEWEST: u32 = 100;
+/// Letters taken while the others wait.
+const TAKEN: u32 = 100;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+pub(super) async fn run() -> Result<()> {
+    println!("{:>9} {:>12} {:>12} {:>12}   (Redis)", "letters", "put in, us", "taken, us", "noted, us");
+    for letters in STEPS.map(|step| step * FEWEST) {
+        let server = redis_server::Redis::start();
+        let engine = Redis::new(&server.url(), KEY_PREFIX, Duration::from_secs(15))?;
+        row(&Sealed::new(engine, vault(), Clock::System), letters).await?;
+    }
+    println!();
+    Ok(())
+}
+
+/// Fills the store's outbox, and takes some of it.
+///
+/// # Errors
+/// The store does not answer.
+pub(super) async fn row(store: &impl Store, letters: u32) -> Result<()> {
+    stream::iter(0..letters).map(|number| put(store, number)).buffer_unordered(64).try_collect::<()>().await?;
+    let mut times = [Duration::ZERO; 3];
+    for number in 0..TAKEN {
+        let begun = Instant::now();
+        put(store, letters + number).await?;
+        let put_in = Instant::now();
+        let leased = store.lease_letter(HOUR).await?.context("no letter waits")?;
+        let taken = Instant::now();
+        store.note_delivery(leased.letter.id, Delivery::Accepted { at: Clock::System.now() }).await?;
+        let took = [put_in - begun, taken - put_in, taken.elapsed()];
+        for (sum, time) in times.iter_mut().zip(took) {
+            *sum += time;
+        }
+    }
+    let [put_in, taken, noted] = times.map(|time| microseconds(time / TAKEN));
+    println!("{letters:>9} {put_in:>12.0} {taken:>12.0} {noted:>12.0}");
+    Ok(())
+}
+
+async fn put(store: &impl Store, number: u32) -> Result<()> {
+    let (broker, now) = (broker(number), Clock::System.now());
+    let email = Email::parse(&broker.email).ok().context("well-formed")?;
+    let alphabet = Alphabet::parse(Alphabet::DEFAULT).ok().context("sound")?;
+    let (id, tan) = (Chance.letter_id(), Chance.tan(&alphabet, TanLength::Usual));
+    let challenge = Challenge {
+        tan: tan.clone(),
+        tries_left: 5,
+        asked_at: now,
+        mailed_at: now,
+        letters: vec![id],
+        standing: Standing::Stranger,
+        subject: Subject::Broker(broker.vtnr),
+    };
+    let claim = Claim { vtnr: broker.vtnr, email: email.clone() };
+    let letter =
+        Letter { id, to: Some(email), tan, asked_at: now, browser: "Firefox unter Windows".into(), not_after: now.plus(HOUR) };
+    let (token, next) = (Chance.flow_token(), Flow { claim, stage: Stage::Tan(challenge) });
+    let change = FlowChange { token: &token, seen: None, next: &next, lives: HOUR };
+    store.ask_for_tan(change, &letter, &Charges::none()).await?;
+    Ok(())
+}
