@@ -284,11 +284,11 @@ async fn five_hundred_slow_connections_keep_nobody_from_being_served() {
     };
     let all = futures_util::future::join_all((0..500).map(slow));
     let served = async {
-        let (mut took, begun) = (Vec::new(), Instant::now());
         eventually("they are all connected", async || {
             (behind.world.metric("vtnr_gateway_connections_open").await >= 500.0).then_some(())
         })
         .await;
+        let (mut took, begun) = (Vec::new(), Instant::now());
         while begun.elapsed() < Duration::from_secs(5) {
             let asked = Instant::now();
             assert_eq!(behind.browser.open("/").await.status, 200);
