@@ -10,7 +10,7 @@ use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::domain::ids::SessionToken;
 use vtnr_gateway::domain::session::{Session, SessionLimits};
 use vtnr_gateway::store::cache::Sessions;
-use vtnr_gateway::store::{Charges, Error, Invalidation, Result, Settled, Store};
+use vtnr_gateway::store::{Charges, Error, Invalidation, RecordKey, Result, Settled, Store};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -119,6 +119,16 @@ async fn a_session_ended_between_being_read_and_being_kept_is_not_found_afterwar
 
 #[tokio::test]
 async fn a_session_ended_elsewhere_between_being_read_and_being_kept_is_not_found_afterwards() {
+    is_not_kept_if_meanwhile(Invalidation::Session).await;
+}
+
+#[tokio::test]
+async fn a_session_is_not_found_afterwards_if_all_were_to_be_forgotten_between_its_being_read_and_its_being_kept() {
+    is_not_kept_if_meanwhile(|_| Invalidation::All).await;
+}
+
+/// A session ends elsewhere after it was read here, and this is heard before it is kept.
+async fn is_not_kept_if_meanwhile(heard: impl Fn(RecordKey) -> Invalidation) {
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
     let (has_read, goes_on) = gateway.store.hold_next_find();
@@ -126,7 +136,7 @@ async fn a_session_ended_elsewhere_between_being_read_and_being_kept_is_not_foun
     let under_way = tokio::spawn(async move { sessions.find(&token, now).await });
     has_read.await.expect("the session was read");
     gateway.store.elsewhere.end_session(&token).await.expect("ends");
-    gateway.hears(Invalidation::Session(gateway.store.session_key(&token))).await;
+    gateway.hears(heard(gateway.store.session_key(&token))).await;
     goes_on.send(()).expect("it waits");
     under_way.await.expect("no panic").expect("answers");
     assert!(!gateway.finds(&token).await);
