@@ -4,7 +4,7 @@
 # A test that cannot go on should say so at once.
 TEST_MAY := -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing -A clippy::disallowed_methods
 
-.PHONY: demo test bench fuzz build-tools test-tools fuzz-tools lint
+.PHONY: demo test bench fuzz build-tools bench-tools test-tools fuzz-tools lint
 
 # Runs the gateway with a calculator and a postbox to try it.
 demo: build-tools
@@ -14,9 +14,9 @@ demo: build-tools
 test: test-tools lint
 	cargo test --locked
 
-# What judging a request costs, beside what a gateway commonly does.
-bench: build-tools
-	cargo bench --locked --bench guard
+# What judging a request costs, what the gateway itself does for one, what sessions in memory take, and how long an ended one lives on.
+bench: bench-tools
+	cargo bench --locked --bench guard --bench hot_path --bench sessions --bench revocation
 
 # Looks for requests that the guard lets pass and some server would run as the Antragsversand; FUZZ_SECONDS says how long. What leads
 # through new code is added to the corpus, which `make test` replays. A find is in target/fuzz/crash-*: it belongs to the corpus too.
@@ -45,6 +45,9 @@ lint: build-tools
 # What building takes besides Rust and a C compiler.
 build-tools:
 	@.ci/tools build
+
+bench-tools:
+	@.ci/tools bench
 
 fuzz-tools:
 	@.ci/tools fuzz
