@@ -16,9 +16,10 @@ demo: build-tools
 test: test-tools lint
 	cargo test --locked
 
-# What judging a request costs, beside what a gateway commonly does.
-bench: build-tools
-	cargo bench --locked --bench guard
+# What judging a request costs, what the gateway itself does for one and what Pingora does beside, what sessions in memory take, and how
+# long an ended one lives on.
+bench: bench-tools
+	cargo bench --locked --bench guard --bench hot_path --bench pingora_costs --bench sessions --bench revocation
 
 # What the gateway costs beside what an operator would build instead: takes the machine for itself for twenty minutes or so. Where
 # `make pgo` was run before, the gateway that it built takes part too.

@@ -2,10 +2,13 @@
 //!
 //! Fails if a judgement takes a microsecond or allocates, or if a hostile query of twice the length takes more than three times as long. The peer's allocations are counted too, which costs it some nanoseconds.
 
+#[path = "support/figures.rs"]
+mod figures;
+
 use criterion::Criterion;
+use figures::nanoseconds;
 use percent_encoding::percent_decode;
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use vtnr_gateway::domain::submission::{Body, Intent, Letters, PathAlphabet, Request, SubmissionRules};
@@ -99,13 +102,4 @@ fn is_proportional(rules: &SubmissionRules) -> bool {
         println!("64,000 bytes of {piece:<10} : 32,000 bytes {ratio:>6.2}");
     }
     ratios.iter().all(|(_, ratio)| *ratio < 3.0)
-}
-
-/// The mean that Criterion wrote down in this run.
-fn nanoseconds(name: &str, function: &str) -> Option<f64> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target")), PathBuf::from);
-    let file = target.join("criterion").join(name).join(function).join("new/estimates.json");
-    let estimates: serde_json::Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
-    estimates["mean"]["point_estimate"].as_f64()
 }

@@ -21,8 +21,10 @@ const BODY_BUFFER: usize = 64 << 10;
 const TASKS: usize = 4;
 
 fn main() {
-    let mut criterion =
-        Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).configure_from_args();
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let _inside = runtime.enter();
 
@@ -56,7 +58,10 @@ fn request() -> RequestHeader {
     let mut request = RequestHeader::build("GET", b"/kfz/angebot?vorgang=2026-000123", Some(16)).expect("a request");
     let fields = [
         ("Host", "tarifrechner.insurer.example"),
-        ("User-Agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"),
+        (
+            "User-Agent",
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+        ),
         ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"),
         ("Accept-Language", "de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7"),
         ("Sec-Ch-Ua", "\"Chromium\";v=\"142\", \"Google Chrome\";v=\"142\""),

@@ -61,6 +61,21 @@ async fn a_new_sign_in_and_a_sign_out_reach_every_gateway_within_a_second() {
     within_a_second(&other).await;
 }
 
+#[tokio::test]
+async fn a_session_that_was_unlocked_is_dead_at_every_gateway_and_the_new_one_has_its_level() {
+    let world = World::builder().gateways(2).start().await;
+    let browser = world.signed_in_without_email().await;
+    let there = Browser::new(&world.gateways[1].base());
+    there.set_cookie("vtnr_session", &browser.cookie("vtnr_session").expect("a session"));
+    there.open("/").await.is(200);
+    let tan = world.ask(&browser, ADA).await;
+    browser.enter_tan(&tan, "/").await.leads_to("/");
+    within_a_second(&there).await;
+    there.set_cookie("vtnr_session", &browser.cookie("vtnr_session").expect("a session"));
+    there.open("/").await.is(200);
+    assert_eq!(world.calculator.requests().last().expect("a request").headers["x-vtnr-level"], "full");
+}
+
 async fn within_a_second(browser: &Browser) {
     let begun = Instant::now();
     eventually("the session is dead", async || browser.open("/").await.location().filter(|to| to == SIGN_IN)).await;

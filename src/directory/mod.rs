@@ -17,6 +17,7 @@ pub use self::snapshot::{Broker, Snapshot};
 use self::stamp::Stamp;
 use crate::config;
 use crate::domain::time::Timestamp;
+use crate::domain::vtnr::Vtnr;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
@@ -82,6 +83,11 @@ impl Directory {
     /// The brokers as they are now. Who holds on to it sees them unchanged.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// Whether there is a broker with this number now. It is asked for each request.
+    pub fn knows(&self, vtnr: Vtnr) -> bool {
+        self.current.load().find(vtnr).is_some()
     }
 
     /// Reads the file, at `now`, and puts its brokers in force in one step. It blocks while it reads.

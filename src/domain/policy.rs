@@ -56,7 +56,7 @@ pub fn decide(intent: impl FnOnce() -> Intent, session: Option<&Session>, limits
         Level::Full { .. } => allow,
         Level::WithoutSubmission => match intent() {
             Intent::Use => allow,
-            Intent::Submit => Decision::BlockSubmission(session.clone()),
+            Intent::Submit => Decision::BlockSubmission(*session),
             Intent::Unclear(doubt) => Decision::Refuse(doubt),
         },
     }
@@ -97,7 +97,7 @@ mod tests {
     fn only_the_submission_needs_a_confirmed_address() {
         let reduced = session(Level::WithoutSubmission);
         assert!(matches!(decided(Intent::Use, Some(&reduced), 1), Decision::Allow(_)));
-        assert_eq!(decided(Intent::Submit, Some(&reduced), 1), Decision::BlockSubmission(reduced.clone()));
+        assert_eq!(decided(Intent::Submit, Some(&reduced), 1), Decision::BlockSubmission(reduced));
         assert_eq!(decided(Intent::Unclear(Doubt::Escape), Some(&reduced), 1), Decision::Refuse(Doubt::Escape));
         assert!(matches!(decided(Intent::Unclear(Doubt::Escape), Some(&session(FULL)), 1), Decision::Allow(_)));
         assert!(matches!(decided(Intent::Submit, Some(&session(FULL)), 1), Decision::Allow(_)));

@@ -5,7 +5,7 @@ use super::vtnr::Vtnr;
 use std::time::Duration;
 
 /// A signed-in broker, as one browser's session cookie stands for them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Who signed in.
     pub vtnr: Vtnr,

@@ -54,6 +54,20 @@ const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 impl Gateway {
     /// Puts a gateway together. Must be called within the runtime that is to serve it.
     pub async fn build(config: &Config, parts: Parts, shutdown: watch::Receiver<bool>) -> Arc<Edge> {
+        let gateway = Arc::new(Self::assemble(config, parts).await);
+        let (connections, tunnels) = (Arc::clone(&gateway.connections), Arc::clone(&gateway.tunnels));
+        let (upstream, metrics) = (Arc::clone(&gateway.upstream), Arc::clone(&gateway.metrics));
+        // Both end with the runtime that serves the gateway.
+        tokio::spawn(tunnels.watch());
+        tokio::spawn(async move { upstream.keep_looking_up().await });
+        let threads = config.listen.workers();
+        let proxies = (0..threads.get()).map(|_| Arc::new(proxy(Arc::clone(&gateway), config, threads))).collect();
+        let times = Times { handshake: config.listen.header_timeout, keepalive: config.listen.keepalive };
+        Arc::new(Edge::new(proxies, connections, times, shutdown, metrics))
+    }
+
+    /// The gateway itself, which nobody serves yet.
+    pub(super) async fn assemble(config: &Config, parts: Parts) -> Self {
         let jar = if config.listen.public_url.secure { Jar::Secure } else { Jar::Plain };
         let upstream = Arc::new(Upstream::new(config.upstream.clone()));
         upstream.look_up().await;
@@ -67,26 +81,25 @@ impl Gateway {
             fronts: fronts.clone(),
         };
         let connections = Connections::new(limits, Arc::clone(&parts.metrics));
-        let metrics = Arc::clone(&parts.metrics);
-        let Parts { sessions, sign_ins, directory, parking, pages, metrics: own_metrics, clock, chance } = parts;
+        let Parts { sessions, sign_ins, directory, parking, pages, metrics, clock, chance } = parts;
         let tunnels =
             Tunnels::new(Arc::clone(&sessions), Arc::clone(&directory), config.session, clock.clone(), Arc::clone(&metrics));
-        let gateway = Self {
+        Self {
             routes: Routes::new(&config.login.prefix, &config.upstream.public_paths),
             submission: config.submission.clone(),
             hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
             jar,
             identity: Identity::new(jar, &listen.public_url, &config.upstream),
-            upstream: Arc::clone(&upstream),
+            upstream,
             limits: config.session,
             sessions,
             sign_ins,
             directory,
             parking,
             pages,
-            connections: Arc::clone(&connections),
-            tunnels: Arc::clone(&tunnels),
-            metrics: own_metrics,
+            connections,
+            tunnels,
+            metrics,
             clock,
             chance,
             trust: config.login.trust,
@@ -94,15 +107,7 @@ impl Gateway {
             patience: listen.body_timeout.saturating_mul(super::MOST_CREDIT + 1),
             fronts,
             access_log: if config.log.access { AccessLog::On } else { AccessLog::Off },
-        };
-        // Both end with the runtime that serves the gateway.
-        tokio::spawn(tunnels.watch());
-        tokio::spawn(async move { upstream.keep_looking_up().await });
-        let threads = config.listen.workers();
-        let gateway = Arc::new(gateway);
-        let proxies = (0..threads.get()).map(|_| Arc::new(proxy(Arc::clone(&gateway), config, threads))).collect();
-        let times = Times { handshake: listen.header_timeout, keepalive: listen.keepalive };
-        Arc::new(Edge::new(proxies, connections, times, shutdown, metrics))
+        }
     }
 }
 

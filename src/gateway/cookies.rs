@@ -93,7 +93,7 @@ impl Jar {
         if !more && !pairs(headers).any(|(name, _)| self.owns(name)) {
             return Some(Cow::Borrowed(first.as_bytes()));
         }
-        let mut joined = Vec::new();
+        let mut joined = Vec::with_capacity(headers.get_all(COOKIE).iter().map(|field| field.len() + 2).sum());
         for field in headers.get_all(COOKIE) {
             for crumb in field.as_bytes().split(|byte| *byte == b';').filter(|crumb| !self.owns(name_and_value(crumb).0)) {
                 let crumb = crumb.trim_ascii_start();

@@ -71,7 +71,15 @@ impl Edge {
         metrics: Arc<Metrics>,
     ) -> Self {
         let Times { handshake, keepalive } = times;
-        Self { proxies, connections, handshake_timeout: handshake, keepalive, shutdown, farewell: watch::Sender::new(false), metrics }
+        Self {
+            proxies,
+            connections,
+            handshake_timeout: handshake,
+            keepalive,
+            shutdown,
+            farewell: watch::Sender::new(false),
+            metrics,
+        }
     }
 
     /// What each thread is to serve with.

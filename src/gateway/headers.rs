@@ -5,14 +5,19 @@ use crate::config::{PublicUrl, Upstream};
 use crate::domain::parking::ParkedForm;
 use crate::domain::policy::Permit;
 use crate::domain::session::Level;
+use bytes::Bytes;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, REFERER, SET_COOKIE, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{ErrorType, OrErr};
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::io::{Cursor, Write as _};
 use std::net::IpAddr;
 
-/// Fields that an application may take for the truth about the client or the request, besides all that begin with `X-Forwarded-`.
+/// Fields that an application may take for the truth about the client or the request, besides all that begin with `FORWARDED`.
 const MISLEADING: [&str; 18] = [
     "forwarded",
     "x-real-ip",
@@ -33,22 +38,24 @@ const MISLEADING: [&str; 18] = [
     "x-ssl-client-verify",
     "x-ssl-client-s-dn",
 ];
+const FORWARDED: &[u8] = b"x-forwarded-";
 
 /// What is stripped from and put into requests.
 pub(super) struct Identity {
     jar: Jar,
-    vtnr: Option<(HeaderName, String)>,
-    level: Option<(HeaderName, String)>,
-    scheme: &'static str,
+    vtnr: Option<FieldName>,
+    level: Option<FieldName>,
+    scheme: HeaderValue,
 }
+
+/// A field's name from the configuration, in lower case, as Pingora takes it without a copy.
+struct FieldName(Bytes);
 
 impl Identity {
     pub(super) fn new(jar: Jar, url: &PublicUrl, upstream: &Upstream) -> Self {
-        let field = |name: &Option<String>| {
-            name.as_ref().and_then(|name| Some((HeaderName::try_from(name.as_str()).ok()?, normal(name))))
-        };
-        let scheme = if url.secure { "https" } else { "http" };
-        Self { jar, vtnr: field(&upstream.vtnr_header), level: field(&upstream.level_header), scheme }
+        let scheme = HeaderValue::from_static(if url.secure { "https" } else { "http" });
+        let (vtnr, level) = (&upstream.vtnr_header, &upstream.level_header);
+        Self { jar, vtnr: vtnr.as_deref().and_then(FieldName::new), level: level.as_deref().and_then(FieldName::new), scheme }
     }
 
     /// Takes away what could be mistaken for ours, and our cookies; on every request, whoever sent it.
@@ -57,35 +64,35 @@ impl Identity {
         for name in misleading {
             request.remove_header(&name);
         }
-        let fields = request.headers.get_all(COOKIE).iter().count();
-        let ours = match self.jar.without_ours(&request.headers) {
-            Some(std::borrow::Cow::Borrowed(_)) => return Ok(()),
-            Some(std::borrow::Cow::Owned(joined)) => Some(joined),
-            None if fields == 0 => return Ok(()),
+        let joined = match self.jar.without_ours(&request.headers) {
+            Some(Cow::Borrowed(_)) => return Ok(()),
+            Some(Cow::Owned(joined)) => HeaderValue::from_maybe_shared(Bytes::from(joined)).ok(),
             None => None,
         };
-        request.remove_header(&COOKIE);
-        match ours.and_then(|joined| HeaderValue::from_bytes(&joined).ok()) {
-            Some(joined) => request.insert_header(COOKIE, joined),
-            None => Ok(()),
+        match joined {
+            Some(joined) => request.insert_header("Cookie", joined),
+            None => {
+                request.remove_header(&COOKIE);
+                Ok(())
+            }
         }
     }
 
     /// Puts in who asks, as the permit says, and where the request came from.
     pub(super) fn inject(&self, request: &mut RequestHeader, permit: &Permit, client: Option<IpAddr>) -> pingora::Result<()> {
         if let Some(client) = client {
-            request.insert_header("X-Forwarded-For", client.to_string())?;
+            request.insert_header("X-Forwarded-For", written(client)?)?;
         }
-        request.insert_header("X-Forwarded-Proto", self.scheme)?;
+        request.insert_header("X-Forwarded-Proto", self.scheme.clone())?;
         if let Some(host) = request.headers.get(HOST).cloned() {
             request.insert_header("X-Forwarded-Host", host)?;
         }
         let Some((vtnr, level)) = permit.broker() else { return Ok(()) };
-        if let Some((name, _)) = &self.vtnr {
-            request.insert_header(name.clone(), vtnr.to_string())?;
+        if let Some(FieldName(name)) = &self.vtnr {
+            request.insert_header(name.clone(), written(vtnr)?)?;
         }
-        if let Some((name, _)) = &self.level {
-            request.insert_header(name.clone(), level_name(level))?;
+        if let Some(FieldName(name)) = &self.level {
+            request.insert_header(name.clone(), HeaderValue::from_static(level_name(level)))?;
         }
         Ok(())
     }
@@ -116,9 +123,20 @@ impl Identity {
     }
 
     fn is_misleading(&self, name: &HeaderName) -> bool {
-        let name = normal(name.as_str());
-        let is = |field: &Option<(HeaderName, String)>| field.as_ref().is_some_and(|(_, ours)| *ours == name);
-        name.starts_with("x-forwarded-") || MISLEADING.contains(&name.as_str()) || is(&self.vtnr) || is(&self.level)
+        let name = name.as_str().as_bytes();
+        let is_ours = |field: &Option<FieldName>| field.as_ref().is_some_and(|FieldName(ours)| are_alike(name, ours));
+        let begins_so = name.get(..FORWARDED.len()).is_some_and(|beginning| are_alike(beginning, FORWARDED));
+        begins_so
+            || MISLEADING.iter().any(|other| are_alike(name, other.as_bytes()))
+            || is_ours(&self.vtnr)
+            || is_ours(&self.level)
+    }
+}
+
+impl FieldName {
+    fn new(name: &str) -> Option<Self> {
+        let name = HeaderName::try_from(name).ok()?;
+        Some(Self(Bytes::copy_from_slice(name.as_str().as_bytes())))
     }
 }
 
@@ -129,10 +147,20 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// The one spelling of names that applications do not tell apart: WSGI, CGI and PHP turn hyphens into underscores, some turn dots, and
-/// servers as old as Apache 2.2 every sign that is no letter or digit.
-fn normal(name: &str) -> String {
-    name.chars().map(|symbol| if symbol.is_ascii_alphanumeric() { symbol.to_ascii_lowercase() } else { '-' }).collect()
+/// Whether applications may take one name for the other: WSGI, CGI and PHP turn hyphens into underscores, some turn dots, and servers as
+/// old as Apache 2.2 every sign that is no letter or digit.
+fn are_alike(name: &[u8], other: &[u8]) -> bool {
+    let normal = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    name.len() == other.len() && name.iter().zip(other).all(|(one, other)| normal(*one) == normal(*other))
+}
+
+/// An address or a number as a field's value, copied once. Neither is longer than 45 signs.
+fn written(what: impl Display) -> pingora::Result<HeaderValue> {
+    let mut text = Cursor::new([0; 48]);
+    write!(text, "{what}").or_err(ErrorType::InternalError, "an address or number that is too long")?;
+    let length = usize::try_from(text.position()).unwrap_or(0);
+    let text = text.get_ref().get(..length).unwrap_or_default();
+    HeaderValue::from_bytes(text).or_err(ErrorType::InvalidHTTPHeader, "an address or number")
 }
 
 /// How long all header fields are together, in bytes.
@@ -153,8 +181,8 @@ mod tests {
     use std::time::Duration;
 
     fn identity() -> Identity {
-        let name = |text: &str| Some((HeaderName::try_from(text).expect("a name"), normal(text)));
-        Identity { jar: Jar::Secure, vtnr: name("X-VTNR"), level: name("X-VTNR-Level"), scheme: "https" }
+        let scheme = HeaderValue::from_static("https");
+        Identity { jar: Jar::Secure, vtnr: FieldName::new("X-VTNR"), level: FieldName::new("X-VTNR-Level"), scheme }
     }
 
     fn permit() -> Permit {

@@ -12,6 +12,8 @@ mod form;
 mod fronts;
 mod handshake;
 mod headers;
+#[doc(hidden)]
+pub mod hot_path;
 mod login;
 mod outbuffer;
 mod pace;
@@ -29,10 +31,10 @@ mod workers;
 
 pub use build::{Parts, tls};
 pub use edge::{Door, Edge};
-pub use workers::Workers;
 use passage::About;
 pub use passage::Passage;
 pub use pingora::listeners::tls::Acceptor;
+pub use workers::Workers;
 
 use crate::clock::{Chance, Clock};
 use crate::directory::Directory;
@@ -120,6 +122,9 @@ use Admission::{Answer, Forward};
 const ANSWERED: bool = true;
 const TO_UPSTREAM: bool = false;
 
+/// So many characters of a path are logged.
+const LONGEST_LOGGED: usize = 256;
+
 /// A client that sends or takes much earns time for a pause: at most so many times what it began with, `listen.body_timeout`.
 const MOST_CREDIT: u32 = 3;
 
@@ -129,16 +134,17 @@ impl Gateway {
         strict::check(http.req_header(), &self.hosts).map_err(Failure::Refused)?;
         strict::check_length(http.as_downstream()).map_err(Failure::Refused)?;
         if let Some(marked) = self.unmark(http)? {
-            return self.admit_marked(marked, http, passage).await;
+            return Box::pin(self.admit_marked(marked, http, passage)).await;
         }
         self.admit_plain(http, passage).await
     }
 
-    /// The same for a request without a mark, or whose mark was cut off.
+    /// The same for a request without a mark, or whose mark was cut off. What does not lead to the calculator is boxed, so that the future
+    /// of what does, which Pingora allocates, stays small.
     async fn admit_plain(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
         match self.routes.of(http.req_header()) {
             Route::Asset(name) => return self.asset(&name, passage).map(Answer),
-            Route::Login(page) => return self.login(page, http, passage).await.map(Answer),
+            Route::Login(page) => return Box::pin(self.login(page, http, passage)).await.map(Answer),
             Route::Public => {
                 passage.outcome = Request::Public;
                 return Ok(Forward(Permit::public()));
@@ -150,20 +156,20 @@ impl Gateway {
         }
         let held = self.held(http)?;
         let session = self.session(held.session.as_ref(), passage.now).await?;
-        let body = body_of(http);
-        Ok(match policy::decide(|| self.intent(http.req_header(), body), session.as_ref(), &self.limits, passage.now) {
+        Ok(match policy::decide(|| self.intent(http), session.as_ref(), &self.limits, passage.now) {
             Decision::Allow(permit) => {
                 passage.outcome = Request::Forwarded;
                 Forward(permit)
             }
-            Decision::SignIn => Answer(self.sign_in_required(http, &held, passage).await),
-            Decision::BlockSubmission(session) => Answer(self.block_submission(http, &held, &session, passage).await),
+            Decision::SignIn => Answer(Box::pin(self.sign_in_required(http, &held, passage)).await),
+            Decision::BlockSubmission(session) => Answer(Box::pin(self.block_submission(http, &held, &session, passage)).await),
             Decision::Refuse(doubt) => return Err(Failure::Doubtful(doubt)),
         })
     }
 
     /// What a request means to do, judged by the bytes that are forwarded.
-    fn intent(&self, request: &RequestHeader, body: Body) -> Intent {
+    fn intent(&self, http: &mut Session) -> Intent {
+        let (body, request) = (body_of(http), http.req_header());
         self.submission.judge(&submission::Request { method: request.method.as_str(), target: request.raw_path(), body })
     }
 
@@ -177,7 +183,7 @@ impl Gateway {
     async fn session(&self, token: Option<&SessionToken>, now: Timestamp) -> store::Result<Option<BrokerSession>> {
         let Some(token) = token else { return Ok(None) };
         let session = self.sessions.find(token, now).await?;
-        Ok(session.filter(|session| self.directory.snapshot().find(session.vtnr).is_some()))
+        Ok(session.filter(|session| self.directory.knows(session.vtnr)))
     }
 
     fn asset(&self, name: &str, passage: &mut Passage) -> Result<Reply, Failure> {
@@ -257,7 +263,8 @@ impl Gateway {
         let request = http.req_header();
         let path = String::from_utf8_lossy(request.raw_path());
         // Queries and path parameters (`;jsessionid=`) may hold what nobody should read in a log; paths are cut to a sensible length.
-        let path: String = path.split(['?', ';']).next().unwrap_or_default().chars().take(256).collect();
+        let path = path.split(['?', ';']).next().unwrap_or_default();
+        let path = path.char_indices().nth(LONGEST_LOGGED).and_then(|(end, _)| path.get(..end)).unwrap_or(path);
         let status = http.response_written().map_or(0, |response| response.status.as_u16());
         let client = self.client_address(http).map(tracing::field::display);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -329,7 +336,7 @@ impl ProxyHttp for Served {
             Err(failure) => self.failed(&failure, &http.req_header().headers, passage),
         };
         let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
-        reply.send(http).await?;
+        Box::pin(reply.send(http)).await?;
         Ok(ANSWERED)
     }
 
@@ -353,7 +360,7 @@ impl ProxyHttp for Served {
         passage: &mut Passage,
     ) -> pingora::Result<()> {
         if let Some(outgoing) = &mut passage.outgoing {
-            outgoing.connected(&self.parking, self.clock.now()).await;
+            Box::pin(outgoing.connected(&self.parking, self.clock.now())).await;
         }
         Ok(())
     }
@@ -410,7 +417,7 @@ impl ProxyHttp for Served {
             );
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            self.open_tunnel(http, passage).await?;
+            Box::pin(self.open_tunnel(http, passage)).await?;
         }
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());

@@ -48,15 +48,14 @@ impl Routes {
 
     /// What this request is for, judged by the bytes that would be forwarded.
     pub(super) fn of(&self, request: &RequestHeader) -> Route {
-        let target = String::from_utf8_lossy(request.raw_path());
-        let path = target.split('?').next().unwrap_or(&target);
-        if let Some(page) = path.strip_prefix(&self.prefix) {
+        let path = request.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
+        if let Some(page) = path.strip_prefix(self.prefix.as_bytes()) {
             return own(page);
         }
-        if Some(path) == self.prefix.strip_suffix('/') {
+        if self.prefix.strip_suffix('/').is_some_and(|prefix| path == prefix.as_bytes()) {
             return Route::Login(Page::Start);
         }
-        if self.public.iter().any(|public| public == path) {
+        if self.public.iter().any(|public| path == public.as_bytes()) {
             return Route::Public;
         }
         Route::Protected
@@ -116,19 +115,19 @@ pub(super) fn retarget(request: &mut RequestHeader, target: &str) -> pingora::Re
     Ok(())
 }
 
-fn own(page: &str) -> Route {
-    if let Some(asset) = page.strip_prefix("assets/") {
-        return Route::Asset(asset.to_owned());
+fn own(page: &[u8]) -> Route {
+    if let Some(asset) = page.strip_prefix(b"assets/") {
+        return Route::Asset(String::from_utf8_lossy(asset).into_owned());
     }
     Route::Login(match page {
-        "" => Page::Start,
-        "vtnr-login" => Page::SignIn,
-        "tan" => Page::Tan,
-        "unbekannte-e-mail" => Page::UnknownEmail,
-        "abmelden" => Page::SignOut,
-        "eingabe" => Page::Form,
-        "hilfe" => Page::Help,
-        "status" => Page::Status,
+        b"" => Page::Start,
+        b"vtnr-login" => Page::SignIn,
+        b"tan" => Page::Tan,
+        b"unbekannte-e-mail" => Page::UnknownEmail,
+        b"abmelden" => Page::SignOut,
+        b"eingabe" => Page::Form,
+        b"hilfe" => Page::Help,
+        b"status" => Page::Status,
         _ => Page::Unknown,
     })
 }

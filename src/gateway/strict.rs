@@ -16,24 +16,34 @@ const MOST_HEADER: usize = 64 * 1_024;
 const REFUSED_METHODS: [&str; 2] = ["TRACE", "TRACK"];
 
 /// Host names that requests may name.
-pub(super) struct Hosts(Vec<String>);
+pub(super) struct Hosts(Vec<Host>);
+
+/// A name, without the root's dot, and a port with its colon, or nothing.
+struct Host {
+    name: String,
+    port: String,
+}
 
 impl Hosts {
     /// These authorities. With a loopback address comes every name of the loopback, for the demo.
     pub(super) fn new(public: &str, others: &[String]) -> Self {
-        let mut hosts: Vec<String> = std::iter::once(public).chain(others.iter().map(String::as_str)).map(canonical).collect();
+        let host = |authority| {
+            let (name, port) = canonical(authority);
+            Host { name: name.to_owned(), port: port.to_owned() }
+        };
+        let mut hosts: Vec<_> = std::iter::once(public).chain(others.iter().map(String::as_str)).map(host).collect();
         let (name, port) = split_port(public);
         if matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
-            hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|name| format!("{name}{port}")));
+            hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|name| Host { name: name.to_owned(), port: port.to_owned() }));
         }
         Self(hosts)
     }
 
     fn contain(&self, authority: &str) -> bool {
-        let authority = canonical(authority);
-        let (name, port) = split_port(&authority);
-        // A port that goes without saying may be said, but not after another one.
-        self.0.iter().any(|host| *host == authority || is_default(port) && *host == name && split_port(host).1.is_empty())
+        let (name, port) = canonical(authority);
+        // A port that goes without saying may be said.
+        let is_port = |ours: &str| ours == port || ours.is_empty() && is_default(port);
+        self.0.iter().any(|ours| ours.name.eq_ignore_ascii_case(name) && is_port(&ours.port))
     }
 }
 
@@ -41,10 +51,10 @@ fn is_default(port: &str) -> bool {
     matches!(port, ":80" | ":443")
 }
 
-/// Lower case, without the root's dot.
-fn canonical(authority: &str) -> String {
+/// A name without the root's dot, and the port.
+fn canonical(authority: &str) -> (&str, &str) {
     let (name, port) = split_port(authority);
-    format!("{}{port}", name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
+    (name.strip_suffix('.').unwrap_or(name), port)
 }
 
 fn split_port(authority: &str) -> (&str, &str) {
@@ -67,7 +77,7 @@ pub(super) fn check(request: &RequestHeader, hosts: &Hosts) -> Result<(), Refusa
         return Err(Refusal::Header);
     }
     match authority(request) {
-        Some(authority) if hosts.contain(&authority) => Ok(()),
+        Some(authority) if hosts.contain(authority) => Ok(()),
         Some(_) => Err(Refusal::Host),
         // RFC 9112, 3.2: none, or several, is malformed.
         None => Err(Refusal::Malformed),
@@ -118,17 +128,15 @@ fn has_length(header: &[u8]) -> bool {
     header.split(|byte| *byte == b'\n').any(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))
 }
 
-fn authority(request: &RequestHeader) -> Option<String> {
-    if request.version == Version::HTTP_2 {
-        return request.uri.authority().map(|authority| authority.as_str().to_owned()).or_else(|| host(request));
-    }
-    host(request)
+fn authority(request: &RequestHeader) -> Option<&str> {
+    let target = request.uri.authority().filter(|_| request.version == Version::HTTP_2);
+    target.map(|authority| authority.as_str()).or_else(|| host(request))
 }
 
-fn host(request: &RequestHeader) -> Option<String> {
+fn host(request: &RequestHeader) -> Option<&str> {
     let mut fields = request.headers.get_all(HOST).iter();
     match (fields.next(), fields.next()) {
-        (Some(only), None) => only.to_str().ok().map(str::to_owned),
+        (Some(only), None) => only.to_str().ok(),
         _ => None,
     }
 }

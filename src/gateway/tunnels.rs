@@ -159,7 +159,7 @@ impl Tunnels {
     async fn look(&self, key: RecordKey, token: &SessionToken, now: Timestamp) -> store::Result<()> {
         let session = self.sessions.look(token, now).await;
         let session = session.inspect_err(|_| self.note(key, None, now.plus(GLANCE)))?;
-        let session = session.filter(|session| self.directory.snapshot().find(session.vtnr).is_some());
+        let session = session.filter(|session| self.directory.knows(session.vtnr));
         match session {
             Some(session) => self.note(key, Some(&session), now.plus(LOOK.min(session.remaining(&self.limits, now)))),
             None => self.cut(key),

@@ -29,7 +29,7 @@ impl SignIns {
                 Stage::SignedIn(_) => return Ok(Answer::NoSignIn),
             }
             let vtnr = seen.value.claim.vtnr;
-            if self.directory.snapshot().find(vtnr).is_none() {
+            if !self.directory.knows(vtnr) {
                 return Ok(Answer::InvalidVtnr);
             }
             let charges = Charges::take(self.limits.without_email(visitor.client, vtnr));

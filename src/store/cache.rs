@@ -1,14 +1,17 @@
 //! Sessions, found in memory where that is safe, and in the store otherwise.
 //!
 //! A session may be answered from memory only while invalidations arrive ([`Store::hears_invalidations`]). What is read from
-//! the store is kept only while they do, and only if none arrived since before it was read, which a generation counter tells:
-//! otherwise a session that was ended between the read and the keeping would live on here.
+//! the store is kept only while they do, and only if none of its shard arrived since before it was read, which a generation counter
+//! tells: otherwise a session that was ended between the read and the keeping would live on here.
 //!
 //! While the store does not answer at all, sessions that this gateway knew before go on for a grace: what was ended before the
 //! outage is forgotten here already, and during it nothing can be ended. The grace begins when invalidations ceased, if that was
 //! earlier, since nothing is known of what was ended from then on. Meanwhile the store is asked only twice a second, so that no
 //! request waits for it and none of them piles up.
 
+mod memory;
+
+use self::memory::Memory;
 use super::{Error, Invalidation, RecordKey, Result, Store};
 use crate::clock::Clock;
 use crate::domain::ids::SessionToken;
@@ -16,10 +19,8 @@ use crate::domain::session::{Liveness, Session, SessionLimits};
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::{Lookup, Metrics};
 use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -28,17 +29,8 @@ use tokio::sync::broadcast::error::RecvError;
 /// use would else seem idle.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 const TOUCHES_AN_IDLE_LIMIT: u32 = 12;
-const SHARDS: usize = 64;
 /// Ends that wait for a listener; one that lags further behind must look at all sessions anew.
 const MOST_ENDS: usize = 1_024;
-/// Sessions kept a shard; beyond that, one is dropped for each that comes.
-const MOST_A_SHARD: usize = 16_384;
-
-/// A session in memory.
-struct Known {
-    session: Session,
-    epoch: u64,
-}
 
 /// The store does not answer.
 #[derive(Clone, Copy)]
@@ -62,11 +54,9 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Finds sessions.
 pub struct Sessions {
     store: Arc<dyn Store>,
-    shards: Vec<Mutex<HashMap<RecordKey, Known>>>,
-    hasher: RandomState,
-    generation: AtomicU64,
+    memory: Memory,
     /// Rises when invalidations may have been missed: what was read before can no longer be relied on while the store answers.
-    epoch: AtomicU64,
+    epoch: AtomicU32,
     /// Since when invalidations may be missed.
     doubted_since: Mutex<Option<Timestamp>>,
     listening: AtomicBool,
@@ -82,13 +72,10 @@ impl Sessions {
     /// Sessions in this store. [`Sessions::listen`] must run for them to be kept in memory.
     /// `grace` is how long sessions go on while the store does not answer.
     pub fn new(store: Arc<dyn Store>, limits: SessionLimits, grace: Duration, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self {
             store,
-            shards,
-            hasher: RandomState::new(),
-            generation: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
+            memory: Memory::new(),
+            epoch: AtomicU32::new(0),
             doubted_since: Mutex::default(),
             listening: AtomicBool::new(false),
             ends: broadcast::channel(MOST_ENDS).0,
@@ -154,7 +141,7 @@ impl Sessions {
     }
 
     async fn ask(&self, token: &SessionToken, key: RecordKey, now: Timestamp) -> Result<Option<Session>> {
-        let (generation, epoch) = (self.generation.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
+        let (generation, epoch) = (self.generation(key), self.epoch.load(Ordering::Acquire));
         let heard = self.hears_invalidations();
         let Some(session) = self.find_alive(token, now).await? else {
             // Its end may have been missed; it must not come back in an outage.
@@ -162,7 +149,7 @@ impl Sessions {
             return Ok(None);
         };
         if heard {
-            self.keep(key, Known { session: session.clone(), epoch }, generation);
+            self.keep(key, session, epoch, generation);
         }
         Ok(Some(self.used(token, key, session, now).await))
     }
@@ -246,7 +233,7 @@ impl Sessions {
 
     /// How many sessions are in memory.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        self.memory.shards().map(|shard| shard.len()).sum()
     }
 
     /// Whether none is.
@@ -257,17 +244,17 @@ impl Sessions {
     /// Drops sessions that have ended by age; `app` calls it from time to time.
     pub fn tidy(&self) {
         let now = self.clock.now();
-        for shard in &self.shards {
-            shard.lock().retain(|_, known| known.session.liveness(&self.limits, now) == Liveness::Alive);
+        for mut shard in self.memory.shards() {
+            shard.retain(|session| session.liveness(&self.limits, now) == Liveness::Alive);
         }
     }
 
     fn recall(&self, key: RecordKey, now: Timestamp, trustworthy: Trustworthy) -> Option<Session> {
-        let shard = self.shard(key)?.lock();
-        let known = shard.get(&key)?;
+        let mut shard = self.memory.shard(key)?;
+        let known = shard.find(key)?;
         let is_fresh = trustworthy == Trustworthy::BeforeTheOutage || known.epoch == self.epoch.load(Ordering::Acquire);
         // What looks idle here may have been used through another gateway: ask the store.
-        (is_fresh && known.session.liveness(&self.limits, now) == Liveness::Alive).then(|| known.session.clone())
+        (is_fresh && known.session.liveness(&self.limits, now) == Liveness::Alive).then_some(known.session)
     }
 
     async fn is_revoked(&self, session: &Session) -> Result<bool> {
@@ -275,21 +262,18 @@ impl Sessions {
         Ok(revoked_at.is_some_and(|revoked| session.signed_in_at <= revoked))
     }
 
-    fn keep(&self, key: RecordKey, known: Known, generation: u64) {
-        let Some(shard) = self.shard(key) else { return };
-        let mut shard = shard.lock();
-        if self.generation.load(Ordering::Acquire) != generation {
-            return;
-        }
-        if shard.len() >= MOST_A_SHARD
-            && let Some(other) = shard.keys().next().copied()
-        {
-            shard.remove(&other);
-        }
-        match shard.get_mut(&key) {
-            // Another request has read it as well, and noted its use by now.
-            Some(kept) if kept.session.seen_at >= known.session.seen_at => kept.epoch = known.epoch,
-            _ => drop(shard.insert(key, known)),
+    fn generation(&self, key: RecordKey) -> Option<u64> {
+        self.memory.shard(key).map(|shard| shard.generation)
+    }
+
+    /// Keeps what was read in this epoch, if nothing was forgotten since this generation.
+    fn keep(&self, key: RecordKey, session: Session, epoch: u32, generation: Option<u64>) {
+        let Some(mut shard) = self.memory.shard(key).filter(|shard| Some(shard.generation) == generation) else { return };
+        let Some(known) = shard.find(key) else { return shard.insert(key, session, epoch) };
+        known.epoch = epoch;
+        // Another request may have read it as well, and noted its use by now.
+        if known.session.seen_at < session.seen_at {
+            known.session = session;
         }
     }
 
@@ -313,8 +297,8 @@ impl Sessions {
 
     /// Notes the use in memory and says whether it is this request that has to note it in the store.
     fn note_use(&self, key: RecordKey, now: Timestamp) -> bool {
-        let Some(mut shard) = self.shard(key).map(Mutex::lock) else { return true };
-        let Some(known) = shard.get_mut(&key) else { return true };
+        let Some(mut shard) = self.memory.shard(key) else { return true };
+        let Some(known) = shard.find(key) else { return true };
         let is_due = now.since(known.session.seen_at) >= self.touch_every();
         if is_due {
             known.session.seen_at = now;
@@ -326,30 +310,17 @@ impl Sessions {
     fn doubt_all(&self) {
         self.doubted_since.lock().get_or_insert(self.clock.now());
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    // The generation rises before the entry goes, under the lock that `keep` holds while it compares.
     fn forget(&self, key: RecordKey) {
-        if let Some(shard) = self.shard(key) {
-            let mut shard = shard.lock();
-            self.generation.fetch_add(1, Ordering::AcqRel);
-            shard.remove(&key);
+        if let Some(mut shard) = self.memory.shard(key) {
+            shard.remove(key);
         }
     }
 
     fn forget_all(&self) {
         *self.doubted_since.lock() = None;
-        for shard in &self.shards {
-            let mut shard = shard.lock();
-            self.generation.fetch_add(1, Ordering::AcqRel);
-            shard.clear();
-        }
-    }
-
-    fn shard(&self, key: RecordKey) -> Option<&Mutex<HashMap<RecordKey, Known>>> {
-        let hash = self.hasher.hash_one(key);
-        self.shards.get(usize::try_from(hash % SHARDS as u64).ok()?)
+        self.memory.shards().for_each(|mut shard| shard.clear());
     }
 }
 

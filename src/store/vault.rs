@@ -121,6 +121,11 @@ impl RecordKey {
     pub(crate) const fn kind(self) -> Kind {
         self.kind
     }
+
+    /// Bits of the digest for tables in memory, which need no hash of their own: without the secret nobody can make keys that meet there.
+    pub(super) fn spread(self) -> u64 {
+        self.digest.first_chunk().map_or(0, |bits| u64::from_ne_bytes(*bits))
+    }
 }
 
 impl fmt::Debug for RecordKey {

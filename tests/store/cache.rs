@@ -10,7 +10,7 @@ use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::domain::ids::SessionToken;
 use vtnr_gateway::domain::session::{Session, SessionLimits};
 use vtnr_gateway::store::cache::Sessions;
-use vtnr_gateway::store::{Charges, Error, Invalidation, Result, Settled, Store};
+use vtnr_gateway::store::{Charges, Error, Invalidation, RecordKey, Result, Settled, Store};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -48,10 +48,15 @@ impl Gateway {
     }
 
     async fn sign_in(&self) -> SessionToken {
-        let (token, session) = (Chance.session_token(), session(self.clock.now()));
-        let done = self.store.elsewhere.sign_in(bare(&token, &session, 12 * HOUR), &Charges::none()).await;
-        assert_eq!(done.expect("answers"), Settled::Done);
+        let token = Chance.session_token();
+        self.sign_in_as(&token).await;
         token
+    }
+
+    async fn sign_in_as(&self, token: &SessionToken) {
+        let session = session(self.clock.now());
+        let done = self.store.elsewhere.sign_in(bare(token, &session, 12 * HOUR), &Charges::none()).await;
+        assert_eq!(done.expect("answers"), Settled::Done);
     }
 
     async fn find(&self, token: &SessionToken) -> Result<Option<Session>> {
@@ -114,6 +119,16 @@ async fn a_session_ended_between_being_read_and_being_kept_is_not_found_afterwar
 
 #[tokio::test]
 async fn a_session_ended_elsewhere_between_being_read_and_being_kept_is_not_found_afterwards() {
+    is_not_kept_if_meanwhile(Invalidation::Session).await;
+}
+
+#[tokio::test]
+async fn a_session_is_not_found_afterwards_if_all_were_to_be_forgotten_between_its_being_read_and_its_being_kept() {
+    is_not_kept_if_meanwhile(|_| Invalidation::All).await;
+}
+
+/// A session ends elsewhere after it was read here, and this is heard before it is kept.
+async fn is_not_kept_if_meanwhile(heard: impl Fn(RecordKey) -> Invalidation) {
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
     let (has_read, goes_on) = gateway.store.hold_next_find();
@@ -121,10 +136,42 @@ async fn a_session_ended_elsewhere_between_being_read_and_being_kept_is_not_foun
     let under_way = tokio::spawn(async move { sessions.find(&token, now).await });
     has_read.await.expect("the session was read");
     gateway.store.elsewhere.end_session(&token).await.expect("ends");
-    gateway.hears(Invalidation::Session(gateway.store.session_key(&token))).await;
+    gateway.hears(heard(gateway.store.session_key(&token))).await;
     goes_on.send(()).expect("it waits");
     under_way.await.expect("no panic").expect("answers");
     assert!(!gateway.finds(&token).await);
+}
+
+#[tokio::test]
+async fn a_session_is_kept_although_another_one_ended_while_it_was_read() {
+    let gateway = Gateway::start().await;
+    // Two that lie in different shards.
+    let [kept, ended] = [1, 2].map(|byte| SessionToken::from_bytes([byte; 32]));
+    for token in [&kept, &ended] {
+        gateway.sign_in_as(token).await;
+    }
+    let (has_read, goes_on) = gateway.store.hold_next_find();
+    let (sessions, now) = (Arc::clone(&gateway.sessions), gateway.clock.now());
+    let under_way = tokio::spawn(async move { sessions.find(&kept, now).await });
+    has_read.await.expect("the session was read");
+    gateway.sessions.end(&ended).await.expect("ends");
+    goes_on.send(()).expect("it waits");
+    assert!(under_way.await.expect("no panic").expect("answers").is_some());
+    assert!(!gateway.asks_the_store_for(&kept).await);
+}
+
+#[tokio::test]
+async fn where_more_ends_were_announced_than_could_be_heard_none_of_the_ended_is_found() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    gateway.store.elsewhere.end_session(&token).await.expect("ends");
+    gateway.store.announce(Invalidation::Session(gateway.store.session_key(&token)));
+    // Nobody else runs on this thread meanwhile.
+    for _ in 0..Staged::MOST_ANNOUNCEMENTS {
+        gateway.store.announce(Invalidation::Session(gateway.store.session_key(&Chance.session_token())));
+    }
+    eventually("all is forgotten", async || !gateway.finds(&token).await).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, admin, eventually, fresh_prefix, on_redis, shared_redis};
 use crate::samples::{Attempt, begin_session, failures, session, vtnr};
 use crate::support::redis::Redis;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast::Receiver;
 use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::store::{Charges, Invalidation, Settled, Store};
@@ -95,6 +95,25 @@ async fn a_killed_redis_is_noticed_and_all_is_forgotten_before_it_is_heard_again
     server.restart();
     eventually("it listens again", async || store.hears_invalidations()).await;
     assert!(was_told_to_forget_all(&mut receiver));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_cut_is_noticed_at_once_and_all_is_forgotten_before_it_is_heard_again() {
+    // A sign of life was just given when it is cut, and the next is due after 250 ms. The quickest of four counts: a busy machine is no failure.
+    let server = Redis::start();
+    let store = on_redis(&server, "", SECRET);
+    let mut quickest = DEADLINE;
+    for _ in 0..4 {
+        eventually("it listens", async || store.hears_invalidations()).await;
+        let mut receiver = store.invalidations();
+        let cut: u32 = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "pubsub"]).query(&mut admin(&server)).expect("it is cut");
+        let begun = Instant::now();
+        assert_eq!((cut, hears(&mut receiver, DEADLINE).await), (1, Invalidation::Missed));
+        quickest = quickest.min(begun.elapsed());
+        assert!(!store.hears_invalidations());
+        assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::All);
+    }
+    assert!(quickest < Duration::from_millis(100), "{quickest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,7 +53,6 @@ pub(crate) async fn touches_and_ends_at_the_same_time_leave_no_session(on: Fixtu
         let began = session(Timestamp::from_millis(0));
         let token = begin_session(&on, &began, HOUR).await;
         let touch = |store: Arc<dyn vtnr_gateway::store::Store>| {
-            let began = began.clone();
             tokio::spawn(async move { store.touch_session(&token, &began, HOUR).await })
         };
         let touches: Vec<_> = (0..5).map(|_| touch(Arc::clone(&on.store))).collect();

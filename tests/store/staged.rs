@@ -44,6 +44,9 @@ struct Gate {
 }
 
 impl Staged {
+    /// So many wait for who listens; whoever lags further behind is told so.
+    pub(crate) const MOST_ANNOUNCEMENTS: usize = 64;
+
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
             elsewhere: sealed(Embedded::in_memory(clock.clone()).expect("memory suffices"), clock),
@@ -52,7 +55,7 @@ impl Staged {
             is_deaf: AtomicBool::new(false),
             is_down: AtomicBool::new(false),
             damaged: Mutex::default(),
-            announcements: broadcast::channel(64).0,
+            announcements: broadcast::channel(Self::MOST_ANNOUNCEMENTS).0,
             gate: Mutex::default(),
         }
     }

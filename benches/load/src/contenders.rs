@@ -1,9 +1,9 @@
 //! Who takes part, and whether each does what it is there for.
 
 use crate::generate::{self, Load, Yield};
+use crate::ground::gateway::{self, With};
 use crate::ground::process::{OURS, Process, THEIRS};
 use crate::ground::servers::{Check, Doors};
-use crate::ground::gateway::{self, With};
 use crate::ground::{Ground, TOKEN, VTNR, servers};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -93,7 +93,13 @@ pub(crate) async fn all(ground: &Ground, programs: &Programs) -> (Vec<Contender>
     (all, vec![origin, store])
 }
 
-async fn gateways(ground: &Ground, programs: &Programs, upstream: SocketAddr, redis: SocketAddr, store: &Rc<Process>) -> Vec<Contender> {
+async fn gateways(
+    ground: &Ground,
+    programs: &Programs,
+    upstream: SocketAddr,
+    redis: SocketAddr,
+    store: &Rc<Process>,
+) -> Vec<Contender> {
     let mut all = Vec::new();
     let redis = format!("redis://{redis}/0");
     let (quiet, embedded) = (With { store: &redis, access_log: false }, With { store: "memory:", access_log: false });
@@ -202,7 +208,9 @@ impl Contender {
                 let seen = ask("check", &self.token).await;
                 assert_eq!(seen.headers().get("x-seen-vtnr").map(|vtnr| vtnr.as_bytes()), Some(VTNR.as_bytes()), "{}", self.name);
                 let cookies = seen.headers().get("x-seen-cookie").map(|cookies| String::from_utf8_lossy(cookies.as_bytes()));
-                let keeps = |cookies: &str| cookies.contains("ui_sprache=de") && (self.name == NGINX_ASKS || !cookies.contains(&self.token));
+                let keeps = |cookies: &str| {
+                    cookies.contains("ui_sprache=de") && (self.name == NGINX_ASKS || !cookies.contains(&self.token))
+                };
                 assert!(cookies.as_deref().is_some_and(keeps), "{}: {cookies:?}", self.name);
                 let wrong = ask("1k", &self.token.chars().rev().collect::<String>()).await;
                 assert!(matches!(wrong.status().as_u16(), 303 | 401), "{}: {} without a session", self.name, wrong.status());

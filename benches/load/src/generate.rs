@@ -49,7 +49,10 @@ pub(crate) struct Yield {
 
 /// What Chromium sends with a request of a page's, less `Host` and `Cookie`.
 const BROWSER: [(&str, &str); 10] = [
-    ("User-Agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+    ),
     ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"),
     ("Accept-Language", "de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7"),
     ("Sec-Ch-Ua", "\"Chromium\";v=\"142\", \"Google Chrome\";v=\"142\", \"Not_A Brand\";v=\"99\""),
@@ -128,11 +131,8 @@ fn h2load(ground: &Ground, url: &str, load: Load, token: &str, seconds: u32) -> 
     let text = output(command.arg(url));
     assert!(text.contains(" 0 3xx, 0 4xx, 0 5xx"), "{url}: {text}");
     let log = std::fs::read_to_string(&log).expect("a log");
-    let mut times: Vec<f64> = log
-        .lines()
-        .filter_map(|line| line.split('\t').nth(2)?.trim().parse::<f64>().ok())
-        .map(|micros| micros / 1e3)
-        .collect();
+    let mut times: Vec<f64> =
+        log.lines().filter_map(|line| line.split('\t').nth(2)?.trim().parse::<f64>().ok()).map(|micros| micros / 1e3).collect();
     times.sort_by(f64::total_cmp);
     let share = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(f64::NAN);
     Yield { requests: times.len() as f64, seconds: f64::from(seconds), p50: share(50), p99: share(99) }

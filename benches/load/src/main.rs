@@ -108,7 +108,9 @@ fn main() {
 fn loads(arguments: &Arguments) -> Vec<Load> {
     let all = || {
         let protocols = [Protocol::Http1, Protocol::TlsHttp1, Protocol::TlsHttp2];
-        let of = |protocol| ground::FILES.iter().flat_map(move |(file, _)| [2, 64].map(|connections| Load { protocol, file, connections }));
+        let of = |protocol| {
+            ground::FILES.iter().flat_map(move |(file, _)| [2, 64].map(|connections| Load { protocol, file, connections }))
+        };
         protocols.into_iter().flat_map(of).chain([TABLE[6]]).collect::<Vec<_>>()
     };
     let mut loads = if arguments.all { all() } else { TABLE.to_vec() };

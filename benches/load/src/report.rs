@@ -52,7 +52,14 @@ const GOALS: [Goal; 10] = [
     Goal { what: "PGO : Pingora as it comes", load: MAIN, ours: TRAINED, theirs: RAW, cost: ALONE, most: 0.75 },
     Goal { what: "without PGO : Pingora as it comes", load: MAIN, ours: GATEWAY, theirs: RAW, cost: ALONE, most: 0.90 },
     Goal { what: "PGO : nginx + Lua + LRU cache", load: MAIN, ours: TRAINED, theirs: NGINX_CACHED, cost: ALONE, most: 1.0 },
-    Goal { what: "PGO : nginx + Lua + Redis, redis-server counted", load: MAIN, ours: TRAINED, theirs: NGINX_REDIS, cost: WITH_HELPER, most: 0.55 },
+    Goal {
+        what: "PGO : nginx + Lua + Redis, redis-server counted",
+        load: MAIN,
+        ours: TRAINED,
+        theirs: NGINX_REDIS,
+        cost: WITH_HELPER,
+        most: 0.55,
+    },
     Goal { what: "PGO : nginx without a check", load: H2, ours: TRAINED, theirs: NGINX, cost: ALONE, most: 1.0 },
     Goal { what: "PGO : nginx without a check", load: NEW, ours: TRAINED, theirs: NGINX, cost: ALONE, most: 0.8 },
     Goal { what: "without PGO : nginx without a check", load: NEW, ours: GATEWAY, theirs: NGINX, cost: ALONE, most: 0.8 },
@@ -93,7 +100,8 @@ impl Report {
             let spread = |cost: fn(&Cost) -> f64| Spread::of(self.rounds(load, name).map(cost).collect());
             let median = |cost| spread(cost).map_or(f64::NAN, |spread: Spread| spread.median);
             let Some(cpu) = spread(ALONE) else { continue };
-            let ratio = |theirs| self.ratio(load, name, theirs, ALONE).map_or("".to_owned(), |ratio| format!("{:.2}", ratio.median));
+            let ratio =
+                |theirs| self.ratio(load, name, theirs, ALONE).map_or("".to_owned(), |ratio| format!("{:.2}", ratio.median));
             println!(
                 "| {name} | {:.3} ({:.3} to {:.3}) | {:.3} | {:.0} | {:.2} | {:.2} | {} | {} |",
                 cpu.median,
@@ -117,7 +125,10 @@ impl Report {
             let Some(ratio) = self.ratio(goal.load, goal.ours, goal.theirs, goal.cost) else { continue };
             let verdict = if ratio.median <= goal.most { "met" } else { "MISSED" };
             let (what, load) = (goal.what, name(goal.load));
-            println!("| {what} | {load} | {:.3} ({:.3} to {:.3}) | {:.2} | {verdict} |", ratio.median, ratio.min, ratio.max, goal.most);
+            println!(
+                "| {what} | {load} | {:.3} ({:.3} to {:.3}) | {:.2} | {verdict} |",
+                ratio.median, ratio.min, ratio.max, goal.most
+            );
         }
         for (name, mebibytes) in self.memory.iter().filter(|(name, _)| [GATEWAY, TRAINED].contains(name)) {
             let verdict = if *mebibytes <= MOST_MEMORY { "met" } else { "MISSED" };

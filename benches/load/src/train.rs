@@ -20,7 +20,9 @@ pub(crate) async fn train(ground: &Ground, program: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let upstream = listener.local_addr().expect("bound");
     tokio::spawn(Calculator::new("/ui/login/de/abmelden").serve(listener));
-    let gateway = gateway::start(ground, "trained", program, With { store: &format!("redis://{redis}/0"), access_log: true }, upstream).await;
+    let gateway =
+        gateway::start(ground, "trained", program, With { store: &format!("redis://{redis}/0"), access_log: true }, upstream)
+            .await;
     let until = Instant::now() + DAY;
     let brokers = (0..BROKERS).map(|nr| work(nr, &gateway, until));
     futures_util::future::join_all(brokers).await;

@@ -1,17 +1,17 @@
 //! Listens for what other gateways ended.
 //!
-//! A connection of its own, in RESP3. A subscription that silently broke would leave ended sessions alive in this
-//! gateway's cache, so the connection is asked for a sign of life twice a second; while it gives none, it counts
-//! as lost: that tells the caches not to rely on what they have, and its return tells them to forget it.
+//! A connection of its own, in RESP3. A subscription that broke would leave ended sessions alive in this gateway's cache. That it broke
+//! is noticed at once where the connection ends; where it does not, since it is asked for a sign of life four times a second. While it
+//! gives none, it counts as lost: that tells the caches not to rely on what they have, and its return tells them to forget it.
 
 use super::super::Invalidation;
 use super::super::vault::RecordKey;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
 const INVALIDATIONS: usize = 4_096;
@@ -77,22 +77,30 @@ struct Listener {
 impl Listener {
     async fn run(self) {
         loop {
-            if let Ok(connection) = self.subscribe().await {
+            if let Ok((connection, ended)) = self.subscribe().await {
                 // Whatever was ended while nobody listened is unknown: forget everything, then trust the cache again.
                 self.announce(Invalidation::All);
                 self.alive.store(true, Ordering::Release);
-                self.listen(connection).await;
+                let error = tokio::select! {
+                    error = listen(connection) => error.to_string(),
+                    () = ended.notified() => "the connection ended".to_owned(),
+                };
                 self.alive.store(false, Ordering::Release);
                 self.announce(Invalidation::Missed);
+                tracing::warn!(target: "store", error, "the subscription to ended sessions was lost; the session cache is off until it is back");
             }
             tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;
         }
     }
 
-    async fn subscribe(&self) -> RedisResult<MultiplexedConnection> {
-        let (announcements, channel) = (self.announcements.clone(), self.channel.clone());
+    /// A connection that listens, and what is rung when it ends.
+    async fn subscribe(&self) -> RedisResult<(MultiplexedConnection, Arc<Notify>)> {
+        let (announcements, channel, ended) = (self.announcements.clone(), self.channel.clone(), Arc::new(Notify::new()));
+        let bell = Arc::clone(&ended);
         let receive = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
-            if let Some(invalidation) = read(&push, &channel) {
+            if push.kind == PushKind::Disconnection {
+                bell.notify_one();
+            } else if let Some(invalidation) = read(&push, &channel) {
                 // Nobody listening is no failure: there is no cache then.
                 let _ = announcements.send(invalidation);
             }
@@ -104,24 +112,23 @@ impl Listener {
             .set_push_sender(receive);
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         connection.subscribe(&self.channel).await?;
-        Ok(connection)
-    }
-
-    /// Returns when the connection gives no sign of life.
-    async fn listen(&self, mut connection: MultiplexedConnection) {
-        loop {
-            let pong: RedisResult<Value> = redis::cmd("PING").query_async(&mut connection).await;
-            if let Err(error) = pong {
-                tracing::warn!(target: "store", error = %error, "the subscription to ended sessions was lost; the session cache is off until it is back");
-                return;
-            }
-            tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;
-        }
+        Ok((connection, ended))
     }
 
     fn announce(&self, invalidation: Invalidation) {
         // Nobody listening is no failure: there is no cache then.
         let _ = self.announcements.send(invalidation);
+    }
+}
+
+/// Returns when the connection gives no sign of life.
+async fn listen(mut connection: MultiplexedConnection) -> RedisError {
+    loop {
+        let pong: RedisResult<Value> = redis::cmd("PING").query_async(&mut connection).await;
+        if let Err(error) = pong {
+            return error;
+        }
+        tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;
     }
 }
 

@@ -23,8 +23,7 @@ pub(crate) struct Forwarder {
 }
 
 /// What concerns one connection only (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 6] =
-    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive")];
+const HOP_BY_HOP: [HeaderName; 6] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive")];
 
 impl Forwarder {
     pub(crate) fn new(upstream: SocketAddr) -> Self {

@@ -1,0 +1,126 @@
+//! What a forwarded request costs the gateway itself: the hooks that Pingora calls, and the steps within them, without a socket.
+//!
+//! `benches/hot_path.rs` and `tests/hot_path.rs` time it and count what it allocates. It calls what serves requests and decides nothing.
+
+use super::{Gateway, Parts, Passage, Route, Served, policy, strict};
+use crate::config::Config;
+use crate::domain::ids::SessionToken;
+use crate::domain::policy::{Decision, Permit};
+use crate::domain::session::Session as BrokerSession;
+use crate::domain::time::Timestamp;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{ProxyHttp, Session};
+use std::sync::Arc;
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
+
+/// A gateway, and a request that has arrived at it.
+pub struct HotPath {
+    gateway: Served,
+    http: Session,
+    /// The connection lives as long as its other end.
+    _client: DuplexStream,
+}
+
+impl HotPath {
+    /// A gateway of these parts that has read the header of `request`, which has no body. The calculator is never connected to.
+    ///
+    /// # Errors
+    /// What Pingora says of a request that it cannot read.
+    pub async fn new(config: &Config, parts: Parts, request: &[u8]) -> pingora::Result<Self> {
+        let gateway = Served(Arc::new(Gateway::assemble(config, parts).await));
+        let (http, client) = read(request).await?;
+        Ok(Self { gateway, http, _client: client })
+    }
+
+    /// The header as Pingora copies it for the calculator.
+    pub fn copied(&self) -> RequestHeader {
+        self.http.req_header().clone()
+    }
+
+    /// Whether `strict` lets the request in.
+    pub fn check(&self) -> bool {
+        strict::check(self.http.req_header(), &self.gateway.hosts).is_ok()
+            && strict::check_length(self.http.as_downstream()).is_ok()
+    }
+
+    /// Whether it is for the calculator.
+    pub fn route(&self) -> bool {
+        self.gateway.routes.of(self.http.req_header()) == Route::Protected
+    }
+
+    /// The session that its cookies name.
+    pub fn cookies(&self) -> Option<SessionToken> {
+        self.gateway.held(&self.http).ok()?.session
+    }
+
+    /// The time, as each request asks for it.
+    pub fn now(&self) -> Timestamp {
+        self.gateway.clock.now()
+    }
+
+    /// The live session of a broker in the directory; `None` also if the store cannot answer.
+    pub async fn session(&self, token: &SessionToken, now: Timestamp) -> Option<BrokerSession> {
+        self.gateway.session(Some(token), now).await.ok().flatten()
+    }
+
+    /// What the policy gives for this session.
+    pub fn decide(&mut self, session: Option<&BrokerSession>, now: Timestamp) -> Option<Permit> {
+        let Self { gateway, http, .. } = self;
+        match policy::decide(|| gateway.intent(http), session, &gateway.limits, now) {
+            Decision::Allow(permit) => Some(permit),
+            _ => None,
+        }
+    }
+
+    /// Takes away what is not for the calculator.
+    ///
+    /// # Errors
+    /// A field that Pingora does not take.
+    pub fn strip(&self, request: &mut RequestHeader) -> pingora::Result<()> {
+        self.gateway.identity.strip(request)
+    }
+
+    /// Puts in who asks.
+    ///
+    /// # Errors
+    /// A field that Pingora does not take.
+    pub fn inject(&self, request: &mut RequestHeader, permit: &Permit) -> pingora::Result<()> {
+        self.gateway.identity.inject(request, permit, self.gateway.client_address(&self.http))
+    }
+
+    /// Takes from the calculator's answer what is not for the client.
+    ///
+    /// # Errors
+    /// A field that Pingora does not take.
+    pub fn clean(&self, answer: &mut ResponseHeader) -> pingora::Result<()> {
+        self.gateway.identity.clean(answer)
+    }
+
+    /// All that Pingora asks the gateway for a request without a body that is forwarded and answered, in its order.
+    ///
+    /// # Errors
+    /// The request is not forwarded.
+    pub async fn pass(&mut self, up: &mut RequestHeader, answer: &mut ResponseHeader) -> pingora::Result<()> {
+        let Self { gateway, http, .. } = self;
+        let mut passage: Passage = gateway.new_ctx();
+        gateway.early_request_filter(http, &mut passage).await?;
+        gateway.request_filter(http, &mut passage).await?;
+        let peer = gateway.upstream_peer(http, &mut passage).await?;
+        gateway.connected_to_upstream(http, true, &peer, 0, None, &mut passage).await?;
+        gateway.upstream_request_filter(http, up, &mut passage).await?;
+        gateway.request_body_filter(http, &mut None, true, &mut passage).await?;
+        gateway.response_filter(http, answer, &mut passage).await?;
+        gateway.logging(http, None, &mut passage).await;
+        Ok(())
+    }
+}
+
+/// Has Pingora read the header of a request.
+async fn read(request: &[u8]) -> pingora::Result<(Session, DuplexStream)> {
+    let broken_off = |error| pingora::Error::because(pingora::ErrorType::ReadError, "a request in memory", error);
+    let (mut client, server) = tokio::io::duplex(request.len().max(1));
+    client.write_all(request).await.map_err(broken_off)?;
+    let mut http = Session::new_h1(Box::new(server));
+    http.as_downstream_mut().read_request().await?;
+    Ok((http, client))
+}

@@ -1,0 +1,171 @@
+//! A gateway whose brokers are signed in, and a request of a browser's that has just arrived at it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::config::Config;
+use vtnr_gateway::directory::Directory;
+use vtnr_gateway::domain::ids::SessionToken;
+use vtnr_gateway::domain::session::{Level, Proof, Session};
+use vtnr_gateway::domain::vtnr::Vtnr;
+use vtnr_gateway::gateway::Parts;
+use vtnr_gateway::gateway::hot_path::HotPath;
+use vtnr_gateway::pages::Pages;
+use vtnr_gateway::parking::Parking;
+use vtnr_gateway::sign_in::SignIns;
+use vtnr_gateway::store::cache::Sessions;
+use vtnr_gateway::store::embedded::Embedded;
+use vtnr_gateway::store::{Charges, Sealed, Settled, SignIn, Store, Vault};
+use vtnr_gateway::telemetry::metrics::Metrics;
+
+pub(crate) const FULL: Level = Level::Full { proof: Proof::Mailbox };
+const BROKERS: u32 = 10_000;
+const LIVES: Duration = Duration::from_secs(12 * 3_600);
+const CONFIG: &str = r#"
+[listen]
+http = "127.0.0.1:8080"
+public_url = "https://rechner.example"
+[upstream]
+url = "http://127.0.0.1:9000"
+vtnr_header = "X-VTNR"
+level_header = "X-VTNR-Level"
+public_paths = ["/impressum", "/datenschutz", "/favicon.ico"]
+[store]
+url = "memory:"
+secret = "the operator's secret, 32 bytes."
+[directory]
+file = "brokers.csv"
+[mail]
+url = "smtp://127.0.0.1:2525"
+from = "Tarifrechner <noreply@rechner.example>"
+[submission]
+paths = ["/antrag/versand", "/index.php?r=antrag/versand"]
+[admin]
+listen = "127.0.0.1:9090"
+"#;
+
+/// The fields of a navigation, as a current browser sends them.
+const FIELDS: &str = "Host: rechner.example\r\nConnection: keep-alive\r\nCache-Control: max-age=0\r\n\
+    sec-ch-ua: \"Chromium\";v=\"140\", \"Not=A?Brand\";v=\"24\", \"Google Chrome\";v=\"140\"\r\nsec-ch-ua-mobile: ?0\r\n\
+    sec-ch-ua-platform: \"Windows\"\r\nUpgrade-Insecure-Requests: 1\r\n\
+    User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8\r\n\
+    Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1\r\nSec-Fetch-Dest: document\r\n\
+    Referer: https://rechner.example/kfz/angebot?id=41\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
+    Accept-Language: de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7\r\n";
+
+/// The fields of the calculator's answer.
+pub(crate) const ANSWER: [(&str, &str); 7] = [
+    ("Content-Type", "text/html;charset=UTF-8"),
+    ("Content-Length", "14327"),
+    ("Date", "Tue, 29 Sep 2026 12:02:30 GMT"),
+    ("Set-Cookie", "ansicht=kompakt; Path=/; HttpOnly"),
+    ("Cache-Control", "private, no-store"),
+    ("Vary", "Accept-Encoding"),
+    ("Keep-Alive", "timeout=20"),
+];
+
+/// The whole arrangement.
+pub(crate) struct Arrived {
+    pub(crate) hot: HotPath,
+    pub(crate) token: SessionToken,
+    _folder: TempDir,
+}
+
+impl Arrived {
+    /// A request of a broker's whose session is of this level, and is in memory.
+    pub(crate) async fn new(level: Level) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("brokers.csv"), brokers()).expect("written");
+        let config = Config::parse(CONFIG, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let (parts, store) = parts(&config);
+        let (sessions, token) = (Arc::clone(&parts.sessions), Chance.session_token());
+        sign_in(&*store, &token, level, parts.clock.now()).await;
+        tokio::spawn(Arc::clone(&sessions).listen());
+        while sessions.is_empty() {
+            assert!(sessions.find(&token, parts.clock.now()).await.expect("the store answers").is_some());
+            tokio::task::yield_now().await;
+        }
+        let hot = HotPath::new(&config, parts, &request(&token)).await.expect("a sound request");
+        Self { hot, token, _folder: folder }
+    }
+}
+
+fn brokers() -> String {
+    let mut file = String::from("vtnr;email\n");
+    for number in 0..BROKERS {
+        writeln!(file, "{};broker{number}@makler.example", vtnr(number)).expect("a String takes all");
+    }
+    file
+}
+
+fn vtnr(number: u32) -> Vtnr {
+    Vtnr::from_number(600_000_000 + number * 7_919).expect("nine digits")
+}
+
+fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
+    let (clock, chance, metrics) = (Clock::default(), Chance, Arc::new(Metrics::new().expect("sound")));
+    let vault = Vault::new(config.store.secret.reveal(), chance);
+    let engine = Embedded::in_memory(clock.clone()).expect("memory suffices");
+    let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
+    let grace = config.store.outage_grace;
+    let sessions = Sessions::new(Arc::clone(&store), config.session, grace, clock.clone(), Arc::clone(&metrics));
+    let directory = Arc::new(Directory::open(&config.directory, clock.now()).expect("a directory"));
+    let sign_ins = SignIns {
+        store: Arc::clone(&store),
+        directory: Arc::clone(&directory),
+        chance,
+        rules: config.login.clone(),
+        limits: config.limits.clone(),
+        sessions: config.session,
+        bell: Arc::new(Notify::new()),
+        metrics: Arc::clone(&metrics),
+        vault: vault.clone(),
+    };
+    let parking = Parking::new(Arc::clone(&store), config.parking, chance, Arc::clone(&metrics), vault);
+    let pages = Pages::load(&config.brand, &config.login, &config.parking).expect("our own pages");
+    let parts = Parts {
+        sessions: Arc::new(sessions),
+        sign_ins: Arc::new(sign_ins),
+        directory,
+        parking: Arc::new(parking),
+        pages: Arc::new(pages),
+        metrics,
+        clock,
+        chance,
+    };
+    (parts, store)
+}
+
+async fn sign_in(store: &dyn Store, token: &SessionToken, level: Level, now: vtnr_gateway::domain::time::Timestamp) {
+    let session = Session::begin(vtnr(BROKERS / 3), level, now);
+    let bare = SignIn {
+        flow: None,
+        session: (token, &session),
+        lives: LIVES,
+        replaces: None,
+        trust: None,
+        forgets: None,
+        trust_lives: LIVES,
+    };
+    assert_eq!(store.sign_in(bare, &Charges::none()).await.expect("the store answers"), Settled::Done);
+}
+
+/// With our session and trust, the calculator's session, and what else such sites set.
+fn request(session: &SessionToken) -> Vec<u8> {
+    let (session, trust) = (encoded(session.reveal()), encoded(Chance.browser_token().reveal()));
+    format!(
+        "GET /kfz/angebot?id=42&schritt=3 HTTP/1.1\r\n{FIELDS}Cookie: JSESSIONID=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1; \
+         __Host-vtnr_trust={trust}; __Host-vtnr_session={session}; _pk_id.7.1fff=4c1d3f0a9b2e7c58.1758000000.; \
+         zustimmung=notwendig%2Cstatistik; ansicht=kompakt\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+fn encoded(token: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token)
+}
