@@ -3,6 +3,7 @@
 //! The only folder that knows Pingora. Nothing here may reach the calculator without a [`Permit`], and only the policy makes
 //! permits; read [`Gateway::admit`] and `domain/policy.rs` to see that it is so. `app` builds a [`Gateway`] and serves it.
 
+mod access_log;
 mod build;
 mod connections;
 mod cookies;
@@ -50,7 +51,8 @@ use crate::parking::Parking;
 use crate::sign_in::SignIns;
 use crate::store;
 use crate::store::cache::Sessions;
-use crate::telemetry::metrics::{Label as _, Metrics, Request};
+use crate::telemetry::metrics::{Metrics, Request};
+use access_log::AccessLog;
 use async_trait::async_trait;
 use bytes::Bytes;
 use connections::Connections;
@@ -103,13 +105,6 @@ pub struct Gateway {
     access_log: AccessLog,
 }
 
-/// Whether requests are logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AccessLog {
-    On,
-    Off,
-}
-
 /// What becomes of a request.
 enum Admission {
     Forward(Permit),
@@ -121,9 +116,6 @@ use Admission::{Answer, Forward};
 /// What `request_filter` tells Pingora.
 const ANSWERED: bool = true;
 const TO_UPSTREAM: bool = false;
-
-/// So many characters of a path are logged.
-const LONGEST_LOGGED: usize = 256;
 
 /// A client that sends or takes much earns time for a pause: at most so many times what it began with, `listen.body_timeout`.
 const MOST_CREDIT: u32 = 3;
@@ -252,25 +244,6 @@ impl Gateway {
     /// The same as counters know it.
     fn client_counted(&self, http: &Session) -> ClientAddress {
         ClientAddress::of(self.client_address(http).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
-    }
-
-    fn log(&self, http: &Session, error: Option<&pingora::Error>, passage: &Passage) {
-        let took = passage.begun.elapsed();
-        self.metrics.request(passage.outcome, took);
-        if self.access_log == AccessLog::Off && passage.incident.is_none() {
-            return;
-        }
-        let request = http.req_header();
-        let path = String::from_utf8_lossy(request.raw_path());
-        // Queries and path parameters (`;jsessionid=`) may hold what nobody should read in a log; paths are cut to a sensible length.
-        let path = path.split(['?', ';']).next().unwrap_or_default();
-        let path = path.char_indices().nth(LONGEST_LOGGED).and_then(|(end, _)| path.get(..end)).unwrap_or(path);
-        let status = http.response_written().map_or(0, |response| response.status.as_u16());
-        let client = self.client_address(http).map(tracing::field::display);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let (outcome, incident, error) =
-            (passage.outcome, passage.incident.as_deref(), error.map(|error| error.etype().as_str()));
-        tracing::info!(target: "access", method = request.method.as_str(), path, status, outcome = outcome.as_str(), micros, client, incident, error);
     }
 }
 
