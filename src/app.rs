@@ -11,7 +11,7 @@ use crate::parking::Parking;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
 use crate::store::embedded::Embedded;
-use crate::store::redis::Redis;
+use crate::store::redis::{Redis, Usage};
 use crate::store::{self, Measured, Sealed, Store, Vault};
 use crate::telemetry::admin::{self, Fatal, Problem, Readiness};
 use crate::telemetry::logging::Guard;
@@ -221,8 +221,10 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 /// [`store::Error::Setup`] if it cannot be used.
 pub fn open_store(config: &Config, vault: Vault, clock: Clock, metrics: Arc<Metrics>) -> store::Result<Arc<dyn Store>> {
     Ok(match &config.store.url {
-        StoreUrl::Redis(url) => {
-            let redis = Redis::new(url.reveal(), &config.store.key_prefix, config.store.timeout)?;
+        StoreUrl::Redis(servers) => {
+            let Config { store, .. } = config;
+            let usage = Usage { prefix: &store.key_prefix, timeout: store.timeout, replicas: store.replicas };
+            let redis = Redis::new(servers, usage);
             Arc::new(Measured::new(Sealed::new(redis, vault, clock), metrics))
         }
         StoreUrl::File(file) => Arc::new(Measured::new(Sealed::new(Embedded::open(file, clock.clone())?, vault, clock), metrics)),

@@ -39,6 +39,8 @@ mod trust;
 macro_rules! run_against_every_store {
     ($suite:tt) => {
         run_against_one_store!(redis $suite);
+        run_against_one_store!(sentinel $suite);
+        run_against_one_store!(cluster $suite);
         run_against_one_store!(memory $suite);
         run_against_one_store!(file $suite);
     };

@@ -45,7 +45,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("telemetry", &["domain", "config"]),
     ("directory", &["domain", "config"]),
     ("pages", &["domain", "config"]),
-    ("store", &["domain", "clock", "telemetry"]),
+    ("store", &["domain", "clock", "config", "telemetry"]),
     ("mail", &["domain", "clock", "config", "store", "telemetry"]),
     ("sign_in", &["domain", "clock", "config", "directory", "store", "telemetry"]),
     ("parking", &["domain", "clock", "store", "telemetry"]),

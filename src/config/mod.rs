@@ -14,6 +14,7 @@ mod read;
 mod secret;
 mod secret_file;
 mod sections;
+mod servers;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -21,7 +22,8 @@ mod url;
 pub use self::load::known_keys;
 pub use self::mistakes::{Mistake, Mistakes};
 pub use self::read::{Absent, KeyDoc};
-pub use self::secret::{Secret, SecretUrl};
+pub use self::secret::Secret;
+pub use self::servers::{Credentials, Deployment, RedisServers, Server, Transport};
 
 use crate::domain::challenge::TanLimits;
 use crate::domain::parking::ParkingLimits;
@@ -159,8 +161,10 @@ pub struct Store {
     pub secret: Secret,
     /// What each key in Redis begins with.
     pub key_prefix: String,
-    /// How long one command may take.
+    /// How long one command may take, its copies included.
     pub timeout: Duration,
+    /// How many of Redis's replicas must have what is not to be lost before it is told as done; 0 waits for none.
+    pub replicas: u32,
     /// How long signed-in brokers go on working while the store cannot answer.
     pub outage_grace: Duration,
 }
@@ -168,9 +172,8 @@ pub struct Store {
 /// `store.url`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// `redis://` or `rediss://`, as the operator wrote it, with the password of `store.password` or
-    /// `store.password_file` filled in.
-    Redis(SecretUrl),
+    /// `redis://`, `redis+sentinel://`, `redis+cluster://`, and the same with `rediss`: with the passwords of keys of their own filled in.
+    Redis(RedisServers),
     /// `file:PATH`
     File(PathBuf),
     /// `memory:`

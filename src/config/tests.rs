@@ -213,8 +213,23 @@ fn each_section_refuses_what_would_do_harm() {
         ("upstream.public_paths = [\"/a\", \"b\"]", "\"b\" does not begin with /"),
         ("upstream.public_paths = [\"/ui/login/de/x\"]", "lies under login.prefix"),
         ("upstream.public_paths = [\"/Antrag/versand/\"]", "would let anybody submit"),
-        ("store.url = \"redis+sentinel://a/b\"", "redis+sentinel:// is not supported by this version"),
-        ("store.url = \"redis+cluster://a\"", "redis+cluster:// is not supported by this version"),
+        ("store.url = \"redis+sentinel://a,b\"", "names no master; write redis+sentinel://"),
+        ("store.url = \"redis+sentinel://a,b/my master\"", "has blanks or letters beyond ASCII"),
+        ("store.url = \"redis+sentinel://a,b/my@master\"", "names no master"),
+        ("store.url = \"redis+sentinel://a,b/mymaster/x\"", "not the number of a database"),
+        ("store.url = \"redis+sentinel://a,,b/mymaster\"", "has no proper host name or address"),
+        ("store.url = \"redis+sentinel://a,b:0/mymaster\"", "has no proper port"),
+        ("store.url = \"redis+sentinel://a,b,A:26379/mymaster\"", "names a:26379 twice"),
+        ("store.url = \"redis+sentinel://%ff@a/mymaster\"", "has a user or password that is not UTF-8"),
+        ("store.url = \"redis+cluster://a,b/1\"", "has a path; a cluster has one database"),
+        ("store.url = \"redis+cluster://a,b?x\"", "has a query, which means nothing here"),
+        ("store.url = \"redis+raft://a\"", "must begin with redis://, redis+sentinel://"),
+        ("store.url = \"redis://a,b\"", "names several servers; redis+sentinel://"),
+        ("store.url = \"redis+cluster://a\"\nstore.sentinel_user = \"u\"", "2: store.sentinel_user: is of no use to this kind"),
+        ("store.sentinel_password_file = \"password\"", "store.sentinel_password_file: is of no use to this kind"),
+        ("store.url = \"redis+sentinel://a/m\"\nstore.sentinel_user = \"a b\"", "\"a b\" is not the name of a user"),
+        ("store.url = \"memory:\"\nstore.replicas = 1", "2: store.replicas: is of no use to this kind of store"),
+        ("store.replicas = 6", "6 is not between 0 and 5"),
         ("store.url = \"redis://a/x\"", "not the number of a database"),
         ("store.url = \"http://a\"", "must begin with redis://"),
         ("store.url = \"file:\"", "names no file"),
@@ -296,6 +311,8 @@ fn what_is_unusual_and_right_is_accepted() {
         "parking.largest = \"0B\"",
         "parking.largest = \"4MiB\"\nparking.per_client = \"4096KiB\"\nparking.total = \"1GiB\"",
         "store.url = \"rediss://ada@redis.example:6380\"\nstore.password_file = \"password\"",
+        "store.url = \"rediss+sentinel://ada@a,b:1,[::1]:2/my-master/3\"\nstore.sentinel_password_file = \"password\"\nstore.replicas = 1",
+        "store.url = \"redis+cluster://a:1,a:2,b\"\nstore.replicas = 1",
         "mail.url = \"smtp://mail.example?tls=none\"",
         "mail.from = \"noreply@insurer.example\"",
         "mail.from = \"\\\"Müller, Söhne & Co.\\\" <noreply@insurer.example>\"",
@@ -315,9 +332,9 @@ fn values_arrive_as_they_were_meant() {
     let config = sound("listen.public_url = \"https://Rechner.Insurer.example:443/\"");
     assert_eq!(config.listen.public_url, PublicUrl { secure: true, authority: "rechner.insurer.example".into() });
     let config = sound("store.url = \"rediss://ada@redis.example/3\"\nstore.password_file = \"password\"");
-    let url = SecretUrl::new("rediss://ada:pa%3Ass%2Fw%C3%B6%40rd@redis.example/3");
+    let url = RedisServers::parse("rediss://ada:pa%3Ass%2Fw%C3%B6%40rd@redis.example/3").expect("sound");
     assert_eq!(config.store.url, StoreUrl::Redis(url));
-    assert!(!format!("{config:?}").contains("pa%3A"), "a password is shown");
+    assert!(!format!("{config:?}").contains("pa:"), "a password is shown");
     let config = sound("mail.url = \"smtps://mail.example\"\nmail.username = \"u\"\nmail.password_file = \"password\"");
     assert_eq!((config.mail.port, config.mail.protection), (465, MailProtection::Tls));
     assert_eq!(
@@ -328,6 +345,29 @@ fn values_arrive_as_they_were_meant() {
     assert_eq!((config.limits.mail_day, config.login.without_email), (Allowance::per(7, 5_400), false));
     let config = sound("store.url = \"file:/var/lib/x\"");
     assert_eq!(config.store.url, StoreUrl::File("/var/lib/x".into()));
+}
+
+#[test]
+fn the_servers_of_redis_arrive_as_they_were_meant() {
+    let server = |host: &str, port| Server { host: host.into(), port };
+    let servers = |lines| match sound(lines).store.url {
+        StoreUrl::Redis(servers) => servers,
+        other => panic!("{other:?}"),
+    };
+    let one = servers("store.url = \"redis://:secret@Redis.example\"");
+    assert_eq!((one.deployment, one.servers, one.database), (Deployment::Single, vec![server("redis.example", 6_379)], 0));
+    assert_eq!(one.login, Credentials { user: None, password: Some(Secret::new("secret")) });
+    let sentinels = "store.url = \"rediss+sentinel://ada:p%40ss@a,b:1,[2001:DB8::1]/my-master/3\"\nstore.sentinel_user = \"gateway\"\nstore.sentinel_password_file = \"password\"";
+    let named = servers(sentinels);
+    let login = Credentials { user: Some("gateway".into()), password: Some(Secret::new("pa:ss/wö@rd")) };
+    assert_eq!(named.deployment, Deployment::Sentinel { master: "my-master".into(), login });
+    assert_eq!(named.servers, [server("a", 26_379), server("b", 1), server("2001:db8::1", 26_379)]);
+    assert_eq!(named.login, Credentials { user: Some("ada".into()), password: Some(Secret::new("p@ss")) });
+    assert_eq!((named.transport, named.database), (Transport::Tls, 3));
+    let cluster = servers("store.url = \"redis+cluster://a,b:1\"\nstore.password_file = \"password\"");
+    assert_eq!(cluster.servers, [server("a", 6_379), server("b", 1)]);
+    assert_eq!((cluster.deployment, cluster.transport), (Deployment::Cluster, Transport::Plain));
+    assert_eq!(cluster.login.password, Some(Secret::new("pa:ss/wö@rd")));
 }
 
 #[test]

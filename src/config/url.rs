@@ -2,6 +2,11 @@
 
 use std::net::IpAddr;
 
+const NO_HOST: &str = "has no proper host name or address";
+
+/// A host in lower case and without brackets, and its port where one is given.
+pub(super) type HostAndPort = (String, Option<u16>);
+
 /// A URL's parts; escapes are left as they are.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Url<'t> {
@@ -22,6 +27,17 @@ impl<'t> Url<'t> {
     /// # Errors
     /// What is wrong; never with a part of the text, which may hold a password.
     pub(super) fn parse(text: &'t str) -> Result<Self, &'static str> {
+        match Self::parse_several(text)? {
+            (url, others) if others.is_empty() => Ok(url),
+            _ => Err(NO_HOST),
+        }
+    }
+
+    /// The same with several hosts, parted by commas: the URL with the first one, and the others with their ports.
+    ///
+    /// # Errors
+    /// As with [`Url::parse`].
+    pub(super) fn parse_several(text: &'t str) -> Result<(Self, Vec<HostAndPort>), &'static str> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("has blanks or letters beyond ASCII");
         }
@@ -31,13 +47,14 @@ impl<'t> Url<'t> {
         }
         let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (login, host) = authority.rsplit_once('@').map_or((None, authority), |(login, host)| (Some(login), host));
+        let (login, hosts) = authority.rsplit_once('@').map_or((None, authority), |(login, hosts)| (Some(login), hosts));
         let (user, password) = login.map_or((None, None), |login| match login.split_once(':') {
             Some((user, password)) => (Some(user), Some(password)),
             None => (Some(login), None),
         });
-        let (host, port) = host_and_port(host)?;
-        Ok(Self { scheme, user, password, host, port, path, query })
+        let mut hosts = hosts.split(',').map(host_and_port);
+        let (host, port) = hosts.next().ok_or(NO_HOST)??;
+        Ok((Self { scheme, user, password, host, port, path, query }, hosts.collect::<Result<_, _>>()?))
     }
 
     /// Whether nothing follows host and port.
@@ -58,8 +75,7 @@ impl<'t> Url<'t> {
 }
 
 /// Takes `host`, `host:port`, `[v6]` or `[v6]:port` apart; the host in lower case and without brackets.
-pub(super) fn host_and_port(text: &str) -> Result<(String, Option<u16>), &'static str> {
-    const NO_HOST: &str = "has no proper host name or address";
+pub(super) fn host_and_port(text: &str) -> Result<HostAndPort, &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']').ok_or(NO_HOST)?,
         None => text.split_at(text.find(':').unwrap_or(text.len())),
@@ -120,6 +136,7 @@ mod tests {
             "http://-a",
             "http://a/#f",
             "http://[::1]x",
+            "http://a,b",
         ] {
             assert!(Url::parse(text).is_err(), "{text:?}");
         }

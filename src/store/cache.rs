@@ -319,6 +319,8 @@ impl Sessions {
     }
 
     fn forget_all(&self) {
+        // Whoever tells of ends answers: the next request must ask, since nothing is known here any more.
+        *self.outage.lock() = None;
         *self.doubted_since.lock() = None;
         self.memory.shards().for_each(|mut shard| shard.clear());
     }

@@ -16,6 +16,11 @@ pub trait Engine: Send + Sync + 'static {
     /// The records under these names, in their order.
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Vec<u8>>>>;
 
+    /// The same, given only once all that it rests on is as durable as a change can be ([`Durability::Replicas`]).
+    async fn read_durable(&self, keys: &[RecordKey]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.read(keys).await
+    }
+
     /// Applies a change wholly or not at all.
     async fn commit(&self, change: &Change) -> Result<Committed>;
 
@@ -57,6 +62,18 @@ pub struct Change {
     pub unqueue: Vec<LetterId>,
     /// What caches everywhere must forget.
     pub announce: Vec<Invalidation>,
+    /// Where it must be before its outcome is told, whatever the outcome is.
+    pub durability: Durability,
+}
+
+/// Where a change must be before its outcome is told. An engine without replicas knows no difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// On the server that took it. If another takes that one's place in the next moment, it may be lost.
+    #[default]
+    Master,
+    /// On as many replicas as are configured as well.
+    Replicas,
 }
 
 /// What must be so of a record.

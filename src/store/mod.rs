@@ -260,6 +260,13 @@ pub enum Error {
     /// It answers, and refuses: wrong password, read-only, out of memory.
     #[error("the store refuses")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It did what was asked, or had done so before, but its replicas have not confirmed in time that they have it: if it fails now, that
+    /// may be lost. Doing the same again is safe.
+    #[error("not as many as {wanted} replicas have confirmed a change")]
+    Unconfirmed {
+        /// How many must.
+        wanted: u32,
+    },
     /// A record cannot be opened: damaged, moved to another key, or sealed with another secret.
     #[error("a record of kind `{0}` cannot be opened")]
     Unsealable(&'static str),
@@ -274,6 +281,7 @@ impl Error {
         match self {
             Self::Unreachable(_) => StoreTrouble::Unreachable,
             Self::Refused(_) | Self::Setup(_) => StoreTrouble::Refused,
+            Self::Unconfirmed { .. } => StoreTrouble::Unconfirmed,
             Self::Unsealable(_) => StoreTrouble::Unsealable,
         }
     }

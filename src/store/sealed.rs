@@ -1,12 +1,12 @@
 //! The domain's operations, carried out on an engine: named by digests, sealed, one change each.
 
-use super::engine::{Change, Committed, Engine, Expect, Tally, TallyMode};
+use super::engine::{Change, Committed, Durability, Engine, Expect, Tally, TallyMode};
 use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
 use super::{Charges, Error, FlowChange, Invalidation, Leased, Parking, Result, Seen, Settled, SignIn, Store, TakenForm, Taking};
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
-use crate::domain::flow::Flow;
+use crate::domain::flow::{Flow, Stage};
 use crate::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
 use crate::domain::letter::Letter;
 use crate::domain::parking::ParkedForm;
@@ -59,8 +59,12 @@ impl<E: Engine> Sealed<E> {
     }
 
     async fn find<R: Record>(&self, name: RecordKey, token: &[u8]) -> Result<Option<Seen<R>>> {
-        let Some(sealed) = self.engine.read(&[name]).await?.pop().flatten() else { return Ok(None) };
-        Ok(Some(Seen { value: self.open(name, token, &sealed)?, version: sealed }))
+        let sealed = self.engine.read(&[name]).await?.pop().flatten();
+        sealed.map(|sealed| self.seen(name, token, sealed)).transpose()
+    }
+
+    fn seen<R: Record>(&self, name: RecordKey, token: &[u8], sealed: Vec<u8>) -> Result<Seen<R>> {
+        Ok(Seen { value: self.open(name, token, &sealed)?, version: sealed })
     }
 
     fn flow_key(&self, token: &FlowToken) -> RecordKey {
@@ -142,6 +146,11 @@ impl<E: Engine> Sealed<E> {
     }
 }
 
+/// A change that a failover must not undo once its outcome was told: a TAN that is redeemed, what counts against guessing, an end.
+fn durable() -> Change {
+    Change { durability: Durability::Replicas, ..Change::default() }
+}
+
 /// What a counter is found by, and what an event in it is found by if it counts only once.
 fn counter_id(counter: Counter) -> (Vec<u8>, Option<Vec<u8>>) {
     let of = |tag: &[u8], vtnr: Vtnr| [tag, &vtnr.number().to_be_bytes()].concat();
@@ -192,7 +201,7 @@ impl<E: Engine> Store for Sealed<E> {
 
     async fn end_session(&self, token: &SessionToken) -> Result<()> {
         let name = self.session_key(token);
-        let change = Change { delete: vec![name], announce: vec![Invalidation::Session(name)], ..Change::default() };
+        let change = Change { delete: vec![name], announce: vec![Invalidation::Session(name)], ..durable() };
         self.engine.commit(&change).await.map(|_| ())
     }
 
@@ -207,7 +216,7 @@ impl<E: Engine> Store for Sealed<E> {
                 Err(error) => return Err(error),
             };
             let write = vec![(name, self.seal(name, NO_TOKEN, &at)?, REVOCATION_LIVES)];
-            let change = Change { expect, write, announce: vec![Invalidation::All], ..Change::default() };
+            let change = Change { expect, write, announce: vec![Invalidation::All], ..durable() };
             if self.engine.commit(&change).await? != Committed::Conflict {
                 return Ok(());
             }
@@ -219,18 +228,25 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {
-        self.find(self.flow_key(token), token.reveal()).await
+        let (name, found) = (self.flow_key(token), self.find::<Flow>(self.flow_key(token), token.reveal()).await?);
+        if !matches!(&found, Some(Seen { value: Flow { stage: Stage::SignedIn(_), .. }, .. })) {
+            return Ok(found);
+        }
+        // Whoever redeemed the TAN may still be waiting for replicas, or have waited in vain: the session is given to nobody before
+        // they have it, or the TAN could be redeemed once more after a failover.
+        let sealed = self.engine.read_durable(&[name]).await?.pop().flatten();
+        sealed.map(|sealed| self.seen(name, token.reveal(), sealed)).transpose()
     }
 
     async fn keep_flow(&self, flow: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
-        let mut change = Change::default();
+        let mut change = durable();
         self.add_flow(&mut change, &flow)?;
         self.add_charges(&mut change, charges);
         self.settle(change, charges).await
     }
 
     async fn ask_for_tan(&self, flow: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
-        let mut change = Change::default();
+        let mut change = durable();
         self.add_flow(&mut change, &flow)?;
         self.add_charges(&mut change, charges);
         let (letter_name, delivery_name) = (self.letter_key(letter.id), self.delivery_key(letter.id));
@@ -241,7 +257,7 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
-        let mut change = Change::default();
+        let mut change = durable();
         if let Some(flow) = &sign_in.flow {
             self.add_flow(&mut change, flow)?;
         }
@@ -262,7 +278,7 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn charge(&self, charges: &Charges) -> Result<Settled> {
-        let mut change = Change::default();
+        let mut change = durable();
         self.add_charges(&mut change, charges);
         self.settle(change, charges).await
     }
@@ -272,7 +288,7 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn forget_browser(&self, token: &BrowserToken) -> Result<()> {
-        self.engine.commit(&Change { delete: vec![self.trust_key(token)], ..Change::default() }).await.map(|_| ())
+        self.engine.commit(&Change { delete: vec![self.trust_key(token)], ..durable() }).await.map(|_| ())
     }
 
     async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {

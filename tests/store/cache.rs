@@ -321,6 +321,19 @@ async fn while_the_store_does_not_answer_it_is_asked_twice_a_second() {
 }
 
 #[tokio::test]
+async fn once_ends_are_told_again_the_store_is_asked_at_once() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    gateway.store.is_down.store(true, Ordering::SeqCst);
+    assert!(gateway.find(&Chance.session_token()).await.is_err());
+    gateway.store.is_down.store(false, Ordering::SeqCst);
+    gateway.store.announce(Invalidation::All);
+    eventually("it was heard", async || gateway.sessions.is_empty()).await;
+    assert!(gateway.finds(&token).await, "nothing is known of it here any more, and the store knows it");
+}
+
+#[tokio::test]
 async fn a_damaged_record_is_an_error_of_its_own_and_no_outage() {
     let gateway = Gateway::start().await;
     let (damaged, other) = (gateway.sign_in().await, gateway.sign_in().await);

@@ -6,9 +6,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::config::RedisServers;
 use vtnr_gateway::domain::time::Timestamp;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::redis::Redis;
+use vtnr_gateway::store::redis::{Redis, Usage};
 use vtnr_gateway::store::{Sealed, Store, Vault};
 
 pub(crate) const SECRET: &[u8] = b"the operator's secret, 32 bytes.";
@@ -29,7 +30,22 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn redis() -> Self {
-        let fixture = Self::on(on_redis(shared_redis(), &fresh_prefix(), SECRET), Clock::System);
+        Self::listening(on_redis(shared_redis(), &fresh_prefix(), SECRET)).await
+    }
+
+    /// On a master that sentinels name, each change confirmed by both replicas.
+    pub(crate) async fn sentinel() -> Self {
+        let usage = Usage { prefix: &fresh_prefix(), timeout: DEADLINE, replicas: 2 };
+        Self::listening(at(&shared_sentinels().url(), usage, SECRET)).await
+    }
+
+    pub(crate) async fn cluster() -> Self {
+        let usage = Usage { prefix: &fresh_prefix(), timeout: DEADLINE, replicas: 0 };
+        Self::listening(at(&shared_cluster().url(), usage, SECRET)).await
+    }
+
+    async fn listening(store: Sealed<Redis>) -> Self {
+        let fixture = Self::on(store, Clock::System);
         eventually("invalidations arrive", async || fixture.store.hears_invalidations()).await;
         fixture
     }
@@ -68,21 +84,38 @@ pub(crate) fn shared_redis() -> &'static support::redis::Redis {
     &SHARED
 }
 
+fn shared_sentinels() -> &'static support::Sentinels {
+    static SHARED: LazyLock<support::Sentinels> = LazyLock::new(|| {
+        let sentinels = support::Sentinels::start();
+        sentinels.die_with_us();
+        sentinels
+    });
+    &SHARED
+}
+
+fn shared_cluster() -> &'static support::Cluster {
+    static SHARED: LazyLock<support::Cluster> = LazyLock::new(|| {
+        let cluster = support::Cluster::without_replicas();
+        cluster.die_with_us();
+        cluster
+    });
+    &SHARED
+}
+
 /// A prefix for names in the shared Redis that no other test uses.
 pub(crate) fn fresh_prefix() -> String {
     static TESTS: AtomicU32 = AtomicU32::new(0);
     format!("test{}:", TESTS.fetch_add(1, Ordering::Relaxed))
 }
 
-/// An administrator's connection.
-pub(crate) fn admin(server: &support::redis::Redis) -> redis::Connection {
-    let client = redis::Client::open(server.url()).expect("a sound URL");
-    client.get_connection().expect("redis answers")
-}
-
 /// A store that waits patiently for this Redis: a busy machine is no outage.
 pub(crate) fn on_redis(server: &support::redis::Redis, prefix: &str, secret: &[u8]) -> Sealed<Redis> {
-    let engine = Redis::new(&server.url(), prefix, DEADLINE).expect("a sound URL");
+    at(&server.url(), Usage { prefix, timeout: DEADLINE, replicas: 0 }, secret)
+}
+
+/// A store at this URL of Redis.
+pub(crate) fn at(url: &str, usage: Usage<'_>, secret: &[u8]) -> Sealed<Redis> {
+    let engine = Redis::new(&RedisServers::parse(url).expect("a sound URL"), usage);
     Sealed::new(engine, Vault::new(secret, Chance), Clock::System)
 }
 

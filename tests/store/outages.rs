@@ -1,6 +1,6 @@
 //! Redis is down, hangs, is full, or refuses: an error each time, never "nothing found", and no restart of ours afterwards.
 
-use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, admin, eventually, on_redis, within};
+use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, at, eventually, on_redis, within};
 use crate::samples::{Attempt, bare, begin_session, counts, failures, letter, session, tan_asked, unknown_email, vtnr};
 use crate::support;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::domain::challenge::Delivery;
 use vtnr_gateway::domain::ids::SessionToken;
-use vtnr_gateway::store::redis::Redis;
-use vtnr_gateway::store::{Charges, Error, FlowChange, Result, Sealed, Settled, Vault};
+use vtnr_gateway::store::redis::Usage;
+use vtnr_gateway::store::{Charges, Error, FlowChange, Result, Settled};
 
 /// security.md, 6: so soon after its return a store is used again.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -27,8 +27,8 @@ fn on(server: &support::redis::Redis) -> Fixture {
 
 /// A store that does not wait for ever, for a Redis that hangs.
 fn impatient(port: u16) -> Fixture {
-    let engine = Redis::new(&format!("redis://127.0.0.1:{port}/0"), "", TIMEOUT).expect("a sound URL");
-    Fixture::on(Sealed::new(engine, Vault::new(SECRET, Chance), Clock::System), Clock::System)
+    let usage = Usage { prefix: "", timeout: TIMEOUT, replicas: 0 };
+    Fixture::on(at(&format!("redis://127.0.0.1:{port}/0"), usage, SECRET), Clock::System)
 }
 
 /// Every operation, with what came of it.
@@ -209,7 +209,7 @@ async fn a_connection_that_fell_silent_is_replaced() {
 fn command(server: &support::redis::Redis, words: &[&str]) {
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
-    command.exec(&mut admin(server)).expect("redis does it");
+    command.exec(&mut server.admin()).expect("redis does it");
 }
 
 async fn none_works(on: &Fixture) {
@@ -221,10 +221,10 @@ async fn none_works(on: &Fixture) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_an_error_until_it_is_the_right_one() {
     let server = support::redis::Redis::start();
-    let mut admin = admin(&server);
+    let mut admin = server.admin();
     redis::cmd("CONFIG").arg(&["SET", "requirepass", "right"]).exec(&mut admin).expect("locks");
-    let engine = Redis::new(&format!("redis://:sesame-wrong@127.0.0.1:{}/0", server.port()), "", DEADLINE).expect("a URL");
-    let on = Fixture::on(Sealed::new(engine, Vault::new(SECRET, Chance), Clock::System), Clock::System);
+    let usage = Usage { prefix: "", timeout: DEADLINE, replicas: 0 };
+    let on = Fixture::on(at(&format!("redis://:sesame-wrong@127.0.0.1:{}/0", server.port()), usage, SECRET), Clock::System);
     none_works(&on).await;
     assert!(!on.store.hears_invalidations());
     for (operation, outcome) in everything(&on).await {
@@ -259,7 +259,7 @@ async fn what_an_acl_forbids_is_refused_and_the_rest_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_clients_are_an_error_until_there_is_room() {
     let server = support::redis::Redis::start();
-    let mut admin = admin(&server);
+    let mut admin = server.admin();
     redis::cmd("CONFIG").arg(&["SET", "maxclients", "1"]).exec(&mut admin).expect("narrows");
     let on = on(&server);
     none_works(&on).await;
@@ -320,11 +320,4 @@ async fn a_redis_that_lost_everything_finds_nothing_and_takes_sign_ins() {
     assert_eq!(on.store.find_session(&token).await.expect("answers"), None);
     let token = begin_session(&on, &session(on.now()), HOUR).await;
     assert!(finds(&on, &token).await);
-}
-
-#[tokio::test]
-async fn a_url_that_is_not_of_redis_is_a_setup_error_that_does_not_repeat_it() {
-    let Err(error) = Redis::new("http://:sesame@127.0.0.1/", "", DEADLINE) else { panic!("not of Redis") };
-    assert!(matches!(error, Error::Setup(_)));
-    assert!(!format!("{error:?} {error}").contains("sesame"));
 }

@@ -1,6 +1,6 @@
 //! Whoever reads all that a store keeps, and all that goes over its wire, learns nothing (security.md, T14 to T16).
 
-use crate::fixture::{Fixture, HOUR, SECRET, admin, eventually, manual_clock, on_redis, sealed};
+use crate::fixture::{Fixture, HOUR, SECRET, eventually, manual_clock, on_redis, sealed};
 use crate::samples::{
     Attempt, EMAIL, TAN, another_vtnr, ask_for, bare, begin_session, charge, client, counts, letter, session, trust, vtnr,
 };
@@ -159,7 +159,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 
 /// Every name and every value.
 fn contents(server: &support::redis::Redis) -> Vec<u8> {
-    let mut redis = admin(server);
+    let mut redis = server.admin();
     let mut contents = Vec::new();
     let names: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query(&mut redis).expect("names");
     assert!(names.len() > 15, "there is something to look at: {}", names.len());
@@ -197,13 +197,13 @@ async fn redis_and_its_wire_show_nothing() {
     eventually("it listens", async || on.store.hears_invalidations()).await;
     let mut monitor = Monitor::start(&server);
     let canaries = use_it_all(&on).await;
-    redis::cmd("ECHO").arg("that was all").exec(&mut admin(&server)).expect("echoes");
+    redis::cmd("ECHO").arg("that was all").exec(&mut server.admin()).expect("echoes");
     monitor.hear_until(b"that was all");
     hides("the wire", &monitor.heard, &canaries);
     hides("the wire", &unescaped(&monitor.heard), &canaries);
     hides("Redis", &contents(&server), &canaries);
 
-    let mut redis = admin(&server);
+    let mut redis = server.admin();
     redis::cmd("CONFIG").arg(&["SET", "rdbcompression", "no"]).exec(&mut redis).expect("sets");
     redis::cmd("SAVE").exec(&mut redis).expect("saves");
     hides("Redis's file", &std::fs::read(server.folder().join("dump.rdb")).expect("saved"), &canaries);

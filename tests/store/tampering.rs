@@ -1,6 +1,6 @@
 //! Whoever can write to Redis gains nothing by it, and what is damaged is an error (security.md, T16 and T17).
 
-use crate::fixture::{Fixture, HOUR, SECRET, admin, eventually, on_redis};
+use crate::fixture::{Fixture, HOUR, SECRET, eventually, on_redis};
 use crate::samples::{
     Attempt, ask_for, begin_session, charge, client, counts, failures, letter, session, trust, unknown_email, vtnr,
 };
@@ -19,7 +19,7 @@ struct Scene {
 impl Scene {
     fn set() -> Self {
         let server = support::redis::Redis::start();
-        let (on, intruder) = (Fixture::on(on_redis(&server, "", SECRET), Clock::System), admin(&server));
+        let (on, intruder) = (Fixture::on(on_redis(&server, "", SECRET), Clock::System), server.admin());
         Self { server, on, intruder }
     }
 

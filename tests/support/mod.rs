@@ -5,11 +5,13 @@
 pub mod behind;
 pub mod browser;
 pub mod chromium;
+pub mod cluster;
 pub mod desk;
 pub mod gallery;
 pub mod ports;
 pub mod raw;
 pub mod redis;
+pub mod sentinels;
 pub mod server;
 pub mod tomcat;
 pub mod upstream;
@@ -17,7 +19,9 @@ pub mod world;
 
 pub use behind::Behind;
 pub use browser::{Answer, Browser};
+pub use cluster::Cluster;
 pub use raw::{H2, Raw, RawAnswer};
+pub use sentinels::Sentinels;
 pub use upstream::Upstream;
 pub use world::{Builder, Gateway, StoreKind, World};
 

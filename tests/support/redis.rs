@@ -25,26 +25,62 @@ impl Redis {
     /// Starts one with further arguments, such as `["--requirepass", "geheim"]`.
     pub fn with(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        let (port, folder) = (ports::free(), TempDir::new().expect("a folder"));
+        Self::spawned(TempDir::new().expect("a folder"), arguments)
+    }
+
+    /// Starts a sentinel with these lines of configuration.
+    pub fn sentinel(configuration: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("sentinel.conf");
+        std::fs::write(&file, configuration).expect("written");
+        Self::spawned(folder, vec![file.to_str().expect("UTF-8").to_owned(), "--sentinel".to_owned()])
+    }
+
+    fn spawned(folder: TempDir, arguments: Vec<String>) -> Self {
+        let port = ports::free();
         let redis = Self { child: spawn(port, folder.path().into(), &arguments), port, folder, arguments };
         redis.wait();
         redis
     }
 
-    /// Starts one that ends when this process does, however it ends: a shell watches over it, and clears up after it.
-    #[expect(clippy::zombie_processes, reason = "the shell outlives this process, which is what it is for")]
+    /// Starts one that ends when this process does.
     pub fn dying_with_us() -> Self {
         let redis = Self::start();
-        let watch = format!("while kill -0 {} 2>/dev/null; do sleep 0.2; done; kill -9 {}", std::process::id(), redis.child.id());
+        redis.die_with_us();
+        redis
+    }
+
+    /// Sees to it that it ends when this process does, however that ends: a shell watches over it, and clears up after it.
+    #[expect(clippy::zombie_processes, reason = "the shell outlives this process, which is what it is for")]
+    pub fn die_with_us(&self) {
+        let watch = format!("while kill -0 {} 2>/dev/null; do sleep 0.2; done; kill -9 {}", std::process::id(), self.child.id());
         Command::new("sh")
             .args(["-c", &format!(r#"{watch}; rm -rf "$0""#)])
-            .arg(redis.folder.path())
+            .arg(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("sh runs");
-        redis
+    }
+
+    /// An administrator's connection.
+    pub fn admin(&self) -> redis::Connection {
+        let client = redis::Client::open(self.url()).expect("a sound URL");
+        client.get_connection_with_timeout(Duration::from_secs(5)).expect("redis answers")
+    }
+
+    /// What a command gives.
+    pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        redis::cmd(words[0]).arg(&words[1..]).query(&mut self.admin()).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Whether it is a `master` or a `slave`, by its own account; neither while it lets nobody ask, as when it is demoted.
+    pub fn is(&self, role: &str) -> bool {
+        let client = redis::Client::open(self.url()).expect("a sound URL");
+        let asked = client.get_connection_with_timeout(Duration::from_secs(5));
+        let answer = asked.and_then(|mut connection| redis::cmd("ROLE").query::<Vec<redis::Value>>(&mut connection));
+        answer.is_ok_and(|answer| answer.first() == Some(&redis::Value::BulkString(role.into())))
     }
 
     /// Its address for `store.url`.
@@ -125,7 +161,10 @@ impl Redis {
 }
 
 fn spawn(port: u16, folder: PathBuf, arguments: &[String]) -> Child {
+    // A file of configuration must come first.
+    let (first, arguments) = arguments.split_at(usize::from(arguments.first().is_some_and(|first| !first.starts_with("--"))));
     Command::new("redis-server")
+        .args(first)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--logfile", "redis.log"])
         .arg("--dir")
         .arg(folder)

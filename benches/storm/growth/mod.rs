@@ -6,13 +6,16 @@ mod outbox;
 mod rates;
 mod sessions;
 
-use crate::crowd::stage::{SECRET, Setting};
-use anyhow::Result;
+use crate::crowd::redis_server;
+use crate::crowd::stage::{KEY_PREFIX, SECRET, Setting};
+use anyhow::{Error, Result};
 use clap::ValueEnum;
 use std::path::Path;
 use std::time::Duration;
-use vtnr_gateway::clock::Chance;
-use vtnr_gateway::store::Vault;
+use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::config::RedisServers;
+use vtnr_gateway::store::redis::{Redis, Usage};
+use vtnr_gateway::store::{Sealed, Vault};
 
 /// How many times as much.
 const STEPS: [u32; 3] = [1, 10, 100];
@@ -64,6 +67,13 @@ fn setting(program: &Path, brokers: u32) -> Setting {
 
 fn vault() -> Vault {
     Vault::new(SECRET, Chance)
+}
+
+/// A store on this Redis, as the gateways have it.
+fn store_on(server: &redis_server::Redis) -> Result<Sealed<Redis>> {
+    let servers = RedisServers::parse(&server.url()).map_err(Error::msg)?;
+    let usage = Usage { prefix: KEY_PREFIX, timeout: Duration::from_secs(15), replicas: 0 };
+    Ok(Sealed::new(Redis::new(&servers, usage), vault(), Clock::System))
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -1,9 +1,8 @@
 //! More letters that wait.
 
-use super::{STEPS, microseconds, vault};
+use super::{STEPS, microseconds, store_on};
 use crate::crowd::brokers::broker;
 use crate::crowd::redis_server;
-use crate::crowd::stage::KEY_PREFIX;
 use anyhow::{Context, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::time::{Duration, Instant};
@@ -15,8 +14,7 @@ use vtnr_gateway::domain::letter::Letter;
 use vtnr_gateway::domain::tan::{Alphabet, TanLength};
 use vtnr_gateway::domain::throttle::Subject;
 use vtnr_gateway::domain::trust::Standing;
-use vtnr_gateway::store::redis::Redis;
-use vtnr_gateway::store::{Charges, FlowChange, Sealed, Store};
+use vtnr_gateway::store::{Charges, FlowChange, Store};
 
 const FEWEST: u32 = 100;
 /// Letters taken while the others wait.
@@ -27,8 +25,7 @@ pub(super) async fn run() -> Result<()> {
     println!("{:>9} {:>12} {:>12} {:>12}   (Redis)", "letters", "put in, us", "taken, us", "noted, us");
     for letters in STEPS.map(|step| step * FEWEST) {
         let server = redis_server::Redis::start();
-        let engine = Redis::new(&server.url(), KEY_PREFIX, Duration::from_secs(15))?;
-        row(&Sealed::new(engine, vault(), Clock::System), letters).await?;
+        row(&store_on(&server)?, letters).await?;
     }
     println!();
     Ok(())

@@ -1,11 +1,11 @@
 //! More sessions, in Redis and in the gateway's memory.
 
-use super::{STEPS, setting, vault};
+use super::{STEPS, setting, store_on};
 use crate::crowd::brokers::broker;
 use crate::crowd::browser::{Browser, Purpose};
 use crate::crowd::browsing::{Load, Reader, browse};
 use crate::crowd::figures::Record;
-use crate::crowd::stage::{KEY_PREFIX, Stage};
+use crate::crowd::stage::Stage;
 use crate::crowd::storm::{Meter, Use};
 use crate::crowd::visit::is_page_for;
 use anyhow::{Context, Result, ensure};
@@ -21,8 +21,7 @@ use tokio::task::JoinSet;
 use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::domain::ids::SessionToken;
 use vtnr_gateway::domain::session::{Level, Proof, Session};
-use vtnr_gateway::store::redis::Redis;
-use vtnr_gateway::store::{Charges, Sealed, SignIn, Store};
+use vtnr_gateway::store::{Charges, SignIn, Store};
 
 const FEWEST: u32 = 1_000;
 const BROKERS: u32 = 1_000;
@@ -46,8 +45,7 @@ pub(super) async fn run(program: &Path) -> Result<()> {
 
 async fn row(program: &Path, sessions: u32) -> Result<()> {
     let stage = Stage::start(&setting(program, BROKERS)).await?;
-    let engine = Redis::new(&stage.redis.url(), KEY_PREFIX, Duration::from_secs(15))?;
-    let store = Sealed::new(engine, vault(), Clock::System);
+    let store = store_on(&stage.redis)?;
     let (empty, number) = (used_memory(&stage).await?, f64::from(sessions));
     let cookies = Arc::new(begin(&store, sessions).await?);
     let a_record = (used_memory(&stage).await? - empty) as f64 / number;

@@ -1,24 +1,31 @@
 //! `[store]`
 
 use super::super::document::Value;
-use super::super::kinds::{duration, minutes, quoted, text};
+use super::super::kinds::{duration, minutes, number, quoted, text};
 use super::super::read::Reader;
 use super::super::secret_file::{Places, Shape};
-use super::super::url::Url;
-use super::super::{Secret, SecretUrl, Store, StoreUrl};
+use super::super::servers::{Credentials, Deployment, RedisServers};
+use super::super::{Secret, Store, StoreUrl};
 use super::timeout;
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use std::time::Duration;
 
 const URL: &str = "store.url";
 const PASSWORD: Places = Places { key: "store.password", file_key: "store.password_file" };
+const SENTINEL_USER: &str = "store.sentinel_user";
+const SENTINEL_PASSWORD: Places = Places { key: "store.sentinel_password", file_key: "store.sentinel_password_file" };
+const REPLICAS: &str = "store.replicas";
 const SECRET: Places = Places { key: "store.secret", file_key: "store.secret_file" };
 /// The strength of the keys that are derived from it.
 const SHORTEST_SECRET: usize = 32;
+/// More are not kept by anybody, and each must answer before a broker is.
+const MOST_REPLICAS: i64 = 5;
 
 pub(super) fn store(reader: &mut Reader<'_>) -> Option<Store> {
     let written = reader.required(URL, written);
     let password = reader.secret(&PASSWORD, Shape::Line);
+    let sentinels =
+        Credentials { user: reader.optional(SENTINEL_USER, user), password: reader.secret(&SENTINEL_PASSWORD, Shape::Line) };
+    let replicas = reader.or(REPLICAS, 0, number(0..=MOST_REPLICAS));
     let secret = reader.secret(&SECRET, Shape::Bytes(SHORTEST_SECRET));
     if !reader.is_given(SECRET.key) && !reader.is_given(SECRET.file_key) {
         reader.missing(SECRET.file_key, "is missing, and so is store.secret; one of the two is needed");
@@ -26,12 +33,19 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<Store> {
     let key_prefix = reader.or("store.key_prefix", "vtnr:", key_prefix);
     let timeout = timeout(reader, "store.timeout", "1s");
     let outage_grace = reader.or("store.outage_grace", "60s", duration(Duration::ZERO..=minutes(30)));
-    let url = url(reader, written?, password)?;
-    Some(Store { url, secret: secret?, key_prefix: key_prefix?, timeout: timeout?, outage_grace: outage_grace? })
+    let url = url(reader, written?, password, sentinels)?;
+    Some(Store {
+        url,
+        secret: secret?,
+        key_prefix: key_prefix?,
+        timeout: timeout?,
+        replicas: replicas?,
+        outage_grace: outage_grace?,
+    })
 }
 
 enum Written {
-    Redis(String),
+    Redis(RedisServers),
     File(String),
     Memory,
 }
@@ -49,54 +63,47 @@ fn written(value: &Value) -> Result<Written, String> {
             Err("names no file; write file:/var/lib/vtnr-gateway/store".into())
         };
     }
-    for scheme in ["redis+sentinel", "redis+cluster"] {
-        if text.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':')) {
-            return Err(format!("{scheme}:// is not supported by this version"));
-        }
-    }
-    let url = Url::parse(&text)?;
-    if !matches!(url.scheme, "redis" | "rediss") {
-        return Err("must begin with redis://, rediss:// or file:, or be memory:".to_owned());
-    }
-    if url.query.is_some() {
-        return Err("has a query, which means nothing here".to_owned());
-    }
-    let database = url.path.trim_start_matches('/');
-    if !database.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("has a path that is not the number of a database, such as redis://127.0.0.1:6379/0".to_owned());
-    }
-    Ok(Written::Redis(text))
+    RedisServers::parse(&text).map(Written::Redis)
 }
 
-fn url(reader: &mut Reader<'_>, written: Written, password: Option<Secret>) -> Option<StoreUrl> {
-    let text = match written {
-        Written::Redis(text) => text,
-        Written::File(path) => return without_password(reader, StoreUrl::File(reader.path(&path))),
-        Written::Memory => return without_password(reader, StoreUrl::Memory),
+fn url(reader: &mut Reader<'_>, written: Written, password: Option<Secret>, sentinels: Credentials) -> Option<StoreUrl> {
+    let keys_of_sentinels = [SENTINEL_USER, SENTINEL_PASSWORD.key, SENTINEL_PASSWORD.file_key];
+    let mut servers = match written {
+        Written::Redis(servers) => servers,
+        Written::File(_) | Written::Memory => {
+            let keys_of_redis = [PASSWORD.key, PASSWORD.file_key, REPLICAS];
+            refuse(reader, keys_of_redis.into_iter().chain(keys_of_sentinels));
+            let file = if let Written::File(path) = written { Some(reader.path(&path)) } else { None };
+            return Some(file.map_or(StoreUrl::Memory, StoreUrl::File));
+        }
     };
-    let url = Url::parse(&text).ok()?;
-    if url.password.is_some() {
+    match &mut servers.deployment {
+        Deployment::Sentinel { login, .. } => *login = sentinels,
+        Deployment::Single | Deployment::Cluster => refuse(reader, keys_of_sentinels.into_iter()),
+    }
+    if servers.login.password.is_some() {
         reader.warn_if_exposed(URL, PASSWORD.file_key);
     }
-    let Some(password) = password else { return Some(StoreUrl::Redis(SecretUrl::new(text))) };
-    if url.password.is_some() {
+    if password.is_some() && servers.login.password.is_some() {
         reader.mistake(URL, "has a password, and so has store.password or store.password_file; give one");
         return None;
     }
-    let user = url.user.unwrap_or_default();
-    let password = percent_encode(password.reveal(), NON_ALPHANUMERIC);
-    let port = url.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let filled_in = format!("{}://{user}:{password}@{}{port}{}", url.scheme, url.bracketed_host(), url.path);
-    Some(StoreUrl::Redis(SecretUrl::new(filled_in)))
+    servers.login.password = servers.login.password.or(password);
+    Some(StoreUrl::Redis(servers))
 }
 
-fn without_password(reader: &mut Reader<'_>, url: StoreUrl) -> Option<StoreUrl> {
-    for key in [PASSWORD.key, PASSWORD.file_key] {
+fn refuse(reader: &mut Reader<'_>, keys: impl Iterator<Item = &'static str>) {
+    for key in keys {
         if reader.is_given(key) {
             reader.mistake(key, "is of no use to this kind of store");
         }
     }
-    Some(url)
+}
+
+fn user(value: &Value) -> Result<String, String> {
+    let text = text(value)?;
+    let sound = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if sound { Ok(text) } else { Err(format!("{} is not the name of a user of Redis", quoted(&text))) }
 }
 
 fn key_prefix(value: &Value) -> Result<String, String> {

@@ -216,6 +216,8 @@ labels! {
         Unreachable => "unreachable",
         /// An answer, and it is no.
         Refused => "refused",
+        /// It was done, but replicas do not confirm it.
+        Unconfirmed => "unconfirmed",
         /// A record cannot be opened.
         Unsealable => "unsealable",
     }

@@ -1,0 +1,77 @@
+//! A change in the words of `commit.lua`.
+
+use super::super::engine::{Change, Expect, TallyMode};
+use super::super::vault::RecordKey;
+use super::announcements;
+use super::names::Names;
+use std::time::Duration;
+
+/// A change in the words of `commit.lua`.
+pub(super) struct Instructions<'a> {
+    names: &'a Names,
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) arguments: Vec<Vec<u8>>,
+}
+
+impl<'a> Instructions<'a> {
+    pub(super) fn of(names: &'a Names, change: &Change) -> Self {
+        let mut script = Self { names, keys: names.queue().to_vec(), arguments: Vec::new() };
+        for (key, expected) in &change.expect {
+            let key = script.key(*key);
+            match expected {
+                Expect::Absent => script.say(b"absent", &[&key]),
+                Expect::Present => script.say(b"present", &[&key]),
+                Expect::Is(bytes) => script.say(b"is", &[&key, bytes]),
+            }
+        }
+        for tally in &change.tally {
+            let counter = script.key(tally.counter);
+            let once = tally.once.map_or_else(|| b"0".to_vec(), |once| script.key(once));
+            let mode: &[u8] = match tally.mode {
+                TallyMode::Take => b"take",
+                TallyMode::Check => b"check",
+                TallyMode::Count => b"count",
+            };
+            let (limit, amount) = (number(tally.limit.into()), number(tally.amount.into()));
+            script.say(b"tally", &[&counter, &once, &limit, &amount, &number(millis(tally.window)), mode]);
+        }
+        for (key, bytes, lives) in &change.write {
+            let key = script.key(*key);
+            script.say(b"write", &[&key, bytes, &number(millis(*lives))]);
+        }
+        for key in &change.delete {
+            let key = script.key(*key);
+            script.say(b"delete", &[&key]);
+        }
+        for (letter, due_in) in &change.queue {
+            let due_in = number(u64::try_from(due_in.as_millis()).unwrap_or(0));
+            script.say(b"queue", &[b"1", letter.to_string().as_bytes(), &due_in]);
+        }
+        for letter in &change.unqueue {
+            script.say(b"unqueue", &[letter.to_string().as_bytes()]);
+        }
+        for invalidation in &change.announce {
+            script.say(b"announce", &[&names.channel(), &announcements::message(*invalidation)]);
+        }
+        script
+    }
+
+    fn key(&mut self, key: RecordKey) -> Vec<u8> {
+        self.keys.push(self.names.record(key));
+        self.keys.len().to_string().into_bytes()
+    }
+
+    fn say(&mut self, instruction: &[u8], operands: &[&[u8]]) {
+        self.arguments.push(instruction.to_vec());
+        self.arguments.extend(operands.iter().map(|operand| operand.to_vec()));
+    }
+}
+
+fn number(value: u64) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+/// Milliseconds as Redis takes them: it refuses a life of zero.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).clamp(1, u64::MAX / 4)
+}

@@ -1,0 +1,133 @@
+//! The connections to one master, for as long as it is the one.
+
+use super::super::announcements::Announcements;
+use super::super::request::Request;
+use super::copies::{Copies, Missing};
+use super::dial::Dial;
+use super::guide::Station;
+use super::{Error, Result, Terms};
+use crate::config::Server;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, RedisResult, Value};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::Instant;
+
+/// With the time that it may take, less than the second within which a revocation must have reached every gateway.
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_millis(250);
+const SIGN_OF_LIFE_WITHIN: Duration = Duration::from_millis(500);
+
+pub(super) struct Link {
+    /// Later ones have higher numbers.
+    pub(super) number: u64,
+    pub(super) station: Station,
+    commands: MultiplexedConnection,
+    listening: MultiplexedConnection,
+    copies: Option<Copies>,
+    dial: Dial,
+    detour: Mutex<Option<(Server, MultiplexedConnection)>>,
+    suspected: Arc<Notify>,
+    over: watch::Sender<bool>,
+}
+
+impl Link {
+    /// Connects, and listens.
+    pub(super) async fn to(
+        (number, station): (u64, Station),
+        dial: &Dial,
+        announcements: &Announcements,
+        terms: &Terms,
+    ) -> RedisResult<Self> {
+        let (server, suspected) = (&station.server, Arc::new(Notify::new()));
+        let copying = async {
+            if terms.replicas == 0 {
+                return Ok(None);
+            }
+            let connection = dial.commands(server).await?;
+            Ok(Some(Copies::new(connection, terms.replicas, terms.probe.clone())))
+        };
+        let (commands, listening, copies) =
+            tokio::try_join!(dial.commands(server), dial.listening(server, announcements, Arc::clone(&suspected)), copying)?;
+        Ok(Self {
+            number,
+            station,
+            commands,
+            listening,
+            copies,
+            dial: dial.clone(),
+            detour: Mutex::default(),
+            suspected,
+            over: watch::Sender::new(false),
+        })
+    }
+
+    /// The connection for commands.
+    pub(super) fn commands(&self) -> MultiplexedConnection {
+        self.commands.clone()
+    }
+
+    /// Runs a command on the master. Once the link is over, no answer is believed any more: a server that hung while another
+    /// one took its place would give one as if it still were the master.
+    pub(super) async fn ask(&self, request: &Request) -> RedisResult<Value> {
+        let (mut over, mut commands) = (self.over.subscribe(), self.commands());
+        tokio::select! {
+            biased;
+            _ = over.wait_for(|over| *over) => Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
+            answer = request.send(&mut commands) => answer,
+        }
+    }
+
+    /// Runs a command on another node, to which this one's records are moving.
+    pub(super) async fn ask_at(&self, server: &Server, request: &Request) -> RedisResult<Value> {
+        let mut detour = self.detour.lock().await;
+        let mut connection = match detour.take() {
+            Some((at, connection)) if at == *server => connection,
+            _ => self.dial.commands(server).await?,
+        };
+        redis::cmd("ASKING").exec_async(&mut connection).await?;
+        let answer = request.send(&mut connection).await?;
+        *detour = Some((server.clone(), connection));
+        Ok(answer)
+    }
+
+    /// Waits until the replicas have all that was answered by now, where any are to.
+    pub(super) async fn confirm(&self, until: Instant) -> Result<()> {
+        let Some(copies) = &self.copies else { return Ok(()) };
+        copies.confirm(until).await.map_err(|missing| {
+            if missing == Missing::Answer {
+                self.suspect();
+            }
+            Error::Unconfirmed { wanted: copies.wanted }
+        })
+    }
+
+    /// Says that something is wrong with it.
+    pub(super) fn suspect(&self) {
+        self.suspected.notify_one();
+    }
+
+    /// Returns once somebody suspects it, or the listening connection has ended.
+    pub(super) async fn suspected(&self) {
+        self.suspected.notified().await;
+    }
+
+    /// Returns once it gives no sign of life, with what was wrong.
+    pub(super) async fn fallen_silent(&self) -> RedisError {
+        let mut listening = self.listening.clone();
+        loop {
+            let ping = redis::cmd("PING");
+            match tokio::time::timeout(SIGN_OF_LIFE_WITHIN, ping.exec_async(&mut listening)).await {
+                Ok(Ok(())) => tokio::time::sleep(SIGN_OF_LIFE_EVERY).await,
+                Ok(Err(error)) => return error,
+                Err(_) => return io::Error::from(io::ErrorKind::TimedOut).into(),
+            }
+        }
+    }
+
+    /// Ends what is under way on it.
+    pub(super) fn end(&self) {
+        self.over.send_replace(true);
+    }
+}
