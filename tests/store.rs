@@ -6,6 +6,8 @@ mod support;
 mod cache;
 #[path = "store/counters.rs"]
 mod counters;
+#[path = "store/failovers.rs"]
+mod failovers;
 #[path = "store/file.rs"]
 mod file;
 #[path = "store/fixture.rs"]

@@ -7,6 +7,7 @@ pub mod browser;
 pub mod chromium;
 pub mod cluster;
 pub mod desk;
+pub mod failover;
 pub mod gallery;
 pub mod ports;
 pub mod raw;
