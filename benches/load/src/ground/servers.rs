@@ -121,7 +121,7 @@ fn lua_location(find: &str, forward: &str) -> String {
              if not session or not is_alive(session, now) then return ngx.exit(401) end
              note_use(token, session, now)
              ngx.req.set_header('X-VTNR', session.vtnr)
-             local theirs = ngx.re.gsub(ngx.var.http_cookie, '(?:^|; *)__Host-vtnr_[a-z]+=[^;]*', '', 'jo')
+             local theirs = string.gsub(ngx.var.http_cookie, '__Host%-vtnr_%a+=[^;]*;? ?', '')
              ngx.req.set_header('Cookie', theirs)
            }}
            {FORWARDED} {forward}
