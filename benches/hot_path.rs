@@ -27,7 +27,9 @@ struct Peers {
     sessions: Mutex<HashMap<String, Session>>,
 }
 
-const PEERS: [(&str, fn(&mut Stage, &Peers)); 3] = [
+type Peer = (&'static str, fn(&mut Stage, &Peers));
+
+const PEERS: [Peer; 3] = [
     ("Pingora copies the header (peer)", |stage, _| _ = black_box(stage.hot().copied())),
     ("cookies into a map (peer)", |_, peers| _ = black_box(peers.read())),
     ("session by its cookie (peer)", |_, peers| _ = black_box(peers.find())),
