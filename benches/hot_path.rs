@@ -27,9 +27,9 @@ struct Peers {
     sessions: Mutex<HashMap<String, Session>>,
 }
 
-type Step = fn(&mut Stage, &Peers);
+type Peer = (&'static str, fn(&mut Stage, &Peers));
 
-const PEERS: [(&str, Step); 3] = [
+const PEERS: [Peer; 3] = [
     ("Pingora copies the header (peer)", |stage, _| _ = black_box(stage.hot().copied())),
     ("cookies into a map (peer)", |_, peers| _ = black_box(peers.read())),
     ("session by its cookie (peer)", |_, peers| _ = black_box(peers.find())),

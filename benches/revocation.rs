@@ -108,6 +108,9 @@ fn main() -> ExitCode {
             "{ended} sessions ended in {seconds:.1} s, while {:.0} other requests a second were answered",
             answered as f64 / seconds
         );
+        // What went wrong with the store or the subscription would explain long times.
+        let log = scene.world.log();
+        log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).for_each(|line| println!("{line}"));
         took.into_iter().flatten().collect::<Vec<_>>()
     });
     println!("{:<12} {:>8}  {:>26}  {:>26}", "", "sessions", "since the answer", "since the asking");
@@ -191,7 +194,13 @@ impl Scene {
             let sent = Instant::now();
             self.end(&mut here, visitor, end).await;
             let answered = Instant::now();
-            while there.ask(visitor).await != 401 {}
+            loop {
+                match there.ask(visitor).await {
+                    200 => {}
+                    401 => break,
+                    other => panic!("an ended session is answered with {other} after {:?}", answered.elapsed()),
+                }
+            }
             took.push(Took { end, sent: sent.elapsed(), answered: answered.elapsed() });
         }
     }

@@ -130,7 +130,8 @@ fn lua_location(find: &str, forward: &str) -> String {
 }
 
 /// What the application is told of the client, whatever the client says of itself.
-const FORWARDED: &str = "proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
+/// A location that says any of this inherits none of it, so that it stands here whole.
+const FORWARDED: &str = "proxy_set_header Connection \"\"; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
            proxy_set_header X-Forwarded-Host $http_host; proxy_set_header Forwarded \"\"; proxy_set_header X-Original-URL \"\";
            proxy_set_header X-Rewrite-URL \"\"; proxy_set_header X-HTTP-Method-Override \"\";";
 
