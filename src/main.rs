@@ -4,7 +4,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use vtnr_gateway::cli::{self, Arguments};
 
-/// What a request allocates and frees costs half as much with it as with the C library's (`make bench-load`).
+/// A request takes and frees many small pieces of memory, and gateways seldom give any to another thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
