@@ -1,8 +1,8 @@
 //! Where clients come in: listeners, TLS, connection limits, and the way out at a shutdown.
 //!
 //! Pingora's own accept loop has no limit on connections, a handshake time limit of 60 s that cannot be set, and a
-//! shutdown that sleeps its grace period out even when nothing is under way. This one takes its place; from the
-//! handshake on, everything is Pingora's.
+//! shutdown that sleeps its grace period out even when nothing is under way. This one takes its place; from a request's
+//! first byte to the end of its answer, everything is Pingora's.
 
 use super::Served;
 use super::connections::{Connection, Connections};
@@ -173,8 +173,8 @@ impl Edge {
             match next.1 {
                 Some(settings) => HttpPersistentSettings::apply_to_session(settings, &mut session),
                 None if *self.shutdown.borrow() => session.set_keepalive(None),
-                // `prepare` sets the configured time for each request.
-                None => session.set_keepalive(Some(self.keepalive.as_secs())),
+                // `prepare` sets the configured time for each request; 0 would be no limit.
+                None => session.set_keepalive(Some(self.keepalive.as_secs().max(1))),
             }
             match proxy.process_new_http(session, &self.shutdown).await {
                 Some(reused) => next = reused.consume(),
