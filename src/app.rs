@@ -267,7 +267,7 @@ async fn keep_house(store: Arc<dyn Store>, sessions: Arc<Sessions>, metrics: Arc
         }
         metrics.session_cache_holds(sessions.len());
         metrics.log_lines_dropped(log.dropped());
-        if store.hears_invalidations() {
+        if store.hearing().is_some() {
             metrics.invalidations_heard()
         } else {
             metrics.invalidations_missed()

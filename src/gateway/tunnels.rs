@@ -110,12 +110,12 @@ impl Tunnels {
             tokio::select! {
                 end = ends.recv() => match end {
                     Ok(Invalidation::Session(key)) => self.cut(key),
-                    Ok(Invalidation::All) | Err(RecvError::Lagged(_)) => {
+                    Ok(Invalidation::All | Invalidation::HeardAgain) | Err(RecvError::Lagged(_)) => {
                         self.open.lock().values_mut().for_each(|watched| watched.look_at = Timestamp::from_millis(0));
                         // Those under way may have been answered before the end that was missed.
                         looks = self.look_at_due().boxed().fuse();
                     }
-                    Ok(Invalidation::Missed) => {}
+                    Ok(Invalidation::Missed(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
                 _ = glance.tick() => {
@@ -205,7 +205,7 @@ mod tests {
     use crate::domain::session::{Level, Proof};
     use crate::store::embedded::Embedded;
     use crate::store::engine::{Change, Committed, Engine};
-    use crate::store::{Charges, Sealed, SignIn, Store, Vault};
+    use crate::store::{Charges, Hearing, Sealed, SignIn, Store, Vault};
     use async_trait::async_trait;
     use tokio::sync::broadcast::Receiver;
 
@@ -242,8 +242,8 @@ mod tests {
             self.inner.invalidations()
         }
 
-        fn hears_invalidations(&self) -> bool {
-            self.inner.hears_invalidations()
+        fn hearing(&self) -> Option<Hearing> {
+            self.inner.hearing()
         }
     }
 

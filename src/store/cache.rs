@@ -1,18 +1,18 @@
 //! Sessions, found in memory where that is safe, and in the store otherwise.
 //!
-//! A session may be answered from memory only while invalidations arrive ([`Store::hears_invalidations`]). What is read from
-//! the store is kept only while they do, and only if none of its shard arrived since before it was read, which a generation counter
-//! tells: otherwise a session that was ended between the read and the keeping would live on here.
+//! A session may be answered from memory only if it was read in the same hearing, a time in which invalidations arrive without a gap
+//! ([`Store::hearing`]). What is read is kept only if no invalidation of its shard arrived since before it was read, which a
+//! generation counter tells: otherwise a session that was ended between the read and the keeping would live on here.
 //!
 //! While the store does not answer at all, sessions that this gateway knew before go on for a grace: what was ended before the
-//! outage is forgotten here already, and during it nothing can be ended. The grace begins when invalidations ceased, if that was
-//! earlier, since nothing is known of what was ended from then on. Meanwhile the store is asked only twice a second, so that no
-//! request waits for it and none of them piles up.
+//! outage is forgotten here already, and during it nothing can be ended. The grace of a session begins when the hearing ended in
+//! which it was read, if that was earlier, since nothing is known of what was ended from then on. Meanwhile the store is asked only
+//! twice a second, so that no request waits for it and none of them piles up.
 
 mod memory;
 
-use self::memory::Memory;
-use super::{Error, Invalidation, RecordKey, Result, Store};
+use self::memory::{Known, Memory};
+use super::{Error, Hearing, Invalidation, RecordKey, Result, Store};
 use crate::clock::Clock;
 use crate::domain::ids::SessionToken;
 use crate::domain::session::{Liveness, Session, SessionLimits};
@@ -20,7 +20,8 @@ use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::{Lookup, Metrics};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -39,15 +40,6 @@ struct Outage {
     asked_at: Timestamp,
 }
 
-/// What a session in memory is wanted for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Trustworthy {
-    /// To be relied on while the store answers.
-    Now,
-    /// To bridge an outage.
-    BeforeTheOutage,
-}
-
 /// While the store does not answer, it is asked this often.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
@@ -55,10 +47,8 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 pub struct Sessions {
     store: Arc<dyn Store>,
     memory: Memory,
-    /// Rises when invalidations may have been missed: what was read before can no longer be relied on while the store answers.
-    epoch: AtomicU32,
-    /// Since when invalidations may be missed.
-    doubted_since: Mutex<Option<Timestamp>>,
+    /// When hearings ended, in their order; of those whose sessions have no grace left, only the last.
+    hearings: Mutex<VecDeque<(Hearing, Timestamp)>>,
     listening: AtomicBool,
     ends: broadcast::Sender<Invalidation>,
     outage: Mutex<Option<Outage>>,
@@ -75,8 +65,7 @@ impl Sessions {
         Self {
             store,
             memory: Memory::new(),
-            epoch: AtomicU32::new(0),
-            doubted_since: Mutex::default(),
+            hearings: Mutex::default(),
             listening: AtomicBool::new(false),
             ends: broadcast::channel(MOST_ENDS).0,
             outage: Mutex::default(),
@@ -92,26 +81,24 @@ impl Sessions {
     /// # Errors
     /// [`super::Error`] if the store had to be asked and could not answer; that says nothing of the session.
     pub async fn find(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
-        let key = self.store.session_key(token);
-        if self.hears_invalidations()
-            && let Some(session) = self.recall(key, now, Trustworthy::Now)
-        {
+        let (key, hearing) = (self.store.session_key(token), self.hearing());
+        if let Some(session) = self.recall(key, hearing, now) {
             self.metrics.session_looked_up(Lookup::Hit);
             return Ok(Some(self.used(token, key, session, now).await));
         }
         self.metrics.session_looked_up(Lookup::Miss);
-        if self.is_known_to_be_down(now) {
-            return self.in_outage(key, now).ok_or_else(|| Error::Unreachable("the store is down".into())).map(Some);
+        if let Some(since) = self.is_down_since(now) {
+            return self.in_outage(key, since, now).ok_or_else(|| Error::Unreachable("the store is down".into())).map(Some);
         }
-        match self.ask(token, key, now).await {
+        match self.ask(token, key, hearing, now).await {
             Ok(session) => {
                 *self.outage.lock() = None;
                 Ok(session)
             }
             Err(unsealable @ Error::Unsealable(_)) => Err(unsealable),
             Err(down) => {
-                self.note_outage(now);
-                self.in_outage(key, now).ok_or(down).map(Some)
+                let since = self.note_outage(hearing, now);
+                self.in_outage(key, since, now).ok_or(down).map(Some)
             }
         }
     }
@@ -122,9 +109,7 @@ impl Sessions {
     /// # Errors
     /// [`super::Error`] if the store had to be asked and could not answer; that says nothing of the session.
     pub async fn look(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
-        if self.hears_invalidations()
-            && let Some(session) = self.recall(self.key(token), now, Trustworthy::Now)
-        {
+        if let Some(session) = self.recall(self.key(token), self.hearing(), now) {
             return Ok(Some(session));
         }
         self.find_alive(token, now).await
@@ -140,16 +125,21 @@ impl Sessions {
         self.ends.subscribe()
     }
 
-    async fn ask(&self, token: &SessionToken, key: RecordKey, now: Timestamp) -> Result<Option<Session>> {
-        let (generation, epoch) = (self.generation(key), self.epoch.load(Ordering::Acquire));
-        let heard = self.hears_invalidations();
+    async fn ask(
+        &self,
+        token: &SessionToken,
+        key: RecordKey,
+        hearing: Option<Hearing>,
+        now: Timestamp,
+    ) -> Result<Option<Session>> {
+        let generation = self.generation(key);
         let Some(session) = self.find_alive(token, now).await? else {
             // Its end may have been missed; it must not come back in an outage.
             self.forget(key);
             return Ok(None);
         };
-        if heard {
-            self.keep(key, session, epoch, generation);
+        if let Some(hearing) = hearing {
+            self.keep(key, session, hearing, generation);
         }
         Ok(Some(self.used(token, key, session, now).await))
     }
@@ -160,37 +150,39 @@ impl Sessions {
         Ok(alive.then_some(session))
     }
 
-    fn hears_invalidations(&self) -> bool {
-        self.listening.load(Ordering::Acquire) && self.store.hears_invalidations()
+    fn hearing(&self) -> Option<Hearing> {
+        self.listening.load(Ordering::Acquire).then(|| self.store.hearing())?
     }
 
-    /// Whether the store was found not to answer, and it is too soon to ask it again.
-    fn is_known_to_be_down(&self, now: Timestamp) -> bool {
-        let mut outage = self.outage.lock();
-        match outage.as_mut() {
-            Some(outage) if now.since(outage.asked_at) < ASK_EVERY => true,
-            Some(outage) => {
-                // This request asks for all.
-                outage.asked_at = now;
-                false
-            }
-            None => false,
+    /// Since when the store was found not to answer, where it is too soon to ask it again.
+    fn is_down_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut known = self.outage.lock();
+        let outage = known.as_mut()?;
+        if now.since(outage.asked_at) < ASK_EVERY {
+            return Some(outage.since);
         }
+        // This request asks for all.
+        outage.asked_at = now;
+        None
     }
 
-    fn note_outage(&self, now: Timestamp) {
+    /// Notes that the store did not answer who asked it in this hearing, and says since when it has not answered.
+    fn note_outage(&self, hearing: Option<Hearing>, now: Timestamp) -> Timestamp {
         let mut outage = self.outage.lock();
         let since = outage.map_or(now, |outage| outage.since);
-        *outage = Some(Outage { since, asked_at: now });
+        let is_back = self.hearing().is_some_and(|latest| Some(latest) != hearing);
+        if !is_back {
+            *outage = Some(Outage { since, asked_at: now });
+        }
+        since
     }
 
-    fn in_outage(&self, key: RecordKey, now: Timestamp) -> Option<Session> {
-        let outage = (*self.outage.lock())?;
-        let since = self.doubted_since.lock().map_or(outage.since, |doubted| doubted.min(outage.since));
+    fn in_outage(&self, key: RecordKey, since: Timestamp, now: Timestamp) -> Option<Session> {
+        let (session, hearing) = self.known(key, now, |known| (known.session, known.hearing))?;
+        let since = self.ended_at(hearing).map_or(since, |ended_at| ended_at.min(since));
         if now.since(since) >= self.grace {
             return None;
         }
-        let session = self.recall(key, now, Trustworthy::BeforeTheOutage)?;
         let used = Session { seen_at: now, ..session };
         self.note_use(key, now);
         Some(used)
@@ -224,7 +216,9 @@ impl Sessions {
             match end {
                 Invalidation::Session(key) => self.forget(key),
                 Invalidation::All => self.forget_all(),
-                Invalidation::Missed => self.doubt_all(),
+                Invalidation::Missed(hearing) => self.note_end_of(hearing),
+                // Who tells of ends answers: the next request is to ask.
+                Invalidation::HeardAgain => *self.outage.lock() = None,
             }
             // That nobody listens is no failure.
             let _ = self.ends.send(end);
@@ -249,12 +243,17 @@ impl Sessions {
         }
     }
 
-    fn recall(&self, key: RecordKey, now: Timestamp, trustworthy: Trustworthy) -> Option<Session> {
+    /// The session, if it can be relied on in this hearing.
+    fn recall(&self, key: RecordKey, hearing: Option<Hearing>, now: Timestamp) -> Option<Session> {
+        let hearing = hearing?;
+        self.known(key, now, |known| (known.hearing == hearing).then_some(known.session))?
+    }
+
+    fn known<T>(&self, key: RecordKey, now: Timestamp, what: impl FnOnce(&Known) -> T) -> Option<T> {
         let mut shard = self.memory.shard(key)?;
         let known = shard.find(key)?;
-        let is_fresh = trustworthy == Trustworthy::BeforeTheOutage || known.epoch == self.epoch.load(Ordering::Acquire);
         // What looks idle here may have been used through another gateway: ask the store.
-        (is_fresh && known.session.liveness(&self.limits, now) == Liveness::Alive).then_some(known.session)
+        (known.session.liveness(&self.limits, now) == Liveness::Alive).then(|| what(known))
     }
 
     async fn is_revoked(&self, session: &Session) -> Result<bool> {
@@ -266,11 +265,11 @@ impl Sessions {
         self.memory.shard(key).map(|shard| shard.generation)
     }
 
-    /// Keeps what was read in this epoch, if nothing was forgotten since this generation.
-    fn keep(&self, key: RecordKey, session: Session, epoch: u32, generation: Option<u64>) {
+    /// Keeps what was read in this hearing, if nothing was forgotten since this generation.
+    fn keep(&self, key: RecordKey, session: Session, hearing: Hearing, generation: Option<u64>) {
         let Some(mut shard) = self.memory.shard(key).filter(|shard| Some(shard.generation) == generation) else { return };
-        let Some(known) = shard.find(key) else { return shard.insert(key, session, epoch) };
-        known.epoch = epoch;
+        let Some(known) = shard.find(key) else { return shard.insert(key, session, hearing) };
+        known.hearing = known.hearing.max(hearing);
         // Another request may have read it as well, and noted its use by now.
         if known.session.seen_at < session.seen_at {
             known.session = session;
@@ -306,10 +305,19 @@ impl Sessions {
         is_due
     }
 
-    /// From now on, what is in memory serves in an outage only.
-    fn doubt_all(&self) {
-        self.doubted_since.lock().get_or_insert(self.clock.now());
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+    fn note_end_of(&self, hearing: Hearing) {
+        let (now, mut hearings) = (self.clock.now(), self.hearings.lock());
+        hearings.push_back((hearing, now));
+        while hearings.get(1).is_some_and(|(_, ended_at)| now.since(*ended_at) >= self.grace) {
+            hearings.pop_front();
+        }
+    }
+
+    /// When this hearing ended; where that was too long ago to matter, a later time that was too long ago as well.
+    fn ended_at(&self, hearing: Hearing) -> Option<Timestamp> {
+        let hearings = self.hearings.lock();
+        let place = hearings.partition_point(|(ended, _)| *ended < hearing);
+        hearings.get(place).map(|(_, ended_at)| *ended_at)
     }
 
     fn forget(&self, key: RecordKey) {
@@ -319,9 +327,8 @@ impl Sessions {
     }
 
     fn forget_all(&self) {
-        // Whoever tells of ends answers: the next request must ask, since nothing is known here any more.
+        // Who tells of ends answers: the next request is to ask, since nothing is known here any more.
         *self.outage.lock() = None;
-        *self.doubted_since.lock() = None;
         self.memory.shards().for_each(|mut shard| shard.clear());
     }
 }

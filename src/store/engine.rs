@@ -4,7 +4,7 @@
 //! [`Change`] wholly or not at all, and must never take "I cannot answer" for "there is nothing".
 
 use super::vault::RecordKey;
-use super::{Invalidation, Result};
+use super::{Hearing, Invalidation, Result};
 use crate::domain::ids::LetterId;
 use async_trait::async_trait;
 use std::time::Duration;
@@ -41,8 +41,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Invalidations, this process's own included.
     fn invalidations(&self) -> broadcast::Receiver<Invalidation>;
 
-    /// Whether invalidations are arriving.
-    fn hears_invalidations(&self) -> bool;
+    /// Since when invalidations are arriving without a gap, if they are.
+    fn hearing(&self) -> Option<Hearing>;
 }
 
 /// One atomic step: if all `expect` hold and all charges have room, everything below is done.

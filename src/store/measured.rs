@@ -137,7 +137,7 @@ impl<S: Store> Store for Measured<S> {
         self.store.invalidations()
     }
 
-    fn hears_invalidations(&self) -> bool {
-        self.store.hears_invalidations()
+    fn hearing(&self) -> Option<Hearing> {
+        self.store.hearing()
     }
 }

@@ -114,8 +114,9 @@ pub trait Store: Send + Sync {
     /// What other gateways, and this one, ended. A receiver that lags must treat it as [`Invalidation::All`].
     fn invalidations(&self) -> broadcast::Receiver<Invalidation>;
 
-    /// Whether invalidations are arriving now. While they are not, nothing may be answered from a cache.
-    fn hears_invalidations(&self) -> bool;
+    /// Since when invalidations are arriving without a gap; `None` while they are not arriving. What a cache read at another time
+    /// may have ended meanwhile.
+    fn hearing(&self) -> Option<Hearing>;
 }
 
 /// A record with the state in which it was read, so that a change can be refused if somebody was faster.
@@ -239,16 +240,21 @@ pub struct Leased {
     pub attempt: u32,
 }
 
-/// What caches must forget.
+/// A time without a gap in which invalidations arrive. Later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hearing(pub u32);
+
+/// What caches must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidation {
-    /// One session.
+    /// One session has ended.
     Session(RecordKey),
-    /// Every one: a broker was revoked, or invalidations were missed.
+    /// Any session may have ended: a broker was revoked.
     All,
-    /// Invalidations are being missed from now on, until the next [`Invalidation::All`]: what is in memory can be relied on no more
-    /// than the outage that may have begun allows.
-    Missed,
+    /// Invalidations are being missed from now on: what was read in this hearing serves no more than an outage, if that is why.
+    Missed(Hearing),
+    /// They arrive again, in another hearing. What ended meanwhile was missed.
+    HeardAgain,
 }
 
 /// The store could not do what was asked.

@@ -206,7 +206,7 @@ async fn nothing_is_answered_from_memory_while_invalidations_do_not_arrive() {
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
     gateway.store_was_asked();
-    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    gateway.store.grow_deaf();
     for _ in 0..3 {
         assert!(gateway.finds(&token).await);
     }
@@ -219,10 +219,10 @@ async fn nothing_is_answered_from_memory_while_invalidations_do_not_arrive() {
 async fn what_was_read_while_invalidations_did_not_arrive_is_not_kept() {
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
-    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    gateway.store.grow_deaf();
     assert!(gateway.finds(&token).await);
     gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
-    gateway.store.is_deaf.store(false, Ordering::SeqCst);
+    gateway.store.hear_again();
     assert!(!gateway.finds(&token).await);
 }
 
@@ -299,7 +299,7 @@ async fn a_store_that_cannot_answer_is_an_error_and_not_no_session() {
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
     gateway.store.is_down.store(true, Ordering::SeqCst);
-    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    gateway.store.grow_deaf();
     for _ in 0..3 {
         assert!(matches!(gateway.find(&token).await, Err(Error::Unreachable(_))));
     }
@@ -323,14 +323,31 @@ async fn while_the_store_does_not_answer_it_is_asked_twice_a_second() {
 #[tokio::test]
 async fn once_ends_are_told_again_the_store_is_asked_at_once() {
     let gateway = Gateway::start().await;
-    let token = gateway.sign_in().await;
-    assert!(gateway.finds(&token).await);
+    let unknown = gateway.sign_in().await;
     gateway.store.is_down.store(true, Ordering::SeqCst);
     assert!(gateway.find(&Chance.session_token()).await.is_err());
     gateway.store.is_down.store(false, Ordering::SeqCst);
-    gateway.store.announce(Invalidation::All);
-    eventually("it was heard", async || gateway.sessions.is_empty()).await;
-    assert!(gateway.finds(&token).await, "nothing is known of it here any more, and the store knows it");
+    assert!(gateway.find(&unknown).await.is_err(), "it was asked a moment ago");
+    gateway.store.announce(Invalidation::HeardAgain);
+    eventually("it is asked", async || gateway.find(&unknown).await.is_ok()).await;
+    assert!(gateway.finds(&unknown).await);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_too_late_says_nothing_of_a_store_that_is_back() {
+    let gateway = Gateway::start().await;
+    let (token, other) = (gateway.sign_in().await, gateway.sign_in().await);
+    let (has_asked, goes_on) = gateway.store.hold_next_find();
+    let (sessions, now) = (Arc::clone(&gateway.sessions), gateway.clock.now());
+    let under_way = tokio::spawn(async move { sessions.find(&token, now).await });
+    has_asked.await.expect("it asks");
+    gateway.store.is_down.store(true, Ordering::SeqCst);
+    gateway.store.grow_deaf();
+    gateway.store.hear_again();
+    goes_on.send(()).expect("it waits");
+    assert!(under_way.await.expect("no panic").is_err());
+    gateway.store.is_down.store(false, Ordering::SeqCst);
+    assert!(gateway.finds(&other).await);
 }
 
 #[tokio::test]
@@ -344,9 +361,18 @@ async fn a_damaged_record_is_an_error_of_its_own_and_no_outage() {
 
 /// The store goes down, and with it the news of what ends.
 async fn goes_down(gateway: &Gateway) {
-    gateway.hears(Invalidation::Missed).await;
-    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    gateway.hears(Invalidation::Missed(gateway.store.heard())).await;
+    gateway.store.grow_deaf();
     gateway.store.is_down.store(true, Ordering::SeqCst);
+}
+
+/// It is back, and goes down again before anybody asked it.
+async fn answers_for_a_moment(gateway: &Gateway) {
+    gateway.store.hear_again();
+    gateway.store.is_down.store(false, Ordering::SeqCst);
+    gateway.store.announce(Invalidation::HeardAgain);
+    eventually("it is asked again", async || gateway.find(&Chance.session_token()).await.is_ok()).await;
+    goes_down(gateway).await;
 }
 
 #[tokio::test]
@@ -371,7 +397,7 @@ async fn a_session_that_the_store_knows_no_more_does_not_come_back_in_an_outage(
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
-    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    gateway.store.grow_deaf();
     gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
     assert!(!gateway.finds(&token).await, "the store says so");
     gateway.store.is_down.store(true, Ordering::SeqCst);
@@ -379,15 +405,52 @@ async fn a_session_that_the_store_knows_no_more_does_not_come_back_in_an_outage(
 }
 
 #[tokio::test]
-async fn a_session_whose_end_was_missed_does_not_come_back_in_a_later_outage() {
+async fn a_store_that_answers_for_a_moment_neither_ends_the_grace_nor_prolongs_it() {
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
-    gateway.hears(Invalidation::Missed).await;
-    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
-    gateway.hears(Invalidation::All).await;
     goes_down(&gateway).await;
-    assert!(!matches!(gateway.find(&token).await, Ok(Some(_))));
+    for _ in 0..3 {
+        assert!(gateway.finds(&token).await);
+        gateway.clock.advance(GRACE / 4);
+        answers_for_a_moment(&gateway).await;
+    }
+    assert!(gateway.finds(&token).await);
+    gateway.clock.advance(GRACE / 4);
+    assert!(gateway.find(&token).await.is_err(), "that is an error, not an end");
+    for _ in 0..3 {
+        gateway.clock.advance(GRACE);
+        answers_for_a_moment(&gateway).await;
+        assert!(gateway.find(&token).await.is_err(), "however many times went by since");
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_end_was_missed_is_not_believed_once_ends_are_heard_again() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    gateway.store.grow_deaf();
+    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    // Nothing of this is known to the gateway's own listener yet.
+    gateway.store.hear_again();
+    assert!(!gateway.finds(&token).await);
+}
+
+#[tokio::test]
+async fn a_session_read_before_ends_were_missed_is_asked_for_again() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    let (has_read, goes_on) = gateway.store.hold_next_find();
+    let (sessions, now) = (Arc::clone(&gateway.sessions), gateway.clock.now());
+    let under_way = tokio::spawn(async move { sessions.find(&token, now).await });
+    has_read.await.expect("the session was read");
+    gateway.store.grow_deaf();
+    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    gateway.store.hear_again();
+    goes_on.send(()).expect("it waits");
+    assert!(under_way.await.expect("no panic").expect("answers").is_some(), "it lived when it was read");
+    assert!(!gateway.finds(&token).await);
 }
 
 #[tokio::test]
@@ -395,8 +458,8 @@ async fn the_grace_begins_when_invalidations_cease_even_if_the_store_answers_for
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
-    gateway.hears(Invalidation::Missed).await;
-    gateway.store.is_deaf.store(true, Ordering::SeqCst);
+    gateway.hears(Invalidation::Missed(gateway.store.heard())).await;
+    gateway.store.grow_deaf();
     gateway.clock.advance(GRACE);
     gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
     gateway.store.is_down.store(true, Ordering::SeqCst);

@@ -46,7 +46,7 @@ impl Fixture {
 
     async fn listening(store: Sealed<Redis>) -> Self {
         let fixture = Self::on(store, Clock::System);
-        eventually("invalidations arrive", async || fixture.store.hears_invalidations()).await;
+        eventually("invalidations arrive", async || fixture.store.hearing().is_some()).await;
         fixture
     }
 

@@ -6,7 +6,7 @@ use crate::support::redis::Redis;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::Receiver;
 use vtnr_gateway::clock::{Chance, Clock};
-use vtnr_gateway::store::{Charges, Invalidation, Settled, Store};
+use vtnr_gateway::store::{Charges, Hearing, Invalidation, Settled, Store};
 
 /// Product rule: what was revoked is dead on every gateway within a second.
 const PROMISED: Duration = Duration::from_secs(1);
@@ -17,7 +17,7 @@ async fn hears(receiver: &mut Receiver<Invalidation>, within: Duration) -> Inval
 
 pub(crate) async fn ending_a_session_is_announced(on: Fixture) {
     let token = begin_session(&on, &session(on.now()), HOUR).await;
-    assert!(on.store.hears_invalidations());
+    assert!(on.store.hearing().is_some());
     let mut receiver = on.store.invalidations();
     on.store.end_session(&token).await.expect("ends");
     assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Session(on.store.session_key(&token)));
@@ -51,7 +51,7 @@ async fn what_ends_on_one_gateway_is_heard_on_another_within_a_second() {
     let (server, prefix) = (shared_redis(), fresh_prefix());
     let here = Fixture::on(on_redis(server, &prefix, SECRET), Clock::System);
     let there = on_redis(server, &prefix, SECRET);
-    eventually("both listen", async || here.store.hears_invalidations() && there.hears_invalidations()).await;
+    eventually("both listen", async || here.store.hearing().is_some() && there.hearing().is_some()).await;
     let (token, attempt) = (begin_session(&here, &session(here.now()), HOUR).await, Attempt::begun(&here).await);
     let mut receiver = there.invalidations();
 
@@ -71,7 +71,7 @@ async fn gateways_with_another_prefix_are_not_disturbed() {
     let server = shared_redis();
     let here = Fixture::on(on_redis(server, &fresh_prefix(), SECRET), Clock::System);
     let elsewhere = on_redis(server, &fresh_prefix(), SECRET);
-    eventually("both listen", async || here.store.hears_invalidations() && elsewhere.hears_invalidations()).await;
+    eventually("both listen", async || here.store.hearing().is_some() && elsewhere.hearing().is_some()).await;
     let mut receiver = elsewhere.invalidations();
     here.store.revoke_broker(vtnr(), here.now()).await.expect("revokes");
     let marker = Chance.session_token();
@@ -79,60 +79,66 @@ async fn gateways_with_another_prefix_are_not_disturbed() {
     assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Session(elsewhere.session_key(&marker)));
 }
 
-/// Keeps the receiver and looks for a general invalidation among what it holds.
-fn was_told_to_forget_all(receiver: &mut Receiver<Invalidation>) -> bool {
-    std::iter::from_fn(|| receiver.try_recv().ok()).any(|heard| heard == Invalidation::All)
+/// What ends is heard now, in this hearing.
+async fn listens(store: &impl Store) -> Hearing {
+    eventually("it listens", async || store.hearing().is_some()).await;
+    store.hearing().expect("it listens")
+}
+
+async fn is_told_of_the_gap(receiver: &mut Receiver<Invalidation>, store: &impl Store, before: Hearing) {
+    assert_eq!(hears(receiver, DEADLINE).await, Invalidation::Missed(before));
+    assert_eq!(hears(receiver, DEADLINE).await, Invalidation::HeardAgain);
+    assert!(store.hearing() > Some(before));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_redis_is_noticed_and_all_is_forgotten_before_it_is_heard_again() {
+async fn a_killed_redis_is_noticed_and_what_is_heard_afterwards_is_another_hearing() {
     let mut server = Redis::start();
     let store = on_redis(&server, "", SECRET);
-    eventually("it listens", async || store.hears_invalidations()).await;
+    let before = listens(&store).await;
     let mut receiver = store.invalidations();
     server.kill();
-    eventually("it is deaf", async || !store.hears_invalidations()).await;
+    eventually("it is deaf", async || store.hearing().is_none()).await;
     server.restart();
-    eventually("it listens again", async || store.hears_invalidations()).await;
-    assert!(was_told_to_forget_all(&mut receiver));
+    is_told_of_the_gap(&mut receiver, &store, before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_is_cut_is_noticed_at_once_and_all_is_forgotten_before_it_is_heard_again() {
+async fn a_connection_that_is_cut_is_noticed_at_once_and_what_is_heard_afterwards_is_another_hearing() {
     // A sign of life was just given when it is cut, and the next is due after 250 ms. The quickest of four counts: a busy machine is no failure.
     let server = Redis::start();
     let store = on_redis(&server, "", SECRET);
     let mut quickest = DEADLINE;
     for _ in 0..4 {
-        eventually("it listens", async || store.hears_invalidations()).await;
+        let before = listens(&store).await;
         let mut receiver = store.invalidations();
         let cut: u32 = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "pubsub"]).query(&mut server.admin()).expect("it is cut");
         let begun = Instant::now();
-        assert_eq!((cut, hears(&mut receiver, DEADLINE).await), (1, Invalidation::Missed));
+        assert_eq!((cut, hears(&mut receiver, DEADLINE).await), (1, Invalidation::Missed(before)));
         quickest = quickest.min(begun.elapsed());
-        assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::All);
+        assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::HeardAgain);
+        assert!(store.hearing() > Some(before));
     }
     assert!(quickest < Duration::from_millis(100), "{quickest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_hangs_is_noticed_and_all_is_forgotten_before_it_is_heard_again() {
+async fn a_redis_that_hangs_is_noticed_and_what_is_heard_afterwards_is_another_hearing() {
     let server = Redis::start();
     let store = on_redis(&server, "", SECRET);
-    eventually("it listens", async || store.hears_invalidations()).await;
+    let before = listens(&store).await;
     let mut receiver = store.invalidations();
     server.signal("STOP");
-    eventually("it is deaf", async || !store.hears_invalidations()).await;
+    eventually("it is deaf", async || store.hearing().is_none()).await;
     server.signal("CONT");
-    eventually("it listens again", async || store.hears_invalidations()).await;
-    assert!(was_told_to_forget_all(&mut receiver));
+    is_told_of_the_gap(&mut receiver, &store, before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_cannot_be_read_makes_all_be_forgotten() {
     let (server, prefix) = (shared_redis(), fresh_prefix());
     let store = on_redis(server, &prefix, SECRET);
-    eventually("it listens", async || store.hears_invalidations()).await;
+    let before = listens(&store).await;
     let mut receiver = store.invalidations();
     let heard: u32 =
         redis::cmd("PUBLISH").arg(format!("{prefix}ended")).arg("s:nonsense").query(&mut server.admin()).expect("publishes");

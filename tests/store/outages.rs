@@ -95,7 +95,7 @@ async fn a_redis_that_was_never_there_is_an_error_until_it_comes() {
     server.kill();
     let on = on(&server);
     all_are_unreachable(&on).await;
-    assert!(!on.store.hears_invalidations());
+    assert!(on.store.hearing().is_none());
     server.restart();
     within(BACK_WITHIN, "the store is used", async || on.store.ping().await.is_ok()).await;
     all_work(&on).await;
@@ -198,11 +198,11 @@ async fn a_connection_that_fell_silent_is_replaced() {
     let network = Network::before(&server).await;
     let on = impatient(network.port);
     all_work(&on).await;
-    eventually("it listens", async || on.store.hears_invalidations()).await;
+    eventually("it listens", async || on.store.hearing().is_some()).await;
     network.swallow();
     assert!(matches!(on.store.ping().await, Err(Error::Unreachable(_))));
     within(BACK_WITHIN, "the store is used again", async || on.store.ping().await.is_ok()).await;
-    eventually("it listens again", async || on.store.hears_invalidations()).await;
+    eventually("it listens again", async || on.store.hearing().is_some()).await;
     all_work(&on).await;
 }
 
@@ -226,7 +226,7 @@ async fn a_wrong_password_is_an_error_until_it_is_the_right_one() {
     let usage = Usage { prefix: "", timeout: DEADLINE, replicas: 0 };
     let on = Fixture::on(at(&format!("redis://:sesame-wrong@127.0.0.1:{}/0", server.port()), usage, SECRET), Clock::System);
     none_works(&on).await;
-    assert!(!on.store.hears_invalidations());
+    assert!(on.store.hearing().is_none());
     for (operation, outcome) in everything(&on).await {
         assert!(!format!("{outcome:?}").contains("sesame"), "{operation} shows the password");
     }

@@ -194,7 +194,7 @@ fn flat(value: redis::Value) -> Vec<u8> {
 async fn redis_and_its_wire_show_nothing() {
     let server = support::redis::Redis::start();
     let on = Fixture::on(on_redis(&server, "", SECRET), Clock::System);
-    eventually("it listens", async || on.store.hears_invalidations()).await;
+    eventually("it listens", async || on.store.hearing().is_some()).await;
     let mut monitor = Monitor::start(&server);
     let canaries = use_it_all(&on).await;
     redis::cmd("ECHO").arg("that was all").exec(&mut server.admin()).expect("echoes");

@@ -18,7 +18,7 @@ use vtnr_gateway::domain::trust::Trust;
 use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{
-    Charges, Error, FlowChange, Invalidation, Leased, Parking, RecordKey, Result, Sealed, Seen, Settled, SignIn, Store,
+    Charges, Error, FlowChange, Hearing, Invalidation, Leased, Parking, RecordKey, Result, Sealed, Seen, Settled, SignIn, Store,
     TakenForm, Taking,
 };
 
@@ -29,7 +29,8 @@ pub(crate) struct Staged {
     pub(crate) finds: AtomicU32,
     /// How often a session's use was written down.
     pub(crate) touches: AtomicU32,
-    pub(crate) is_deaf: AtomicBool,
+    is_deaf: AtomicBool,
+    hearings: AtomicU32,
     pub(crate) is_down: AtomicBool,
     /// What is said to be damaged.
     pub(crate) damaged: Mutex<Option<SessionToken>>,
@@ -53,6 +54,7 @@ impl Staged {
             finds: AtomicU32::new(0),
             touches: AtomicU32::new(0),
             is_deaf: AtomicBool::new(false),
+            hearings: AtomicU32::new(1),
             is_down: AtomicBool::new(false),
             damaged: Mutex::default(),
             announcements: broadcast::channel(Self::MOST_ANNOUNCEMENTS).0,
@@ -69,6 +71,22 @@ impl Staged {
 
     pub(crate) fn announce(&self, invalidation: Invalidation) {
         self.announcements.send(invalidation).expect("somebody listens");
+    }
+
+    /// From now on this gateway does not hear what ends, and is not told so either.
+    pub(crate) fn grow_deaf(&self) {
+        self.is_deaf.store(true, Ordering::SeqCst);
+    }
+
+    /// It hears again what ends, and is not told so either.
+    pub(crate) fn hear_again(&self) {
+        self.hearings.fetch_add(1, Ordering::SeqCst);
+        self.is_deaf.store(false, Ordering::SeqCst);
+    }
+
+    /// The hearing under way, or the last one.
+    pub(crate) fn heard(&self) -> Hearing {
+        Hearing(self.hearings.load(Ordering::SeqCst))
     }
 
     fn answers(&self) -> Result<()> {
@@ -93,6 +111,7 @@ impl Store for Staged {
         if let Some(gate) = gate {
             gate.has_read.send(()).expect("the test waits");
             gate.may_go_on.await.expect("the test lets it go on");
+            self.answers()?;
         }
         found
     }
@@ -127,8 +146,8 @@ impl Store for Staged {
         self.announcements.subscribe()
     }
 
-    fn hears_invalidations(&self) -> bool {
-        !self.is_deaf.load(Ordering::SeqCst)
+    fn hearing(&self) -> Option<Hearing> {
+        (!self.is_deaf.load(Ordering::SeqCst)).then(|| self.heard())
     }
 
     async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {

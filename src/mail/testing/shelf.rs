@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
 use crate::store::{
-    Charges, Error, FlowChange, Invalidation, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store, TakenForm, Taking,
+    Charges, Error, FlowChange, Hearing, Invalidation, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store, TakenForm, Taking,
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -175,7 +175,7 @@ impl Store for Shelf {
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
         unimplemented!()
     }
-    fn hears_invalidations(&self) -> bool {
+    fn hearing(&self) -> Option<Hearing> {
         unimplemented!()
     }
 }

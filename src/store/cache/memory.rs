@@ -3,7 +3,7 @@
 //!
 //! It is in shards, each behind a lock of its own, which is held for some dozen instructions. Only `cache.rs` uses it.
 
-use super::super::RecordKey;
+use super::super::{Hearing, RecordKey};
 use crate::domain::session::Session;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
@@ -18,8 +18,8 @@ pub(super) struct Memory(Box<[Mutex<Shard>]>);
 /// A session in memory.
 pub(super) struct Known {
     pub(super) session: Session,
-    /// When it was read: see `Sessions::epoch`.
-    pub(super) epoch: u32,
+    /// In which it was read.
+    pub(super) hearing: Hearing,
     /// Whether it was asked for since the hand last passed.
     asked_for: bool,
     key: RecordKey,
@@ -72,9 +72,9 @@ impl Shard {
     }
 
     /// Keeps a session that is not there yet. That is no use of it: of many that are asked for once, none displaces one in use.
-    pub(super) fn insert(&mut self, key: RecordKey, session: Session, epoch: u32) {
+    pub(super) fn insert(&mut self, key: RecordKey, session: Session, hearing: Hearing) {
         let Some(place) = self.room() else { return };
-        let known = Known { session, epoch, asked_for: false, key };
+        let known = Known { session, hearing, asked_for: false, key };
         match self.all.get_mut(place as usize) {
             Some(leaving) => {
                 let leaving = replace(leaving, known).key;
@@ -150,6 +150,8 @@ mod tests {
     use std::collections::HashSet;
     use std::sync::LazyLock;
 
+    const HEARING: Hearing = Hearing(1);
+
     fn key(number: u32) -> RecordKey {
         static VAULT: LazyLock<Vault> = LazyLock::new(|| Vault::new(b"secret", Chance));
         VAULT.name(Kind::Session, &number.to_be_bytes())
@@ -163,7 +165,7 @@ mod tests {
     fn holding(numbers: impl IntoIterator<Item = u32>, most: usize) -> Shard {
         let mut shard = Shard::new(most);
         for number in numbers {
-            shard.insert(key(number), session(number), 0);
+            shard.insert(key(number), session(number), HEARING);
         }
         shard
     }
@@ -184,7 +186,7 @@ mod tests {
         let in_use: Vec<u32> = (0..100).step_by(3).collect();
         for new in 100..1_000 {
             assert_eq!(held(&mut shard, in_use.iter().copied()), in_use, "before {new} came");
-            shard.insert(key(new), session(new), 0);
+            shard.insert(key(new), session(new), HEARING);
             assert_eq!(shard.len(), 100);
         }
     }
@@ -193,16 +195,16 @@ mod tests {
     fn where_all_are_in_use_one_goes_nevertheless() {
         let mut shard = holding(0..10, 10);
         assert_eq!(held(&mut shard, 0..10).len(), 10);
-        shard.insert(key(10), session(10), 0);
+        shard.insert(key(10), session(10), HEARING);
         assert_eq!(held(&mut shard, 0..11), (1..11).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_new_session_outlives_those_that_nobody_asks_for() {
         let mut shard = holding(0..10, 10);
-        shard.insert(key(10), session(10), 0);
+        shard.insert(key(10), session(10), HEARING);
         for new in 11..20 {
-            shard.insert(key(new), session(new), 0);
+            shard.insert(key(new), session(new), HEARING);
         }
         assert_eq!(held(&mut shard, 0..20), (10..20).collect::<Vec<_>>());
     }
@@ -217,7 +219,7 @@ mod tests {
                     there.remove(&number);
                     shard.remove(key(number));
                 } else if there.insert(number) {
-                    shard.insert(key(number), session(number), 0);
+                    shard.insert(key(number), session(number), HEARING);
                 }
             }
             prop_assert_eq!(&held(&mut shard, 0..40).into_iter().collect::<HashSet<_>>(), &there);

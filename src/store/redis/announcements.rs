@@ -1,10 +1,10 @@
 //! What other gateways ended, as it travels on the channel `ended`, and who is told of it here.
 
-use super::super::Invalidation;
 use super::super::vault::RecordKey;
+use super::super::{Hearing, Invalidation};
 use redis::{PushInfo, PushKind, Value};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::broadcast;
 
 const INVALIDATIONS: usize = 4_096;
@@ -15,12 +15,13 @@ const EVERYTHING: &[u8] = b"*";
 pub(super) struct Announcements {
     channel: Vec<u8>,
     listeners: broadcast::Sender<Invalidation>,
-    arriving: Arc<AtomicBool>,
+    /// How often they began to arrive or ceased to; odd while they arrive.
+    turns: Arc<AtomicU32>,
 }
 
 impl Announcements {
     pub(super) fn on(channel: Vec<u8>) -> Self {
-        Self { channel, listeners: broadcast::channel(INVALIDATIONS).0, arriving: Arc::default() }
+        Self { channel, listeners: broadcast::channel(INVALIDATIONS).0, turns: Arc::default() }
     }
 
     pub(super) fn channel(&self) -> &[u8] {
@@ -31,20 +32,21 @@ impl Announcements {
         self.listeners.subscribe()
     }
 
-    pub(super) fn arrive(&self) -> bool {
-        self.arriving.load(Ordering::Acquire)
+    pub(super) fn hearing(&self) -> Option<Hearing> {
+        let turn = self.turns.load(Ordering::Acquire);
+        (turn % 2 == 1).then_some(Hearing(turn))
     }
 
-    /// They arrive from now on. Whatever was ended while nobody listened is unknown: caches forget everything first.
+    /// They arrive from now on; until now they did not.
     pub(super) fn begin(&self) {
-        self.tell(Invalidation::All);
-        self.arriving.store(true, Ordering::Release);
+        self.turns.fetch_add(1, Ordering::AcqRel);
+        self.tell(Invalidation::HeardAgain);
     }
 
-    /// They arrive no more.
+    /// They arrive no more; until now they did.
     pub(super) fn cease(&self) {
-        self.arriving.store(false, Ordering::Release);
-        self.tell(Invalidation::Missed);
+        let hearing = self.turns.fetch_add(1, Ordering::AcqRel);
+        self.tell(Invalidation::Missed(Hearing(hearing)));
     }
 
     /// Takes what Redis pushed.
@@ -67,6 +69,6 @@ impl Announcements {
 pub(super) fn message(invalidation: Invalidation) -> Vec<u8> {
     match invalidation {
         Invalidation::Session(name) => name.to_bytes(),
-        Invalidation::All | Invalidation::Missed => EVERYTHING.to_vec(),
+        Invalidation::All | Invalidation::Missed(_) | Invalidation::HeardAgain => EVERYTHING.to_vec(),
     }
 }

@@ -12,7 +12,7 @@ mod request;
 
 use super::engine::{Change, Committed, Durability, Engine};
 use super::vault::RecordKey;
-use super::{Error, Invalidation, Result};
+use super::{Error, Hearing, Invalidation, Result};
 use crate::config::RedisServers;
 use crate::domain::ids::LetterId;
 use announcements::Announcements;
@@ -139,7 +139,7 @@ impl Engine for Redis {
         self.announcements.receiver()
     }
 
-    fn hears_invalidations(&self) -> bool {
-        self.announcements.arrive()
+    fn hearing(&self) -> Option<Hearing> {
+        self.announcements.hearing()
     }
 }
