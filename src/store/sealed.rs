@@ -3,7 +3,9 @@
 use super::engine::{Change, Committed, Durability, Engine, Expect, Tally, TallyMode};
 use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
-use super::{Charges, Error, FlowChange, Hearing, Invalidation, Leased, Parking, Result, Seen, Settled, SignIn, Store, TakenForm, Taking};
+use super::{
+    Charges, Error, FlowChange, Hearing, Invalidation, Leased, Parking, Result, Seen, Settled, SignIn, Store, TakenForm, Taking,
+};
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
 use crate::domain::flow::{Flow, Stage};

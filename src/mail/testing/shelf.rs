@@ -11,7 +11,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
 use crate::store::{
-    Charges, Error, FlowChange, Hearing, Invalidation, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store, TakenForm, Taking,
+    Charges, Error, FlowChange, Hearing, Invalidation, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store,
+    TakenForm, Taking,
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
