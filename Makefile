@@ -31,16 +31,19 @@ bench-load: bench-tools
 	target/release/load $(LOAD)
 
 # A gateway whose code is laid out for what it does all day: built once to see what that is, used as brokers do, and built again.
+# CPU=x86-64-v3 builds it for processors with AVX2 alone.
+CPU ?=
 PGO := target/pgo
 PGO_PROFILE := $(CURDIR)/$(PGO)/gateway.profdata
+PGO_CPU := $(if $(CPU),-Ctarget-cpu=$(CPU))
 PGO_BUILD = cargo build --locked --release --bin vtnr-gateway --target $(HOST)
 pgo: bench-tools pgo-tools
 	rm -rf $(PGO)/raw
 	cargo build --locked --profile bench --package vtnr-gateway-load --bin load
-	RUSTFLAGS="-Cprofile-generate=$(CURDIR)/$(PGO)/raw" $(PGO_BUILD) --target-dir $(PGO)/seen
+	RUSTFLAGS="-Cprofile-generate=$(CURDIR)/$(PGO)/raw $(PGO_CPU)" $(PGO_BUILD) --target-dir $(PGO)/seen
 	target/release/load --train $(PGO)/seen/$(HOST)/release/vtnr-gateway
 	$$(.ci/tools profdata) merge -o $(PGO_PROFILE) $(PGO)/raw
-	RUSTFLAGS="-Cprofile-use=$(PGO_PROFILE)" $(PGO_BUILD) --target-dir $(PGO)/led
+	RUSTFLAGS="-Cprofile-use=$(PGO_PROFILE) $(PGO_CPU)" $(PGO_BUILD) --target-dir $(PGO)/led
 	install $(PGO)/led/$(HOST)/release/vtnr-gateway target/release/vtnr-gateway-pgo
 
 # Ten thousand sign-ins within five minutes; STORM="--brokers 1000 --minutes 0.5" is a shorter storm, and STORM=--growth tells what
