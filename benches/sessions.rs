@@ -20,6 +20,7 @@ use vtnr_gateway::domain::time::Timestamp;
 use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::engine::{Change, Committed, Engine};
+use vtnr_gateway::store::tickets::Tickets;
 use vtnr_gateway::store::{Charges, Invalidation, RecordKey, Result, Sealed, SignIn, Store, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
@@ -79,10 +80,10 @@ impl Gateway {
     async fn start() -> Self {
         let clock = Clock::manual(Timestamp::from_millis(1_790_683_350_000));
         let engine = Latest { change: Mutex::default(), announcements: broadcast::channel(1).0 };
-        let store: Arc<dyn Store> =
-            Arc::new(Sealed::new(engine, Vault::new(b"the operator's secret, 32 bytes.", Chance), clock.clone()));
+        let vault = Vault::new(b"the operator's secret, 32 bytes.", Chance);
+        let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
-        let sessions = Arc::new(Sessions::new(Arc::clone(&store), LIMITS, DAY, clock.clone(), metrics));
+        let sessions = Arc::new(Sessions::new(Arc::clone(&store), Tickets::new(vault), LIMITS, DAY, clock.clone(), metrics));
         tokio::spawn(Arc::clone(&sessions).listen());
         tokio::task::yield_now().await;
         Self { store, sessions, now: clock.now() }

@@ -12,6 +12,7 @@ use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
 use crate::store::embedded::Embedded;
 use crate::store::redis::{Redis, Usage};
+use crate::store::tickets::Tickets;
 use crate::store::{self, Measured, Sealed, Store, Vault};
 use crate::telemetry::admin::{self, Fatal, Problem, Readiness};
 use crate::telemetry::logging::Guard;
@@ -113,6 +114,7 @@ impl App {
         let outbox = Outbox::new(Arc::clone(&store), smtp, writer, Arc::clone(&metrics), clock.clone(), &config.mail);
         let sessions = Arc::new(Sessions::new(
             Arc::clone(&store),
+            Tickets::new(vault.clone()),
             config.session,
             config.store.outage_grace,
             clock.clone(),

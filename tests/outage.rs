@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 use support::world::{ADA, World};
-use support::{Browser, StoreKind, eventually};
+use support::{Browser, StoreKind, Upstream, eventually};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 
@@ -19,6 +19,10 @@ fn kill(world: &World) {
 
 fn restart(world: &World) {
     world.redis.as_ref().expect("a redis-server").lock().expect("no panic").restart();
+}
+
+fn signal(world: &World, signal: &str) {
+    world.redis.as_ref().expect("a redis-server").lock().expect("no panic").signal(signal);
 }
 
 async fn asked(browser: &Browser) -> support::Answer {
@@ -101,4 +105,87 @@ async fn whoever_is_signed_in_goes_on_for_the_grace() {
     let stranger = world.browser();
     stranger.set_cookie("vtnr_session", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     stranger.open("/").await.is(503);
+}
+
+/// Two gateways on one Redis, a broker who works at the first, and how the second sees them.
+async fn at_another_gateway() -> (World, Browser, Browser) {
+    let world = World::builder().store(StoreKind::OwnRedis).gateways(2).start().await;
+    world.gateways[1].ready().await;
+    let browser = world.signed_in(ADA).await;
+    // What a ticket says is believed from its second sign of life on, four a second.
+    let heard_by_both =
+        millis_of(world.redis.as_ref().expect("a redis-server").lock().expect("no panic").command(&["TIME"])) + 300;
+    eventually("a ticket that both gateways believe", async || {
+        browser.drop_cookie("vtnr_ticket");
+        browser.open("/").await.is(200);
+        (as_of(&browser)? > heard_by_both).then_some(())
+    })
+    .await;
+    let there = browser.at(&world.gateways[1].base());
+    (world, browser, there)
+}
+
+fn millis_of((seconds, micros): (u64, u64)) -> u64 {
+    seconds * 1_000 + micros / 1_000
+}
+
+fn as_of(browser: &Browser) -> Option<u64> {
+    browser.cookie("vtnr_ticket")?.split('.').next()?.parse().ok()
+}
+
+#[tokio::test]
+async fn whoever_is_signed_in_goes_on_at_a_gateway_that_never_saw_the_session() {
+    let (world, _, there) = at_another_gateway().await;
+    signal(&world, "STOP");
+    for _ in 0..20 {
+        there.open("/kfz/angebot?id=42").await.is(200);
+        there.fetch("/kfz/angebot?id=42").await.is(200);
+        there.post("/antrag/versand", &[("antrag", "1")]).await.is(200);
+    }
+    let last = world.calculator.requests().pop().expect("requests");
+    assert!(!format!("{:?}", last.headers).contains("vtnr_ticket"), "{last:?}");
+    there.drop_cookie("vtnr_ticket");
+    there.open("/").await.is(503);
+    signal(&world, "CONT");
+    eventually("it goes on", async || (there.open("/").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn whoever_signed_out_before_the_outage_is_not_let_in_by_a_copy_of_the_cookies() {
+    let (world, browser, there) = at_another_gateway().await;
+    let copy = Browser::new(&world.gateways[1].base());
+    for name in ["vtnr_session", "vtnr_ticket"] {
+        copy.set_cookie(name, &there.cookie(name).expect("a cookie"));
+    }
+    browser.post("/ui/login/de/abmelden", &[]).await.is(200);
+    assert_eq!((browser.cookie("vtnr_session"), browser.cookie("vtnr_ticket")), (None, None));
+    // The end is heard before the outage is.
+    eventually("it is heard", async || (copy.open("/").await.status == 303).then_some(())).await;
+    kill(&world);
+    let before = world.calculator.requests().len();
+    eventually("the outage is noticed", async || (copy.open("/").await.status == 503).then_some(())).await;
+    copy.fetch("/kfz/tarife").await.is(503);
+    assert_eq!(world.calculator.requests().len(), before);
+}
+
+#[tokio::test]
+async fn only_pages_bring_a_ticket_and_none_that_others_may_be_given() {
+    let calculator = Upstream::start(|mut wire| async move {
+        while let Some(request) = wire.request().await {
+            let shared = if request.line.contains("shared") { "Cache-Control: max-age=60, Public\r\n" } else { "" };
+            wire.send(format!("HTTP/1.1 200 OK\r\n{shared}Content-Length: 0\r\n\r\n")).await;
+        }
+    })
+    .await;
+    let world = World::builder().store(StoreKind::OwnRedis).upstream(&calculator.url()).start().await;
+    let browser = world.signed_in(ADA).await;
+    let brings_ticket = |answer: &support::Answer| answer.set_cookies().iter().any(|cookie| cookie.starts_with("vtnr_ticket="));
+    eventually("a page brings a ticket", async || brings_ticket(browser.open("/kfz").await.is(200)).then_some(())).await;
+    eventually("the one it has will do", async || (!brings_ticket(browser.open("/kfz").await.is(200))).then_some(())).await;
+    browser.drop_cookie("vtnr_ticket");
+    for _ in 0..3 {
+        assert!(!brings_ticket(browser.fetch("/kfz/tarife").await.is(200)));
+        assert!(!brings_ticket(browser.open("/shared").await.is(200)));
+    }
+    assert!(brings_ticket(browser.open("/kfz").await.is(200)));
 }

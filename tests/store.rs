@@ -34,6 +34,8 @@ mod sign_ins;
 mod staged;
 #[path = "store/tampering.rs"]
 mod tampering;
+#[path = "store/tickets.rs"]
+mod tickets;
 #[path = "store/trust.rs"]
 mod trust;
 
@@ -132,7 +134,7 @@ mod every_store {
         invalidations {
             ending_a_session_is_announced
             replacing_a_session_is_announced
-            revoking_a_broker_makes_all_be_forgotten
+            revoking_a_broker_is_announced
             what_was_refused_is_not_announced
         }
     });

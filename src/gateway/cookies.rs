@@ -1,6 +1,7 @@
 //! The gateway's own cookies: reading them from every `Cookie` field, setting them, keeping them from the calculator.
 
 use crate::domain::ids::{BrowserToken, FlowToken, ParkingToken, SessionToken, TOKEN_BYTES};
+use crate::domain::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cookie::{Cookie, SameSite};
@@ -29,6 +30,8 @@ pub(super) struct Held {
     pub(super) browser: Option<BrowserToken>,
     pub(super) flow: Option<FlowToken>,
     pub(super) parking: Option<ParkingToken>,
+    /// As of when the session ticket is, by its own words.
+    pub(super) ticket_as_of: Option<Timestamp>,
 }
 
 const LONGEST_TOKEN: usize = TOKEN_BYTES.div_ceil(3) * 4;
@@ -62,15 +65,23 @@ impl Jar {
         }
     }
 
+    pub(super) const fn ticket(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-vtnr_ticket",
+            Self::Plain => "vtnr_ticket",
+        }
+    }
+
     /// Reads our cookies from all `Cookie` fields; browsers split the field on HTTP/2.
     pub(super) fn read(self, headers: &HeaderMap) -> Result<Held, Ambiguous> {
-        let (mut session, mut browser, mut flow, mut parking) = (None, None, None, None);
+        let (mut session, mut browser, mut flow, mut parking, mut ticket) = (None, None, None, None, None);
         for (name, value) in pairs(headers) {
             let place = match name {
                 name if name == self.session().as_bytes() => &mut session,
                 name if name == self.browser().as_bytes() => &mut browser,
                 name if name == self.flow().as_bytes() => &mut flow,
                 name if name == self.parking().as_bytes() => &mut parking,
+                name if name == self.ticket().as_bytes() => &mut ticket,
                 _ => continue,
             };
             if place.is_some_and(|before| before != value) {
@@ -83,7 +94,15 @@ impl Jar {
             browser: browser.and_then(token).map(BrowserToken::from_bytes),
             flow: flow.and_then(token).map(FlowToken::from_bytes),
             parking: parking.and_then(token).map(ParkingToken::from_bytes),
+            ticket_as_of: ticket.and_then(as_of),
         })
+    }
+
+    /// The session ticket, sealed.
+    pub(super) fn read_ticket(self, headers: &HeaderMap) -> Option<Vec<u8>> {
+        let (_, value) = pairs(headers).find(|(name, _)| *name == self.ticket().as_bytes())?;
+        let at = value.iter().position(|byte| *byte == b'.')?;
+        URL_SAFE_NO_PAD.decode(value.get(at + 1..)?).ok()
     }
 
     /// The `Cookie` field as the calculator gets it: one, without ours. `None` if nothing is left.
@@ -109,7 +128,7 @@ impl Jar {
     /// Whether this cookie is ours, whichever of the two names it goes by.
     pub(super) fn owns(self, name: &[u8]) -> bool {
         let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
-        [&b"vtnr_session"[..], b"vtnr_trust", b"vtnr_flow", b"vtnr_parked"].contains(&bare)
+        [&b"vtnr_session"[..], b"vtnr_trust", b"vtnr_flow", b"vtnr_parked", b"vtnr_ticket"].contains(&bare)
     }
 
     /// Whether a `Set-Cookie` field of the calculator would set a cookie of ours.
@@ -133,6 +152,11 @@ impl Jar {
 
     pub(super) fn set_parking(self, token: &ParkingToken, lives: Duration) -> String {
         self.set(self.parking(), token.reveal(), Some(lives))
+    }
+
+    pub(super) fn set_ticket(self, as_of: Timestamp, sealed: &[u8]) -> String {
+        let value = format!("{}.{}", as_of.as_millis(), URL_SAFE_NO_PAD.encode(sealed));
+        self.build(self.ticket(), value).build().to_string()
     }
 
     pub(super) fn clear(self, name: &'static str) -> String {
@@ -161,6 +185,11 @@ fn name_and_value(crumb: &[u8]) -> (&[u8], &[u8]) {
     let at = crumb.iter().position(|byte| *byte == b'=').unwrap_or(crumb.len());
     let (name, value) = crumb.split_at(at);
     (name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii())
+}
+
+fn as_of(ticket: &[u8]) -> Option<Timestamp> {
+    let digits = ticket.split(|byte| *byte == b'.').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok().map(Timestamp::from_millis)
 }
 
 fn token(value: &[u8]) -> Option<[u8; TOKEN_BYTES]> {
@@ -251,6 +280,25 @@ mod tests {
             assert!(Jar::Secure.is_set_by(&HeaderValue::from_static(field)), "{field}");
         }
         assert!(!Jar::Secure.is_set_by(&HeaderValue::from_static("JSESSIONID=vtnr_session=x")));
+    }
+
+    #[test]
+    fn a_ticket_comes_back_as_it_was_given() {
+        let cookie = Jar::Secure.set_ticket(Timestamp::from_millis(1_700_000_000_123), b"sealed");
+        let (pair, attributes) = cookie.split_once("; ").expect("attributes");
+        assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/");
+        let headers = headers(&["a=b", pair]);
+        assert_eq!(Jar::Secure.read_ticket(&headers).as_deref(), Some(&b"sealed"[..]));
+        let held = Jar::Secure.read(&headers).expect("unambiguous");
+        assert_eq!(held.ticket_as_of, Some(Timestamp::from_millis(1_700_000_000_123)));
+    }
+
+    #[test]
+    fn what_is_no_ticket_is_none() {
+        for value in ["", ".", "x.y", "1700000000123", "99999999999999999999.c2VhbGVk!", "-1.?"] {
+            let headers = headers(&[&format!("vtnr_ticket={value}")]);
+            assert_eq!(Jar::Plain.read_ticket(&headers).filter(|ticket| !ticket.is_empty()), None, "{value}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::domain::policy::Permit;
 use crate::domain::session::Level;
 use bytes::Bytes;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, REFERER, SET_COOKIE, TRANSFER_ENCODING,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, REFERER, SET_COOKIE, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -131,6 +131,15 @@ impl Identity {
             || is_ours(&self.vtnr)
             || is_ours(&self.level)
     }
+}
+
+/// Whether others than the one who asked may be given this answer, out of a cache.
+pub(super) fn is_shared(response: &ResponseHeader) -> bool {
+    let shared = |directive: &[u8]| {
+        let directive = directive.trim_ascii();
+        directive.eq_ignore_ascii_case(b"public") || directive.get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"s-maxage"))
+    };
+    response.headers.get_all(CACHE_CONTROL).iter().any(|field| field.as_bytes().split(|byte| *byte == b',').any(shared))
 }
 
 impl FieldName {

@@ -22,6 +22,7 @@ mod parked;
 mod passage;
 mod reply;
 mod route;
+mod sessions;
 mod stream;
 mod strict;
 mod tunnel;
@@ -39,17 +40,14 @@ pub use workers::Workers;
 
 use crate::clock::{Chance, Clock};
 use crate::directory::Directory;
-use crate::domain::ids::SessionToken;
 use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::{Session as BrokerSession, SessionLimits};
 use crate::domain::submission::{self, Body, Intent, SubmissionRules};
 use crate::domain::throttle::ClientAddress;
-use crate::domain::time::Timestamp;
 use crate::pages::Pages;
 use crate::parking::Parking;
 use crate::sign_in::SignIns;
-use crate::store;
 use crate::store::cache::Sessions;
 use crate::telemetry::metrics::{Metrics, Request};
 use access_log::AccessLog;
@@ -147,7 +145,7 @@ impl Gateway {
             passage.about = About::Form;
         }
         let held = self.held(http)?;
-        let session = self.session(held.session.as_ref(), passage.now).await?;
+        let session = self.session_of(&held, http, passage).await?;
         Ok(match policy::decide(|| self.intent(http), session.as_ref(), &self.limits, passage.now) {
             Decision::Allow(permit) => {
                 passage.outcome = Request::Forwarded;
@@ -163,19 +161,6 @@ impl Gateway {
     fn intent(&self, http: &mut Session) -> Intent {
         let (body, request) = (body_of(http), http.req_header());
         self.submission.judge(&submission::Request { method: request.method.as_str(), target: request.raw_path(), body })
-    }
-
-    fn held(&self, http: &Session) -> Result<Held, Failure> {
-        self.jar
-            .read(&http.req_header().headers)
-            .map_err(|cookies::Ambiguous| Failure::Refused(crate::telemetry::metrics::Refusal::Header))
-    }
-
-    /// The live session of a broker who is still in the directory.
-    async fn session(&self, token: Option<&SessionToken>, now: Timestamp) -> store::Result<Option<BrokerSession>> {
-        let Some(token) = token else { return Ok(None) };
-        let session = self.sessions.find(token, now).await?;
-        Ok(session.filter(|session| self.directory.knows(session.vtnr)))
     }
 
     fn asset(&self, name: &str, passage: &mut Passage) -> Result<Reply, Failure> {
@@ -395,7 +380,8 @@ impl ProxyHttp for Served {
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());
         }
-        self.identity.clean(response)
+        self.identity.clean(response)?;
+        self.give_ticket(response, passage)
     }
 
     /// The calculator failed while it had the request. Whether it did what it was asked is not known, so that only what promises to

@@ -42,6 +42,8 @@ pub struct Passage {
     pub(super) tried: bool,
     /// A form that was kept, in place of the request's own body.
     pub(super) outgoing: Option<Outgoing>,
+    /// The session ticket that the browser is to be given, and as of when it is.
+    pub(super) ticket: Option<(Timestamp, Vec<u8>)>,
     permit: Option<Permit>,
     upload: Option<Upload>,
     under_way: Option<UnderWay>,
@@ -50,10 +52,25 @@ pub struct Passage {
 impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
-        let (handed_over, incident, connection, tunnel, outgoing) = (None, None, None, None, None);
+        let (handed_over, incident, connection, tunnel, outgoing, ticket) = (None, None, None, None, None, None);
         let (outcome, tried, permit, upload, under_way) = (Request::Failed, false, None, None, None);
         let (begun, about) = (Instant::now(), About::Page);
-        Self { now, begun, handed_over, outcome, about, incident, connection, tunnel, tried, outgoing, permit, upload, under_way }
+        Self {
+            now,
+            begun,
+            handed_over,
+            outcome,
+            about,
+            incident,
+            connection,
+            tunnel,
+            tried,
+            outgoing,
+            ticket,
+            permit,
+            upload,
+            under_way,
+        }
     }
 
     /// Counts the request as under way until the passage is dropped, however it ends.

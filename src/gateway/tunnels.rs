@@ -110,12 +110,12 @@ impl Tunnels {
             tokio::select! {
                 end = ends.recv() => match end {
                     Ok(Invalidation::Session(key)) => self.cut(key),
-                    Ok(Invalidation::All | Invalidation::HeardAgain) | Err(RecvError::Lagged(_)) => {
+                    Ok(Invalidation::All | Invalidation::Broker(_) | Invalidation::HeardAgain) | Err(RecvError::Lagged(_)) => {
                         self.open.lock().values_mut().for_each(|watched| watched.look_at = Timestamp::from_millis(0));
                         // Those under way may have been answered before the end that was missed.
                         looks = self.look_at_due().boxed().fuse();
                     }
-                    Ok(Invalidation::Missed(_)) => {}
+                    Ok(Invalidation::HeardUntil(_) | Invalidation::Missed(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
                 _ = glance.tick() => {
@@ -205,6 +205,7 @@ mod tests {
     use crate::domain::session::{Level, Proof};
     use crate::store::embedded::Embedded;
     use crate::store::engine::{Change, Committed, Engine};
+    use crate::store::tickets::Tickets;
     use crate::store::{Charges, Hearing, Sealed, SignIn, Store, Vault};
     use async_trait::async_trait;
     use tokio::sync::broadcast::Receiver;
@@ -270,9 +271,16 @@ mod tests {
             let (stalls, stalled) = tokio::sync::watch::channel(false);
             let engine = Stalling { inner: Embedded::in_memory(clock.clone()).expect("a store"), stalls: stalled };
             let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Chance);
-            let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault, clock.clone()));
+            let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
             let metrics = Arc::new(Metrics::new().expect("sound"));
-            let sessions = Arc::new(Sessions::new(Arc::clone(&store), LIMITS, MINUTE, clock.clone(), Arc::clone(&metrics)));
+            let sessions = Arc::new(Sessions::new(
+                Arc::clone(&store),
+                Tickets::new(vault),
+                LIMITS,
+                MINUTE,
+                clock.clone(),
+                Arc::clone(&metrics),
+            ));
             let tunnels = Tunnels::new(sessions, Arc::clone(&directory), LIMITS, clock.clone(), metrics);
             Self { tunnels, store, clock, directory, stalls, folder }
         }

@@ -7,11 +7,15 @@
 //! While the store does not answer at all, sessions that this gateway knew before go on for a grace: what was ended before the
 //! outage is forgotten here already, and during it nothing can be ended. The grace of a session begins when the hearing ended in
 //! which it was read, if that was earlier, since nothing is known of what was ended from then on. Meanwhile the store is asked only
-//! twice a second, so that no request waits for it and none of them piles up.
+//! twice a second, so that no request waits for it and none of them piles up. Sessions that this gateway never saw go on by the
+//! ticket that another one wrote ([`Sessions::by_ticket`]).
 
+mod ends;
 mod memory;
 
+use self::ends::Ends;
 use self::memory::{Known, Memory};
+use super::tickets::{Ticket, Tickets};
 use super::{Error, Hearing, Invalidation, RecordKey, Result, Store};
 use crate::clock::Clock;
 use crate::domain::ids::SessionToken;
@@ -30,6 +34,8 @@ use tokio::sync::broadcast::error::RecvError;
 /// use would else seem idle.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 const TOUCHES_AN_IDLE_LIMIT: u32 = 12;
+/// A session goes by its ticket as if it had last been used when that was written.
+const TICKETS_AN_IDLE_LIMIT: u32 = 12;
 /// Ends that wait for a listener; one that lags further behind must look at all sessions anew.
 const MOST_ENDS: usize = 1_024;
 
@@ -50,6 +56,8 @@ pub struct Sessions {
     /// When hearings ended, in their order; of those whose sessions have no grace left, only the last.
     hearings: Mutex<VecDeque<(Hearing, Timestamp)>>,
     listening: AtomicBool,
+    tickets: Tickets,
+    known_ends: Mutex<Ends>,
     ends: broadcast::Sender<Invalidation>,
     outage: Mutex<Option<Outage>>,
     grace: Duration,
@@ -61,12 +69,21 @@ pub struct Sessions {
 impl Sessions {
     /// Sessions in this store. [`Sessions::listen`] must run for them to be kept in memory.
     /// `grace` is how long sessions go on while the store does not answer.
-    pub fn new(store: Arc<dyn Store>, limits: SessionLimits, grace: Duration, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        tickets: Tickets,
+        limits: SessionLimits,
+        grace: Duration,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             store,
             memory: Memory::new(),
             hearings: Mutex::default(),
             listening: AtomicBool::new(false),
+            tickets,
+            known_ends: Mutex::default(),
             ends: broadcast::channel(MOST_ENDS).0,
             outage: Mutex::default(),
             grace,
@@ -113,6 +130,41 @@ impl Sessions {
             return Ok(Some(session));
         }
         self.find_alive(token, now).await
+    }
+
+    /// A ticket for a session that was just found, and as of when it is: with it, any gateway that cannot ask the store knows the
+    /// session. `None` if the one that the browser has will do, while ends are not heard of, and where the store is this process's own.
+    pub fn ticket(&self, token: &SessionToken, has: Option<Timestamp>, now: Timestamp) -> Option<(Timestamp, Vec<u8>)> {
+        // In this order: what ended before that time is not in memory any more.
+        let as_of = self.known_ends.lock().ticket_due(has, self.limits.idle / TICKETS_AN_IDLE_LIMIT)?;
+        let session = self.recall(self.key(token), self.hearing(), now)?;
+        let ticket = Ticket { session: Session { seen_at: now, ..session }, as_of };
+        self.tickets.seal(token, &ticket).map(|sealed| (as_of, sealed))
+    }
+
+    /// The session that a ticket stands for, while the store cannot be asked, if it lived when it could last be asked and is neither
+    /// too old nor idle since the ticket was written. Only for the time of the grace.
+    pub fn by_ticket(&self, token: &SessionToken, sealed: &[u8], now: Timestamp) -> Option<Session> {
+        let since = (*self.outage.lock())?.since;
+        let heard_until =
+            if self.hearing().is_some() { None } else { self.hearings.lock().back().map(|(_, ended_at)| *ended_at) };
+        if now.since(heard_until.map_or(since, |ended_at| ended_at.min(since))) >= self.grace {
+            return None;
+        }
+        let Ticket { session, as_of } = self.tickets.open(token, sealed)?;
+        let names = [self.key(token), self.tickets.revocation(session.vtnr)];
+        let lives = session.liveness(&self.limits, now) == Liveness::Alive && self.known_ends.lock().none_since(as_of, names);
+        lives.then(|| {
+            self.metrics.session_looked_up(Lookup::Ticket);
+            session
+        })
+    }
+
+    /// The store knows the session no more that this ticket stands for: its end may have been missed.
+    pub fn has_ended(&self, token: &SessionToken, sealed: &[u8]) {
+        if self.tickets.open(token, sealed).is_some() {
+            self.known_ends.lock().note(self.key(token));
+        }
     }
 
     /// By what name [`Sessions::ends`] tells of this session.
@@ -194,13 +246,18 @@ impl Sessions {
     /// [`super::Error`] if the store could not be told; the session then lives on.
     pub async fn end(&self, token: &SessionToken) -> Result<()> {
         self.store.end_session(token).await?;
-        self.forget(self.store.session_key(token));
+        self.ended(token);
         Ok(())
     }
 
     /// Forgets a session that a step of the sign-in has just ended, without waiting to be told.
     pub fn ended(&self, token: &SessionToken) {
-        self.forget(self.store.session_key(token));
+        self.note_end(self.store.session_key(token));
+    }
+
+    fn note_end(&self, key: RecordKey) {
+        self.forget(key);
+        self.known_ends.lock().note(key);
     }
 
     /// Forgets what is ended anywhere. Runs until the store is gone.
@@ -214,11 +271,22 @@ impl Sessions {
                 Err(RecvError::Closed) => return self.forget_all(),
             };
             match end {
-                Invalidation::Session(key) => self.forget(key),
-                Invalidation::All => self.forget_all(),
+                Invalidation::Session(key) => self.note_end(key),
+                Invalidation::Broker(revocation) => {
+                    self.forget_all();
+                    self.known_ends.lock().note(revocation);
+                }
+                Invalidation::All => {
+                    self.forget_all();
+                    self.known_ends.lock().missed_some();
+                }
+                Invalidation::HeardUntil(time) => self.known_ends.lock().heard_until(time),
                 Invalidation::Missed(hearing) => self.note_end_of(hearing),
-                // Who tells of ends answers: the next request is to ask.
-                Invalidation::HeardAgain => *self.outage.lock() = None,
+                Invalidation::HeardAgain => {
+                    // Who tells of ends answers: the next request is to ask.
+                    *self.outage.lock() = None;
+                    self.known_ends.lock().missed_some();
+                }
             }
             // That nobody listens is no failure.
             let _ = self.ends.send(end);

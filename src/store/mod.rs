@@ -12,6 +12,7 @@ mod measured;
 mod records;
 pub mod redis;
 mod sealed;
+pub mod tickets;
 mod vault;
 
 use crate::domain::challenge::Delivery;
@@ -249,8 +250,12 @@ pub struct Hearing(pub u32);
 pub enum Invalidation {
     /// One session has ended.
     Session(RecordKey),
-    /// Any session may have ended: a broker was revoked.
+    /// A broker was revoked: any session may be theirs. By the name of the revocation.
+    Broker(RecordKey),
+    /// Any session may have ended.
     All,
+    /// Whatever ended before this time, by the store's clock, has been told.
+    HeardUntil(Timestamp),
     /// Invalidations are being missed from now on: what was read in this hearing serves no more than an outage, if that is why.
     Missed(Hearing),
     /// They arrive again, in another hearing. What ended meanwhile was missed.

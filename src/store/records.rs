@@ -14,6 +14,7 @@ use crate::domain::throttle::Subject;
 use crate::domain::time::Timestamp;
 use crate::domain::trust::{Standing, Trust, TrustEntry};
 use crate::domain::vtnr::Vtnr;
+use crate::store::tickets::Ticket;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,24 @@ impl Record for Session {
             signed_in_at: Timestamp::from_millis(written.signed_in_at),
             seen_at: Timestamp::from_millis(written.seen_at),
         })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct TicketRecord {
+    session: SessionRecord,
+    as_of: u64,
+}
+
+impl Record for Ticket {
+    type Written = TicketRecord;
+
+    fn write(&self) -> TicketRecord {
+        TicketRecord { session: self.session.write(), as_of: self.as_of.as_millis() }
+    }
+
+    fn read(written: TicketRecord) -> Option<Self> {
+        Some(Self { session: Session::read(written.session)?, as_of: Timestamp::from_millis(written.as_of) })
     }
 }
 

@@ -98,10 +98,6 @@ impl<E: Engine> Sealed<E> {
         Ok(is_done.then(|| Seen { value: next.clone(), version }))
     }
 
-    fn revocation_key(&self, vtnr: Vtnr) -> RecordKey {
-        self.vault.name(Kind::Revocation, &vtnr.number().to_be_bytes())
-    }
-
     fn letter_key(&self, letter: LetterId) -> RecordKey {
         self.vault.name(Kind::Letter, &letter.bits().to_be_bytes())
     }
@@ -208,7 +204,7 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
-        let name = self.revocation_key(vtnr);
+        let name = self.vault.revocation(vtnr);
         loop {
             let (expect, at) = match self.find::<Timestamp>(name, NO_TOKEN).await {
                 // Machines' clocks differ: a revocation by one that is slow must not undo part of an earlier one.
@@ -218,7 +214,7 @@ impl<E: Engine> Store for Sealed<E> {
                 Err(error) => return Err(error),
             };
             let write = vec![(name, self.seal(name, NO_TOKEN, &at)?, REVOCATION_LIVES)];
-            let change = Change { expect, write, announce: vec![Invalidation::All], ..durable() };
+            let change = Change { expect, write, announce: vec![Invalidation::Broker(name)], ..durable() };
             if self.engine.commit(&change).await? != Committed::Conflict {
                 return Ok(());
             }
@@ -226,7 +222,7 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
-        Ok(self.find(self.revocation_key(vtnr), NO_TOKEN).await?.map(|seen| seen.value))
+        Ok(self.find(self.vault.revocation(vtnr), NO_TOKEN).await?.map(|seen| seen.value))
     }
 
     async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {

@@ -36,10 +36,11 @@ pub(crate) enum Kind {
     CountedOnce,
     Form,
     FormBody,
+    Ticket,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Session,
         Self::Flow,
         Self::Trust,
@@ -50,6 +51,7 @@ impl Kind {
         Self::CountedOnce,
         Self::Form,
         Self::FormBody,
+        Self::Ticket,
     ];
 
     const fn letter(self) -> u8 {
@@ -64,6 +66,7 @@ impl Kind {
             Self::CountedOnce => b'o',
             Self::Form => b'p',
             Self::FormBody => b'b',
+            Self::Ticket => b'k',
         }
     }
 
@@ -88,6 +91,7 @@ impl Kind {
             Self::CountedOnce => "counted-once mark",
             Self::Form => "kept form",
             Self::FormBody => "kept form's body",
+            Self::Ticket => "session ticket",
         }
     }
 }
@@ -166,6 +170,11 @@ impl Vault {
             *byte = *from;
         }
         RecordKey { kind, digest }
+    }
+
+    /// The name of the broker's revocation.
+    pub(crate) fn revocation(&self, vtnr: Vtnr) -> RecordKey {
+        self.name(Kind::Revocation, &vtnr.number().to_be_bytes())
     }
 
     /// Names a broker in the audit log: always the same sixteen digits, which nobody can turn back without the secret.

@@ -18,6 +18,7 @@ use vtnr_gateway::parking::Parking;
 use vtnr_gateway::sign_in::SignIns;
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
+use vtnr_gateway::store::tickets::Tickets;
 use vtnr_gateway::store::{Charges, Sealed, Settled, SignIn, Store, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
@@ -112,7 +113,14 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
     let engine = Embedded::in_memory(clock.clone()).expect("memory suffices");
     let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
     let grace = config.store.outage_grace;
-    let sessions = Sessions::new(Arc::clone(&store), config.session, grace, clock.clone(), Arc::clone(&metrics));
+    let sessions = Sessions::new(
+        Arc::clone(&store),
+        Tickets::new(vault.clone()),
+        config.session,
+        grace,
+        clock.clone(),
+        Arc::clone(&metrics),
+    );
     let directory = Arc::new(Directory::open(&config.directory, clock.now()).expect("a directory"));
     let sign_ins = SignIns {
         store: Arc::clone(&store),

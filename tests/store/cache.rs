@@ -1,6 +1,6 @@
 //! Sessions in memory: never one that has ended, and never "no session" for a store that cannot answer.
 
-use crate::fixture::{HOUR, eventually, manual_clock};
+use crate::fixture::{HOUR, eventually, manual_clock, tickets};
 use crate::samples::{bare, session, vtnr};
 use crate::staged::Staged;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Gateway {
         let clock = manual_clock();
         let store = Arc::new(Staged::new(clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
-        let sessions = Sessions::new(Arc::clone(&store) as Arc<dyn Store>, LIMITS, GRACE, clock.clone(), metrics);
+        let sessions = Sessions::new(Arc::clone(&store) as Arc<dyn Store>, tickets(), LIMITS, GRACE, clock.clone(), metrics);
         Self { store, sessions: Arc::new(sessions), clock }
     }
 

@@ -10,6 +10,7 @@ use vtnr_gateway::config::RedisServers;
 use vtnr_gateway::domain::time::Timestamp;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::redis::{Redis, Usage};
+use vtnr_gateway::store::tickets::Tickets;
 use vtnr_gateway::store::{Sealed, Store, Vault};
 
 pub(crate) const SECRET: &[u8] = b"the operator's secret, 32 bytes.";
@@ -121,6 +122,11 @@ pub(crate) fn at(url: &str, usage: Usage<'_>, secret: &[u8]) -> Sealed<Redis> {
 
 pub(crate) fn sealed(engine: Embedded, clock: Clock) -> Sealed<Embedded> {
     Sealed::new(engine, Vault::new(SECRET, Chance), clock)
+}
+
+/// Session tickets as all gateways of the test write and read them.
+pub(crate) fn tickets() -> Tickets {
+    Tickets::new(Vault::new(SECRET, Chance))
 }
 
 /// A clock that stands at 29 September 2026 until it is moved.

@@ -1,6 +1,6 @@
 //! Looking at a session without using it, and being told of its end.
 
-use crate::fixture::{HOUR, manual_clock};
+use crate::fixture::{HOUR, manual_clock, tickets};
 use crate::samples::{bare, session};
 use crate::staged::Staged;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ async fn looking_is_no_use_and_a_store_that_cannot_answer_says_nothing() {
     let clock = manual_clock();
     let store = Arc::new(Staged::new(clock.clone()));
     let metrics = Arc::new(Metrics::new().expect("sound"));
-    let sessions = Sessions::new(Arc::clone(&store) as Arc<dyn Store>, LIMITS, MINUTE, clock.clone(), metrics);
+    let sessions = Sessions::new(Arc::clone(&store) as Arc<dyn Store>, tickets(), LIMITS, MINUTE, clock.clone(), metrics);
     let token = Chance.session_token();
     store.elsewhere.sign_in(bare(&token, &session(clock.now()), 12 * HOUR), &Charges::none()).await.expect("answers");
     for _ in 0..59 {
@@ -43,7 +43,8 @@ async fn whoever_is_told_of_an_end_does_not_find_the_session_in_memory_any_more(
     let clock = manual_clock();
     let store = Arc::new(Staged::new(clock.clone()));
     let metrics = Arc::new(Metrics::new().expect("sound"));
-    let sessions = Arc::new(Sessions::new(Arc::clone(&store) as Arc<dyn Store>, LIMITS, MINUTE, clock.clone(), metrics));
+    let sessions =
+        Arc::new(Sessions::new(Arc::clone(&store) as Arc<dyn Store>, tickets(), LIMITS, MINUTE, clock.clone(), metrics));
     let mut ends = sessions.ends();
     tokio::spawn(Arc::clone(&sessions).listen());
     let token = Chance.session_token();

@@ -89,6 +89,10 @@ impl Staged {
         Hearing(self.hearings.load(Ordering::SeqCst))
     }
 
+    pub(crate) fn is_listened_to(&self) -> bool {
+        self.announcements.receiver_count() > 0
+    }
+
     fn answers(&self) -> Result<()> {
         if self.is_down.load(Ordering::SeqCst) { Err(Error::Unreachable("the test says so".into())) } else { Ok(()) }
     }

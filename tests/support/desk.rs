@@ -21,6 +21,7 @@ use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::sign_in::{Answer, SignIns, Visitor};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
+use vtnr_gateway::store::tickets::Tickets;
 use vtnr_gateway::store::{Sealed, Store, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
@@ -174,8 +175,15 @@ impl Desk {
 
     /// The live session that a token stands for, looked up in the store as a gateway would that never saw it.
     pub async fn session(&self, token: &SessionToken) -> Option<Session> {
-        let SignIns { store, sessions: limits, metrics, .. } = &self.sign_ins;
-        let sessions = Sessions::new(Arc::clone(store), *limits, Duration::ZERO, self.clock.clone(), Arc::clone(metrics));
+        let SignIns { store, sessions: limits, metrics, vault, .. } = &self.sign_ins;
+        let sessions = Sessions::new(
+            Arc::clone(store),
+            Tickets::new(vault.clone()),
+            *limits,
+            Duration::ZERO,
+            self.clock.clone(),
+            Arc::clone(metrics),
+        );
         sessions.find(token, self.now()).await.expect("the store works")
     }
 

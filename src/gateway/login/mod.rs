@@ -119,6 +119,8 @@ impl Gateway {
         let reply = Self::on_to_calculator(visit)
             .with_cookie(self.jar.set_session(&admission.session))
             .with_cookie(self.jar.clear(self.jar.flow()));
+        // It is another session's; the next page comes with a new one.
+        let reply = if visit.held.ticket_as_of.is_some() { reply.with_cookie(self.jar.clear(self.jar.ticket())) } else { reply };
         match &admission.browser {
             Some(browser) => reply.with_cookie(self.jar.set_browser(browser, self.trust)),
             None => reply,

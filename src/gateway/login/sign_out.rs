@@ -34,7 +34,7 @@ impl Gateway {
             visit,
         );
         // Without its cookie nobody can open a form that is kept.
-        let cookies = [self.jar.session(), self.jar.flow(), self.jar.parking()];
+        let cookies = [self.jar.session(), self.jar.ticket(), self.jar.flow(), self.jar.parking()];
         let page = cookies.into_iter().fold(page.clear_site_data(), |page, name| page.with_cookie(self.jar.clear(name)));
         Ok(if browser_forgotten { page.with_cookie(self.jar.clear(self.jar.browser())) } else { page })
     }

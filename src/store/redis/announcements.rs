@@ -2,6 +2,7 @@
 
 use super::super::vault::RecordKey;
 use super::super::{Hearing, Invalidation};
+use crate::domain::time::Timestamp;
 use redis::{PushInfo, PushKind, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,6 +10,7 @@ use tokio::sync::broadcast;
 
 const INVALIDATIONS: usize = 4_096;
 const EVERYTHING: &[u8] = b"*";
+const OF_A_BROKER: &[u8] = b"broker ";
 
 /// Tells of invalidations, and whether they arrive.
 #[derive(Clone)]
@@ -49,13 +51,17 @@ impl Announcements {
         self.tell(Invalidation::Missed(Hearing(hearing)));
     }
 
+    /// By its own clock, Redis has pushed all that was announced before this time.
+    pub(super) fn heard_until(&self, time: Timestamp) {
+        self.tell(Invalidation::HeardUntil(time));
+    }
+
     /// Takes what Redis pushed.
     pub(super) fn receive(&self, push: &PushInfo) {
         if let (PushKind::Message, [Value::BulkString(from), Value::BulkString(what)]) = (&push.kind, push.data.as_slice())
             && *from == self.channel
         {
-            // What cannot be read may have meant any session.
-            self.tell(RecordKey::from_bytes(what).map_or(Invalidation::All, Invalidation::Session));
+            self.tell(meaning(what));
         }
     }
 
@@ -65,10 +71,21 @@ impl Announcements {
     }
 }
 
-/// How an invalidation is written on the channel.
+/// How an invalidation is written on the channel. A gateway that does not know a form takes it for "all".
 pub(super) fn message(invalidation: Invalidation) -> Vec<u8> {
+    use Invalidation::{All, Broker, HeardAgain, HeardUntil, Missed, Session};
     match invalidation {
-        Invalidation::Session(name) => name.to_bytes(),
-        Invalidation::All | Invalidation::Missed(_) | Invalidation::HeardAgain => EVERYTHING.to_vec(),
+        Session(name) => name.to_bytes(),
+        Broker(revocation) => [OF_A_BROKER, &revocation.to_bytes()].concat(),
+        All | HeardUntil(_) | Missed(_) | HeardAgain => EVERYTHING.to_vec(),
     }
+}
+
+/// What a message on the channel says; what cannot be read may mean any session.
+fn meaning(message: &[u8]) -> Invalidation {
+    let read = match message.strip_prefix(OF_A_BROKER) {
+        Some(revocation) => RecordKey::from_bytes(revocation).map(Invalidation::Broker),
+        None => RecordKey::from_bytes(message).map(Invalidation::Session),
+    };
+    read.unwrap_or(Invalidation::All)
 }

@@ -160,6 +160,8 @@ labels! {
         Hit => "hit",
         /// The store had to be asked.
         Miss => "miss",
+        /// The store could not be asked; the browser's ticket was believed.
+        Ticket => "ticket",
     }
 
     /// An operation of the store.

@@ -72,7 +72,7 @@ impl Keeper {
         self.state.send_replace(State::Up(Arc::clone(&link)));
         let why = tokio::select! {
             () = link.suspected() => "a connection ended, or a command was not answered, or not as by a master".to_owned(),
-            error = link.fallen_silent() => error.to_string(),
+            error = link.fallen_silent(&self.announcements) => error.to_string(),
             latest = self.guide.superseded(&link.station) => format!("{} has taken its place", latest.server),
         };
         if self.guide.fails_over() {

@@ -7,6 +7,7 @@ use super::dial::Dial;
 use super::guide::Station;
 use super::{Error, Result, Terms};
 use crate::config::Server;
+use crate::domain::time::Timestamp;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value};
 use std::io;
@@ -113,13 +114,17 @@ impl Link {
         self.suspected.notified().await;
     }
 
-    /// Returns once it gives no sign of life, with what was wrong.
-    pub(super) async fn fallen_silent(&self) -> RedisError {
+    /// Returns once it gives no sign of life, with what was wrong. Its clock is the sign: it is read where announcements arrive, and
+    /// after all that were made before.
+    pub(super) async fn fallen_silent(&self, announcements: &Announcements) -> RedisError {
         let mut listening = self.listening.clone();
         loop {
-            let ping = redis::cmd("PING");
-            match tokio::time::timeout(SIGN_OF_LIFE_WITHIN, ping.exec_async(&mut listening)).await {
-                Ok(Ok(())) => tokio::time::sleep(SIGN_OF_LIFE_EVERY).await,
+            let time = redis::cmd("TIME");
+            match tokio::time::timeout(SIGN_OF_LIFE_WITHIN, time.query_async::<(u64, u64)>(&mut listening)).await {
+                Ok(Ok((seconds, micros))) => {
+                    announcements.heard_until(Timestamp::from_millis(seconds * 1_000 + micros / 1_000));
+                    tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;
+                }
                 Ok(Err(error)) => return error,
                 Err(_) => return io::Error::from(io::ErrorKind::TimedOut).into(),
             }

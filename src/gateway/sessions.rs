@@ -1,0 +1,62 @@
+//! Whose session a request is: by the cookie, by the store, and while the store cannot be asked, by the browser's ticket.
+
+use super::cookies::{Ambiguous, Held};
+use super::failure::Failure;
+use super::{Gateway, Passage, headers, route};
+use crate::domain::ids::SessionToken;
+use crate::domain::session::Session as BrokerSession;
+use crate::domain::time::Timestamp;
+use crate::store;
+use crate::telemetry::metrics::Refusal;
+use http::header::SET_COOKIE;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+impl Gateway {
+    pub(super) fn held(&self, http: &Session) -> Result<Held, Failure> {
+        self.jar.read(&http.req_header().headers).map_err(|Ambiguous| Failure::Refused(Refusal::Header))
+    }
+
+    /// The live session of a broker who is still in the directory.
+    pub(super) async fn session(&self, token: Option<&SessionToken>, now: Timestamp) -> store::Result<Option<BrokerSession>> {
+        let Some(token) = token else { return Ok(None) };
+        let session = self.sessions.find(token, now).await?;
+        Ok(session.filter(|session| self.directory.knows(session.vtnr)))
+    }
+
+    /// The same for the calculator's requests, which go on by the browser's ticket while the store cannot be asked. A page comes with a new
+    /// ticket where that is due.
+    pub(super) async fn session_of(
+        &self,
+        held: &Held,
+        http: &Session,
+        passage: &mut Passage,
+    ) -> store::Result<Option<BrokerSession>> {
+        let (Some(token), headers) = (&held.session, &http.req_header().headers) else { return Ok(None) };
+        let found = self.sessions.find(token, passage.now).await;
+        let session = match found {
+            Ok(Some(session)) => {
+                if route::is_navigation(headers) {
+                    passage.ticket = self.sessions.ticket(token, held.ticket_as_of, passage.now);
+                }
+                session
+            }
+            Ok(None) => {
+                self.jar.read_ticket(headers).inspect(|ticket| self.sessions.has_ended(token, ticket));
+                return Ok(None);
+            }
+            Err(down) => {
+                let ticket = self.jar.read_ticket(headers);
+                ticket.and_then(|ticket| self.sessions.by_ticket(token, &ticket, passage.now)).ok_or(down)?
+            }
+        };
+        Ok(self.directory.knows(session.vtnr).then_some(session))
+    }
+
+    /// Adds the ticket that is due, unless the answer may end up in a cache that others use too.
+    pub(super) fn give_ticket(&self, response: &mut ResponseHeader, passage: &mut Passage) -> pingora::Result<()> {
+        let ticket = passage.ticket.take_if(|_| !response.status.is_informational() && !headers::is_shared(response));
+        let Some((as_of, ticket)) = ticket else { return Ok(()) };
+        response.append_header(SET_COOKIE, self.jar.set_ticket(as_of, &ticket)).map(|_| ())
+    }
+}

@@ -1,0 +1,158 @@
+//! What has ended since when, so that a session ticket can be judged while the store cannot be asked.
+//!
+//! The store's clock is read on the connection on which ends are heard, and in its order: whoever has read a time has heard
+//! of every end before it. A ticket says up to when its writer had heard of ends, and that the session was not among them. So a
+//! gateway that heard of all ends since, and not of this one, knows that the session lived until the store went away.
+
+use super::super::RecordKey;
+use crate::domain::time::Timestamp;
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+/// Ends that are remembered; what was said before those that had to be forgotten is not believed any more.
+const MOST: usize = 65_536;
+
+/// What has ended.
+#[derive(Default)]
+pub(super) struct Ends {
+    /// Since when, by the store's clock, all ends are known; `None` until that is read.
+    since: Option<Timestamp>,
+    /// Up to when.
+    until: Option<Timestamp>,
+    keys: HashSet<RecordKey>,
+    order: VecDeque<RecordKey>,
+}
+
+impl Ends {
+    /// A session, or all of a broker's, has ended.
+    pub(super) fn note(&mut self, key: RecordKey) {
+        if self.keys.insert(key) {
+            self.order.push_back(key);
+        }
+        if self.order.len() > MOST {
+            self.missed_some();
+        }
+    }
+
+    /// Some were missed, or any may be meant.
+    pub(super) fn missed_some(&mut self) {
+        self.since = None;
+        self.keys.clear();
+        self.order.clear();
+    }
+
+    /// All up to this time have been heard of.
+    pub(super) fn heard_until(&mut self, time: Timestamp) {
+        // The clock of the server that took another's place may be behind.
+        let until = self.until.map_or(time, |before| before.max(time));
+        self.since.get_or_insert(until);
+        self.until = Some(until);
+    }
+
+    /// As of when a ticket can be written, if it is time to: there is none, all gateways that began to listen when this one did would not
+    /// believe it, or it is older than this.
+    pub(super) fn ticket_due(&self, has: Option<Timestamp>, oldest: Duration) -> Option<Timestamp> {
+        let (since, until) = (self.since?, self.until?);
+        let will_do = has.is_some_and(|has| has > since && until.since(has) < oldest);
+        (!will_do).then_some(until)
+    }
+
+    /// Whether nothing is known to have ended since this time that goes by one of these names, and all that has is known.
+    pub(super) fn none_since(&self, as_of: Timestamp, names: [RecordKey; 2]) -> bool {
+        // In the same millisecond, which was first is not known.
+        self.since.is_some_and(|since| as_of > since) && !names.iter().any(|name| self.keys.contains(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::vault::{Kind, Vault};
+    use super::*;
+    use crate::clock::Chance;
+    use std::sync::LazyLock;
+
+    static VAULT: LazyLock<Vault> = LazyLock::new(|| Vault::new(b"secret", Chance));
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn key(number: usize) -> RecordKey {
+        VAULT.name(Kind::Session, &number.to_be_bytes())
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn none_since(ends: &Ends, millis: u64, number: usize) -> bool {
+        ends.none_since(at(millis), [key(number), key(usize::MAX)])
+    }
+
+    #[test]
+    fn what_was_known_before_all_ends_are_known_is_not_believed() {
+        let mut ends = Ends::default();
+        assert!(!none_since(&ends, 1_000, 1), "no time was read yet");
+        ends.heard_until(at(1_000));
+        ends.heard_until(at(1_250));
+        assert!(!none_since(&ends, 1_000, 1), "it may have ended within that millisecond");
+        assert!(none_since(&ends, 1_001, 1));
+    }
+
+    #[test]
+    fn what_has_ended_is_not_believed_by_either_name() {
+        let mut ends = Ends::default();
+        ends.heard_until(at(1_000));
+        ends.note(key(1));
+        assert!(!none_since(&ends, 2_000, 1));
+        assert!(none_since(&ends, 2_000, 2));
+        assert!(!ends.none_since(at(2_000), [key(2), key(1)]));
+    }
+
+    #[test]
+    fn after_a_gap_only_what_was_known_since_is_believed() {
+        let mut ends = Ends::default();
+        ends.heard_until(at(1_000));
+        ends.missed_some();
+        assert!(!none_since(&ends, 1_500, 1));
+        ends.heard_until(at(2_000));
+        assert!(!none_since(&ends, 1_500, 1));
+        assert!(none_since(&ends, 2_001, 1));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_makes_nothing_older_be_believed() {
+        let mut ends = Ends::default();
+        ends.heard_until(at(5_000));
+        ends.missed_some();
+        ends.heard_until(at(1_000));
+        assert_eq!(ends.ticket_due(None, MINUTE), Some(at(5_000)));
+        assert!(!none_since(&ends, 5_000, 1));
+    }
+
+    #[test]
+    fn a_ticket_is_due_where_there_is_none_or_it_is_old_or_from_before_a_gap() {
+        let mut ends = Ends::default();
+        assert_eq!(ends.ticket_due(None, MINUTE), None, "no time was read yet");
+        ends.heard_until(at(100_000));
+        ends.heard_until(at(200_000));
+        assert_eq!(ends.ticket_due(None, MINUTE), Some(at(200_000)));
+        assert_eq!(ends.ticket_due(Some(at(140_000)), MINUTE), Some(at(200_000)), "a minute old");
+        assert_eq!(ends.ticket_due(Some(at(140_001)), MINUTE), None);
+        assert_eq!(ends.ticket_due(Some(at(900_000)), MINUTE), None, "by a gateway that heard it later");
+        ends.missed_some();
+        assert_eq!(ends.ticket_due(None, MINUTE), None, "not as of a time before the gap");
+        ends.heard_until(at(200_500));
+        assert_eq!(ends.ticket_due(Some(at(200_499)), MINUTE), Some(at(200_500)));
+    }
+
+    #[test]
+    fn so_many_ends_that_they_cannot_be_remembered_are_a_gap() {
+        let mut ends = Ends::default();
+        ends.heard_until(at(1_000));
+        (0..MOST).for_each(|number| ends.note(key(number)));
+        assert!(!none_since(&ends, 1_500, 0) && none_since(&ends, 1_500, MOST));
+        ends.note(key(MOST));
+        assert!(!none_since(&ends, 1_500, 0) && !none_since(&ends, 1_500, MOST + 1));
+        ends.heard_until(at(2_000));
+        assert!(none_since(&ends, 2_500, MOST + 1));
+    }
+}
