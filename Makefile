@@ -21,14 +21,14 @@ test: test-tools lint
 bench: bench-tools
 	cargo bench --locked --bench guard --bench hot_path --bench pingora_costs --bench sessions --bench revocation
 
-# What the gateway costs beside what an operator would build instead: takes the machine for itself for twenty minutes or so. Where
+# What the gateway costs beside what an operator would build instead: takes the machine for itself for forty minutes or so. Where
 # `make pgo` was run before, the gateway that it built takes part too.
 LOAD ?=
 bench-load: bench-tools
 	cargo build --locked --profile bench --package vtnr-gateway-load --bin load
 	cargo build --locked --release --bin vtnr-gateway
 	cargo build --locked --release --package vtnr-gateway-load --bin load-peer --bin load-peer-mimalloc
-	target/release/load $(LOAD)
+	ulimit -n $$(ulimit -Hn) || true; target/release/load $(LOAD)
 
 # A gateway whose code is laid out for what it does all day: built once to see what that is, used as brokers do, and built again.
 # CPU=x86-64-v3 builds it for processors with AVX2 alone.
@@ -44,7 +44,7 @@ pgo: bench-tools pgo-tools
 	target/release/load --train $(PGO)/seen/$(HOST)/release/vtnr-gateway
 	$$(.ci/tools profdata) merge -o $(PGO_PROFILE) $(PGO)/raw
 	RUSTFLAGS="-Cprofile-use=$(PGO_PROFILE) $(PGO_CPU)" $(PGO_BUILD) --target-dir $(PGO)/led
-	install $(PGO)/led/$(HOST)/release/vtnr-gateway target/release/vtnr-gateway-pgo
+	install $(PGO)/led/$(HOST)/release/vtnr-gateway target/release/vtnr-gateway-pgo$(CPU:%=-%)
 
 # Ten thousand sign-ins within five minutes; STORM="--brokers 1000 --minutes 0.5" is a shorter storm, and STORM=--growth tells what
 # things cost as they grow. Some thousand connections are open at once.
@@ -74,6 +74,7 @@ lint: build-tools
 	cargo fmt --check
 	cargo clippy --locked --lib --bins -- -D warnings
 	cargo clippy --locked --tests --benches -- -D warnings $(TEST_MAY)
+	cargo clippy --locked --package vtnr-gateway-load -- -D warnings $(TEST_MAY)
 
 # What building takes besides Rust and a C compiler.
 build-tools:

@@ -1,6 +1,9 @@
 //! What Pingora's way of forwarding spends on a request beside the work itself, each part measured alone: what a data plane without it
 //! could win. `make bench-load` tells what a request costs in all.
 
+#[path = "../tests/hot_path/browser.rs"]
+mod browser;
+
 use bytes::BytesMut;
 use criterion::Criterion;
 use pingora::http::RequestHeader;
@@ -56,23 +59,10 @@ fn main() {
 /// As a browser sends it, with the names' own spelling kept beside.
 fn request() -> RequestHeader {
     let mut request = RequestHeader::build("GET", b"/kfz/angebot?vorgang=2026-000123", Some(16)).expect("a request");
-    let fields = [
+    let fields = browser::FIELDS.into_iter().chain([
         ("Host", "tarifrechner.insurer.example"),
-        (
-            "User-Agent",
-            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
-        ),
-        ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"),
-        ("Accept-Language", "de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7"),
-        ("Sec-Ch-Ua", "\"Chromium\";v=\"142\", \"Google Chrome\";v=\"142\""),
-        ("Sec-Ch-Ua-Mobile", "?0"),
-        ("Sec-Ch-Ua-Platform", "\"Windows\""),
-        ("Sec-Fetch-Dest", "document"),
-        ("Sec-Fetch-Mode", "navigate"),
-        ("Sec-Fetch-Site", "same-origin"),
-        ("Referer", "https://tarifrechner.insurer.example/kfz/angebot?vorgang=2026-000123&schritt=fahrzeug"),
         ("Cookie", "JSESSIONID=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1; kfz_vorgang=2026-000123; ui_sprache=de"),
-    ];
+    ]);
     for (name, value) in fields {
         request.append_header(name, value).expect("a field");
     }

@@ -21,7 +21,7 @@ use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::engine::{Change, Committed, Engine};
 use vtnr_gateway::store::tickets::Tickets;
-use vtnr_gateway::store::{Charges, Invalidation, RecordKey, Result, Sealed, SignIn, Store, Vault};
+use vtnr_gateway::store::{Charges, Hearing, Invalidation, RecordKey, Result, Sealed, SignIn, Store, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const MILLION: usize = 1_000_000;
@@ -65,8 +65,8 @@ impl Engine for Latest {
         self.announcements.subscribe()
     }
 
-    fn hears_invalidations(&self) -> bool {
-        true
+    fn hearing(&self) -> Option<Hearing> {
+        Some(Hearing(1))
     }
 }
 

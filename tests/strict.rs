@@ -94,6 +94,7 @@ async fn a_malformed_request_is_refused_and_not_a_byte_of_it_arrives() {
         (405, b"TRACE / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\n\r\n"),
         (405, b"trace / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\n\r\n"),
         (405, b"TRACK / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\n\r\n"),
+        (405, b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\n\r\n"),
         (400, b"G(T / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\n\r\n"),
     ];
     for (expected, request) in cases {

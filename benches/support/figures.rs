@@ -1,4 +1,4 @@
-//! Figures that Criterion wrote down in this run.
+//! Figures that Criterion wrote down, in this run or the last one that measured them.
 
 use std::path::PathBuf;
 

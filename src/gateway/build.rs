@@ -52,12 +52,12 @@ pub(super) const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 
 impl Gateway {
-    /// Puts a gateway together. Must be called within the runtime that is to serve it.
+    /// Puts a gateway together. Must be called within the runtime for all that is not a request.
     pub async fn build(config: &Config, parts: Parts, shutdown: watch::Receiver<bool>) -> Arc<Edge> {
         let gateway = Arc::new(Self::assemble(config, parts).await);
         let (connections, tunnels) = (Arc::clone(&gateway.connections), Arc::clone(&gateway.tunnels));
         let (upstream, metrics) = (Arc::clone(&gateway.upstream), Arc::clone(&gateway.metrics));
-        // Both end with the runtime that serves the gateway.
+        // Both end with this runtime.
         tokio::spawn(tunnels.watch());
         tokio::spawn(async move { upstream.keep_looking_up().await });
         let threads = config.listen.workers();

@@ -41,6 +41,9 @@ impl OutBuffer {
             if self.waiting.capacity() == 0 {
                 self.waiting.reserve_exact(CAPACITY);
             }
+            // What has left makes room, or a client that never takes all would let it grow.
+            self.waiting.drain(..self.sent);
+            self.sent = 0;
             self.waiting.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -123,6 +126,22 @@ mod tests {
         peer.read_to_end(&mut arrived).await.expect("read");
         writing.await.expect("no panic");
         assert!(arrived == expected, "{} of {} bytes", arrived.len(), expected.len());
+    }
+
+    #[tokio::test]
+    async fn for_a_slow_client_that_never_takes_all_it_does_not_grow() {
+        let (mut buffer, _peer) = connected().await;
+        let mut written = 0_usize;
+        for _ in 0..1_000 {
+            while buffer.waiting().len() < CAPACITY {
+                let piece = [(written % 251) as u8];
+                assert!(poll_fn(|context| Poll::Ready(buffer.poll_write(context, &piece))).await.is_ready());
+                written += 1;
+            }
+            assert_eq!(buffer.waiting.capacity(), CAPACITY);
+            assert_eq!(buffer.note_sent(7).expect("some"), 7);
+            assert_eq!(buffer.waiting().first().map(|byte| usize::from(*byte)), Some((written - CAPACITY + 7) % 251));
+        }
     }
 
     #[tokio::test]

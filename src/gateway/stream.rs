@@ -138,7 +138,9 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tcp.poll_shutdown(context)
+        // Over TLS, the end has to be told first.
+        let closed = self.tcp.poll_shutdown(context);
+        self.watch_taking(closed, 0, context)
     }
 }
 

@@ -12,6 +12,8 @@ use pingora::protocols::http::ServerSession as HttpSession;
 
 /// All header fields together, in bytes.
 const MOST_HEADER: usize = 64 * 1_024;
+/// No method in use has as many letters; what is longer only fills logs.
+const LONGEST_METHOD: usize = 32;
 /// Methods that echo or tunnel. `CONNECT` is refused by Pingora itself.
 const REFUSED_METHODS: [&str; 2] = ["TRACE", "TRACK"];
 
@@ -69,7 +71,8 @@ pub(super) fn check(request: &RequestHeader, hosts: &Hosts) -> Result<(), Refusa
     if !is_sound_target(request.raw_path()) {
         return Err(Refusal::Target);
     }
-    if REFUSED_METHODS.iter().any(|method| request.method.as_str().eq_ignore_ascii_case(method)) {
+    let method = request.method.as_str();
+    if method.len() > LONGEST_METHOD || REFUSED_METHODS.iter().any(|refused| method.eq_ignore_ascii_case(refused)) {
         return Err(Refusal::Method);
     }
     let is_sound = has_sound_framing(&request.headers) && !upgrades_with_body(request);

@@ -7,6 +7,7 @@ use super::edge::Proxy;
 use super::{Door, Edge};
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -29,13 +30,19 @@ impl Workers {
         for (nr, proxy) in edge.proxies().iter().enumerate() {
             let doors = doors.iter().map(Door::another).collect::<io::Result<Vec<_>>>()?;
             let (edge, proxy, over) = (Arc::clone(edge), Arc::clone(proxy), workers.over.subscribe());
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let (begins, begun) = sync_channel(1);
             let serve = move || {
+                let runtime = match Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(begins.send(Err(error))),
+                };
+                drop(begins.send(Ok(())));
                 runtime.block_on(serve(edge, proxy, doors, over));
                 // What is still open, a WebSocket perhaps, had its grace.
                 runtime.shutdown_background();
             };
             workers.threads.push(std::thread::Builder::new().name(format!("worker-{nr}")).spawn(serve)?);
+            begun.recv().map_err(io::Error::other)??;
         }
         Ok(workers)
     }

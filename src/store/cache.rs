@@ -338,8 +338,9 @@ impl Sessions {
         let Some(mut shard) = self.memory.shard(key).filter(|shard| Some(shard.generation) == generation) else { return };
         let Some(known) = shard.find(key) else { return shard.insert(key, session, hearing) };
         known.hearing = known.hearing.max(hearing);
-        // Another request may have read it as well, and noted its use by now.
-        if known.session.seen_at < session.seen_at {
+        // Another request may have read it as well, and noted its use by now; but what was noted in an outage is not in the store.
+        let is_ahead = known.session.seen_at.since(session.seen_at);
+        if known.session.seen_at < session.seen_at || is_ahead >= self.touch_every() {
             known.session = session;
         }
     }

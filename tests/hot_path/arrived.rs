@@ -1,5 +1,8 @@
 //! A gateway whose brokers are signed in, and a request of a browser's that has just arrived at it.
 
+#[path = "browser.rs"]
+mod browser;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,16 +50,6 @@ paths = ["/antrag/versand", "/index.php?r=antrag/versand"]
 [admin]
 listen = "127.0.0.1:9090"
 "#;
-
-/// The fields of a navigation, as a current browser sends them.
-const FIELDS: &str = "Host: rechner.example\r\nConnection: keep-alive\r\nCache-Control: max-age=0\r\n\
-    sec-ch-ua: \"Chromium\";v=\"140\", \"Not=A?Brand\";v=\"24\", \"Google Chrome\";v=\"140\"\r\nsec-ch-ua-mobile: ?0\r\n\
-    sec-ch-ua-platform: \"Windows\"\r\nUpgrade-Insecure-Requests: 1\r\n\
-    User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
-    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8\r\n\
-    Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1\r\nSec-Fetch-Dest: document\r\n\
-    Referer: https://rechner.example/kfz/angebot?id=41\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
-    Accept-Language: de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7\r\n";
 
 /// The fields of the calculator's answer.
 pub(crate) const ANSWER: [(&str, &str); 7] = [
@@ -165,8 +158,9 @@ async fn sign_in(store: &dyn Store, token: &SessionToken, level: Level, now: vtn
 /// With our session and trust, the calculator's session, and what else such sites set.
 fn request(session: &SessionToken) -> Vec<u8> {
     let (session, trust) = (encoded(session.reveal()), encoded(Chance.browser_token().reveal()));
+    let fields: String = browser::FIELDS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!(
-        "GET /kfz/angebot?id=42&schritt=3 HTTP/1.1\r\n{FIELDS}Cookie: JSESSIONID=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1; \
+        "GET /kfz/angebot?id=42&schritt=3 HTTP/1.1\r\nHost: rechner.example\r\nConnection: keep-alive\r\n{fields}Cookie: JSESSIONID=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1; \
          __Host-vtnr_trust={trust}; __Host-vtnr_session={session}; _pk_id.7.1fff=4c1d3f0a9b2e7c58.1758000000.; \
          zustimmung=notwendig%2Cstatistik; ansicht=kompakt\r\n\r\n"
     )

@@ -393,6 +393,24 @@ async fn sessions_known_before_an_outage_go_on_for_the_grace() {
 }
 
 #[tokio::test]
+async fn use_in_an_outage_is_written_down_after_it() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    goes_down(&gateway).await;
+    gateway.clock.advance(GRACE - Duration::from_millis(500));
+    assert!(gateway.finds(&token).await);
+    gateway.store.is_down.store(false, Ordering::SeqCst);
+    gateway.store.hear_again();
+    gateway.clock.advance(Duration::from_millis(500));
+    gateway.was_touched();
+    for _ in 0..3 {
+        assert!(gateway.finds(&token).await);
+    }
+    assert_eq!(gateway.was_touched(), 1);
+}
+
+#[tokio::test]
 async fn a_session_that_the_store_knows_no_more_does_not_come_back_in_an_outage() {
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;

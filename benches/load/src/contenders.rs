@@ -4,9 +4,12 @@ use crate::generate::{self, Load, Yield};
 use crate::ground::gateway::{self, With};
 use crate::ground::process::{OURS, Process, THEIRS};
 use crate::ground::servers::{Check, Doors};
-use crate::ground::{Ground, TOKEN, VTNR, servers};
+use crate::ground::{Ground, Held, VTNR, servers};
+use http::Version;
+use rustls::ClientConfig;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// One who takes part.
 pub(crate) struct Contender {
@@ -15,7 +18,7 @@ pub(crate) struct Contender {
     process: Rc<Process>,
     /// What else works for it: a Redis, a service that is asked.
     helper: Option<Rc<Process>>,
-    token: String,
+    held: Held,
     /// Before the name of each file; another one leads past the gateway's check.
     prefix: &'static str,
     guards: Guards,
@@ -48,6 +51,16 @@ pub(crate) struct Programs {
     pub(crate) trained: Option<String>,
 }
 
+impl Programs {
+    /// The one that was trained may be left from another day.
+    pub(crate) fn warn_of_another_age(&self) {
+        let age = |file: &String| std::fs::metadata(file).and_then(|file| file.modified()).ok();
+        if let Some(trained) = self.trained.as_ref().filter(|trained| age(trained) < age(&self.release)) {
+            println!("{trained} is older than {}: run `make pgo`, unless nothing has changed", self.release);
+        }
+    }
+}
+
 /// Starts all of them.
 pub(crate) async fn all(ground: &Ground, programs: &Programs) -> (Vec<Contender>, Vec<Rc<Process>>) {
     let (upstream, origin) = servers::upstream(ground);
@@ -58,7 +71,7 @@ pub(crate) async fn all(ground: &Ground, programs: &Programs) -> (Vec<Contender>
         doors: Doors { http: upstream, https: upstream },
         process: Rc::clone(&origin),
         helper: None,
-        token: TOKEN.to_owned(),
+        held: Held::of_peers(),
         prefix: "",
         guards: Guards::Nothing,
     }];
@@ -67,7 +80,7 @@ pub(crate) async fn all(ground: &Ground, programs: &Programs) -> (Vec<Contender>
         doors,
         process: Rc::new(process),
         helper,
-        token: TOKEN.to_owned(),
+        held: Held::of_peers(),
         prefix: "",
         guards,
     };
@@ -119,7 +132,7 @@ async fn gateways(
             doors: started.doors,
             process: Rc::clone(&process),
             helper: (with.store == redis).then(|| Rc::clone(store)),
-            token: started.token.clone(),
+            held: started.held.clone(),
             prefix,
             guards,
         };
@@ -152,7 +165,7 @@ impl Contender {
     pub(crate) fn bear(&self, ground: &Ground, load: Load, seconds: u32) -> Cost {
         let helper = || self.helper.as_ref().map_or(0.0, |helper| helper.cpu());
         let (before, helped_before) = (self.process.cpu(), helper());
-        let Yield { requests, seconds, p50, p99 } = generate::run(ground, load, self.doors, self.prefix, &self.token, seconds);
+        let Yield { requests, seconds, p50, p99 } = generate::run(ground, load, self.doors, self.prefix, &self.held, seconds);
         let per = 10_000.0 / requests;
         Cost {
             cpu: (self.process.cpu() - before) * per,
@@ -164,9 +177,9 @@ impl Contender {
     }
 
     /// MiB in use before and with so many connections that wait.
-    pub(crate) fn memory_of_idle(&self, connections: usize) -> (f64, f64) {
+    pub(crate) fn memory_of_idle(&self, tls: Option<&Arc<ClientConfig>>, connections: usize) -> (f64, f64) {
         let before = self.process.memory();
-        let open = generate::idle(self.doors.http, connections, &self.token);
+        let open = generate::idle(self.doors, tls, connections, &self.held);
         // The last answers are out; what was freed by then counts as free.
         std::thread::sleep(std::time::Duration::from_secs(1));
         let with = self.process.memory();
@@ -186,33 +199,35 @@ impl Contender {
     pub(crate) async fn check(&self) {
         let client = || reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).danger_accept_invalid_certs(true);
         let bases = [
-            (client().build(), format!("http://{}", self.doors.http)),
-            (client().http1_only().build(), format!("https://{}", self.doors.https)),
-            (client().build(), format!("https://{}", self.doors.https)),
+            (client().build(), format!("http://{}", self.doors.http), Version::HTTP_11),
+            (client().http1_only().build(), format!("https://{}", self.doors.https), Version::HTTP_11),
+            (client().build(), format!("https://{}", self.doors.https), Version::HTTP_2),
         ];
-        for (client, base) in bases.into_iter().take(if self.speaks_tls() { 3 } else { 1 }) {
+        for (client, base, version) in bases.into_iter().take(if self.speaks_tls() { 3 } else { 1 }) {
             let client = client.expect("a client");
-            let ask = async |file: &str, token: &str| {
+            let ask = async |file: &str, held: &Held| {
                 let mut request = client.get(format!("{base}/{file}"));
-                for (name, value) in generate::fields(token) {
+                for (name, value) in generate::fields(held) {
                     request = request.header(name, value);
                 }
                 request.send().await.unwrap_or_else(|error| panic!("{}: {error:?}", self.name))
             };
             for (file, size) in crate::ground::FILES {
-                let answer = ask(&format!("{}{file}", self.prefix), &self.token).await;
+                let answer = ask(&format!("{}{file}", self.prefix), &self.held).await;
+                assert_eq!(answer.version(), version, "{}: {base}", self.name);
                 assert_eq!(answer.status(), 200, "{}: {base}/{file}", self.name);
                 assert_eq!(answer.bytes().await.expect("a body").len(), size, "{}: {base}/{file}", self.name);
             }
             if self.guards == Guards::Everything {
-                let seen = ask("check", &self.token).await;
+                let seen = ask("check", &self.held).await;
                 assert_eq!(seen.headers().get("x-seen-vtnr").map(|vtnr| vtnr.as_bytes()), Some(VTNR.as_bytes()), "{}", self.name);
                 let cookies = seen.headers().get("x-seen-cookie").map(|cookies| String::from_utf8_lossy(cookies.as_bytes()));
                 let keeps = |cookies: &str| {
-                    cookies.contains("ui_sprache=de") && (self.name == NGINX_ASKS || !cookies.contains(&self.token))
+                    cookies.contains("ui_sprache=de") && (self.name == NGINX_ASKS || !cookies.contains(&self.held.token))
                 };
                 assert!(cookies.as_deref().is_some_and(keeps), "{}: {cookies:?}", self.name);
-                let wrong = ask("1k", &self.token.chars().rev().collect::<String>()).await;
+                let wrong = Held { token: self.held.token.chars().rev().collect(), ..self.held.clone() };
+                let wrong = ask("1k", &wrong).await;
                 assert!(matches!(wrong.status().as_u16(), 303 | 401), "{}: {} without a session", self.name, wrong.status());
             }
         }

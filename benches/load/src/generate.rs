@@ -1,12 +1,15 @@
 //! The load: wrk for HTTP/1.1, h2load for HTTP/2, and connections that only wait.
 
-use crate::ground::Ground;
+use crate::browser_fields::FIELDS;
 use crate::ground::process::OURS;
 use crate::ground::servers::Doors;
+use crate::ground::{Ground, Held};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::fmt;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
+use std::sync::Arc;
 
 /// How clients speak to a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,13 @@ pub(crate) struct Load {
     pub(crate) connections: usize,
 }
 
+impl Load {
+    pub(crate) const MAIN: Self = Self { protocol: Protocol::Http1, file: "1k", connections: 64 };
+    pub(crate) const TWO: Self = Self { connections: 2, ..Self::MAIN };
+    pub(crate) const H2: Self = Self { protocol: Protocol::TlsHttp2, ..Self::MAIN };
+    pub(crate) const NEW: Self = Self { protocol: Protocol::NewTls, ..Self::MAIN };
+}
+
 /// What came of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Yield {
@@ -47,59 +57,43 @@ pub(crate) struct Yield {
     pub(crate) p99: f64,
 }
 
-/// What Chromium sends with a request of a page's, less `Host` and `Cookie`.
-const BROWSER: [(&str, &str); 10] = [
-    (
-        "User-Agent",
-        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
-    ),
-    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"),
-    ("Accept-Language", "de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7"),
-    ("Sec-Ch-Ua", "\"Chromium\";v=\"142\", \"Google Chrome\";v=\"142\", \"Not_A Brand\";v=\"99\""),
-    ("Sec-Ch-Ua-Mobile", "?0"),
-    ("Sec-Ch-Ua-Platform", "\"Windows\""),
-    ("Sec-Fetch-Dest", "document"),
-    ("Sec-Fetch-Mode", "navigate"),
-    ("Sec-Fetch-Site", "same-origin"),
-    ("Referer", "https://tarifrechner.insurer.example/kfz/angebot?vorgang=2026-000123&schritt=fahrzeug"),
-];
-
 /// The cookies of a broker who uses the calculator: ours, and what the calculator sets.
-pub(crate) fn cookies(token: &str) -> String {
+pub(crate) fn cookies(held: &Held) -> String {
+    let Held { token, ticket } = held;
     format!(
-        "JSESSIONID=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1; __Host-vtnr_session={token}; \
+        "JSESSIONID=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1; __Host-vtnr_session={token}; __Host-vtnr_ticket={ticket}; \
          __Host-vtnr_trust=Zm9yIHRoaXJ0eSBkYXlzIHRoaXMgYnJvd3NlciBpcyB0; kfz_vorgang=2026-000123; \
          ui_sprache=de; ui_ansicht=kompakt; letzte_suche=60%2F123%2F4567%7CKomfort%7CSF12; _tr=1.1764000000.42"
     )
 }
 
 /// All header fields of a request, for a contender that knows this session.
-pub(crate) fn fields(token: &str) -> Vec<(&'static str, String)> {
-    let browser = BROWSER.iter().map(|(name, value)| (*name, (*value).to_owned()));
-    browser.chain([("Cookie", cookies(token))]).collect()
+pub(crate) fn fields(held: &Held) -> Vec<(&'static str, String)> {
+    let browser = FIELDS.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    browser.chain([("Cookie", cookies(held))]).collect()
 }
 
 /// Runs the load for so many seconds.
-pub(crate) fn run(ground: &Ground, load: Load, doors: Doors, prefix: &str, token: &str, seconds: u32) -> Yield {
+pub(crate) fn run(ground: &Ground, load: Load, doors: Doors, prefix: &str, held: &Held, seconds: u32) -> Yield {
     let path = format!("{prefix}{}", load.file);
     match load.protocol {
-        Protocol::Http1 => wrk(&format!("http://{}/{path}", doors.http), load, token, seconds),
-        Protocol::TlsHttp1 | Protocol::NewTls => wrk(&format!("https://{}/{path}", doors.https), load, token, seconds),
-        Protocol::TlsHttp2 => h2load(ground, &format!("https://{}/{path}", doors.https), load, token, seconds),
+        Protocol::Http1 => wrk(&format!("http://{}/{path}", doors.http), load, held, seconds),
+        Protocol::TlsHttp1 | Protocol::NewTls => wrk(&format!("https://{}/{path}", doors.https), load, held, seconds),
+        Protocol::TlsHttp2 => h2load(ground, &format!("https://{}/{path}", doors.https), load, held, seconds),
     }
 }
 
-fn wrk(url: &str, load: Load, token: &str, seconds: u32) -> Yield {
+fn wrk(url: &str, load: Load, held: &Held, seconds: u32) -> Yield {
     let mut command = pinned("wrk");
     command.args(["-t1", "-c", &load.connections.to_string(), "-d", &format!("{seconds}s"), "--latency"]);
-    for (name, value) in fields(token) {
+    for (name, value) in fields(held) {
         command.args(["-H", &format!("{name}: {value}")]);
     }
     if load.protocol == Protocol::NewTls {
         command.args(["-H", "Connection: close"]);
     }
     let text = output(command.arg(url));
-    assert!(!text.contains("Non-2xx"), "{url}: {text}");
+    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{url}: {text}");
     let after = |label: &str| text.lines().find_map(|line| line.trim().strip_prefix(label)).map(str::trim);
     let summary = text.lines().find(|line| line.contains(" requests in ")).unwrap_or_else(|| panic!("{text}"));
     let mut words = summary.split_whitespace();
@@ -118,18 +112,20 @@ fn millis(text: &str) -> f64 {
     f64::NAN
 }
 
-fn h2load(ground: &Ground, url: &str, load: Load, token: &str, seconds: u32) -> Yield {
+fn h2load(ground: &Ground, url: &str, load: Load, held: &Held, seconds: u32) -> Yield {
     let log = ground.path("h2load.log");
     // It appends.
     let _ = std::fs::remove_file(&log);
     let mut command = pinned("h2load");
     command.args(["-t1", "-c", &load.connections.to_string(), "-m1", "-D", &seconds.to_string(), "--warm-up-time=0"]);
     command.arg(format!("--log-file={}", log.display()));
-    for (name, value) in fields(token) {
+    for (name, value) in fields(held) {
         command.args(["-H", &format!("{name}: {value}")]);
     }
     let text = output(command.arg(url));
-    assert!(text.contains(" 0 3xx, 0 4xx, 0 5xx"), "{url}: {text}");
+    for sign in ["Application protocol: h2\n", " 0 failed, 0 errored, 0 timeout", " 0 3xx, 0 4xx, 0 5xx"] {
+        assert!(text.contains(sign), "{url}: {text}");
+    }
     let log = std::fs::read_to_string(&log).expect("a log");
     let mut times: Vec<f64> =
         log.lines().filter_map(|line| line.split('\t').nth(2)?.trim().parse::<f64>().ok()).map(|micros| micros / 1e3).collect();
@@ -151,24 +147,51 @@ fn output(command: &mut Command) -> String {
     text
 }
 
-/// Opens so many connections, sends one request on each, reads its answer, and keeps them open until dropped.
-pub(crate) fn idle(address: SocketAddr, connections: usize, token: &str) -> Vec<TcpStream> {
-    let fields: String = fields(token).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let request = format!("GET /1k HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n");
-    (0..connections)
-        .map(|_| {
-            let mut stream = TcpStream::connect(address).expect("a connection");
-            stream.write_all(request.as_bytes()).expect("sent");
-            let (mut answer, mut buffer) = (Vec::new(), [0; 4_096]);
-            while !is_whole(&answer) {
-                let read = stream.read(&mut buffer).expect("an answer");
-                assert!(read > 0, "the connection was closed: {}", String::from_utf8_lossy(&answer));
-                answer.extend_from_slice(&buffer[..read]);
-            }
-            assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
-            stream
-        })
-        .collect()
+/// Connections that wait.
+pub(crate) enum Idle {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Idle {
+    fn open(doors: Doors, tls: Option<&Arc<ClientConfig>>) -> Self {
+        let Some(config) = tls else { return Self::Plain(TcpStream::connect(doors.http).expect("a connection")) };
+        let connection = ClientConnection::new(Arc::clone(config), "localhost".try_into().expect("a name")).expect("a client");
+        Self::Tls(Box::new(StreamOwned::new(connection, TcpStream::connect(doors.https).expect("a connection"))))
+    }
+
+    fn use_once(&mut self, request: &[u8]) {
+        let stream: &mut dyn ReadAndWrite = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.as_mut(),
+        };
+        stream.write_all(request).expect("sent");
+        let (mut answer, mut buffer) = (Vec::new(), [0; 4_096]);
+        while !is_whole(&answer) {
+            let read = stream.read(&mut buffer).expect("an answer");
+            assert!(read > 0, "the connection was closed: {}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&buffer[..read]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+trait ReadAndWrite: Read + Write {}
+
+impl<T: Read + Write> ReadAndWrite for T {}
+
+/// Opens so many connections, over TLS where a client for that is given, sends one request on each over HTTP/1.1, reads its answer, and
+/// keeps them open until dropped.
+pub(crate) fn idle(doors: Doors, tls: Option<&Arc<ClientConfig>>, connections: usize, held: &Held) -> Vec<Idle> {
+    let fields: String = fields(held).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let host = if tls.is_some() { doors.https } else { doors.http };
+    let request = format!("GET /1k HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
+    let open = || {
+        let mut idle = Idle::open(doors, tls);
+        idle.use_once(request.as_bytes());
+        idle
+    };
+    (0..connections).map(|_| open()).collect()
 }
 
 fn is_whole(answer: &[u8]) -> bool {

@@ -11,6 +11,18 @@ use vtnr_gateway::demo::calculator::Calculator;
 
 /// How long brokers go on.
 const DAY: Duration = Duration::from_secs(25);
+/// What Firefox sends with a page.
+const FIREFOX: [(&str, &str); 9] = [
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    ("Accept-Language", "de,en-US;q=0.7,en;q=0.3"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("DNT", "1"),
+    ("Upgrade-Insecure-Requests", "1"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Site", "same-origin"),
+];
 /// Brokers at a time.
 const BROKERS: usize = 24;
 
@@ -33,7 +45,11 @@ async fn work(nr: usize, gateway: &Gateway, until: Instant) {
     let (http, https) = (format!("http://{}", gateway.doors.http), format!("https://{}", gateway.doors.https));
     while Instant::now() < until {
         let browser = without_email(&https).await;
-        let token = if nr % 2 == 0 { gateway.token.clone() } else { browser.cookie("__Host-vtnr_session").expect("a session") };
+        let token = if nr.is_multiple_of(2) {
+            gateway.held.token.clone()
+        } else {
+            browser.cookie("__Host-vtnr_session").expect("a session")
+        };
         let (client, base) = match nr % 4 {
             0 | 1 => (client(|builder| builder), &http),
             2 => (client(|builder| builder), &https),
@@ -66,9 +82,10 @@ fn client(version: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder
 async fn look_around(client: &Client, base: &str, token: &str) {
     let send = async |method: Method, path: &str, body: Option<(&str, Vec<u8>)>| {
         let mut request = client.request(method, format!("{base}{path}"));
-        for (name, value) in crate::generate::fields(token) {
+        for (name, value) in FIREFOX {
             request = request.header(name, value);
         }
+        request = request.header("Cookie", format!("JSESSIONID=6F1E; ansicht=kompakt; __Host-vtnr_session={token}"));
         if let Some((content_type, body)) = body {
             request = request.header("Content-Type", content_type).body(body);
         }

@@ -105,12 +105,15 @@ impl Stage {
     /// The sum of a metric over all its labels.
     ///
     /// # Errors
-    /// The gateway does not tell.
+    /// The gateway does not tell, or has no such metric.
     pub async fn metric(&self, name: &str) -> Result<f64> {
         let answer = Browser::new(self.admin, 0).get("/metrics", Purpose::Asset).await?;
         let is_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
         let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
-        Ok(answer.text().lines().filter(is_it).filter_map(value).sum())
+        let text = answer.text();
+        // A counter by labels has no line before it counts for the first time.
+        ensure!(text.contains(&format!("# TYPE {name} ")), "there is no metric {name}");
+        Ok(text.lines().filter(is_it).filter_map(value).sum())
     }
 
     async fn ready(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::process::{Process, THEIRS};
 use super::servers::Doors;
-use super::{Ground, VTNR, free, private};
+use super::{Ground, Held, TICKET, VTNR, free, private};
 use crate::browser::Browser;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -15,8 +15,7 @@ pub(crate) const EMAIL: &str = "ada@makler.example";
 pub(crate) struct Gateway {
     pub(crate) doors: Doors,
     pub(crate) process: Process,
-    pub(crate) postbox: Postbox,
-    pub(crate) token: String,
+    pub(crate) held: Held,
 }
 
 /// What distinguishes gateways.
@@ -60,6 +59,8 @@ vtnr_header = "X-VTNR"
 url = "{store}"
 secret_file = "{secret}"
 key_prefix = "{name}:"
+[session]
+idle = "12h"
 [directory]
 file = "{brokers}"
 [mail]
@@ -85,8 +86,28 @@ access = {access_log}
     );
     let file = ground.write(&format!("{name}.toml"), &config);
     let process = Process::start(THEIRS, program, &["serve", "--config", &file], &log).listens(doors.http, &log);
-    let token = sign_in(doors.https, &postbox).await.cookie("__Host-vtnr_session").expect("a session");
-    Gateway { doors, process, postbox, token }
+    let browser = sign_in(doors.https, &postbox).await;
+    let token = browser.cookie("__Host-vtnr_session").expect("a session");
+    let ticket = ticket(&browser, store).await;
+    Gateway { doors, process, held: Held { token, ticket } }
+}
+
+/// The ticket that the browser is given with a page, once one is given that will do for a while.
+async fn ticket(browser: &Browser, store: &str) -> String {
+    if store == "memory:" {
+        return TICKET.to_owned();
+    }
+    let mut ticket = None;
+    for _ in 0..200 {
+        browser.open("/1k").await.is(200);
+        let latest = browser.cookie("__Host-vtnr_ticket");
+        if latest.is_some() && latest == ticket {
+            break;
+        }
+        ticket = latest;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    ticket.expect("a ticket")
 }
 
 /// Signs in as a browser does.

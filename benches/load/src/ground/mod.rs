@@ -4,17 +4,37 @@ pub(crate) mod gateway;
 pub(crate) mod process;
 pub(crate) mod servers;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// The session that peers with a check of their own know.
 pub(crate) const TOKEN: &str = include_str!("token.txt");
+/// As long as those of the gateway, for who takes none.
+pub(crate) const TICKET: &str = include_str!("ticket.txt");
 /// The broker whose session it is.
 pub(crate) const VTNR: &str = "60/123/4567";
 
 /// The sizes of the files that are asked for, by their names.
 pub(crate) const FILES: [(&str, usize); 3] = [("1k", 1 << 10), ("16k", 16 << 10), ("1m", 1 << 20)];
+
+/// What a signed-in browser has.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) token: String,
+    pub(crate) ticket: String,
+}
+
+impl Held {
+    /// What peers know.
+    pub(crate) fn of_peers() -> Self {
+        Self { token: TOKEN.to_owned(), ticket: TICKET.to_owned() }
+    }
+}
 
 /// A folder for all that is written, with the files that the upstream serves and a certificate.
 pub(crate) struct Ground {
@@ -40,6 +60,14 @@ impl Ground {
         std::fs::write(ground.path("key.pem"), made.signing_key.serialize_pem()).expect("written");
         private(&ground.path("key.pem"));
         ground
+    }
+
+    /// A client that trusts all contenders.
+    pub(crate) fn trusting(&self) -> Arc<ClientConfig> {
+        let certificate = CertificateDer::from_pem_file(self.path("cert.pem")).expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).expect("a root");
+        Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

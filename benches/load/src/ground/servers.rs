@@ -67,7 +67,7 @@ fn lua_or_service(check: Check) -> (String, String) {
         Check::Service(service) => (
             format!("upstream service {{ server {service}; keepalive 256; keepalive_requests 100000000; }}"),
             format!(
-                "location = /auth {{ internal; proxy_pass http://service; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; }}
+                "location = /auth {{ internal; proxy_pass http://service; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; proxy_set_header Connection \"\"; }}
                  location / {{ auth_request /auth; auth_request_set $vtnr $upstream_http_x_vtnr; proxy_set_header X-VTNR $vtnr; {FORWARDED} {forward} }}"
             ),
         ),

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 /// Who is signed in, by token.
 type Sessions = Arc<RwLock<HashMap<String, String>>>;
 
-/// The session that every peer knows: see `ground/session.rs`.
+/// The session that every peer knows: see `ground/mod.rs`.
 const SESSION: (&str, &str) = (crate::common::TOKEN, "60/123/4567");
 
 pub(crate) fn run(place: &Place) {
