@@ -1,7 +1,7 @@
 //! Builds everything from the configuration and runs it: the only place that knows all parts.
 
 use crate::clock::{Chance, Clock};
-use crate::config::{Config, StoreUrl};
+use crate::config::{self, Config, StoreUrl};
 use crate::directory::{self, Directory, Reload};
 use crate::gateway::{self, Door, Edge, Gateway, Parts, Workers};
 use crate::mail::{self, Smtp, Writer};
@@ -153,12 +153,13 @@ impl App {
     /// [`Error::Threads`] if there are no threads to serve clients.
     pub async fn run(self, log: Arc<Guard>, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { config, edge, parts, listeners, shutdown } = self;
+        let (leaving, leaves) = watch::channel(false);
         let (outbox_trouble, bell_stop) = (parts.outbox.trouble(), shutdown.subscribe());
         let readiness = Arc::new(State {
             store: Arc::clone(&parts.store),
             directory: Arc::clone(&parts.directory),
             mail: outbox_trouble,
-            shutdown: shutdown.subscribe(),
+            leaving: leaves.clone(),
         });
         let mut tasks = JoinSet::new();
         let (admin_stop, admin_down) = watch::channel(false);
@@ -173,13 +174,18 @@ impl App {
         tracing::info!(target: "gateway", public_url = config.listen.public_url.authority, version = env!("CARGO_PKG_VERSION"), "ready");
 
         stop.await;
-        tracing::info!(target: "gateway", grace = ?config.shutdown_grace, "shutting down");
+        let config::Shutdown { delay, grace } = config.shutdown;
+        tracing::info!(target: "gateway", ?delay, ?grace, "shutting down");
+        leaving.send_replace(true);
+        edge.leave();
+        // Whoever sends clients here needs this time to see it.
+        tokio::time::sleep(delay).await;
         shutdown.send_replace(true);
         let asked_at = tokio::time::Instant::now();
-        edge.drain(config.shutdown_grace).await;
+        edge.drain(grace).await;
         // A hand-over that hangs is given up at the end of the grace; another gateway has the letter when its lease ends. That a
         // task broke off is no reason not to end.
-        let left = config.shutdown_grace.saturating_sub(asked_at.elapsed());
+        let left = grace.saturating_sub(asked_at.elapsed());
         let _ = tokio::time::timeout(left, outbox).await;
         workers.stop().await;
         admin_stop.send_replace(true);
@@ -291,14 +297,14 @@ struct State {
     store: Arc<dyn Store>,
     directory: Arc<Directory>,
     mail: Trouble,
-    shutdown: watch::Receiver<bool>,
+    leaving: watch::Receiver<bool>,
 }
 
 #[async_trait]
 impl Readiness for State {
     async fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if *self.shutdown.borrow() {
+        if *self.leaving.borrow() {
             problems.push(Problem { part: "shutdown", detail: "shutting down".into(), fatal: Fatal::Yes });
         }
         if let Err(error) = self.store.ping().await {

@@ -317,6 +317,23 @@ async fn what_is_under_way_at_the_end_is_finished_and_nothing_new_begun() {
 }
 
 #[tokio::test]
+async fn for_the_configured_time_clients_are_still_let_in_and_told_to_go_elsewhere() {
+    let mut behind = Behind::with(Upstream::fine().await, World::builder().config("[shutdown]\ndelay = \"1s\"")).await;
+    let mut kept = behind.connect().await;
+    let first = kept.send(behind.request("GET /", "")).await.answer().await;
+    assert_eq!((first.status(), first.values("connection")), (200, vec!["keep-alive"]));
+    let begun = Instant::now();
+    behind.world.gateways[0].signal("TERM");
+    eventually("it is not ready any more", async || (behind.world.gateways[0].readiness().await == 503).then_some(())).await;
+    let last = kept.send(behind.request("GET /", "")).await.answer().await;
+    assert_eq!((last.status(), last.values("connection")), (200, vec!["close"]));
+    let mut new = behind.connect().await;
+    assert_eq!(new.send(behind.request("GET /", "")).await.answer().await.status(), 200);
+    assert_eq!(behind.world.gateways[0].end().await, Some(0));
+    about_a_second(begun);
+}
+
+#[tokio::test]
 async fn what_does_not_finish_within_the_grace_is_cut() {
     let (_go_on, waits) = watch::channel(false);
     let builder = World::builder().config("[shutdown]\ngrace = \"1s\"");

@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::world::{ADA, World};
+use support::world::{ADA, MOMENT, World};
 use support::{Browser, StoreKind, Upstream, eventually};
+use tokio::task::JoinSet;
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 
@@ -188,4 +191,78 @@ async fn only_pages_bring_a_ticket_and_none_that_others_may_be_given() {
         assert!(!brings_ticket(browser.open("/shared").await.is(200)));
     }
     assert!(brings_ticket(browser.open("/kfz").await.is(200)));
+}
+
+/// Opens pages at one gateway for a while and then at the other one until it is over; gives how many, and what went wrong.
+async fn browse(tabs: [Browser; 2], moves_on: Instant, over: Arc<AtomicBool>) -> (usize, Vec<String>) {
+    let (mut requests, mut failures) = (0, Vec::new());
+    while !over.load(Ordering::SeqCst) {
+        let tab = &tabs[usize::from(Instant::now() >= moves_on)];
+        let answer = tab.open("/kfz/angebot?id=42").await;
+        requests += 1;
+        if answer.status != 200 {
+            failures.push(format!("{}: {} {:?}", answer.url, answer.status, answer.location()));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    (requests, failures)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_brokers_at_two_gateways_do_not_notice_that_redis_is_gone_for_twenty_seconds() {
+    const OUTAGE: Duration = Duration::from_secs(20);
+    let builder = World::builder().store(StoreKind::DurableRedis).gateways(2);
+    let world = builder.config("[limits]\nvtnrs_client = \"1000 in 1h\"").start().await;
+    let broker = |number: usize| (format!("60/123/{:04}", 2_000 + number), format!("broker{number}@makler.example"));
+    let brokers: String = (0..20).map(broker).map(|(vtnr, email)| format!("{vtnr};{email}\n")).collect();
+    world.write_brokers(&format!("vtnr;email\n{}\n{brokers}", format!("{};{}", ADA.0, ADA.1)));
+    for gateway in &world.gateways {
+        eventually("the brokers are known", async || {
+            let answer = Browser::new(&gateway.base()).claim(&broker(19).0, "stranger@makler.example", "/").await;
+            answer.location().is_some_and(|location| location.contains("unbekannte-e-mail")).then_some(())
+        })
+        .await;
+    }
+    let (over, moves_on) = (Arc::new(AtomicBool::new(false)), Instant::now() + OUTAGE / 2);
+    let (mut browsing, mut sessions) = (JoinSet::new(), Vec::new());
+    for number in 0..20 {
+        let (vtnr, email) = broker(number);
+        let browser = world.signed_in((&vtnr, &email)).await;
+        let tabs = [number % 2, (number + 1) % 2].map(|gateway| browser.at(&world.gateways[gateway].base()));
+        tabs[0].open("/").await.is(200);
+        sessions.push((number, browser.cookie("vtnr_session")));
+        browsing.spawn(browse(tabs, moves_on, Arc::clone(&over)));
+    }
+    // A ticket is as of a sign of life, four a second.
+    tokio::time::sleep(MOMENT).await;
+    let begun = Instant::now();
+    kill(&world);
+    let mut put_off = 0;
+    while begun.elapsed() < OUTAGE {
+        for gateway in &world.gateways {
+            let answer = Browser::new(&gateway.base()).claim(ADA.0, ADA.1, "/").await;
+            answer.is(503).shows("Die Anmeldung ist zurzeit nicht möglich");
+            assert!(answer.headers.contains_key("retry-after"));
+            put_off += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    restart(&world);
+    let back = Instant::now();
+    eventually("a sign-in begins", async || (asked(&world.browser()).await.status == 303).then_some(())).await;
+    let again_after = back.elapsed();
+    assert!(again_after < Duration::from_secs(2), "{again_after:?}");
+    over.store(true, Ordering::SeqCst);
+    let (requests, failures): (Vec<_>, Vec<_>) = browsing.join_all().await.into_iter().unzip();
+    let (requests, failures): (usize, Vec<String>) = (requests.iter().sum(), failures.into_iter().flatten().collect());
+    assert!(failures.is_empty(), "{} of {requests} failed: {failures:#?}", failures.len());
+    // All sessions are in Redis still.
+    for (number, session) in sessions {
+        let browser = Browser::new(&world.gateways[number % 2].base());
+        browser.set_cookie("vtnr_session", &session.expect("a session"));
+        browser.open("/").await.is(200);
+    }
+    println!(
+        "0 of {requests} requests failed, {put_off} sign-ins were put off, the next one began {again_after:?} after the return"
+    );
 }

@@ -306,3 +306,19 @@ async fn a_clogged_websocket_ends_too() {
         eventually("the connection is over", async || is_over().await.then_some(())).await;
     }
 }
+
+#[tokio::test]
+async fn a_gateway_that_ends_tells_its_websockets_to_go_elsewhere_and_ends_at_once() {
+    let mut world = World::builder().store(StoreKind::Redis).https().gateways(2).start().await;
+    let (ada, ben) = (world.signed_in(ADA).await, world.signed_in(BEN).await);
+    let mut sockets = vec![Socket::open(&world, 0, &ada).await, Socket::open_secure(&world, 0, &ben).await];
+    let mut other = Socket::open(&world, 1, &ada).await;
+    let begun = Instant::now();
+    world.gateways[0].signal("TERM");
+    for socket in &mut sockets {
+        assert_eq!(socket.closed().await, 1001);
+    }
+    assert_eq!(world.gateways[0].end().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    other.is_open().await;
+}

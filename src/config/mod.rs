@@ -66,8 +66,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// What is logged, and how.
     pub log: Log,
-    /// How long SIGTERM waits for requests under way, `shutdown.grace`.
-    pub shutdown_grace: Duration,
+    /// What SIGTERM leads to.
+    pub shutdown: Shutdown,
     /// What is allowed and yet unwise, one line each, for the log and for `check`.
     pub warnings: Vec<String>,
 }
@@ -280,6 +280,15 @@ pub struct Brand {
     pub support_email: Option<String>,
     /// Folder with templates that take the place of the built-in ones of the same name.
     pub templates: Option<PathBuf>,
+}
+
+/// `[shutdown]`
+#[derive(Clone, Copy, Debug)]
+pub struct Shutdown {
+    /// How long clients are still let in once the gateway says that it is not ready any more.
+    pub delay: Duration,
+    /// How long requests under way may take afterwards.
+    pub grace: Duration,
 }
 
 /// `[log]`

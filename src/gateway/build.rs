@@ -58,12 +58,13 @@ impl Gateway {
         let (connections, tunnels) = (Arc::clone(&gateway.connections), Arc::clone(&gateway.tunnels));
         let (upstream, metrics) = (Arc::clone(&gateway.upstream), Arc::clone(&gateway.metrics));
         // Both end with this runtime.
+        let leaving_tunnels = Arc::clone(&tunnels);
         tokio::spawn(tunnels.watch());
         tokio::spawn(async move { upstream.keep_looking_up().await });
         let threads = config.listen.workers();
         let proxies = (0..threads.get()).map(|_| Arc::new(proxy(Arc::clone(&gateway), config, threads))).collect();
         let times = Times { handshake: config.listen.header_timeout, keepalive: config.listen.keepalive };
-        Arc::new(Edge::new(proxies, connections, times, shutdown, metrics))
+        Arc::new(Edge::new(proxies, (connections, leaving_tunnels), times, shutdown, metrics))
     }
 
     /// The gateway itself, which nobody serves yet.

@@ -20,6 +20,8 @@ const SHARDS: usize = 32;
 pub(super) struct Connections {
     open: AtomicUsize,
     requests: AtomicUsize,
+    /// Whether clients are to go elsewhere with their next request.
+    leaving: AtomicBool,
     limits: Limits,
     clients: Mutex<HashMap<ClientAddress, usize>>,
     /// By the address of the socket digest that Pingora hands on with each request: the only thing of ours that it does.
@@ -69,7 +71,8 @@ impl Connections {
         let registry = (0..SHARDS).map(|_| Mutex::default()).collect();
         let (clients, fewer) = (Mutex::default(), Notify::new());
         let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { open, requests, limits, clients, registry, fewer, metrics })
+        let leaving = AtomicBool::new(false);
+        Arc::new(Self { open, requests, leaving, limits, clients, registry, fewer, metrics })
     }
 
     /// Lets a client in, if there is room for it.
@@ -140,6 +143,16 @@ impl Connections {
         if self.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.fewer.notify_waiters();
         }
+    }
+
+    /// From now on each answer tells its client to use another connection for the next request.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// Whether that was said.
+    pub(super) fn are_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// Returns once no request is under way.

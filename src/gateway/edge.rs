@@ -8,6 +8,8 @@ use super::Served;
 use super::connections::{Connection, Connections};
 use super::stream::ClientStream;
 use super::tunnel::{Line, Tunnel};
+use super::tunnels::Tunnels;
+use futures_util::FutureExt as _;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
@@ -39,6 +41,7 @@ pub struct Edge {
     /// One a thread.
     proxies: Vec<Arc<Proxy>>,
     connections: Arc<Connections>,
+    tunnels: Arc<Tunnels>,
     handshake_timeout: Duration,
     keepalive: Duration,
     shutdown: watch::Receiver<bool>,
@@ -65,7 +68,7 @@ pub struct Door {
 impl Edge {
     pub(super) fn new(
         proxies: Vec<Arc<Proxy>>,
-        connections: Arc<Connections>,
+        (connections, tunnels): (Arc<Connections>, Arc<Tunnels>),
         times: Times,
         shutdown: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
@@ -74,6 +77,7 @@ impl Edge {
         Self {
             proxies,
             connections,
+            tunnels,
             handshake_timeout: handshake,
             keepalive,
             shutdown,
@@ -93,7 +97,7 @@ impl Edge {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = shutdown.wait_for(|down| *down) => return,
+                _ = shutdown.wait_for(|down| *down) => break,
             };
             match accepted {
                 Ok((tcp, address)) => self.let_in(tcp, address, &proxy, tls.clone()),
@@ -103,10 +107,20 @@ impl Edge {
                 }
             }
         }
+        // Those that were let in by the kernel already would meet a reset.
+        while let Some(Ok((tcp, address))) = listener.accept().now_or_never() {
+            self.let_in(tcp, address, &proxy, tls.clone());
+        }
     }
 
-    /// Waits until no request is under way, at most for `grace`; then drops idle connections.
+    /// Clients are to go elsewhere: each is told so with its next answer, and may still come until the shutdown is announced.
+    pub fn leave(&self) {
+        self.connections.leave();
+    }
+
+    /// Tells WebSockets to go elsewhere, and waits until no request is under way, at most for `grace`; then drops idle connections.
     pub async fn drain(&self, grace: Duration) {
+        self.tunnels.leave();
         let ended = tokio::time::timeout(grace, self.connections.quiet()).await;
         self.farewell.send_replace(true);
         for proxy in &self.proxies {

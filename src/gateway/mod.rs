@@ -199,7 +199,7 @@ impl Gateway {
         // Pingora turns the idle limit off after the first request; HTTP/1.0 clients that want no keep-alive must not get it,
         // and nobody during a shutdown.
         if http.as_downstream().get_keepalive().is_some() {
-            http.as_downstream_mut().set_keepalive(Some(self.keepalive));
+            http.as_downstream_mut().set_keepalive((!self.connections.are_leaving()).then_some(self.keepalive));
         }
         let is_tunnel = is_handshake(http);
         // A tunnelled WebSocket may pause for ever. Over HTTP/2 the second limit is for a client that never opens its window.

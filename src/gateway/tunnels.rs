@@ -6,7 +6,7 @@
 //! of the session, and cuts nothing. There are never more of them than connections, and they go with the request that
 //! opened them.
 
-use super::tunnel::Line;
+use super::tunnel::{Cut, Line};
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::domain::ids::SessionToken;
@@ -129,6 +129,12 @@ impl Tunnels {
         }
     }
 
+    /// Tells all that the gateway goes away. Browsers open them anew, at another gateway.
+    pub(super) fn leave(&self) {
+        let open = self.open.lock();
+        open.values().flat_map(|watched| &watched.lines).for_each(|line| line.cut(Cut::Leaving));
+    }
+
     /// Cuts those of which it is known, without asking, that they are over.
     fn cut_over(&self) {
         let (now, directory) = (self.clock.now(), self.directory.snapshot());
@@ -179,7 +185,7 @@ impl Tunnels {
     fn cut(&self, key: RecordKey) {
         let Some(watched) = self.open.lock().remove(&key) else { return };
         for line in watched.lines {
-            line.cut();
+            line.cut(Cut::SessionEnded);
             self.metrics.websocket_cut();
         }
     }
@@ -335,9 +341,9 @@ mod tests {
         watch.pass(30).await;
         watch.use_elsewhere(&used.0).await;
         watch.pass(29).await;
-        assert!(!unused.1.is_cut(), "a minute before the idle limit");
+        assert!(!unused.1.why_cut().is_some(), "a minute before the idle limit");
         watch.pass(1).await;
-        assert!(unused.1.is_cut() && !used.1.is_cut());
+        assert!(unused.1.why_cut().is_some() && !used.1.why_cut().is_some());
     }
 
     #[tokio::test]
@@ -348,9 +354,9 @@ mod tests {
             watch.pass(1).await;
             watch.use_elsewhere(&token).await;
         }
-        assert!(!line.is_cut());
+        assert!(!line.why_cut().is_some());
         watch.pass(1).await;
-        assert!(line.is_cut());
+        assert!(line.why_cut().is_some());
     }
 
     #[tokio::test]
@@ -360,7 +366,7 @@ mod tests {
         std::fs::write(watch.folder.path().join("brokers.csv"), "vtnr;email\n60/123/4568;ben@makler.example\n").expect("written");
         watch.directory.reload(watch.clock.now()).expect("reloaded");
         watch.sweep().await;
-        assert!(line.is_cut());
+        assert!(line.why_cut().is_some());
     }
 
     #[tokio::test]
@@ -370,7 +376,7 @@ mod tests {
         watch.store.end_session(&token).await.expect("ended");
         let late = Arc::default();
         let _opened = watch.tunnels.open(&token, &late).await;
-        assert!(late.is_cut() && first.is_cut());
+        assert!(late.why_cut().is_some() && first.why_cut().is_some());
     }
 
     #[tokio::test]
@@ -409,7 +415,7 @@ mod tests {
         watch.store.end_session(&ended.0).await.expect("ended");
         let cut = async {
             until_cut(&ended.1).await;
-            assert!(!due.1.is_cut());
+            assert!(!due.1.why_cut().is_some());
             watch.clock.advance(LIMITS.absolute);
             until_cut(&due.1).await;
         };
@@ -420,7 +426,7 @@ mod tests {
     }
 
     async fn until_cut(line: &Line) {
-        while !line.is_cut() {
+        while !line.why_cut().is_some() {
             tokio::time::sleep(GLANCE / 100).await;
         }
     }

@@ -108,19 +108,31 @@ impl Browser {
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let cookies: Vec<String> =
-            self.cookies.lock().expect("no panic here").iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if !cookies.is_empty() {
-            request = request.header(COOKIE, cookies.join("; "));
-        }
         if let Some(body) = body {
             request = request.body(body);
         }
-        let response = request.send().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+        let response = self.with_cookies(request).send().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
         self.remember(response.headers());
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.unwrap_or_default();
         Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned(), url }
+    }
+
+    /// Goes to a path where that may fail: nobody answers, or the answer breaks off.
+    pub async fn try_open(&self, path: &str) -> Result<Answer, reqwest::Error> {
+        let url = format!("{}{path}", self.base);
+        let request = navigation().into_iter().fold(self.client.get(&url), |request, (name, value)| request.header(name, value));
+        let response = self.with_cookies(request).send().await?;
+        self.remember(response.headers());
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await?;
+        Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned(), url })
+    }
+
+    fn with_cookies(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        let cookies: Vec<String> =
+            self.cookies.lock().expect("no panic here").iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if cookies.is_empty() { request } else { request.header(COOKIE, cookies.join("; ")) }
     }
 
     /// Enters number and address on the first page, for a path to go to, without following.

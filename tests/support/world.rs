@@ -23,6 +23,8 @@ pub enum StoreKind {
     Redis,
     /// A redis-server for this world alone.
     OwnRedis,
+    /// One of the test's own that keeps on disk what it has answered.
+    DurableRedis,
     /// Embedded, in memory: for one gateway.
     Memory,
 }
@@ -202,6 +204,9 @@ impl Builder {
         let redis = match self.store {
             StoreKind::Redis => Some(shared_redis()),
             StoreKind::OwnRedis => Some(Arc::new(Mutex::new(Redis::start()))),
+            StoreKind::DurableRedis => {
+                Some(Arc::new(Mutex::new(Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]))))
+            }
             StoreKind::Memory => None,
         };
         let key_prefix = format!("test-{}:", ports::free());
@@ -313,6 +318,12 @@ impl Gateway {
             client.get(&url).send().await.ok().filter(|answer| answer.status().is_success()).map(|_| ())
         })
         .await;
+    }
+
+    /// Whether it says that it can sign people in: 200 or 503; 0 if it says nothing.
+    pub async fn readiness(&self) -> u16 {
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin);
+        super::browser::client().get(&url).send().await.map_or(0, |answer| answer.status().as_u16())
     }
 
     /// Sends it a signal: `TERM`, `STOP`.

@@ -17,7 +17,7 @@ use self::together::Sections;
 use super::document::Value;
 use super::kinds::{address, days, duration, flag, hours, line, minutes, seconds, text, word};
 use super::read::Reader;
-use super::{Config, Directory, Log};
+use super::{Config, Directory, Log, Shutdown};
 use crate::domain::session::SessionLimits;
 use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -37,7 +37,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let brand = brand::brand(reader);
     let admin_listen = reader.required("admin.listen", address);
     let log = log(reader);
-    let shutdown_grace = reader.or("shutdown.grace", "20s", duration(Duration::ZERO..=minutes(10)));
+    let shutdown = shutdown(reader);
     let sections = Sections {
         listen: listen.as_ref(),
         admin: admin_listen,
@@ -61,7 +61,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         brand: brand?,
         admin_listen: admin_listen?,
         log: log?,
-        shutdown_grace: shutdown_grace?,
+        shutdown: shutdown?,
         warnings: Vec::new(),
     })
 }
@@ -80,6 +80,12 @@ fn session(reader: &mut Reader<'_>) -> Option<SessionLimits> {
         reader.mistake("session.idle", "is longer than session.absolute");
     }
     Some(limits)
+}
+
+fn shutdown(reader: &mut Reader<'_>) -> Option<Shutdown> {
+    let delay = reader.or("shutdown.delay", "0s", duration(Duration::ZERO..=minutes(5)));
+    let grace = reader.or("shutdown.grace", "20s", duration(Duration::ZERO..=minutes(10)));
+    Some(Shutdown { delay: delay?, grace: grace? })
 }
 
 fn log(reader: &mut Reader<'_>) -> Option<Log> {

@@ -5,7 +5,17 @@ use tokio::sync::Notify;
 
 const CLOSED: u8 = 0;
 const OPEN: u8 = 1;
-const CUT: u8 = 2;
+const ENDED: u8 = 2;
+const LEFT: u8 = 3;
+
+/// Why a tunnel is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Cut {
+    /// Its session ended.
+    SessionEnded,
+    /// The gateway ends.
+    Leaving,
+}
 
 /// A connection's handle: an ordinary one, a tunnel, or a tunnel that is to end. It only ever moves on in this order.
 #[derive(Debug, Default)]
@@ -23,8 +33,13 @@ impl Line {
     }
 
     /// Ends the tunnel.
-    pub(in crate::gateway) fn cut(&self) {
-        self.state.store(CUT, Ordering::Release);
+    pub(in crate::gateway) fn cut(&self, why: Cut) {
+        let state = match why {
+            Cut::SessionEnded => ENDED,
+            Cut::Leaving => LEFT,
+        };
+        // What a session's end has cut stays so.
+        let _ = self.state.try_update(Ordering::AcqRel, Ordering::Acquire, |before| (before != ENDED).then_some(state));
         self.cut.notify_one();
     }
 
@@ -33,8 +48,13 @@ impl Line {
         self.state.load(Ordering::Acquire) != CLOSED
     }
 
-    pub(in crate::gateway) fn is_cut(&self) -> bool {
-        self.state.load(Ordering::Acquire) == CUT
+    /// Why the tunnel was cut, if it was.
+    pub(in crate::gateway) fn why_cut(&self) -> Option<Cut> {
+        match self.state.load(Ordering::Acquire) {
+            ENDED => Some(Cut::SessionEnded),
+            LEFT => Some(Cut::Leaving),
+            _ => None,
+        }
     }
 
     /// Returns once the tunnel was cut; for one caller, in the task that carries the bytes.

@@ -6,7 +6,7 @@
 mod frames;
 mod line;
 
-pub(super) use line::Line;
+pub(super) use line::{Cut, Line};
 
 use super::connections::Connection;
 use async_trait::async_trait;
@@ -29,7 +29,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// A close frame with the code 4401, which applications may define (RFC 6455, 7.4.2): like HTTP's 401.
-const FAREWELL: [u8; 4] = [0x88, 0x02, 0x11, 0x31];
+const UNAUTHORIZED: [u8; 4] = [0x88, 0x02, 0x11, 0x31];
+/// One with the code 1001, of a server that goes away (RFC 6455, 7.4.1).
+const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
 /// So long the frame under way may take to end, and then the farewell to leave.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,7 @@ pub(super) struct Tunnel<S> {
 #[derive(Debug)]
 struct Parting {
     patience: Pin<Box<Sleep>>,
+    farewell: [u8; 4],
     stage: Stage,
 }
 
@@ -74,13 +77,21 @@ impl<S: IO> Tunnel<S> {
 
     /// Whether the tunnel was cut. The edge waits for that in this same task, which is so woken.
     fn is_cut(&self) -> bool {
-        self.connection.line().is_cut()
+        self.connection.line().why_cut().is_some()
+    }
+
+    fn farewell(&self) -> [u8; 4] {
+        match self.connection.line().why_cut() {
+            Some(Cut::Leaving) => GOING_AWAY,
+            Some(Cut::SessionEnded) | None => UNAUTHORIZED,
+        }
     }
 
     /// Ready, with an error, once the tunnel is over. Until then the frame under way may still be completed.
     fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let parting =
-            self.parting.get_or_insert_with(|| Parting { patience: Box::pin(sleep(PATIENCE)), stage: Stage::FrameUnderWay });
+        let farewell = self.farewell();
+        let begin = || Parting { patience: Box::pin(sleep(PATIENCE)), farewell, stage: Stage::FrameUnderWay };
+        let parting = self.parting.get_or_insert_with(begin);
         if !matches!(parting.stage, Stage::Over) && parting.patience.as_mut().poll(context).is_ready() {
             parting.stage = Stage::Over;
         }
@@ -90,7 +101,7 @@ impl<S: IO> Tunnel<S> {
                 Stage::FrameUnderWay if !self.frames.at_boundary() => return Poll::Pending,
                 Stage::FrameUnderWay if self.frames.farewell_said() => Stage::Flush,
                 Stage::FrameUnderWay => Stage::Farewell { sent: 0 },
-                Stage::Farewell { sent } => match FAREWELL.get(sent..).filter(|rest| !rest.is_empty()) {
+                Stage::Farewell { sent } => match parting.farewell.get(sent..).filter(|rest| !rest.is_empty()) {
                     Some(rest) => match ready!(inner.poll_write(context, rest)) {
                         Ok(written) if written > 0 => Stage::Farewell { sent: sent + written },
                         _ => Stage::Over,
@@ -109,7 +120,7 @@ impl<S: IO> Tunnel<S> {
                 Stage::Over => {
                     // The client may be sending still; it should read the farewell rather than a reset.
                     self.connection.left_unread();
-                    return Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, "the session ended"));
+                    return Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, "the tunnel was cut"));
                 }
             };
         }

@@ -1,0 +1,151 @@
+//! Gateways are restarted one after the other while brokers work and sign in: nobody notices, and every mail goes out once.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use support::world::{StoreKind, World, tan_of};
+use support::{Browser, eventually};
+use tokio::task::JoinSet;
+
+const GATEWAYS: usize = 3;
+/// Brokers who work; each opens one page after the other.
+const WORKING: usize = 8;
+const REQUESTS: usize = 10_000;
+/// How often whoever sends the clients on asks the gateways whether they are ready.
+const ASKS_EVERY: Duration = Duration::from_millis(50);
+/// Time enough to notice that a gateway is leaving, on a busy machine too.
+const DELAY: &str = "[shutdown]\ndelay = \"1s\"\n[limits]\nvtnrs_client = \"1000 in 1h\"";
+
+fn broker(number: usize) -> (String, String) {
+    (format!("60/123/{:04}", 1_000 + number), format!("broker{number}@makler.example"))
+}
+
+/// What stands before the gateways: it sends clients to those that say that they are ready.
+struct Balancer {
+    bases: Vec<String>,
+    admins: Vec<u16>,
+    ready: Vec<AtomicBool>,
+    turn: AtomicUsize,
+}
+
+impl Balancer {
+    fn new(world: &World) -> Arc<Self> {
+        let balancer = Arc::new(Self {
+            bases: world.gateways.iter().map(|gateway| gateway.base()).collect(),
+            admins: world.gateways.iter().map(|gateway| gateway.admin).collect(),
+            ready: world.gateways.iter().map(|_| AtomicBool::new(true)).collect(),
+            turn: AtomicUsize::new(0),
+        });
+        for number in 0..balancer.bases.len() {
+            tokio::spawn(Arc::clone(&balancer).watch(number));
+        }
+        balancer
+    }
+
+    async fn watch(self: Arc<Self>, number: usize) {
+        let (client, url) = (support::browser::client(), format!("http://127.0.0.1:{}/readyz", self.admins[number]));
+        loop {
+            let ready = client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success());
+            self.ready[number].store(ready, Ordering::SeqCst);
+            tokio::time::sleep(ASKS_EVERY).await;
+        }
+    }
+
+    /// The next gateway's address.
+    fn next(&self) -> &str {
+        loop {
+            let number = self.turn.fetch_add(1, Ordering::SeqCst) % self.bases.len();
+            if self.ready[number].load(Ordering::SeqCst) {
+                return &self.bases[number];
+            }
+        }
+    }
+
+    fn is_ready(&self, number: usize) -> bool {
+        self.ready[number].load(Ordering::SeqCst)
+    }
+}
+
+/// Opens pages at one gateway after the other until it is over; gives what went wrong.
+async fn work(browser: Browser, balancer: Arc<Balancer>, requests: Arc<AtomicUsize>, over: Arc<AtomicBool>) -> Vec<String> {
+    let mut failures = Vec::new();
+    let tabs: Vec<_> = balancer.bases.iter().map(|base| browser.at(base)).collect();
+    while !over.load(Ordering::SeqCst) {
+        let base = balancer.next();
+        let tab = &tabs[balancer.bases.iter().position(|one| one == base).expect("one of them")];
+        let answer = tab.try_open("/kfz/angebot?id=42").await;
+        requests.fetch_add(1, Ordering::SeqCst);
+        match answer {
+            Ok(answer) if answer.status == 200 => {}
+            Ok(answer) => failures.push(format!("{base}: {} {}", answer.status, answer.text())),
+            Err(error) => failures.push(format!("{base}: {error:?}")),
+        }
+    }
+    failures
+}
+
+/// Signs one broker in after the other, each step at another gateway; gives how many.
+async fn sign_in(world: &World, balancer: &Balancer, over: &AtomicBool) -> usize {
+    let mut number = WORKING;
+    while !over.load(Ordering::SeqCst) {
+        let (vtnr, email) = broker(number);
+        let browser = Browser::new(balancer.next());
+        browser.claim(&vtnr, &email, "/").await.leads_to("/ui/login/de/tan");
+        let mailed = async || world.postbox.mails().into_iter().find(|mail| mail.to.iter().any(|to| to.contains(&email)));
+        let tan = tan_of(&eventually("the TAN is mailed", mailed).await);
+        browser.at(balancer.next()).enter_tan(&tan, "/").await.leads_to("/");
+        browser.at(balancer.next()).open("/").await.is(200);
+        number += 1;
+    }
+    number - WORKING
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_gateways_are_restarted_one_after_the_other_and_no_request_fails() {
+    let mut world = World::builder().store(StoreKind::OwnRedis).gateways(GATEWAYS).config(DELAY).start().await;
+    let brokers: String = (0..2_000).map(broker).map(|(vtnr, email)| format!("{vtnr};{email}\n")).collect();
+    world.write_brokers(&format!("vtnr;email\n{brokers}"));
+    for gateway in &world.gateways {
+        eventually("the brokers are known", async || {
+            let (vtnr, _) = broker(1_999);
+            let answer = Browser::new(&gateway.base()).claim(&vtnr, "stranger@makler.example", "/").await;
+            answer.location().is_some_and(|location| location.contains("unbekannte-e-mail")).then_some(())
+        })
+        .await;
+    }
+    let balancer = Balancer::new(&world);
+    let (requests, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut working = JoinSet::new();
+    for number in 0..WORKING {
+        let (vtnr, email) = broker(number);
+        let browser = world.signed_in((&vtnr, &email)).await;
+        working.spawn(work(browser, Arc::clone(&balancer), Arc::clone(&requests), Arc::clone(&over)));
+    }
+
+    let (mut gateways, begun) = (std::mem::take(&mut world.gateways), Instant::now());
+    let restarts = async {
+        let mut restarts = 0;
+        while restarts < GATEWAYS || requests.load(Ordering::SeqCst) < REQUESTS {
+            let number = restarts % GATEWAYS;
+            gateways[number].signal("TERM");
+            assert_eq!(gateways[number].end().await, Some(0));
+            gateways[number].restart().await;
+            eventually("clients are sent there again", async || balancer.is_ready(number).then_some(())).await;
+            restarts += 1;
+        }
+        over.store(true, Ordering::SeqCst);
+        restarts
+    };
+    let (restarts, signed_in) = tokio::join!(restarts, sign_in(&world, &balancer, &over));
+    let failures: Vec<String> = working.join_all().await.into_iter().flatten().collect();
+    let requests = requests.load(Ordering::SeqCst);
+    assert!(failures.is_empty(), "{} of {requests} requests failed: {failures:#?}", failures.len());
+    let mails = world.postbox.mails().len();
+    assert_eq!(mails, WORKING + signed_in, "one mail for each sign-in");
+    println!(
+        "{restarts} restarts in {:?}: 0 of {requests} requests failed, {signed_in} signed in with one mail each",
+        begun.elapsed()
+    );
+}
