@@ -13,7 +13,7 @@ use crate::store::cache::Sessions;
 use crate::store::embedded::Embedded;
 use crate::store::redis::{Redis, Usage};
 use crate::store::tickets::Tickets;
-use crate::store::{self, Measured, Sealed, Store, Vault};
+use crate::store::{self, Invalidation, Measured, Sealed, Store, Vault};
 use crate::telemetry::admin::{self, Fatal, Problem, Readiness};
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::{self, Metrics};
@@ -100,12 +100,13 @@ impl App {
     /// [`Error`] says what in the configuration or the surroundings keeps it from starting.
     pub async fn build(config: Config) -> Result<Self, Error> {
         let listeners = bind(&config)?;
-        let (clock, chance) = (Clock::default(), Chance);
+        let (clock, chance) = (Clock::steady(), Chance);
         let metrics = Arc::new(Metrics::new()?);
         watch_panics(Arc::clone(&metrics));
         let vault = Vault::new(config.store.secret.reveal(), chance);
         let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
         refuse_wrong_credentials(store.as_ref()).await?;
+        follow_store(&clock, store.as_ref(), &config.store).await;
         let directory = Arc::new(Directory::open(&config.directory, clock.now())?);
         metrics.directory_loaded(directory.snapshot().len(), clock.now());
         let pages = Arc::new(Pages::load(&config.brand, &config.login, &config.parking)?);
@@ -169,6 +170,9 @@ impl App {
         tasks.spawn(Arc::clone(&parts.sessions).listen());
         tasks.spawn(watch_directory(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone()));
         tasks.spawn(keep_house(parts.store, parts.sessions, parts.metrics, log));
+        if !matches!(config.store.url, StoreUrl::Redis(_)) {
+            tasks.spawn(catch_up(parts.clock));
+        }
         let workers = Workers::start(&edge, &listeners.clients).map_err(Error::Threads)?;
         drop(listeners.clients);
         tracing::info!(target: "gateway", public_url = config.listen.public_url.authority, version = env!("CARGO_PKG_VERSION"), "ready");
@@ -240,6 +244,24 @@ pub fn open_store(config: &Config, vault: Vault, clock: Clock, metrics: Arc<Metr
     })
 }
 
+/// Sets the clock by that of the store, where it has one and answers: the same for all that share it.
+pub async fn follow_store(clock: &Clock, store: &dyn Store, config: &config::Store) {
+    if !matches!(config.url, StoreUrl::Redis(_)) {
+        return;
+    }
+    let mut told = store.invalidations();
+    let time = async {
+        loop {
+            if let Invalidation::HeardUntil(time) = told.recv().await.ok()? {
+                return Some(time);
+            }
+        }
+    };
+    if let Ok(Some(time)) = tokio::time::timeout(config.timeout, time).await {
+        clock.follow(time);
+    }
+}
+
 /// A store that refuses us is an operator's mistake, to be told at once; one that is merely down will come back.
 async fn refuse_wrong_credentials(store: &dyn Store) -> store::Result<()> {
     match store.ping().await {
@@ -281,6 +303,14 @@ async fn keep_house(store: Arc<dyn Store>, sessions: Arc<Sessions>, metrics: Arc
             metrics.invalidations_missed()
         }
         tokio::time::sleep(HOUSEKEEPING).await;
+    }
+}
+
+/// With Redis, its clock is followed; without, this machine's, but never back.
+async fn catch_up(clock: Clock) {
+    loop {
+        tokio::time::sleep(HOUSEKEEPING).await;
+        clock.catch_up();
     }
 }
 

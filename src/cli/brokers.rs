@@ -1,6 +1,6 @@
 //! `revoke` and `pseudonym`: what an operator can do about one broker.
 
-use super::{ConfigFile, USAGE, fail, runtime};
+use super::{ConfigFile, USAGE, complain, fail, runtime};
 use crate::app;
 use crate::clock::{Chance, Clock};
 use crate::config::{Config, StoreUrl};
@@ -35,7 +35,7 @@ impl Revoke {
             Err(code) => return code,
         };
         if config.store.url == StoreUrl::Memory {
-            eprintln!("vtnr-gateway: store.url is memory: only the running gateway knows its sessions; restart it to end them");
+            complain("vtnr-gateway: store.url is memory: only the running gateway knows its sessions; restart it to end them");
             return ExitCode::from(USAGE);
         }
         let revoked = runtime().map_err(|error| fail(&error)).and_then(|runtime| {
@@ -54,9 +54,11 @@ impl Revoke {
 }
 
 async fn revoke(config: &Config, vtnr: Vtnr) -> Result<(), Box<dyn std::error::Error>> {
-    let (clock, metrics) = (Clock::default(), Arc::new(Metrics::new()?));
+    let (clock, metrics) = (Clock::steady(), Arc::new(Metrics::new()?));
     let vault = Vault::new(config.store.secret.reveal(), Chance);
     let store = app::open_store(config, vault, clock.clone(), metrics)?;
+    // By the clock that the gateways go by: else sessions that just began might not be among those that end.
+    app::follow_store(&clock, &*store, &config.store).await;
     Ok(store.revoke_broker(vtnr, clock.now()).await?)
 }
 
@@ -74,7 +76,7 @@ impl Pseudonym {
 fn read(config: &ConfigFile, vtnr: &str) -> Result<(Config, Vtnr), ExitCode> {
     let config = config.load()?;
     let vtnr = Vtnr::parse(vtnr).map_err(|_| {
-        eprintln!("vtnr-gateway: `{vtnr}` is not a broker number such as 60/123/4567");
+        complain(format_args!("vtnr-gateway: `{vtnr}` is not a broker number such as 60/123/4567"));
         ExitCode::from(USAGE)
     })?;
     Ok((config, vtnr))

@@ -1,6 +1,6 @@
 //! `check`: everything that could keep the gateway from starting, at once.
 
-use super::{ConfigFile, USAGE, chain};
+use super::{ConfigFile, USAGE, chain, complain};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::directory::Directory;
@@ -25,7 +25,7 @@ impl Check {
         };
         let mistakes = mistakes(&config);
         for mistake in &mistakes {
-            eprintln!("{}: {mistake}", self.config.path.display());
+            complain(format_args!("{}: {mistake}", self.config.path.display()));
         }
         if mistakes.is_empty() {
             println!("{}: no mistake found", self.config.path.display());

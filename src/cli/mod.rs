@@ -9,6 +9,7 @@ mod serve;
 use crate::config::Config;
 use crate::telemetry::logging;
 use clap::{Parser, Subcommand};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -74,7 +75,7 @@ impl ConfigFile {
     fn load(&self) -> Result<Config, ExitCode> {
         let config = self.load_quietly()?;
         for warning in &config.warnings {
-            eprintln!("warning: {warning}");
+            complain(format_args!("warning: {warning}"));
         }
         Ok(config)
     }
@@ -82,15 +83,20 @@ impl ConfigFile {
     /// The same without warnings.
     fn load_quietly(&self) -> Result<Config, ExitCode> {
         Config::load(&self.path).map_err(|mistakes| {
-            eprintln!("{mistakes}");
+            complain(mistakes);
             ExitCode::from(USAGE)
         })
     }
 }
 
+/// Says something on stderr. Where that takes nothing, a full disk perhaps, the gateway has to run all the same.
+fn complain(what: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
 /// Says why something failed and gives the exit code for it.
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("vtnr-gateway: {}", chain(error));
+    complain(format_args!("vtnr-gateway: {}", chain(error)));
     ExitCode::from(UNAVAILABLE)
 }
 

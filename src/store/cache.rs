@@ -280,7 +280,11 @@ impl Sessions {
                     self.forget_all();
                     self.known_ends.lock().missed_some();
                 }
-                Invalidation::HeardUntil(time) => self.known_ends.lock().heard_until(time),
+                Invalidation::HeardUntil(time) => {
+                    // All gateways go by the store's clock, so that one whose own is wrong ends nothing too early or too late.
+                    self.clock.follow(time);
+                    self.known_ends.lock().heard_until(time);
+                }
                 Invalidation::Missed(hearing) => self.note_end_of(hearing),
                 Invalidation::HeardAgain => {
                     // Who tells of ends answers: the next request is to ask.

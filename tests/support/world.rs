@@ -38,6 +38,8 @@ pub struct Builder {
     listen: String,
     https: bool,
     trusted: Option<PathBuf>,
+    through: Vec<(usize, Vec<String>)>,
+    further_of: Vec<(usize, String)>,
 }
 
 /// Everything around the gateways, and they.
@@ -60,6 +62,7 @@ pub struct Gateway {
     log: PathBuf,
     config: PathBuf,
     trusted: Option<PathBuf>,
+    through: Vec<String>,
 }
 
 impl World {
@@ -78,6 +81,8 @@ impl World {
             listen: String::new(),
             https: false,
             trusted: None,
+            through: Vec::new(),
+            further_of: Vec::new(),
         }
     }
 
@@ -169,6 +174,12 @@ impl Builder {
         Self { further: format!("{}{further}\n", self.further), ..self }
     }
 
+    /// With further sections for the gateway of this number alone.
+    pub fn config_of(mut self, gateway: usize, further: &str) -> Self {
+        self.further_of.push((gateway, further.to_owned()));
+        self
+    }
+
     /// With further keys in `[listen]`.
     pub fn listen(self, further: &str) -> Self {
         Self { listen: format!("{}{further}\n", self.listen), ..self }
@@ -182,6 +193,12 @@ impl Builder {
     /// With a certificate that the gateways' machine trusts.
     pub fn trusting(self, certificate: PathBuf) -> Self {
         Self { trusted: Some(certificate), ..self }
+    }
+
+    /// With the gateway of this number started by another program, such as `["env", "NAME=value"]`.
+    pub fn through(mut self, gateway: usize, program: &[&str]) -> Self {
+        self.through.push((gateway, program.iter().map(ToString::to_string).collect()));
+        self
     }
 
     /// Starts it, and waits until it is ready.
@@ -237,12 +254,15 @@ impl Builder {
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n[log]\nfilter = \"trace\"\n",
             "", self.listen, world.key_prefix, world.mail_port
         );
-        let text = merge(&text, &self.further);
+        let further_of = self.further_of.iter().filter(|(gateway, _)| *gateway == number);
+        let text = further_of.fold(merge(&text, &self.further), |text, (_, further)| merge(&text, further));
         let (config, log) = (folder.join(format!("gateway-{number}.toml")), folder.join(format!("gateway-{number}.log")));
         std::fs::write(&config, text).expect("written");
         let trusted = self.trusted.clone();
-        let child = start(&config, &log, trusted.as_ref());
-        Gateway { child, port, admin, https, log, config, trusted }
+        let through = self.through.iter().find(|(gateway, _)| *gateway == number).map(|(_, program)| program.clone());
+        let through = through.unwrap_or_default();
+        let child = start(&config, &log, trusted.as_ref(), &through);
+        Gateway { child, port, admin, https, log, config, trusted, through }
     }
 }
 
@@ -261,10 +281,11 @@ fn merge(base: &str, further: &str) -> String {
     base.to_string()
 }
 
-fn start(config: &PathBuf, log: &PathBuf, trusted: Option<&PathBuf>) -> Child {
+fn start(config: &PathBuf, log: &PathBuf, trusted: Option<&PathBuf>, through: &[String]) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
-    Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"))
-        .args(["serve", "--config"])
+    let mut words = through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_vtnr-gateway"), "serve", "--config"]);
+    Command::new(words.next().expect("a program"))
+        .args(words)
         .arg(config)
         .envs(trusted.map(|file| ("SSL_CERT_FILE", file)))
         .stdout(Stdio::null())
@@ -282,7 +303,8 @@ fn shared_redis() -> Arc<Mutex<Redis>> {
     Arc::clone(redis)
 }
 
-fn private(file: &std::path::Path) {
+/// Nobody but the owner may read it.
+pub fn private(file: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("permissions");
 }
@@ -346,7 +368,7 @@ impl Gateway {
 
     /// Starts it anew with the same configuration.
     pub async fn restart(&mut self) {
-        self.child = start(&self.config, &self.log, self.trusted.as_ref());
+        self.child = start(&self.config, &self.log, self.trusted.as_ref(), &self.through);
         self.ready().await;
     }
 }
