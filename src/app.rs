@@ -1,14 +1,17 @@
 //! Builds everything from the configuration and runs it: the only place that knows all parts.
 
+mod reload;
+
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, StoreUrl};
 use crate::directory::{self, Directory, Reload};
 use crate::gateway::{self, Door, Edge, Gateway, Parts, Workers};
+use crate::in_force::InForce;
 use crate::mail::{self, Smtp, Writer};
 use crate::mail::{Outbox, Trouble};
 use crate::pages::{self, Pages};
 use crate::parking::Parking;
-use crate::sign_in::SignIns;
+use crate::sign_in::{Rules, SignIns};
 use crate::store::cache::Sessions;
 use crate::store::embedded::Embedded;
 use crate::store::redis::{Redis, Usage};
@@ -18,6 +21,8 @@ use crate::telemetry::admin::{self, Fatal, Problem, Readiness};
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::{self, Metrics};
 use async_trait::async_trait;
+pub use reload::Source;
+use reload::{Reloader, Replaceable};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,10 +78,12 @@ pub enum Error {
 /// A gateway that listens.
 pub struct App {
     config: Config,
+    source: Option<Source>,
     edge: Arc<Edge>,
     parts: Running,
     listeners: Listeners,
     shutdown: watch::Sender<bool>,
+    replaceable: Replaceable,
 }
 
 struct Running {
@@ -94,11 +101,13 @@ struct Listeners {
 }
 
 impl App {
-    /// Builds the gateway and binds its addresses. Must be called within the runtime that is to run it.
+    /// Builds the gateway and binds its addresses. Must be called within the runtime that is to run it. `source` is where the
+    /// configuration came from, if changes there are to come into force while the gateway runs.
     ///
     /// # Errors
     /// [`Error`] says what in the configuration or the surroundings keeps it from starting.
-    pub async fn build(config: Config) -> Result<Self, Error> {
+    pub async fn build(config: Config, source: Option<Source>) -> Result<Self, Error> {
+        let source = source.map(|source| source.and_all_that_it_names(&config));
         let listeners = bind(&config)?;
         let (clock, chance) = (Clock::steady(), Chance);
         let metrics = Arc::new(Metrics::new()?);
@@ -109,10 +118,12 @@ impl App {
         follow_store(&clock, store.as_ref(), &config.store).await;
         let directory = Arc::new(Directory::open(&config.directory, clock.now())?);
         metrics.directory_loaded(directory.snapshot().len(), clock.now());
-        let pages = Arc::new(Pages::load(&config.brand, &config.login, &config.parking)?);
-        let writer = Writer::new(&config.mail, &config.login, &config.brand)?;
+        let pages = InForce::new(Pages::load(&config.brand, &config.login, &config.parking)?);
+        let letters = InForce::new(Writer::new(&config.mail, &config.login, &config.brand)?);
+        let (rules, submission) = (InForce::new(Rules::of(&config)), InForce::new(config.submission.clone()));
         let smtp = Smtp::new(&config.mail, clock.clone())?;
-        let outbox = Outbox::new(Arc::clone(&store), smtp, writer, Arc::clone(&metrics), clock.clone(), &config.mail);
+        let outbox =
+            Outbox::new(Arc::clone(&store), smtp, Arc::clone(&letters), Arc::clone(&metrics), clock.clone(), &config.mail);
         let sessions = Arc::new(Sessions::new(
             Arc::clone(&store),
             Tickets::new(vault.clone()),
@@ -125,8 +136,7 @@ impl App {
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),
             chance,
-            rules: config.login.clone(),
-            limits: config.limits.clone(),
+            rules: Arc::clone(&rules),
             sessions: config.session,
             bell: outbox.bell(),
             metrics: Arc::clone(&metrics),
@@ -138,14 +148,17 @@ impl App {
             sign_ins,
             directory: Arc::clone(&directory),
             parking: Arc::new(Parking::new(Arc::clone(&store), config.parking, chance, Arc::clone(&metrics), vault)),
-            pages,
+            pages: Arc::clone(&pages),
+            submission: Arc::clone(&submission),
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
             chance,
         };
+        let tls = listeners.clients.iter().find_map(|door| door.tls.clone());
+        let replaceable = Replaceable { rules, submission, pages, letters, tls };
         let edge = Gateway::build(&config, parts, down).await;
         let parts = Running { store, sessions, directory, outbox, metrics, clock };
-        Ok(Self { config, edge, parts, listeners, shutdown })
+        Ok(Self { config, source, edge, parts, listeners, shutdown, replaceable })
     }
 
     /// Runs until `stop` completes; then lets requests under way finish for the configured grace.
@@ -153,7 +166,7 @@ impl App {
     /// # Errors
     /// [`Error::Threads`] if there are no threads to serve clients.
     pub async fn run(self, log: Arc<Guard>, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { config, edge, parts, listeners, shutdown } = self;
+        let Self { config, source, edge, parts, listeners, shutdown, replaceable } = self;
         let (leaving, leaves) = watch::channel(false);
         let (outbox_trouble, bell_stop) = (parts.outbox.trouble(), shutdown.subscribe());
         let readiness = Arc::new(State {
@@ -168,6 +181,12 @@ impl App {
         let admin = tokio::spawn(admin);
         let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));
         tasks.spawn(Arc::clone(&parts.sessions).listen());
+        if let Some(source) = source {
+            let (directory, clock, metrics) = (Arc::clone(&parts.directory), parts.clock.clone(), Arc::clone(&parts.metrics));
+            let hangup = move || note_directory(&directory, &metrics, &clock, directory.reload(clock.now()));
+            let reloader = Reloader::new(source, config.clone(), replaceable, Arc::clone(&parts.metrics))?;
+            tasks.spawn(reloader.run(config.directory.poll, hangup));
+        }
         tasks.spawn(watch_directory(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone()));
         tasks.spawn(keep_house(parts.store, parts.sessions, parts.metrics, log));
         if !matches!(config.store.url, StoreUrl::Redis(_)) {
@@ -212,7 +231,7 @@ fn bind(config: &Config) -> Result<Listeners, Error> {
     }
     if let Some(https) = &config.listen.https {
         let listener = listen("listen.https", https.address)?;
-        clients.push(Door { listener, tls: Some(gateway::tls(https).map_err(Error::Tls)?) });
+        clients.push(Door { listener, tls: Some(InForce::new(gateway::tls(https).map_err(Error::Tls)?)) });
     }
     let (key, address) = ("admin.listen", config.admin_listen);
     let admin = listen(key, address)?;
@@ -272,10 +291,14 @@ async fn refuse_wrong_credentials(store: &dyn Store) -> store::Result<()> {
 
 async fn watch_directory(directory: Arc<Directory>, metrics: Arc<Metrics>, clock: Clock) {
     let (told, now) = (Arc::clone(&directory), clock.clone());
-    let on_event = move |event: Result<Reload, directory::Error>| match event {
-        Ok(Reload::Unchanged) => metrics.directory_loaded(told.snapshot().len(), now.now()),
+    directory.watch(move || clock.now(), move |event| note_directory(&told, &metrics, &now, event)).await;
+}
+
+fn note_directory(directory: &Directory, metrics: &Metrics, clock: &Clock, event: Result<Reload, directory::Error>) {
+    match event {
+        Ok(Reload::Unchanged) => metrics.directory_loaded(directory.snapshot().len(), clock.now()),
         Ok(Reload::Swapped { brokers, added, removed }) => {
-            metrics.directory_loaded(brokers, now.now());
+            metrics.directory_loaded(brokers, clock.now());
             tracing::info!(target: "directory", brokers, added, removed, "the directory was reloaded");
         }
         Err(error) => {
@@ -283,8 +306,7 @@ async fn watch_directory(directory: Arc<Directory>, metrics: Arc<Metrics>, clock
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::error!(target: "directory", %error, cause, "the directory cannot be used; the former one stays in force");
         }
-    };
-    directory.watch(move || clock.now(), on_event).await;
+    }
 }
 
 async fn keep_house(store: Arc<dyn Store>, sessions: Arc<Sessions>, metrics: Arc<Metrics>, log: Arc<Guard>) {

@@ -55,7 +55,7 @@ impl Demo {
         let text = self.config(&folder.0, calculator.local_addr()?, mails.local_addr()?);
         let config = Config::parse(&text, &folder.0)?;
         let log = start_log(&config).map_err(|_| "the log cannot be started")?;
-        let app = App::build(config).await?;
+        let app = App::build(config, None).await?;
         let postbox = Postbox::new();
         // They end with the runtime.
         tokio::spawn(Calculator::new("/ui/login/de/abmelden").serve(calculator));

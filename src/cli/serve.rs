@@ -1,7 +1,7 @@
 //! `serve`: the gateway itself.
 
 use super::{ConfigFile, fail, runtime, start_log};
-use crate::app::{App, Error};
+use crate::app::{App, Error, Source};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,6 +14,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> ExitCode {
+        let source = Source::new(self.config.path.clone());
         let config = match self.config.load() {
             Ok(config) => config,
             Err(code) => return code,
@@ -27,7 +28,7 @@ impl Serve {
             Err(error) => return fail(&error),
         };
         let ended = runtime.block_on(async {
-            let app = App::build(config).await?;
+            let app = App::build(config, Some(source)).await?;
             app.run(log, asked_to_stop()?).await
         });
         // What is still open, a WebSocket perhaps, had its grace.

@@ -73,7 +73,7 @@ pub struct Config {
 }
 
 /// `[listen]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listen {
     /// Plain HTTP, behind a TLS front or for the demo.
     pub http: Option<SocketAddr>,
@@ -108,7 +108,7 @@ impl Listen {
 }
 
 /// `listen.https` with `[listen.tls]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Https {
     /// The address to listen on.
     pub address: SocketAddr,
@@ -128,7 +128,7 @@ pub struct PublicUrl {
 }
 
 /// `[upstream]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// Speak TLS to the calculator.
     pub tls: bool,
@@ -153,7 +153,7 @@ pub struct Upstream {
 }
 
 /// `[store]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Store {
     /// Which store.
     pub url: StoreUrl,
@@ -181,7 +181,7 @@ pub enum StoreUrl {
 }
 
 /// `[directory]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Directory {
     /// The CSV file.
     pub file: PathBuf,
@@ -190,7 +190,7 @@ pub struct Directory {
 }
 
 /// `[mail]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mail {
     /// Mail server's host name.
     pub host: String,
@@ -283,7 +283,7 @@ pub struct Brand {
 }
 
 /// `[shutdown]`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shutdown {
     /// How long clients are still let in once the gateway says that it is not ready any more.
     pub delay: Duration,
@@ -292,7 +292,7 @@ pub struct Shutdown {
 }
 
 /// `[log]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     /// One JSON object a line, or text.
     pub json: bool,

@@ -7,17 +7,16 @@
 mod error;
 mod parse;
 mod snapshot;
-mod stamp;
 #[cfg(test)]
 mod tests;
 
 pub use self::error::{BadLine, BadLines, Error, Fault, LineFault};
 pub use self::snapshot::{Broker, Snapshot};
 
-use self::stamp::Stamp;
 use crate::config;
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
+use crate::stamp::Stamp;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};

@@ -13,6 +13,8 @@ use super::{Acceptor, AccessLog, Edge, Gateway, Served};
 use crate::clock::{Chance, Clock};
 use crate::config::{Config, Https};
 use crate::directory::Directory;
+use crate::domain::submission::SubmissionRules;
+use crate::in_force::InForce;
 use crate::pages::Pages;
 use crate::parking::Parking;
 use crate::sign_in::SignIns;
@@ -36,7 +38,9 @@ pub struct Parts {
     /// Keeps forms that could not be forwarded.
     pub parking: Arc<Parking>,
     /// Draws the pages.
-    pub pages: Arc<Pages>,
+    pub pages: Arc<InForce<Pages>>,
+    /// Knows which requests send an application.
+    pub submission: Arc<InForce<SubmissionRules>>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Tells the time.
@@ -82,12 +86,12 @@ impl Gateway {
             fronts: fronts.clone(),
         };
         let connections = Connections::new(limits, Arc::clone(&parts.metrics));
-        let Parts { sessions, sign_ins, directory, parking, pages, metrics, clock, chance } = parts;
+        let Parts { sessions, sign_ins, directory, parking, pages, submission, metrics, clock, chance } = parts;
         let tunnels =
             Tunnels::new(Arc::clone(&sessions), Arc::clone(&directory), config.session, clock.clone(), Arc::clone(&metrics));
         Self {
             routes: Routes::new(&config.login.prefix, &config.upstream.public_paths),
-            submission: config.submission.clone(),
+            submission,
             hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
             jar,
             identity: Identity::new(jar, &listen.public_url, &config.upstream),
@@ -103,7 +107,6 @@ impl Gateway {
             metrics,
             clock,
             chance,
-            trust: config.login.trust,
             keepalive: listen.keepalive.as_secs().max(1),
             patience: listen.body_timeout.saturating_mul(super::MOST_CREDIT + 1),
             fronts,
@@ -132,7 +135,7 @@ fn proxy(gateway: Arc<Gateway>, config: &Config, threads: NonZero<usize>) -> Htt
 ///
 /// # Errors
 /// A text that says what is wrong with the files.
-pub fn tls(https: &Https) -> Result<Arc<Acceptor>, String> {
+pub fn tls(https: &Https) -> Result<Acceptor, String> {
     let wrong = |error: Box<pingora::Error>| format!("the certificate or its key cannot be used: {error}");
     let path =
         |path: &std::path::Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()));
@@ -141,5 +144,5 @@ pub fn tls(https: &Https) -> Result<Arc<Acceptor>, String> {
     settings.set_certificate_chain_file(&cert).map_err(wrong)?;
     settings.set_private_key_file(&key).map_err(wrong)?;
     settings.enable_h2();
-    Ok(Arc::new(settings.build()))
+    Ok(settings.build())
 }

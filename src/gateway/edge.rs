@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::in_force::InForce;
 use crate::telemetry::metrics::{Metrics, Rejection};
 
 /// A pause after an accept that failed, mostly for want of file descriptors: others are given time to free some.
@@ -62,7 +63,7 @@ pub struct Door {
     /// The socket.
     pub listener: std::net::TcpListener,
     /// What TLS needs.
-    pub tls: Option<Arc<Acceptor>>,
+    pub tls: Option<Arc<InForce<Acceptor>>>,
 }
 
 impl Edge {
@@ -92,7 +93,7 @@ impl Edge {
     }
 
     /// Accepts connections until the shutdown is announced.
-    pub(super) async fn serve(self: Arc<Self>, proxy: Arc<Proxy>, listener: TcpListener, tls: Option<Arc<Acceptor>>) {
+    pub(super) async fn serve(self: Arc<Self>, proxy: Arc<Proxy>, listener: TcpListener, tls: Option<Arc<InForce<Acceptor>>>) {
         let mut shutdown = self.shutdown.clone();
         loop {
             let accepted = tokio::select! {
@@ -134,7 +135,7 @@ impl Edge {
         let _ = tokio::time::timeout(FAREWELL.min(grace), self.connections.empty()).await;
     }
 
-    fn let_in(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, proxy: &Arc<Proxy>, tls: Option<Arc<Acceptor>>) {
+    fn let_in(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, proxy: &Arc<Proxy>, tls: Option<Arc<InForce<Acceptor>>>) {
         let Some(connection) = self.connections.admit(address.ip()) else { return };
         let (edge, proxy) = (Arc::clone(self), Arc::clone(proxy));
         // Not awaited: `drain` waits for the requests, and the runtime's end for the rest.
@@ -163,10 +164,10 @@ impl Edge {
         &self,
         stream: ClientStream,
         connection: &Arc<Connection>,
-        tls: Option<Arc<Acceptor>>,
+        tls: Option<Arc<InForce<Acceptor>>>,
     ) -> Option<Stream> {
         let Some(tls) = tls else { return Some(Box::new(Tunnel::new(stream, Arc::clone(connection)))) };
-        match tokio::time::timeout(self.handshake_timeout, tls.tls_handshake(stream)).await {
+        match tokio::time::timeout(self.handshake_timeout, tls.now().tls_handshake(stream)).await {
             Ok(Ok(stream)) => Some(Box::new(Tunnel::new(stream, Arc::clone(connection)))),
             Ok(Err(_)) | Err(_) => {
                 self.metrics.connection_rejected(Rejection::Handshake);

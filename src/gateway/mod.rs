@@ -45,6 +45,7 @@ use crate::domain::return_to::ReturnTo;
 use crate::domain::session::{Session as BrokerSession, SessionLimits};
 use crate::domain::submission::{self, Body, Intent, SubmissionRules};
 use crate::domain::throttle::ClientAddress;
+use crate::in_force::InForce;
 use crate::pages::Pages;
 use crate::parking::Parking;
 use crate::sign_in::SignIns;
@@ -79,7 +80,7 @@ use upstream::{Reuse, Upstream};
 /// Everything that answering a request takes.
 pub struct Gateway {
     routes: Routes,
-    submission: SubmissionRules,
+    submission: Arc<InForce<SubmissionRules>>,
     hosts: Hosts,
     jar: Jar,
     identity: Identity,
@@ -89,13 +90,12 @@ pub struct Gateway {
     sign_ins: Arc<SignIns>,
     directory: Arc<Directory>,
     parking: Arc<Parking>,
-    pages: Arc<Pages>,
+    pages: Arc<InForce<Pages>>,
     connections: Arc<Connections>,
     tunnels: Arc<Tunnels>,
     metrics: Arc<Metrics>,
     clock: Clock,
     chance: Chance,
-    trust: Duration,
     keepalive: u64,
     /// Pingora's time limits for a read and a write: a last resort, a little longer than those of the stream, which see more.
     patience: Duration,
@@ -160,11 +160,12 @@ impl Gateway {
     /// What a request means to do, judged by the bytes that are forwarded.
     fn intent(&self, http: &mut Session) -> Intent {
         let (body, request) = (body_of(http), http.req_header());
-        self.submission.judge(&submission::Request { method: request.method.as_str(), target: request.raw_path(), body })
+        self.submission.now().judge(&submission::Request { method: request.method.as_str(), target: request.raw_path(), body })
     }
 
     fn asset(&self, name: &str, passage: &mut Passage) -> Result<Reply, Failure> {
-        let asset = self.pages.asset(name).ok_or(Failure::NotFound)?;
+        let pages = self.pages.now();
+        let asset = pages.asset(name).ok_or(Failure::NotFound)?;
         passage.outcome = Request::Asset;
         Ok(Reply::asset(asset.content_type, asset.body.clone()))
     }
@@ -455,7 +456,7 @@ impl Gateway {
         if let Failure::Refused(reason) = failure {
             self.metrics.request_refused(*reason);
         }
-        let reply = failure.reply(headers, passage, &self.pages, self.chance);
+        let reply = failure.reply(headers, passage, &self.pages.now(), self.chance);
         if passage.outcome == Request::Failed {
             let source = std::error::Error::source(failure).map(ToString::to_string);
             tracing::error!(target: "gateway", incident = passage.incident.as_deref(), %failure, source, "a request failed");

@@ -90,7 +90,7 @@ impl Gateway {
         let page = kept.map(|place| self.routes.form_page(place.id)).ok();
         let return_to = page.as_deref().unwrap_or("/");
         let view = SessionEnded { return_to, keeping: self.keeping(kept, passage.now) };
-        let html = self.pages.render(&View::SessionEnded(view), passage.now);
+        let html = self.pages.now().render(&View::SessionEnded(view), passage.now);
         self.with_place(Reply::page(StatusCode::UNAUTHORIZED, html), kept)
     }
 
@@ -283,7 +283,7 @@ impl Gateway {
 
     fn intent_of(&self, form: &ParkedForm) -> Intent {
         let target = form.target.as_str().as_bytes();
-        self.submission.judge(&submission::Request { method: Method::POST.as_str(), target, body: Body::Some })
+        self.submission.now().judge(&submission::Request { method: Method::POST.as_str(), target, body: Body::Some })
     }
 
     fn kept_form(&self, form: KeptForm, now: Timestamp) -> Reply {
@@ -293,13 +293,13 @@ impl Gateway {
             KeptForm::Sent { .. } => StatusCode::CONFLICT,
             KeptForm::Others { .. } => StatusCode::FORBIDDEN,
         };
-        Reply::page(status, self.pages.render(&View::KeptForm(form), now))
+        Reply::page(status, self.pages.now().render(&View::KeptForm(form), now))
     }
 
     /// The page for a session that may not send this.
     fn blocked(&self, vtnr: Vtnr, keeping: Keeping, return_to: &str, now: Timestamp) -> Reply {
         let view = BlockedSubmission { return_to, vtnr: vtnr.to_string(), on_file: self.on_file(vtnr), keeping };
-        Reply::page(StatusCode::FORBIDDEN, self.pages.render(&View::BlockedSubmission(view), now))
+        Reply::page(StatusCode::FORBIDDEN, self.pages.now().render(&View::BlockedSubmission(view), now))
     }
 
     /// Whether the broker has an address to confirm.

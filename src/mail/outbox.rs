@@ -14,6 +14,7 @@ use crate::domain::email::Email;
 use crate::domain::ids::LetterId;
 use crate::domain::letter::Letter;
 use crate::domain::time::Timestamp;
+use crate::in_force::InForce;
 use crate::store::{self, Leased, Store};
 use crate::telemetry::metrics::{self, Metrics};
 use futures_util::FutureExt as _;
@@ -56,7 +57,7 @@ impl Trouble {
 struct Desk {
     store: Arc<dyn Store>,
     sender: Box<dyn Sender>,
-    writer: Writer,
+    writer: Arc<InForce<Writer>>,
     metrics: Arc<Metrics>,
     clock: Clock,
     bell: Arc<Notify>,
@@ -80,7 +81,7 @@ impl Outbox {
     pub fn new(
         store: Arc<dyn Store>,
         sender: impl Sender + 'static,
-        writer: Writer,
+        writer: Arc<InForce<Writer>>,
         metrics: Arc<Metrics>,
         clock: Clock,
         config: &config::Mail,
@@ -204,7 +205,7 @@ impl Desk {
     }
 
     async fn hand_over(&self, letter: &Letter, to: &Email, now: Timestamp, stop: &Stop) -> HandOver {
-        let message = match self.writer.write(letter, to, now) {
+        let message = match self.writer.now().write(letter, to, now) {
             Ok(message) => message,
             Err(error) => {
                 tracing::error!(target: "mail", letter = %letter.id, %error, "a letter cannot be written");

@@ -49,7 +49,7 @@ impl SignIns {
     /// The second of two clicks gets what the first one got.
     fn repeat(&self, signed_in: &SignedIn, entered: &str) -> Answer {
         let length = signed_in.tan.as_ref().map_or(TanLength::Usual, Tan::length);
-        match EnteredTan::parse(entered, &self.rules.alphabet, length) {
+        match EnteredTan::parse(entered, &self.rules.now().login.alphabet, length) {
             Ok(entered) if signed_in.repeats(&entered) => {
                 self.metrics.sign_in(Step::Tan, Outcome::Repeated);
                 Answer::SignedIn(Admission { session: signed_in.session, browser: signed_in.browser })
@@ -69,7 +69,7 @@ impl SignIns {
         now: Timestamp,
     ) -> Result<Option<Answer>> {
         let (length, subject, standing) = (challenge.tan.length(), challenge.subject, challenge.standing);
-        let entered = match EnteredTan::parse(entered, &self.rules.alphabet, length) {
+        let entered = match EnteredTan::parse(entered, &self.rules.now().login.alphabet, length) {
             Ok(entered) => entered,
             Err(malformed) => {
                 self.metrics.sign_in(Step::Tan, Outcome::Malformed);
@@ -77,9 +77,14 @@ impl SignIns {
             }
         };
         let deliveries = self.deliveries(&challenge).await?;
-        let attempt =
-            Attempt { visitor, token, seen, charges: self.limits.answer(subject, standing, length, visitor.client), now };
-        match challenge.answer(&entered, &deliveries, &self.rules.tan, now) {
+        let attempt = Attempt {
+            visitor,
+            token,
+            seen,
+            charges: self.rules.now().limits.answer(subject, standing, length, visitor.client),
+            now,
+        };
+        match challenge.answer(&entered, &deliveries, &self.rules.now().login.tan, now) {
             Verdict::Accepted => self.accept(attempt).await,
             Verdict::Wrong(left) => self.count_wrong(attempt, left).await,
             Verdict::Spent => Ok(Some(self.tan_over(&attempt, TanOver::Spent))),
@@ -99,12 +104,12 @@ impl SignIns {
             TanLength::Usual => Charges::take(charges),
             // A long TAN is not guessed; that it was tried still counts.
             TanLength::Long => {
-                Charges { take: charges, count: self.limits.guesses(left.subject, left.standing), ..Charges::none() }
+                Charges { take: charges, count: self.rules.now().limits.guesses(left.subject, left.standing), ..Charges::none() }
             }
         };
         let (tries_left, vtnr) = (left.tries_left, seen.value.claim.vtnr);
         let next = Flow { claim: seen.value.claim.clone(), stage: Stage::Tan(left) };
-        let change = FlowChange { token: &token, seen: Some(&seen), next: &next, lives: self.rules.tan.attempt };
+        let change = FlowChange { token: &token, seen: Some(&seen), next: &next, lives: self.rules.now().login.tan.attempt };
         match self.store.keep_flow(change, &charges).await? {
             Settled::Conflict => Ok(None),
             Settled::Over { charge, retry_after } => Ok(Some(self.over(Step::Tan, charge, retry_after, now))),

@@ -35,8 +35,8 @@ impl SignIns {
     ) -> Result<Option<Answer>> {
         let length = self.length(request.subject, request.standing).await?;
         let challenge = Challenge {
-            tan: self.chance.tan(&self.rules.alphabet, length),
-            tries_left: self.rules.tries,
+            tan: self.chance.tan(&self.rules.now().login.alphabet, length),
+            tries_left: self.rules.now().login.tries,
             asked_at: now,
             mailed_at: now,
             letters: vec![self.chance.letter_id()],
@@ -80,7 +80,7 @@ impl SignIns {
     /// The challenge with one mail more, if its TAN may be mailed again.
     async fn again(&self, challenge: &Challenge, now: Timestamp) -> Result<Option<Challenge>> {
         let length = self.length(challenge.subject, challenge.standing).await?;
-        if !challenge.can_be_mailed_again(&self.rules.tan, now) || challenge.tan.length() != length {
+        if !challenge.can_be_mailed_again(&self.rules.now().login.tan, now) || challenge.tan.length() != length {
             return Ok(None);
         }
         let mut again = challenge.clone();
@@ -91,7 +91,7 @@ impl SignIns {
 
     /// How long a TAN must be: longer once a budget of wrong answers is spent.
     async fn length(&self, subject: Subject, standing: Standing) -> Result<TanLength> {
-        let budgets = self.limits.guesses(subject, standing);
+        let budgets = self.rules.now().limits.guesses(subject, standing);
         match self.store.charge(&Charges::check(budgets)).await? {
             Settled::Over { charge, .. } => {
                 self.note_breaker(charge.counter);
@@ -117,7 +117,7 @@ impl SignIns {
     ) -> Result<Option<Answer>> {
         let Some(id) = challenge.letters.last().copied() else { return Ok(None) };
         let step = if challenge.letters.len() == 1 { Step::Vtnr } else { Step::Resend };
-        let not_after = challenge.asked_at.plus(self.rules.tan.attempt);
+        let not_after = challenge.asked_at.plus(self.rules.now().login.tan.attempt);
         let letter = Letter {
             id,
             to: request.to.clone(),
@@ -129,15 +129,17 @@ impl SignIns {
         let token = flow.as_ref().map_or_else(|| self.chance.flow_token(), |(token, _)| *token);
         let seen = flow.as_ref().map(|(_, seen)| seen);
         let next = Flow { claim: request.claim.clone(), stage: Stage::Tan(challenge) };
-        let lives = self.rules.tan.attempt;
+        let lives = self.rules.now().login.tan.attempt;
         let change = || FlowChange { token: &token, seen, next: &next, lives };
 
-        let mut settled =
-            self.store.ask_for_tan(change(), &letter, &with(&request.charges, self.limits.mail(request.subject))).await?;
+        let mut settled = self
+            .store
+            .ask_for_tan(change(), &letter, &with(&request.charges, self.rules.now().limits.mail(request.subject)))
+            .await?;
         if is_over_mails(&settled) && request.standing != Standing::Stranger && self.has_paused(seen, now) {
             settled = self
                 .store
-                .ask_for_tan(change(), &letter, &with(&request.charges, self.limits.reserve_mail(request.subject)))
+                .ask_for_tan(change(), &letter, &with(&request.charges, self.rules.now().limits.reserve_mail(request.subject)))
                 .await?;
         }
         Ok(match settled {
@@ -154,7 +156,7 @@ impl SignIns {
     /// Whether the last mail of this very sign-in lies a pause back.
     fn has_paused(&self, seen: Option<&Seen<Flow>>, now: Timestamp) -> bool {
         match seen.map(|seen| &seen.value.stage) {
-            Some(Stage::Tan(challenge)) => now.since(challenge.mailed_at) >= self.limits.mail_pause.window,
+            Some(Stage::Tan(challenge)) => now.since(challenge.mailed_at) >= self.rules.now().limits.mail_pause.window,
             Some(Stage::UnknownEmail | Stage::SignedIn(_)) | None => true,
         }
     }

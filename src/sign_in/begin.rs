@@ -59,9 +59,9 @@ impl SignIns {
         }
         // Where a right claim must not be told from a wrong one, it counts like one: the limit would tell them apart.
         let charges = if self.is_neutral() {
-            Charges::take(self.limits.sign_in(visitor.client, Some(claim.vtnr)))
+            Charges::take(self.rules.now().limits.sign_in(visitor.client, Some(claim.vtnr)))
         } else {
-            Charges::check(self.limits.sign_in(visitor.client, None))
+            Charges::check(self.rules.now().limits.sign_in(visitor.client, None))
         };
         let subject = Subject::Broker(claim.vtnr);
         let request = Request { visitor, claim, to: Some(on_file), standing, subject, charges };
@@ -70,7 +70,7 @@ impl SignIns {
 
     /// A wrong claim in neutral mode: the same steps as a right one, with counters of its own and no mail at the end.
     async fn begin_decoy(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
-        let charges = Charges { take: self.limits.sign_in(visitor.client, Some(claim.vtnr)), ..Charges::none() };
+        let charges = Charges { take: self.rules.now().limits.sign_in(visitor.client, Some(claim.vtnr)), ..Charges::none() };
         let subject = Subject::Decoy(claim.vtnr, claim.fingerprint());
         // A browser's cookie is looked up for a right claim, so it is for this one: equal in time.
         if let Some(browser) = &visitor.browser
@@ -104,7 +104,7 @@ impl SignIns {
             return Ok(false);
         }
         let deliveries = self.deliveries(challenge).await?;
-        Ok(matches!(challenge.state(&deliveries, &self.rules.tan, now), ChallengeState::Open { .. }))
+        Ok(matches!(challenge.state(&deliveries, &self.rules.now().login.tan, now), ChallengeState::Open { .. }))
     }
 
     /// The browser's sign-in under way, unless it is over: a sign-in that led to a session is not taken up again.
@@ -121,7 +121,7 @@ impl SignIns {
             return Ok(Standing::Stranger);
         }
         let revoked_at = self.store.revoked_at(claim.vtnr).await?;
-        Ok(trust.standing(claim.vtnr, on_file, self.rules.trust, revoked_at, now))
+        Ok(trust.standing(claim.vtnr, on_file, self.rules.now().login.trust, revoked_at, now))
     }
 
     async fn admit_trusted(&self, visitor: &Visitor, claim: &Claim, now: Timestamp) -> Result<Answer> {
@@ -134,7 +134,7 @@ impl SignIns {
     }
 
     async fn begin_unknown_vtnr(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
-        let charges = Charges::take(self.limits.sign_in(visitor.client, Some(claim.vtnr)));
+        let charges = Charges::take(self.rules.now().limits.sign_in(visitor.client, Some(claim.vtnr)));
         match self.store.charge(&charges).await? {
             Settled::Over { charge, retry_after } => Ok(self.over(Step::Vtnr, charge, retry_after, now)),
             Settled::Done | Settled::Conflict => {
@@ -145,13 +145,13 @@ impl SignIns {
     }
 
     async fn begin_unknown_email(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
-        let charges = Charges::take(self.limits.sign_in(visitor.client, Some(claim.vtnr)));
+        let charges = Charges::take(self.rules.now().limits.sign_in(visitor.client, Some(claim.vtnr)));
         let next = Flow { claim, stage: Stage::UnknownEmail };
         for _ in 0..RACES {
             let flow = self.flow_to_continue(visitor).await?;
             let token = flow.as_ref().map_or_else(|| self.chance.flow_token(), |(token, _)| *token);
             let seen = flow.as_ref().map(|(_, seen)| seen);
-            let change = FlowChange { token: &token, seen, next: &next, lives: self.rules.tan.attempt };
+            let change = FlowChange { token: &token, seen, next: &next, lives: self.rules.now().login.tan.attempt };
             match self.store.keep_flow(change, &charges).await? {
                 Settled::Over { charge, retry_after } => return Ok(self.over(Step::Vtnr, charge, retry_after, now)),
                 Settled::Done => {

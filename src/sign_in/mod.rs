@@ -13,7 +13,7 @@ mod without_email;
 pub use view::{Mailing, State};
 
 use crate::clock::Chance;
-use crate::config::{Enumeration, Login};
+use crate::config::{Config, Enumeration, Login};
 use crate::directory::Directory;
 use crate::domain::challenge::{Challenge, Delivery};
 use crate::domain::flow::{Flow, SignedIn, Stage};
@@ -24,6 +24,7 @@ use crate::domain::throttle::{Charge, ClientAddress, Counter, Limits};
 use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
+use crate::in_force::InForce;
 use crate::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, Store, Vault};
 use crate::telemetry::metrics::{Label as _, Metrics, Outcome, Step};
 use std::sync::Arc;
@@ -36,6 +37,22 @@ const REPEATABLE: Duration = Duration::from_secs(60);
 /// gets through, and an attempt allows at most ten answers (`login.tan_tries`).
 const RACES: usize = 16;
 
+/// What the operator has laid down for the sign-in.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// How it goes.
+    pub login: Login,
+    /// How often things may happen.
+    pub limits: Limits,
+}
+
+impl Rules {
+    /// As the configuration says.
+    pub fn of(config: &Config) -> Self {
+        Self { login: config.login.clone(), limits: config.limits.clone() }
+    }
+}
+
 /// Takes brokers through the sign-in.
 pub struct SignIns {
     /// Remembers.
@@ -45,9 +62,7 @@ pub struct SignIns {
     /// Draws tokens and TANs.
     pub chance: Chance,
     /// The configured rules.
-    pub rules: Login,
-    /// How often things may happen.
-    pub limits: Limits,
+    pub rules: Arc<InForce<Rules>>,
     /// How long sessions live.
     pub sessions: SessionLimits,
     /// Rings when a letter was queued.
@@ -159,7 +174,7 @@ impl SignIns {
             replaces: visitor.session.as_ref(),
             trust: admission.browser.as_ref().zip(trust.as_ref()),
             forgets: visitor.browser.as_ref().filter(|_| trust.is_some()),
-            trust_lives: self.rules.trust,
+            trust_lives: self.rules.now().login.trust,
         };
         let settled = self.store.sign_in(sign_in, charges).await?;
         if settled == Settled::Done {
@@ -209,6 +224,6 @@ impl SignIns {
     }
 
     fn is_neutral(&self) -> bool {
-        self.rules.enumeration == Enumeration::Neutral
+        self.rules.now().login.enumeration == Enumeration::Neutral
     }
 }

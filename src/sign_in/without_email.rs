@@ -13,7 +13,7 @@ impl SignIns {
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
     pub async fn without_email(&self, visitor: &Visitor, now: Timestamp) -> Result<Answer> {
-        if !self.rules.without_email {
+        if !self.rules.now().login.without_email {
             self.metrics.sign_in(Step::WithoutEmail, Outcome::SwitchedOff);
             return Ok(Answer::SwitchedOff);
         }
@@ -32,7 +32,7 @@ impl SignIns {
             if !self.directory.knows(vtnr) {
                 return Ok(Answer::InvalidVtnr);
             }
-            let charges = Charges::take(self.limits.without_email(visitor.client, vtnr));
+            let charges = Charges::take(self.rules.now().limits.without_email(visitor.client, vtnr));
             let level = Level::WithoutSubmission;
             let admitting = Admitting { visitor, flow: Some((&token, &seen)), vtnr, level, trust: None, tan: None };
             let (settled, admission) = self.admit(admitting, &charges, now).await?;

@@ -44,6 +44,8 @@ pub struct Metrics {
     directory_loaded_at: IntGauge,
     directory_reload_failures: IntCounter,
     directory_reload_ok: IntGauge,
+    config_reload_failures: IntCounter,
+    config_reload_ok: IntGauge,
     connections: IntGauge,
     rejections: Counters<Rejection>,
     websockets_cut: IntCounter,
@@ -167,6 +169,17 @@ impl Metrics {
     pub fn directory_reload_failed(&self) {
         self.directory_reload_failures.inc();
         self.directory_reload_ok.set(0);
+    }
+
+    /// A changed configuration came into force.
+    pub fn config_reloaded(&self) {
+        self.config_reload_ok.set(1);
+    }
+
+    /// A changed configuration cannot be used; the former one stays.
+    pub fn config_reload_failed(&self) {
+        self.config_reload_failures.inc();
+        self.config_reload_ok.set(0);
     }
 
     /// A client connected.

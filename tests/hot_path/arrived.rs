@@ -16,9 +16,10 @@ use vtnr_gateway::domain::session::{Level, Proof, Session};
 use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::gateway::Parts;
 use vtnr_gateway::gateway::hot_path::HotPath;
+use vtnr_gateway::in_force::InForce;
 use vtnr_gateway::pages::Pages;
 use vtnr_gateway::parking::Parking;
-use vtnr_gateway::sign_in::SignIns;
+use vtnr_gateway::sign_in::{Rules, SignIns};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::tickets::Tickets;
@@ -119,8 +120,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
         store: Arc::clone(&store),
         directory: Arc::clone(&directory),
         chance,
-        rules: config.login.clone(),
-        limits: config.limits.clone(),
+        rules: InForce::new(Rules::of(config)),
         sessions: config.session,
         bell: Arc::new(Notify::new()),
         metrics: Arc::clone(&metrics),
@@ -133,7 +133,8 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
         sign_ins: Arc::new(sign_ins),
         directory,
         parking: Arc::new(parking),
-        pages: Arc::new(pages),
+        pages: InForce::new(pages),
+        submission: InForce::new(config.submission.clone()),
         metrics,
         clock,
         chance,

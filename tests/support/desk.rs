@@ -18,7 +18,8 @@ use vtnr_gateway::domain::throttle::{ClientAddress, Limits};
 use vtnr_gateway::domain::time::Timestamp;
 use vtnr_gateway::domain::trust::Standing;
 use vtnr_gateway::domain::vtnr::Vtnr;
-use vtnr_gateway::sign_in::{Answer, SignIns, Visitor};
+use vtnr_gateway::in_force::InForce;
+use vtnr_gateway::sign_in::{Answer, Rules, SignIns, Visitor};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::tickets::Tickets;
@@ -87,8 +88,7 @@ impl Desk {
             store: Arc::new(Sealed::new(engine, vault.clone(), clock.clone())),
             directory: Arc::new(directory),
             chance: Chance,
-            rules: rules(),
-            limits: Limits::default(),
+            rules: InForce::new(Rules { login: rules(), limits: Limits::default() }),
             sessions: SessionLimits { idle: Duration::from_secs(3_600), absolute: Duration::from_secs(43_200) },
             bell: Arc::new(Notify::new()),
             metrics: Arc::new(Metrics::new().expect("sound")),
@@ -162,9 +162,9 @@ impl Desk {
         let flow = self.sign_ins.store.find_flow(&tab.flow?).await.expect("the store works")?.value;
         let Stage::Tan(challenge) = flow.stage else { return None };
         let deliveries = self.sign_ins.store.deliveries(&challenge.letters).await.expect("the store works");
-        let end = match challenge.state(&deliveries, &self.sign_ins.rules.tan, self.now()) {
+        let end = match challenge.state(&deliveries, &self.sign_ins.rules.now().login.tan, self.now()) {
             ChallengeState::Open { valid_until } => {
-                valid_until.unwrap_or(challenge.asked_at.plus(self.sign_ins.rules.tan.attempt))
+                valid_until.unwrap_or(challenge.asked_at.plus(self.sign_ins.rules.now().login.tan.attempt))
             }
             ChallengeState::Spent | ChallengeState::Expired => self.now(),
         };

@@ -195,6 +195,11 @@ impl Builder {
         Self { trusted: Some(certificate), ..self }
     }
 
+    /// With gateways that look after their files once an hour.
+    pub fn slow_to_look(self) -> Self {
+        self.config("[directory]\npoll = \"1h\"")
+    }
+
     /// With the gateway of this number started by another program, such as `["env", "NAME=value"]`.
     pub fn through(mut self, gateway: usize, program: &[&str]) -> Self {
         self.through.push((gateway, program.iter().map(ToString::to_string).collect()));
@@ -325,6 +330,11 @@ impl Gateway {
     /// What it logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> &std::path::Path {
+        &self.config
     }
 
     /// The process's number.

@@ -95,7 +95,7 @@ impl Gateway {
             return_to: visit.return_to.as_str(),
             vtnr: claim.vtnr.to_string(),
             email: claim.email.as_str(),
-            without_email: self.sign_ins.rules.without_email,
+            without_email: self.sign_ins.rules.now().login.without_email,
         };
         Ok(self.page(StatusCode::OK, &View::UnknownEmail(view), visit))
     }

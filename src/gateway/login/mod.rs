@@ -96,7 +96,7 @@ impl Gateway {
     }
 
     fn page(&self, status: StatusCode, view: &View<'_>, visit: &Visit) -> Reply {
-        Reply::page(status, self.pages.render(view, visit.now))
+        Reply::page(status, self.pages.now().render(view, visit.now))
     }
 
     fn on_to(&self, page: &str, visit: &Visit) -> Reply {
@@ -122,7 +122,7 @@ impl Gateway {
         // It is another session's; the next page comes with a new one.
         let reply = if visit.held.ticket_as_of.is_some() { reply.with_cookie(self.jar.clear(self.jar.ticket())) } else { reply };
         match &admission.browser {
-            Some(browser) => reply.with_cookie(self.jar.set_browser(browser, self.trust)),
+            Some(browser) => reply.with_cookie(self.jar.set_browser(browser, self.sign_ins.rules.now().login.trust)),
             None => reply,
         }
     }

@@ -24,7 +24,7 @@ impl Gateway {
         let (mail, valid_until) = match self.sign_ins.state(&visit.visitor, visit.now).await? {
             State::Tan { mailing: Mailing::Sending, .. } => ("sending", None),
             State::Tan { mailing: Mailing::Accepted { valid_until, .. }, .. } => {
-                ("accepted", Some(self.pages.time_of_day(valid_until, visit.now)))
+                ("accepted", Some(self.pages.now().time_of_day(valid_until, visit.now)))
             }
             State::Tan { mailing: Mailing::Delayed { .. }, .. } => ("delayed", None),
             State::Tan { mailing: Mailing::Refused, .. } => ("refused", None),

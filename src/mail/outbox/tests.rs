@@ -1,5 +1,6 @@
 use super::pace::secs;
 use super::*;
+use crate::in_force::InForce;
 use crate::mail::Smtp;
 use crate::mail::testing::{ADDRESS, ASKED_AT, Fault, HOUR, Relay, Shelf, TAN, brand, eventually, letter, login, mail};
 use async_trait::async_trait;
@@ -62,7 +63,7 @@ impl Office {
         let metrics = Arc::new(Metrics::new().expect("registered"));
         let writer = Writer::new(&config, &login(), &brand()).expect("sound");
         let shared = Arc::clone(&store) as Arc<dyn Store>;
-        let outbox = Outbox::new(shared, sender, writer, Arc::clone(&metrics), clock.clone(), &config);
+        let outbox = Outbox::new(shared, sender, InForce::new(writer), Arc::clone(&metrics), clock.clone(), &config);
         let (bell, trouble) = (outbox.bell(), outbox.trouble());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(outbox.run(async move { drop(stopped.await) }));

@@ -88,6 +88,11 @@ impl Metrics {
                 "Times that a changed directory could not be loaded and the former one was kept.",
             )?,
             directory_reload_ok: make.gauge("directory_reload_ok", "1 if the last attempt to load the directory succeeded.")?,
+            config_reload_failures: make.counter(
+                "config_reload_failures_total",
+                "Times that a changed configuration, page template or certificate could not be used and the former one was kept.",
+            )?,
+            config_reload_ok: make.gauge("config_reload_ok", "1 if what the configuration and its files say is in force.")?,
             connections: make.gauge("connections_open", "Connections of clients that are open.")?,
             rejections: make.counters(
                 "connections_rejected_total",

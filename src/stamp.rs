@@ -3,11 +3,12 @@
 use crate::domain::time::Timestamp;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// A file's identity, size and times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     inode: (u64, u64),
     size: u64,
     modified: (i64, i64),
@@ -17,7 +18,12 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    /// Of the file of this name; `None` if it cannot be looked at.
+    pub(crate) fn of_file(file: &Path) -> Option<Self> {
+        file.metadata().ok().map(|metadata| Self::of(&metadata))
+    }
+
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         Self {
             inode: (metadata.dev(), metadata.ino()),
             size: metadata.size(),
@@ -27,7 +33,7 @@ impl Stamp {
     }
 
     /// How long the file has been left alone; zero if it was changed in what `now` takes for the future.
-    pub(super) fn age(&self, now: Timestamp) -> Duration {
+    pub(crate) fn age(&self, now: Timestamp) -> Duration {
         let (seconds, nanoseconds) = self.changed;
         let millis = seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000);
         now.since(Timestamp::from_millis(u64::try_from(millis).unwrap_or(0)))

@@ -1,0 +1,209 @@
+//! Puts a changed configuration in force while the gateway runs: on SIGHUP, and when one of its files has changed.
+//!
+//! All of it is read and made first; only if nothing is wrong does any of it come into force. What cannot change while the gateway
+//! runs is named in the log and waits for a restart.
+
+use super::Error;
+use crate::config::{Config, Mail};
+use crate::domain::submission::SubmissionRules;
+use crate::gateway::{self, Acceptor};
+use crate::in_force::InForce;
+use crate::mail::Writer;
+use crate::pages::Pages;
+use crate::sign_in::Rules;
+use crate::stamp::Stamp;
+use crate::telemetry::metrics::Metrics;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// What is replaced.
+#[derive(Clone)]
+pub(super) struct Replaceable {
+    pub(super) rules: Arc<InForce<Rules>>,
+    pub(super) submission: Arc<InForce<SubmissionRules>>,
+    pub(super) pages: Arc<InForce<Pages>>,
+    pub(super) letters: Arc<InForce<Writer>>,
+    pub(super) tls: Option<Arc<InForce<Acceptor>>>,
+}
+
+/// What takes its place.
+struct Next {
+    config: Config,
+    rules: Rules,
+    pages: Pages,
+    letters: Writer,
+    tls: Option<Acceptor>,
+}
+
+/// Why a configuration does not come into force.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Mistakes(String),
+    #[error(transparent)]
+    Unusable(#[from] Error),
+    #[error("the reading of it was broken off")]
+    BrokenOff,
+}
+
+/// Keeps the configuration up to date.
+pub(super) struct Reloader {
+    file: PathBuf,
+    /// With which the gateway was started.
+    first: Config,
+    /// In force, as far as it can be.
+    current: Config,
+    replaceable: Replaceable,
+    metrics: Arc<Metrics>,
+    hangup: Signal,
+    /// Of the files that were read last, whether that came into force or not.
+    read: Stamps,
+    seen: Stamps,
+}
+
+type Stamps = Vec<(PathBuf, Option<Stamp>)>;
+
+/// Where the configuration came from, and what its files were like before they were read.
+pub struct Source {
+    file: PathBuf,
+    read: Stamps,
+}
+
+impl Source {
+    /// This file, which is about to be read.
+    pub fn new(file: PathBuf) -> Self {
+        let read = vec![(file.clone(), Stamp::of_file(&file))];
+        Self { file, read }
+    }
+
+    /// The files that the configuration names are about to be read.
+    pub(super) fn and_all_that_it_names(self, config: &Config) -> Self {
+        Self { read: after(self.read, stamps(&self.file, config)), ..self }
+    }
+}
+
+impl Reloader {
+    pub(super) fn new(source: Source, config: Config, replaceable: Replaceable, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
+        let Source { file, read } = source;
+        metrics.config_reloaded();
+        Ok(Self { file, first: config.clone(), current: config, replaceable, metrics, hangup, seen: read.clone(), read })
+    }
+
+    /// Looks after the files every `directory.poll`, and at each SIGHUP whether they have changed or not; never returns.
+    pub(super) async fn run(mut self, poll: Duration, on_hangup: impl Fn()) {
+        let mut ticks = interval(poll);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    on_hangup();
+                    self.reload().await;
+                }
+                _ = ticks.tick() => if self.has_changed() {
+                    self.reload().await;
+                },
+            }
+        }
+    }
+
+    /// Whether a file is another than was read, and has come to rest.
+    fn has_changed(&mut self) -> bool {
+        let now = stamps(&self.file, &self.current);
+        let at_rest = now == self.seen;
+        self.seen = now;
+        at_rest && self.seen != self.read
+    }
+
+    async fn reload(&mut self) {
+        self.read = stamps(&self.file, &self.current);
+        let file = self.file.clone();
+        let next = tokio::task::spawn_blocking(move || prepare(&file)).await.map_err(|_| Refusal::BrokenOff);
+        match next.and_then(|next| next) {
+            Ok(next) => self.put(next),
+            Err(refusal) => {
+                self.metrics.config_reload_failed();
+                let cause = std::error::Error::source(&refusal).map(ToString::to_string);
+                tracing::error!(target: "config", %refusal, cause, "the configuration cannot be used; the former one stays in force");
+            }
+        }
+    }
+
+    fn put(&mut self, next: Next) {
+        let Next { config, rules, pages, letters, tls } = next;
+        let waiting = waiting(&self.first, &config);
+        self.replaceable.rules.put(rules);
+        self.replaceable.submission.put(config.submission.clone());
+        self.replaceable.pages.put(pages);
+        self.replaceable.letters.put(letters);
+        if let (Some(current), Some(tls)) = (&self.replaceable.tls, tls) {
+            current.put(tls);
+        }
+        self.metrics.config_reloaded();
+        for warning in &config.warnings {
+            tracing::warn!(target: "config", "{warning}");
+        }
+        tracing::info!(target: "config", needs_restart = waiting.join(", "), "the configuration was reloaded");
+        self.read = after(std::mem::take(&mut self.read), stamps(&self.file, &config));
+        self.current = config;
+    }
+}
+
+fn prepare(file: &Path) -> Result<Next, Refusal> {
+    let config = Config::load(file).map_err(|mistakes| Refusal::Mistakes(mistakes.to_string()))?;
+    let pages = Pages::load(&config.brand, &config.login, &config.parking).map_err(Error::from)?;
+    let letters = Writer::new(&config.mail, &config.login, &config.brand).map_err(Error::from)?;
+    let tls = config.listen.https.as_ref().map(gateway::tls).transpose().map_err(Error::Tls)?;
+    Ok(Next { rules: Rules::of(&config), pages, letters, tls, config })
+}
+
+/// Sections, and keys of others, in which something waits for a restart.
+fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut listen = old.listen.clone();
+    if let (Some(old), Some(new)) = (&mut listen.https, &new.listen.https) {
+        (old.cert, old.key) = (new.cert.clone(), new.key.clone());
+    }
+    let mail = Mail { from: new.mail.from.clone(), reply_to: new.mail.reply_to.clone(), ..old.mail.clone() };
+    let unchanged = [
+        ("listen", listen == new.listen),
+        ("upstream", old.upstream == new.upstream),
+        ("store", old.store == new.store),
+        ("directory", old.directory == new.directory),
+        ("mail", mail == new.mail),
+        ("login.prefix", old.login.prefix == new.login.prefix),
+        ("parking", old.parking == new.parking),
+        ("session", old.session == new.session),
+        ("admin", old.admin_listen == new.admin_listen),
+        ("log", old.log == new.log),
+        ("shutdown", old.shutdown == new.shutdown),
+    ];
+    unchanged.into_iter().filter(|(_, unchanged)| !unchanged).map(|(section, _)| section).collect()
+}
+
+/// What is there now, but with the stamps of before where there are any: what changed while it was read is to be read again.
+fn after(before: Stamps, now: Stamps) -> Stamps {
+    let before: HashMap<_, _> = before.into_iter().collect();
+    let stamp = |(file, now): (PathBuf, _)| {
+        let stamp = before.get(&file).copied().unwrap_or(now);
+        (file, stamp)
+    };
+    now.into_iter().map(stamp).collect()
+}
+
+/// The configuration's file, and those that it names and that are read again with it.
+fn stamps(file: &Path, config: &Config) -> Stamps {
+    let mut files = vec![file.to_owned()];
+    files.extend(config.listen.https.iter().flat_map(|https| [https.cert.clone(), https.key.clone()]));
+    files.extend(config.brand.logo.clone());
+    if let Some(templates) = &config.brand.templates {
+        let entries = std::fs::read_dir(templates).into_iter().flatten().flatten();
+        files.extend(entries.map(|entry| entry.path()));
+        files.push(templates.clone());
+    }
+    files.sort();
+    files.into_iter().map(|file| (Stamp::of_file(&file), file)).map(|(stamp, file)| (file, stamp)).collect()
+}
