@@ -156,6 +156,7 @@ impl App {
             store: Arc::clone(&parts.store),
             directory: Arc::clone(&parts.directory),
             mail: outbox_trouble,
+            edge: Arc::clone(&edge),
             shutdown: shutdown.subscribe(),
         });
         let mut tasks = JoinSet::new();
@@ -289,6 +290,7 @@ struct State {
     store: Arc<dyn Store>,
     directory: Arc<Directory>,
     mail: Trouble,
+    edge: Arc<Edge>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -307,6 +309,10 @@ impl Readiness for State {
         }
         if let Some(trouble) = self.mail.now() {
             problems.push(Problem { part: "mail", detail: trouble, fatal: Fatal::No });
+        }
+        // Whoever took this gateway out for it would take the pages away that keep brokers signed in; the others have the same calculator.
+        if let Some(trouble) = self.edge.calculator_trouble() {
+            problems.push(Problem { part: "calculator", detail: trouble, fatal: Fatal::No });
         }
         problems
     }

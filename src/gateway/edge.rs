@@ -8,6 +8,7 @@ use super::Served;
 use super::connections::{Connection, Connections};
 use super::stream::ClientStream;
 use super::tunnel::{Line, Tunnel};
+use super::upstream::Upstream;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
@@ -39,6 +40,7 @@ pub struct Edge {
     /// One a thread.
     proxies: Vec<Arc<Proxy>>,
     connections: Arc<Connections>,
+    upstream: Arc<Upstream>,
     handshake_timeout: Duration,
     keepalive: Duration,
     shutdown: watch::Receiver<bool>,
@@ -66,6 +68,7 @@ impl Edge {
     pub(super) fn new(
         proxies: Vec<Arc<Proxy>>,
         connections: Arc<Connections>,
+        upstream: Arc<Upstream>,
         times: Times,
         shutdown: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
@@ -74,12 +77,18 @@ impl Edge {
         Self {
             proxies,
             connections,
+            upstream,
             handshake_timeout: handshake,
             keepalive,
             shutdown,
             farewell: watch::Sender::new(false),
             metrics,
         }
+    }
+
+    /// What is wrong with the calculator's servers, in one line; `None` if all of them answer.
+    pub fn calculator_trouble(&self) -> Option<String> {
+        self.upstream.trouble()
     }
 
     /// What each thread is to serve with.

@@ -3,6 +3,7 @@
 use super::connections::{Connection, Connections};
 use super::parked::Outgoing;
 use super::tunnels::Opened;
+use super::upstream::Tries;
 use crate::domain::policy::Permit;
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Request;
@@ -38,8 +39,8 @@ pub struct Passage {
     pub(super) connection: Option<Arc<Connection>>,
     /// The WebSocket that the request became.
     pub(super) tunnel: Option<Opened>,
-    /// Whether the calculator was asked for already.
-    pub(super) tried: bool,
+    /// How it fares on its way to the calculator.
+    pub(super) tries: Tries,
     /// A form that was kept, in place of the request's own body.
     pub(super) outgoing: Option<Outgoing>,
     permit: Option<Permit>,
@@ -51,9 +52,9 @@ impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
         let (handed_over, incident, connection, tunnel, outgoing) = (None, None, None, None, None);
-        let (outcome, tried, permit, upload, under_way) = (Request::Failed, false, None, None, None);
+        let (outcome, tries, permit, upload, under_way) = (Request::Failed, Tries::default(), None, None, None);
         let (begun, about) = (Instant::now(), About::Page);
-        Self { now, begun, handed_over, outcome, about, incident, connection, tunnel, tried, outgoing, permit, upload, under_way }
+        Self { now, begun, handed_over, outcome, about, incident, connection, tunnel, tries, outgoing, permit, upload, under_way }
     }
 
     /// Counts the request as under way until the passage is dropped, however it ends.
