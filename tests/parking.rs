@@ -648,7 +648,8 @@ async fn while_it_is_not_known_whether_the_calculator_can_be_reached_nobody_is_t
     let listener = socket.listen(0).expect("it listens");
     let address = listener.local_addr().expect("bound");
     let _waiting = tokio::net::TcpStream::connect(address).await.expect("there is room for one");
-    let builder = World::builder().store(StoreKind::Memory).config("[upstream]\nconnect_timeout = \"3s\"");
+    let builder =
+        World::builder().store(StoreKind::Memory).config("[upstream]\nconnect_timeout = \"3s\"\nhealth_timeout = \"1m\"");
     let world = builder.upstream(&format!("http://{address}")).start().await;
     let browser = world.browser();
     let told = browser.post_body("/kfz/antrag", FORM, "a=1").await;

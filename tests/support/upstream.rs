@@ -83,9 +83,15 @@ impl Upstream {
                     script(Wire { tcp, seen: kept, arrived: in_order, number, parsed: 0 }).await;
                 };
                 tokio::spawn(async move {
+                    let killed = async move {
+                        if ending.wait_for(|over| *over).await.is_err() {
+                            // The test has let go of the upstream; its connections go on.
+                            std::future::pending().await
+                        }
+                    };
                     tokio::select! {
                         () = serve => {}
-                        _ = ending.wait_for(|over| *over) => {}
+                        () = killed => {}
                     }
                 });
             }
@@ -99,6 +105,8 @@ impl Upstream {
         // The listener is closed once the task is gone.
         let _ = (&mut self.serving).await;
         self.over.send_replace(true);
+        // Each connection has a receiver, until it is gone.
+        self.over.closed().await;
     }
 
     /// How many connections were accepted, also those that brought nothing.

@@ -6,6 +6,8 @@
 mod affinity;
 mod health;
 mod server;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use super::route;
@@ -21,6 +23,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorType};
 use server::Server;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +44,8 @@ pub(super) struct Upstream {
     metrics: Arc<Metrics>,
     /// The servers that the metrics speak of. One at a time changes what they say, so that the last word is the right one.
     told: Mutex<Vec<SocketAddr>>,
+    /// The configured servers whose names lead nowhere.
+    unknown: Mutex<BTreeSet<usize>>,
 }
 
 /// How a request has fared on its way to the calculator.
@@ -105,6 +110,7 @@ impl Upstream {
             groups: AtomicU64::new(0),
             metrics,
             told: Mutex::default(),
+            unknown: Mutex::default(),
         };
         upstream.look_up().await;
         upstream

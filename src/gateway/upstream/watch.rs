@@ -3,6 +3,7 @@
 use super::Upstream;
 use super::health::Trouble;
 use super::server::Server;
+use futures_util::future::join_all;
 use pingora::connectors::TransportConnector;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::client::HttpSession;
@@ -47,23 +48,22 @@ async fn look_after(upstream: Arc<Upstream>, server: Weak<Server>, connector: Ar
         let Some(known) = server.upgrade() else { return };
         let found = upstream.check(&known, &connector).await;
         match &found {
-            Ok(()) => upstream.note(&known, Ok(())),
+            // Whatever a request finds meanwhile is looked into soon.
+            Ok(()) => {
+                upstream.note(&known, Ok(()));
+                let fell = tokio::time::timeout(interval, known.health.fell()).await;
+                if fell.is_err() {
+                    continue;
+                }
+            }
             Err(error) => {
                 if let Some(trouble) = Trouble::of(error) {
                     upstream.note(&known, Err((trouble, error)));
                 }
             }
         }
-        let probe_after = interval.min(PROBE_EVERY);
-        if known.health.is_up() {
-            // Whatever a request finds meanwhile is looked into soon.
-            if tokio::time::timeout(interval, known.health.fell()).await.is_ok() {
-                tokio::time::sleep(probe_after).await;
-            }
-        } else {
-            drop(known);
-            tokio::time::sleep(probe_after).await;
-        }
+        drop(known);
+        tokio::time::sleep(interval.min(PROBE_EVERY)).await;
     }
 }
 
@@ -73,10 +73,11 @@ impl Upstream {
         let known = self.servers.load_full();
         let mut servers: Vec<Arc<Server>> = Vec::new();
         let mut fresh = Vec::new();
-        for (entry, target) in self.config.servers.iter().enumerate() {
+        let found = join_all(self.config.servers.iter().map(|target| addresses(&target.host, target.port))).await;
+        for (entry, (target, found)) in self.config.servers.iter().zip(found).enumerate() {
             let before = known.iter().filter(|server| server.entry == entry);
-            let Some(addresses) = addresses(&target.host, target.port).await else {
-                tracing::warn!(target: "gateway", host = target.host, "the calculator's name could not be looked up");
+            self.tell_of_name(entry, &target.host, found.as_ref());
+            let Some(addresses) = found else {
                 servers.extend(before.cloned());
                 continue;
             };
@@ -96,6 +97,16 @@ impl Upstream {
         self.servers.store(Arc::new(servers));
         self.tell();
         fresh
+    }
+
+    /// Logs that a name leads nowhere, or somewhere again: once, however often it is looked up.
+    fn tell_of_name(&self, entry: usize, host: &str, found: Option<&BTreeSet<SocketAddr>>) {
+        let mut unknown = self.unknown.lock();
+        if found.is_some() && unknown.remove(&entry) {
+            tracing::info!(target: "gateway", host, "the calculator's name is known again");
+        } else if found.is_none() && unknown.insert(entry) {
+            tracing::warn!(target: "gateway", host, "the calculator's name could not be looked up");
+        }
     }
 
     /// Whether a server can be connected to, with TLS where it is spoken; and says that it is well, if it is to be asked.
