@@ -38,6 +38,18 @@ async fn own(browser: &Browser) -> usize {
     who(&browser.open(ALONE).await)
 }
 
+/// Where somebody is who is not signed in and is sent to this server.
+async fn stranger_of(world: &World, server: usize) -> (&'static str, String) {
+    for number in 0..100 {
+        let from = ("x-forwarded-for", format!("192.0.2.{number}"));
+        let answer = Browser::new(&world.base()).send(Method::GET, "/impressum", std::slice::from_ref(&from), None).await;
+        if who(&answer) == server {
+            return from;
+        }
+    }
+    panic!("a hundred strangers, and none at {server}")
+}
+
 async fn is_up(world: &World, node: &Node, up: f64) {
     let line = format!("vtnr_gateway_upstream_server_up{{server=\"127.0.0.1:{}\"}}", node.upstream.port());
     eventually(&format!("{line} {up}"), async || (world.metric(&line).await == up).then_some(())).await;
@@ -248,12 +260,16 @@ async fn what_a_server_took_and_did_not_answer_goes_to_another_if_it_is_a_get_an
 #[tokio::test]
 async fn a_broker_has_one_server_on_every_gateway_and_after_a_restart() {
     let nodes = two().await;
-    let mut world = before(&nodes, "public_paths = [\"/impressum\"]").store(StoreKind::Redis).gateways(2).start().await;
+    let builder = before(&nodes, "public_paths = [\"/impressum\"]").listen("trusted_proxies = [\"127.0.0.1\"]");
+    let mut world = builder.store(StoreKind::Redis).gateways(2).start().await;
     let mut own_of = Vec::new();
     for broker in [ADA, BEN] {
         let browser = world.signed_in(broker).await;
         own_of.push((own(&browser).await, browser));
     }
+    let from_elsewhere = stranger_of(&world, 1 - own_of[0].0).await;
+    let public = own_of[0].1.send(Method::GET, "/impressum", &[from_elsewhere], None).await;
+    assert_eq!(who(&public), own_of[0].0, "on public paths too, wherever the broker is");
     for round in 0..2 {
         for (own, browser) in &own_of {
             for gateway in &world.gateways {
