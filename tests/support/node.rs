@@ -5,6 +5,7 @@ use super::upstream::{Request, Wire};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// What its health path is.
@@ -12,6 +13,9 @@ pub const HEALTH: &str = "/gesund";
 
 /// What is answered on a connection that ends with it: none is kept of it.
 pub const ALONE: &str = "/allein";
+
+/// What is answered after some milliseconds, so that there is always something under way.
+pub const SLOW: &str = "/langsam";
 
 /// A server.
 pub struct Node {
@@ -96,6 +100,9 @@ impl State {
                     wire.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
                 }
                 Mode::Well | Mode::Unwell | Mode::Ending => {
+                    if request.line.contains(SLOW) {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
                     wire.send(self.answer(name, &request)).await;
                     if request.line.contains(ALONE) {
                         return;
