@@ -359,7 +359,6 @@ async fn a_websocket_and_a_kept_form_go_where_their_broker_goes() {
     let mut nodes = two().await;
     let world = before(&nodes, "").start().await;
     let browser = world.signed_in(ADA).await;
-    let session = session_of(&browser);
     let own = own(&browser).await;
     let host = format!("127.0.0.1:{}", world.gateways[0].port);
     let arrived_at = |nodes: &[Node], what: &str| {
@@ -367,7 +366,7 @@ async fn a_websocket_and_a_kept_form_go_where_their_broker_goes() {
         [has(&nodes[own]), has(&nodes[1 - own])]
     };
     let shake_hands = async |path: &str| {
-        let mut client = Raw::connect(world.gateways[0].port).await;
+        let (mut client, session) = (Raw::connect(world.gateways[0].port).await, session_of(&browser));
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {session}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -387,11 +386,9 @@ async fn a_websocket_and_a_kept_form_go_where_their_broker_goes() {
     send_kept("/antrag-1").await.is(200);
     assert_eq!((arrived_at(&nodes, "/ws-1"), arrived_at(&nodes, "/antrag-1")), ([1, 0], [1, 0]));
     nodes[own].kill().await;
-    let session = session_of(&browser);
-    let kept = send_kept("/antrag-2").await;
-    kept.is(200);
-    assert_eq!(arrived_at(&nodes, "/antrag-2"), [0, 1]);
-    drop(session);
+    send_kept("/antrag-2").await.is(200);
+    assert_eq!(shake_hands("/ws-2").await, 200);
+    assert_eq!((arrived_at(&nodes, "/ws-2"), arrived_at(&nodes, "/antrag-2")), ([0, 1], [0, 1]));
 }
 
 #[tokio::test]
