@@ -396,6 +396,7 @@ async fn a_form_that_the_calculator_could_not_be_reached_for_is_kept_on() {
         // The first is taken and not answered: whether it was carried out is not known.
         wire.request().await;
     });
+    eventually("it is noticed", async || (world.metric("vtnr_gateway_upstream_breaker").await == 0.0).then_some(())).await;
     browser.press(&page, SEND).await.is(502).shows("prüfen Sie bitte zuerst").hides("nicht verloren");
     browser.press(&page, SEND).await.is(409).shows("bereits gesendet");
     assert_eq!(upstream.only().body, b"a=1");
