@@ -37,7 +37,7 @@ const PEERS: [Peer; 3] = [
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut stage = runtime.block_on(Stage::new(arrived::FULL));
+    let mut stage = runtime.block_on(Stage::new(arrived::FULL, arrived::ONE_SERVER));
     let _within = runtime.enter();
     let peers = Peers::new(&mut stage);
     let mut criterion = Criterion::default()

@@ -174,6 +174,7 @@ impl App {
             directory: Arc::clone(&parts.directory),
             mail: outbox_trouble,
             leaving: leaves.clone(),
+            edge: Arc::clone(&edge),
         });
         let mut tasks = JoinSet::new();
         let (admin_stop, admin_down) = watch::channel(false);
@@ -350,6 +351,7 @@ struct State {
     directory: Arc<Directory>,
     mail: Trouble,
     leaving: watch::Receiver<bool>,
+    edge: Arc<Edge>,
 }
 
 #[async_trait]
@@ -367,6 +369,10 @@ impl Readiness for State {
         }
         if let Some(trouble) = self.mail.now() {
             problems.push(Problem { part: "mail", detail: trouble, fatal: Fatal::No });
+        }
+        // Whoever took this gateway out for it would take the pages away that keep brokers signed in; the others have the same calculator.
+        if let Some(trouble) = self.edge.calculator_trouble() {
+            problems.push(Problem { part: "calculator", detail: trouble, fatal: Fatal::No });
         }
         problems
     }

@@ -396,6 +396,7 @@ async fn a_form_that_the_calculator_could_not_be_reached_for_is_kept_on() {
         // The first is taken and not answered: whether it was carried out is not known.
         wire.request().await;
     });
+    eventually("it is noticed", async || (world.metric("vtnr_gateway_upstream_breaker").await == 0.0).then_some(())).await;
     browser.press(&page, SEND).await.is(502).shows("prüfen Sie bitte zuerst").hides("nicht verloren");
     browser.press(&page, SEND).await.is(409).shows("bereits gesendet");
     assert_eq!(upstream.only().body, b"a=1");
@@ -648,7 +649,8 @@ async fn while_it_is_not_known_whether_the_calculator_can_be_reached_nobody_is_t
     let listener = socket.listen(0).expect("it listens");
     let address = listener.local_addr().expect("bound");
     let _waiting = tokio::net::TcpStream::connect(address).await.expect("there is room for one");
-    let builder = World::builder().store(StoreKind::Memory).config("[upstream]\nconnect_timeout = \"3s\"");
+    let builder =
+        World::builder().store(StoreKind::Memory).config("[upstream]\nconnect_timeout = \"3s\"\nhealth_timeout = \"1m\"");
     let world = builder.upstream(&format!("http://{address}")).start().await;
     let browser = world.browser();
     let told = browser.post_body("/kfz/antrag", FORM, "a=1").await;

@@ -38,20 +38,39 @@ fn code(text: &str) -> &str {
 }
 
 /// Who may import whom. What is not listed is forbidden.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("domain", &[]),
+    ("in_force", &[]),
+    ("stamp", &["domain"]),
     ("clock", &["domain"]),
     ("config", &["domain", "pages"]),
     ("telemetry", &["domain", "config"]),
-    ("directory", &["domain", "config"]),
+    ("directory", &["domain", "config", "stamp"]),
     ("pages", &["domain", "config"]),
     ("store", &["domain", "clock", "config", "telemetry"]),
-    ("mail", &["domain", "clock", "config", "store", "telemetry"]),
-    ("sign_in", &["domain", "clock", "config", "directory", "store", "telemetry"]),
+    ("mail", &["domain", "clock", "config", "in_force", "store", "telemetry"]),
+    ("sign_in", &["domain", "clock", "config", "directory", "in_force", "store", "telemetry"]),
     ("parking", &["domain", "clock", "store", "telemetry"]),
-    ("gateway", &["domain", "clock", "config", "directory", "pages", "parking", "sign_in", "store", "telemetry"]),
+    ("gateway", &["domain", "clock", "config", "directory", "in_force", "pages", "parking", "sign_in", "store", "telemetry"]),
     ("demo", &[]),
-    ("app", &["clock", "config", "directory", "domain", "gateway", "mail", "pages", "parking", "sign_in", "store", "telemetry"]),
+    (
+        "app",
+        &[
+            "clock",
+            "config",
+            "directory",
+            "domain",
+            "gateway",
+            "in_force",
+            "mail",
+            "pages",
+            "parking",
+            "sign_in",
+            "stamp",
+            "store",
+            "telemetry",
+        ],
+    ),
     ("cli", &["app", "clock", "config", "demo", "directory", "domain", "gateway", "mail", "pages", "store", "telemetry"]),
     ("main", &["cli"]),
 ];

@@ -32,7 +32,7 @@ use crate::domain::submission::SubmissionRules;
 use crate::domain::tan::Alphabet;
 use crate::domain::throttle::Limits;
 use ipnet::IpNet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -132,12 +132,16 @@ pub struct PublicUrl {
 pub struct Upstream {
     /// Speak TLS to the calculator.
     pub tls: bool,
-    /// Its host name or address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// Until a connection is established.
+    /// Its servers; at least one.
+    pub servers: Vec<Server>,
+    /// What the application's session cookies end with on each of the servers, after a dot; empty if they do not.
+    pub routes: Vec<String>,
+    /// Names of the application's session cookies.
+    pub affinity_cookies: Vec<String>,
+    /// Until a connection is established, TLS included.
     pub connect_timeout: Duration,
+    /// Longest time that the calculator takes nothing of what is sent to it.
+    pub write_timeout: Duration,
     /// Longest silence of the calculator within an answer; streams and WebSockets are exempt.
     pub read_timeout: Duration,
     /// Idle connections are closed after this long: less than the calculator's own keep-alive time.
@@ -150,6 +154,24 @@ pub struct Upstream {
     pub level_header: Option<String>,
     /// Exact paths that need no sign-in, such as `/favicon.ico`.
     pub public_paths: Vec<String>,
+    /// How often each server is looked over.
+    pub health_interval: Duration,
+    /// How long that may take.
+    pub health_timeout: Duration,
+    /// What a server is asked for then; if there is none, it only has to accept a connection.
+    pub health_path: Option<String>,
+}
+
+impl Upstream {
+    /// One request asks for so many connections at most, as long as none comes about.
+    pub const TRIES: u32 = 4;
+
+    /// How long it may take until it is known whether a connection to any server comes about.
+    pub fn connecting(&self) -> Duration {
+        // A name may have several addresses.
+        let is_one = matches!(self.servers.as_slice(), [only] if only.host.parse::<IpAddr>().is_ok());
+        if is_one { self.connect_timeout } else { self.connect_timeout.saturating_mul(Self::TRIES) }
+    }
 }
 
 /// `[store]`

@@ -109,6 +109,31 @@ impl<'a> Reader<'a> {
         Some(self.judged(key, elements, kind))
     }
 
+    /// One text or a list of texts, each judged for itself; empty when the key is not given.
+    pub(super) fn one_or_more(
+        &mut self,
+        key: &'static str,
+        kind: impl Fn(&Value) -> Result<String, String>,
+    ) -> Option<Vec<String>> {
+        let line = self.line(key).unwrap_or_default();
+        let elements = self.or(key, Value::List(Vec::new()), |value| Ok(one_or_more(line, value)))?;
+        Some(self.judged(key, elements, kind))
+    }
+
+    /// One text or a list of at least one, each judged for itself.
+    pub(super) fn required_one_or_more<T>(
+        &mut self,
+        key: &'static str,
+        kind: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let line = self.line(key).unwrap_or_default();
+        let elements = self.required(key, |value| match one_or_more(line, value) {
+            elements if elements.is_empty() => Err(NONE_NAMED.to_owned()),
+            elements => Ok(elements),
+        })?;
+        Some(self.judged(key, elements, kind))
+    }
+
     /// A list of at least one text, each judged for itself.
     pub(super) fn required_list(
         &mut self,
@@ -116,18 +141,13 @@ impl<'a> Reader<'a> {
         kind: impl Fn(&Value) -> Result<String, String>,
     ) -> Option<Vec<String>> {
         let elements = self.required(key, |value| match elements(value)? {
-            elements if elements.is_empty() => Err("must name at least one".to_owned()),
+            elements if elements.is_empty() => Err(NONE_NAMED.to_owned()),
             elements => Ok(elements),
         })?;
         Some(self.judged(key, elements, kind))
     }
 
-    fn judged(
-        &mut self,
-        key: &str,
-        elements: Vec<(usize, Value)>,
-        kind: impl Fn(&Value) -> Result<String, String>,
-    ) -> Vec<String> {
+    fn judged<T>(&mut self, key: &str, elements: Vec<(usize, Value)>, kind: impl Fn(&Value) -> Result<T, String>) -> Vec<T> {
         let mut sound = Vec::with_capacity(elements.len());
         for (line, element) in elements {
             match kind(&element) {
@@ -234,6 +254,16 @@ impl<'a> Reader<'a> {
             };
             self.mistake(&key, what);
         }
+    }
+}
+
+const NONE_NAMED: &str = "must name at least one";
+
+/// A list's elements, or the value itself as the only one, each with its line.
+fn one_or_more(line: usize, value: &Value) -> Vec<(usize, Value)> {
+    match value {
+        Value::List(elements) => elements.clone(),
+        one => vec![(line, one.clone())],
     }
 }
 

@@ -53,6 +53,10 @@ fn text_with(lines: &str) -> String {
     given.chain(rest).map(|line| format!("{line}\n")).collect()
 }
 
+fn server(host: &str, port: u16) -> Server {
+    Server { host: host.into(), port }
+}
+
 fn parse(lines: &str) -> Result<Config, Mistakes> {
     Config::parse(&text_with(lines), folder().path())
 }
@@ -99,7 +103,7 @@ listen = "127.0.0.1:9090"
     assert_eq!(config.store.secret.reveal(), "s".repeat(32).as_bytes());
     let submit = Request { method: "POST", target: b"/antrag/versand", body: Body::Some };
     assert_eq!(config.submission.judge(&submit), Intent::Submit);
-    assert_eq!((config.upstream.host.as_str(), config.upstream.port, config.upstream.tls), ("127.0.0.1", 9000, false));
+    assert_eq!((config.upstream.servers.as_slice(), config.upstream.tls), ([server("127.0.0.1", 9_000)].as_slice(), false));
     assert_eq!((config.mail.host.as_str(), config.mail.port, config.mail.protection), ("127.0.0.1", 2525, MailProtection::Plain));
 }
 
@@ -206,6 +210,23 @@ fn each_section_refuses_what_would_do_harm() {
         ("admin.listen = \"0.0.0.0:8080\"", "takes the same address as listen.http"),
         ("upstream.url = \"ftp://a\"", "must begin with http:// or https://"),
         ("upstream.url = \"http://a/b\"", "paths are passed on as they are"),
+        ("upstream.url = 9000", "must be a text in quotes"),
+        ("upstream.url = []", "must name at least one"),
+        ("upstream.url = [\"http://a\",\n\"b\"]", "2: upstream.url: has no scheme"),
+        ("upstream.url = [\"http://a\", \"https://b\"]", "all servers must be reached in the same way"),
+        ("upstream.url = [\"http://a\", \"http://A:80/\"]", "names a:80 twice"),
+        ("upstream.routes = [\"a\", \"b\"]\nupstream.affinity_cookie = \"J\"", "names 2 routes for 1 servers"),
+        ("upstream.routes = [\"a.b\"]", "is not a route"),
+        ("upstream.routes = [\"a\"]", "is of no use without upstream.affinity_cookie"),
+        (
+            "upstream.url = [\"http://a\", \"http://b\"]\nupstream.routes = [\"x\", \"x\"]\nupstream.affinity_cookie = \"J\"",
+            "names \"x\" twice",
+        ),
+        ("upstream.affinity_cookie = \"J SESSION\"", "is not the name of a cookie"),
+        ("upstream.affinity_cookie = [\"JSESSIONID\", \"\"]", "\"\" is not the name of a cookie"),
+        ("upstream.health_path = \"health\"", "does not begin with /"),
+        ("upstream.health_interval = \"0s\"", "is shorter than the shortest allowed"),
+        ("upstream.write_timeout = \"0s\"", "is shorter than the shortest allowed"),
         ("upstream.vtnr_header = \"X VTNR\"", "is not the name of a header field"),
         ("upstream.vtnr_header = \"Cookie\"", "has a meaning of its own in HTTP"),
         ("upstream.level_header = \"transfer-encoding\"", "has a meaning of its own in HTTP"),
@@ -308,6 +329,8 @@ fn what_is_unusual_and_right_is_accepted() {
         "listen.https = \"[::]:8443\"\nlisten.tls.cert = \"one.pem\"\nlisten.tls.key = \"one.key\"",
         "listen.trusted_proxies = [\"10.0.0.0/8\", \"192.0.2.1\", \"2001:db8::/48\", \"::1\", \"::ffff:192.0.2.1\"]",
         "upstream.url = \"https://[::1]:9443\"",
+        "upstream.url = [\"http://a\", \"http://a:81\"]\nupstream.routes = [\"node1\", \"node2\"]\nupstream.affinity_cookie = \"JSESSIONID\"",
+        "upstream.affinity_cookie = [\"PHPSESSID\", \"ASP.NET_SessionId\"]\nupstream.health_path = \"/gesund\"",
         "parking.largest = \"0B\"",
         "parking.largest = \"4MiB\"\nparking.per_client = \"4096KiB\"\nparking.total = \"1GiB\"",
         "store.url = \"rediss://ada@redis.example:6380\"\nstore.password_file = \"password\"",
@@ -343,13 +366,21 @@ fn values_arrive_as_they_were_meant() {
     );
     let config = sound("limits.mail_day = \"7 in 90m\"\nlogin.enumeration = \"neutral\"");
     assert_eq!((config.limits.mail_day, config.login.without_email), (Allowance::per(7, 5_400), false));
+    let config = sound(
+        "upstream.url = [\"https://A.example\", \"https://b.example:8443/\"]\nupstream.affinity_cookie = \"JSESSIONID\"\nupstream.connect_timeout = \"3s\"",
+    );
+    let Upstream { tls, servers, affinity_cookies, .. } = &config.upstream;
+    assert_eq!((*tls, servers.as_slice()), (true, [server("a.example", 443), server("b.example", 8_443)].as_slice()));
+    assert_eq!(affinity_cookies, &["JSESSIONID"]);
+    assert_eq!(config.parking.settles, Duration::from_secs(14), "four tries of 3 s, and 2 s more");
+    let config = sound("upstream.connect_timeout = \"3s\"");
+    assert_eq!(config.parking.settles, Duration::from_secs(5), "one address is tried once");
     let config = sound("store.url = \"file:/var/lib/x\"");
     assert_eq!(config.store.url, StoreUrl::File("/var/lib/x".into()));
 }
 
 #[test]
 fn the_servers_of_redis_arrive_as_they_were_meant() {
-    let server = |host: &str, port| Server { host: host.into(), port };
     let servers = |lines| match sound(lines).store.url {
         StoreUrl::Redis(servers) => servers,
         other => panic!("{other:?}"),

@@ -2,13 +2,13 @@
 
 use super::connections::{Connections, Limits};
 use super::cookies::Jar;
-use super::edge::Times;
+use super::edge::{Kept, Times};
 use super::fronts::Fronts;
 use super::headers::Identity;
 use super::route::Routes;
 use super::strict::Hosts;
 use super::tunnels::Tunnels;
-use super::upstream::Upstream;
+use super::upstream::{self, Upstream};
 use super::{Acceptor, AccessLog, Edge, Gateway, Served};
 use crate::clock::{Chance, Clock};
 use crate::config::{Config, Https};
@@ -49,8 +49,6 @@ pub struct Parts {
     pub chance: Chance,
 }
 
-/// A GET whose reused connection turned out dead is tried once more on a fresh one; nothing else ever is.
-const TRIES: usize = 2;
 /// Windows for uploads over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
 pub(super) const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
@@ -60,22 +58,23 @@ impl Gateway {
     pub async fn build(config: &Config, parts: Parts, shutdown: watch::Receiver<bool>) -> Arc<Edge> {
         let gateway = Arc::new(Self::assemble(config, parts).await);
         let (connections, tunnels) = (Arc::clone(&gateway.connections), Arc::clone(&gateway.tunnels));
-        let (upstream, metrics) = (Arc::clone(&gateway.upstream), Arc::clone(&gateway.metrics));
+        let (servers, metrics) = (Arc::clone(&gateway.upstream), Arc::clone(&gateway.metrics));
         // Both end with this runtime.
         let leaving_tunnels = Arc::clone(&tunnels);
         tokio::spawn(tunnels.watch());
-        tokio::spawn(async move { upstream.keep_looking_up().await });
+        tokio::spawn(upstream::watch(Arc::clone(&servers)));
         let threads = config.listen.workers();
         let proxies = (0..threads.get()).map(|_| Arc::new(proxy(Arc::clone(&gateway), config, threads))).collect();
         let times = Times { handshake: config.listen.header_timeout, keepalive: config.listen.keepalive };
-        Arc::new(Edge::new(proxies, (connections, leaving_tunnels), times, shutdown, metrics))
+        let kept = Kept { connections, tunnels: leaving_tunnels, upstream: servers };
+        Arc::new(Edge::new(proxies, kept, times, shutdown, metrics))
     }
 
     /// The gateway itself, which nobody serves yet.
     pub(super) async fn assemble(config: &Config, parts: Parts) -> Self {
         let jar = if config.listen.public_url.secure { Jar::Secure } else { Jar::Plain };
-        let upstream = Arc::new(Upstream::new(config.upstream.clone()));
-        upstream.look_up().await;
+        let authority = &config.listen.public_url.authority;
+        let upstream = Arc::new(Upstream::open(config.upstream.clone(), authority, Arc::clone(&parts.metrics)).await);
         let listen = &config.listen;
         let fronts = Fronts::new(&listen.trusted_proxies);
         let limits = Limits {
@@ -118,7 +117,9 @@ impl Gateway {
 /// One thread's proxy, with its share of the connections that are kept.
 fn proxy(gateway: Arc<Gateway>, config: &Config, threads: NonZero<usize>) -> HttpProxy<Served> {
     let pool_size = config.upstream.pool_size.div_ceil(threads.get());
-    let conf = ServerConf { upstream_keepalive_pool_size: pool_size, max_retries: TRIES, ..ServerConf::default() };
+    // What is tried again is decided in `retry.rs`; this is only the bound.
+    let tries = usize::try_from(crate::config::Upstream::TRIES).unwrap_or(1);
+    let conf = ServerConf { upstream_keepalive_pool_size: pool_size, max_retries: tries, ..ServerConf::default() };
     let mut proxy = HttpProxy::new(Served(gateway), Arc::new(conf));
     proxy.handle_init_modules();
     // Pingora's bounded defaults, with larger windows: options made from scratch would be unbounded (CVE-2026-105297).

@@ -177,11 +177,13 @@ impl Jar {
     }
 }
 
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// The cookies of all `Cookie` fields, each with its value.
+pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(name_and_value)
 }
 
-fn name_and_value(crumb: &[u8]) -> (&[u8], &[u8]) {
+/// A cookie taken apart, without the blanks around.
+pub(super) fn name_and_value(crumb: &[u8]) -> (&[u8], &[u8]) {
     let at = crumb.iter().position(|byte| *byte == b'=').unwrap_or(crumb.len());
     let (name, value) = crumb.split_at(at);
     (name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii())

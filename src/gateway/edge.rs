@@ -9,6 +9,7 @@ use super::connections::{Connection, Connections};
 use super::stream::ClientStream;
 use super::tunnel::{Line, Tunnel};
 use super::tunnels::Tunnels;
+use super::upstream::Upstream;
 use futures_util::FutureExt as _;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::listeners::tls::Acceptor;
@@ -43,12 +44,20 @@ pub struct Edge {
     proxies: Vec<Arc<Proxy>>,
     connections: Arc<Connections>,
     tunnels: Arc<Tunnels>,
+    upstream: Arc<Upstream>,
     handshake_timeout: Duration,
     keepalive: Duration,
     shutdown: watch::Receiver<bool>,
     /// Idle connections end.
     farewell: watch::Sender<bool>,
     metrics: Arc<Metrics>,
+}
+
+/// What the edge looks after together with the requests.
+pub(super) struct Kept {
+    pub(super) connections: Arc<Connections>,
+    pub(super) tunnels: Arc<Tunnels>,
+    pub(super) upstream: Arc<Upstream>,
 }
 
 /// How long clients are waited for.
@@ -69,7 +78,7 @@ pub struct Door {
 impl Edge {
     pub(super) fn new(
         proxies: Vec<Arc<Proxy>>,
-        (connections, tunnels): (Arc<Connections>, Arc<Tunnels>),
+        kept: Kept,
         times: Times,
         shutdown: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
@@ -77,14 +86,20 @@ impl Edge {
         let Times { handshake, keepalive } = times;
         Self {
             proxies,
-            connections,
-            tunnels,
+            connections: kept.connections,
+            tunnels: kept.tunnels,
+            upstream: kept.upstream,
             handshake_timeout: handshake,
             keepalive,
             shutdown,
             farewell: watch::Sender::new(false),
             metrics,
         }
+    }
+
+    /// What is wrong with the calculator's servers, in one line; `None` if all of them answer.
+    pub fn calculator_trouble(&self) -> Option<String> {
+        self.upstream.trouble()
     }
 
     /// What each thread is to serve with.

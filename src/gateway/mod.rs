@@ -21,6 +21,7 @@ mod pace;
 mod parked;
 mod passage;
 mod reply;
+mod retry;
 mod route;
 mod sessions;
 mod stream;
@@ -50,7 +51,7 @@ use crate::pages::Pages;
 use crate::parking::Parking;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
-use crate::telemetry::metrics::{Metrics, Request};
+use crate::telemetry::metrics::{Connect, Metrics, Request};
 use access_log::AccessLog;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -67,6 +68,7 @@ use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use reply::Reply;
+use retry::Connection;
 use route::{Page, Route, Routes};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
@@ -75,7 +77,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strict::Hosts;
 use tunnels::Tunnels;
-use upstream::{Reuse, Upstream};
+use upstream::{Sending, Upstream};
 
 /// Everything that answering a request takes.
 pub struct Gateway {
@@ -247,6 +249,12 @@ fn is_handshake(http: &Session) -> bool {
     http.as_downstream().is_upgrade_req() && !strict::announces_body(&http.req_header().headers)
 }
 
+/// Whether the client has got more of an answer than that one will come.
+fn has_begun_to_answer(http: &Session) -> bool {
+    let is_answer = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+    http.response_written().is_some_and(|response| is_answer(response.status))
+}
+
 /// The gateway as one of Pingora's proxies has it: each thread has a proxy of its own, with its own connections to the calculator.
 struct Served(Arc<Gateway>);
 
@@ -302,22 +310,34 @@ impl ProxyHttp for Served {
     async fn upstream_peer(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<Box<HttpPeer>> {
         // No permit, no upstream: a forgotten decision fails closed.
         passage.permit()?;
-        // A kept connection that turned out dead tells nothing of the others, which may be just as dead.
-        // Nor may a form meet one that is about to die: it is sent once.
-        let reuse = if passage.tried || passage.outgoing.is_some() { Reuse::Forbidden } else { Reuse::Allowed };
-        passage.tried = true;
-        self.upstream.peer(http.req_header(), reuse)
+        let sending = if passage.outgoing.is_some() { Sending::Once } else { Sending::Usual };
+        let whose = self.whose(http, passage).await?;
+        self.upstream.peer(http.req_header(), whose, sending, &mut passage.tries)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        peer: &HttpPeer,
+        passage: &mut Passage,
+        error: Box<pingora::Error>,
+    ) -> Box<pingora::Error> {
+        self.connecting_failed(peer, error, passage)
     }
 
     async fn connected_to_upstream(
         &self,
         _: &mut Session,
-        _: bool,
+        reused: bool,
         _: &HttpPeer,
         _: RawFd,
         _: Option<&Digest>,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
+        passage.tries.connected();
+        if !reused {
+            self.metrics.upstream_connected(Connect::Ok);
+        }
         if let Some(outgoing) = &mut passage.outgoing {
             Box::pin(outgoing.connected(&self.parking, self.clock.now())).await;
         }
@@ -381,29 +401,21 @@ impl ProxyHttp for Served {
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());
         }
+        self.upstream.answered(response, &passage.tries);
         self.identity.clean(response)?;
         self.give_ticket(response, passage)
     }
 
-    /// The calculator failed while it had the request. Whether it did what it was asked is not known, so that only what promises to
-    /// change nothing is tried again: a GET or HEAD without a body, once, if it came on a connection that was kept too long.
     fn error_while_proxy(
         &self,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         http: &mut Session,
         error: Box<pingora::Error>,
-        _: &mut Passage,
-        client_reused: bool,
+        passage: &mut Passage,
+        reused: bool,
     ) -> Box<pingora::Error> {
-        let mut error = error;
-        let changes_nothing =
-            matches!(http.req_header().method, http::Method::GET | http::Method::HEAD) && body_of(http) == Body::None;
-        if changes_nothing && !http.as_ref().retry_buffer_truncated() {
-            error.retry.decide_reuse(client_reused);
-        } else {
-            error.set_retry(false);
-        }
-        error
+        let connection = if reused { Connection::Kept } else { Connection::New };
+        self.proxying_failed(http, peer, connection, error, passage)
     }
 
     /// The calculator failed before it answered: a page of ours. If it had begun to answer, the broken-off answer shows as such.
@@ -414,8 +426,7 @@ impl ProxyHttp for Served {
         if failure.is_some() {
             passage.outcome = Request::Failed;
         }
-        let is_answer = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
-        if http.response_written().is_some_and(|response| is_answer(response.status)) {
+        if has_begun_to_answer(http) {
             return nothing;
         }
         let Some(failure) = failure else { return nothing };

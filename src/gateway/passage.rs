@@ -3,6 +3,7 @@
 use super::connections::{Connection, Connections};
 use super::parked::Outgoing;
 use super::tunnels::Opened;
+use super::upstream::Tries;
 use crate::domain::policy::Permit;
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Request;
@@ -38,8 +39,8 @@ pub struct Passage {
     pub(super) connection: Option<Arc<Connection>>,
     /// The WebSocket that the request became.
     pub(super) tunnel: Option<Opened>,
-    /// Whether the calculator was asked for already.
-    pub(super) tried: bool,
+    /// How it fares on its way to the calculator.
+    pub(super) tries: Tries,
     /// A form that was kept, in place of the request's own body.
     pub(super) outgoing: Option<Outgoing>,
     /// The session ticket that the browser is to be given, and as of when it is.
@@ -53,7 +54,7 @@ impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
         let (handed_over, incident, connection, tunnel, outgoing, ticket) = (None, None, None, None, None, None);
-        let (outcome, tried, permit, upload, under_way) = (Request::Failed, false, None, None, None);
+        let (outcome, tries, permit, upload, under_way) = (Request::Failed, Tries::default(), None, None, None);
         let (begun, about) = (Instant::now(), About::Page);
         Self {
             now,
@@ -64,7 +65,7 @@ impl Passage {
             incident,
             connection,
             tunnel,
-            tried,
+            tries,
             outgoing,
             ticket,
             permit,

@@ -5,12 +5,13 @@ mod labels;
 mod registration;
 
 pub use labels::{
-    Label, Lookup, Mail, Outcome, Parking, Refusal, Rejection, Request, SessionLevel, Step, StoreOperation, StoreTrouble,
+    Connect, Label, Lookup, Mail, Outcome, Parking, Refusal, Rejection, Request, SessionLevel, Step, StoreOperation, StoreTrouble,
 };
 
 use crate::domain::time::Timestamp;
 use family::{Counters, Histograms};
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ pub struct Metrics {
     requests: Counters<Request>,
     request_time: Histogram,
     upstream_time: Histogram,
+    upstream_connects: Counters<Connect>,
+    upstream_not_asked: IntCounter,
+    upstream_up: IntGaugeVec,
+    upstream_breaker: IntGauge,
     refusals: Counters<Refusal>,
     submissions_blocked: IntCounter,
     forms_parked: Counters<Parking>,
@@ -80,6 +85,30 @@ impl Metrics {
     /// The calculator sent the header of its answer.
     pub fn upstream_answered(&self, after: Duration) {
         self.upstream_time.observe(after.as_secs_f64());
+    }
+
+    /// A request had a new connection made to the calculator, or tried to.
+    pub fn upstream_connected(&self, outcome: Connect) {
+        self.upstream_connects.count(outcome);
+    }
+
+    /// A request for the calculator was answered without asking it.
+    pub fn upstream_not_asked(&self) {
+        self.upstream_not_asked.inc();
+    }
+
+    /// These are the calculator's servers, each with whether it is up.
+    pub fn upstream_servers(&self, servers: &[(SocketAddr, bool)]) {
+        for (address, is_up) in servers {
+            self.upstream_up.with_label_values(&[&address.to_string()]).set(i64::from(*is_up));
+        }
+        self.upstream_breaker.set(i64::from(!servers.iter().any(|(_, is_up)| *is_up)));
+    }
+
+    /// This is no server of the calculator's any more.
+    pub fn upstream_server_gone(&self, address: SocketAddr) {
+        // That it was never told of is as good.
+        let _ = self.upstream_up.remove_label_values(&[&address.to_string()]);
     }
 
     /// A request was refused before it was routed.

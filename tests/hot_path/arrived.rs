@@ -27,6 +27,7 @@ use vtnr_gateway::store::{Charges, Sealed, Settled, SignIn, Store, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 pub(crate) const FULL: Level = Level::Full { proof: Proof::Mailbox };
+pub(crate) const ONE_SERVER: &str = "url = \"http://127.0.0.1:9000\"";
 const BROKERS: u32 = 10_000;
 const LIVES: Duration = Duration::from_secs(12 * 3_600);
 const CONFIG: &str = r#"
@@ -34,7 +35,6 @@ const CONFIG: &str = r#"
 http = "127.0.0.1:8080"
 public_url = "https://rechner.example"
 [upstream]
-url = "http://127.0.0.1:9000"
 vtnr_header = "X-VTNR"
 level_header = "X-VTNR-Level"
 public_paths = ["/impressum", "/datenschutz", "/favicon.ico"]
@@ -71,11 +71,12 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
-    /// A request of a broker's whose session is of this level, and is in memory.
-    pub(crate) async fn new(level: Level) -> Self {
+    /// A request of a broker's whose session is of this level, and is in memory, for a calculator with these keys in `[upstream]`.
+    pub(crate) async fn new(level: Level, calculator: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("brokers.csv"), brokers()).expect("written");
-        let config = Config::parse(CONFIG, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let config = CONFIG.replace("[upstream]\n", &format!("[upstream]\n{calculator}\n"));
+        let config = Config::parse(&config, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let (parts, store) = parts(&config);
         let (sessions, token) = (Arc::clone(&parts.sessions), Chance.session_token());
         sign_in(&*store, &token, level, parts.clock.now()).await;

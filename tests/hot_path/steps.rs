@@ -46,9 +46,9 @@ pub(crate) const STEPS: [Step; 9] = [
 ];
 
 impl Stage {
-    /// A request of a session of this level.
-    pub(crate) async fn new(level: Level) -> Self {
-        let mut arrived = Arrived::new(level).await;
+    /// A request of a session of this level, for a calculator with these keys in `[upstream]`.
+    pub(crate) async fn new(level: Level, calculator: &str) -> Self {
+        let mut arrived = Arrived::new(level, calculator).await;
         let now = arrived.hot.now();
         let session = arrived.hot.session(&arrived.token, now).await.expect("it is signed in");
         let permit = arrived.hot.decide(Some(&session), now).expect("it is allowed");

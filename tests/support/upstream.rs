@@ -2,15 +2,22 @@
 
 use super::eventually;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// An upstream that does what a test's script says.
 pub struct Upstream {
     port: u16,
     seen: Seen,
     arrived: Arrived,
+    accepted: Arc<AtomicUsize>,
+    serving: JoinHandle<()>,
+    /// Told once to let every connection go.
+    over: watch::Sender<bool>,
 }
 
 /// The requests that scripts have read, in their order.
@@ -53,17 +60,58 @@ impl Upstream {
         let (port, seen) = (listener.local_addr().expect("bound").port(), Seen::default());
         let arrived = Arrived::default();
         let (kept, in_order, script) = (Arc::clone(&seen), Arc::clone(&arrived), Arc::new(script));
-        tokio::spawn(async move {
-            for number in 0.. {
+        let (accepted, over) = (Arc::new(AtomicUsize::new(0)), watch::Sender::new(false));
+        let (counted, ending) = (Arc::clone(&accepted), over.subscribe());
+        let serving = tokio::spawn(async move {
+            loop {
                 let (tcp, _) = listener.accept().await.expect("a connection");
+                counted.fetch_add(1, Ordering::SeqCst);
                 tcp.set_nodelay(true).expect("an option");
-                kept.lock().expect("no panic").insert(number, Vec::new());
-                let wire = Wire { tcp, seen: Arc::clone(&kept), arrived: Arc::clone(&in_order), number, parsed: 0 };
-                let script = Arc::clone(&script);
-                tokio::spawn(async move { script(wire).await });
+                let (kept, in_order, script, mut ending) =
+                    (Arc::clone(&kept), Arc::clone(&in_order), Arc::clone(&script), ending.clone());
+                let serve = async move {
+                    // Whoever only looks whether somebody is there, as health checks do, is no part of the test.
+                    if tcp.peek(&mut [0]).await.ok().is_none_or(|read| read == 0) {
+                        return;
+                    }
+                    let number = {
+                        let mut kept = kept.lock().expect("no panic");
+                        let number = kept.len();
+                        kept.insert(number, Vec::new());
+                        number
+                    };
+                    script(Wire { tcp, seen: kept, arrived: in_order, number, parsed: 0 }).await;
+                };
+                tokio::spawn(async move {
+                    let killed = async move {
+                        if ending.wait_for(|over| *over).await.is_err() {
+                            // The test has let go of the upstream; its connections go on.
+                            std::future::pending().await
+                        }
+                    };
+                    tokio::select! {
+                        () = serve => {}
+                        () = killed => {}
+                    }
+                });
             }
         });
-        Self { port, seen, arrived }
+        Self { port, seen, arrived, accepted, serving, over }
+    }
+
+    /// Ends as a process that is killed: nobody listens any more, and all its connections end.
+    pub async fn kill(&mut self) {
+        self.serving.abort();
+        // The listener is closed once the task is gone.
+        let _ = (&mut self.serving).await;
+        self.over.send_replace(true);
+        // Each connection has a receiver, until it is gone.
+        self.over.closed().await;
+    }
+
+    /// How many connections were accepted, also those that brought nothing.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 
     /// Every request gets these bytes.
@@ -100,7 +148,7 @@ impl Upstream {
         self.seen.lock().expect("no panic").values().cloned().collect()
     }
 
-    /// How many connections there were.
+    /// How many connections there were that brought anything.
     pub fn connections(&self) -> usize {
         self.seen.lock().expect("no panic").len()
     }

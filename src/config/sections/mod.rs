@@ -17,7 +17,7 @@ use self::together::Sections;
 use super::document::Value;
 use super::kinds::{address, days, duration, flag, hours, line, minutes, seconds, text, word};
 use super::read::Reader;
-use super::{Config, Directory, Log, Shutdown};
+use super::{Config, Directory, Log, Shutdown, Upstream};
 use crate::domain::session::SessionLimits;
 use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -30,7 +30,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let directory = directory(reader);
     let mail = mail::mail(reader);
     let submission = submission::submission(reader);
-    let parking = parking::parking(reader, upstream.as_ref().map(|upstream| upstream.connect_timeout));
+    let parking = parking::parking(reader, upstream.as_ref().map(Upstream::connecting));
     let login = login::login(reader);
     let session = session(reader);
     let limits = limits::limits(reader);

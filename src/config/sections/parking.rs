@@ -13,7 +13,7 @@ const TIB: u64 = 1 << 40;
 /// How much longer than connecting may take it is until a form that was taken has gone up, or was put back.
 const SETTLES: Duration = Duration::from_secs(2);
 
-/// `connecting` is how long connecting to the calculator may take.
+/// `connecting` is how long connecting to the calculator may take in all.
 pub(super) fn parking(reader: &mut Reader<'_>, connecting: Option<Duration>) -> Option<ParkingLimits> {
     let lifetime = reader.or("parking.lifetime", "15m", duration(minutes(1)..=minutes(60)));
     let largest = reader.or(LARGEST, "1MiB", size(0..=ParkingLimits::LARGEST as u64));

@@ -1,13 +1,18 @@
 //! `[upstream]`
 
-use super::super::Upstream;
 use super::super::document::Value;
-use super::super::kinds::{duration, hours, number, path, quoted, seconds, text};
+use super::super::kinds::{duration, hours, minutes, number, path, quoted, seconds, text};
 use super::super::read::Reader;
 use super::super::url::Url;
+use super::super::{Server, Upstream};
 use super::timeout;
 use http::HeaderName;
 use std::time::Duration;
+
+const URL: &str = "upstream.url";
+const ROUTES: &str = "upstream.routes";
+/// Each is looked over by each gateway.
+const MOST_SERVERS: usize = 64;
 
 /// Fields that frame a message, belong to one connection, or mean something else to the calculator.
 const TAKEN_HEADERS: [&str; 18] = [
@@ -32,38 +37,87 @@ const TAKEN_HEADERS: [&str; 18] = [
 ];
 
 pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
-    let target = reader.required("upstream.url", target);
+    let targets = reader.required_one_or_more(URL, target);
+    let routes = reader.list(ROUTES, route);
+    let affinity_cookies = reader.one_or_more("upstream.affinity_cookie", cookie);
     let connect_timeout = timeout(reader, "upstream.connect_timeout", "5s");
+    let write_timeout = reader.or("upstream.write_timeout", "1m", duration(seconds(1)..=hours(1)));
     let read_timeout = reader.or("upstream.read_timeout", "5m", duration(seconds(1)..=hours(1)));
     let keepalive = reader.or("upstream.keepalive", "4s", duration(Duration::ZERO..=hours(1)));
     let pool_size = reader.or("upstream.pool_size", 512, number(1..=65_536));
     let vtnr_header = reader.optional("upstream.vtnr_header", header);
     let level_header = reader.optional("upstream.level_header", header);
     let public_paths = reader.list("upstream.public_paths", path);
+    let health_interval = reader.or("upstream.health_interval", "5s", duration(Duration::from_millis(100)..=minutes(5)));
+    let health_timeout = timeout(reader, "upstream.health_timeout", "2s");
+    let health_path = reader.optional("upstream.health_path", path);
     if let (Some(vtnr), Some(level)) = (&vtnr_header, &level_header)
         && vtnr.eq_ignore_ascii_case(level)
     {
         reader.mistake("upstream.level_header", "is the same field as upstream.vtnr_header");
     }
-    let Target { tls, host, port } = target?;
+    let (tls, servers) = together(reader, targets?);
+    let (routes, affinity_cookies) = (routes?, affinity_cookies?);
+    routes_fit(reader, &routes, &affinity_cookies, servers.len());
     Some(Upstream {
         tls,
-        host,
-        port,
+        servers,
+        routes,
+        affinity_cookies,
         connect_timeout: connect_timeout?,
+        write_timeout: write_timeout?,
         read_timeout: read_timeout?,
         keepalive: keepalive?,
         pool_size: pool_size?,
         vtnr_header,
         level_header,
         public_paths: public_paths?,
+        health_interval: health_interval?,
+        health_timeout: health_timeout?,
+        health_path,
     })
 }
 
 struct Target {
     tls: bool,
-    host: String,
-    port: u16,
+    server: Server,
+}
+
+/// What must hold between the servers.
+fn together(reader: &mut Reader<'_>, targets: Vec<Target>) -> (bool, Vec<Server>) {
+    let tls = targets.first().is_some_and(|first| first.tls);
+    if targets.iter().any(|target| target.tls != tls) {
+        reader.mistake(URL, "has http:// and https://; all servers must be reached in the same way");
+    }
+    if targets.len() > MOST_SERVERS {
+        reader.mistake(URL, format!("names more than {MOST_SERVERS} servers"));
+    }
+    let mut servers: Vec<Server> = Vec::with_capacity(targets.len());
+    for Target { server, .. } in targets {
+        if servers.contains(&server) {
+            reader.mistake(URL, format!("names {server} twice"));
+        }
+        servers.push(server);
+    }
+    (tls, servers)
+}
+
+fn routes_fit(reader: &mut Reader<'_>, routes: &[String], cookies: &[String], servers: usize) {
+    if routes.is_empty() {
+        return;
+    }
+    if routes.len() != servers {
+        reader.mistake(
+            ROUTES,
+            format!("names {} routes for {servers} servers; name one for each, in the order of {URL}", routes.len()),
+        );
+    }
+    if let Some(twice) = routes.iter().enumerate().find_map(|(at, route)| routes.iter().take(at).find(|other| *other == route)) {
+        reader.mistake(ROUTES, format!("names {} twice", quoted(twice)));
+    }
+    if cookies.is_empty() {
+        reader.mistake(ROUTES, "is of no use without upstream.affinity_cookie, whose values end with them");
+    }
 }
 
 fn target(value: &Value) -> Result<Target, String> {
@@ -79,7 +133,25 @@ fn target(value: &Value) -> Result<Target, String> {
             "must be scheme, host and port only, such as \"http://127.0.0.1:9000\"; paths are passed on as they are".to_owned()
         );
     }
-    Ok(Target { tls, host: url.host, port: url.port.unwrap_or(usual_port) })
+    Ok(Target { tls, server: Server { host: url.host, port: url.port.unwrap_or(usual_port) } })
+}
+
+/// As servlet containers have it (`jvmRoute`): what follows the last dot of a session's number.
+fn route(value: &Value) -> Result<String, String> {
+    const LONGEST: usize = 64;
+    let text = text(value)?;
+    let sound =
+        (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if sound { Ok(text) } else { Err(format!("{} is not a route: 1 to {LONGEST} of A-Z a-z 0-9 _ -", quoted(&text))) }
+}
+
+fn cookie(value: &Value) -> Result<String, String> {
+    let text = text(value)?;
+    // The name of a cookie is a token, as that of a field is (RFC 6265, 4.1.1), but keeps its case.
+    if HeaderName::from_bytes(text.as_bytes()).is_err() {
+        return Err(format!("{} is not the name of a cookie, such as \"JSESSIONID\"", quoted(&text)));
+    }
+    Ok(text)
 }
 
 fn header(value: &Value) -> Result<String, String> {

@@ -224,6 +224,18 @@ labels! {
         Unsealable => "unsealable",
     }
 
+    /// What became of connecting to a server of the calculator.
+    Connect {
+        /// A connection stands.
+        Ok => "ok",
+        /// Nobody listens there.
+        Refused => "refused",
+        /// Nobody accepted it in time.
+        TimedOut => "timed_out",
+        /// No way there, or no TLS.
+        Failed => "failed",
+    }
+
     /// Why a connection was turned away.
     Rejection {
         /// As many as are allowed in all are open.
@@ -289,6 +301,7 @@ mod tests {
         sound::<Lookup>();
         sound::<StoreOperation>();
         sound::<StoreTrouble>();
+        sound::<Connect>();
         sound::<Rejection>();
         sound::<Refusal>();
     }

@@ -35,6 +35,24 @@ impl Metrics {
                 "From handing a request to the calculator to the header of its answer.",
                 REQUEST_BUCKETS,
             )?,
+            upstream_connects: make.counters(
+                "upstream_connects_total",
+                "New connections to the calculator's servers that requests asked for, by what became of them; checks are not counted.",
+                "outcome",
+            )?,
+            upstream_not_asked: make.counter(
+                "upstream_unavailable_total",
+                "Requests answered with 502 at once, since no server of the calculator was up.",
+            )?,
+            upstream_up: make.gauge_table(
+                "upstream_server_up",
+                "1 while requests and checks find a server of the calculator well; while 0 it gets no requests.",
+                &["server"],
+            )?,
+            upstream_breaker: make.gauge(
+                "upstream_breaker",
+                "1 while no server of the calculator is up and requests for it are answered with 502 at once.",
+            )?,
             refusals: make.counters(
                 "requests_refused_total",
                 "Requests refused before they were routed, by reason.",

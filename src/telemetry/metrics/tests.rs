@@ -9,6 +9,8 @@ fn values_of<L: Label>() -> BTreeSet<&'static str> {
     L::ALL.iter().map(|value| value.as_str()).collect()
 }
 
+const SERVER: &str = "192.0.2.1:8080";
+
 /// Touches every time series that can come about.
 fn touch_everything(metrics: &Metrics) {
     let took = Duration::from_millis(3);
@@ -17,6 +19,8 @@ fn touch_everything(metrics: &Metrics) {
     StoreOperation::ALL.iter().for_each(|operation| metrics.store_took(*operation, took));
     StoreTrouble::ALL.iter().for_each(|trouble| metrics.store_failed(*trouble));
     Rejection::ALL.iter().for_each(|reason| metrics.connection_rejected(*reason));
+    Connect::ALL.iter().for_each(|outcome| metrics.upstream_connected(*outcome));
+    metrics.upstream_servers(&[(SERVER.parse().expect("an address"), true)]);
     for step in Step::ALL {
         Outcome::ALL.iter().for_each(|outcome| metrics.sign_in(*step, *outcome));
     }
@@ -53,6 +57,8 @@ fn no_label_has_a_value_from_outside_its_enum() {
         ("mails_total outcome", values_of::<Mail>()),
         ("store_latency_seconds operation", values_of::<StoreOperation>()),
         ("store_errors_total kind", values_of::<StoreTrouble>()),
+        ("upstream_connects_total outcome", values_of::<Connect>()),
+        ("upstream_server_up server", BTreeSet::from([SERVER])),
         ("connections_rejected_total reason", values_of::<Rejection>()),
         ("build_info version", BTreeSet::from([env!("CARGO_PKG_VERSION")])),
     ]);

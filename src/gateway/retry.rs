@@ -1,0 +1,80 @@
+//! What may be tried again when the calculator fails: the one place that says so.
+//!
+//! Whatever a request asks, it may try another server as long as no connection stood: not a byte of it went up. Once one stood, only
+//! what promises to change nothing goes up a second time, and nothing ever a third.
+
+use super::upstream::Whose;
+use super::{Body, Gateway, Passage, body_of, has_begun_to_answer};
+use http::Method;
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
+
+impl Gateway {
+    /// No connection to a server came about.
+    pub(super) fn connecting_failed(&self, peer: &HttpPeer, mut error: Box<Error>, passage: &mut Passage) -> Box<Error> {
+        let retry = self.upstream.connecting_failed(peer, &error, &mut passage.tries);
+        error.set_retry(retry);
+        error
+    }
+
+    /// A server failed while it had the request. Whether it did what it was asked is not known, so that only a GET or HEAD without a
+    /// body is tried again, once, and if its connection ended before an answer began: on a new connection if it came on a kept one, which
+    /// may have ended before the request came; else at another server, if there is one.
+    pub(super) fn proxying_failed(
+        &self,
+        http: &mut Session,
+        peer: &HttpPeer,
+        connection: Connection,
+        mut error: Box<Error>,
+        passage: &mut Passage,
+    ) -> Box<Error> {
+        let changes_nothing = matches!(http.req_header().method, Method::GET | Method::HEAD)
+            && body_of(http) == Body::None
+            && !http.as_ref().retry_buffer_truncated();
+        let retry = changes_nothing
+            && passage.tries.went_up_once()
+            && !has_begun_to_answer(http)
+            && ended_unanswered(&error)
+            && match connection {
+                Connection::Kept => true,
+                Connection::New => {
+                    passage.tries.avoid(peer);
+                    self.upstream.is_another_up(&passage.tries)
+                }
+            };
+        error.set_retry(retry);
+        error
+    }
+
+    /// Whose request it is: the broker's, on public paths too, whose cookies the calculator may set there; else the client's.
+    pub(super) async fn whose(&self, http: &Session, passage: &Passage) -> pingora::Result<Whose> {
+        if !self.upstream.has_several() {
+            return Ok(Whose::NOBODYS);
+        }
+        if let Some((vtnr, _)) = passage.permit()?.broker() {
+            return Ok(Whose::broker(vtnr));
+        }
+        let session = match self.held(http).ok().and_then(|held| held.session) {
+            // A store that cannot answer keeps nobody from a public path.
+            Some(token) => self.sessions.look(&token, passage.now).await.ok().flatten(),
+            None => None,
+        };
+        let client = || self.client_address(http).map_or(Whose::NOBODYS, Whose::client);
+        Ok(session.map_or_else(client, |session| Whose::broker(session.vtnr)))
+    }
+}
+
+/// What a request came on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// A connection that an earlier request left.
+    Kept,
+    New,
+}
+
+/// Whether the connection ended, and nothing else: Pingora marks what it read of the end so, and what it could not write at all.
+fn ended_unanswered(error: &Error) -> bool {
+    let could_not_write = *error.etype() == ErrorType::WriteError && *error.esource() == ErrorSource::Upstream;
+    error.retry == RetryType::ReusedOnly || could_not_write
+}

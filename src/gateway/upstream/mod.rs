@@ -1,0 +1,260 @@
+//! The calculator's servers: which there are, which of them answer, and which one a request goes to.
+//!
+//! Names are looked up and servers watched beside the requests (`watch.rs`), so that a request neither waits for a name nor
+//! connects to a server that is known to be down. Nothing here decides whether a request may go up.
+
+mod affinity;
+mod health;
+mod server;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use super::route;
+use crate::config;
+use crate::telemetry::metrics::{Connect, Metrics};
+use affinity::Affinity;
+use arc_swap::ArcSwap;
+use health::Trouble;
+use http::HeaderMap;
+use http::header::UPGRADE;
+use parking_lot::Mutex;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::{HttpPeer, Peer as _};
+use pingora::{Error, ErrorType};
+use server::Server;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+pub(super) use affinity::Whose;
+pub(super) use watch::watch;
+
+/// The calculator.
+pub(super) struct Upstream {
+    config: config::Upstream,
+    /// What the calculator is called in requests that ask how it is.
+    authority: String,
+    servers: ArcSwap<Vec<Arc<Server>>>,
+    affinity: Affinity,
+    /// Groups given out to connections that are used once.
+    groups: AtomicU64,
+    metrics: Arc<Metrics>,
+    /// The servers that the metrics speak of. One at a time changes what they say, so that the last word is the right one.
+    told: Mutex<Vec<SocketAddr>>,
+    /// The configured servers whose names lead nowhere.
+    unknown: Mutex<BTreeSet<usize>>,
+}
+
+/// How a request has fared on its way to the calculator.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    /// How often a connection was asked for.
+    begun: u32,
+    /// How often one stood. From then on bytes may have gone up.
+    sent: u32,
+    /// The server that just failed.
+    avoided: Option<SocketAddr>,
+    /// The server that the request went to in place of its own.
+    astray: Option<SocketAddr>,
+}
+
+impl Tries {
+    /// A connection stands; bytes may go up from now on.
+    pub(super) fn connected(&mut self) {
+        self.sent += 1;
+    }
+
+    /// Whether it went up for the first time.
+    pub(super) fn went_up_once(&self) -> bool {
+        self.sent == 1
+    }
+
+    /// The next try goes to another server.
+    pub(super) fn avoid(&mut self, peer: &HttpPeer) {
+        self.avoided = address_of(peer);
+    }
+
+    fn may_connect_again(&self) -> bool {
+        self.begun < config::Upstream::TRIES
+    }
+}
+
+/// Whether a request may take a connection that another one left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reuse {
+    Allowed,
+    Forbidden,
+}
+
+/// Whether a request is sent once, whatever comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// It may meet a connection that is about to die.
+    Usual,
+    /// It takes a connection of its own.
+    Once,
+}
+
+impl Upstream {
+    /// The servers of the configuration, their names looked up once. `authority` is what the calculator is called.
+    pub(super) async fn open(config: config::Upstream, authority: &str, metrics: Arc<Metrics>) -> Self {
+        let affinity = Affinity::new(&config.affinity_cookies, &config.routes);
+        let upstream = Self {
+            config,
+            authority: authority.to_owned(),
+            servers: ArcSwap::default(),
+            affinity,
+            groups: AtomicU64::new(0),
+            metrics,
+            told: Mutex::default(),
+            unknown: Mutex::default(),
+        };
+        upstream.look_up().await;
+        upstream
+    }
+
+    /// Whether there is anything to choose from.
+    pub(super) fn has_several(&self) -> bool {
+        self.servers.load().len() > 1
+    }
+
+    /// The peer for this request, by a kept connection if there is one, or by a new one only.
+    ///
+    /// # Errors
+    /// No server answers. It costs nothing to find that out.
+    pub(super) fn peer(
+        &self,
+        request: &RequestHeader,
+        whose: Whose,
+        sending: Sending,
+        tries: &mut Tries,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        let servers = self.servers.load();
+        let Some(server) = self.choose(&servers, &request.headers, whose, tries) else {
+            self.metrics.upstream_not_asked();
+            return Err(Error::explain(ErrorType::ConnectError, "no server of the calculator answers"));
+        };
+        // A kept connection that turned out dead tells nothing of the others, which may be just as dead.
+        // Nor may a form meet one that is about to die: it is sent once.
+        let reuse = if tries.begun > 0 || sending == Sending::Once { Reuse::Forbidden } else { Reuse::Allowed };
+        tries.begun += 1;
+        Ok(self.by(server, request, reuse))
+    }
+
+    fn choose<'s>(
+        &self,
+        servers: &'s [Arc<Server>],
+        headers: &HeaderMap,
+        whose: Whose,
+        tries: &mut Tries,
+    ) -> Option<&'s Arc<Server>> {
+        if let [only] = servers {
+            return Some(only).filter(|server| server.health.is_up());
+        }
+        let may = |server: &Server| server.health.is_up() && tries.avoided != Some(server.address);
+        // Whoever failed just now is better than nobody.
+        let chosen = self
+            .affinity
+            .choose(servers, headers, whose, may)
+            .or_else(|| self.affinity.choose(servers, headers, whose, |server| server.health.is_up()))?;
+        tries.astray = self.affinity.is_astray(servers, chosen, whose).then_some(chosen.address);
+        Some(chosen)
+    }
+
+    fn by(&self, server: &Server, request: &RequestHeader, reuse: Reuse) -> Box<HttpPeer> {
+        let is_socket = request.headers.contains_key(UPGRADE);
+        let mut peer = Box::new(match route::may_stay_silent(&request.headers) {
+            _ if is_socket => server.peers.socket.clone(),
+            true => server.peers.patient.clone(),
+            false => server.peers.ordinary.clone(),
+        });
+        if is_socket || reuse == Reuse::Forbidden {
+            // A group of its own: no connection of another request is in it, and none looks there for one.
+            peer.group_key = self.groups.fetch_add(1, Ordering::Relaxed) + 1;
+            peer.options.idle_timeout = Some(Duration::ZERO);
+        }
+        peer
+    }
+
+    /// The calculator answers. An application's session that began away from its broker's own server stays where it began.
+    pub(super) fn answered(&self, answer: &ResponseHeader, tries: &Tries) {
+        if let Some(address) = tries.astray {
+            self.affinity.remember(answer, address);
+        }
+    }
+
+    /// No connection came about. Whether the request may be tried with another server: not a byte went up, so nobody has done
+    /// any of what it asks.
+    pub(super) fn connecting_failed(&self, peer: &HttpPeer, error: &Error, tries: &mut Tries) -> bool {
+        self.metrics.upstream_connected(outcome(error));
+        tries.avoid(peer);
+        let servers = self.servers.load();
+        let failed = servers.iter().find(|server| tries.avoided == Some(server.address));
+        if let (Some(server), Some(trouble)) = (failed, Trouble::of(error)) {
+            self.note(server, Err((trouble, error)));
+        }
+        tries.may_connect_again() && self.is_another_up(tries)
+    }
+
+    /// Whether a server is up other than the one that just failed.
+    pub(super) fn is_another_up(&self, tries: &Tries) -> bool {
+        self.servers.load().iter().any(|server| server.health.is_up() && tries.avoided != Some(server.address))
+    }
+
+    /// What is wrong with the calculator, in one line; `None` if all its servers answer.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let servers = self.servers.load();
+        let down: Vec<_> =
+            servers.iter().filter(|server| !server.health.is_up()).map(|server| server.address.to_string()).collect();
+        match (servers.len(), down.len()) {
+            (0, _) => Some("the name of no server is known".to_owned()),
+            (_, 0) => None,
+            (all, _) => Some(format!("{} of {all} servers down: {}", down.len(), down.join(", "))),
+        }
+    }
+
+    /// What was found of a server.
+    fn note(&self, server: &Server, found: Result<(), (Trouble, &Error)>) {
+        let is_news = match found {
+            Ok(()) => server.health.succeeded(),
+            Err((trouble, _)) => server.health.failed(trouble),
+        };
+        if !is_news {
+            return;
+        }
+        let address = server.address;
+        match found {
+            Ok(()) => tracing::info!(target: "gateway", server = %address, "a server of the calculator is back"),
+            Err((_, error)) => {
+                tracing::warn!(target: "gateway", server = %address, error = error.etype().as_str(), "a server of the calculator is down");
+            }
+        }
+        self.tell();
+    }
+
+    /// Sets the metrics to how the servers are.
+    fn tell(&self) {
+        let mut told = self.told.lock();
+        let servers = self.servers.load();
+        let states: Vec<_> = servers.iter().map(|server| (server.address, server.health.is_up())).collect();
+        self.metrics.upstream_servers(&states);
+        let now: Vec<_> = states.into_iter().map(|(address, _)| address).collect();
+        told.iter().filter(|before| !now.contains(before)).for_each(|gone| self.metrics.upstream_server_gone(*gone));
+        *told = now;
+    }
+}
+
+fn outcome(error: &Error) -> Connect {
+    match error.etype() {
+        ErrorType::ConnectRefused => Connect::Refused,
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Connect::TimedOut,
+        _ => Connect::Failed,
+    }
+}
+
+fn address_of(peer: &HttpPeer) -> Option<SocketAddr> {
+    peer.address().as_inet().copied()
+}

@@ -1,0 +1,50 @@
+//! One server of the calculator: an address, and how it is connected to.
+
+use super::affinity::Place;
+use super::health::Health;
+use crate::config;
+use crate::gateway::handshake::Handshakes;
+use pingora::upstreams::peer::HttpPeer;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A server, for as long as its name leads to its address.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    /// Which of the configured servers it belongs to; a name may have several addresses.
+    pub(super) entry: usize,
+    pub(super) place: Place,
+    pub(super) peers: Peers,
+    pub(super) health: Health,
+}
+
+/// For ordinary requests, for those whose answer may be silent for a long time, and for WebSockets.
+pub(super) struct Peers {
+    pub(super) ordinary: HttpPeer,
+    pub(super) patient: HttpPeer,
+    pub(super) socket: HttpPeer,
+}
+
+impl Server {
+    pub(super) fn new(address: SocketAddr, entry: usize, host: &str, config: &config::Upstream) -> Self {
+        let peers = Peers::new(address, host, config);
+        Self { address, entry, place: Place::of(address), peers, health: Health::default() }
+    }
+}
+
+impl Peers {
+    fn new(address: SocketAddr, host: &str, config: &config::Upstream) -> Self {
+        let mut ordinary = HttpPeer::new(address, config.tls, host.to_owned());
+        // TLS has its part of the time; the second limit is for both together.
+        ordinary.options.connection_timeout = Some(config.connect_timeout);
+        ordinary.options.total_connection_timeout = Some(config.connect_timeout);
+        ordinary.options.read_timeout = Some(config.read_timeout);
+        ordinary.options.write_timeout = Some(config.write_timeout);
+        ordinary.options.idle_timeout = Some(config.keepalive);
+        let mut patient = ordinary.clone();
+        patient.options.read_timeout = None;
+        let mut socket = patient.clone();
+        socket.options.custom_l4 = Some(Arc::new(Handshakes { connect_timeout: config.connect_timeout }));
+        Self { ordinary, patient, socket }
+    }
+}
