@@ -122,16 +122,43 @@ impl<'a> Reader<'a> {
         Some(self.judged(key, elements, kind))
     }
 
-    fn judged(
+    /// A value, or a list of at least one, each judged for itself; none if one is wrong.
+    pub(super) fn required_several<T>(
+        &mut self,
+        key: &'static str,
+        kind: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let line = self.line(key);
+        let values = self.required(key, one_or_several(line))?;
+        self.all_judged(key, values, kind)
+    }
+
+    /// The same for a key that may be given.
+    pub(super) fn optional_several<T>(
+        &mut self,
+        key: &'static str,
+        kind: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let line = self.line(key);
+        let values = self.optional(key, one_or_several(line))?;
+        self.all_judged(key, values, kind)
+    }
+
+    fn all_judged<T>(
         &mut self,
         key: &str,
-        elements: Vec<(usize, Value)>,
-        kind: impl Fn(&Value) -> Result<String, String>,
-    ) -> Vec<String> {
+        values: Vec<(usize, Value)>,
+        kind: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let given = values.len();
+        Some(self.judged(key, values, kind)).filter(|sound| sound.len() == given)
+    }
+
+    fn judged<T>(&mut self, key: &str, elements: Vec<(usize, Value)>, kind: impl Fn(&Value) -> Result<T, String>) -> Vec<T> {
         let mut sound = Vec::with_capacity(elements.len());
         for (line, element) in elements {
             match kind(&element) {
-                Ok(text) => sound.push(text),
+                Ok(value) => sound.push(value),
                 Err(what) => self.mistakes.push(Mistake::new(self.origin.file, Some(line), Some(key), what)),
             }
         }
@@ -241,6 +268,15 @@ fn elements(value: &Value) -> Result<Vec<(usize, Value)>, String> {
     match value {
         Value::List(elements) => Ok(elements.clone()),
         _ => Err("must be a list, such as [\"/a\", \"/b\"]".to_owned()),
+    }
+}
+
+/// The values with their lines; that of a value alone is its key's.
+fn one_or_several(line: Option<usize>) -> impl FnOnce(&Value) -> Result<Vec<(usize, Value)>, String> {
+    move |value| match value {
+        Value::List(elements) if elements.is_empty() => Err("must name at least one".to_owned()),
+        Value::List(elements) => Ok(elements.clone()),
+        one => Ok(vec![(line.unwrap_or_default(), one.clone())]),
     }
 }
 

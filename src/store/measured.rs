@@ -117,8 +117,12 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::LeaseLetter, self.store.lease_letter(lease)).await
     }
 
-    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
-        self.watch(StoreOperation::NoteDelivery, self.store.note_delivery(letter, delivery)).await
+    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
+        self.watch(StoreOperation::RenewLease, self.store.renew_lease(lease, time)).await
+    }
+
+    async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
+        self.watch(StoreOperation::NoteDelivery, self.store.note_delivery(lease, delivery)).await
     }
 
     async fn outbox_length(&self) -> Result<u64> {

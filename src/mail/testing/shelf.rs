@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
 use crate::store::{
-    Charges, Error, FlowChange, Hearing, Invalidation, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store,
+    Charges, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store,
     TakenForm, Taking,
 };
 use async_trait::async_trait;
@@ -45,6 +45,11 @@ impl Shelf {
 
     pub(in crate::mail) fn put(&self, letter: Letter) {
         self.inside.lock().waiting.push(Waiting { letter, attempts: 0, due: self.clock.now() });
+    }
+
+    /// Its sign-in is over.
+    pub(in crate::mail) fn withdraw(&self, letter: LetterId) {
+        self.inside.lock().waiting.retain(|waiting| waiting.letter.id != letter);
     }
 
     /// The store fails this many times from now on.
@@ -87,7 +92,16 @@ impl Store for Shelf {
         Ok(Some(Leased { letter: waiting.letter.clone(), attempt: waiting.attempts }))
     }
 
-    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
+    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
+        self.called()?;
+        let due = self.clock.now().plus(time);
+        let mut inside = self.inside.lock();
+        let held =
+            inside.waiting.iter_mut().find(|waiting| waiting.letter.id == lease.letter && waiting.attempts == lease.attempt);
+        Ok(held.map(|waiting| waiting.due = due).is_some())
+    }
+
+    async fn note_delivery(&self, Lease { letter, .. }: Lease, delivery: Delivery) -> Result<()> {
         self.called()?;
         let mut inside = self.inside.lock();
         inside.notes.push((letter, delivery));
@@ -171,7 +185,7 @@ impl Store for Shelf {
     }
 
     async fn ping(&self) -> Result<()> {
-        unimplemented!()
+        self.called()
     }
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
         unimplemented!()

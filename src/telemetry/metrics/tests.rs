@@ -17,6 +17,7 @@ fn touch_everything(metrics: &Metrics) {
     StoreOperation::ALL.iter().for_each(|operation| metrics.store_took(*operation, took));
     StoreTrouble::ALL.iter().for_each(|trouble| metrics.store_failed(*trouble));
     Rejection::ALL.iter().for_each(|reason| metrics.connection_rejected(*reason));
+    metrics.mail_relay_fails("mail.insurer.example:587");
     for step in Step::ALL {
         Outcome::ALL.iter().for_each(|outcome| metrics.sign_in(*step, *outcome));
     }
@@ -55,6 +56,8 @@ fn no_label_has_a_value_from_outside_its_enum() {
         ("store_errors_total kind", values_of::<StoreTrouble>()),
         ("connections_rejected_total reason", values_of::<Rejection>()),
         ("build_info version", BTreeSet::from([env!("CARGO_PKG_VERSION")])),
+        // As many as are configured.
+        ("mail_relay_ok relay", BTreeSet::from(["mail.insurer.example:587"])),
     ]);
     for family in metrics.registry.gather() {
         for label in family.get_metric().iter().flat_map(|metric| metric.get_label()) {
