@@ -250,6 +250,35 @@ async fn a_letter_is_not_sent_once_its_browser_has_begun_another_sign_in() {
 }
 
 #[tokio::test]
+async fn a_letter_is_not_sent_once_its_browser_is_signed_in_without_a_mail() {
+    let relay = Relay::start();
+    let world = World::builder().config(&mail_to(&[relay.port])).start().await;
+    let browser = world.browser();
+    browser.claim(BEN.0, BEN.1, "/").await.leads_to(TAN);
+    let mail = eventually("the mail is taken", async || relay.taken().first().cloned()).await;
+    browser.enter_tan(&mail.tan(), "/").await.leads_to("/");
+    relay.once("RCPT", Act::Say("451 4.7.1 later"));
+    browser.claim(ADA.0, ADA.1, "/").await.leads_to(TAN);
+    eventually("it was put off", async || (relay.asked().len() == 2).then_some(())).await;
+    browser.claim(BEN.0, BEN.1, "/").await.leads_to("/");
+    assert_eq!((waiting(&world), relay.taken().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_mail_server_that_does_not_offer_the_protection_asked_for_gets_no_mail_and_operators_are_told() {
+    let relay = Relay::start();
+    let config = format!("[mail]\nurl = \"smtp://127.0.0.1:{}?tls=required\"", relay.port);
+    let world = World::builder().config(&config).start().await;
+    let browser = world.browser();
+    browser.claim(ADA.0, ADA.1, "/").await.leads_to(TAN);
+    eventually("the mail is delayed", async || browser.get(TAN).await.text().contains("verzögert sich").then_some(())).await;
+    let ready = world.browser().open(&format!("http://127.0.0.1:{}/readyz", world.gateways[0].admin)).await;
+    let told = format!("127.0.0.1:{}: STARTTLS: the server does not offer it", relay.port);
+    assert!(ready.status == 200 && ready.body.contains(&told), "{ready:?}");
+    assert_eq!((relay.asked().len(), waiting(&world)), (0, 1));
+}
+
+#[tokio::test]
 async fn a_mail_that_is_refused_for_good_is_offered_once() {
     let relay = Relay::start();
     relay.once("RCPT", Act::Say("550 5.1.1 unknown"));

@@ -123,6 +123,7 @@ mod every_store {
             a_lease_that_is_renewed_goes_on_and_one_that_was_lost_does_not
             whoever_lost_the_lease_can_note_only_that_the_letter_was_taken
             letters_that_a_sign_in_no_longer_waits_for_leave
+            a_sign_in_that_is_discarded_takes_its_letters_along
             a_sign_in_that_succeeds_takes_its_letters_along
         }
         trust {

@@ -69,6 +69,10 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::KeepFlow, self.store.keep_flow(change, charges)).await
     }
 
+    async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
+        self.watch(StoreOperation::DiscardFlow, self.store.discard_flow(token, flow)).await
+    }
+
     async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
         self.watch(StoreOperation::AskForTan, self.store.ask_for_tan(change, letter, charges)).await
     }

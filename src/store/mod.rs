@@ -62,6 +62,9 @@ pub trait Store: Send + Sync {
     /// ([`Flow::letters`]) leave the outbox with the same step, here as in [`Store::ask_for_tan`] and [`Store::sign_in`].
     async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled>;
 
+    /// Forgets a sign-in; its letters leave the outbox.
+    async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()>;
+
     /// Keeps a sign-in and puts its letter into the outbox, under the same conditions.
     async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled>;
 

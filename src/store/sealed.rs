@@ -117,11 +117,15 @@ impl<E: Engine> Sealed<E> {
         change.expect.push((name, expected));
         change.write.push((name, self.seal(name, flow.token.reveal(), flow.next)?, flow.lives));
         let before = flow.seen.map_or(&[][..], |seen| seen.value.letters());
-        for letter in before.iter().filter(|letter| !flow.next.letters().contains(letter)) {
+        self.withdraw(change, before.iter().filter(|letter| !flow.next.letters().contains(letter)));
+        Ok(())
+    }
+
+    fn withdraw<'l>(&self, change: &mut Change, letters: impl IntoIterator<Item = &'l LetterId>) {
+        for letter in letters {
             change.unqueue.push(*letter);
             change.delete.push(self.letter_key(*letter));
         }
-        Ok(())
     }
 
     fn add_charges(&self, change: &mut Change, charges: &Charges) {
@@ -257,6 +261,12 @@ impl<E: Engine> Store for Sealed<E> {
         self.add_flow(&mut change, &flow)?;
         self.add_charges(&mut change, charges);
         self.settle(change, charges).await
+    }
+
+    async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
+        let mut change = Change { delete: vec![self.flow_key(token)], ..Change::default() };
+        self.withdraw(&mut change, flow.letters());
+        self.engine.commit(&change).await.map(|_| ())
     }
 
     async fn ask_for_tan(&self, flow: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {

@@ -47,6 +47,7 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
         ("revoked_at", store.revoked_at(vtnr()).await.map(drop)),
         ("find_flow", store.find_flow(&flow).await.map(drop)),
         ("keep_flow", store.keep_flow(keep, &Charges::none()).await.map(drop)),
+        ("discard_flow", store.discard_flow(&flow, &next).await),
         ("ask_for_tan", store.ask_for_tan(ask, &letter, &Charges::none()).await.map(drop)),
         ("sign_in", store.sign_in(bare(&token, &session, HOUR), &Charges::none()).await.map(drop)),
         ("charge", store.charge(&charges).await.map(drop)),

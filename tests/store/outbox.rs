@@ -239,6 +239,16 @@ fn with_letter(on: &Fixture, id: LetterId) -> Flow {
     flow
 }
 
+pub(crate) async fn a_sign_in_that_is_discarded_takes_its_letters_along(on: Fixture) {
+    let (token, letter) = (Chance.flow_token(), letter(on.now()));
+    let begun = with_letter(&on, letter.id);
+    let ask = FlowChange { token: &token, seen: None, next: &begun, lives: HOUR };
+    on.store.ask_for_tan(ask, &letter, &Charges::none()).await.expect("answers");
+    on.store.discard_flow(&token, &begun).await.expect("answers");
+    assert!(on.store.find_flow(&token).await.expect("answers").is_none());
+    assert_eq!((waiting(&on).await, leased(&on, HOUR).await), (0, None));
+}
+
 pub(crate) async fn a_sign_in_that_succeeds_takes_its_letters_along(on: Fixture) {
     let letter = letter(on.now());
     let attempt = Attempt::begun_with(&on, with_letter(&on, letter.id)).await;

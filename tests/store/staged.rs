@@ -158,6 +158,10 @@ impl Store for Staged {
         self.elsewhere.keep_flow(change, charges).await
     }
 
+    async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
+        self.elsewhere.discard_flow(token, flow).await
+    }
+
     async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
         self.elsewhere.ask_for_tan(change, letter, charges).await
     }

@@ -147,6 +147,9 @@ impl Store for Shelf {
     async fn keep_flow(&self, _: FlowChange<'_>, _: &Charges) -> Result<Settled> {
         unimplemented!()
     }
+    async fn discard_flow(&self, _: &FlowToken, _: &Flow) -> Result<()> {
+        unimplemented!()
+    }
     async fn ask_for_tan(&self, _: FlowChange<'_>, _: &Letter, _: &Charges) -> Result<Settled> {
         unimplemented!()
     }

@@ -180,6 +180,8 @@ labels! {
         FindFlow => "find_flow",
         /// `keep_flow`
         KeepFlow => "keep_flow",
+        /// `discard_flow`
+        DiscardFlow => "discard_flow",
         /// `ask_for_tan`
         AskForTan => "ask_for_tan",
         /// `sign_in`
