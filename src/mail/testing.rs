@@ -80,7 +80,7 @@ pub(super) fn brand() -> config::Brand {
 
 /// Waits until something is so, and fails if it does not become so.
 pub(super) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
+    for _ in 0..2_000 {
         if is_so() {
             return;
         }

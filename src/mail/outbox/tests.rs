@@ -242,6 +242,20 @@ async fn while_the_store_fails_the_outbox_waits_and_goes_on_afterwards() {
 }
 
 #[tokio::test]
+async fn after_an_outage_that_leases_did_not_survive_others_may_note_first_what_they_handed_over() {
+    for (failures, is_long) in [(2, false), (4, true)] {
+        let clock = Clock::manual(ASKED_AT);
+        let store = Arc::new(Shelf::new(&clock));
+        store.fail(failures);
+        let office = Office::open_with(Told::default(), config::Mail { connections: 1, ..mail(25) }, clock, store);
+        eventually("the store works again", || office.store.rest().is_some()).await;
+        let rest = office.store.rest().expect("it is");
+        assert_eq!(rest >= NOTES_FIRST, is_long, "{rest:?} after {failures} failures");
+        office.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_mail_that_was_taken_while_the_store_fails_is_noted_later_and_not_sent_twice() {
     let told = Told { takes: Duration::from_millis(100), ..Told::default() };
     let office = Office::open(told.clone(), config::Mail { connections: 1, ..mail(25) }, vec![letter(1)]);

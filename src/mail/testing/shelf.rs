@@ -16,7 +16,7 @@ use crate::store::{
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 pub(in crate::mail) struct Shelf {
@@ -30,6 +30,8 @@ struct Inside {
     notes: Vec<(LetterId, Delivery)>,
     failures_left: usize,
     calls: usize,
+    pinged_at: Option<Instant>,
+    rest: Option<Duration>,
 }
 
 struct Waiting {
@@ -65,6 +67,11 @@ impl Shelf {
         self.inside.lock().notes.iter().map(|(_, delivery)| *delivery).collect()
     }
 
+    /// How long letters were left alone after the store was found to work again.
+    pub(in crate::mail) fn rest(&self) -> Option<Duration> {
+        self.inside.lock().rest
+    }
+
     pub(in crate::mail) fn is_empty(&self) -> bool {
         self.inside.lock().waiting.is_empty()
     }
@@ -86,6 +93,7 @@ impl Store for Shelf {
         self.called()?;
         let now = self.clock.now();
         let mut inside = self.inside.lock();
+        inside.rest = inside.rest.or(inside.pinged_at.map(|at| at.elapsed()));
         let Some(waiting) = inside.waiting.iter_mut().find(|waiting| waiting.due <= now) else { return Ok(None) };
         waiting.attempts += 1;
         waiting.due = now.plus(lease);
@@ -188,7 +196,9 @@ impl Store for Shelf {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.called()
+        self.called()?;
+        self.inside.lock().pinged_at = Some(Instant::now());
+        Ok(())
     }
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
         unimplemented!()
