@@ -42,7 +42,7 @@ impl Reader<'_> {
             self.warn_if_exposed(key, file_key);
         }
         let Some(name) = name else { return inline };
-        self.from_file(file_key, &name, shape)
+        self.in_file(file_key, &name, shape)
     }
 
     /// The same for several: a secret or a list of them, in which an empty text stands for none.
@@ -63,12 +63,12 @@ impl Reader<'_> {
         let Some(names) = names else { return inline };
         let mut secrets = Vec::with_capacity(names.len());
         for name in names {
-            secrets.push(if name.is_empty() { None } else { Some(self.from_file(file_key, &name, shape)?) });
+            secrets.push(if name.is_empty() { None } else { Some(self.in_file(file_key, &name, shape)?) });
         }
         Some(secrets)
     }
 
-    fn from_file(&mut self, file_key: &str, name: &str, shape: Shape) -> Option<Secret> {
+    fn in_file(&mut self, file_key: &str, name: &str, shape: Shape) -> Option<Secret> {
         let path = self.path(name);
         if is_open_to_others(&path) {
             let warning = format!("{} can be read by others than its owner; chmod 600 it", path.display());
