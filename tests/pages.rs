@@ -5,9 +5,9 @@ mod support;
 use serde_json::json;
 use std::time::Duration;
 use support::chromium::{Chromium, Screen};
-use support::eventually;
 use support::gallery::Gallery;
 use support::world::{ADA, BEN, NO_EMAIL, StoreKind, UNKNOWN, World, tan_of};
+use support::{Act, Relay, eventually};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use vtnr_gateway::demo::postbox::Fault;
@@ -227,7 +227,11 @@ async fn the_tan_page_tells_by_itself_what_becomes_of_the_mail() {
     claim(&chromium, ADA).await;
     chromium.shows("Wir senden gerade eine TAN an ada@makler.example.").await;
     chromium.is_accessible("sending").await;
-    chromium.shows("Wir haben eine TAN an ada@makler.example gesendet. Sie ist gültig bis").await;
+    chromium
+        .shows("Wir haben eine TAN an ada@makler.example gesendet. Der Mailserver hat sie um")
+        .await
+        .shows("Sie ist gültig bis")
+        .await;
     chromium.is_accessible("accepted").await;
     let told = chromium.text().await;
     chromium.reload().await;
@@ -252,6 +256,46 @@ async fn the_tan_page_tells_by_itself_that_the_mail_is_late_and_that_it_left_aft
     world.postbox.set_fault(Fault::None);
     chromium.shows("Sie ist gültig bis").await;
 }
+
+#[tokio::test]
+async fn the_tan_page_moves_on_by_itself_whatever_becomes_of_the_mail() {
+    moves_on_by_itself(Chromium::start().await, "desktop", "#beitrag").await;
+    moves_on_by_itself(Chromium::builder().screen(Screen::Phone).start().await, "phone", "#beitrag").await;
+}
+
+#[tokio::test]
+async fn the_tan_page_moves_on_by_itself_without_javascript_too() {
+    moves_on_by_itself(Chromium::builder().without_javascript().start().await, "bare", "").await;
+}
+
+async fn moves_on_by_itself(chromium: Chromium, name: &str, fragment: &str) {
+    let (target, tan) = (TARGET.replace("#beitrag", fragment), TAN.replace("#beitrag", fragment));
+    let relay = Relay::start();
+    relay.once("MAIL", Act::Hold).once("RCPT", Act::Say("451 4.7.1 greylisted")).once("RCPT", Act::Hold);
+    let world = World::builder().config(&format!("[mail]\nurl = \"smtp://127.0.0.1:{}\"", relay.port)).start().await;
+    chromium.open(&format!("{}{target}", world.base())).await;
+    claim(&chromium, ADA).await;
+    chromium.arrives_at(&tan).await.shows("Wir senden gerade eine TAN an ada@makler.example.").await;
+    picture(&chromium, &format!("mail-sending-{name}")).await;
+    relay.holds().await;
+    relay.go_on();
+    chromium.shows("verzögert sich: Der Mailserver hat sie noch nicht angenommen.").await;
+    chromium.comes_to(&format!("/versuchen es ab {SECOND} erneut/.test(document.body.innerText)")).await;
+    picture(&chromium, &format!("mail-delayed-{name}")).await;
+    relay.holds().await;
+    chromium.shows("wir versuchen es gerade erneut").await;
+    relay.go_on();
+    chromium.comes_to(&format!("/hat sie um {SECOND} angenommen. Sie ist gültig bis/.test(document.body.innerText)")).await;
+    picture(&chromium, &format!("mail-accepted-{name}")).await;
+    chromium.arrives_at(&tan).await;
+    chromium.type_into("#tan", &relay.taken()[0].tan()).await;
+    chromium.press(ENTER).await;
+    chromium.arrives_at(&target).await;
+    assert_eq!(chromium.complaints().await, [""; 0]);
+}
+
+/// A time of day to the second.
+const SECOND: &str = r"[0-9]{1,2}:[0-9]{2}:[0-9]{2}\sUhr";
 
 #[tokio::test]
 async fn the_tan_page_tells_by_itself_that_the_mail_was_refused() {

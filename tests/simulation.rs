@@ -119,7 +119,7 @@ async fn claim(dice: &mut Dice, desk: &Desk, tab: &mut Tab, past: &mut History, 
 async fn enter(dice: &mut Dice, desk: &Desk, tab: &mut Tab, past: &mut History, told: &str) {
     let Some(before) = desk.asked(tab).await else { return };
     let (asked_for, tan) = (before.broker, before.challenge.tan.reveal().to_owned());
-    let entered = match dice.roll(6) {
+    let entered = match dice.roll(8) {
         0 => "BCD".to_owned(),
         1 => tan.to_lowercase(),
         _ => support::world::not(&tan, dice.pick(19)),
@@ -231,7 +231,7 @@ fn budgets_hold(desk: &Desk, past: &History, told: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_laws_hold_whatever_happens() {
     let seeds =
-        std::env::var("SIMULATION_SEED").ok().map_or_else(|| (1..=4).collect(), |seed| vec![seed.parse().expect("a number")]);
+        std::env::var("SIMULATION_SEED").ok().map_or_else(|| (1..=8).collect(), |seed| vec![seed.parse().expect("a number")]);
     let (mut signed_in, mut trusted, mut long, mut wrong) = (0, 0, 0, 0);
     let runs: Vec<_> = seeds.into_iter().map(|seed: u64| tokio::spawn(run(seed))).collect();
     for run in runs {

@@ -122,6 +122,11 @@ mod every_store {
             an_accepted_or_refused_letter_leaves
             deliveries_are_told_in_the_order_asked
             a_letter_whose_sign_in_is_over_disappears
+            a_lease_that_is_renewed_goes_on_and_one_that_was_lost_does_not
+            whoever_lost_the_lease_can_note_only_that_the_letter_was_taken
+            letters_that_a_sign_in_no_longer_waits_for_leave
+            a_sign_in_that_is_discarded_takes_its_letters_along
+            a_sign_in_that_succeeds_takes_its_letters_along
         }
         trust {
             what_a_browser_is_trusted_for_is_found_as_it_was_granted

@@ -128,13 +128,15 @@
       if (location.hash) target.hash = location.hash;
       location.replace(target.href);
     };
+    const said = (node) => node.textContent.replace(/\s+/g, ' ').trim();
     const showMail = (answer) => {
       const line = find('#mail');
       const text = find(`[data-mail-text="${CSS.escape(answer.mail)}"]`);
-      if (!line || !text || line.dataset.mail === answer.mail) return;
+      if (!line || !text) return;
       const words = text.content.cloneNode(true);
-      const until = words.querySelector('[data-until]');
-      if (until) until.textContent = answer.valid_until ?? '';
+      for (const time of words.querySelectorAll('[data-time]')) time.textContent = answer[time.dataset.time] ?? '';
+      // What is said already would only be read out once more.
+      if (said(words) === said(line)) return;
       line.replaceChildren(words);
       line.dataset.mail = answer.mail;
     };

@@ -214,14 +214,8 @@ pub struct Directory {
 /// `[mail]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mail {
-    /// Mail server's host name.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// How the connection is protected.
-    pub protection: MailProtection,
-    /// User name and password, where the server wants them.
-    pub credentials: Option<(String, Secret)>,
+    /// The mail servers, in the order in which they are tried; at least one.
+    pub relays: Vec<MailRelay>,
     /// PEM file with certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
     /// `Name <address>` of the sender.
@@ -232,6 +226,19 @@ pub struct Mail {
     pub timeout: Duration,
     /// Connections at once.
     pub connections: usize,
+}
+
+/// A mail server that takes our mails and sees them on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MailRelay {
+    /// Its host name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub protection: MailProtection,
+    /// User name and password, where the server wants them.
+    pub credentials: Option<(String, Secret)>,
 }
 
 /// How mails travel to the mail server.

@@ -120,18 +120,15 @@ impl<'a> Reader<'a> {
         Some(self.judged(key, elements, kind))
     }
 
-    /// One text or a list of at least one, each judged for itself.
+    /// One text or a list of at least one, each judged for itself; none if one is wrong.
     pub(super) fn required_one_or_more<T>(
         &mut self,
         key: &'static str,
         kind: impl Fn(&Value) -> Result<T, String>,
     ) -> Option<Vec<T>> {
         let line = self.line(key).unwrap_or_default();
-        let elements = self.required(key, |value| match one_or_more(line, value) {
-            elements if elements.is_empty() => Err(NONE_NAMED.to_owned()),
-            elements => Ok(elements),
-        })?;
-        Some(self.judged(key, elements, kind))
+        let elements = self.required(key, |value| at_least_one(line, value))?;
+        self.all_judged(key, elements, kind)
     }
 
     /// A list of at least one text, each judged for itself.
@@ -147,11 +144,32 @@ impl<'a> Reader<'a> {
         Some(self.judged(key, elements, kind))
     }
 
+    /// The same for a key that need not be given.
+    pub(super) fn optional_one_or_more<T>(
+        &mut self,
+        key: &'static str,
+        kind: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let line = self.line(key).unwrap_or_default();
+        let elements = self.optional(key, |value| at_least_one(line, value))?;
+        self.all_judged(key, elements, kind)
+    }
+
+    fn all_judged<T>(
+        &mut self,
+        key: &str,
+        elements: Vec<(usize, Value)>,
+        kind: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let given = elements.len();
+        Some(self.judged(key, elements, kind)).filter(|sound| sound.len() == given)
+    }
+
     fn judged<T>(&mut self, key: &str, elements: Vec<(usize, Value)>, kind: impl Fn(&Value) -> Result<T, String>) -> Vec<T> {
         let mut sound = Vec::with_capacity(elements.len());
         for (line, element) in elements {
             match kind(&element) {
-                Ok(text) => sound.push(text),
+                Ok(value) => sound.push(value),
                 Err(what) => self.mistakes.push(Mistake::new(self.origin.file, Some(line), Some(key), what)),
             }
         }
@@ -265,6 +283,10 @@ fn one_or_more(line: usize, value: &Value) -> Vec<(usize, Value)> {
         Value::List(elements) => elements.clone(),
         one => vec![(line, one.clone())],
     }
+}
+
+fn at_least_one(line: usize, value: &Value) -> Result<Vec<(usize, Value)>, String> {
+    Some(one_or_more(line, value)).filter(|elements| !elements.is_empty()).ok_or_else(|| NONE_NAMED.to_owned())
 }
 
 fn elements(value: &Value) -> Result<Vec<(usize, Value)>, String> {

@@ -42,7 +42,34 @@ impl Reader<'_> {
             self.warn_if_exposed(key, file_key);
         }
         let Some(name) = name else { return inline };
-        let path = self.path(&name);
+        self.in_file(file_key, &name, shape)
+    }
+
+    /// The same for several: a secret or a list of them, in which an empty text stands for none.
+    pub(super) fn secrets(&mut self, places: &Places, shape: Shape) -> Option<Vec<Option<Secret>>> {
+        let Places { key, file_key } = *places;
+        let inline = self.optional_one_or_more(key, |value| match text(value)? {
+            none if none.is_empty() => Ok(None),
+            secret => shaped(secret.into_bytes(), shape).map(Some),
+        });
+        let names = self.optional_one_or_more(file_key, text);
+        if self.is_given(key) && self.is_given(file_key) {
+            self.mistake(key, format!("stands beside {file_key}; give one of the two"));
+            return None;
+        }
+        if inline.is_some() {
+            self.warn_if_exposed(key, file_key);
+        }
+        let Some(names) = names else { return inline };
+        let mut secrets = Vec::with_capacity(names.len());
+        for name in names {
+            secrets.push(if name.is_empty() { None } else { Some(self.in_file(file_key, &name, shape)?) });
+        }
+        Some(secrets)
+    }
+
+    fn in_file(&mut self, file_key: &str, name: &str, shape: Shape) -> Option<Secret> {
+        let path = self.path(name);
         if is_open_to_others(&path) {
             let warning = format!("{} can be read by others than its owner; chmod 600 it", path.display());
             self.warn(file_key, &warning);

@@ -104,7 +104,7 @@ listen = "127.0.0.1:9090"
     let submit = Request { method: "POST", target: b"/antrag/versand", body: Body::Some };
     assert_eq!(config.submission.judge(&submit), Intent::Submit);
     assert_eq!((config.upstream.servers.as_slice(), config.upstream.tls), ([server("127.0.0.1", 9_000)].as_slice(), false));
-    assert_eq!((config.mail.host.as_str(), config.mail.port, config.mail.protection), ("127.0.0.1", 2525, MailProtection::Plain));
+    assert_eq!(relays(&config), [("127.0.0.1", 2525, MailProtection::Plain, None)]);
 }
 
 #[test]
@@ -280,6 +280,26 @@ fn each_section_refuses_what_would_do_harm() {
         ("mail.url = \"smtp://mail.insurer.example\"", "add ?tls=required, or ?tls=none to accept that"),
         ("mail.url = \"smtp://a?tls=maybe\"", "has a query other than"),
         ("mail.url = \"smtp://u:p@a\"", "belongs in mail.username"),
+        ("mail.url = []", "1: mail.url: must name at least one"),
+        ("mail.url = [\n\"smtps://a\",\n\"smtp://b\",\n]", "3: mail.url: would send TANs over the network in plain text"),
+        ("mail.url = [\"smtps://a\", \"smtps://A:465\"]", "names a:465 twice"),
+        (
+            "mail.url = [\"smtps://a\", \"smtps://b\", \"smtps://c\", \"smtps://d\", \"smtps://e\", \"smtps://f\"]",
+            "names 6 servers; 5 are allowed",
+        ),
+        (
+            "mail.url = [\"smtps://a\", \"smtps://b\"]\nmail.username = [\"u\", \"v\", \"w\"]\nmail.password = \"p\"",
+            "2: mail.username: has 3 entries for 2 servers; give one for all, or one for each",
+        ),
+        (
+            "mail.url = [\"smtps://a\", \"smtps://b\"]\nmail.username = [\"u\", \"\"]\nmail.password = \"p\"",
+            "2: mail.username: names no user for server 2, which has a password",
+        ),
+        (
+            "mail.url = [\"smtps://a\", \"smtps://b\"]\nmail.username = \"u\"\nmail.password = [\"\", \"p\"]",
+            "2: mail.username: names a user for server 1 that has no password",
+        ),
+        ("mail.username = \"u\"\nmail.password_file = [\"none\"]", "none cannot be read"),
         ("mail.from = \"Tarifrechner\"", "is not a sender"),
         ("mail.from = \"A <a@b.example>, C <c@d.example>\"", "is not a sender"),
         ("mail.from = \"A <a@b.example>\\r\\nBcc: c@d.example\"", "must be one line"),
@@ -359,11 +379,7 @@ fn values_arrive_as_they_were_meant() {
     assert_eq!(config.store.url, StoreUrl::Redis(url));
     assert!(!format!("{config:?}").contains("pa:"), "a password is shown");
     let config = sound("mail.url = \"smtps://mail.example\"\nmail.username = \"u\"\nmail.password_file = \"password\"");
-    assert_eq!((config.mail.port, config.mail.protection), (465, MailProtection::Tls));
-    assert_eq!(
-        config.mail.credentials.map(|(user, password)| (user, password.reveal().to_vec())),
-        Some(("u".into(), "pa:ss/wö@rd".into()))
-    );
+    assert_eq!(relays(&config), [("mail.example", 465, MailProtection::Tls, Some("u:pa:ss/wö@rd".into()))]);
     let config = sound("limits.mail_day = \"7 in 90m\"\nlogin.enumeration = \"neutral\"");
     assert_eq!((config.limits.mail_day, config.login.without_email), (Allowance::per(7, 5_400), false));
     let config = sound(
@@ -399,6 +415,33 @@ fn the_servers_of_redis_arrive_as_they_were_meant() {
     assert_eq!(cluster.servers, [server("a", 6_379), server("b", 1)]);
     assert_eq!((cluster.deployment, cluster.transport), (Deployment::Cluster, Transport::Plain));
     assert_eq!(cluster.login.password, Some(Secret::new("pa:ss/wö@rd")));
+}
+
+/// The mail servers: host, port, protection, and user with password.
+fn relays(config: &Config) -> Vec<(&str, u16, MailProtection, Option<String>)> {
+    let login = |(user, password): &(String, Secret)| format!("{user}:{}", String::from_utf8_lossy(password.reveal()));
+    let relays = config.mail.relays.iter();
+    relays.map(|relay| (relay.host.as_str(), relay.port, relay.protection, relay.credentials.as_ref().map(login))).collect()
+}
+
+#[test]
+fn several_mail_servers_have_logins_of_their_own_or_one_together() {
+    let urls = "mail.url = [\"smtps://a.example\", \"smtp://b.example?tls=required\", \"smtp://127.0.0.1\"]";
+    let config = sound(&format!("{urls}\nmail.username = [\"u\", \"v\", \"\"]\nmail.password = [\"p\", \"q\", \"\"]"));
+    let (a, b, here) = (
+        ("a.example", 465, MailProtection::Tls),
+        ("b.example", 587, MailProtection::StartTls),
+        ("127.0.0.1", 25, MailProtection::Plain),
+    );
+    let with = |(host, port, protection): (&'static str, u16, MailProtection), login: &str| {
+        (host, port, protection, Some(login.to_owned()).filter(|login| !login.is_empty()))
+    };
+    assert_eq!(relays(&config), [with(a, "u:p"), with(b, "v:q"), with(here, "")]);
+    let config = sound(&format!("{urls}\nmail.username = \"u\"\nmail.password_file = \"password\""));
+    let login = "u:pa:ss/wö@rd";
+    assert_eq!(relays(&config), [with(a, login), with(b, login), with(here, login)]);
+    let config = sound(&format!("{urls}\nmail.username = [\"u\", \"\", \"\"]\nmail.password_file = [\"password\", \"\", \"\"]"));
+    assert_eq!(relays(&config), [with(a, login), with(b, ""), with(here, "")]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::challenge::Challenge;
 use super::email::Email;
-use super::ids::{BrowserToken, SessionToken};
+use super::ids::{BrowserToken, LetterId, SessionToken};
 use super::tan::{EnteredTan, Tan};
 use super::time::Timestamp;
 use super::vtnr::Vtnr;
@@ -32,6 +32,16 @@ pub struct Flow {
     pub claim: Claim,
     /// How far it has come.
     pub stage: Stage,
+}
+
+impl Flow {
+    /// The letters that carry its TAN, while that is of use.
+    pub fn letters(&self) -> &[LetterId] {
+        match &self.stage {
+            Stage::Tan(challenge) if challenge.tries_left > 0 => &challenge.letters,
+            Stage::Tan(_) | Stage::UnknownEmail | Stage::SignedIn(_) => &[],
+        }
+    }
 }
 
 /// How far a sign-in has come.

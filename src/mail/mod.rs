@@ -12,7 +12,7 @@ mod testing;
 
 pub use letter::Writer;
 pub use outbox::{Outbox, Trouble};
-pub use smtp::{Cause, HandOver, Hitch, Sender, Smtp, Stage};
+pub use smtp::{Cause, HandOver, Hitch, Hold, RelayState, Sender, Smtp, Stage};
 
 use std::path::PathBuf;
 

@@ -1,37 +1,44 @@
 //! The outbox's workers: take a letter, hand it over, note what became of it; try again while it is of use.
 //!
-//! Any gateway may send any letter. A letter under way is leased, so that it is sent by one gateway at a time; if that
-//! one dies, another takes over once the lease has run out, and the stable `Message-ID` tells that the two are one.
+//! Any gateway may send any letter. A letter under way is leased, so that it is sent by one gateway at a time: for a short time,
+//! which is made longer while the conversation lasts. If the gateway dies, another takes over within seconds. Right before the mail
+//! goes out the store is asked once more: a gateway that hung meanwhile, or whose broker has signed in, sends nothing.
 
 mod pace;
 
 use super::letter::Writer;
-use super::smtp::{Cause, HandOver, Hitch, Sender, Stage};
+use super::smtp::{Cause, HandOver, Hitch, Hold, Sender, Stage};
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::challenge::Delivery;
 use crate::domain::email::Email;
-use crate::domain::ids::LetterId;
 use crate::domain::letter::Letter;
 use crate::domain::time::Timestamp;
 use crate::in_force::InForce;
-use crate::store::{self, Leased, Store};
+use crate::store::{self, Lease, Leased, Store};
 use crate::telemetry::metrics::{self, Metrics};
+use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use pace::{STORE_WAITS, Stop, WAITS, jittered, nth};
-use parking_lot::Mutex;
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// How often a worker looks for letters that nobody rang for: those put off, and those of other gateways.
 const POLL: Duration = Duration::from_secs(1);
 /// How often the length of the outbox is asked for.
 const CENSUS: Duration = Duration::from_secs(10);
-/// The shortest lease.
-const LEASE: Duration = Duration::from_secs(90);
+/// How long a letter stays with a gateway that has died.
+const LEASE: Duration = Duration::from_secs(12);
+/// How often a lease is renewed; the store may fail twice in between.
+const RENEWAL: Duration = Duration::from_secs(4);
+/// How long whoever has handed a mail over has to note that, after an outage of the store that leases did not survive.
+const NOTES_FIRST: Duration = Duration::from_millis(1_500);
+
 /// Sends the letters that wait in the store.
 pub struct Outbox {
     desk: Arc<Desk>,
@@ -39,31 +46,32 @@ pub struct Outbox {
 }
 
 /// What keeps mails from leaving, for `/readyz`.
-#[derive(Clone, Default)]
-pub struct Trouble(Arc<Mutex<Option<String>>>);
+#[derive(Clone)]
+pub struct Trouble(Arc<dyn Sender>);
 
 impl Trouble {
-    /// The last attempt's hitch, if it failed; nothing secret is in it.
+    /// The mail servers whose last mail met with trouble there, and what that was; nothing secret is in it.
     pub fn now(&self) -> Option<String> {
-        self.0.lock().clone()
-    }
-
-    fn is(&self, hitch: Option<&Hitch>) {
-        *self.0.lock() = hitch.map(ToString::to_string);
+        let troubles = self.0.relays().into_iter().filter_map(|state| Some(format!("{}: {}", state.relay, state.trouble?)));
+        Some(troubles.collect::<Vec<_>>().join("; ")).filter(|troubles| !troubles.is_empty())
     }
 }
 
 /// What all workers share.
 struct Desk {
     store: Arc<dyn Store>,
-    sender: Box<dyn Sender>,
+    sender: Arc<dyn Sender>,
     writer: Arc<InForce<Writer>>,
     metrics: Arc<Metrics>,
     clock: Clock,
     bell: Arc<Notify>,
-    trouble: Trouble,
-    lease: Duration,
     farewell: Duration,
+}
+
+/// A letter in this gateway's hand.
+struct Held<'d> {
+    store: &'d dyn Store,
+    lease: Lease,
 }
 
 /// What to do after a step.
@@ -86,18 +94,16 @@ impl Outbox {
         clock: Clock,
         config: &config::Mail,
     ) -> Self {
-        let lease = LEASE.max(sender.longest() * 2);
         let desk = Desk {
             store,
-            sender: Box::new(sender),
+            sender: Arc::new(sender),
             writer,
             metrics,
             clock,
             bell: Arc::new(Notify::new()),
-            trouble: Trouble::default(),
-            lease,
             farewell: config.timeout,
         };
+        desk.tell_of_relays();
         Self { desk: Arc::new(desk), workers: config.connections.max(1) }
     }
 
@@ -108,7 +114,7 @@ impl Outbox {
 
     /// Tells what keeps mails from leaving.
     pub fn trouble(&self) -> Trouble {
-        self.desk.trouble.clone()
+        Trouble(Arc::clone(&self.desk.sender))
     }
 
     /// Sends letters until `shutdown` completes; then lets hand-overs under way finish, for `mail.timeout` at most.
@@ -140,13 +146,27 @@ impl Desk {
                         () = self.bell.notified() => {}
                     }
                 }
-                // Nobody listens to the bell: the store needs rest, and sign-ins that fail ring all the more.
-                Next::Failed => {
-                    stop.sleep(jittered(nth(&STORE_WAITS, failures))).await;
-                    failures += 1;
-                }
+                Next::Failed => failures = self.sit_out(failures, &stop).await,
             }
         }
+    }
+
+    /// Pauses until the store answers again; gives the failures so far. Nobody listens to the bell: the store needs rest, and
+    /// sign-ins that fail ring all the more.
+    async fn sit_out(&self, mut failures: u32, stop: &Stop) -> u32 {
+        let begun = Instant::now();
+        loop {
+            stop.sleep(jittered(nth(&STORE_WAITS, failures))).await;
+            failures = failures.saturating_add(1);
+            if stop.is_requested() || self.store.ping().await.is_ok() {
+                break;
+            }
+        }
+        // Taken over before it could be noted, a mail would go out once more.
+        if begun.elapsed() > LEASE / 2 {
+            stop.sleep(NOTES_FIRST).await;
+        }
+        failures
     }
 
     async fn try_step(&self, stop: &Stop) -> Next {
@@ -162,49 +182,55 @@ impl Desk {
     }
 
     async fn step(&self, stop: &Stop) -> store::Result<Next> {
-        let Some(leased) = self.store.lease_letter(self.lease).await? else { return Ok(Next::Nothing) };
+        let Some(leased) = self.store.lease_letter(LEASE).await? else { return Ok(Next::Nothing) };
         // Where one letter is, there may be another: a second worker looks, while this one waits for the mail server.
         self.bell.notify_one();
-        let delivery = self.deliver(&leased, stop).await;
-        self.note(leased.letter.id, delivery, stop).await?;
+        if let Some(delivery) = self.deliver(&leased, stop).await {
+            self.note(&leased, delivery, stop).await?;
+        }
         Ok(Next::Another)
     }
 
-    /// Sends the letter, if it is still of use and meant to be sent, and says what became of it.
-    async fn deliver(&self, leased: &Leased, stop: &Stop) -> Delivery {
+    /// Sends the letter, if it is still of use and meant to be sent, and says what became of it, if that is for this gateway to say.
+    async fn deliver(&self, leased: &Leased, stop: &Stop) -> Option<Delivery> {
         let Leased { letter, attempt } = leased;
         let now = self.clock.now();
         let Some(to) = &letter.to else {
             self.metrics.mail(metrics::Mail::Decoy);
-            return Delivery::Accepted { at: now };
+            return Some(Delivery::Accepted { at: now });
         };
         if now >= letter.not_after {
-            return self.dropped(letter, *attempt, now);
+            return Some(self.dropped(letter, *attempt, now));
         }
-        let handed_over = self.hand_over(letter, to, now, stop).await;
+        let handed_over = self.hand_over(leased, to, now, stop).await;
+        self.tell_of_relays();
         let at = self.clock.now();
         let (id, domain) = (letter.id, to.domain());
         match handed_over {
             HandOver::Accepted => {
                 tracing::info!(target: "mail", letter = %id, attempt, domain, outcome = "accepted");
                 self.metrics.mail_accepted(at.since(letter.asked_at));
-                self.trouble.is(None);
-                Delivery::Accepted { at }
+                Some(Delivery::Accepted { at })
             }
             HandOver::Refused(hitch) => {
                 tracing::warn!(target: "mail", letter = %id, attempt, domain, outcome = "refused", reason = %hitch);
                 self.metrics.mail(metrics::Mail::Refused);
-                Delivery::Refused { at }
+                Some(Delivery::Refused { at })
             }
             HandOver::PutOff(hitch) => {
                 tracing::warn!(target: "mail", letter = %id, attempt, domain, outcome = "delayed", reason = %hitch);
-                self.trouble.is(Some(&hitch));
-                self.put_off(leased, &hitch, at)
+                Some(self.put_off(leased, &hitch, at))
+            }
+            HandOver::Withdrawn => {
+                tracing::info!(target: "mail", letter = %id, attempt, domain, outcome = "withdrawn");
+                self.metrics.mail(metrics::Mail::Withdrawn);
+                None
             }
         }
     }
 
-    async fn hand_over(&self, letter: &Letter, to: &Email, now: Timestamp, stop: &Stop) -> HandOver {
+    async fn hand_over(&self, leased: &Leased, to: &Email, now: Timestamp, stop: &Stop) -> HandOver {
+        let letter = &leased.letter;
         let message = match self.writer.now().write(letter, to, now) {
             Ok(message) => message,
             Err(error) => {
@@ -216,10 +242,21 @@ impl Desk {
             stop.requested().await;
             tokio::time::sleep(self.farewell).await;
         };
+        let held = Held { store: &*self.store, lease: leased.lease() };
         tokio::select! {
             biased;
-            handed_over = self.sender.hand_over(&message) => handed_over,
+            handed_over = self.sender.hand_over(&message, &held) => handed_over,
+            never = held.keep() => match never {},
             () = out_of_time => HandOver::PutOff(Hitch { stage: Stage::Conversation, cause: Cause::Abandoned }),
+        }
+    }
+
+    fn tell_of_relays(&self) {
+        for state in self.sender.relays() {
+            match state.trouble {
+                None => self.metrics.mail_relay_works(&state.relay),
+                Some(_) => self.metrics.mail_relay_fails(&state.relay),
+            }
         }
     }
 
@@ -246,20 +283,23 @@ impl Desk {
     }
 
     /// Notes what became of a letter. It is worth some patience: a mail whose hand-over nobody noted is sent twice.
-    async fn note(&self, letter: LetterId, delivery: Delivery, stop: &Stop) -> store::Result<()> {
-        let lease_ends = self.clock.now().plus(self.lease);
-        let mut failures = 0;
+    async fn note(&self, leased: &Leased, delivery: Delivery, stop: &Stop) -> store::Result<()> {
+        let id = leased.letter.id;
+        let until = match delivery {
+            Delivery::Accepted { .. } => leased.letter.not_after,
+            // Whoever takes the letter over will see for itself.
+            Delivery::Queued | Delivery::Delayed { .. } | Delivery::Refused { .. } => self.clock.now().plus(LEASE),
+        };
         loop {
-            let Err(error) = self.store.note_delivery(letter, delivery).await else { return Ok(()) };
-            if stop.is_requested() || self.clock.now() >= lease_ends {
+            let Err(error) = self.store.note_delivery(leased.lease(), delivery).await else { return Ok(()) };
+            if stop.is_requested() || self.clock.now() >= until {
                 return Err(error);
             }
             tracing::warn!(
-                target: "mail", letter = %letter, error = &error as &dyn std::error::Error,
+                target: "mail", letter = %id, error = &error as &dyn std::error::Error,
                 "what became of a mail cannot be noted yet"
             );
-            stop.sleep(jittered(nth(&STORE_WAITS, failures))).await;
-            failures += 1;
+            stop.sleep(jittered(NOTES_FIRST / 3)).await;
         }
     }
 
@@ -270,6 +310,29 @@ impl Desk {
                 self.metrics.outbox_holds(letters);
             }
             stop.sleep(jittered(CENSUS)).await;
+        }
+    }
+}
+
+impl Held<'_> {
+    /// Keeps the letter in hand for as long as this future is awaited.
+    async fn keep(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            // Whether it was lost is asked again before the mail goes out; a store that fails may answer next time.
+            let _ = self.store.renew_lease(self.lease, LEASE).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Hold for Held<'_> {
+    async fn confirm(&self) -> Result<(), HandOver> {
+        match self.store.renew_lease(self.lease, LEASE).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(HandOver::Withdrawn),
+            // The store itself has logged why.
+            Err(_) => Err(HandOver::PutOff(Hitch { stage: Stage::Message, cause: Cause::Unconfirmed })),
         }
     }
 }

@@ -34,16 +34,18 @@ pub(super) fn letter(id: u128) -> Letter {
 
 pub(super) fn mail(port: u16) -> config::Mail {
     config::Mail {
-        host: "localhost".to_owned(),
-        port,
-        protection: config::MailProtection::Plain,
-        credentials: None,
+        relays: vec![relay_at(port)],
         ca_file: None,
         from: "Tarifrechner Müller <noreply@insurer.example>".to_owned(),
         reply_to: None,
         timeout: Duration::from_secs(5),
         connections: 2,
     }
+}
+
+/// The mail server at this port.
+pub(super) fn relay_at(port: u16) -> config::MailRelay {
+    config::MailRelay { host: "localhost".to_owned(), port, protection: config::MailProtection::Plain, credentials: None }
 }
 
 pub(super) fn login() -> config::Login {
@@ -78,7 +80,7 @@ pub(super) fn brand() -> config::Brand {
 
 /// Waits until something is so, and fails if it does not become so.
 pub(super) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
+    for _ in 0..2_000 {
         if is_so() {
             return;
         }

@@ -21,11 +21,17 @@ impl Clock {
 
     /// `14:17 Uhr`, or `24.11., 14:17 Uhr` for another day: what "bis" and "ab" go before.
     pub(super) fn time(&self, at: Timestamp, now: Timestamp) -> String {
-        match self.zoned(at) {
-            None => String::new(),
-            Some(time) if is_near(at, now) => time.strftime("%-H:%M Uhr").to_string(),
-            Some(time) => time.strftime("%-d.%-m., %-H:%M Uhr").to_string(),
-        }
+        self.written(at, now, ["%-H:%M Uhr", "%-d.%-m., %-H:%M Uhr"])
+    }
+
+    /// `14:17:05 Uhr`, with the date for another day.
+    pub(super) fn to_the_second(&self, at: Timestamp, now: Timestamp) -> String {
+        self.written(at, now, ["%-H:%M:%S Uhr", "%-d.%-m., %-H:%M:%S Uhr"])
+    }
+
+    fn written(&self, at: Timestamp, now: Timestamp, [near, far]: [&str; 2]) -> String {
+        let form = if is_near(at, now) { near } else { far };
+        self.zoned(at).map_or_else(String::new, |time| time.strftime(form).to_string())
     }
 
     /// Like [`Clock::time`], but the full minute after: whoever waits for it does not come too early.
@@ -64,6 +70,12 @@ mod tests {
     fn a_time_near_by_is_a_time_of_day() {
         assert_eq!(berlin().time(THEN, THEN), "14:17 Uhr");
         assert_eq!(berlin().time(THEN, THEN.plus(Duration::from_secs(11 * 3_600))), "14:17 Uhr");
+    }
+
+    #[test]
+    fn what_has_just_happened_has_its_second() {
+        assert_eq!(berlin().to_the_second(THEN, THEN), "14:17:40 Uhr");
+        assert_eq!(berlin().to_the_second(THEN, Timestamp::from_millis(0)), "24.11., 14:17:40 Uhr");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// What stays as it is in a query: the unreserved characters (RFC 3986, 2.3) and `/`, which may stand there.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
+/// Seconds.
+const SOONEST_REFRESH: u64 = 5;
+
 /// Makes the values of one page.
 pub(super) struct Context<'c> {
     /// The path that all pages lie under.
@@ -58,7 +61,8 @@ impl Context<'_> {
             sign_out => format!("{}abmelden", self.prefix),
             help => to("hilfe"),
         };
-        let usual = context! { year => self.clock.year(self.now), status => (), has_errors => false, return_to, link };
+        let usual =
+            context! { year => self.clock.year(self.now), status => (), refresh => (), has_errors => false, return_to, link };
         context! { ..page, ..usual }
     }
 
@@ -71,6 +75,16 @@ impl Context<'_> {
             has_errors => page.error.is_some(),
             resend => self.resend(page.resend),
             sent_again => page.sent_again,
+            refresh => page.error.is_none().then(|| self.refresh(page.mail)).flatten(),
+        }
+    }
+
+    /// In how many seconds a browser without scripts looks again; not where a TAN may be about to be typed.
+    fn refresh(&self, mail: MailState) -> Option<u64> {
+        match mail {
+            MailState::Sending | MailState::Retrying => Some(SOONEST_REFRESH),
+            MailState::Delayed { next_try_at } => Some(next_try_at.after(self.now).as_secs().max(SOONEST_REFRESH)),
+            MailState::Accepted { .. } | MailState::Refused => None,
         }
     }
 
@@ -78,11 +92,13 @@ impl Context<'_> {
         match mail {
             MailState::Sending => context! { state => "sending" },
             MailState::Accepted { at, valid_until } => {
-                context! { state => "accepted", at => self.time(at), valid_until => self.time(valid_until) }
+                let at = self.clock.to_the_second(at, self.now);
+                context! { state => "accepted", at, valid_until => self.time(valid_until) }
             }
             MailState::Delayed { next_try_at } => {
-                context! { state => "delayed", next_try_at => self.clock.not_before(next_try_at, self.now) }
+                context! { state => "delayed", next_try_at => self.clock.to_the_second(next_try_at, self.now) }
             }
+            MailState::Retrying => context! { state => "retrying" },
             MailState::Refused => context! { state => "refused" },
         }
     }

@@ -121,6 +121,11 @@ impl Pages {
         self.clock.time(at, now)
     }
 
+    /// The same to the second: `14:17:05 Uhr`.
+    pub fn second_of_day(&self, at: Timestamp, now: Timestamp) -> String {
+        self.clock.to_the_second(at, now)
+    }
+
     fn try_render(&self, view: &View<'_>, now: Timestamp) -> Result<String, Error> {
         let (template, values) = Context { prefix: &self.prefix, clock: &self.clock, now }.of(view);
         self.templates.render(template, values)

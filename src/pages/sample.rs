@@ -114,6 +114,7 @@ fn tan() -> Vec<(String, View<'static>)> {
         ("tan", sent.clone()),
         ("tan-sending", mailed(MailState::Sending)),
         ("tan-delayed", mailed(MailState::Delayed { next_try_at: in_minutes(2) })),
+        ("tan-retrying", mailed(MailState::Retrying)),
         ("tan-refused", mailed(MailState::Refused)),
         ("tan-empty", wrong(TanError::Empty)),
         ("tan-wrong-length", wrong(TanError::WrongLength { entered: 5 })),

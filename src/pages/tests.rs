@@ -110,6 +110,17 @@ fn every_page_has_the_labels_that_brokers_know() {
 }
 
 #[test]
+fn without_scripts_a_page_looks_again_while_the_mail_is_not_out_and_not_over_what_is_being_typed() {
+    for (name, seconds) in [("tan-sending", "5"), ("tan-retrying", "5"), ("tan-delayed", "120")] {
+        let refresh = format!("<noscript><meta http-equiv=\"refresh\" content=\"{seconds}\"></noscript>");
+        assert!(page(name).contains(&refresh), "{name} lacks {refresh}");
+    }
+    for name in ["tan", "tan-refused", "tan-wrong", "tan-over-spent", "sign-in", "help"] {
+        assert!(!page(name).contains("refresh"), "{name}");
+    }
+}
+
+#[test]
 fn the_pages_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
     shared(&pages());

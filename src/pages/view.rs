@@ -107,11 +107,13 @@ pub enum MailState {
         /// Until when the TAN is valid.
         valid_until: Timestamp,
     },
-    /// The mail server cannot be reached; the TAN's life has not begun.
+    /// The mail server could not be reached or put it off; the TAN's life has not begun.
     Delayed {
         /// When sending is tried next.
         next_try_at: Timestamp,
     },
+    /// The same, and at this moment it is tried again.
+    Retrying,
     /// The mail server takes no mail for this address.
     Refused,
 }

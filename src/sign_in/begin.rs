@@ -125,6 +125,10 @@ impl SignIns {
     }
 
     async fn admit_trusted(&self, visitor: &Visitor, claim: &Claim, now: Timestamp) -> Result<Answer> {
+        // What this browser began before is over, and its mails of no use to anybody.
+        if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
+            self.store.discard_flow(&token, &seen.value).await?;
+        }
         let level = Level::Full { proof: Proof::Mailbox };
         let admitting = Admitting { visitor, flow: None, vtnr: claim.vtnr, level, trust: None, tan: None };
         // A broker's own browser signs in whatever others do from the same address (product rule: successes do not count).

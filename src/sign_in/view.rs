@@ -48,11 +48,13 @@ pub enum Mailing {
         /// Until when the TAN is valid.
         valid_until: Timestamp,
     },
-    /// The mail server cannot be reached.
+    /// The mail server could not be reached or put it off.
     Delayed {
         /// When it is tried again.
         next_try_at: Timestamp,
     },
+    /// The same, and at this moment it is tried again.
+    Retrying,
     /// The mail server refused it.
     Refused,
 }
@@ -85,14 +87,14 @@ impl SignIns {
         State::Tan {
             claim,
             letters: challenge.tan.length().letters(),
-            mailing: self.mailing(challenge, deliveries, valid_until),
+            mailing: self.mailing(challenge, deliveries, valid_until, now),
             resend_after,
             sent_again: challenge.letters.len() > 1 && !resend_after.is_zero(),
         }
     }
 
     /// The last mail's fate. In neutral mode it would tell a right claim from a wrong one, so that all are told the same.
-    fn mailing(&self, challenge: &Challenge, deliveries: &[Delivery], valid_until: Option<Timestamp>) -> Mailing {
+    fn mailing(&self, challenge: &Challenge, deliveries: &[Delivery], valid_until: Option<Timestamp>, now: Timestamp) -> Mailing {
         if self.is_neutral() {
             return Mailing::Accepted {
                 at: challenge.mailed_at,
@@ -101,6 +103,7 @@ impl SignIns {
         }
         match (deliveries.last(), valid_until) {
             (Some(Delivery::Accepted { at }), Some(valid_until)) => Mailing::Accepted { at: *at, valid_until },
+            (Some(Delivery::Delayed { next_try_at }), _) if *next_try_at <= now => Mailing::Retrying,
             (Some(Delivery::Delayed { next_try_at }), _) => Mailing::Delayed { next_try_at: *next_try_at },
             (Some(Delivery::Refused { .. }), _) => Mailing::Refused,
             _ => Mailing::Sending,

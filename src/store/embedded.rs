@@ -186,6 +186,11 @@ fn apply(write: &WriteTransaction, change: &Change, now: Timestamp) -> Result<Co
             return Ok(Committed::Conflict);
         }
     }
+    if let Some((letter, attempt)) = change.leased
+        && letters.leased(letter.bits())? != Some(attempt)
+    {
+        return Ok(Committed::Conflict);
+    }
     for (index, tally) in change.tally.iter().enumerate() {
         if let Some(retry_after) = full(&records, &counters, tally, now)? {
             return Ok(Committed::Full { index, retry_after });
@@ -269,6 +274,11 @@ struct Letters<'t> {
 impl<'t> Letters<'t> {
     fn open(write: &'t WriteTransaction) -> Result<Self> {
         Ok(Self { queue: write.open_table(QUEUE).map_err(failed)?, due: write.open_table(DUE).map_err(failed)? })
+    }
+
+    /// How often the letter was leased, if it waits.
+    fn leased(&self, id: u128) -> Result<Option<u32>> {
+        Ok(self.queue.get(id).map_err(failed)?.map(|state| state.value().1))
     }
 
     /// Has the letter wait until then; it stays as often leased as it was.

@@ -50,6 +50,8 @@ pub trait Engine: Send + Sync + 'static {
 pub struct Change {
     /// What must be so.
     pub expect: Vec<(RecordKey, Expect)>,
+    /// A letter that must wait still and must not have been leased since it was for this time; 0 if it never was.
+    pub leased: Option<(LetterId, u32)>,
     /// Counters.
     pub tally: Vec<Tally>,
     /// Records to write, with how long they are kept.

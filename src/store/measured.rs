@@ -69,6 +69,10 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::KeepFlow, self.store.keep_flow(change, charges)).await
     }
 
+    async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
+        self.watch(StoreOperation::DiscardFlow, self.store.discard_flow(token, flow)).await
+    }
+
     async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
         self.watch(StoreOperation::AskForTan, self.store.ask_for_tan(change, letter, charges)).await
     }
@@ -117,8 +121,12 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::LeaseLetter, self.store.lease_letter(lease)).await
     }
 
-    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
-        self.watch(StoreOperation::NoteDelivery, self.store.note_delivery(letter, delivery)).await
+    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
+        self.watch(StoreOperation::RenewLease, self.store.renew_lease(lease, time)).await
+    }
+
+    async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
+        self.watch(StoreOperation::NoteDelivery, self.store.note_delivery(lease, delivery)).await
     }
 
     async fn outbox_length(&self) -> Result<u64> {

@@ -59,8 +59,12 @@ pub trait Store: Send + Sync {
     /// The sign-in under way in a browser.
     async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>>;
 
-    /// Keeps a sign-in, if it still is as it was `seen` and the charges allow it.
+    /// Keeps a sign-in, if it still is as it was `seen` and the charges allow it. Letters that it no longer waits for
+    /// ([`Flow::letters`]) leave the outbox with the same step, here as in [`Store::ask_for_tan`] and [`Store::sign_in`].
     async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled>;
+
+    /// Forgets a sign-in; its letters leave the outbox.
+    async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()>;
 
     /// Keeps a sign-in and puts its letter into the outbox, under the same conditions.
     async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled>;
@@ -100,8 +104,12 @@ pub trait Store: Send + Sync {
     /// Takes the letter that is due first out of everybody else's reach for the time of `lease`.
     async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>>;
 
-    /// Notes that the mail server took, refused or put off a letter; taken and refused ones leave the outbox.
-    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()>;
+    /// Has a lease end so much time from now. False if it was lost: the letter left the outbox, or somebody else has leased it since.
+    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool>;
+
+    /// Notes that the mail server took, refused or put off a letter; taken and refused ones leave the outbox. Of a letter that has
+    /// left it nothing is noted; whoever lost the lease can only note that the letter was taken.
+    async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()>;
 
     /// How many letters wait.
     async fn outbox_length(&self) -> Result<u64>;
@@ -238,6 +246,22 @@ pub struct Leased {
     /// The letter.
     pub letter: Letter,
     /// Which attempt this is, from 1.
+    pub attempt: u32,
+}
+
+impl Leased {
+    /// The lease that it is held by.
+    pub fn lease(&self) -> Lease {
+        Lease { letter: self.letter.id, attempt: self.attempt }
+    }
+}
+
+/// The right to hand a letter over. It is lost when it ends and another attempt begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Whose.
+    pub letter: LetterId,
+    /// Which attempt it was given for, from 1.
     pub attempt: u32,
 }
 

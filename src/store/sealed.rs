@@ -4,7 +4,8 @@ use super::engine::{Change, Committed, Durability, Engine, Expect, Tally, TallyM
 use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
 use super::{
-    Charges, Error, FlowChange, Hearing, Invalidation, Leased, Parking, Result, Seen, Settled, SignIn, Store, TakenForm, Taking,
+    Charges, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen, Settled, SignIn, Store, TakenForm,
+    Taking,
 };
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
@@ -111,7 +112,16 @@ impl<E: Engine> Sealed<E> {
         let expected = flow.seen.map_or(Expect::Absent, |seen| Expect::Is(seen.version.clone()));
         change.expect.push((name, expected));
         change.write.push((name, self.seal(name, flow.token.reveal(), flow.next)?, flow.lives));
+        let before = flow.seen.map_or(&[][..], |seen| seen.value.letters());
+        self.withdraw(change, before.iter().filter(|letter| !flow.next.letters().contains(letter)));
         Ok(())
+    }
+
+    fn withdraw<'l>(&self, change: &mut Change, letters: impl IntoIterator<Item = &'l LetterId>) {
+        for letter in letters {
+            change.unqueue.push(*letter);
+            change.delete.push(self.letter_key(*letter));
+        }
     }
 
     fn add_charges(&self, change: &mut Change, charges: &Charges) {
@@ -126,6 +136,12 @@ impl<E: Engine> Sealed<E> {
         let (counter, once) = counter_id(charge.counter);
         let once = once.map(|id| self.vault.name(Kind::CountedOnce, &id));
         Tally { counter: self.vault.name(Kind::Counter, &counter), once, limit, amount, window, mode }
+    }
+
+    /// A change that only whoever has the letter in hand can make.
+    fn holding(&self, Lease { letter, attempt }: Lease) -> Change {
+        let expect = vec![(self.letter_key(letter), Expect::Present)];
+        Change { expect, leased: Some((letter, attempt)), ..Change::default() }
     }
 
     async fn settle(&self, change: Change, charges: &Charges) -> Result<Settled> {
@@ -243,6 +259,12 @@ impl<E: Engine> Store for Sealed<E> {
         self.settle(change, charges).await
     }
 
+    async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
+        let mut change = Change { delete: vec![self.flow_key(token)], ..Change::default() };
+        self.withdraw(&mut change, flow.letters());
+        self.engine.commit(&change).await.map(|_| ())
+    }
+
     async fn ask_for_tan(&self, flow: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
         let mut change = durable();
         self.add_flow(&mut change, &flow)?;
@@ -346,10 +368,15 @@ impl<E: Engine> Store for Sealed<E> {
         self.engine.commit(&Change { unqueue: vec![id], ..Change::default() }).await.map(|_| None)
     }
 
-    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
-        let name = self.delivery_key(letter);
+    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
+        let change = Change { queue: vec![(lease.letter, time)], ..self.holding(lease) };
+        Ok(self.engine.commit(&change).await? == Committed::Done)
+    }
+
+    async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
+        let (letter, name) = (lease.letter, self.delivery_key(lease.letter));
         let write = vec![(name, self.seal(name, NO_TOKEN, &delivery)?, DELIVERY_LIVES)];
-        let mut change = Change { write, ..Change::default() };
+        let mut change = Change { write, ..self.holding(lease) };
         match delivery {
             Delivery::Queued => change.queue.push((letter, Duration::ZERO)),
             Delivery::Delayed { next_try_at } => change.queue.push((letter, next_try_at.after(self.clock.now()))),
@@ -357,6 +384,10 @@ impl<E: Engine> Store for Sealed<E> {
                 change.unqueue.push(letter);
                 change.delete.push(self.letter_key(letter));
             }
+        }
+        if let Delivery::Accepted { .. } = delivery {
+            // The mail is out, whoever has the letter in hand by now.
+            change.leased = None;
         }
         self.engine.commit(&change).await.map(|_| ())
     }

@@ -42,6 +42,7 @@ pub struct Metrics {
     mails: Counters<Mail>,
     mail_delay: Histogram,
     outbox_length: IntGauge,
+    mail_relays: IntGaugeVec,
     store_time: Histograms<StoreOperation>,
     store_errors: Counters<StoreTrouble>,
     store_hears: IntGauge,
@@ -160,6 +161,16 @@ impl Metrics {
     pub fn mail_accepted(&self, after: Duration) {
         self.mails.count(Mail::Accepted);
         self.mail_delay.observe(after.as_secs_f64());
+    }
+
+    /// A mail server works, as far as is known.
+    pub fn mail_relay_works(&self, relay: &str) {
+        self.mail_relays.with_label_values(&[relay]).set(1);
+    }
+
+    /// The last mail for a mail server met with trouble there.
+    pub fn mail_relay_fails(&self, relay: &str) {
+        self.mail_relays.with_label_values(&[relay]).set(0);
     }
 
     /// This many mails wait.

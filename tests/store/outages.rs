@@ -12,7 +12,7 @@ use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::domain::challenge::Delivery;
 use vtnr_gateway::domain::ids::SessionToken;
 use vtnr_gateway::store::redis::Usage;
-use vtnr_gateway::store::{Charges, Error, FlowChange, Result, Settled};
+use vtnr_gateway::store::{Charges, Error, FlowChange, Lease, Result, Settled};
 
 /// security.md, 6: so soon after its return a store is used again.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -47,6 +47,7 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
         ("revoked_at", store.revoked_at(vtnr()).await.map(drop)),
         ("find_flow", store.find_flow(&flow).await.map(drop)),
         ("keep_flow", store.keep_flow(keep, &Charges::none()).await.map(drop)),
+        ("discard_flow", store.discard_flow(&flow, &next).await),
         ("ask_for_tan", store.ask_for_tan(ask, &letter, &Charges::none()).await.map(drop)),
         ("sign_in", store.sign_in(bare(&token, &session, HOUR), &Charges::none()).await.map(drop)),
         ("charge", store.charge(&charges).await.map(drop)),
@@ -54,7 +55,8 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
         ("forget_browser", store.forget_browser(&browser).await),
         ("deliveries", store.deliveries(&[id]).await.map(drop)),
         ("lease_letter", store.lease_letter(HOUR).await.map(drop)),
-        ("note_delivery", store.note_delivery(id, Delivery::Queued).await),
+        ("renew_lease", store.renew_lease(Lease { letter: id, attempt: 1 }, HOUR).await.map(drop)),
+        ("note_delivery", store.note_delivery(Lease { letter: id, attempt: 1 }, Delivery::Queued).await),
         ("outbox_length", store.outbox_length().await.map(drop)),
         ("ping", store.ping().await),
     ]

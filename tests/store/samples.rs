@@ -131,9 +131,14 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     pub(crate) async fn begun(on: &Fixture) -> Self {
+        Self::begun_with(on, tan_asked(on.now(), 5)).await
+    }
+
+    /// The same with this sign-in under way.
+    pub(crate) async fn begun_with(on: &Fixture, next: Flow) -> Self {
         let now = on.now();
         let (flow, old_session, old_browser) = (Chance.flow_token(), Chance.session_token(), Chance.browser_token());
-        let (session, trust, next) = (session(now), trust(now), tan_asked(now, 5));
+        let (session, trust) = (session(now), trust(now));
         let before = SignIn { trust: Some((&old_browser, &trust)), ..bare(&old_session, &session, HOUR) };
         assert_eq!(on.store.sign_in(before, &Charges::none()).await.expect("answers"), Settled::Done);
         let change = FlowChange { token: &flow, seen: None, next: &next, lives: HOUR };

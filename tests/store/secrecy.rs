@@ -41,8 +41,9 @@ async fn use_it_all(on: &Fixture) -> Canaries {
     for delivery in [Delivery::Queued, Delivery::Delayed { next_try_at: now.plus(HOUR) }, Delivery::Accepted { at: now }] {
         let letter = letter(now);
         ask_for(on, &letter, HOUR).await;
-        store.lease_letter(HOUR).await.expect("answers").expect("a letter waits");
-        store.note_delivery(letter.id, delivery).await.expect("notes");
+        let lease = store.lease_letter(HOUR).await.expect("answers").expect("a letter waits").lease();
+        assert!(store.renew_lease(lease, HOUR).await.expect("answers"), "it is held");
+        store.note_delivery(lease, delivery).await.expect("notes");
         store.deliveries(&[letter.id]).await.expect("answers");
     }
     let (ended, forgotten, trusted) = (begin_session(on, &session(now), HOUR).await, Chance.browser_token(), trust(now));

@@ -18,8 +18,8 @@ use vtnr_gateway::domain::trust::Trust;
 use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{
-    Charges, Error, FlowChange, Hearing, Invalidation, Leased, Parking, RecordKey, Result, Sealed, Seen, Settled, SignIn, Store,
-    TakenForm, Taking,
+    Charges, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Sealed, Seen, Settled, SignIn,
+    Store, TakenForm, Taking,
 };
 
 pub(crate) struct Staged {
@@ -162,6 +162,10 @@ impl Store for Staged {
         self.elsewhere.keep_flow(change, charges).await
     }
 
+    async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
+        self.elsewhere.discard_flow(token, flow).await
+    }
+
     async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
         self.elsewhere.ask_for_tan(change, letter, charges).await
     }
@@ -206,8 +210,12 @@ impl Store for Staged {
         self.elsewhere.lease_letter(lease).await
     }
 
-    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
-        self.elsewhere.note_delivery(letter, delivery).await
+    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
+        self.elsewhere.renew_lease(lease, time).await
+    }
+
+    async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
+        self.elsewhere.note_delivery(lease, delivery).await
     }
 
     async fn outbox_length(&self) -> Result<u64> {

@@ -223,11 +223,15 @@ impl Answer {
         self
     }
 
-    /// The body without tags, blanks in a row as one.
+    /// The body without tags and templates, which no browser shows; blanks in a row as one.
     pub fn text(&self) -> String {
+        let mut parts = self.body.split("<template");
+        let first = parts.next().unwrap_or_default();
+        let shown: String =
+            std::iter::once(first).chain(parts.map(|part| part.split_once("</template>").map_or("", |(_, rest)| rest))).collect();
         let mut text = String::new();
         let mut inside = false;
-        for symbol in self.body.chars() {
+        for symbol in shown.chars() {
             match symbol {
                 '<' => inside = true,
                 '>' => inside = false,

@@ -151,7 +151,7 @@ impl Desk {
         let (store, mut taken) = (&self.sign_ins.store, 0);
         while let Some(leased) = store.lease_letter(Duration::from_secs(60)).await.expect("the store works") {
             let delivery = Delivery::Accepted { at: self.now() };
-            store.note_delivery(leased.letter.id, delivery).await.expect("the store works");
+            store.note_delivery(leased.lease(), delivery).await.expect("the store works");
             taken += 1;
         }
         taken

@@ -44,7 +44,7 @@ pub(super) async fn row(store: &impl Store, letters: u32) -> Result<()> {
         let put_in = Instant::now();
         let leased = store.lease_letter(HOUR).await?.context("no letter waits")?;
         let taken = Instant::now();
-        store.note_delivery(leased.letter.id, Delivery::Accepted { at: Clock::System.now() }).await?;
+        store.note_delivery(leased.lease(), Delivery::Accepted { at: Clock::System.now() }).await?;
         let took = [put_in - begun, taken - put_in, taken.elapsed()];
         for (sum, time) in times.iter_mut().zip(took) {
             *sum += time;

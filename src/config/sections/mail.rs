@@ -4,43 +4,41 @@ use super::super::document::Value;
 use super::super::kinds::{line, number, quoted, text};
 use super::super::pem::certificates;
 use super::super::read::Reader;
+use super::super::secret::Secret;
 use super::super::secret_file::{Places, Shape};
 use super::super::url::Url;
-use super::super::{Mail, MailProtection};
+use super::super::{Mail, MailProtection, MailRelay};
 use super::timeout;
 use crate::domain::email::Email;
 use lettre::message::Mailbox;
 
+const URL: &str = "mail.url";
 const USERNAME: &str = "mail.username";
 const PASSWORD: Places = Places { key: "mail.password", file_key: "mail.password_file" };
+/// A broker waits while they are tried one after another.
+const MOST_RELAYS: usize = 5;
 
 pub(super) fn mail(reader: &mut Reader<'_>) -> Option<Mail> {
-    let server = reader.required("mail.url", server);
+    let servers = reader.required_one_or_more(URL, server);
     let from = reader.required("mail.from", sender);
     let reply_to = reader.optional("mail.reply_to", sender);
-    let username = reader.optional(USERNAME, line);
-    let password = reader.secret(&PASSWORD, Shape::Line);
+    let usernames = reader.optional_one_or_more(USERNAME, username);
+    let passwords = reader.secrets(&PASSWORD, Shape::Line);
     let ca_file = reader.optional("mail.ca_file", line).map(|name| reader.path(&name));
     let timeout = timeout(reader, "mail.timeout", "10s");
     let connections = reader.or("mail.connections", 4, number(1..=64));
-    let has_password = reader.is_given(PASSWORD.key) || reader.is_given(PASSWORD.file_key);
-    match (reader.is_given(USERNAME), has_password) {
-        (true, false) => reader.missing(USERNAME, "needs mail.password or mail.password_file"),
-        (false, true) => reader.missing("mail", "has a password and no username"),
-        _ => {}
-    }
     if let Some(Err(what)) = ca_file.as_deref().map(certificates) {
         reader.mistake("mail.ca_file", what);
     }
-    let Server { host, port, protection, is_loopback } = server?;
-    if has_password && protection == MailProtection::Plain && !is_loopback {
-        reader.warn("mail.url", "sends the password in plain text; use ?tls=required or smtps://");
+    let credentials = credentials(reader, servers.as_ref().map(Vec::len), usernames, passwords);
+    let servers = servers?;
+    refuse_odd_lists(reader, &servers);
+    let relays: Vec<_> = servers.into_iter().zip(credentials?).map(|(server, credentials)| server.with(credentials)).collect();
+    if relays.iter().any(|(relay, is_far)| relay.credentials.is_some() && relay.protection == MailProtection::Plain && *is_far) {
+        reader.warn(URL, "sends the password in plain text; use ?tls=required or smtps://");
     }
     Some(Mail {
-        host,
-        port,
-        protection,
-        credentials: username.zip(password),
+        relays: relays.into_iter().map(|(relay, _)| relay).collect(),
         ca_file,
         from: from?,
         reply_to,
@@ -49,11 +47,72 @@ pub(super) fn mail(reader: &mut Reader<'_>) -> Option<Mail> {
     })
 }
 
+/// What each of so many servers is told, where that is known; nothing is told to a server whose entry is empty.
+fn credentials(
+    reader: &mut Reader<'_>,
+    servers: Option<usize>,
+    usernames: Option<Vec<Option<String>>>,
+    passwords: Option<Vec<Option<Secret>>>,
+) -> Option<Vec<Option<(String, Secret)>>> {
+    let password = [PASSWORD.key, PASSWORD.file_key].into_iter().find(|key| reader.is_given(key));
+    match (reader.is_given(USERNAME), password) {
+        (false, None) => return servers.map(|servers| vec![None; servers]),
+        (true, None) => reader.missing(USERNAME, "needs mail.password or mail.password_file"),
+        (false, Some(_)) => reader.missing("mail", "has a password and no username"),
+        (true, Some(_)) => {}
+    }
+    let servers = servers?;
+    let usernames = spread(reader, USERNAME, servers, usernames?)?;
+    let passwords = spread(reader, password?, servers, passwords?)?;
+    let mut all = Vec::with_capacity(servers);
+    for (number, pair) in (1..).zip(usernames.into_iter().zip(passwords)) {
+        match pair {
+            (Some(username), Some(password)) => all.push(Some((username, password))),
+            (None, None) => all.push(None),
+            (Some(_), None) => reader.mistake(USERNAME, format!("names a user for server {number} that has no password")),
+            (None, Some(_)) => reader.mistake(USERNAME, format!("names no user for server {number}, which has a password")),
+        }
+    }
+    Some(all)
+}
+
+/// One for each server; a single one is for all.
+fn spread<T: Clone>(reader: &mut Reader<'_>, key: &str, servers: usize, given: Vec<T>) -> Option<Vec<T>> {
+    match given.as_slice() {
+        [one] => Some(vec![one.clone(); servers]),
+        several if several.len() == servers => Some(given),
+        several => {
+            let entries = several.len();
+            reader.mistake(key, format!("has {entries} entries for {servers} servers; give one for all, or one for each"));
+            None
+        }
+    }
+}
+
+fn refuse_odd_lists(reader: &mut Reader<'_>, servers: &[Server]) {
+    if servers.len() > MOST_RELAYS {
+        reader.mistake(URL, format!("names {} servers; {MOST_RELAYS} are allowed", servers.len()));
+    }
+    let address = |server: &Server| (server.host.clone(), server.port);
+    let twice = servers.iter().enumerate().find(|(at, one)| servers.iter().take(*at).any(|other| address(other) == address(one)));
+    if let Some((_, Server { host, port, .. })) = twice {
+        reader.mistake(URL, format!("names {host}:{port} twice"));
+    }
+}
+
 struct Server {
     host: String,
     port: u16,
     protection: MailProtection,
     is_loopback: bool,
+}
+
+impl Server {
+    /// The relay, and whether it is on another machine.
+    fn with(self, credentials: Option<(String, Secret)>) -> (MailRelay, bool) {
+        let Self { host, port, protection, is_loopback } = self;
+        (MailRelay { host, port, protection, credentials }, !is_loopback)
+    }
 }
 
 /// The ports are those of RFC 8314 (7.3), RFC 6409 (3.1) and RFC 5321 (4.5.4.2).
@@ -82,6 +141,11 @@ fn server(value: &Value) -> Result<Server, String> {
         _ => return Err("must begin with smtp:// or smtps://".to_owned()),
     };
     Ok(Server { host: url.host, port: url.port.unwrap_or(usual_port), protection, is_loopback })
+}
+
+/// None where a server wants no sign-in.
+fn username(value: &Value) -> Result<Option<String>, String> {
+    if text(value)?.is_empty() { Ok(None) } else { line(value).map(Some) }
 }
 
 /// `Name <address>`, or an address alone.

@@ -4,6 +4,7 @@ use super::super::failure::Failure;
 use super::super::reply::Reply;
 use super::{Gateway, Visit};
 use crate::domain::session::Level;
+use crate::domain::time::Timestamp;
 use crate::sign_in::{Mailing, State};
 use serde::Serialize;
 
@@ -11,8 +12,17 @@ use serde::Serialize;
 struct Status {
     signed_in: bool,
     level: Option<&'static str>,
+    #[serde(flatten)]
+    mail: Mail,
+}
+
+/// What became of the mail, with the times that the page shows.
+#[derive(Default, Serialize)]
+struct Mail {
     mail: &'static str,
+    accepted_at: Option<String>,
     valid_until: Option<String>,
+    next_try_at: Option<String>,
 }
 
 impl Gateway {
@@ -21,16 +31,27 @@ impl Gateway {
             Level::Full { .. } => "full",
             Level::WithoutSubmission => "without-submission",
         });
-        let (mail, valid_until) = match self.sign_ins.state(&visit.visitor, visit.now).await? {
-            State::Tan { mailing: Mailing::Sending, .. } => ("sending", None),
-            State::Tan { mailing: Mailing::Accepted { valid_until, .. }, .. } => {
-                ("accepted", Some(self.pages.now().time_of_day(valid_until, visit.now)))
-            }
-            State::Tan { mailing: Mailing::Delayed { .. }, .. } => ("delayed", None),
-            State::Tan { mailing: Mailing::Refused, .. } => ("refused", None),
-            State::None | State::UnknownEmail(_) | State::Over { .. } => ("none", None),
+        let mail = match self.sign_ins.state(&visit.visitor, visit.now).await? {
+            State::Tan { mailing, .. } => self.mail_status(mailing, visit.now),
+            State::None | State::UnknownEmail(_) | State::Over { .. } => Mail { mail: "none", ..Mail::default() },
         };
-        let status = Status { signed_in: level.is_some(), level, mail, valid_until };
+        let status = Status { signed_in: level.is_some(), level, mail };
         serde_json::to_string(&status).map(Reply::json).map_err(|_| Failure::Internal)
+    }
+    fn mail_status(&self, mailing: Mailing, now: Timestamp) -> Mail {
+        let mail = |mail| Mail { mail, ..Mail::default() };
+        match mailing {
+            Mailing::Sending => mail("sending"),
+            Mailing::Accepted { at, valid_until } => Mail {
+                accepted_at: Some(self.pages.now().second_of_day(at, now)),
+                valid_until: Some(self.pages.now().time_of_day(valid_until, now)),
+                ..mail("accepted")
+            },
+            Mailing::Delayed { next_try_at } => {
+                Mail { next_try_at: Some(self.pages.now().second_of_day(next_try_at, now)), ..mail("delayed") }
+            }
+            Mailing::Retrying => mail("retrying"),
+            Mailing::Refused => mail("refused"),
+        }
     }
 }

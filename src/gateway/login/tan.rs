@@ -101,6 +101,7 @@ pub(super) fn mail_state(mailing: Mailing) -> MailState {
         Mailing::Sending => MailState::Sending,
         Mailing::Accepted { at, valid_until } => MailState::Accepted { at, valid_until },
         Mailing::Delayed { next_try_at } => MailState::Delayed { next_try_at },
+        Mailing::Retrying => MailState::Retrying,
         Mailing::Refused => MailState::Refused,
     }
 }

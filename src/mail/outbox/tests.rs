@@ -5,6 +5,7 @@ use crate::mail::Smtp;
 use crate::mail::testing::{ADDRESS, ASKED_AT, Fault, HOUR, Relay, Shelf, TAN, brand, eventually, letter, login, mail};
 use async_trait::async_trait;
 use lettre::Message;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -19,14 +20,13 @@ struct Told {
 
 #[async_trait]
 impl Sender for Told {
-    async fn hand_over(&self, message: &Message) -> HandOver {
+    async fn hand_over(&self, message: &Message, hold: &dyn Hold) -> HandOver {
+        if let Err(instead) = hold.confirm().await {
+            return instead;
+        }
         self.sent.lock().push(String::from_utf8_lossy(&message.formatted()).into_owned());
         tokio::time::sleep(self.takes).await;
         self.answers.lock().pop_front().unwrap_or(HandOver::Accepted)
-    }
-
-    fn longest(&self) -> Duration {
-        secs(15)
     }
 }
 
@@ -104,7 +104,7 @@ async fn a_letter_that_is_put_off_leaves_when_the_server_is_back_and_names_the_n
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(smtp, mail(relay.port), vec![letter(1)]);
     assert_eq!(office.after_notes(1).await, [Delivery::Delayed { next_try_at: ASKED_AT.plus(secs(5)) }]);
-    assert_eq!(office.trouble.now().as_deref(), Some("RCPT TO: 451 4.7.1"));
+    assert_eq!(office.trouble.now(), Some(format!("localhost:{}: RCPT TO: 451 4.7.1", relay.port)));
     office.clock.advance(secs(60));
     office.bell.notify_one();
     assert_eq!(office.after_notes(2).await[1], Delivery::Accepted { at: ASKED_AT.plus(secs(60)) });
@@ -164,6 +164,34 @@ async fn a_letter_whose_sign_in_is_over_is_never_sent() {
 }
 
 #[tokio::test]
+async fn a_letter_that_leaves_the_outbox_while_the_server_lets_it_wait_is_not_sent() {
+    let relay = Relay::start(&[Fault::Pause("RCPT")]);
+    let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
+    let office = Office::open(smtp, mail(relay.port), vec![letter(1)]);
+    eventually("it is under way", || !relay.recipients().is_empty()).await;
+    office.store.withdraw(letter(1).id);
+    eventually("it is given up", || {
+        let counted = office.metrics.render().expect("rendered");
+        counted.contains("mails_total{outcome=\"withdrawn\"} 1")
+    })
+    .await;
+    assert_eq!((office.store.notes(), relay.mails().len()), (vec![], 0));
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_letter_that_the_store_cannot_confirm_is_not_sent_now() {
+    let relay = Relay::start(&[Fault::Pause("RCPT")]);
+    let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
+    let office = Office::open(smtp, config::Mail { connections: 1, ..mail(relay.port) }, vec![letter(1)]);
+    eventually("it is under way", || !relay.recipients().is_empty()).await;
+    office.store.fail(1);
+    assert_eq!(office.after_notes(1).await, [Delivery::Delayed { next_try_at: ASKED_AT.plus(secs(5)) }]);
+    assert_eq!((relay.mails().len(), office.trouble.now()), (0, None));
+    office.close().await;
+}
+
+#[tokio::test]
 async fn a_decoy_counts_as_taken_and_is_never_sent() {
     let told = Told::default();
     let office = Office::open(told.clone(), mail(25), vec![Letter { to: None, ..letter(1) }]);
@@ -212,6 +240,20 @@ async fn while_the_store_fails_the_outbox_waits_and_goes_on_afterwards() {
     assert!(office.store.calls() <= 2, "{} calls in 0.2 s", office.store.calls());
     assert_eq!(office.after_notes(1).await, [Delivery::Accepted { at: ASKED_AT }]);
     office.close().await;
+}
+
+#[tokio::test]
+async fn after_an_outage_that_leases_did_not_survive_others_may_note_first_what_they_handed_over() {
+    for (failures, is_long) in [(2, false), (4, true)] {
+        let clock = Clock::manual(ASKED_AT);
+        let store = Arc::new(Shelf::new(&clock));
+        store.fail(failures);
+        let office = Office::open_with(Told::default(), config::Mail { connections: 1, ..mail(25) }, clock, store);
+        eventually("the store works again", || office.store.rest().is_some()).await;
+        let rest = office.store.rest().expect("it is");
+        assert_eq!(rest >= NOTES_FIRST, is_long, "{rest:?} after {failures} failures");
+        office.close().await;
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ pub enum HandOver {
     PutOff(Hitch),
     /// Never: the mail server refuses this mail.
     Refused(Hitch),
+    /// Not sent: its sign-in is over, or another gateway has it in hand.
+    Withdrawn,
 }
 
 /// What went wrong, and where in the conversation.
@@ -66,6 +68,8 @@ pub enum Cause {
     Unintelligible,
     /// The gateway is shutting down.
     Abandoned,
+    /// The store cannot say whether the letter is still to go out.
+    Unconfirmed,
     /// The mail cannot be written.
     Unwritable,
 }
@@ -74,11 +78,42 @@ impl HandOver {
     /// Judges lettre's error. RFC 5321, 4.2.1: 4yz is worth another attempt, 5yz is not. Unless it is about us and not
     /// about the mail: then the operator can mend it, and the mail still goes out.
     pub(super) fn from_error(stage: Stage, error: &lettre::transport::smtp::Error) -> Self {
-        let about_the_mail = matches!(stage, Stage::From | Stage::To | Stage::Data | Stage::Message);
         let hitch = Hitch { stage, cause: cause(error) };
         match hitch.cause {
-            Cause::Reply { code, .. } if code >= 500 && about_the_mail && !wants_sign_in(code) => Self::Refused(hitch),
+            Cause::Reply { code, .. } if code >= 500 && stage.is_about_the_mail() && !wants_sign_in(code) => Self::Refused(hitch),
             _ => Self::PutOff(hitch),
+        }
+    }
+
+    /// What went wrong.
+    pub(super) fn hitch(&self) -> Option<&Hitch> {
+        match self {
+            Self::PutOff(hitch) | Self::Refused(hitch) => Some(hitch),
+            Self::Accepted | Self::Withdrawn => None,
+        }
+    }
+
+    /// Whether another relay may take the mail at once. Not where the end of the mail was sent and no answer came: the relay may
+    /// have taken it. What is refused for good is refused everywhere, but for the sender, who may be unknown to this relay alone.
+    pub(super) fn is_worth_another_relay(&self) -> bool {
+        match self {
+            Self::PutOff(Hitch { cause: Cause::Unconfirmed | Cause::Abandoned, .. }) => false,
+            Self::PutOff(Hitch { stage: Stage::Message, cause }) => matches!(cause, Cause::Reply { .. }),
+            Self::PutOff(_) => true,
+            Self::Refused(hitch) => hitch.stage == Stage::From,
+            Self::Accepted | Self::Withdrawn => false,
+        }
+    }
+
+    /// Whether it would have gone the same way with any other mail.
+    pub(super) fn is_the_relays_fault(&self) -> bool {
+        match self {
+            Self::PutOff(Hitch { stage, cause: Cause::Reply { code, .. } }) => {
+                !stage.is_about_the_mail() || *code == CLOSING || wants_sign_in(*code)
+            }
+            Self::PutOff(hitch) => !matches!(hitch.cause, Cause::Unconfirmed | Cause::Abandoned),
+            Self::Refused(hitch) => hitch.stage == Stage::From,
+            Self::Accepted | Self::Withdrawn => false,
         }
     }
 
@@ -87,6 +122,15 @@ impl HandOver {
         matches!(self, Self::PutOff(Hitch { cause: Cause::Reply { .. }, .. }) | Self::Refused(_))
     }
 }
+
+impl Stage {
+    fn is_about_the_mail(self) -> bool {
+        matches!(self, Self::From | Self::To | Self::Data | Self::Message)
+    }
+}
+
+/// RFC 5321, 3.8: the server is about to hang up, whatever it was asked.
+const CLOSING: u16 = 421;
 
 /// RFC 4954, 6: the server wants a sign-in, a better one, or TLS first.
 fn wants_sign_in(code: u16) -> bool {
@@ -151,6 +195,7 @@ impl fmt::Display for Cause {
             Self::NotOffered => f.write_str("the server does not offer it"),
             Self::Unintelligible => f.write_str("the answer broke off or is not SMTP"),
             Self::Abandoned => f.write_str("the gateway is shutting down"),
+            Self::Unconfirmed => f.write_str("the store cannot say whether the mail is still to go out"),
             Self::Unwritable => f.write_str("the mail cannot be written"),
         }
     }

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What the server does once, at the command of this name; `CONNECT` and `.` stand for the greeting and the mail's end.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(in crate::mail) enum Fault {
     Say(&'static str, &'static str),
     HangUp(&'static str),
     Freeze(&'static str),
+    /// Answers as usual, half a second later.
+    Pause(&'static str),
 }
 
 #[derive(Default)]
@@ -169,8 +171,7 @@ impl Conversation {
 
     fn fault(&self, at: &str) -> Option<Fault> {
         let script = &mut self.book.lock().script;
-        let is_due =
-            |fault: &Fault| matches!(fault, Fault::Say(when, _) | Fault::HangUp(when) | Fault::Freeze(when) if *when == at);
+        let is_due = |fault: &Fault| matches!(fault, Fault::Say(when, _) | Fault::HangUp(when) | Fault::Freeze(when) | Fault::Pause(when) if *when == at);
         if script.front().is_some_and(is_due) { script.pop_front() } else { None }
     }
 
@@ -181,6 +182,10 @@ impl Conversation {
             Fault::Freeze(_) => {
                 std::thread::sleep(Duration::from_secs(20));
                 None
+            }
+            Fault::Pause(_) => {
+                std::thread::sleep(Duration::from_millis(500));
+                self.say("250 ok")
             }
         }
     }

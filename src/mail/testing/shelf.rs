@@ -11,12 +11,12 @@ use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
 use crate::store::{
-    Charges, Error, FlowChange, Hearing, Invalidation, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store,
+    Charges, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store,
     TakenForm, Taking,
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 pub(in crate::mail) struct Shelf {
@@ -30,6 +30,8 @@ struct Inside {
     notes: Vec<(LetterId, Delivery)>,
     failures_left: usize,
     calls: usize,
+    pinged_at: Option<Instant>,
+    rest: Option<Duration>,
 }
 
 struct Waiting {
@@ -47,6 +49,11 @@ impl Shelf {
         self.inside.lock().waiting.push(Waiting { letter, attempts: 0, due: self.clock.now() });
     }
 
+    /// Its sign-in is over.
+    pub(in crate::mail) fn withdraw(&self, letter: LetterId) {
+        self.inside.lock().waiting.retain(|waiting| waiting.letter.id != letter);
+    }
+
     /// The store fails this many times from now on.
     pub(in crate::mail) fn fail(&self, times: usize) {
         self.inside.lock().failures_left = times;
@@ -58,6 +65,11 @@ impl Shelf {
 
     pub(in crate::mail) fn notes(&self) -> Vec<Delivery> {
         self.inside.lock().notes.iter().map(|(_, delivery)| *delivery).collect()
+    }
+
+    /// How long letters were left alone after the store was found to work again.
+    pub(in crate::mail) fn rest(&self) -> Option<Duration> {
+        self.inside.lock().rest
     }
 
     pub(in crate::mail) fn is_empty(&self) -> bool {
@@ -81,13 +93,23 @@ impl Store for Shelf {
         self.called()?;
         let now = self.clock.now();
         let mut inside = self.inside.lock();
+        inside.rest = inside.rest.or(inside.pinged_at.map(|at| at.elapsed()));
         let Some(waiting) = inside.waiting.iter_mut().find(|waiting| waiting.due <= now) else { return Ok(None) };
         waiting.attempts += 1;
         waiting.due = now.plus(lease);
         Ok(Some(Leased { letter: waiting.letter.clone(), attempt: waiting.attempts }))
     }
 
-    async fn note_delivery(&self, letter: LetterId, delivery: Delivery) -> Result<()> {
+    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
+        self.called()?;
+        let due = self.clock.now().plus(time);
+        let mut inside = self.inside.lock();
+        let held =
+            inside.waiting.iter_mut().find(|waiting| waiting.letter.id == lease.letter && waiting.attempts == lease.attempt);
+        Ok(held.map(|waiting| waiting.due = due).is_some())
+    }
+
+    async fn note_delivery(&self, Lease { letter, .. }: Lease, delivery: Delivery) -> Result<()> {
         self.called()?;
         let mut inside = self.inside.lock();
         inside.notes.push((letter, delivery));
@@ -133,6 +155,9 @@ impl Store for Shelf {
     async fn keep_flow(&self, _: FlowChange<'_>, _: &Charges) -> Result<Settled> {
         unimplemented!()
     }
+    async fn discard_flow(&self, _: &FlowToken, _: &Flow) -> Result<()> {
+        unimplemented!()
+    }
     async fn ask_for_tan(&self, _: FlowChange<'_>, _: &Letter, _: &Charges) -> Result<Settled> {
         unimplemented!()
     }
@@ -171,7 +196,9 @@ impl Store for Shelf {
     }
 
     async fn ping(&self) -> Result<()> {
-        unimplemented!()
+        self.called()?;
+        self.inside.lock().pinged_at = Some(Instant::now());
+        Ok(())
     }
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
         unimplemented!()

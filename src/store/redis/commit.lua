@@ -33,6 +33,9 @@ while at <= #ARGV do
   elseif op == 'is' then
     local key, bytes = take(2)
     if redis.call('GET', KEYS[tonumber(key)]) ~= bytes then return {1} end
+  elseif op == 'leased' then
+    local id, attempt = take(2)
+    if not redis.call('ZSCORE', KEYS[1], id) or (redis.call('HGET', KEYS[2], id) or '0') ~= attempt then return {1} end
   elseif op == 'tally' then
     local key, once, limit, amount, window, mode = take(6)
     if not counted_before(once) then
@@ -57,7 +60,7 @@ local now
 while at <= #ARGV do
   local op = ARGV[at]
   if op == 'absent' or op == 'present' then take(1)
-  elseif op == 'is' then take(2)
+  elseif op == 'is' or op == 'leased' then take(2)
   elseif op == 'tally' then
     local key, once, limit, amount, window, mode = take(6)
     if mode ~= 'check' and not counted_before(once) then

@@ -24,6 +24,9 @@ impl<'a> Instructions<'a> {
                 Expect::Is(bytes) => script.say(b"is", &[&key, bytes]),
             }
         }
+        if let Some((letter, attempt)) = change.leased {
+            script.say(b"leased", &[letter.to_string().as_bytes(), &number(attempt.into())]);
+        }
         for tally in &change.tally {
             let counter = script.key(tally.counter);
             let once = tally.once.map_or_else(|| b"0".to_vec(), |once| script.key(once));

@@ -142,6 +142,8 @@ labels! {
         Refused => "refused",
         /// Its sign-in was over before the mail server took it.
         Dropped => "dropped",
+        /// The same, found out in the midst of handing it over; or another gateway had taken it over.
+        Withdrawn => "withdrawn",
         /// It was never meant to be sent (`enumeration = "neutral"`).
         Decoy => "decoy",
     }
@@ -180,6 +182,8 @@ labels! {
         FindFlow => "find_flow",
         /// `keep_flow`
         KeepFlow => "keep_flow",
+        /// `discard_flow`
+        DiscardFlow => "discard_flow",
         /// `ask_for_tan`
         AskForTan => "ask_for_tan",
         /// `sign_in`
@@ -204,6 +208,8 @@ labels! {
         Deliveries => "deliveries",
         /// `lease_letter`
         LeaseLetter => "lease_letter",
+        /// `renew_lease`
+        RenewLease => "renew_lease",
         /// `note_delivery`
         NoteDelivery => "note_delivery",
         /// `outbox_length`

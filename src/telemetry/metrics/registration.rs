@@ -87,6 +87,11 @@ impl Metrics {
                 MAIL_BUCKETS,
             )?,
             outbox_length: make.gauge("outbox_length", "TAN mails that wait, of all gateways that share the store.")?,
+            mail_relays: make.gauge_table(
+                "mail_relay_ok",
+                "0 while the last mail for this mail server met with trouble there.",
+                &["relay"],
+            )?,
             store_time: make.histograms(
                 "store_latency_seconds",
                 "Time of the store's operations, failed ones included.",

@@ -21,6 +21,7 @@ fn touch_everything(metrics: &Metrics) {
     Rejection::ALL.iter().for_each(|reason| metrics.connection_rejected(*reason));
     Connect::ALL.iter().for_each(|outcome| metrics.upstream_connected(*outcome));
     metrics.upstream_servers(&[(SERVER.parse().expect("an address"), true)]);
+    metrics.mail_relay_fails("mail.insurer.example:587");
     for step in Step::ALL {
         Outcome::ALL.iter().for_each(|outcome| metrics.sign_in(*step, *outcome));
     }
@@ -61,6 +62,8 @@ fn no_label_has_a_value_from_outside_its_enum() {
         ("upstream_server_up server", BTreeSet::from([SERVER])),
         ("connections_rejected_total reason", values_of::<Rejection>()),
         ("build_info version", BTreeSet::from([env!("CARGO_PKG_VERSION")])),
+        // As many as are configured.
+        ("mail_relay_ok relay", BTreeSet::from(["mail.insurer.example:587"])),
     ]);
     for family in metrics.registry.gather() {
         for label in family.get_metric().iter().flat_map(|metric| metric.get_label()) {
