@@ -215,7 +215,7 @@ async fn twenty_brokers_at_two_gateways_do_not_notice_that_redis_is_gone_for_twe
     let world = builder.config("[limits]\nvtnrs_client = \"1000 in 1h\"").start().await;
     let broker = |number: usize| (format!("60/123/{:04}", 2_000 + number), format!("broker{number}@makler.example"));
     let brokers: String = (0..20).map(broker).map(|(vtnr, email)| format!("{vtnr};{email}\n")).collect();
-    world.write_brokers(&format!("vtnr;email\n{}\n{brokers}", format!("{};{}", ADA.0, ADA.1)));
+    world.write_brokers(&format!("vtnr;email\n{};{}\n{brokers}", ADA.0, ADA.1));
     for gateway in &world.gateways {
         eventually("the brokers are known", async || {
             let answer = Browser::new(&gateway.base()).claim(&broker(19).0, "stranger@makler.example", "/").await;

@@ -341,9 +341,9 @@ mod tests {
         watch.pass(30).await;
         watch.use_elsewhere(&used.0).await;
         watch.pass(29).await;
-        assert!(!unused.1.why_cut().is_some(), "a minute before the idle limit");
+        assert!(unused.1.why_cut().is_none(), "a minute before the idle limit");
         watch.pass(1).await;
-        assert!(unused.1.why_cut().is_some() && !used.1.why_cut().is_some());
+        assert!(unused.1.why_cut().is_some() && used.1.why_cut().is_none());
     }
 
     #[tokio::test]
@@ -354,7 +354,7 @@ mod tests {
             watch.pass(1).await;
             watch.use_elsewhere(&token).await;
         }
-        assert!(!line.why_cut().is_some());
+        assert!(line.why_cut().is_none());
         watch.pass(1).await;
         assert!(line.why_cut().is_some());
     }
@@ -415,7 +415,7 @@ mod tests {
         watch.store.end_session(&ended.0).await.expect("ended");
         let cut = async {
             until_cut(&ended.1).await;
-            assert!(!due.1.why_cut().is_some());
+            assert!(due.1.why_cut().is_none());
             watch.clock.advance(LIMITS.absolute);
             until_cut(&due.1).await;
         };
@@ -426,7 +426,7 @@ mod tests {
     }
 
     async fn until_cut(line: &Line) {
-        while !line.why_cut().is_some() {
+        while line.why_cut().is_none() {
             tokio::time::sleep(GLANCE / 100).await;
         }
     }
