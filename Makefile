@@ -6,7 +6,7 @@ TEST_MAY := -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A cl
 
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: demo test bench bench-load bench-storm pgo fuzz build-tools bench-tools test-tools pgo-tools fuzz-tools lint
+.PHONY: demo test soak bench bench-load bench-storm pgo fuzz build-tools bench-tools test-tools pgo-tools fuzz-tools lint
 
 # Runs the gateway with a calculator and a postbox to try it.
 demo: build-tools
@@ -69,6 +69,11 @@ fuzz: fuzz-tools
 		-dict=../../tests/fuzz/guard.dict -print_final_stats=1 -verbosity=1 corpus
 	cd target/fuzz && $(HOST)/release/guard -merge=1 -use_counters=0 -max_len=160 kept corpus
 	target/fuzz/release/corpus pack target/fuzz/kept tests/fuzz/corpus.txt
+
+# Half an hour of brokers at three gateways while all that can fail does, at random from a seed; `make test` runs a minute of it.
+# SOAK_SEED=… repeats what was done.
+soak: test-tools
+	SOAK_SECONDS=$${SOAK_SECONDS:-1800} cargo test --locked --test soak -- --nocapture
 
 lint: build-tools
 	cargo fmt --check

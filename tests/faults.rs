@@ -77,12 +77,11 @@ fn a_wrong_password_is_a_reason_not_to_start_and_is_not_told() {
     write("brokers.csv", &format!("vtnr;email\n{};{}\n", ADA.0, ADA.1));
     write("secret", "0123456789abcdef0123456789abcdef");
     write("password", "falsch-und-vertraulich");
-    let (port, admin) = (support::ports::free(), support::ports::free());
+    let (port, admin, url) = (support::ports::free(), support::ports::free(), redis.url());
     let config = format!(
         "[listen]\nhttp = \"127.0.0.1:{port}\"\npublic_url = \"http://127.0.0.1:{port}\"\n[upstream]\nurl = \"http://127.0.0.1:9\"\n\
-         [store]\nurl = \"{}\"\npassword_file = \"password\"\nsecret_file = \"secret\"\n[directory]\nfile = \"brokers.csv\"\n\
-         [mail]\nurl = \"smtp://127.0.0.1:9\"\nfrom = \"a@insurer.example\"\n[submission]\npaths = [\"/antrag\"]\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n",
-        format!("redis://127.0.0.1:{}/0", redis.port())
+         [store]\nurl = \"{url}\"\npassword_file = \"password\"\nsecret_file = \"secret\"\n[directory]\nfile = \"brokers.csv\"\n\
+         [mail]\nurl = \"smtp://127.0.0.1:9\"\nfrom = \"a@insurer.example\"\n[submission]\npaths = [\"/antrag\"]\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n"
     );
     write("gateway.toml", &config);
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"));

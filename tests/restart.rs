@@ -4,17 +4,15 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::world::{StoreKind, World, tan_of};
-use support::{Browser, eventually};
+use support::{Balancer, Browser, eventually};
 use tokio::task::JoinSet;
 
 const GATEWAYS: usize = 3;
 /// Brokers who work; each opens one page after the other.
 const WORKING: usize = 8;
 const REQUESTS: usize = 10_000;
-/// How often whoever sends the clients on asks the gateways whether they are ready.
-const ASKS_EVERY: Duration = Duration::from_millis(50);
 /// Time enough to notice that a gateway is leaving, on a busy machine too.
 const DELAY: &str = "[shutdown]\ndelay = \"1s\"\n[limits]\nvtnrs_client = \"1000 in 1h\"";
 
@@ -22,60 +20,13 @@ fn broker(number: usize) -> (String, String) {
     (format!("60/123/{:04}", 1_000 + number), format!("broker{number}@makler.example"))
 }
 
-/// What stands before the gateways: it sends clients to those that say that they are ready.
-struct Balancer {
-    bases: Vec<String>,
-    admins: Vec<u16>,
-    ready: Vec<AtomicBool>,
-    turn: AtomicUsize,
-}
-
-impl Balancer {
-    fn new(world: &World) -> Arc<Self> {
-        let balancer = Arc::new(Self {
-            bases: world.gateways.iter().map(|gateway| gateway.base()).collect(),
-            admins: world.gateways.iter().map(|gateway| gateway.admin).collect(),
-            ready: world.gateways.iter().map(|_| AtomicBool::new(true)).collect(),
-            turn: AtomicUsize::new(0),
-        });
-        for number in 0..balancer.bases.len() {
-            tokio::spawn(Arc::clone(&balancer).watch(number));
-        }
-        balancer
-    }
-
-    async fn watch(self: Arc<Self>, number: usize) {
-        let (client, url) = (support::browser::client(), format!("http://127.0.0.1:{}/readyz", self.admins[number]));
-        loop {
-            let ready = client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success());
-            self.ready[number].store(ready, Ordering::SeqCst);
-            tokio::time::sleep(ASKS_EVERY).await;
-        }
-    }
-
-    /// The next gateway's address.
-    fn next(&self) -> &str {
-        loop {
-            let number = self.turn.fetch_add(1, Ordering::SeqCst) % self.bases.len();
-            if self.ready[number].load(Ordering::SeqCst) {
-                return &self.bases[number];
-            }
-        }
-    }
-
-    fn is_ready(&self, number: usize) -> bool {
-        self.ready[number].load(Ordering::SeqCst)
-    }
-}
-
 /// Opens pages at one gateway after the other until it is over; gives what went wrong.
 async fn work(browser: Browser, balancer: Arc<Balancer>, requests: Arc<AtomicUsize>, over: Arc<AtomicBool>) -> Vec<String> {
     let mut failures = Vec::new();
     let tabs: Vec<_> = balancer.bases.iter().map(|base| browser.at(base)).collect();
     while !over.load(Ordering::SeqCst) {
-        let base = balancer.next();
-        let tab = &tabs[balancer.bases.iter().position(|one| one == base).expect("one of them")];
-        let answer = tab.try_open("/kfz/angebot?id=42").await;
+        let gateway = balancer.next();
+        let (base, answer) = (&balancer.bases[gateway], tabs[gateway].try_open("/kfz/angebot?id=42").await);
         requests.fetch_add(1, Ordering::SeqCst);
         match answer {
             Ok(answer) if answer.status == 200 => {}
@@ -86,17 +37,22 @@ async fn work(browser: Browser, balancer: Arc<Balancer>, requests: Arc<AtomicUsi
     failures
 }
 
+/// The next gateway's address.
+fn at(balancer: &Balancer) -> &str {
+    &balancer.bases[balancer.next()]
+}
+
 /// Signs one broker in after the other, each step at another gateway; gives how many.
 async fn sign_in(world: &World, balancer: &Balancer, over: &AtomicBool) -> usize {
     let mut number = WORKING;
     while !over.load(Ordering::SeqCst) {
         let (vtnr, email) = broker(number);
-        let browser = Browser::new(balancer.next());
+        let browser = Browser::new(at(balancer));
         browser.claim(&vtnr, &email, "/").await.leads_to("/ui/login/de/tan");
         let mailed = async || world.postbox.mails().into_iter().find(|mail| mail.to.iter().any(|to| to.contains(&email)));
         let tan = tan_of(&eventually("the TAN is mailed", mailed).await);
-        browser.at(balancer.next()).enter_tan(&tan, "/").await.leads_to("/");
-        browser.at(balancer.next()).open("/").await.is(200);
+        browser.at(at(balancer)).enter_tan(&tan, "/").await.leads_to("/");
+        browser.at(at(balancer)).open("/").await.is(200);
         number += 1;
     }
     number - WORKING

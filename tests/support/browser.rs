@@ -120,8 +120,25 @@ impl Browser {
 
     /// Goes to a path where that may fail: nobody answers, or the answer breaks off.
     pub async fn try_open(&self, path: &str) -> Result<Answer, reqwest::Error> {
+        self.try_send(Method::GET, path, None).await
+    }
+
+    /// The same for a form.
+    pub async fn try_post(&self, path: &str, fields: &[(&str, &str)]) -> Result<Answer, reqwest::Error> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.try_send(Method::POST, path, Some(body)).await
+    }
+
+    async fn try_send(&self, method: Method, path: &str, form: Option<String>) -> Result<Answer, reqwest::Error> {
         let url = format!("{}{path}", self.base);
-        let request = navigation().into_iter().fold(self.client.get(&url), |request, (name, value)| request.header(name, value));
+        let request = self.client.request(method, &url);
+        let mut request = navigation().into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        if let Some(form) = form {
+            request = request
+                .header("content-type", "application/x-www-form-urlencoded")
+                .header("sec-fetch-site", "same-origin")
+                .body(form);
+        }
         let response = self.with_cookies(request).send().await?;
         self.remember(response.headers());
         let (status, headers) = (response.status(), response.headers().clone());

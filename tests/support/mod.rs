@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
 
+pub mod balancer;
 pub mod behind;
 pub mod browser;
 pub mod chromium;
@@ -20,6 +21,7 @@ pub mod tomcat;
 pub mod upstream;
 pub mod world;
 
+pub use balancer::Balancer;
 pub use behind::Behind;
 pub use browser::{Answer, Browser};
 pub use cluster::Cluster;
