@@ -6,6 +6,7 @@ use super::edge::{Kept, Times};
 use super::fronts::Fronts;
 use super::headers::Identity;
 use super::route::Routes;
+use super::seats::Seats;
 use super::strict::Hosts;
 use super::tunnels::Tunnels;
 use super::upstream::{self, Upstream};
@@ -84,6 +85,7 @@ impl Gateway {
             body_timeout: listen.body_timeout,
             fronts: fronts.clone(),
         };
+        let seats = Seats::new(listen.max_requests);
         let connections = Connections::new(limits, Arc::clone(&parts.metrics));
         let Parts { sessions, sign_ins, directory, parking, pages, submission, metrics, clock, chance } = parts;
         let tunnels =
@@ -102,6 +104,7 @@ impl Gateway {
             parking,
             pages,
             connections,
+            seats,
             tunnels,
             metrics,
             clock,

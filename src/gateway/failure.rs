@@ -44,6 +44,9 @@ pub(super) enum Failure {
     /// Requests of one browser hindered each other.
     #[error("busy")]
     Busy,
+    /// More requests at once than are served.
+    #[error("overloaded")]
+    Overloaded,
     /// The calculator cannot be reached, or sends what is no answer.
     #[error("upstream down")]
     UpstreamDown,
@@ -115,7 +118,7 @@ impl Failure {
             Self::NotFound => (StatusCode::NOT_FOUND, ProblemKind::NotFound),
             Self::TooMany(until) => (StatusCode::TOO_MANY_REQUESTS, ProblemKind::TooMany { until: *until }),
             Self::MailsExhausted(until) => (StatusCode::TOO_MANY_REQUESTS, ProblemKind::MailsExhausted { until: *until }),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Busy),
+            Self::Busy | Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Busy),
             Self::UpstreamDown => (StatusCode::BAD_GATEWAY, ProblemKind::UpstreamDown),
             Self::UpstreamSlow => (StatusCode::GATEWAY_TIMEOUT, ProblemKind::UpstreamSlow),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ProblemKind::Internal),
@@ -127,13 +130,16 @@ impl Failure {
             Self::Store(_) | Self::Busy | Self::UpstreamDown | Self::UpstreamSlow | Self::FormReturned(..) | Self::Internal => {
                 Request::Failed
             }
+            Self::Overloaded => Request::Shed,
             _ => Request::Refused,
         }
     }
 
     fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         match self {
-            Self::Store(_) | Self::Busy | Self::UpstreamDown | Self::UpstreamSlow | Self::FormReturned(..) => Some(TRY_AGAIN),
+            Self::Store(_) | Self::Busy | Self::Overloaded | Self::UpstreamDown | Self::UpstreamSlow | Self::FormReturned(..) => {
+                Some(TRY_AGAIN)
+            }
             Self::TooMany(until) | Self::MailsExhausted(until) => Some(until.after(now)),
             _ => None,
         }

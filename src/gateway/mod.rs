@@ -23,6 +23,7 @@ mod passage;
 mod reply;
 mod retry;
 mod route;
+mod seats;
 mod sessions;
 mod stream;
 mod strict;
@@ -70,6 +71,7 @@ use pingora::upstreams::peer::HttpPeer;
 use reply::Reply;
 use retry::Connection;
 use route::{Page, Route, Routes};
+use seats::{For, Seats};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
 use std::os::fd::RawFd;
@@ -94,6 +96,7 @@ pub struct Gateway {
     parking: Arc<Parking>,
     pages: Arc<InForce<Pages>>,
     connections: Arc<Connections>,
+    seats: Arc<Seats>,
     tunnels: Arc<Tunnels>,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -136,8 +139,15 @@ impl Gateway {
     async fn admit_plain(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
         match self.routes.of(http.req_header()) {
             Route::Asset(name) => return self.asset(&name, passage).map(Answer),
-            Route::Login(page) => return Box::pin(self.login(page, http, passage)).await.map(Answer),
+            Route::Login(page) => {
+                // Whoever wants to leave is never sent away.
+                if page != Page::SignOut {
+                    self.seat(For::Anybody, http, passage)?;
+                }
+                return Box::pin(self.login(page, http, passage)).await.map(Answer);
+            }
             Route::Public => {
+                self.seat(For::Anybody, http, passage)?;
                 passage.outcome = Request::Public;
                 return Ok(Forward(Permit::public()));
             }
@@ -148,6 +158,7 @@ impl Gateway {
         }
         let held = self.held(http)?;
         let session = self.session_of(&held, http, passage).await?;
+        self.seat(if session.is_some() { For::SignedIn } else { For::Anybody }, http, passage)?;
         Ok(match policy::decide(|| self.intent(http), session.as_ref(), &self.limits, passage.now) {
             Decision::Allow(permit) => {
                 passage.outcome = Request::Forwarded;
@@ -157,6 +168,15 @@ impl Gateway {
             Decision::BlockSubmission(session) => Answer(Box::pin(self.block_submission(http, &held, &session, passage)).await),
             Decision::Refuse(doubt) => return Err(Failure::Doubtful(doubt)),
         })
+    }
+
+    /// Takes a seat for the time of the request. What a broker's page keeps open all day takes none.
+    fn seat(&self, whom: For, http: &Session, passage: &mut Passage) -> Result<(), Failure> {
+        let is_kept_open = is_handshake(http) || route::may_stay_silent(&http.req_header().headers);
+        if whom == For::Anybody || !is_kept_open {
+            passage.seat = Some(self.seats.take(whom).ok_or(Failure::Overloaded)?);
+        }
+        Ok(())
     }
 
     /// What a request means to do, judged by the bytes that are forwarded.

@@ -2,6 +2,7 @@
 
 use super::connections::{Connection, Connections};
 use super::parked::Outgoing;
+use super::seats::Seat;
 use super::tunnels::Opened;
 use super::upstream::Tries;
 use crate::domain::policy::Permit;
@@ -45,6 +46,8 @@ pub struct Passage {
     pub(super) outgoing: Option<Outgoing>,
     /// The session ticket that the browser is to be given, and as of when it is.
     pub(super) ticket: Option<(Timestamp, Vec<u8>)>,
+    /// Its place among those that are served at once.
+    pub(super) seat: Option<Seat>,
     permit: Option<Permit>,
     upload: Option<Upload>,
     under_way: Option<UnderWay>,
@@ -54,7 +57,7 @@ impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
         let (handed_over, incident, connection, tunnel, outgoing, ticket) = (None, None, None, None, None, None);
-        let (outcome, tries, permit, upload, under_way) = (Request::Failed, Tries::default(), None, None, None);
+        let (outcome, tries, seat, permit, upload, under_way) = (Request::Failed, Tries::default(), None, None, None, None);
         let (begun, about) = (Instant::now(), About::Page);
         Self {
             now,
@@ -68,6 +71,7 @@ impl Passage {
             tries,
             outgoing,
             ticket,
+            seat,
             permit,
             upload,
             under_way,

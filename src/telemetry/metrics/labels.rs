@@ -54,6 +54,8 @@ labels! {
         Refused => "refused",
         /// Store, calculator or gateway failed.
         Failed => "failed",
+        /// Too many were under way: 503.
+        Shed => "shed",
         /// It went to the calculator without a session, on a public path.
         Public => "public",
     }
