@@ -1,5 +1,6 @@
 //! Builds everything from the configuration and runs it: the only place that knows all parts.
 
+mod handover;
 mod reload;
 
 use crate::clock::{Chance, Clock};
@@ -21,9 +22,11 @@ use crate::telemetry::admin::{self, Fatal, Problem, Readiness};
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::{self, Metrics};
 use async_trait::async_trait;
+use handover::{Handover, Inherited};
 pub use reload::Source;
 use reload::{Reloader, Replaceable};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
@@ -61,6 +64,14 @@ pub enum Error {
     /// The store cannot be used.
     #[error("the store cannot be used")]
     Store(#[from] store::Error),
+    /// No sockets are handed over.
+    #[error("listen.handover: {}", path.display())]
+    Handover {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// TLS cannot be served.
     #[error("listen.tls: {0}")]
     Tls(String),
@@ -82,6 +93,7 @@ pub struct App {
     edge: Arc<Edge>,
     parts: Running,
     listeners: Listeners,
+    inherited: Option<Inherited>,
     shutdown: watch::Sender<bool>,
     replaceable: Replaceable,
 }
@@ -98,6 +110,8 @@ struct Running {
 struct Listeners {
     clients: Vec<Door>,
     admin: TcpListener,
+    /// Another handle of its socket, to be handed over.
+    admin_too: std::net::TcpListener,
 }
 
 impl App {
@@ -106,9 +120,10 @@ impl App {
     ///
     /// # Errors
     /// [`Error`] says what in the configuration or the surroundings keeps it from starting.
-    pub async fn build(config: Config, source: Option<Source>) -> Result<Self, Error> {
+    pub async fn build(config: Config, source: Option<Source>, takes_over: TakesOver) -> Result<Self, Error> {
         let source = source.map(|source| source.and_all_that_it_names(&config));
-        let listeners = bind(&config)?;
+        let mut inherited = inherit(&config, takes_over)?;
+        let listeners = bind(&config, inherited.as_mut())?;
         let (clock, chance) = (Clock::steady(), Chance);
         let metrics = Arc::new(Metrics::new()?);
         watch_panics(Arc::clone(&metrics));
@@ -158,7 +173,7 @@ impl App {
         let replaceable = Replaceable { rules, submission, pages, letters, tls };
         let edge = Gateway::build(&config, parts, down).await;
         let parts = Running { store, sessions, directory, outbox, metrics, clock };
-        Ok(Self { config, source, edge, parts, listeners, shutdown, replaceable })
+        Ok(Self { config, source, edge, parts, listeners, inherited, shutdown, replaceable })
     }
 
     /// Runs until `stop` completes; then lets requests under way finish for the configured grace.
@@ -166,7 +181,7 @@ impl App {
     /// # Errors
     /// [`Error::Threads`] if there are no threads to serve clients.
     pub async fn run(self, log: Arc<Guard>, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { config, source, edge, parts, listeners, shutdown, replaceable } = self;
+        let Self { config, source, edge, parts, listeners, inherited, shutdown, replaceable } = self;
         let (leaving, leaves) = watch::channel(false);
         let (outbox_trouble, bell_stop) = (parts.outbox.trouble(), shutdown.subscribe());
         let readiness = Arc::new(State {
@@ -194,12 +209,22 @@ impl App {
             tasks.spawn(catch_up(parts.clock));
         }
         let workers = Workers::start(&edge, &listeners.clients).map_err(Error::Threads)?;
-        drop(listeners.clients);
+        let handed_over = hand_over(&config, listeners.clients, listeners.admin_too, inherited)?;
+        handover::notify(&format!("READY=1\nMAINPID={}", std::process::id()));
         tracing::info!(target: "gateway", public_url = config.listen.public_url.authority, version = env!("CARGO_PKG_VERSION"), "ready");
 
-        stop.await;
+        let successor = tokio::select! {
+            () = stop => false,
+            () = handed_over => true,
+        };
+        if successor {
+            // The new process says how it is.
+            admin_stop.send_replace(true);
+        } else {
+            handover::notify("STOPPING=1");
+        }
         let config::Shutdown { delay, grace } = config.shutdown;
-        tracing::info!(target: "gateway", ?delay, ?grace, "shutting down");
+        tracing::info!(target: "gateway", ?delay, ?grace, successor, "shutting down");
         leaving.send_replace(true);
         edge.leave();
         // Whoever sends clients here needs this time to see it.
@@ -224,8 +249,53 @@ async fn announced(mut shutdown: watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|down| *down).await;
 }
 
-fn bind(config: &Config) -> Result<Listeners, Error> {
-    let listen = |key, address| listen(address).map_err(|source| Error::Listen { key, address, source });
+/// Whether the process takes another one's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakesOver {
+    /// It does, with the sockets that wait at `listen.handover`.
+    Yes,
+    /// It binds its own.
+    No,
+}
+
+fn inherit(config: &Config, takes_over: TakesOver) -> Result<Option<Inherited>, Error> {
+    let Some(path) = &config.listen.handover else {
+        let source = || std::io::Error::other("is not given, and so there is nobody to take over from");
+        return if takes_over == TakesOver::No {
+            Ok(None)
+        } else {
+            Err(Error::Handover { path: PathBuf::new(), source: source() })
+        };
+    };
+    let from = |path: &PathBuf| Inherited::from(path).map_err(|source| Error::Handover { path: path.clone(), source });
+    if takes_over == TakesOver::Yes { from(path).map(Some) } else { Ok(None) }
+}
+
+/// Tells a former process that this one serves, and waits for one that is to take its place.
+fn hand_over(
+    config: &Config,
+    doors: Vec<Door>,
+    admin: std::net::TcpListener,
+    inherited: Option<Inherited>,
+) -> Result<impl Future<Output = ()>, Error> {
+    let path = config.listen.handover.clone();
+    let failed = |source| Error::Handover { path: path.clone().unwrap_or_default(), source };
+    inherited.map(Inherited::serves).transpose().map_err(failed)?;
+    let sockets = doors.into_iter().map(|door| door.listener).chain([admin]).collect();
+    let waits = path.as_deref().map(|path| Handover::wait_at(path, sockets)).transpose().map_err(failed)?;
+    Ok(async {
+        match waits {
+            Some(waits) => waits.done().await,
+            None => std::future::pending().await,
+        }
+    })
+}
+
+fn bind(config: &Config, mut inherited: Option<&mut Inherited>) -> Result<Listeners, Error> {
+    let mut listen = |key, address| {
+        let handed_over = inherited.as_mut().and_then(|inherited| inherited.take(address));
+        handed_over.map_or_else(|| listen(address), Ok).map_err(|source| Error::Listen { key, address, source })
+    };
     let mut clients = Vec::new();
     if let Some(address) = config.listen.http {
         clients.push(Door { listener: listen("listen.http", address)?, tls: None });
@@ -236,7 +306,10 @@ fn bind(config: &Config) -> Result<Listeners, Error> {
     }
     let (key, address) = ("admin.listen", config.admin_listen);
     let admin = listen(key, address)?;
-    Ok(Listeners { clients, admin: TcpListener::from_std(admin).map_err(|source| Error::Listen { key, address, source })? })
+    let failed = |source| Error::Listen { key, address, source };
+    admin.set_nonblocking(true).map_err(failed)?;
+    let admin_too = admin.try_clone().map_err(failed)?;
+    Ok(Listeners { clients, admin: TcpListener::from_std(admin).map_err(failed)?, admin_too })
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {

@@ -2,7 +2,7 @@
 
 use super::serve::asked_to_stop;
 use super::{fail, runtime, start_log};
-use crate::app::App;
+use crate::app::{App, TakesOver};
 use crate::clock::Chance;
 use crate::config::Config;
 use crate::demo::calculator::Calculator;
@@ -55,7 +55,7 @@ impl Demo {
         let text = self.config(&folder.0, calculator.local_addr()?, mails.local_addr()?);
         let config = Config::parse(&text, &folder.0)?;
         let log = start_log(&config).map_err(|_| "the log cannot be started")?;
-        let app = App::build(config, None).await?;
+        let app = App::build(config, None, TakesOver::No).await?;
         let postbox = Postbox::new();
         // They end with the runtime.
         tokio::spawn(Calculator::new("/ui/login/de/abmelden").serve(calculator));

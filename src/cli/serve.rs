@@ -1,7 +1,7 @@
 //! `serve`: the gateway itself.
 
 use super::{ConfigFile, fail, runtime, start_log};
-use crate::app::{App, Error, Source};
+use crate::app::{App, Error, Source, TakesOver};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -10,6 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(super) struct Serve {
     #[command(flatten)]
     config: ConfigFile,
+    /// Takes the place of the gateway that runs with `listen.handover`, without closing a socket; that one then ends
+    #[arg(long)]
+    takeover: bool,
 }
 
 impl Serve {
@@ -28,7 +31,8 @@ impl Serve {
             Err(error) => return fail(&error),
         };
         let ended = runtime.block_on(async {
-            let app = App::build(config, Some(source)).await?;
+            let takes_over = if self.takeover { TakesOver::Yes } else { TakesOver::No };
+            let app = App::build(config, Some(source), takes_over).await?;
             app.run(log, asked_to_stop()?).await
         });
         // What is still open, a WebSocket perhaps, had its grace.

@@ -95,6 +95,8 @@ pub struct Listen {
     pub max_connections: usize,
     /// Connections at once from one client address.
     pub max_connections_per_client: usize,
+    /// Where a process waits that is to take this one's place.
+    pub handover: Option<PathBuf>,
     /// Requests that are served at once.
     pub max_requests: usize,
     /// Threads that serve clients; 0 stands for one a core.

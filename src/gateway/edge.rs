@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::in_force::InForce;
 use crate::telemetry::metrics::{Metrics, Rejection};
@@ -34,6 +35,8 @@ const OVERDUE: Duration = Duration::from_secs(2);
 
 /// How long connections may take to end once no request is under way.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// So long after the farewell, who has only just connected may still ask.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
 /// What answers requests, with connections to the calculator of its own.
 pub(super) type Proxy = HttpProxy<Served>;
@@ -136,18 +139,20 @@ impl Edge {
 
     /// Tells WebSockets to go elsewhere, and waits until no request is under way, at most for `grace`; then drops idle connections.
     pub async fn drain(&self, grace: Duration) {
+        let end = Instant::now() + grace;
         self.tunnels.leave();
-        let ended = tokio::time::timeout(grace, self.connections.quiet()).await;
+        let ended = timeout_at(end, self.connections.quiet()).await;
         self.farewell.send_replace(true);
         for proxy in &self.proxies {
             proxy.cleanup().await;
         }
+        // The last bytes of an answer may still wait in an HTTP/2 connection, and who connected a moment ago may be about to ask.
+        // Who does not take or ask now is not waited for.
+        let _ = timeout_at(end.min(Instant::now() + FAREWELL), self.connections.empty()).await;
+        let ended = ended.and(timeout_at(end, self.connections.quiet()).await);
         if ended.is_err() {
             tracing::warn!(target: "gateway", ?grace, "requests were still under way at the end of the grace period");
-            return;
         }
-        // The last bytes of an answer may still wait in an HTTP/2 connection. Who does not take them now is not waited for.
-        let _ = tokio::time::timeout(FAREWELL.min(grace), self.connections.empty()).await;
     }
 
     fn let_in(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, proxy: &Arc<Proxy>, tls: Option<Arc<InForce<Acceptor>>>) {
@@ -198,7 +203,7 @@ impl Edge {
             return;
         }
         let mut next = (stream, None);
-        while let Some(stream) = self.next_request(next.0).await {
+        while let Some(stream) = self.next_request(next.0, next.1.is_none()).await {
             let mut session = ServerSession::new_http1(stream);
             match next.1 {
                 Some(settings) => HttpPersistentSettings::apply_to_session(settings, &mut session),
@@ -214,12 +219,19 @@ impl Edge {
     }
 
     /// Waits for the first byte of a request. Pingora would wait as well, but with all the memory that a request takes in hand.
-    async fn next_request(&self, mut stream: Stream) -> Option<Stream> {
+    async fn next_request(&self, mut stream: Stream, is_first: bool) -> Option<Stream> {
         let mut farewell = self.farewell.subscribe();
+        let over = async {
+            // A sender that is gone means that everything ends.
+            let _ = farewell.wait_for(|said| *said).await;
+            if is_first {
+                tokio::time::sleep(FIRST_REQUEST).await;
+            }
+        };
         tokio::select! {
             biased;
             begun = tokio::time::timeout(self.keepalive, stream.try_peek(&mut [])) => begun.ok()?.ok().map(|_| stream),
-            _ = farewell.wait_for(|said| *said) => None,
+            () = over => None,
         }
     }
 }

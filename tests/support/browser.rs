@@ -48,6 +48,11 @@ impl Browser {
         self.cookies.lock().expect("no panic here").remove(name);
     }
 
+    /// The same browser with connections of its own.
+    pub fn on_new_connections(&self, base: &str) -> Self {
+        Self { client: client(), ..self.at(base) }
+    }
+
     /// Goes to a path, without following where it leads.
     pub async fn open(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &navigation(), None).await

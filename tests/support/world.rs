@@ -287,11 +287,16 @@ fn merge(base: &str, further: &str) -> String {
 }
 
 fn start(config: &PathBuf, log: &PathBuf, trusted: Option<&PathBuf>, through: &[String]) -> Child {
+    start_with(config, log, trusted, through, &[])
+}
+
+fn start_with(config: &PathBuf, log: &PathBuf, trusted: Option<&PathBuf>, through: &[String], further: &[&str]) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
     let mut words = through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_vtnr-gateway"), "serve", "--config"]);
     Command::new(words.next().expect("a program"))
         .args(words)
         .arg(config)
+        .args(further)
         .envs(trusted.map(|file| ("SSL_CERT_FILE", file)))
         .stdout(Stdio::null())
         .stderr(log)
@@ -374,6 +379,25 @@ impl Gateway {
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
+    }
+
+    /// Starts another process that takes its place, with this configuration or its own; gives the former one's exit code once it has ended.
+    pub async fn take_over(&mut self, config: Option<&std::path::Path>) -> Option<i32> {
+        let config = config.map_or_else(|| self.config.clone(), std::path::Path::to_path_buf);
+        let mut successor = start_with(&config, &self.log, self.trusted.as_ref(), &self.through, &["--takeover"]);
+        let former = &mut self.child;
+        let ended = eventually("one of the two ends", async || {
+            let (former, successor) = (former.try_wait().expect("a child"), successor.try_wait().expect("a child"));
+            former.map(|code| (true, code)).or(successor.map(|code| (false, code)))
+        })
+        .await;
+        match ended {
+            (true, code) => {
+                self.child = successor;
+                code.code()
+            }
+            (false, _) => None,
+        }
     }
 
     /// Starts it anew with the same configuration.

@@ -27,6 +27,7 @@ pub(super) fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
     let trusted_proxies = reader.list("listen.trusted_proxies", |value| network(value).map(|network| network.to_string()));
     let max_connections = reader.or("listen.max_connections", 20_000, number(1..=1_000_000));
     let max_connections_per_client = reader.or("listen.max_connections_per_client", 512, number(1..=1_000_000));
+    let handover = reader.optional("listen.handover", line).map(|name| reader.path(&name));
     let max_requests = reader.or("listen.max_requests", 4_096, number(1..=1_000_000));
     let threads = reader.or("listen.threads", 0, number(0..=1_024));
     if !reader.is_given(HTTP) && !reader.is_given(HTTPS) {
@@ -47,6 +48,7 @@ pub(super) fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
         trusted_proxies: trusted_proxies?.iter().filter_map(|network| network.parse().ok()).collect(),
         max_connections: max_connections?,
         max_connections_per_client: max_connections_per_client?,
+        handover,
         max_requests: max_requests?,
         threads: threads?,
     })
