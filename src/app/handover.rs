@@ -110,7 +110,7 @@ impl Handover {
                 Ok(stream)
             });
             tracing::info!(target: "gateway", "the sockets were handed over to a new process");
-            let answer = tokio::task::spawn_blocking(move || given.and_then(|stream| await_word(stream))).await;
+            let answer = tokio::task::spawn_blocking(move || given.and_then(await_word)).await;
             match answer {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => tracing::error!(target: "gateway", %error, "the new process does not serve; this one goes on"),

@@ -77,13 +77,23 @@ pub(crate) fn fields(held: &Held) -> Vec<(&'static str, String)> {
 pub(crate) fn run(ground: &Ground, load: Load, doors: Doors, prefix: &str, held: &Held, seconds: u32) -> Yield {
     let path = format!("{prefix}{}", load.file);
     match load.protocol {
-        Protocol::Http1 => wrk(&format!("http://{}/{path}", doors.http), load, held, seconds),
-        Protocol::TlsHttp1 | Protocol::NewTls => wrk(&format!("https://{}/{path}", doors.https), load, held, seconds),
+        Protocol::Http1 => all_served(wrk(&format!("http://{}/{path}", doors.http), load, held, seconds)),
+        Protocol::TlsHttp1 | Protocol::NewTls => all_served(wrk(&format!("https://{}/{path}", doors.https), load, held, seconds)),
         Protocol::TlsHttp2 => h2load(ground, &format!("https://{}/{path}", doors.https), load, held, seconds),
     }
 }
 
-fn wrk(url: &str, load: Load, held: &Held, seconds: u32) -> Yield {
+/// Runs a load that may be more than can be served; gives what came of it, refusals included.
+pub(crate) fn crowd(load: Load, doors: Doors, held: &Held, seconds: u32) -> (Yield, String) {
+    wrk(&format!("http://{}/{}", doors.http, load.file), load, held, seconds)
+}
+
+fn all_served((result, text): (Yield, String)) -> Yield {
+    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{text}");
+    result
+}
+
+fn wrk(url: &str, load: Load, held: &Held, seconds: u32) -> (Yield, String) {
     let mut command = pinned("wrk");
     command.args(["-t1", "-c", &load.connections.to_string(), "-d", &format!("{seconds}s"), "--latency"]);
     for (name, value) in fields(held) {
@@ -93,13 +103,13 @@ fn wrk(url: &str, load: Load, held: &Held, seconds: u32) -> Yield {
         command.args(["-H", "Connection: close"]);
     }
     let text = output(command.arg(url));
-    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{url}: {text}");
     let after = |label: &str| text.lines().find_map(|line| line.trim().strip_prefix(label)).map(str::trim);
     let summary = text.lines().find(|line| line.contains(" requests in ")).unwrap_or_else(|| panic!("{text}"));
     let mut words = summary.split_whitespace();
     let requests = words.next().and_then(|word| word.parse().ok()).expect("a number");
     let seconds = words.nth(2).map(|word| millis(word.trim_end_matches(',')) / 1e3).expect("a time");
-    Yield { requests, seconds, p50: after("50%").map_or(f64::NAN, millis), p99: after("99%").map_or(f64::NAN, millis) }
+    let (p50, p99) = (after("50%").map_or(f64::NAN, millis), after("99%").map_or(f64::NAN, millis));
+    (Yield { requests, seconds, p50, p99 }, text)
 }
 
 /// `1.5ms`, `20us`, `2s` in milliseconds.

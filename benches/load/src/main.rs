@@ -6,6 +6,7 @@
 mod contenders;
 mod generate;
 mod ground;
+mod overload;
 mod report;
 mod train;
 
@@ -50,6 +51,9 @@ struct Arguments {
     /// The gateway's program, built with a profile: see `make pgo`
     #[arg(long, value_name = "FILE")]
     trained: Option<PathBuf>,
+    /// Instead of all that, asks for more than can be served over so many connections, and tells what others get meanwhile
+    #[arg(long, value_name = "CONNECTIONS")]
+    overload: Option<usize>,
     /// Instead of measuring, uses this program of the gateway's as brokers do, so that it can write its profile
     #[arg(long, value_name = "FILE")]
     train: Option<PathBuf>,
@@ -78,6 +82,10 @@ fn main() {
         let file = file.clone().unwrap_or_else(|| ground.programs.join(otherwise));
         file.exists().then(|| file.display().to_string())
     };
+    if let Some(connections) = arguments.overload {
+        let program = program(&arguments.release, "vtnr-gateway").expect("the gateway was built");
+        return runtime.block_on(overload::measure(ground, &program, connections));
+    }
     let programs = Programs {
         release: program(&arguments.release, "vtnr-gateway").expect("the gateway was built"),
         trained: program(&arguments.trained, "vtnr-gateway-pgo"),

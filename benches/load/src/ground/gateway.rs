@@ -16,6 +16,7 @@ pub(crate) struct Gateway {
     pub(crate) doors: Doors,
     pub(crate) process: Process,
     pub(crate) held: Held,
+    pub(crate) admin: SocketAddr,
 }
 
 /// What distinguishes gateways.
@@ -89,7 +90,7 @@ access = {access_log}
     let browser = sign_in(doors.https, &postbox).await;
     let token = browser.cookie("__Host-vtnr_session").expect("a session");
     let ticket = ticket(&browser, store).await;
-    Gateway { doors, process, held: Held { token, ticket } }
+    Gateway { doors, process, held: Held { token, ticket }, admin }
 }
 
 /// The ticket that the browser is given with a page, once one is given that will do for a while.
