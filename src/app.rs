@@ -130,7 +130,8 @@ impl App {
         let vault = Vault::new(config.store.secret.reveal(), chance);
         let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
         refuse_wrong_credentials(store.as_ref()).await?;
-        follow_store(&clock, store.as_ref(), &config.store).await;
+        // While Redis is down, it will be followed when it is back.
+        follow_store(&clock, store.as_ref(), &config.store, config.store.timeout).await;
         let directory = Arc::new(Directory::open(&config.directory, clock.now())?);
         metrics.directory_loaded(directory.snapshot().len(), clock.now());
         let pages = InForce::new(Pages::load(&config.brand, &config.login, &config.parking)?);
@@ -280,9 +281,12 @@ fn hand_over(
 ) -> Result<impl Future<Output = ()>, Error> {
     let path = config.listen.handover.clone();
     let failed = |source| Error::Handover { path: path.clone().unwrap_or_default(), source };
-    inherited.map(Inherited::serves).transpose().map_err(failed)?;
     let sockets = doors.into_iter().map(|door| door.listener).chain([admin]).collect();
     let waits = path.as_deref().map(|path| Handover::wait_at(path, sockets)).transpose().map_err(failed)?;
+    // From here on nothing can go wrong any more: only now may the former process end.
+    if let Some(Err(error)) = inherited.map(Inherited::serves) {
+        tracing::warn!(target: "gateway", %error, "the former process has ended already");
+    }
     Ok(async {
         match waits {
             Some(waits) => waits.done().await,
@@ -338,9 +342,10 @@ pub fn open_store(config: &Config, vault: Vault, clock: Clock, metrics: Arc<Metr
 }
 
 /// Sets the clock by that of the store, where it has one and answers: the same for all that share it.
-pub async fn follow_store(clock: &Clock, store: &dyn Store, config: &config::Store) {
+/// Says whether that could be done; where the store has none, there is nothing to do.
+pub async fn follow_store(clock: &Clock, store: &dyn Store, config: &config::Store, within: Duration) -> bool {
     if !matches!(config.url, StoreUrl::Redis(_)) {
-        return;
+        return true;
     }
     let mut told = store.invalidations();
     let time = async {
@@ -350,9 +355,8 @@ pub async fn follow_store(clock: &Clock, store: &dyn Store, config: &config::Sto
             }
         }
     };
-    if let Ok(Some(time)) = tokio::time::timeout(config.timeout, time).await {
-        clock.follow(time);
-    }
+    let time = tokio::time::timeout(within, time).await.ok().flatten();
+    time.inspect(|time| clock.follow(*time)).is_some()
 }
 
 /// A store that refuses us is an operator's mistake, to be told at once; one that is merely down will come back.

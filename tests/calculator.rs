@@ -27,8 +27,13 @@ async fn two() -> [Node; 2] {
 
 /// Before these servers, with further keys in `[upstream]`.
 fn before(nodes: &[Node], further: &str) -> Builder {
+    looked_at(nodes, &format!("{LIMITS}\n{further}"))
+}
+
+/// The same without the usual limits.
+fn looked_at(nodes: &[Node], keys: &str) -> Builder {
     let urls: Vec<_> = nodes.iter().map(|node| format!("{:?}", node.upstream.url())).collect();
-    let keys = format!("[upstream]\nurl = [{}]\n{LIMITS}\n{further}", urls.join(", "));
+    let keys = format!("[upstream]\nurl = [{}]\n{keys}", urls.join(", "));
     World::builder().store(StoreKind::Memory).config(&keys)
 }
 
@@ -230,7 +235,7 @@ async fn no_get_fails_when_one_of_two_servers_is_killed_and_no_post_goes_up_twic
 async fn what_met_a_server_that_refuses_goes_to_another_whatever_it_is() {
     let mut nodes = two().await;
     // Checked so seldom that requests find out first.
-    let world = before(&nodes, "").start().await;
+    let world = looked_at(&nodes, "health_interval = \"5m\"").start().await;
     let browser = world.signed_in(ADA).await;
     let own = own(&browser).await;
     nodes[own].kill().await;

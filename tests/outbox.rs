@@ -13,6 +13,8 @@ const STATUS: &str = "/ui/login/de/status";
 const RESEND: [(&str, &str); 1] = [("action", "resend")];
 /// How long a letter stays with a gateway that has died, and what it takes to notice.
 const TAKEN_OVER: Duration = Duration::from_secs(16);
+/// The same for a busy machine, on which three gateways are killed one after the other.
+const TAKEN_OVER_AT_LAST: Duration = Duration::from_secs(60);
 
 /// Two gateways on one Redis that mail over this server.
 async fn two_gateways(relay: &Relay) -> World {
@@ -72,7 +74,7 @@ async fn a_mail_that_a_killed_gateway_had_in_hand_is_handed_over_by_another_with
         relay.holds().await;
         let (browser, killed_at) = (killed(&mut world, &browser), Instant::now());
         browser.get(&page("tan", "/kfz")).await.shows("Wir senden gerade eine TAN");
-        let mail = within(TAKEN_OVER, "another gateway takes over", async || relay.taken().first().cloned()).await;
+        let mail = within(TAKEN_OVER_AT_LAST, "another gateway takes over", async || relay.taken().first().cloned()).await;
         println!("killed at {stage}: taken over after {:?}", killed_at.elapsed());
         nothing_waits(&world).await;
         assert_eq!((relay.taken().len(), relay.asked().len()), (1, 2), "{stage}");
@@ -93,7 +95,7 @@ async fn a_greylisted_mail_goes_out_once_though_its_gateway_is_killed_and_the_si
     let browser = killed(&mut world, &browser);
     let flow = browser.cookie("vtnr_flow");
     browser.get(&page("tan", "/kfz")).await.is(200).shows("verzögert sich");
-    let mail = within(TAKEN_OVER, "another gateway sends it", async || relay.taken().first().cloned()).await;
+    let mail = within(TAKEN_OVER_AT_LAST, "another gateway sends it", async || relay.taken().first().cloned()).await;
     nothing_waits(&world).await;
     browser.get(&page("tan", "/kfz")).await.is(200).shows("gültig bis");
     assert_eq!((relay.taken().len(), browser.cookie("vtnr_flow")), (1, flow));
@@ -109,7 +111,7 @@ async fn a_gateway_that_hung_while_another_took_over_sends_nothing_when_it_goes_
     relay.holds().await;
     world.gateways[0].signal("STOP");
     world.gateways[1].signal("CONT");
-    let mail = within(TAKEN_OVER, "another gateway takes over", async || relay.taken().first().cloned()).await;
+    let mail = within(TAKEN_OVER_AT_LAST, "another gateway takes over", async || relay.taken().first().cloned()).await;
     nothing_waits(&world).await;
     // The answer that the first gateway waits for has come by the time that it goes on.
     relay.go_on();

@@ -14,7 +14,7 @@ const GATEWAYS: usize = 3;
 const WORKING: usize = 8;
 const REQUESTS: usize = 10_000;
 /// Time enough to notice that a gateway is leaving, on a busy machine too.
-const DELAY: &str = "[shutdown]\ndelay = \"1s\"\n[limits]\nvtnrs_client = \"1000 in 1h\"";
+const DELAY: &str = "[shutdown]\ndelay = \"2s\"\n[limits]\nvtnrs_client = \"1000 in 1h\"";
 
 fn broker(number: usize) -> (String, String) {
     (format!("60/123/{:04}", 1_000 + number), format!("broker{number}@makler.example"))

@@ -31,7 +31,7 @@ const DESKS: usize = 12;
 /// Each sign-in with a TAN takes a broker who has none under way.
 const BROKERS: usize = 20_000;
 const CONFIG: &str =
-    "[shutdown]\ndelay = \"1s\"\n[limits]\nvtnrs_client = \"1000000 in 1h\"\nfailures_client = \"1000000 in 1h\"";
+    "[shutdown]\ndelay = \"2s\"\n[limits]\nvtnrs_client = \"1000000 in 1h\"\nfailures_client = \"1000000 in 1h\"";
 /// A gateway that was just started has this much less than one that has been busy for long.
 const MOST_MEMORY: u64 = 400 << 20;
 
@@ -78,7 +78,7 @@ async fn whatever_fails_nothing_is_lost_nothing_happens_twice_and_nobody_sees_an
     let mut gateways = std::mem::take(&mut world.gateways);
     let (mut dice, begun) = (Dice::new(seed, DESKS), Instant::now());
     while begun.elapsed() < length {
-        faults.happen(&mut dice, &mut gateways, &world).await;
+        faults.happen(&mut dice, &mut gateways, &world, &account).await;
         tokio::time::sleep(Duration::from_millis(500 + dice.below(2_000))).await;
     }
     for gateway in &gateways {

@@ -9,6 +9,10 @@ use crate::store::Vault;
 use crate::telemetry::metrics::Metrics;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Long enough to find a master that is about to be replaced.
+const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// See [`super::Command::Revoke`].
 #[derive(clap::Args)]
@@ -58,7 +62,9 @@ async fn revoke(config: &Config, vtnr: Vtnr) -> Result<(), Box<dyn std::error::E
     let vault = Vault::new(config.store.secret.reveal(), Chance);
     let store = app::open_store(config, vault, clock.clone(), metrics)?;
     // By the clock that the gateways go by: else sessions that just began might not be among those that end.
-    app::follow_store(&clock, &*store, &config.store).await;
+    if !app::follow_store(&clock, &*store, &config.store, STORE_ANSWERS_WITHIN).await {
+        return Err("the store does not answer; nothing was revoked".into());
+    }
     Ok(store.revoke_broker(vtnr, clock.now()).await?)
 }
 

@@ -7,7 +7,8 @@ use crate::domain::policy::Permit;
 use crate::domain::session::Level;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, REFERER, SET_COOKIE, TRANSFER_ENCODING,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, EXPIRES, HOST, REFERER, SET_COOKIE,
+    TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -133,13 +134,17 @@ impl Identity {
     }
 }
 
-/// Whether others than the one who asked may be given this answer, out of a cache.
+/// Whether a cache that others use too may keep this answer: it says how long it stays fresh, and not that it is for one alone.
 pub(super) fn is_shared(response: &ResponseHeader) -> bool {
-    let shared = |directive: &[u8]| {
-        let directive = directive.trim_ascii();
-        directive.eq_ignore_ascii_case(b"public") || directive.get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"s-maxage"))
+    let mut fields = response.headers.get_all(CACHE_CONTROL).iter().peekable();
+    if fields.peek().is_none() {
+        return response.headers.contains_key(EXPIRES);
+    }
+    let is_for_one = |directive: &[u8]| {
+        let name = directive.trim_ascii();
+        [&b"private"[..], b"no-store", b"no-cache"].iter().any(|own| name.eq_ignore_ascii_case(own))
     };
-    response.headers.get_all(CACHE_CONTROL).iter().any(|field| field.as_bytes().split(|byte| *byte == b',').any(shared))
+    !fields.any(|field| field.as_bytes().split(|byte| *byte == b',').any(is_for_one))
 }
 
 impl FieldName {

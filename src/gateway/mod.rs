@@ -96,7 +96,7 @@ pub struct Gateway {
     parking: Arc<Parking>,
     pages: Arc<InForce<Pages>>,
     connections: Arc<Connections>,
-    seats: Arc<Seats>,
+    seats: Seats,
     tunnels: Arc<Tunnels>,
     metrics: Arc<Metrics>,
     clock: Clock,

@@ -45,6 +45,8 @@ impl Gateway {
                 self.jar.read_ticket(headers).inspect(|ticket| self.sessions.has_ended(token, ticket));
                 return Ok(None);
             }
+            // Redis answered, and what it has was tampered with: nothing else is believed in its place.
+            Err(damaged @ store::Error::Unsealable(_)) => return Err(damaged),
             Err(down) => {
                 let ticket = self.jar.read_ticket(headers);
                 ticket.and_then(|ticket| self.sessions.by_ticket(token, &ticket, passage.now)).ok_or(down)?

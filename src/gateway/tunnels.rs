@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
@@ -37,6 +38,8 @@ const LOOKS_AT_ONCE: usize = 32;
 /// All open WebSockets of signed-in brokers.
 pub(super) struct Tunnels {
     open: Mutex<HashMap<RecordKey, Watched>>,
+    /// The gateway goes away: those that open now are told so at once.
+    leaving: AtomicBool,
     sessions: Arc<Sessions>,
     directory: Arc<Directory>,
     limits: SessionLimits,
@@ -74,7 +77,7 @@ impl Tunnels {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), sessions, directory, limits, clock, metrics })
+        Arc::new(Self { open: Mutex::default(), leaving: AtomicBool::new(false), sessions, directory, limits, clock, metrics })
     }
 
     /// A WebSocket of this session's opens on this line. It is cut at once if the session has ended since its request was judged:
@@ -93,6 +96,9 @@ impl Tunnels {
                 lines: Vec::new(),
             });
             watched.lines.push(Arc::clone(line));
+            if self.leaving.load(Ordering::Acquire) {
+                line.cut(Cut::Leaving);
+            }
         }
         // Only that the store does not answer can go wrong: the session was found a moment ago.
         let _ = self.look(key, token, now).await;
@@ -132,6 +138,7 @@ impl Tunnels {
     /// Tells all that the gateway goes away. Browsers open them anew, at another gateway.
     pub(super) fn leave(&self) {
         let open = self.open.lock();
+        self.leaving.store(true, Ordering::Release);
         open.values().flat_map(|watched| &watched.lines).for_each(|line| line.cut(Cut::Leaving));
     }
 

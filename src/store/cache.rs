@@ -25,8 +25,8 @@ use crate::telemetry::metrics::{Lookup, Metrics};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -38,6 +38,9 @@ const TOUCHES_AN_IDLE_LIMIT: u32 = 12;
 const TICKETS_AN_IDLE_LIMIT: u32 = 12;
 /// Ends that wait for a listener; one that lags further behind must look at all sessions anew.
 const MOST_ENDS: usize = 1_024;
+
+/// In milliseconds: signs come four times a second, and the product promises that ends are known within one.
+const STALE_AFTER: u64 = 1_000;
 
 /// The store does not answer.
 #[derive(Clone, Copy)]
@@ -58,6 +61,9 @@ pub struct Sessions {
     listening: AtomicBool,
     tickets: Tickets,
     known_ends: Mutex<Ends>,
+    /// When the last sign was heard that all ends are heard, in milliseconds since the beginning; 0 where there are no such signs.
+    sign_at: AtomicU64,
+    began: Instant,
     ends: broadcast::Sender<Invalidation>,
     outage: Mutex<Option<Outage>>,
     grace: Duration,
@@ -84,6 +90,8 @@ impl Sessions {
             listening: AtomicBool::new(false),
             tickets,
             known_ends: Mutex::default(),
+            sign_at: AtomicU64::new(0),
+            began: Instant::now(),
             ends: broadcast::channel(MOST_ENDS).0,
             outage: Mutex::default(),
             grace,
@@ -203,7 +211,14 @@ impl Sessions {
     }
 
     fn hearing(&self) -> Option<Hearing> {
-        self.listening.load(Ordering::Acquire).then(|| self.store.hearing())?
+        let sign_at = self.sign_at.load(Ordering::Acquire);
+        // A process that was stopped may be asked before it has read what ended meanwhile.
+        let is_stale = sign_at > 0 && self.gone_by().saturating_sub(sign_at) > STALE_AFTER;
+        (self.listening.load(Ordering::Acquire) && !is_stale).then(|| self.store.hearing())?
+    }
+
+    fn gone_by(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Since when the store was found not to answer, where it is too soon to ask it again.
@@ -283,6 +298,7 @@ impl Sessions {
                 Invalidation::HeardUntil(time) => {
                     // All gateways go by the store's clock, so that one whose own is wrong ends nothing too early or too late.
                     self.clock.follow(time);
+                    self.sign_at.store(self.gone_by().max(1), Ordering::Release);
                     self.known_ends.lock().heard_until(time);
                 }
                 Invalidation::Missed(hearing) => self.note_end_of(hearing),

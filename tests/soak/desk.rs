@@ -14,7 +14,7 @@ use vtnr_gateway::demo::postbox::Postbox;
 
 const SIGN_OUT: &str = "/ui/login/de/abmelden";
 /// Long enough for a fault of the mail server's, the wait after it, and the lease of a gateway that was killed.
-const MAILED_WITHIN: Duration = Duration::from_secs(60);
+const MAILED_WITHIN: Duration = Duration::from_secs(180);
 /// After this, whoever was told "later" comes again.
 const LATER: Duration = Duration::from_millis(200);
 /// A sign-in may be put off for so long.
@@ -69,6 +69,7 @@ impl Desk {
         let (vtnr, email) = broker(NEXT_BROKER.fetch_add(1, Ordering::SeqCst));
         let first = Browser::new(&self.balancer.bases[0]);
         let broker = Broker { vtnr, email, tabs: self.balancer.bases.iter().map(|base| first.at(base)).collect() };
+        let begun = Instant::now();
         let claim = [("vtnr", broker.vtnr.as_str()), ("email", broker.email.as_str())];
         let answer = self.insist(&broker, &page("vtnr-login", "/"), &claim).await;
         let Some(answer) = answer else {
@@ -76,6 +77,13 @@ impl Desk {
             self.account.asked(&broker.email, Asked::Unknown);
             return None;
         };
+        if answer.status == 429 {
+            // The claim before was answered "later", and had been taken: there is a mail, and no browser for it.
+            self.account.asked(&broker.email, Asked::Unknown);
+            let has_cause = [Kind::Redis, Kind::Gateway].iter().any(|kind| self.faults.may_have_caused(*kind, begun));
+            self.account.expect(has_cause, || format!("{}: told to wait for no reason", broker.vtnr));
+            return None;
+        }
         let is_asked = answer.location().is_some_and(|location| location.starts_with("/ui/login/de/tan"));
         self.account.asked(&broker.email, Asked::Once);
         self.account
@@ -178,7 +186,9 @@ impl Desk {
         tokio::time::sleep(Duration::from_secs(1)).await;
         for copy in copies {
             if let Ok(answer) = copy.try_open("/kfz/angebot?id=42").await {
-                self.account.expect(matches!(answer.status.as_u16(), 303 | 503), || {
+                // One that hung has to hear of it first.
+                let hung = self.faults.may_have_caused(Kind::Gateway, begun);
+                self.account.expect(hung || matches!(answer.status.as_u16(), 303 | 503), || {
                     format!("{}: signed out {:?} ago, and let in", broker.vtnr, begun.elapsed())
                 });
             }

@@ -1,5 +1,6 @@
 //! What goes wrong, and when it did.
 
+use crate::account::Account;
 use crate::dice::Dice;
 use crate::support::{Gateway, World};
 use std::collections::BTreeMap;
@@ -30,13 +31,14 @@ pub(crate) struct Faults {
 
 impl Faults {
     /// One of them, from its beginning to its end.
-    pub(crate) async fn happen(&self, dice: &mut Dice, gateways: &mut [Gateway], world: &World) {
+    pub(crate) async fn happen(&self, dice: &mut Dice, gateways: &mut [Gateway], world: &World, account: &Account) {
         let number = dice.below(gateways.len() as u64) as usize;
         let gateway = &mut gateways[number];
         let a_while = Duration::from_millis(500 + dice.below(3_000));
         match dice.below(7) {
             0 => {
                 let _fault = self.begin(Kind::Gateway);
+                account.acceptances_may_be_lost();
                 gateway.kill();
                 tokio::time::sleep(a_while).await;
                 gateway.restart().await;
@@ -70,6 +72,7 @@ impl Faults {
             }
             _ => {
                 let _fault = self.begin(Kind::Mail);
+                account.acceptances_may_be_lost();
                 world.postbox.set_fault(if dice.one_in(2) { MailFault::PutOff } else { MailFault::Freeze });
                 tokio::time::sleep(a_while).await;
                 world.postbox.set_fault(MailFault::None);

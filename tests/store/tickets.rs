@@ -197,6 +197,20 @@ async fn a_gateway_that_just_began_believes_no_ticket_written_before() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_heard_nothing_for_a_second_believes_its_memory_no_more() {
+    let pair = Pair::start().await;
+    let token = pair.sign_in().await;
+    pair.ticket(&token).await;
+    pair.used.store.finds.store(0, Ordering::SeqCst);
+    assert!(pair.used.sessions.find(&token, pair.clock.now()).await.expect("answers").is_some());
+    assert_eq!(pair.used.store.finds.load(Ordering::SeqCst), 0, "it is in memory");
+    // As long as it takes a process that was stopped, by a clock that nobody sets.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(pair.used.sessions.find(&token, pair.clock.now()).await.expect("answers").is_some());
+    assert_eq!(pair.used.store.finds.load(Ordering::SeqCst), 1, "the store was asked");
+}
+
+#[tokio::test]
 async fn an_idle_session_does_not_come_back_by_its_ticket() {
     let pair = Pair::start().await;
     let token = pair.sign_in().await;

@@ -4,7 +4,7 @@ use super::{Browser, eventually, ports, redis::Redis};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use vtnr_gateway::demo::calculator::Calculator;
@@ -371,8 +371,15 @@ impl Gateway {
 
     /// Waits for its end.
     pub async fn end(&mut self) -> Option<i32> {
-        let child = &mut self.child;
-        eventually("the gateway ends", async || child.try_wait().expect("a child")).await.code()
+        let (child, begun) = (&mut self.child, Instant::now());
+        // A hand-over to a mail server that hangs is waited for, for as long as the grace lasts.
+        while begun.elapsed() < ENDS_WITHIN {
+            if let Some(status) = child.try_wait().expect("a child") {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the gateway does not end within {ENDS_WITHIN:?}")
     }
 
     /// Kills it, as a power cut would.
@@ -431,5 +438,7 @@ impl Drop for World {
     }
 }
 
+/// Longer than any gateway may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(40);
 /// How long a test waits for what must not come.
 pub const MOMENT: Duration = Duration::from_millis(300);

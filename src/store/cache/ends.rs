@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Ends that are remembered; what was said before those that had to be forgotten is not believed any more.
 const MOST: usize = 65_536;
 
+/// Gateways read the store's clock at different moments, but not further apart.
+const FARTHEST_AHEAD: Duration = Duration::from_secs(5);
+
 /// What has ended.
 #[derive(Default)]
 pub(super) struct Ends {
@@ -59,8 +62,9 @@ impl Ends {
 
     /// Whether nothing is known to have ended since this time that goes by one of these names, and all that has is known.
     pub(super) fn none_since(&self, as_of: Timestamp, names: [RecordKey; 2]) -> bool {
-        // In the same millisecond, which was first is not known.
-        self.since.is_some_and(|since| as_of > since) && !names.iter().any(|name| self.keys.contains(name))
+        // In the same millisecond, which was first is not known. Nor is what a clock said that was put back since.
+        let is_sound = |(since, until): (Timestamp, Timestamp)| as_of > since && as_of.since(until) < FARTHEST_AHEAD;
+        self.since.zip(self.until).is_some_and(is_sound) && !names.iter().any(|name| self.keys.contains(name))
     }
 }
 
