@@ -29,7 +29,7 @@ async fn world() -> Behind {
     .await;
     // At `trace`, the log of a flood is larger than the flood.
     let builder =
-        World::builder().https().listen("header_timeout = \"1s\"\nbody_timeout = \"1s\"").config("[log]\nfilter = \"info\"");
+        World::builder().https().listen("header_timeout = \"2s\"\nbody_timeout = \"1s\"").config("[log]\nfilter = \"info\"");
     Behind::with(upstream, builder).await
 }
 

@@ -86,6 +86,12 @@ async fn a_process_that_does_not_come_to_serve_leaves_the_former_one_at_work() {
     assert_eq!(world.gateways[0].pid(), former);
     ada.open("/").await.is(200);
     eventually("it is told", async || world.log().contains("this one goes on").then_some(())).await;
+    // Nor does one that fails at the very last.
+    let permit = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).expect("permissions");
+    permit(0o770);
+    assert_eq!(world.gateways[0].take_over(None).await, None);
+    ada.open("/").await.is(200);
+    permit(0o700);
     assert_eq!(world.gateways[0].take_over(None).await, Some(0));
     ada.open("/").await.is(200);
 }
