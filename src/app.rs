@@ -72,6 +72,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// `--takeover` without a place where a process could wait.
+    #[error("--takeover needs listen.handover")]
+    NobodyToTakeOverFrom,
     /// TLS cannot be served.
     #[error("listen.tls: {0}")]
     Tls(String),
@@ -209,14 +212,19 @@ impl App {
         if !matches!(config.store.url, StoreUrl::Redis(_)) {
             tasks.spawn(catch_up(parts.clock));
         }
+        // First all that may fail: a client whom this process lets in is lost to the former one.
+        let awaited = await_successor(&config, &listeners.clients, listeners.admin_too)?;
         let workers = Workers::start(&edge, &listeners.clients).map_err(Error::Threads)?;
-        let handed_over = hand_over(&config, listeners.clients, listeners.admin_too, inherited)?;
+        drop(listeners.clients);
+        if let Some(Err(error)) = inherited.map(Inherited::serves) {
+            tracing::warn!(target: "gateway", %error, "the former process has ended already");
+        }
         handover::notify(&format!("READY=1\nMAINPID={}", std::process::id()));
         tracing::info!(target: "gateway", public_url = config.listen.public_url.authority, version = env!("CARGO_PKG_VERSION"), "ready");
 
         let successor = tokio::select! {
             () = stop => false,
-            () = handed_over => true,
+            () = handed_over(awaited) => true,
         };
         if successor {
             // The new process says how it is.
@@ -260,39 +268,26 @@ pub enum TakesOver {
 }
 
 fn inherit(config: &Config, takes_over: TakesOver) -> Result<Option<Inherited>, Error> {
-    let Some(path) = &config.listen.handover else {
-        let source = || std::io::Error::other("is not given, and so there is nobody to take over from");
-        return if takes_over == TakesOver::No {
-            Ok(None)
-        } else {
-            Err(Error::Handover { path: PathBuf::new(), source: source() })
-        };
-    };
-    let from = |path: &PathBuf| Inherited::from(path).map_err(|source| Error::Handover { path: path.clone(), source });
-    if takes_over == TakesOver::Yes { from(path).map(Some) } else { Ok(None) }
+    if takes_over == TakesOver::No {
+        return Ok(None);
+    }
+    let path = config.listen.handover.clone().ok_or(Error::NobodyToTakeOverFrom)?;
+    Inherited::from(&path).map(Some).map_err(|source| Error::Handover { path, source })
 }
 
-/// Tells a former process that this one serves, and waits for one that is to take its place.
-fn hand_over(
-    config: &Config,
-    doors: Vec<Door>,
-    admin: std::net::TcpListener,
-    inherited: Option<Inherited>,
-) -> Result<impl Future<Output = ()>, Error> {
-    let path = config.listen.handover.clone();
-    let failed = |source| Error::Handover { path: path.clone().unwrap_or_default(), source };
-    let sockets = doors.into_iter().map(|door| door.listener).chain([admin]).collect();
-    let waits = path.as_deref().map(|path| Handover::wait_at(path, sockets)).transpose().map_err(failed)?;
-    // From here on nothing can go wrong any more: only now may the former process end.
-    if let Some(Err(error)) = inherited.map(Inherited::serves) {
-        tracing::warn!(target: "gateway", %error, "the former process has ended already");
+/// Waits for a process that is to take this one's place, where one may.
+fn await_successor(config: &Config, doors: &[Door], admin: std::net::TcpListener) -> Result<Option<Handover>, Error> {
+    let Some(path) = config.listen.handover.clone() else { return Ok(None) };
+    let sockets = doors.iter().map(|door| door.listener.try_clone()).chain([Ok(admin)]).collect::<std::io::Result<_>>();
+    let waits = sockets.and_then(|sockets| Handover::wait_at(&path, sockets));
+    waits.map(Some).map_err(|source| Error::Handover { path, source })
+}
+
+async fn handed_over(successor: Option<Handover>) {
+    match successor {
+        Some(successor) => successor.done().await,
+        None => std::future::pending().await,
     }
-    Ok(async {
-        match waits {
-            Some(waits) => waits.done().await,
-            None => std::future::pending().await,
-        }
-    })
 }
 
 fn bind(config: &Config, mut inherited: Option<&mut Inherited>) -> Result<Listeners, Error> {

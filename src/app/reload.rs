@@ -21,7 +21,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// What is replaced.
-#[derive(Clone)]
 pub(super) struct Replaceable {
     pub(super) rules: Arc<InForce<Rules>>,
     pub(super) submission: Arc<InForce<SubmissionRules>>,
