@@ -273,12 +273,32 @@ pub struct Login {
     pub without_email: bool,
     /// What a stranger learns.
     pub enumeration: Enumeration,
-    /// Address of the sign-in with user key and password, where there is one.
-    pub password_url: Option<String>,
-    /// Address of the sign-in with a certificate, where there is one.
-    pub certificate_url: Option<String>,
+    /// The other ways in.
+    pub doors: Doors,
     /// IANA name of the time zone that pages and mails give times in.
     pub time_zone: String,
+}
+
+/// The ways in besides the broker number, those that there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doors {
+    /// User key and password: `[password]`, or `login.password_url`.
+    pub password: Option<Door>,
+    /// A client certificate: `[certificate]`, or `login.certificate_url`.
+    pub certificate: Option<Door>,
+    /// The insurer's portal: `portal.sign_in_url`.
+    pub portal: Option<Door>,
+}
+
+/// Where a way in begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// A page of ours, by its name under the prefix.
+    Page(&'static str),
+    /// Another host of ours, by scheme and authority, which has the calculator too.
+    Host(String),
+    /// Some other address.
+    Elsewhere(String),
 }
 
 /// `login.enumeration`

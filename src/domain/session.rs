@@ -34,6 +34,12 @@ pub enum Level {
 pub enum Proof {
     /// A TAN that was mailed to the address on file, now or within the 30 days of trust.
     Mailbox,
+    /// A user key and its password.
+    Password,
+    /// A client certificate of a trusted issuer, shown on the very connection.
+    Certificate,
+    /// The insurer's portal says so of the browser's cookies.
+    Portal,
 }
 
 /// The limits of a session's life.

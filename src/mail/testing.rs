@@ -57,8 +57,7 @@ pub(super) fn login() -> config::Login {
         trust: HOUR * 24 * 30,
         without_email: true,
         enumeration: config::Enumeration::Open,
-        password_url: None,
-        certificate_url: None,
+        doors: config::Doors::default(),
         time_zone: "Europe/Berlin".to_owned(),
     }
 }

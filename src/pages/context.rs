@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use super::view::*;
+use crate::config::{Door, Doors};
 use crate::domain::submission::Doubt;
 use crate::domain::time::Timestamp;
 use minijinja::{Value, context};
@@ -17,6 +18,8 @@ const SOONEST_REFRESH: u64 = 5;
 pub(super) struct Context<'c> {
     /// The path that all pages lie under.
     pub(super) prefix: &'c str,
+    /// The other ways in.
+    pub(super) doors: &'c Doors,
     /// Writes the times.
     pub(super) clock: &'c Clock,
     /// When the page is made.
@@ -55,11 +58,21 @@ impl Context<'_> {
             "" | "/" => format!("{}{name}", self.prefix),
             target => format!("{}{name}?return_to={}", self.prefix, utf8_percent_encode(target, KEPT)),
         };
+        let door = |door: &Option<Door>| {
+            door.as_ref().map(|door| match door {
+                Door::Page(name) => to(name),
+                Door::Host(origin) => format!("{origin}{}", if return_to.is_empty() { "/" } else { return_to }),
+                Door::Elsewhere(address) => address.clone(),
+            })
+        };
         let link = context! {
             sign_in => to("vtnr-login"),
             tan => to("tan"),
             sign_out => format!("{}abmelden", self.prefix),
             help => to("hilfe"),
+            password => door(&self.doors.password),
+            certificate => door(&self.doors.certificate),
+            portal => door(&self.doors.portal),
         };
         let usual =
             context! { year => self.clock.year(self.now), status => (), refresh => (), has_errors => false, return_to, link };

@@ -19,7 +19,7 @@ use self::assets::Assets;
 use self::clock::Clock;
 use self::context::Context;
 use self::templates::Templates;
-use crate::config::{Brand, Enumeration, Login};
+use crate::config::{Brand, Doors, Enumeration, Login};
 use crate::domain::parking::ParkingLimits;
 use crate::domain::time::Timestamp;
 use minijinja::context;
@@ -34,6 +34,7 @@ pub struct Pages {
     assets: Assets,
     clock: Clock,
     prefix: String,
+    doors: Doors,
 }
 
 /// Why the pages cannot be shown as the operator wants them.
@@ -94,7 +95,7 @@ impl Pages {
         let minutes = parking.lifetime.as_secs().div_ceil(60);
         templates.set("parking", context! { minutes, size => size(parking.largest) });
         let clock = Clock::in_zone(&login.time_zone).map_err(Error::TimeZone)?;
-        let pages = Self { templates, assets, clock, prefix: login.prefix.clone() };
+        let pages = Self { templates, assets, clock, prefix: login.prefix.clone(), doors: login.doors.clone() };
         for (_, view) in sample::views() {
             pages.try_render(&view, sample::NOW)?;
         }
@@ -127,7 +128,7 @@ impl Pages {
     }
 
     fn try_render(&self, view: &View<'_>, now: Timestamp) -> Result<String, Error> {
-        let (template, values) = Context { prefix: &self.prefix, clock: &self.clock, now }.of(view);
+        let (template, values) = Context { prefix: &self.prefix, doors: &self.doors, clock: &self.clock, now }.of(view);
         self.templates.render(template, values)
     }
 }
@@ -142,8 +143,6 @@ fn tell_templates(templates: &mut Templates, brand: &Brand, login: &Login) {
         context! {
             neutral => login.enumeration == Enumeration::Neutral,
             without_email => login.without_email,
-            password_url => &login.password_url,
-            certificate_url => &login.certificate_url,
             trust_days => login.trust.as_secs() / 86_400,
             tan_minutes => login.tan.lifetime.as_secs() / 60,
         },

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Door;
 use crate::domain::challenge::TanLimits;
 use crate::domain::tan::Alphabet;
 use sample::NOW;
@@ -40,8 +41,11 @@ fn login() -> Login {
         trust: Duration::from_secs(30 * 24 * 60 * 60),
         without_email: true,
         enumeration: Enumeration::Open,
-        password_url: Some("/ui/login/passwort".into()),
-        certificate_url: Some("/ui/login/zertifikat".into()),
+        doors: Doors {
+            password: Some(Door::Page("benutzerschluessel")),
+            certificate: Some(Door::Host("https://zertifikat.insurer.example".into())),
+            portal: Some(Door::Elsewhere("/portal/".into())),
+        },
         time_zone: "Europe/Berlin".into(),
     }
 }

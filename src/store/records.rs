@@ -52,6 +52,9 @@ pub(super) struct SessionRecord {
 #[serde(rename_all = "kebab-case")]
 enum LevelRecord {
     Mailbox,
+    Password,
+    Certificate,
+    Portal,
     WithoutSubmission,
 }
 
@@ -61,6 +64,9 @@ impl Record for Session {
     fn write(&self) -> SessionRecord {
         let level = match self.level {
             Level::Full { proof: Proof::Mailbox } => LevelRecord::Mailbox,
+            Level::Full { proof: Proof::Password } => LevelRecord::Password,
+            Level::Full { proof: Proof::Certificate } => LevelRecord::Certificate,
+            Level::Full { proof: Proof::Portal } => LevelRecord::Portal,
             Level::WithoutSubmission => LevelRecord::WithoutSubmission,
         };
         SessionRecord {
@@ -74,6 +80,9 @@ impl Record for Session {
     fn read(written: SessionRecord) -> Option<Self> {
         let level = match written.level {
             LevelRecord::Mailbox => Level::Full { proof: Proof::Mailbox },
+            LevelRecord::Password => Level::Full { proof: Proof::Password },
+            LevelRecord::Certificate => Level::Full { proof: Proof::Certificate },
+            LevelRecord::Portal => Level::Full { proof: Proof::Portal },
             LevelRecord::WithoutSubmission => Level::WithoutSubmission,
         };
         Some(Self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use vtnr_gateway::clock::{Chance, Clock};
-use vtnr_gateway::config::{self, Enumeration, Login};
+use vtnr_gateway::config::{self, Doors, Enumeration, Login};
 use vtnr_gateway::directory::Directory;
 use vtnr_gateway::domain::challenge::{Challenge, ChallengeState, Delivery, TanLimits};
 use vtnr_gateway::domain::email::Email;
@@ -216,8 +216,7 @@ fn rules() -> Login {
         trust: Duration::from_secs(30 * 86_400),
         without_email: true,
         enumeration: Enumeration::Open,
-        password_url: None,
-        certificate_url: None,
+        doors: Doors::default(),
         time_zone: "Europe/Berlin".into(),
     }
 }

@@ -4,7 +4,7 @@ use super::super::document::Value;
 use super::super::kinds::{days, duration, flag, hours, line, minutes, number, quoted, text, word};
 use super::super::read::Reader;
 use super::super::url::Url;
-use super::super::{Enumeration, Login};
+use super::super::{Door, Doors, Enumeration, Login};
 use crate::domain::challenge::TanLimits;
 use crate::domain::tan::{Alphabet, BadAlphabet};
 use jiff::tz::TimeZone;
@@ -22,8 +22,8 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
     let enumeration =
         reader.or("login.enumeration", "open", word(&[("open", Enumeration::Open), ("neutral", Enumeration::Neutral)]));
     let without_email = reader.told(WITHOUT_EMAIL, "true", flag);
-    let password_url = reader.optional("login.password_url", link);
-    let certificate_url = reader.optional("login.certificate_url", link);
+    let password_url = reader.optional("login.password_url", link).map(Door::Elsewhere);
+    let certificate_url = reader.optional("login.certificate_url", link).map(Door::Elsewhere);
     let time_zone = reader.or("login.time_zone", "Europe/Berlin", time_zone);
     let enumeration = enumeration?;
     if enumeration == Enumeration::Neutral && without_email == Some(true) {
@@ -40,8 +40,7 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
         trust: trust?,
         without_email: without_email.unwrap_or(enumeration == Enumeration::Open),
         enumeration,
-        password_url,
-        certificate_url,
+        doors: Doors { password: password_url, certificate: certificate_url, portal: None },
         time_zone: time_zone?,
     })
 }

@@ -1,7 +1,7 @@
 //! What must hold between sections.
 
 use super::super::read::Reader;
-use super::super::{Brand, Listen, Login, Upstream};
+use super::super::{Brand, Door, Doors, Listen, Login, Upstream};
 use std::net::{IpAddr, SocketAddr};
 
 /// The sections that depend on each other, as far as they could be read.
@@ -61,11 +61,15 @@ fn login_takes_no_path(reader: &mut Reader<'_>, key: &str, paths: &[String], pre
 
 /// Links on the sign-in pages are for people who are not signed in.
 fn links_lead_somewhere(reader: &mut Reader<'_>, sections: &Sections<'_>, public: &[String]) {
+    let elsewhere = |door: fn(&Doors) -> Option<&Door>| match door(&sections.login?.doors)? {
+        Door::Elsewhere(address) => Some(address),
+        Door::Page(_) | Door::Host(_) => None,
+    };
     let links = [
         ("brand.imprint_url", sections.brand.map(|brand| &brand.imprint_url)),
         ("brand.privacy_url", sections.brand.map(|brand| &brand.privacy_url)),
-        ("login.password_url", sections.login.and_then(|login| login.password_url.as_ref())),
-        ("login.certificate_url", sections.login.and_then(|login| login.certificate_url.as_ref())),
+        ("login.password_url", elsewhere(|doors| doors.password.as_ref())),
+        ("login.certificate_url", elsewhere(|doors| doors.certificate.as_ref())),
     ];
     for (key, link) in links {
         let path = link.and_then(|link| link.split(['?', '#']).next()).filter(|link| link.starts_with('/'));

@@ -70,6 +70,12 @@ labels! {
         WithoutEmail => "without_email",
         /// A trusted browser signed in without a TAN.
         Trusted => "trusted",
+        /// A user key and a password were entered.
+        Password => "password",
+        /// A client certificate was shown on a new connection.
+        Certificate => "certificate",
+        /// The portal was asked who is signed in there.
+        Portal => "portal",
         /// The mail was asked for again.
         Resend => "resend",
         /// A broker signed out.
