@@ -3,10 +3,11 @@
 mod handover;
 mod reload;
 
+use crate::certificate::{self, Trust};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, StoreUrl};
 use crate::directory::{self, Directory, Reload};
-use crate::gateway::{self, Door, Edge, Gateway, Parts, Workers};
+use crate::gateway::{self, Door, Edge, Gateway, Parts, Tls, Workers};
 use crate::in_force::InForce;
 use crate::mail::{self, Smtp, Writer};
 use crate::mail::{Outbox, Trouble};
@@ -78,6 +79,9 @@ pub enum Error {
     /// TLS cannot be served.
     #[error("listen.tls: {0}")]
     Tls(String),
+    /// Clients' certificates cannot be judged.
+    #[error("certificates cannot be accepted")]
+    Certificates(#[from] certificate::Error),
     /// The metrics cannot be set up.
     #[error("the metrics cannot be set up")]
     Metrics(#[from] metrics::Error),
@@ -126,7 +130,9 @@ impl App {
     pub async fn build(config: Config, source: Option<Source>, takes_over: TakesOver) -> Result<Self, Error> {
         let source = source.map(|source| source.and_all_that_it_names(&config));
         let mut inherited = inherit(&config, takes_over)?;
-        let listeners = bind(&config, inherited.as_mut())?;
+        let trust = config.certificate.as_ref().map(load_trust).transpose()?;
+        let listeners = bind(&config, trust.as_ref(), inherited.as_mut())?;
+        let certificates = trust.map(InForce::new);
         let (clock, chance) = (Clock::steady(), Chance);
         let metrics = Arc::new(Metrics::new()?);
         watch_panics(Arc::clone(&metrics));
@@ -169,12 +175,13 @@ impl App {
             parking: Arc::new(Parking::new(Arc::clone(&store), config.parking, chance, Arc::clone(&metrics), vault)),
             pages: Arc::clone(&pages),
             submission: Arc::clone(&submission),
+            certificates: certificates.clone(),
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
             chance,
         };
-        let tls = listeners.clients.iter().find_map(|door| door.tls.clone());
-        let replaceable = Replaceable { rules, submission, pages, letters, tls };
+        let doors = listeners.clients.iter().map(|door| door.tls.clone()).collect();
+        let replaceable = Replaceable { rules, submission, pages, letters, certificates, doors };
         let edge = Gateway::build(&config, parts, down).await;
         let parts = Running { store, sessions, directory, outbox, metrics, clock };
         Ok(Self { config, source, edge, parts, listeners, inherited, shutdown, replaceable })
@@ -290,18 +297,27 @@ async fn handed_over(successor: Option<Handover>) {
     }
 }
 
-fn bind(config: &Config, mut inherited: Option<&mut Inherited>) -> Result<Listeners, Error> {
+fn load_trust(config: &config::Certificate) -> Result<Trust, certificate::Error> {
+    Trust::load(&config.ca_file, &config.crl_files, config.identity)
+}
+
+fn bind(config: &Config, trust: Option<&Trust>, mut inherited: Option<&mut Inherited>) -> Result<Listeners, Error> {
     let mut listen = |key, address| {
         let handed_over = inherited.as_mut().and_then(|inherited| inherited.take(address));
         handed_over.map_or_else(|| listen(address), Ok).map_err(|source| Error::Listen { key, address, source })
     };
     let mut clients = Vec::new();
     if let Some(address) = config.listen.http {
-        clients.push(Door { listener: listen("listen.http", address)?, tls: None });
+        clients.push(Door { listener: listen("listen.http", address)?, tls: Tls::None });
     }
     if let Some(https) = &config.listen.https {
         let listener = listen("listen.https", https.address)?;
-        clients.push(Door { listener, tls: Some(InForce::new(gateway::tls(https).map_err(Error::Tls)?)) });
+        clients.push(Door { listener, tls: Tls::Server(InForce::new(gateway::tls(https).map_err(Error::Tls)?)) });
+    }
+    if let Some((certificate, trust)) = config.certificate.as_ref().zip(trust) {
+        let listener = listen("certificate.listen", certificate.https.address)?;
+        let acceptor = gateway::certificate_tls(&certificate.https, trust).map_err(Error::Tls)?;
+        clients.push(Door { listener, tls: Tls::Certificates(InForce::new(acceptor)) });
     }
     let (key, address) = ("admin.listen", config.admin_listen);
     let admin = listen(key, address)?;

@@ -4,9 +4,10 @@
 //! runs is named in the log and waits for a restart.
 
 use super::Error;
+use crate::certificate::Trust;
 use crate::config::{Config, Mail};
 use crate::domain::submission::SubmissionRules;
-use crate::gateway::{self, Acceptor};
+use crate::gateway::{self, Acceptor, CertificateAcceptor, Tls};
 use crate::in_force::InForce;
 use crate::mail::Writer;
 use crate::pages::Pages;
@@ -26,7 +27,8 @@ pub(super) struct Replaceable {
     pub(super) submission: Arc<InForce<SubmissionRules>>,
     pub(super) pages: Arc<InForce<Pages>>,
     pub(super) letters: Arc<InForce<Writer>>,
-    pub(super) tls: Option<Arc<InForce<Acceptor>>>,
+    pub(super) certificates: Option<Arc<InForce<Trust>>>,
+    pub(super) doors: Vec<Tls>,
 }
 
 /// What takes its place.
@@ -36,6 +38,7 @@ struct Next {
     pages: Pages,
     letters: Writer,
     tls: Option<Acceptor>,
+    certified: Option<(Trust, CertificateAcceptor)>,
 }
 
 /// Why a configuration does not come into force.
@@ -133,14 +136,22 @@ impl Reloader {
     }
 
     fn put(&mut self, next: Next) {
-        let Next { config, rules, pages, letters, tls } = next;
+        let Next { config, rules, pages, letters, mut tls, certified } = next;
+        let (trust, mut certified) = certified.unzip();
         let waiting = waiting(&self.first, &config);
         self.replaceable.rules.put(rules);
         self.replaceable.submission.put(config.submission.clone());
         self.replaceable.pages.put(pages);
         self.replaceable.letters.put(letters);
-        if let (Some(current), Some(tls)) = (&self.replaceable.tls, tls) {
-            current.put(tls);
+        for door in &self.replaceable.doors {
+            match door {
+                Tls::None => {}
+                Tls::Server(door) => tls.take().into_iter().for_each(|tls| door.put(tls)),
+                Tls::Certificates(door) => certified.take().into_iter().for_each(|tls| door.put(tls)),
+            }
+        }
+        if let Some((current, trust)) = self.replaceable.certificates.as_ref().zip(trust) {
+            current.put(trust);
         }
         self.metrics.config_reloaded();
         for warning in &config.warnings {
@@ -157,7 +168,12 @@ fn prepare(file: &Path) -> Result<Next, Refusal> {
     let pages = Pages::load(&config.brand, &config.login, &config.parking).map_err(Error::from)?;
     let letters = Writer::new(&config.mail, &config.login, &config.brand).map_err(Error::from)?;
     let tls = config.listen.https.as_ref().map(gateway::tls).transpose().map_err(Error::Tls)?;
-    Ok(Next { rules: Rules::of(&config), pages, letters, tls, config })
+    let certified = config.certificate.as_ref().map(|config| {
+        let trust = super::load_trust(config)?;
+        let acceptor = gateway::certificate_tls(&config.https, &trust).map_err(Error::Tls)?;
+        Ok::<_, Error>((trust, acceptor))
+    });
+    Ok(Next { rules: Rules::of(&config), pages, letters, tls, certified: certified.transpose()?, config })
 }
 
 /// Sections, and keys of others, in which something waits for a restart.
@@ -166,9 +182,15 @@ fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
     if let (Some(old), Some(new)) = (&mut listen.https, &new.listen.https) {
         (old.cert, old.key) = (new.cert.clone(), new.key.clone());
     }
+    let mut certificate = old.certificate.clone();
+    if let (Some(old), Some(new)) = (&mut certificate, &new.certificate) {
+        (old.https.cert, old.https.key) = (new.https.cert.clone(), new.https.key.clone());
+        (old.ca_file, old.crl_files, old.identity) = (new.ca_file.clone(), new.crl_files.clone(), new.identity);
+    }
     let mail = Mail { from: new.mail.from.clone(), reply_to: new.mail.reply_to.clone(), ..old.mail.clone() };
     let unchanged = [
         ("listen", listen == new.listen),
+        ("certificate", certificate == new.certificate),
         ("upstream", old.upstream == new.upstream),
         ("store", old.store == new.store),
         ("directory", old.directory == new.directory),
@@ -197,6 +219,10 @@ fn after(before: Stamps, now: Stamps) -> Stamps {
 fn stamps(file: &Path, config: &Config) -> Stamps {
     let mut files = vec![file.to_owned()];
     files.extend(config.listen.https.iter().flat_map(|https| [https.cert.clone(), https.key.clone()]));
+    files.extend(config.certificate.iter().flat_map(|certificate| {
+        let named = [&certificate.https.cert, &certificate.https.key, &certificate.ca_file];
+        named.into_iter().chain(&certificate.crl_files).cloned().collect::<Vec<_>>()
+    }));
     files.extend(config.brand.logo.clone());
     if let Some(templates) = &config.brand.templates {
         let entries = std::fs::read_dir(templates).into_iter().flatten().flatten();
@@ -204,5 +230,6 @@ fn stamps(file: &Path, config: &Config) -> Stamps {
         files.push(templates.clone());
     }
     files.sort();
+    files.dedup();
     files.into_iter().map(|file| (Stamp::of_file(&file), file)).map(|(stamp, file)| (file, stamp)).collect()
 }

@@ -25,6 +25,7 @@ pub use self::read::{Absent, KeyDoc};
 pub use self::secret::Secret;
 pub use self::servers::{Credentials, Deployment, RedisServers, Server, Transport};
 
+use crate::certificate::Identity;
 use crate::domain::challenge::TanLimits;
 use crate::domain::parking::ParkingLimits;
 use crate::domain::session::SessionLimits;
@@ -60,6 +61,8 @@ pub struct Config {
     pub session: SessionLimits,
     /// How often things may happen.
     pub limits: Limits,
+    /// The way in with a certificate, `[certificate]`.
+    pub certificate: Option<Certificate>,
     /// How the pages look.
     pub brand: Brand,
     /// Where operators reach the gateway, `admin.listen`.
@@ -213,6 +216,36 @@ pub struct Directory {
     pub file: PathBuf,
     /// How often it is looked at for changes.
     pub poll: Duration,
+    /// Where it says whose certificate is whose, if certificates are accepted.
+    pub certificates: Option<CertificateColumns>,
+}
+
+/// The directory's columns that say which certificate stands for a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateColumns {
+    /// What the certificate says in the field of `certificate.identity`: `certificate.column`.
+    pub name: String,
+    /// The name of the issuer: `certificate.issuer_column`.
+    pub issuer: Option<String>,
+    /// The SHA-256 of the public key, where the cell is not empty: `certificate.key_column`.
+    pub key: Option<String>,
+}
+
+/// `[certificate]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certificate {
+    /// The address to listen on, and what the host is like to TLS.
+    pub https: Https,
+    /// The address that brokers with a certificate type.
+    pub public_url: PublicUrl,
+    /// PEM file with the issuers that are trusted.
+    pub ca_file: PathBuf,
+    /// Files with lists of revoked certificates; without any, none is known to be revoked.
+    pub crl_files: Vec<PathBuf>,
+    /// The field that names the holder.
+    pub identity: Identity,
+    /// Where the directory says whose they are.
+    pub columns: CertificateColumns,
 }
 
 /// `[mail]`

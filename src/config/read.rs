@@ -212,6 +212,11 @@ impl<'a> Reader<'a> {
         self.document.lines.contains_key(key)
     }
 
+    /// Whether the operator wrote the section.
+    pub(super) fn has_section(&self, name: &str) -> bool {
+        self.document.sections.iter().any(|section| section == name)
+    }
+
     /// A file name as it is to be opened.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.origin.base.join(name)

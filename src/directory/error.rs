@@ -26,7 +26,7 @@ pub enum Fault {
     NoBrokers,
     /// The header lacks a column, or has it twice.
     #[error("the header line does not have the column {0} exactly once; columns are divided by ;")]
-    Column(&'static str),
+    Column(String),
     /// It is in another encoding, such as Windows-1252.
     #[error("line {0} is not UTF-8")]
     NotUtf8(usize),
@@ -67,6 +67,12 @@ pub enum LineFault {
     Fields,
     /// A quoted field goes on in the next line, mostly because its closing quote is missing.
     OpenQuote,
+    /// A certificate is named without its issuer, though a column for that is configured.
+    NoIssuer,
+    /// What is in the column of the public key is no SHA-256.
+    NotAKey,
+    /// A certificate could be that of another broker too.
+    SharedCertificate,
 }
 
 impl BadLines {
@@ -103,6 +109,9 @@ impl fmt::Display for LineFault {
             Self::NotAnEmail => "not an e-mail address",
             Self::Fields => "not as many fields as the header has",
             Self::OpenQuote => "a quoted field does not end on its line",
+            Self::NoIssuer => "a certificate without its issuer",
+            Self::NotAKey => "not the SHA-256 of a public key, 64 hexadecimal digits",
+            Self::SharedCertificate => "a certificate that stands for another broker already",
         })
     }
 }

@@ -5,6 +5,7 @@
 //! The sign-in asks it; `app` opens it and owns the watch.
 
 mod error;
+mod holders;
 mod parse;
 mod snapshot;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use tokio::time::MissedTickBehavior;
 pub struct Directory {
     file: PathBuf,
     poll: Duration,
+    certificates: Option<config::CertificateColumns>,
     current: ArcSwap<Snapshot>,
     /// Held over a whole reload, so that two of them cannot overtake each other.
     watch: Mutex<Watch>,
@@ -69,11 +71,13 @@ impl Directory {
     /// [`Error`] if it cannot be read or used: without brokers nobody can sign in.
     pub fn open(config: &config::Directory, now: Timestamp) -> Result<Self, Error> {
         let content = read(&config.file)?;
-        let brokers = parse::brokers(&content.bytes).map_err(|fault| Error::Unusable(config.file.clone(), fault))?;
+        let read = parse::content(&content.bytes, config.certificates.as_ref());
+        let brokers = read.map_err(|fault| Error::Unusable(config.file.clone(), fault))?;
         let watch = Watch { judged: Some(content.stamp), previous: Some(content.stamp), digest: content.digest() };
         Ok(Self {
             file: config.file.clone(),
             poll: config.poll,
+            certificates: config.certificates.clone(),
             current: ArcSwap::from_pointee(Snapshot::new(brokers, 1, now)),
             watch: Mutex::new(watch),
         })
@@ -140,7 +144,8 @@ impl Directory {
         if digest == watch.digest {
             return Ok(Reload::Unchanged);
         }
-        let brokers = parse::brokers(&content.bytes).map_err(|fault| Error::Unusable(self.file.clone(), fault))?;
+        let read = parse::content(&content.bytes, self.certificates.as_ref());
+        let brokers = read.map_err(|fault| Error::Unusable(self.file.clone(), fault))?;
         let old = self.current.load();
         let new = Snapshot::new(brokers, old.generation() + 1, now);
         let (added, removed) = (new.count_missing_in(&old), old.count_missing_in(&new));

@@ -2,18 +2,26 @@
 //! wrong in one place may be wrong in others, and half a directory locks the other half out.
 
 use super::error::{BadLines, Fault, LineFault};
+use super::holders::{Entry, Holders};
+use crate::config::CertificateColumns;
 use crate::domain::email::Email;
 use crate::domain::vtnr::Vtnr;
 use csv::{ReaderBuilder, StringRecord};
 
-/// A line's broker and the address in it, if any.
-type Line = (Vtnr, Option<Email>);
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// Its brokers, each with the address of the line, if any.
+    pub(super) brokers: Vec<(Vtnr, Option<Email>)>,
+    /// Whose certificate is whose.
+    pub(super) holders: Holders,
+}
 
 /// Reads all lines, at least one.
 ///
 /// # Errors
 /// What is wrong with the file; of malformed lines, where they are.
-pub(super) fn brokers(bytes: &[u8]) -> Result<Vec<Line>, Fault> {
+pub(super) fn content(bytes: &[u8], certificates: Option<&CertificateColumns>) -> Result<Content, Fault> {
     const BYTE_ORDER_MARK: char = '\u{feff}';
     let text = std::str::from_utf8(bytes).map_err(|error| Fault::NotUtf8(line_at(bytes, error.valid_up_to())))?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
@@ -22,16 +30,15 @@ pub(super) fn brokers(bytes: &[u8]) -> Result<Vec<Line>, Fault> {
     if !reader.read_record(&mut record).map_err(|_| Fault::Empty)? {
         return Err(Fault::Empty);
     }
-    let columns = Columns::of(&record)?;
-    let (mut brokers, mut bad) = (Vec::new(), BadLines::default());
+    let columns = Columns::of(&record, certificates)?;
+    let (mut content, mut bad) = (Content::default(), BadLines::default());
     while reader.read_record(&mut record).map_err(|_| Fault::Empty)? {
-        match columns.line(&record) {
-            Ok(line) => brokers.extend(line),
-            Err(fault) => bad.add(fault, || first_line_of(&record, text)),
+        if let Err(fault) = columns.line(&record, &mut content) {
+            bad.add(fault, || first_line_of(&record, text));
         }
     }
     if bad.listed.is_empty() {
-        Some(brokers).filter(|brokers| !brokers.is_empty()).ok_or(Fault::NoBrokers)
+        Some(content).filter(|content| !content.brokers.is_empty()).ok_or(Fault::NoBrokers)
     } else {
         Err(Fault::Lines(bad))
     }
@@ -41,26 +48,39 @@ pub(super) fn brokers(bytes: &[u8]) -> Result<Vec<Line>, Fault> {
 struct Columns {
     vtnr: usize,
     email: usize,
+    certificate: Option<CertificateAt>,
     count: usize,
 }
 
+/// The same for those about certificates.
+struct CertificateAt {
+    name: usize,
+    issuer: Option<usize>,
+    key: Option<usize>,
+}
+
 impl Columns {
-    fn of(header: &StringRecord) -> Result<Self, Fault> {
-        let column = |name: &'static str| {
+    fn of(header: &StringRecord, certificates: Option<&CertificateColumns>) -> Result<Self, Fault> {
+        let column = |name: &str| {
             let mut places = header.iter().enumerate().filter(|(_, title)| title.trim().eq_ignore_ascii_case(name));
             match (places.next(), places.next()) {
                 (Some((at, _)), None) => Ok(at),
-                _ => Err(Fault::Column(name)),
+                _ => Err(Fault::Column(name.to_owned())),
             }
         };
-        Ok(Self { vtnr: column("vtnr")?, email: column("email")?, count: header.len() })
+        let certificate = |columns: &CertificateColumns| {
+            let (issuer, key) = (columns.issuer.as_deref().map(column), columns.key.as_deref().map(column));
+            Ok(CertificateAt { name: column(&columns.name)?, issuer: issuer.transpose()?, key: key.transpose()? })
+        };
+        let certificate = certificates.map(certificate).transpose()?;
+        Ok(Self { vtnr: column("vtnr")?, email: column("email")?, certificate, count: header.len() })
     }
 
-    /// Reads one line; none if it is blank.
-    fn line(&self, record: &StringRecord) -> Result<Option<Line>, LineFault> {
+    /// Reads one line, which may be blank.
+    fn line(&self, record: &StringRecord, content: &mut Content) -> Result<(), LineFault> {
         let (vtnr, email) = (record.get(self.vtnr).unwrap_or_default(), record.get(self.email).unwrap_or_default());
         if vtnr.trim().is_empty() && is_blank(record.iter()) {
-            return Ok(None);
+            return Ok(());
         }
         // A quote that is never closed swallows the lines below, and with them brokers.
         if record.as_slice().contains('\n') {
@@ -70,11 +90,34 @@ impl Columns {
             return Err(LineFault::Fields);
         }
         let vtnr = Vtnr::parse(vtnr).map_err(|_| LineFault::NotAVtnr)?;
-        if email.trim().is_empty() {
-            return Ok(Some((vtnr, None)));
+        let email = Some(email).filter(|email| !email.trim().is_empty()).map(Email::parse).transpose();
+        content.brokers.push((vtnr, email.map_err(|_| LineFault::NotAnEmail)?));
+        match &self.certificate {
+            Some(at) => at.read(record, vtnr, &mut content.holders),
+            None => Ok(()),
         }
-        Ok(Some((vtnr, Some(Email::parse(email).map_err(|_| LineFault::NotAnEmail)?))))
     }
+}
+
+impl CertificateAt {
+    fn read(&self, record: &StringRecord, vtnr: Vtnr, holders: &mut Holders) -> Result<(), LineFault> {
+        let cell = |at| record.get(at).map(str::trim).filter(|cell| !cell.is_empty());
+        let Some(name) = cell(self.name) else { return Ok(()) };
+        let issuer = match self.issuer {
+            Some(at) => Some(cell(at).ok_or(LineFault::NoIssuer)?),
+            None => None,
+        };
+        let key = self.key.and_then(cell).map(|key| sha256(key).ok_or(LineFault::NotAKey)).transpose()?;
+        holders.add(name, Entry { issuer: issuer.map(Into::into), key, vtnr })
+    }
+}
+
+/// 64 hexadecimal digits, perhaps in pairs with colons between.
+fn sha256(text: &str) -> Option<[u8; 32]> {
+    let digits = text.chars().filter(|sign| *sign != ':').map(|digit| digit.to_digit(16)).collect::<Option<Vec<_>>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let bytes: Vec<u8> = pairs.iter().filter_map(|[high, low]| u8::try_from(high * 16 + low).ok()).collect();
+    bytes.try_into().ok().filter(|_| rest.is_empty())
 }
 
 fn is_blank<'f>(mut fields: impl Iterator<Item = &'f str>) -> bool {

@@ -1,5 +1,8 @@
 //! The brokers of one state of the file.
 
+use super::holders::Holders;
+use super::parse::Content;
+use crate::certificate::Holder;
 use crate::domain::email::Email;
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
@@ -8,6 +11,7 @@ use crate::domain::vtnr::Vtnr;
 pub struct Snapshot {
     /// In the order of their numbers, each once: half the memory of a hash map.
     brokers: Box<[Broker]>,
+    holders: Holders,
     generation: u64,
     loaded_at: Timestamp,
 }
@@ -20,7 +24,8 @@ pub struct Broker {
 
 impl Snapshot {
     /// Puts the lines of a file together, at least one.
-    pub(super) fn new(mut lines: Vec<(Vtnr, Option<Email>)>, generation: u64, loaded_at: Timestamp) -> Self {
+    pub(super) fn new(content: Content, generation: u64, loaded_at: Timestamp) -> Self {
+        let Content { brokers: mut lines, holders } = content;
         // Stable: addresses of a broker stay in the order of the file.
         lines.sort_by_key(|(vtnr, _)| *vtnr);
         let mut brokers = Vec::with_capacity(lines.len());
@@ -32,13 +37,18 @@ impl Snapshot {
             }
             brokers.push(Broker { vtnr, emails: emails.into() });
         }
-        Self { brokers: brokers.into(), generation, loaded_at }
+        Self { brokers: brokers.into(), holders, generation, loaded_at }
     }
 
     /// The broker with this number.
     pub fn find(&self, vtnr: Vtnr) -> Option<&Broker> {
         let at = self.brokers.binary_search_by_key(&vtnr, |broker| broker.vtnr).ok()?;
         self.brokers.get(at)
+    }
+
+    /// The broker for whom a certificate stands that names this holder.
+    pub fn find_holder(&self, holder: &Holder) -> Option<Vtnr> {
+        self.holders.find(holder)
     }
 
     /// How many brokers there are.

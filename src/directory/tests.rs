@@ -30,7 +30,7 @@ impl Office {
     }
 
     fn config(&self) -> config::Directory {
-        config::Directory { file: self.folder.path().join("brokers.csv"), poll: Duration::from_millis(20) }
+        config::Directory { file: self.folder.path().join("brokers.csv"), poll: Duration::from_millis(20), certificates: None }
     }
 
     fn open(&self) -> Directory {

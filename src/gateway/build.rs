@@ -1,5 +1,6 @@
 //! Puts the gateway together: its parts, Pingora's options, TLS.
 
+use super::certified::CertificateDoor;
 use super::connections::{Connections, Limits};
 use super::cookies::Jar;
 use super::edge::{Kept, Times};
@@ -10,7 +11,8 @@ use super::seats::Seats;
 use super::strict::Hosts;
 use super::tunnels::Tunnels;
 use super::upstream::{self, Upstream};
-use super::{Acceptor, AccessLog, Edge, Gateway, Served};
+use super::{Acceptor, AccessLog, CertificateAcceptor, Edge, Gateway, Served};
+use crate::certificate::{Handshake, Trust};
 use crate::clock::{Chance, Clock};
 use crate::config::{Config, Https};
 use crate::directory::Directory;
@@ -24,6 +26,11 @@ use crate::telemetry::metrics::Metrics;
 use pingora::listeners::tls::TlsSettings;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ServerSessionMemoryCache;
+use rustls::version::{TLS12, TLS13};
 use std::num::NonZero;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -38,6 +45,8 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     /// Keeps forms that could not be forwarded.
     pub parking: Arc<Parking>,
+    /// Which certificates prove who somebody is, where that is a way in.
+    pub certificates: Option<Arc<InForce<Trust>>>,
     /// Draws the pages.
     pub pages: Arc<InForce<Pages>>,
     /// Knows which requests send an application.
@@ -53,6 +62,9 @@ pub struct Parts {
 /// Windows for uploads over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
 pub(super) const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// So many TLS sessions of clients with a certificate can be resumed.
+const RESUMABLE: usize = 4_096;
 
 impl Gateway {
     /// Puts a gateway together. Must be called within the runtime for all that is not a request.
@@ -87,7 +99,11 @@ impl Gateway {
         };
         let seats = Seats::new(listen.max_requests);
         let connections = Connections::new(limits, Arc::clone(&parts.metrics));
-        let Parts { sessions, sign_ins, directory, parking, pages, submission, metrics, clock, chance } = parts;
+        let Parts { sessions, sign_ins, directory, parking, certificates, pages, submission, metrics, clock, chance } = parts;
+        let certificates = config.certificate.as_ref().zip(certificates).map(|(config, trust)| {
+            CertificateDoor::new(trust, &config.public_url.authority, Arc::clone(&directory), clock.clone())
+        });
+        let home = format!("{}://{authority}", if listen.public_url.secure { "https" } else { "http" });
         let tunnels =
             Tunnels::new(Arc::clone(&sessions), Arc::clone(&directory), config.session, clock.clone(), Arc::clone(&metrics));
         Self {
@@ -102,6 +118,8 @@ impl Gateway {
             sign_ins,
             directory,
             parking,
+            certificates,
+            home,
             pages,
             connections,
             seats,
@@ -149,4 +167,25 @@ pub fn tls(https: &Https) -> Result<Acceptor, String> {
     settings.set_private_key_file(&key).map_err(wrong)?;
     settings.enable_h2();
     Ok(settings.build())
+}
+
+/// The same for the certificates' door: a client's certificate is asked for, and not required.
+///
+/// # Errors
+/// A text that says what is wrong with the files.
+pub fn certificate_tls(https: &Https, trust: &Trust) -> Result<CertificateAcceptor, String> {
+    let chain = CertificateDer::pem_file_iter(&https.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|error| format!("{} cannot be used: {error}", https.cert.display()))?;
+    let key = PrivateKeyDer::from_pem_file(&https.key);
+    let key = key.map_err(|error| format!("{} cannot be used: {error}", https.key.display()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let settings = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12]);
+    let settings = settings.map(|settings| settings.with_client_cert_verifier(Arc::new(Handshake::new(trust))));
+    let settings = settings.and_then(|settings| settings.with_single_cert(chain, key));
+    let mut settings = settings.map_err(|error| format!("the certificate or its key cannot be used: {error}"))?;
+    settings.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // No early data: it could be replayed, and comes before anybody has proven anything.
+    settings.max_early_data_size = 0;
+    settings.session_storage = ServerSessionMemoryCache::new(RESUMABLE);
+    Ok(CertificateAcceptor::new(settings))
 }

@@ -1,5 +1,6 @@
 //! Which clients are connected: how many in all, how many of each, and where each stands with its request.
 
+use super::certified::Shown;
 use super::fronts::Fronts;
 use super::tunnel::Line;
 use super::uploads::Uploads;
@@ -10,7 +11,7 @@ use pingora::protocols::SocketDigest;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -57,6 +58,8 @@ pub(super) struct Connection {
     given_up: AtomicBool,
     uploads: Uploads,
     line: Arc<Line>,
+    /// What was shown in the handshake, at the certificates' door.
+    shown: OnceLock<Shown>,
     all: Arc<Connections>,
 }
 
@@ -100,6 +103,7 @@ impl Connections {
             given_up: AtomicBool::new(false),
             uploads: Uploads::new(self.limits.body_timeout, begun),
             line: Arc::default(),
+            shown: OnceLock::new(),
             all: Arc::clone(self),
         }))
     }
@@ -223,6 +227,17 @@ impl Connection {
     /// By what it is cut if it becomes a tunnel.
     pub(super) fn line(&self) -> &Arc<Line> {
         &self.line
+    }
+
+    /// It came in by the certificates' door, and this was shown there.
+    pub(super) fn note_shown(&self, shown: Shown) {
+        // There is one handshake.
+        let _ = self.shown.set(shown);
+    }
+
+    /// What was shown at the certificates' door; `None` if it came in by another.
+    pub(super) fn shown(&self) -> Option<&Shown> {
+        self.shown.get()
     }
 
     /// The bodies that come on it.

@@ -72,6 +72,14 @@ impl Jar {
         }
     }
 
+    /// What the broker signed out of that the gateway does not hold itself: a certificate, or the portal.
+    pub(super) const fn left(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-vtnr_left",
+            Self::Plain => "vtnr_left",
+        }
+    }
+
     /// Reads our cookies from all `Cookie` fields; browsers split the field on HTTP/2.
     pub(super) fn read(self, headers: &HeaderMap) -> Result<Held, Ambiguous> {
         let (mut session, mut browser, mut flow, mut parking, mut ticket) = (None, None, None, None, None);
@@ -128,7 +136,7 @@ impl Jar {
     /// Whether this cookie is ours, whichever of the two names it goes by.
     pub(super) fn owns(self, name: &[u8]) -> bool {
         let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
-        [&b"vtnr_session"[..], b"vtnr_trust", b"vtnr_flow", b"vtnr_parked", b"vtnr_ticket"].contains(&bare)
+        [&b"vtnr_session"[..], b"vtnr_trust", b"vtnr_flow", b"vtnr_parked", b"vtnr_ticket", b"vtnr_left"].contains(&bare)
     }
 
     /// Whether a `Set-Cookie` field of the calculator would set a cookie of ours.
@@ -157,6 +165,16 @@ impl Jar {
     pub(super) fn set_ticket(self, as_of: Timestamp, sealed: &[u8]) -> String {
         let value = format!("{}.{}", as_of.as_millis(), URL_SAFE_NO_PAD.encode(sealed));
         self.build(self.ticket(), value).build().to_string()
+    }
+
+    /// The broker has signed out of what has this digest.
+    pub(super) fn set_left(self, what: &[u8; TOKEN_BYTES]) -> String {
+        self.set(self.left(), what, None)
+    }
+
+    /// Whether the broker has signed out of what has this digest, and not in again.
+    pub(super) fn has_left(self, headers: &HeaderMap, what: &[u8; TOKEN_BYTES]) -> bool {
+        pairs(headers).any(|(name, value)| name == self.left().as_bytes() && token(value).as_ref() == Some(what))
     }
 
     pub(super) fn clear(self, name: &'static str) -> String {

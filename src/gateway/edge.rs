@@ -4,12 +4,12 @@
 //! shutdown that sleeps its grace period out even when nothing is under way. This one takes its place; from a request's
 //! first byte to the end of its answer, everything is Pingora's.
 
-use super::Served;
 use super::connections::{Connection, Connections};
 use super::stream::ClientStream;
 use super::tunnel::{Line, Tunnel};
 use super::tunnels::Tunnels;
 use super::upstream::Upstream;
+use super::{CertificateAcceptor, Served};
 use futures_util::FutureExt as _;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::listeners::tls::Acceptor;
@@ -74,8 +74,19 @@ pub(super) struct Times {
 pub struct Door {
     /// The socket.
     pub listener: std::net::TcpListener,
-    /// What TLS needs.
-    pub tls: Option<Arc<InForce<Acceptor>>>,
+    /// What is spoken below HTTP.
+    pub tls: Tls,
+}
+
+/// What is spoken below HTTP.
+#[derive(Clone)]
+pub enum Tls {
+    /// Nothing.
+    None,
+    /// TLS.
+    Server(Arc<InForce<Acceptor>>),
+    /// TLS with a certificate of the client's, if it has one.
+    Certificates(Arc<InForce<CertificateAcceptor>>),
 }
 
 impl Edge {
@@ -111,7 +122,7 @@ impl Edge {
     }
 
     /// Accepts connections until the shutdown is announced.
-    pub(super) async fn serve(self: Arc<Self>, proxy: Arc<Proxy>, listener: TcpListener, tls: Option<Arc<InForce<Acceptor>>>) {
+    pub(super) async fn serve(self: Arc<Self>, proxy: Arc<Proxy>, listener: TcpListener, tls: Tls) {
         let mut shutdown = self.shutdown.clone();
         loop {
             let accepted = tokio::select! {
@@ -155,7 +166,7 @@ impl Edge {
         }
     }
 
-    fn let_in(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, proxy: &Arc<Proxy>, tls: Option<Arc<InForce<Acceptor>>>) {
+    fn let_in(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, proxy: &Arc<Proxy>, tls: Tls) {
         let Some(connection) = self.connections.admit(address.ip()) else { return };
         let (edge, proxy) = (Arc::clone(self), Arc::clone(proxy));
         // Not awaited: `drain` waits for the requests, and the runtime's end for the rest.
@@ -180,20 +191,28 @@ impl Edge {
         });
     }
 
-    async fn shake_hands(
-        &self,
-        stream: ClientStream,
-        connection: &Arc<Connection>,
-        tls: Option<Arc<InForce<Acceptor>>>,
-    ) -> Option<Stream> {
-        let Some(tls) = tls else { return Some(Box::new(Tunnel::new(stream, Arc::clone(connection)))) };
-        match tokio::time::timeout(self.handshake_timeout, tls.now().tls_handshake(stream)).await {
-            Ok(Ok(stream)) => Some(Box::new(Tunnel::new(stream, Arc::clone(connection)))),
-            Ok(Err(_)) | Err(_) => {
-                self.metrics.connection_rejected(Rejection::Handshake);
-                None
+    async fn shake_hands(&self, stream: ClientStream, connection: &Arc<Connection>, tls: Tls) -> Option<Stream> {
+        let connection = Arc::clone(connection);
+        let shaken: Option<Stream> = match tls {
+            Tls::None => return Some(Box::new(Tunnel::new(stream, connection))),
+            Tls::Server(tls) => {
+                let tls = tls.now();
+                let stream = tokio::time::timeout(self.handshake_timeout, tls.tls_handshake(stream)).await.ok();
+                stream.and_then(Result::ok).map(|stream| Box::new(Tunnel::new(stream, connection)) as Stream)
             }
+            Tls::Certificates(tls) => {
+                let tls = tls.now();
+                let shaken = tokio::time::timeout(self.handshake_timeout, tls.shake_hands(stream)).await.ok();
+                shaken.and_then(Result::ok).map(|(stream, shown)| {
+                    connection.note_shown(shown);
+                    Box::new(Tunnel::new(stream, connection)) as Stream
+                })
+            }
+        };
+        if shaken.is_none() {
+            self.metrics.connection_rejected(Rejection::Handshake);
         }
+        shaken
     }
 
     async fn serve_requests(&self, stream: Stream, proxy: &Arc<Proxy>) {

@@ -99,6 +99,12 @@ pub(super) fn is_foreign(request: &RequestHeader) -> bool {
     made_by(request) == Maker::Foreign
 }
 
+/// Whether a page of another site made the request, as browsers mean it: hosts below one registered domain are one site.
+pub(super) fn is_of_another_site(request: &RequestHeader) -> bool {
+    let is_same_site = request.headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"same-site");
+    made_by(request) == Maker::Foreign && !is_same_site
+}
+
 /// Whose page made a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Maker {

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod build;
+mod certified;
 mod connections;
 mod cookies;
 mod edge;
@@ -33,8 +34,9 @@ mod uploads;
 mod upstream;
 mod workers;
 
-pub use build::{Parts, tls};
-pub use edge::{Door, Edge};
+pub use build::{Parts, certificate_tls, tls};
+pub use certified::Acceptor as CertificateAcceptor;
+pub use edge::{Door, Edge, Tls};
 use passage::About;
 pub use passage::Passage;
 pub use pingora::listeners::tls::Acceptor;
@@ -43,7 +45,6 @@ pub use workers::Workers;
 use crate::clock::{Chance, Clock};
 use crate::directory::Directory;
 use crate::domain::policy::{self, Decision, Permit};
-use crate::domain::return_to::ReturnTo;
 use crate::domain::session::{Session as BrokerSession, SessionLimits};
 use crate::domain::submission::{self, Body, Intent, SubmissionRules};
 use crate::domain::throttle::ClientAddress;
@@ -56,6 +57,7 @@ use crate::telemetry::metrics::{Connect, Metrics, Request};
 use access_log::AccessLog;
 use async_trait::async_trait;
 use bytes::Bytes;
+use certified::CertificateDoor;
 use connections::Connections;
 use cookies::{Held, Jar};
 use failure::Failure;
@@ -94,6 +96,9 @@ pub struct Gateway {
     sign_ins: Arc<SignIns>,
     directory: Arc<Directory>,
     parking: Arc<Parking>,
+    certificates: Option<Arc<CertificateDoor>>,
+    /// The main host, by scheme and authority.
+    home: String,
     pages: Arc<InForce<Pages>>,
     connections: Arc<Connections>,
     seats: Seats,
@@ -126,8 +131,14 @@ const MOST_CREDIT: u32 = 3;
 impl Gateway {
     /// The gateway's policy in the order in which it is applied. Every path ends in a permit or a reply.
     async fn admit(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
-        strict::check(http.req_header(), &self.hosts).map_err(Failure::Refused)?;
+        let connection = passage.connection.clone();
+        let certified = self.certificates.as_deref().zip(connection.as_ref().and_then(|connection| connection.shown()));
+        let hosts = certified.map_or(&self.hosts, |(door, _)| door.hosts());
+        strict::check(http.req_header(), hosts).map_err(Failure::Refused)?;
         strict::check_length(http.as_downstream()).map_err(Failure::Refused)?;
+        if let Some((door, shown)) = certified {
+            return Box::pin(self.admit_certified(door, shown, http, passage)).await;
+        }
         if let Some(marked) = self.unmark(http)? {
             return Box::pin(self.admit_marked(marked, http, passage)).await;
         }
@@ -203,9 +214,7 @@ impl Gateway {
             return self.park_without_session(http, held, passage).await;
         }
         passage.outcome = Request::SignInRequired;
-        let target = String::from_utf8_lossy(request.raw_path());
-        let return_to = ReturnTo::parse(&target).unwrap_or_else(|_| ReturnTo::start());
-        Reply::see_other(&self.routes.page("vtnr-login", return_to.as_str()))
+        Reply::see_other(&self.routes.page("vtnr-login", route::wanted(request).as_str()))
     }
 
     async fn block_submission(&self, http: &mut Session, held: &Held, session: &BrokerSession, passage: &mut Passage) -> Reply {
@@ -228,19 +237,6 @@ impl Gateway {
         // A tunnelled WebSocket may pause for ever. Over HTTP/2 the second limit is for a client that never opens its window.
         http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(self.patience));
         http.as_downstream_mut().set_write_timeout(Some(self.patience));
-    }
-
-    /// A WebSocket opens. From now on it ends when the session does; on a public path there is none.
-    async fn open_tunnel(&self, http: &Session, passage: &mut Passage) -> pingora::Result<()> {
-        if passage.permit()?.broker().is_none() {
-            return Ok(());
-        }
-        let session = self.held(http).ok().and_then(|held| held.session);
-        let (Some(session), Some(connection)) = (session, &passage.connection) else {
-            return Err(pingora::Error::explain(pingora::ErrorType::InternalError, "a WebSocket without a session"));
-        };
-        passage.tunnel = Some(self.tunnels.open(&session, connection.line()).await);
-        Ok(())
     }
 
     /// Who sent the request: the peer, or whom a front proxy of the operator's names.

@@ -10,7 +10,7 @@ use super::form::{self, BadForm, Maker, read_body};
 use super::login::Visit;
 use super::passage::{About, Passage};
 use super::reply::Reply;
-use super::route::{is_navigation, retarget, with_mark, without_mark};
+use super::route::{is_navigation, retarget, wanted, with_mark, without_mark};
 use super::{Admission, Gateway, body_of};
 use crate::domain::ids::FormId;
 use crate::domain::parking::{Fate, FormStage, ParkedForm, is_keepable};
@@ -130,7 +130,7 @@ impl Gateway {
         if matches!(request.method, Method::GET | Method::HEAD) && is_navigation(&request.headers) {
             // From a bookmark, or typed: the address is cleared of the mark.
             passage.outcome = Request::LoginPage;
-            let target = ReturnTo::parse(&String::from_utf8_lossy(request.raw_path())).unwrap_or_else(|_| ReturnTo::start());
+            let target = wanted(request);
             return Ok(Admission::Answer(Reply::see_other(target.as_str())));
         }
         self.admit_plain(http, passage).await

@@ -1,5 +1,6 @@
 //! What one request carries on its way through the gateway.
 
+use super::certified::Watch;
 use super::connections::{Connection, Connections};
 use super::parked::Outgoing;
 use super::seats::Seat;
@@ -40,6 +41,8 @@ pub struct Passage {
     pub(super) connection: Option<Arc<Connection>>,
     /// The WebSocket that the request became.
     pub(super) tunnel: Option<Opened>,
+    /// The look after the certificate that the WebSocket was opened with.
+    pub(super) watch: Option<Watch>,
     /// How it fares on its way to the calculator.
     pub(super) tries: Tries,
     /// A form that was kept, in place of the request's own body.
@@ -56,7 +59,7 @@ pub struct Passage {
 impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
-        let (handed_over, incident, connection, tunnel, outgoing, ticket) = (None, None, None, None, None, None);
+        let (handed_over, incident, connection, tunnel, watch, outgoing, ticket) = (None, None, None, None, None, None, None);
         let (outcome, tries, seat, permit, upload, under_way) = (Request::Failed, Tries::default(), None, None, None, None);
         let (begun, about) = (Instant::now(), About::Page);
         Self {
@@ -68,6 +71,7 @@ impl Passage {
             incident,
             connection,
             tunnel,
+            watch,
             tries,
             outgoing,
             ticket,

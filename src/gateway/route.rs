@@ -1,6 +1,7 @@
 //! What a request is for.
 
 use crate::domain::ids::FormId;
+use crate::domain::return_to::ReturnTo;
 use http::HeaderMap;
 use http::header::{ACCEPT, UPGRADE};
 use pingora::http::RequestHeader;
@@ -30,6 +31,7 @@ pub(super) enum Page {
     SignOut,
     Form,
     Help,
+    Certificate,
     Status,
     /// Nothing of ours.
     Unknown,
@@ -127,9 +129,15 @@ fn own(page: &[u8]) -> Route {
         b"abmelden" => Page::SignOut,
         b"eingabe" => Page::Form,
         b"hilfe" => Page::Help,
+        b"zertifikat" => Page::Certificate,
         b"status" => Page::Status,
         _ => Page::Unknown,
     })
+}
+
+/// Where a request wants to go, for after a sign-in.
+pub(super) fn wanted(request: &RequestHeader) -> ReturnTo {
+    ReturnTo::parse(&String::from_utf8_lossy(request.raw_path())).unwrap_or_else(|_| ReturnTo::start())
 }
 
 /// Whether a browser goes to a page with this request, so that a page is the right answer. Current browsers say so; others are

@@ -131,6 +131,11 @@ fn has_length(header: &[u8]) -> bool {
     header.split(|byte| *byte == b'\n').any(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))
 }
 
+/// Whether a request is for this host, whichever port it names.
+pub(super) fn names_host(request: &RequestHeader, host: &str) -> bool {
+    authority(request).is_some_and(|authority| canonical(authority).0.eq_ignore_ascii_case(canonical(host).0))
+}
+
 fn authority(request: &RequestHeader) -> Option<&str> {
     let target = request.uri.authority().filter(|_| request.version == Version::HTTP_2);
     target.map(|authority| authority.as_str()).or_else(|| host(request))

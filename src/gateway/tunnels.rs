@@ -7,6 +7,7 @@
 //! opened them.
 
 use super::tunnel::{Cut, Line};
+use super::{Gateway, Passage};
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::domain::ids::SessionToken;
@@ -20,6 +21,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Fuse, FusedFuture as _};
 use futures_util::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
+use pingora::proxy::Session as HttpSession;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -209,6 +211,27 @@ impl Drop for Opened {
     }
 }
 
+impl Gateway {
+    /// A WebSocket opens. From now on it ends when the session does; on a public path there is none.
+    pub(super) async fn open_tunnel(&self, http: &HttpSession, passage: &mut Passage) -> pingora::Result<()> {
+        if passage.permit()?.broker().is_none() {
+            return Ok(());
+        }
+        let certified = passage.connection.as_ref().filter(|connection| connection.shown().is_some());
+        if let Some((door, connection)) = self.certificates.as_ref().zip(certified) {
+            connection.line().open();
+            passage.watch = Some(door.watch(Arc::clone(connection)));
+            return Ok(());
+        }
+        let session = self.held(http).ok().and_then(|held| held.session);
+        let (Some(session), Some(connection)) = (session, &passage.connection) else {
+            return Err(pingora::Error::explain(pingora::ErrorType::InternalError, "a WebSocket without a session"));
+        };
+        passage.tunnel = Some(self.tunnels.open(&session, connection.line()).await);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,7 +302,7 @@ mod tests {
                 (Clock::manual(Timestamp::from_millis(1_800_000_000_000)), tempfile::tempdir().expect("a folder"));
             let file = folder.path().join("brokers.csv");
             std::fs::write(&file, "vtnr;email\n60/123/4567;ada@makler.example\n").expect("written");
-            let directory = config::Directory { file, poll: MINUTE };
+            let directory = config::Directory { file, poll: MINUTE, certificates: None };
             let directory = Arc::new(Directory::open(&directory, clock.now()).expect("a directory"));
             let (stalls, stalled) = tokio::sync::watch::channel(false);
             let engine = Stalling { inner: Embedded::in_memory(clock.clone()).expect("a store"), stalls: stalled };

@@ -40,8 +40,11 @@ impl Context<'_> {
             }
             View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
             View::SignOut(SignOut { signed_in, trusted }) => ("sign-out.html", self.page("/", context! { signed_in, trusted })),
-            View::SignedOut(SignedOut { browser_forgotten, forms_lost }) => {
-                ("signed-out.html", self.page("/", context! { browser_forgotten, forms_lost }))
+            View::SignedOut(SignedOut { browser_forgotten, forms_lost, certificate }) => {
+                ("signed-out.html", self.page("/", context! { browser_forgotten, forms_lost, certificate }))
+            }
+            View::Certificate(CertificatePage { return_to, state, is_form }) => {
+                ("certificate.html", self.page(return_to, context! { state => certificate_state(*state), is_form }))
             }
             View::Help => ("help.html", self.page("/", context! {})),
             View::Problem(page) => ("problem.html", self.page(page.return_to.unwrap_or("/"), self.problem(page))),
@@ -228,6 +231,22 @@ fn problem_name(kind: ProblemKind) -> &'static str {
         ProblemKind::UpstreamDown => "upstream_down",
         ProblemKind::UpstreamSlow => "upstream_slow",
         ProblemKind::Internal => "internal",
+    }
+}
+
+fn certificate_state(state: CertificateState) -> &'static str {
+    match state {
+        CertificateState::Missing => "missing",
+        CertificateState::Malformed => "malformed",
+        CertificateState::Outdated => "outdated",
+        CertificateState::NotYetValid => "not_yet_valid",
+        CertificateState::Expired => "expired",
+        CertificateState::Revoked => "revoked",
+        CertificateState::Untrusted => "untrusted",
+        CertificateState::WrongPurpose => "wrong_purpose",
+        CertificateState::UnknownBroker => "unknown_broker",
+        CertificateState::Unverifiable => "unverifiable",
+        CertificateState::SignedOut => "signed_out",
     }
 }
 

@@ -21,6 +21,7 @@ pub fn views() -> Vec<(String, View<'static>)> {
     views.extend(tan());
     views.extend(tan_over());
     views.extend(unknown_email());
+    views.extend(certificate());
     views.extend(sign_out());
     views.extend(problems());
     views
@@ -144,16 +145,37 @@ fn unknown_email() -> Vec<(String, View<'static>)> {
         .into()
 }
 
+fn certificate() -> Vec<(String, View<'static>)> {
+    let states = [
+        ("missing", CertificateState::Missing),
+        ("malformed", CertificateState::Malformed),
+        ("outdated", CertificateState::Outdated),
+        ("not-yet-valid", CertificateState::NotYetValid),
+        ("expired", CertificateState::Expired),
+        ("revoked", CertificateState::Revoked),
+        ("untrusted", CertificateState::Untrusted),
+        ("wrong-purpose", CertificateState::WrongPurpose),
+        ("unknown-broker", CertificateState::UnknownBroker),
+        ("unverifiable", CertificateState::Unverifiable),
+        ("signed-out", CertificateState::SignedOut),
+    ];
+    let page = |state, is_form| View::Certificate(CertificatePage { return_to: TARGET, state, is_form });
+    let each = states.into_iter().map(|(name, state)| (format!("certificate-{name}"), page(state, false)));
+    each.chain([("certificate-form".into(), page(CertificateState::Expired, true))]).collect()
+}
+
 fn sign_out() -> Vec<(String, View<'static>)> {
     let asked = |vtnr: Option<&str>, trusted| View::SignOut(SignOut { signed_in: vtnr.map(Into::into), trusted });
-    let done = |browser_forgotten, forms_lost| View::SignedOut(SignedOut { browser_forgotten, forms_lost });
+    let done =
+        |browser_forgotten, forms_lost, certificate| View::SignedOut(SignedOut { browser_forgotten, forms_lost, certificate });
     vec![
         ("sign-out".into(), asked(Some("60/123/4567"), true)),
         ("sign-out-untrusted".into(), asked(Some("60/123/4567"), false)),
         ("sign-out-trust-only".into(), asked(None, true)),
         ("sign-out-nobody".into(), asked(None, false)),
-        ("signed-out".into(), done(false, false)),
-        ("signed-out-forgotten".into(), done(true, true)),
+        ("signed-out".into(), done(false, false, false)),
+        ("signed-out-forgotten".into(), done(true, true, false)),
+        ("signed-out-certificate".into(), done(false, false, true)),
     ]
 }
 

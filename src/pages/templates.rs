@@ -20,7 +20,7 @@ macro_rules! built_in {
     };
 }
 
-const BUILT_IN: [BuiltIn; 15] = built_in![
+const BUILT_IN: [BuiltIn; 16] = built_in![
     "base.html",
     "parts.html",
     "sign-in.html",
@@ -32,6 +32,7 @@ const BUILT_IN: [BuiltIn; 15] = built_in![
     "kept-form.html",
     "sign-out.html",
     "signed-out.html",
+    "certificate.html",
     "help.html",
     "problem.html",
     "assets/style.css",

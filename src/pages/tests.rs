@@ -280,7 +280,9 @@ fn a_stranger_cannot_tell_addresses_apart_where_the_answer_is_neutral() {
 #[test]
 fn an_operators_template_takes_the_place_of_the_built_in_one() {
     with_template("signed-out.html", "Bis bald bei {{ brand.name }}!", |pages, _| {
-        let html = pages.expect("pages").render(&View::SignedOut(SignedOut { browser_forgotten: false, forms_lost: false }), NOW);
+        let html = pages
+            .expect("pages")
+            .render(&View::SignedOut(SignedOut { browser_forgotten: false, forms_lost: false, certificate: false }), NOW);
         assert_eq!(html, "Bis bald bei Musterversicherung!");
     });
 }

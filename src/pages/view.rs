@@ -20,6 +20,8 @@ pub enum View<'a> {
     SessionEnded(SessionEnded<'a>),
     /// `eingabe`: a form that is kept can be sent, or cannot any more.
     KeptForm(KeptForm),
+    /// `zertifikat`, and in place of the calculator where a certificate lets nobody in; goes out with 403 then.
+    Certificate(CertificatePage<'a>),
     /// GET `abmelden`: buttons to sign out and to forget this browser.
     SignOut(SignOut),
     /// The answer to the POST of `abmelden`.
@@ -256,6 +258,44 @@ pub enum KeptForm {
     Gone,
 }
 
+/// See [`View::Certificate`].
+#[derive(Clone, Debug)]
+pub struct CertificatePage<'a> {
+    /// Where the broker wants to go: path and query.
+    pub return_to: &'a str,
+    /// Why the broker sees this page.
+    pub state: CertificateState,
+    /// A form was posted, and went nowhere.
+    pub is_form: bool,
+}
+
+/// Why a certificate lets nobody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateState {
+    /// The browser showed none.
+    Missing,
+    /// It cannot be read.
+    Malformed,
+    /// It is of a kind that is not secure any more.
+    Outdated,
+    /// Its validity has not begun.
+    NotYetValid,
+    /// Its validity is over.
+    Expired,
+    /// Its issuer has revoked it.
+    Revoked,
+    /// Nobody whom we trust issued it.
+    Untrusted,
+    /// It was issued for something else.
+    WrongPurpose,
+    /// It is good, and stands for no broker on file.
+    UnknownBroker,
+    /// Whether it was revoked cannot be known at the moment.
+    Unverifiable,
+    /// It is good, and the broker has signed out in this browser.
+    SignedOut,
+}
+
 /// See [`View::SignOut`].
 #[derive(Clone, Debug)]
 pub struct SignOut {
@@ -272,6 +312,8 @@ pub struct SignedOut {
     pub browser_forgotten: bool,
     /// Forms that were kept can no longer be sent.
     pub forms_lost: bool,
+    /// The browser can still show its certificate.
+    pub certificate: bool,
 }
 
 /// See [`View::Problem`].

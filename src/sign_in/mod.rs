@@ -211,9 +211,14 @@ impl SignIns {
 
     /// Writes a step into the audit log. Brokers are named by pseudonyms, clients by their addresses.
     fn audit(&self, step: Step, outcome: Outcome, vtnr: Vtnr, visitor: &Visitor) {
+        self.note(step, outcome, Some(vtnr), visitor.client);
+    }
+
+    /// The same for a step of which this module knows nothing else. Where no broker is known, none is named.
+    pub fn note(&self, step: Step, outcome: Outcome, vtnr: Option<Vtnr>, client: ClientAddress) {
         self.metrics.sign_in(step, outcome);
-        let broker = self.vault.pseudonym(vtnr);
-        tracing::info!(target: "audit", event = "sign_in", step = step.as_str(), outcome = outcome.as_str(), broker, client = %visitor.client.ip());
+        let broker = vtnr.map(|vtnr| self.vault.pseudonym(vtnr));
+        tracing::info!(target: "audit", event = "sign_in", step = step.as_str(), outcome = outcome.as_str(), broker, client = %client.ip());
     }
 
     /// What became of a challenge's mails. In neutral mode all count as taken when they were asked for: whether they were would

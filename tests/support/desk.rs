@@ -83,7 +83,9 @@ impl Desk {
         write(&file, &on_file);
         let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Chance);
         let engine = Embedded::in_memory(clock.clone()).expect("a store");
-        let directory = Directory::open(&config::Directory { file, poll: Duration::from_secs(1) }, clock.now()).expect("brokers");
+        let directory =
+            Directory::open(&config::Directory { file, poll: Duration::from_secs(1), certificates: None }, clock.now())
+                .expect("brokers");
         let sign_ins = SignIns {
             store: Arc::new(Sealed::new(engine, vault.clone(), clock.clone())),
             directory: Arc::new(directory),

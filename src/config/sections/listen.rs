@@ -69,7 +69,7 @@ fn https(reader: &mut Reader<'_>, address: Option<SocketAddr>) -> Option<Https> 
     Some(Https { address: address?, cert, key })
 }
 
-fn public_url(value: &Value) -> Result<PublicUrl, String> {
+pub(super) fn public_url(value: &Value) -> Result<PublicUrl, String> {
     let text = text(value)?;
     let url = Url::parse(&text).map_err(str::to_owned)?;
     let (secure, usual_port) = match url.scheme {

@@ -3,6 +3,7 @@
 //! Each function asks for all keys of its section first and builds afterwards, so that one mistake hides no other.
 
 mod brand;
+mod certificate;
 mod limits;
 mod listen;
 mod login;
@@ -17,7 +18,7 @@ use self::together::Sections;
 use super::document::Value;
 use super::kinds::{address, days, duration, flag, hours, line, minutes, seconds, text, word};
 use super::read::Reader;
-use super::{Config, Directory, Log, Shutdown, Upstream};
+use super::{CertificateColumns, Config, Directory, Door, Log, Shutdown, Upstream};
 use crate::domain::session::SessionLimits;
 use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -27,11 +28,19 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let listen = listen::listen(reader);
     let upstream = upstream::upstream(reader);
     let store = store::store(reader);
-    let directory = directory(reader);
+    let certificate = certificate::certificate(reader, listen.as_ref());
+    let columns = certificate.as_ref().map(|certificate| certificate.columns.clone());
+    let directory = directory(reader, columns);
     let mail = mail::mail(reader);
     let submission = submission::submission(reader);
     let parking = parking::parking(reader, upstream.as_ref().map(Upstream::connecting));
-    let login = login::login(reader);
+    let mut login = login::login(reader);
+    if let (Some(login), Some(certificate)) = (&mut login, &certificate) {
+        let door = Door::Host(format!("https://{}", certificate.public_url.authority));
+        if login.doors.certificate.replace(door).is_some() {
+            reader.mistake("login.certificate_url", "is of no use together with [certificate], which has an address of its own");
+        }
+    }
     let session = session(reader);
     let limits = limits::limits(reader);
     let brand = brand::brand(reader);
@@ -58,6 +67,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         login: login?,
         session: session?,
         limits,
+        certificate,
         brand: brand?,
         admin_listen: admin_listen?,
         log: log?,
@@ -66,10 +76,10 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     })
 }
 
-fn directory(reader: &mut Reader<'_>) -> Option<Directory> {
+fn directory(reader: &mut Reader<'_>, certificates: Option<CertificateColumns>) -> Option<Directory> {
     let file = reader.required("directory.file", line).map(|name| reader.path(&name));
     let poll = reader.or("directory.poll", "2s", duration(Duration::from_millis(100)..=hours(1)));
-    Some(Directory { file: file?, poll: poll? })
+    Some(Directory { file: file?, poll: poll?, certificates })
 }
 
 fn session(reader: &mut Reader<'_>) -> Option<SessionLimits> {

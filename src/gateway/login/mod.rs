@@ -1,5 +1,6 @@
 //! The sign-in's pages over HTTP: what a browser sent becomes a step of [`crate::sign_in`], and its answer a page and cookies.
 
+mod certificate;
 mod claim;
 mod sign_out;
 mod status;
@@ -50,7 +51,7 @@ impl Gateway {
                 Page::UnknownEmail => self.post_without_email(&visit).await,
                 Page::SignOut => self.post_sign_out(&visit, &form).await,
                 Page::Form => self.discard_parked(&visit).await,
-                Page::Start | Page::Help | Page::Status => Err(Failure::Method),
+                Page::Start | Page::Help | Page::Certificate | Page::Status => Err(Failure::Method),
                 Page::Unknown => Err(Failure::NotFound),
             };
         }
@@ -64,13 +65,14 @@ impl Gateway {
             Page::UnknownEmail => self.show_unknown_email(&visit).await,
             Page::SignOut => self.show_sign_out(&visit).await,
             Page::Form => self.show_parked(visit.form, &visit.held, visit.now).await,
-            Page::Help => Ok(self.page(StatusCode::OK, &View::Help, &visit)),
+            Page::Help => Ok(self.help_page(&visit)),
+            Page::Certificate => self.on_certificates_host(&visit),
             Page::Status => self.status(&visit).await,
             Page::Unknown => Err(Failure::NotFound),
         }
     }
 
-    fn visit(&self, http: &Session, now: Timestamp) -> Result<Visit, Failure> {
+    pub(super) fn visit(&self, http: &Session, now: Timestamp) -> Result<Visit, Failure> {
         let held = self.held(http)?;
         let request = http.req_header();
         let agent = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
@@ -103,7 +105,7 @@ impl Gateway {
         Reply::see_other(&self.routes.page(page, visit.return_to.as_str()))
     }
 
-    fn on_to_calculator(visit: &Visit) -> Reply {
+    pub(super) fn on_to_calculator(visit: &Visit) -> Reply {
         Reply::see_other(visit.return_to.as_str())
     }
 

@@ -4,6 +4,7 @@ use super::super::failure::Failure;
 use super::super::form::Form;
 use super::super::reply::Reply;
 use super::{Gateway, Visit};
+use crate::domain::vtnr::Vtnr;
 use crate::pages::{SignOut, SignedOut, View};
 use crate::telemetry::metrics::{Outcome, Step};
 use http::StatusCode;
@@ -11,8 +12,19 @@ use http::StatusCode;
 impl Gateway {
     pub(super) async fn show_sign_out(&self, visit: &Visit) -> Result<Reply, Failure> {
         let session = self.signed_in(visit).await?;
-        let view = SignOut { signed_in: session.map(|session| session.vtnr.to_string()), trusted: visit.held.browser.is_some() };
-        Ok(self.page(StatusCode::OK, &View::SignOut(view), visit))
+        Ok(self.sign_out_page(session.map(|session| session.vtnr), visit.held.browser.is_some(), visit))
+    }
+
+    pub(in crate::gateway) fn sign_out_page(&self, signed_in: Option<Vtnr>, trusted: bool, visit: &Visit) -> Reply {
+        let view = SignOut { signed_in: signed_in.map(|vtnr| vtnr.to_string()), trusted };
+        self.page(StatusCode::OK, &View::SignOut(view), visit)
+    }
+
+    /// The end of what the certificate began in this browser.
+    pub(in crate::gateway) fn certified_sign_out(&self, visit: &Visit) -> Reply {
+        self.metrics.sign_in(Step::SignOut, Outcome::Ok);
+        let view = SignedOut { browser_forgotten: false, forms_lost: false, certificate: true };
+        self.page(StatusCode::OK, &View::SignedOut(view), visit).clear_site_data()
     }
 
     pub(super) async fn post_sign_out(&self, visit: &Visit, form: &Form) -> Result<Reply, Failure> {
@@ -30,7 +42,7 @@ impl Gateway {
         self.metrics.sign_in(Step::SignOut, Outcome::Ok);
         let page = self.page(
             StatusCode::OK,
-            &View::SignedOut(SignedOut { browser_forgotten, forms_lost: visit.held.parking.is_some() }),
+            &View::SignedOut(SignedOut { browser_forgotten, forms_lost: visit.held.parking.is_some(), certificate: false }),
             visit,
         );
         // Without its cookie nobody can open a form that is kept.

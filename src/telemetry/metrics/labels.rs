@@ -108,6 +108,14 @@ labels! {
         LongTan => "long_tan",
         /// Another request was faster.
         Conflict => "conflict",
+        /// A certificate that its issuer has revoked.
+        Revoked => "revoked",
+        /// A certificate of an issuer that is not trusted.
+        Untrusted => "untrusted",
+        /// Whether a certificate was revoked cannot be known at the moment.
+        Unverifiable => "unverifiable",
+        /// A certificate that is malformed, outdated, not yet valid, or for another purpose.
+        Unfit => "unfit",
         /// The operator has switched this way off.
         SwitchedOff => "switched_off",
         /// The request came from another site or without its cookie.

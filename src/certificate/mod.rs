@@ -1,0 +1,208 @@
+//! Client certificates: which of them prove who somebody is, what is wrong with the others, and whom they name.
+//!
+//! It knows X.509 and no HTTP: [`crate::gateway`] brings what was shown on a connection, [`crate::directory`] knows whose it is. The
+//! handshake lets every certificate through, so that a browser is told on a page what is wrong instead of being cut off
+//! ([`Handshake`]); nothing is proven by that. Each request's certificate is judged here, by what is trusted at that time: so a
+//! connection that was resumed, or has been open for long, is judged like a new one.
+
+mod bundle;
+mod crl;
+mod handshake;
+mod holder;
+mod key;
+#[cfg(test)]
+mod tests;
+
+pub use bundle::Issuer;
+pub use handshake::Handshake;
+pub use holder::Identity;
+
+use crate::domain::time::Timestamp;
+use ring::digest::{SHA256, digest};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
+    UnknownStatusPolicy,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
+/// Whom a certificate that was accepted names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The name of the issuer of the bundle under which it was issued.
+    pub issuer: Arc<str>,
+    /// What the configured field says.
+    pub name: String,
+    /// SHA-256 of the public key, as SubjectPublicKeyInfo in DER.
+    pub key: [u8; 32],
+}
+
+/// A certificate that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Whom it names.
+    pub holder: Holder,
+    /// Until when that holds, if nothing else changes.
+    pub until: Timestamp,
+}
+
+/// Why a certificate proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// None was shown.
+    Missing,
+    /// It is no certificate.
+    Malformed,
+    /// X.509 v1, SHA-1 or older, RSA of less than 2,048 bits, or a kind of key that is not supported.
+    Outdated,
+    /// Its validity has not begun.
+    NotYetValid,
+    /// Its validity is over.
+    Expired,
+    /// Its issuer has revoked it.
+    Revoked,
+    /// No issuer of the bundle issued it.
+    Untrusted,
+    /// It was issued for something else than proving who a client is.
+    WrongPurpose,
+    /// The configured field is missing, there more than once, or no name.
+    Unnamed,
+    /// Whether it was revoked cannot be known: there is no list of its issuer, or the list is too old.
+    Unverifiable,
+}
+
+/// Why what is trusted cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("{}", .0.display())]
+    Unreadable(PathBuf, #[source] std::io::Error),
+    /// A file can be read and not be used.
+    #[error("{}: {}", .0.display(), .1)]
+    Unusable(PathBuf, String),
+}
+
+/// What is trusted: issuers, and their lists of what they revoked.
+pub struct Trust {
+    issuers: Vec<Issuer>,
+    lists: Vec<crl::List>,
+    identity: Identity,
+}
+
+impl Trust {
+    /// Reads the issuers' certificates, and their lists of revoked ones, where there are any.
+    ///
+    /// # Errors
+    /// [`Error`] if one of them is missing, or there is something in it that is not fit to be trusted.
+    pub fn load(ca_file: &Path, crl_files: &[PathBuf], identity: Identity) -> Result<Self, Error> {
+        let issuers = bundle::read(ca_file)?;
+        let lists = crl_files.iter().map(|file| crl::read(file, &issuers)).collect::<Result<Vec<_>, _>>()?;
+        let lists: Vec<_> = lists.into_iter().flatten().collect();
+        if !crl_files.is_empty() {
+            let without = issuers.iter().find(|issuer| !lists.iter().any(|list| list.is_of(issuer)));
+            if let Some(issuer) = without {
+                let what = format!("certificate.crl_files has no list of the issuer {:?}", issuer.name());
+                return Err(Error::Unusable(ca_file.to_owned(), what));
+            }
+        }
+        Ok(Self { issuers, lists, identity })
+    }
+
+    /// The issuers of the bundle.
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    /// When the first of the lists of revoked certificates is too old to be believed.
+    pub fn lists_end(&self) -> Option<Timestamp> {
+        self.lists.iter().map(crl::List::next_update).min()
+    }
+
+    /// Judges what was shown on a connection: a certificate, and perhaps those of the authorities between it and its issuer.
+    ///
+    /// # Errors
+    /// [`Flaw`] says why it proves nothing.
+    pub fn judge(&self, shown: &[CertificateDer<'_>], now: Timestamp) -> Result<Accepted, Flaw> {
+        let [leaf, between @ ..] = shown else { return Err(Flaw::Missing) };
+        // What does not pass this was not asked in the handshake to prove that it has the key.
+        key::check(leaf)?;
+        let certificate = EndEntityCert::try_from(leaf).map_err(|_| Flaw::Malformed)?;
+        let parsed = parse(leaf)?;
+        if key::has_outdated_signature(&parsed) {
+            return Err(Flaw::Outdated);
+        }
+        if !is_for_signing(&parsed) {
+            return Err(Flaw::WrongPurpose);
+        }
+        let anchors: Vec<_> = self.issuers.iter().map(|issuer| issuer.anchor().clone()).collect();
+        let lists: Vec<&CertRevocationList<'_>> = self.lists.iter().map(crl::List::list).collect();
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+            options
+                .with_depth(RevocationCheckDepth::Chain)
+                .with_status_policy(UnknownStatusPolicy::Deny)
+                .with_expiration_policy(ExpirationPolicy::Enforce)
+                .build()
+        });
+        let time = UnixTime::since_unix_epoch(Duration::from_millis(now.as_millis()));
+        let path = certificate
+            .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, between, time, KeyUsage::client_auth(), revocation, None)
+            .map_err(|error| flaw(&error, &parsed, now))?;
+        let issuer = self.issuers.iter().find(|issuer| issuer.anchor() == path.anchor()).ok_or(Flaw::Untrusted)?;
+        // webpki takes anchors as they are.
+        if now < issuer.begins_at() || now >= issuer.ends_at() {
+            return Err(Flaw::Untrusted);
+        }
+        let name = self.identity.of(&parsed).ok_or(Flaw::Unnamed)?;
+        let holder = Holder { issuer: Arc::clone(issuer.shared_name()), name, key: sha256(parsed.public_key().raw) };
+        let ends = between.iter().filter_map(|between| parse(between).ok()).map(|between| moment(between.validity().not_after));
+        let until = ends.chain([moment(parsed.validity().not_after), issuer.ends_at()]).chain(self.lists_end()).min();
+        Ok(Accepted { holder, until: until.unwrap_or(now) })
+    }
+}
+
+fn flaw(error: &webpki::Error, leaf: &X509Certificate<'_>, now: Timestamp) -> Flaw {
+    use webpki::Error as E;
+    match error {
+        E::CertNotValidYet { .. } if now < moment(leaf.validity().not_before) => Flaw::NotYetValid,
+        E::CertExpired { .. } if now >= moment(leaf.validity().not_after) => Flaw::Expired,
+        E::CertRevoked => Flaw::Revoked,
+        E::UnknownRevocationStatus | E::CrlExpired { .. } | E::InvalidCrlSignatureForPublicKey | E::IssuerNotCrlSigner => {
+            Flaw::Unverifiable
+        }
+        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension | E::CaUsedAsEndEntity => Flaw::WrongPurpose,
+        E::UnsupportedSignatureAlgorithmContext(_) | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Flaw::Outdated,
+        _ => Flaw::Untrusted,
+    }
+}
+
+/// Whether its key may sign a handshake. Where nothing is said of that, it may (RFC 5280, 4.2.1.3).
+fn is_for_signing(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.key_usage() {
+        Ok(Some(usage)) => usage.value.digital_signature(),
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
+
+fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, Flaw> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        _ => Err(Flaw::Malformed),
+    }
+}
+
+/// A moment of X.509. Before 1970 is never.
+fn moment(time: x509_parser::time::ASN1Time) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(time.timestamp()).unwrap_or(0).saturating_mul(1_000))
+}
+
+/// The SHA-256 of these bytes.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut sum = [0; 32];
+    sum.iter_mut().zip(digest(&SHA256, bytes).as_ref()).for_each(|(byte, digest)| *byte = *digest);
+    sum
+}

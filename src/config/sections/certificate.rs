@@ -1,0 +1,113 @@
+//! `[certificate]`
+
+use super::super::document::Value;
+use super::super::kinds::{address, line, word};
+use super::super::read::Reader;
+use super::super::{Certificate, CertificateColumns, Https, Listen};
+use super::listen::public_url;
+use crate::certificate::{Identity, Trust};
+
+const SECTION: &str = "certificate";
+const LISTEN: &str = "certificate.listen";
+const PUBLIC_URL: &str = "certificate.public_url";
+const CERT: &str = "certificate.cert";
+const KEY: &str = "certificate.key";
+const CA: &str = "certificate.ca_file";
+const CRLS: &str = "certificate.crl_files";
+const ISSUER_COLUMN: &str = "certificate.issuer_column";
+
+const IDENTITIES: [(&str, Identity); 5] = [
+    ("subject.serial_number", Identity::SerialNumber),
+    ("subject.common_name", Identity::CommonName),
+    ("san.email", Identity::Email),
+    ("san.uri", Identity::Uri),
+    ("san.dns", Identity::HostName),
+];
+
+pub(super) fn certificate(reader: &mut Reader<'_>, listen: Option<&Listen>) -> Option<Certificate> {
+    let own = listen.and_then(|listen| listen.https.clone());
+    let listen_on = reader.optional(LISTEN, address);
+    let url = reader.optional(PUBLIC_URL, public_url);
+    let cert = reader.optional(CERT, line).map(|name| reader.path(&name));
+    let key = reader.optional(KEY, line).map(|name| reader.path(&name));
+    let ca_file = reader.optional(CA, line).map(|name| reader.path(&name));
+    let crl_files = reader.list(CRLS, line).map(|names| names.iter().map(|name| reader.path(name)).collect::<Vec<_>>());
+    let identity = reader.or("certificate.identity", "subject.serial_number", word(&IDENTITIES));
+    let column = reader.or("certificate.column", "zertifikat", column);
+    let issuer_column = reader.optional(ISSUER_COLUMN, self::column);
+    let key_column = reader.optional("certificate.key_column", self::column);
+    if !reader.has_section(SECTION) {
+        return None;
+    }
+    for needed in [LISTEN, PUBLIC_URL, CA] {
+        if !reader.is_given(needed) {
+            reader.missing(needed, "is missing; [certificate] needs it");
+        }
+    }
+    if reader.is_given(CERT) != reader.is_given(KEY) {
+        reader.missing(SECTION, "gives one of cert and key without the other");
+    }
+    let files = cert.zip(key).or_else(|| own.map(|own| (own.cert, own.key)));
+    if files.is_none() && reader.is_given(LISTEN) {
+        reader.missing(CERT, "is missing, as is listen.tls.cert: the certificate's host speaks https");
+    }
+    let (cert, key) = files?;
+    reader.check_tls_files(&cert, &key);
+    let url = url?;
+    if !url.secure {
+        reader.mistake(PUBLIC_URL, "does not begin with https://, and a certificate can be shown over https only");
+    }
+    if let Some(listen) = listen {
+        if !listen.public_url.secure {
+            reader.mistake(PUBLIC_URL, "needs listen.public_url to begin with https:// too: both hosts have the same cookies");
+        }
+        if listen.public_url.authority == url.authority {
+            reader.mistake(PUBLIC_URL, "is listen.public_url; certificates have a host or a port of their own");
+        }
+    }
+    let columns = CertificateColumns { name: column?, issuer: issuer_column, key: key_column };
+    let certificate = Certificate {
+        https: Https { address: listen_on?, cert, key },
+        public_url: url,
+        ca_file: ca_file?,
+        crl_files: crl_files?,
+        identity: identity?,
+        columns,
+    };
+    look_at_files(reader, &certificate);
+    Some(certificate)
+}
+
+fn look_at_files(reader: &mut Reader<'_>, certificate: &Certificate) {
+    match Trust::load(&certificate.ca_file, &certificate.crl_files, certificate.identity) {
+        Ok(trust) => {
+            let mut names: Vec<_> = trust.issuers().iter().map(crate::certificate::Issuer::name).collect();
+            names.sort_unstable();
+            names.dedup();
+            if names.len() > 1 && certificate.columns.issuer.is_none() {
+                let what = "is missing: there are several issuers in certificate.ca_file, and one could issue a certificate in the \
+                            name of another one's broker";
+                reader.missing(ISSUER_COLUMN, what);
+            }
+        }
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            reader.mistake(CA, format!("cannot be used, or certificate.crl_files cannot: {error}{cause}"));
+        }
+    }
+    if certificate.crl_files.is_empty() {
+        reader.warn(CRLS, "there are none: a certificate that its issuer has revoked is accepted until it expires");
+    }
+}
+
+/// The title of a column of the directory.
+fn column(value: &Value) -> Result<String, String> {
+    let title = line(value)?;
+    match title.trim() {
+        "" => Err("is empty".into()),
+        title if title.eq_ignore_ascii_case("vtnr") || title.eq_ignore_ascii_case("email") => {
+            Err(format!("{title:?} is a column with another meaning"))
+        }
+        title => Ok(title.to_owned()),
+    }
+}

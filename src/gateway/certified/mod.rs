@@ -1,0 +1,388 @@
+//! The door for clients with a certificate: a listener and a host of its own, where a certificate is asked for and not required.
+//!
+//! On it, the certificate shown on the very connection is all that counts: each request is judged by it, and neither a session
+//! cookie nor a header field says anything about who asks. A browser sends its certificate along whoever's page made the request, so
+//! what `SameSite=Lax` does for cookies is done here for it.
+
+mod stream;
+
+pub use stream::Acceptor;
+
+use super::connections::Connection;
+use super::failure::Failure;
+use super::form::{self, BadForm};
+use super::reply::Reply;
+use super::route::{Page, Route};
+use super::seats::For;
+use super::strict::Hosts;
+use super::tunnel::Cut;
+use super::{Admission, Gateway, Passage, route, strict};
+use crate::certificate::{Flaw, Holder, Trust, sha256};
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::domain::policy::{self, Decision, Permit};
+use crate::domain::session::{Level, Proof, Session as BrokerSession};
+use crate::domain::time::Timestamp;
+use crate::domain::vtnr::Vtnr;
+use crate::in_force::InForce;
+use crate::pages::{CertificatePage, CertificateState, View};
+use crate::telemetry::metrics::{Outcome, Refusal, Request, Step};
+use http::{Method, StatusCode};
+use parking_lot::Mutex;
+use pingora::proxy::Session;
+use rustls::pki_types::CertificateDer;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// So long a judgement holds, if nothing changes. What a certificate's own dates say holds to the second.
+const HOLDS: Duration = Duration::from_secs(60);
+/// The same for one that refuses: who mends what was wrong need not wait.
+const REFUSAL_HOLDS: Duration = Duration::from_secs(1);
+/// So many judgements are remembered.
+const MOST_REMEMBERED: usize = 16_384;
+/// How often an open WebSocket's certificate is looked at.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// The door, for all its connections.
+pub(super) struct CertificateDoor {
+    trust: Arc<InForce<Trust>>,
+    hosts: Hosts,
+    directory: Arc<Directory>,
+    clock: Clock,
+    /// By the SHA-256 of all that was shown.
+    accepted: Mutex<HashMap<[u8; 32], Judgement>>,
+}
+
+/// What was shown in a connection's handshake.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// The certificate, and those between it and its issuer; empty if there was none.
+    chain: Vec<CertificateDer<'static>>,
+    /// The host that the client named in the handshake.
+    server_name: Option<String>,
+    /// The SHA-256 of the chain.
+    sum: [u8; 32],
+    judgement: Mutex<Option<Judgement>>,
+}
+
+#[derive(Clone)]
+struct Judgement {
+    by: Arc<Trust>,
+    holds_until: Timestamp,
+    holder: Result<Holder, Flaw>,
+}
+
+impl std::fmt::Debug for Judgement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Judgement")
+    }
+}
+
+/// Why a certificate lets nobody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// It proves nothing.
+    Flaw(Flaw),
+    /// It stands for no broker of the directory.
+    UnknownBroker,
+}
+
+impl Shown {
+    pub(super) fn new(chain: &[CertificateDer<'_>], server_name: Option<&str>) -> Self {
+        let mut all = Vec::with_capacity(chain.iter().map(|certificate| certificate.len() + 8).sum());
+        for certificate in chain {
+            all.extend_from_slice(&certificate.len().to_be_bytes());
+            all.extend_from_slice(certificate);
+        }
+        Self {
+            chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
+            server_name: server_name.map(str::to_owned),
+            sum: sha256(&all),
+            judgement: Mutex::default(),
+        }
+    }
+}
+
+impl Judgement {
+    fn holds(&self, trust: &Arc<Trust>, now: Timestamp) -> bool {
+        Arc::ptr_eq(&self.by, trust) && now < self.holds_until
+    }
+}
+
+/// Whose a certificate is, and whether that was found out just now.
+struct Finding {
+    whose: Result<Vtnr, Refused>,
+    is_new: bool,
+}
+
+impl CertificateDoor {
+    pub(super) fn new(trust: Arc<InForce<Trust>>, authority: &str, directory: Arc<Directory>, clock: Clock) -> Arc<Self> {
+        let (hosts, accepted) = (Hosts::new(authority, &[]), Mutex::default());
+        Arc::new(Self { trust, hosts, directory, clock, accepted })
+    }
+
+    /// The hosts that requests may name which come in here.
+    pub(super) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// For whom a certificate stands. The directory is asked each time: a broker who has left it is out with the next request.
+    fn find(&self, shown: &Shown, now: Timestamp) -> Finding {
+        let (holder, is_new) = self.judge(shown, now);
+        let whose = holder
+            .map_err(Refused::Flaw)
+            .and_then(|holder| self.directory.snapshot().find_holder(&holder).ok_or(Refused::UnknownBroker));
+        Finding { whose, is_new }
+    }
+
+    fn judge(&self, shown: &Shown, now: Timestamp) -> (Result<Holder, Flaw>, bool) {
+        let trust = self.trust.now();
+        let mut here = shown.judgement.lock();
+        if let Some(known) = here.as_ref().filter(|known| known.holds(&trust, now)) {
+            return (known.holder.clone(), false);
+        }
+        let is_first = here.is_none();
+        if let Some(known) = self.accepted.lock().get(&shown.sum).filter(|known| known.holds(&trust, now)) {
+            *here = Some(known.clone());
+            return (known.holder.clone(), false);
+        }
+        let judged = trust.judge(&shown.chain, now);
+        let holds_until = match &judged {
+            Ok(accepted) => accepted.until.min(now.plus(HOLDS)),
+            Err(_) => now.plus(REFUSAL_HOLDS),
+        };
+        let judgement = Judgement { by: trust, holds_until, holder: judged.map(|accepted| accepted.holder) };
+        *here = Some(judgement.clone());
+        let holder = judgement.holder.clone();
+        if holder.is_ok() {
+            self.remember(shown.sum, judgement, now);
+        }
+        // One that is refused again is no news.
+        let is_new = is_first || holder.is_ok();
+        (holder, is_new)
+    }
+
+    /// What strangers show is not remembered: nobody can fill this but holders of accepted certificates.
+    fn remember(&self, sum: [u8; 32], judgement: Judgement, now: Timestamp) {
+        let mut accepted = self.accepted.lock();
+        if accepted.len() >= MOST_REMEMBERED {
+            let trust = Arc::clone(&judgement.by);
+            accepted.retain(|_, known| known.holds(&trust, now));
+            if accepted.len() >= MOST_REMEMBERED {
+                accepted.clear();
+            }
+        }
+        accepted.insert(sum, judgement);
+    }
+
+    /// Ends a WebSocket once its certificate lets nobody in any more.
+    pub(super) fn watch(self: &Arc<Self>, connection: Arc<Connection>) -> Watch {
+        let door = Arc::clone(self);
+        Watch(tokio::spawn(async move {
+            while connection.shown().is_some_and(|shown| door.find(shown, door.clock.now()).whose.is_ok()) {
+                tokio::time::sleep(GLANCE).await;
+            }
+            connection.line().cut(Cut::SessionEnded);
+        }))
+    }
+}
+
+/// A WebSocket's certificate is looked at for as long as this lives.
+pub(super) struct Watch(JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Gateway {
+    /// The policy for requests that come in by the certificates' door.
+    pub(super) async fn admit_certified(
+        &self,
+        door: &CertificateDoor,
+        shown: &Shown,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> Result<Admission, Failure> {
+        refuse_other_names(shown, http)?;
+        match self.routes.of(http.req_header()) {
+            Route::Asset(name) => return self.asset(&name, passage).map(Admission::Answer),
+            Route::Login(page) => {
+                if page != Page::SignOut {
+                    self.seat(For::Anybody, http, passage)?;
+                }
+                return self.certified_page(page, door, shown, http, passage).await.map(Admission::Answer);
+            }
+            Route::Public => {
+                self.seat(For::Anybody, http, passage)?;
+                passage.outcome = Request::Public;
+                return Ok(Admission::Forward(Permit::public()));
+            }
+            Route::Protected => {}
+        }
+        let whose = self.certified(door, shown, http, passage);
+        self.seat(if whose.is_ok() { For::SignedIn } else { For::Anybody }, http, passage)?;
+        let refused = match whose {
+            Ok(_) if self.has_left(shown, http) => return Ok(Admission::Answer(self.sign_in_with_certificate(http, passage))),
+            Ok(_) if crosses_sites(http) => return Err(Failure::Form(BadForm::Foreign)),
+            Ok(vtnr) => {
+                let session = BrokerSession::begin(vtnr, Level::Full { proof: Proof::Certificate }, passage.now);
+                match policy::decide(|| self.intent(http), Some(&session), &self.limits, passage.now) {
+                    Decision::Allow(permit) => {
+                        passage.outcome = Request::Forwarded;
+                        return Ok(Admission::Forward(permit));
+                    }
+                    // A full session is alive in the moment it begins.
+                    Decision::SignIn | Decision::BlockSubmission(_) | Decision::Refuse(_) => return Err(Failure::Internal),
+                }
+            }
+            Err(refused) => refused,
+        };
+        Ok(Admission::Answer(self.refuse_certificate(refused, http, passage)))
+    }
+
+    /// For whom the connection's certificate stands; what is found out anew is counted and written into the audit log.
+    fn certified(&self, door: &CertificateDoor, shown: &Shown, http: &Session, passage: &Passage) -> Result<Vtnr, Refused> {
+        let Finding { whose, is_new } = door.find(shown, passage.now);
+        if is_new && whose != Err(Refused::Flaw(Flaw::Missing)) {
+            let outcome = whose.as_ref().map_or_else(|refused| refused.outcome(), |_| Outcome::Ok);
+            self.sign_ins.note(Step::Certificate, outcome, whose.as_ref().ok().copied(), self.client_counted(http));
+        }
+        whose
+    }
+
+    /// Nobody is signed in, since the broker signed out in this browser: the certificate counts again once they say so.
+    fn sign_in_with_certificate(&self, http: &Session, passage: &mut Passage) -> Reply {
+        let request = http.req_header();
+        if !route::is_navigation(&request.headers) {
+            passage.outcome = Request::Unauthorized;
+            return Reply::problem(StatusCode::UNAUTHORIZED, "signed out");
+        }
+        passage.outcome = Request::SignInRequired;
+        Reply::see_other(&self.routes.page("zertifikat", route::wanted(request).as_str()))
+    }
+
+    fn refuse_certificate(&self, refused: Refused, http: &Session, passage: &mut Passage) -> Reply {
+        let request = http.req_header();
+        passage.outcome = Request::Unauthorized;
+        if !route::is_navigation(&request.headers) {
+            return Reply::problem(StatusCode::UNAUTHORIZED, refused.title());
+        }
+        let return_to = route::wanted(request);
+        let is_form = !matches!(request.method, Method::GET | Method::HEAD);
+        let view = CertificatePage { return_to: return_to.as_str(), state: refused.state(), is_form };
+        Reply::page(StatusCode::FORBIDDEN, self.pages.now().render(&View::Certificate(view), passage.now))
+    }
+
+    /// Whether the broker has signed out in this browser, with this certificate.
+    fn has_left(&self, shown: &Shown, http: &Session) -> bool {
+        self.jar.has_left(&http.req_header().headers, &shown.sum)
+    }
+
+    /// Our pages on the certificates' host: few of them are of use there.
+    async fn certified_page(
+        &self,
+        page: Page,
+        door: &CertificateDoor,
+        shown: &Shown,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> Result<Reply, Failure> {
+        passage.outcome = Request::LoginPage;
+        let method = http.req_header().method.clone();
+        let is_post = method == Method::POST;
+        if !is_post && method != Method::GET && method != Method::HEAD {
+            return Err(Failure::Method);
+        }
+        let visit = self.visit(http, passage.now)?;
+        let whose = self.certified(door, shown, http, passage);
+        match page {
+            Page::Certificate if is_post => {
+                form::Form::read(http).await?;
+                Ok(Self::on_to_calculator(&visit).with_cookie(self.jar.clear(self.jar.left())))
+            }
+            Page::SignOut if is_post => {
+                form::Form::read(http).await?;
+                let reply = self.certified_sign_out(&visit);
+                Ok(if whose.is_ok() { reply.with_cookie(self.jar.set_left(&shown.sum)) } else { reply })
+            }
+            _ if is_post => Err(Failure::Method),
+            Page::Start | Page::Certificate => match whose {
+                Ok(_) if !self.has_left(shown, http) => Ok(Self::on_to_calculator(&visit)),
+                Ok(_) => Ok(self.certificate_page(CertificateState::SignedOut, &visit)),
+                Err(refused) => Ok(self.certificate_page(refused.state(), &visit)),
+            },
+            Page::SignOut => {
+                let signed_in = whose.ok().filter(|_| !self.has_left(shown, http));
+                Ok(self.sign_out_page(signed_in, false, &visit))
+            }
+            Page::Help => Ok(self.help_page(&visit)),
+            // The other ways in are on the other host.
+            _ => Ok(self.on_main_host(http)),
+        }
+    }
+}
+
+impl Refused {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Flaw(Flaw::Expired) => Outcome::Expired,
+            Self::Flaw(Flaw::Revoked) => Outcome::Revoked,
+            Self::Flaw(Flaw::Untrusted) => Outcome::Untrusted,
+            Self::Flaw(Flaw::Unverifiable) => Outcome::Unverifiable,
+            Self::Flaw(_) => Outcome::Unfit,
+            Self::UnknownBroker => Outcome::InvalidVtnr,
+        }
+    }
+
+    /// What a program is told.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Flaw(Flaw::Missing) => "client certificate required",
+            Self::Flaw(Flaw::Malformed) => "client certificate malformed",
+            Self::Flaw(Flaw::Outdated) => {
+                "client certificate outdated: X.509 v3, SHA-2, and RSA of 2048 bits, P-256, P-384 or Ed25519 needed"
+            }
+            Self::Flaw(Flaw::NotYetValid) => "client certificate not yet valid",
+            Self::Flaw(Flaw::Expired) => "client certificate expired",
+            Self::Flaw(Flaw::Revoked) => "client certificate revoked",
+            Self::Flaw(Flaw::Untrusted) => "client certificate of an unknown issuer",
+            Self::Flaw(Flaw::WrongPurpose) => "client certificate not for client authentication",
+            Self::Flaw(Flaw::Unnamed) => "client certificate without the holder's identity",
+            Self::Flaw(Flaw::Unverifiable) => "client certificate cannot be checked at the moment",
+            Self::UnknownBroker => "client certificate of nobody known",
+        }
+    }
+
+    fn state(self) -> CertificateState {
+        match self {
+            Self::Flaw(Flaw::Missing) => CertificateState::Missing,
+            Self::Flaw(Flaw::Malformed) => CertificateState::Malformed,
+            Self::Flaw(Flaw::Outdated) => CertificateState::Outdated,
+            Self::Flaw(Flaw::NotYetValid) => CertificateState::NotYetValid,
+            Self::Flaw(Flaw::Expired) => CertificateState::Expired,
+            Self::Flaw(Flaw::Revoked) => CertificateState::Revoked,
+            Self::Flaw(Flaw::Untrusted) => CertificateState::Untrusted,
+            Self::Flaw(Flaw::WrongPurpose) => CertificateState::WrongPurpose,
+            Self::Flaw(Flaw::Unverifiable) => CertificateState::Unverifiable,
+            Self::Flaw(Flaw::Unnamed) | Self::UnknownBroker => CertificateState::UnknownBroker,
+        }
+    }
+}
+
+/// The request's host must be that of the handshake: else a connection that was made for one host would carry requests for another.
+fn refuse_other_names(shown: &Shown, http: &Session) -> Result<(), Failure> {
+    let Some(server_name) = &shown.server_name else { return Ok(()) };
+    let is_same = strict::names_host(http.req_header(), server_name);
+    if is_same { Ok(()) } else { Err(Failure::Refused(Refusal::Host)) }
+}
+
+/// Whether another site's page made the request, and not by leading the browser here: no cookie with `SameSite=Lax` would come along.
+pub(super) fn crosses_sites(http: &Session) -> bool {
+    let request = http.req_header();
+    let leads_here = matches!(request.method, Method::GET | Method::HEAD) && route::is_navigation(&request.headers);
+    !leads_here && form::is_of_another_site(request)
+}
