@@ -2,11 +2,13 @@
 
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
 
+pub mod authority;
 pub mod balancer;
 pub mod behind;
 pub mod browser;
 pub mod chromium;
 pub mod cluster;
+pub mod curl;
 pub mod desk;
 pub mod failover;
 pub mod gallery;

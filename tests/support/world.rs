@@ -37,6 +37,7 @@ pub struct Builder {
     further: String,
     listen: String,
     https: bool,
+    brokers: Option<String>,
     trusted: Option<PathBuf>,
     through: Vec<(usize, Vec<String>)>,
     further_of: Vec<(usize, String)>,
@@ -80,6 +81,7 @@ impl World {
             further: String::new(),
             listen: String::new(),
             https: false,
+            brokers: None,
             trusted: None,
             through: Vec::new(),
             further_of: Vec::new(),
@@ -190,6 +192,11 @@ impl Builder {
         Self { https: true, ..self }
     }
 
+    /// With other brokers, or more columns.
+    pub fn brokers(self, text: &str) -> Self {
+        Self { brokers: Some(text.to_owned()), ..self }
+    }
+
     /// With a certificate that the gateways' machine trusts.
     pub fn trusting(self, certificate: PathBuf) -> Self {
         Self { trusted: Some(certificate), ..self }
@@ -217,7 +224,7 @@ impl Builder {
         let upstream = self.upstream.clone().unwrap_or_else(|| format!("http://{}", application.local_addr().expect("bound")));
         tokio::spawn(calculator.clone().serve(application));
         let brokers = format!("vtnr;email\n{};{}\n{};{}\n{NO_EMAIL};\n", ADA.0, ADA.1, BEN.0, BEN.1);
-        std::fs::write(folder.path().join("brokers.csv"), brokers).expect("written");
+        std::fs::write(folder.path().join("brokers.csv"), self.brokers.as_ref().unwrap_or(&brokers)).expect("written");
         std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef").expect("written");
         private(&folder.path().join("secret"));
         if self.https {

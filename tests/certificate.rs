@@ -1,0 +1,615 @@
+//! The way in with a certificate, as browsers and brokers' software use it.
+
+mod support;
+
+use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, SignatureScheme, SupportedProtocolVersion};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+use support::authority::{Authority, Identity};
+use support::curl::Curl;
+use support::upstream::Upstream;
+use support::world::{ADA, BEN, Builder, World};
+use support::{eventually, ports};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+const SUBMIT: [&str; 2] = ["-d", "angebot=42"];
+
+/// The serial number of a certificate that is revoked from the beginning.
+const REVOKED: u64 = 3;
+
+/// A world with a door for certificates, and the authority whose certificates are accepted there.
+struct Certified {
+    world: World,
+    authority: Authority,
+    port: u16,
+}
+
+/// Two brokers with certificates.
+fn brokers() -> String {
+    format!("vtnr;email;zertifikat\n{};{};VM-1\n{};;VM-2\n", ADA.0, ADA.1, BEN.0)
+}
+
+impl Certified {
+    async fn start() -> Self {
+        Self::built(World::builder(), "").await
+    }
+
+    async fn built(builder: Builder, further: &str) -> Self {
+        let (authority, port) = (Authority::named("Makler CA"), ports::free());
+        authority.write("crl.pem", authority.list(&[REVOKED]));
+        let config = format!(
+            "[certificate]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"https://localhost:{port}\"\nca_file = {:?}\ncrl_files = [{:?}]\n{further}",
+            authority.file("ca.pem"),
+            authority.file("crl.pem")
+        );
+        let world = builder.https().brokers(&brokers()).config(&config).start().await;
+        Self { world, authority, port }
+    }
+
+    fn curl(&self) -> Curl {
+        Curl::at(&format!("https://localhost:{}", self.port)).and(&["-4"])
+    }
+
+    fn main_host(&self) -> Curl {
+        Curl::at(&format!("https://localhost:{}", self.world.gateways[0].https.expect("https")))
+    }
+
+    fn ada(&self) -> Identity {
+        self.authority.issue("VM-1", 1, |_| {})
+    }
+}
+
+#[tokio::test]
+async fn a_good_certificate_is_a_full_session_without_a_page_a_cookie_or_a_tan() {
+    let upstream = Upstream::fine().await;
+    let certified = Certified::built(World::builder().upstream(&upstream.url()), "").await;
+    for version in ["--http1.1", "--http2"] {
+        let curl = certified.curl().with(&certified.ada()).and(&[version]);
+        let answer = curl.get("/kfz/angebot?id=42").await;
+        answer.is(200);
+        assert_eq!(answer.version, if version == "--http2" { "2" } else { "1.1" });
+        assert_eq!(answer.field("set-cookie"), None);
+        curl.and(&SUBMIT).get("/antrag/versand").await.is(200);
+    }
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 4);
+    for request in &requests {
+        assert_eq!((request.values("x-vtnr"), request.values("x-vtnr-level")), (vec![ADA.0], vec!["full"]), "{request:?}");
+    }
+    assert!(certified.world.postbox.mails().is_empty());
+    let log = certified.world.log();
+    assert!(log.contains(r#""step":"certificate","outcome":"ok""#), "{log}");
+    assert!(!log.contains("VM-1") && !log.contains(ADA.0), "no log names a holder or broker");
+    assert!(certified.world.metric(r#"vtnr_gateway_sign_ins_total{outcome="ok",step="certificate"}"#).await >= 1.0);
+}
+
+#[tokio::test]
+async fn each_unfit_certificate_gets_a_page_that_says_what_is_wrong_and_offers_the_other_ways() {
+    let upstream = Upstream::fine().await;
+    let certified = Certified::built(World::builder().upstream(&upstream.url()), "").await;
+    let authority = &certified.authority;
+    let past = || (SystemTime::now() - Duration::from_secs(3_600)).into();
+    let other = Authority::named("Makler CA");
+    let revoked = authority.issue("VM-1", REVOKED, |_| {});
+    let cases = [
+        ("abgelaufen", "client certificate expired", authority.issue("VM-1", 2, |params| params.not_after = past())),
+        ("gesperrt", "client certificate revoked", revoked),
+        ("von einer Stelle", "client certificate of an unknown issuer", other.issue("VM-1", 1, |_| {})),
+        ("von einer Stelle", "client certificate of an unknown issuer", authority.self_signed("VM-1")),
+        (
+            "für einen anderen Zweck",
+            "client certificate not for client authentication",
+            authority.issue("VM-1", 4, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]),
+        ),
+        (
+            "für einen anderen Zweck",
+            "client certificate not for client authentication",
+            authority.issue("VM-1", 5, |params| params.key_usages = vec![KeyUsagePurpose::KeyEncipherment]),
+        ),
+        ("zu keiner Vermittlernummer", "client certificate of nobody known", authority.issue("VM-9", 6, |_| {})),
+        (
+            "nicht mehr als sicher",
+            "client certificate outdated",
+            authority.by_openssl("rsa1024", "VM-1", &["-newkey", "rsa:1024"], &["-sha256"]),
+        ),
+        (
+            "nicht mehr als sicher",
+            "client certificate outdated",
+            authority.by_openssl("sha1", "VM-1", &["-newkey", "rsa:2048"], &["-sha1"]),
+        ),
+    ];
+    for (words, title, identity) in &cases {
+        for version in ["--http1.1", "--http2"] {
+            let curl = certified.curl().with(identity).and(&[version]);
+            let page = curl.navigating().get("/kfz/angebot?id=42").await;
+            page.is(403).shows(words).shows("Anmelden mit Vermittlernummer").shows("return_to=/kfz/angebot%3Fid%3D42");
+            curl.get("/kfz/angebot?id=42").await.is(401).shows(title);
+        }
+    }
+    let none = certified.curl();
+    none.navigating().get("/").await.is(403).shows("Ihr Browser hat kein Zertifikat gesendet");
+    none.get("/").await.is(401).shows("client certificate required");
+    none.navigating().and(&SUBMIT).get("/antrag/versand").await.is(403).shows("Ihre Eingabe wurde nicht gesendet");
+    upstream.saw_nothing("certificates that prove nothing");
+    assert!(
+        certified.world.metric(r#"vtnr_gateway_connections_rejected_total{reason="handshake"}"#).await < 1.0,
+        "no alert ended a connection"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_certificate_at_all_gets_a_page_too() {
+    let certified = Certified::start().await;
+    let ada = certified.ada();
+    let key = || PrivateKeyDer::from_pem_file(&ada.key).expect("a key");
+    let good = CertificateDer::from_pem_file(&ada.cert).expect("a certificate");
+    // As long as the header says, and nonsense within; and a good one with a byte too many.
+    let garbage = CertificateDer::from(vec![0x30, 0x03, 0x02, 0x01, 0x05]);
+    let longer = CertificateDer::from([good.as_ref(), &[0]].concat());
+    for certificate in [garbage, longer] {
+        let answer = Tls::showing(vec![certificate], key(), &TLS13).ask(certified.port, "localhost", "/").await;
+        let (answer, _) = answer.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("client certificate malformed"), "{answer}");
+    }
+}
+
+/// Whoever copies a certificate has no key for it.
+#[tokio::test]
+async fn a_certificate_without_its_key_is_no_certificate() {
+    let certified = Certified::start().await;
+    let (ada, mallory) = (certified.ada(), certified.authority.issue("VM-9", 9, |_| {}));
+    let stolen = CertificateDer::from_pem_file(&ada.cert).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(&mallory.key).expect("a key");
+    for version in [&TLS13, &TLS12] {
+        let answer = Tls::showing(vec![stolen.clone()], key.clone_key(), version).ask(certified.port, "localhost", "/").await;
+        assert!(answer.is_none(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_resumed_connection_is_judged_anew() {
+    let certified = Certified::start().await;
+    for (serial, version) in [(21, &TLS13), (22, &TLS12)] {
+        let identity = certified.authority.issue("VM-1", serial, |_| {});
+        let client = Tls::of(&identity, version);
+        let (before, kind) = client.ask(certified.port, "localhost", "/").await.expect("an answer");
+        assert!(before.starts_with("HTTP/1.1 200 ") && kind == HandshakeKind::Full, "{before}");
+        let (before, kind) = client.ask(certified.port, "localhost", "/").await.expect("an answer");
+        assert!(before.starts_with("HTTP/1.1 200 ") && kind == HandshakeKind::Resumed, "{kind:?}: {before}");
+        certified.authority.write("crl.pem", certified.authority.list(&[serial]));
+        eventually("the list was read", async || {
+            let answer = certified.curl().with(&identity).get("/").await;
+            (answer.status == 401).then_some(())
+        })
+        .await;
+        let (after, _) = client.ask(certified.port, "localhost", "/").await.expect("an answer");
+        assert!(after.starts_with("HTTP/1.1 401 ") && after.contains("revoked"), "{after}");
+    }
+}
+
+/// The connections were made while all was well.
+#[tokio::test]
+async fn an_open_connection_and_its_websocket_end_with_the_certificate() {
+    let upstream = Upstream::start(|mut wire| async move {
+        while let Some(request) = wire.request().await {
+            if request.values("upgrade").is_empty() {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine").await;
+            } else {
+                wire.become_websocket().await;
+                wire.ended().await;
+            }
+        }
+    })
+    .await;
+    let certified = Certified::built(World::builder().upstream(&upstream.url()), "").await;
+    let identity = certified.authority.issue("VM-1", 31, |_| {});
+    let mut plain = Tls::of(&identity, &TLS13).connect(certified.port, "localhost").await.expect("a connection");
+    assert!(request(&mut plain, certified.port, "/").await.starts_with("HTTP/1.1 200 "));
+    let mut socket = Tls::of(&identity, &TLS13).connect(certified.port, "localhost").await.expect("a connection");
+    let handshake = format!(
+        "GET /live HTTP/1.1\r\nHost: localhost:{}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        certified.port
+    );
+    socket.write_all(handshake.as_bytes()).await.expect("written");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.expect("a byte"));
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    certified.authority.write("crl.pem", certified.authority.list(&[31]));
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut rest)).await;
+    ended.expect("it is cut").expect("in an orderly way");
+    assert_eq!(rest, [0x88, 0x02, 0x11, 0x31], "a close frame with the code 4401");
+    assert!(request(&mut plain, certified.port, "/").await.starts_with("HTTP/1.1 401 "));
+}
+
+#[tokio::test]
+async fn a_broker_who_leaves_the_directory_is_out_with_the_next_request() {
+    let certified = Certified::start().await;
+    let mut connection = Tls::of(&certified.ada(), &TLS13).connect(certified.port, "localhost").await.expect("a connection");
+    assert!(request(&mut connection, certified.port, "/").await.starts_with("HTTP/1.1 200 "));
+    certified.world.write_brokers(&format!("vtnr;email;zertifikat\n{};;VM-2\n", BEN.0));
+    eventually("the directory was read", async || {
+        let answer = request(&mut connection, certified.port, "/").await;
+        (answer.starts_with("HTTP/1.1 401 ") && answer.contains("nobody known")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_for_one_host_carries_no_request_for_another() {
+    let certified = Certified::start().await;
+    let https = certified.world.gateways[0].https.expect("https");
+    let (own, ada) = (certified.port, certified.ada());
+    // (name in the handshake, host in the request, whether it is let in)
+    let cases = [
+        (own, "localhost", format!("localhost:{own}"), true),
+        (own, "localhost", format!("LOCALHOST:{own}"), true),
+        (own, "localhost", format!("localhost.:{own}"), true),
+        (own, "LocalHost", format!("localhost:{own}"), true),
+        (own, "127.0.0.1", format!("localhost:{own}"), true),
+        (own, "localhost", format!("localhost:{https}"), false),
+        (own, "localhost", "rechner.example".to_owned(), false),
+        (own, "localhost", format!("127.0.0.1:{own}"), false),
+        (own, "rechner.example", format!("localhost:{own}"), false),
+        (own, "sub.localhost", format!("localhost:{own}"), false),
+        (https, "localhost", format!("localhost:{own}"), false),
+    ];
+    for (port, name, host, is_let_in) in cases {
+        let mut connection = Tls::of(&ada, &TLS13).connect(port, name).await.expect("a connection");
+        let answer = request_for(&mut connection, &host, "/").await;
+        let status = if is_let_in { "HTTP/1.1 200 " } else { "HTTP/1.1 421 " };
+        assert!(answer.starts_with(status), "{port} {name} {host}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_hello_in_records_of_one_byte_is_asked_for_a_certificate_too() {
+    let certified = Certified::start().await;
+    let port = shredding(certified.port).await;
+    for version in [&TLS13, &TLS12] {
+        let mut with = Tls::of(&certified.ada(), version).connect(port, "localhost").await.expect("a connection");
+        assert!(request(&mut with, certified.port, "/").await.starts_with("HTTP/1.1 200 "));
+        let mut without = Tls::without(version).connect(port, "localhost").await.expect("a connection");
+        assert!(request(&mut without, certified.port, "/").await.starts_with("HTTP/1.1 401 "));
+    }
+}
+
+#[tokio::test]
+async fn the_main_host_asks_nobody_for_a_certificate_and_believes_none() {
+    let upstream = Upstream::fine().await;
+    let certified = Certified::built(World::builder().upstream(&upstream.url()), "").await;
+    let https = certified.world.gateways[0].https.expect("https");
+    let client = Tls::of(&certified.ada(), &TLS13);
+    let mut connection = client.connect(https, "localhost").await.expect("a connection");
+    assert!(request(&mut connection, https, "/").await.starts_with("HTTP/1.1 401 "));
+    assert!(!client.was_asked(), "a browser with some certificate would show a pop-up");
+    // Nor does a field that fronts use for it count, on either host.
+    let claims =
+        ["X-SSL-Client-S-DN: serialNumber=VM-1", "X-SSL-Client-Verify: SUCCESS", "X-Client-Cert: VM-1", "Client-Cert: :VM-1:"];
+    for host in [certified.main_host(), certified.curl()] {
+        let claiming = claims.iter().fold(host, |curl, claim| curl.and(&["-H", claim]));
+        claiming.get("/").await.is(401);
+    }
+    upstream.saw_nothing("certificates in header fields");
+    let claiming = claims.iter().fold(certified.curl().with(&certified.ada()), |curl, claim| curl.and(&["-H", claim]));
+    claiming.and(&["-H", "X-VTNR: 60/123/4568"]).get("/").await.is(200);
+    let request = upstream.only();
+    assert_eq!((request.values("x-vtnr"), request.values("x-ssl-client-s-dn")), (vec![ADA.0], vec![]));
+}
+
+#[tokio::test]
+async fn a_session_cookie_of_the_main_host_is_nothing_on_that_of_certificates() {
+    let certified = Certified::start().await;
+    let (browser, base) = (certified.world.browser(), format!("https://localhost:{}", certified.port));
+    let before = certified.world.postbox.mails().len();
+    browser.claim(ADA.0, ADA.1, "/").await.leads_to("/ui/login/de/tan");
+    let tan = support::world::tan_of(&certified.world.postbox.next(before).await);
+    browser.enter_tan(&tan, "/").await.leads_to("/");
+    browser.get("/").await.is(200);
+    browser.at(&base).fetch("/").await.is(401);
+}
+
+/// A browser sends its certificate along whoever's page makes the request.
+#[tokio::test]
+async fn what_another_sites_page_sends_in_a_brokers_name_is_refused() {
+    let upstream = Upstream::fine().await;
+    let certified = Certified::built(World::builder().upstream(&upstream.url()), "").await;
+    let ada = certified.curl().with(&certified.ada());
+    let from = |site: &str, mode: &str| {
+        let (site, mode) = (format!("Sec-Fetch-Site: {site}"), format!("Sec-Fetch-Mode: {mode}"));
+        ada.and(&["-H", &site, "-H", &mode, "-H", "Accept: text/html"])
+    };
+    from("cross-site", "navigate").and(&SUBMIT).get("/antrag/versand").await.is(403);
+    from("cross-site", "no-cors").and(&SUBMIT).get("/antrag/versand").await.is(403);
+    from("cross-site", "no-cors").get("/kunden.json").await.is(403);
+    let old = ada.and(&["-H", "Origin: https://evil.example", "-H", "Accept: text/html"]);
+    old.and(&SUBMIT).get("/antrag/versand").await.is(403);
+    ada.and(&["-H", "Origin: null"]).and(&SUBMIT).get("/antrag/versand").await.is(403);
+    upstream.saw_nothing("other sites' requests");
+    // A link from another site leads here as it always did, and so does what pages of the insurer's other hosts send.
+    from("cross-site", "navigate").get("/kfz").await.is(200);
+    from("same-site", "navigate").and(&SUBMIT).get("/antrag/versand").await.is(200);
+    from("same-origin", "navigate").and(&SUBMIT).get("/antrag/versand").await.is(200);
+}
+
+#[tokio::test]
+async fn who_signs_out_is_out_in_this_browser_until_they_say_otherwise() {
+    let certified = Certified::start().await;
+    let identity = certified.ada();
+    let ada = certified.curl().with(&identity).navigating();
+    ada.get("/ui/login/de/abmelden").await.is(200).shows(ADA.0);
+    let out = ada.and(&["-d", ""]).get("/ui/login/de/abmelden").await;
+    out.is(200).shows("Sie sind abgemeldet").shows("Ihr Zertifikat steht in diesem Browser weiter zur Verfügung");
+    let cookies = out.cookies();
+    assert!(cookies.contains("__Host-vtnr_left="), "{cookies}");
+    let left = ada.and(&["-b", &cookies]);
+    let answer = left.get("/kfz/angebot?id=42").await;
+    assert_eq!(answer.is(303).field("location"), Some("/ui/login/de/zertifikat?return_to=%2Fkfz%2Fangebot%3Fid%3D42"));
+    certified.curl().with(&identity).and(&["-b", &cookies]).get("/kfz").await.is(401);
+    left.get("/ui/login/de/zertifikat?return_to=%2Fkfz").await.is(200).shows("MIT ZERTIFIKAT ANMELDEN");
+    left.get("/ui/login/de/abmelden").await.shows("zurzeit nicht angemeldet");
+    let back = left.and(&["-d", ""]).get("/ui/login/de/zertifikat?return_to=%2Fkfz").await;
+    assert_eq!(back.is(303).field("location"), Some("/kfz"));
+    assert!(back.head.contains("__Host-vtnr_left=; ") && back.head.contains("Max-Age=0"), "{}", back.head);
+    // Another certificate in the same browser is somebody else.
+    certified.curl().with(&certified.authority.issue("VM-2", 41, |_| {})).and(&["-b", &cookies]).get("/").await.is(200);
+}
+
+#[tokio::test]
+async fn the_two_hosts_lead_to_each_other() {
+    let certified = Certified::start().await;
+    let main = certified.world.gateways[0].https.expect("https");
+    let page = certified.main_host().navigating().get("/ui/login/de/vtnr-login?return_to=%2Fkfz%3Fid%3D42").await;
+    page.is(200).shows(&format!("href=\"https://localhost:{}/kfz?id=42\">Anmelden mit Zertifikat", certified.port));
+    let to = certified.main_host().navigating().get("/ui/login/de/zertifikat?return_to=%2Fkfz").await;
+    assert_eq!(to.is(303).field("location"), Some(&*format!("https://localhost:{}/kfz", certified.port)));
+    for page in ["vtnr-login?return_to=%2Fkfz", "tan", "unbekannte-e-mail"] {
+        let back = certified.curl().navigating().get(&format!("/ui/login/de/{page}")).await;
+        assert_eq!(back.is(303).field("location"), Some(&*format!("https://localhost:{main}/ui/login/de/{page}")));
+    }
+    certified.curl().navigating().get("/ui/login/de/hilfe").await.is(200).shows("Unterstützung beim Login");
+    certified.curl().navigating().and(&["-d", "vtnr=60/123/4567"]).get("/ui/login/de/vtnr-login").await.is(405);
+}
+
+/// Two authorities may give the same number to two people.
+#[tokio::test]
+async fn a_certificate_counts_for_its_issuer_and_key_alone() {
+    let upstream = Upstream::fine().await;
+    let (first, second) = (Authority::named("Makler CA 1"), Authority::named("Makler CA 2"));
+    let bundle = first.write("bundle.pem", format!("{}{}", first.pem(), second.pem()));
+    let (ada, ben) = (first.issue("VM-1", 1, |_| {}), second.issue("VM-1", 1, |_| {}));
+    let pinned = first.issue("VM-3", 3, |_| {});
+    let port = ports::free();
+    let brokers = format!(
+        "vtnr;email;zertifikat;aussteller;schluessel\n{};;VM-1;Makler CA 1;\n{};;VM-1;Makler CA 2;\n{};;VM-3;Makler CA 1;{}\n",
+        ADA.0,
+        BEN.0,
+        ADA.0,
+        public_key_sum(&pinned)
+    );
+    let config = format!(
+        "[certificate]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"https://localhost:{port}\"\nca_file = {bundle:?}\n\
+         issuer_column = \"aussteller\"\nkey_column = \"schluessel\"\n"
+    );
+    let world = World::builder().upstream(&upstream.url()).https().brokers(&brokers).config(&config).start().await;
+    let curl = Curl::at(&format!("https://localhost:{port}"));
+    for (identity, vtnr) in [(&ada, ADA.0), (&ben, BEN.0), (&pinned, ADA.0)] {
+        curl.with(identity).get("/").await.is(200);
+        assert_eq!(upstream.last().values("x-vtnr"), [vtnr]);
+    }
+    // The same name of the same issuer, with another key; and the name of one issuer's broker from the other.
+    curl.with(&first.issue("VM-3", 4, |_| {})).get("/").await.is(401).shows("nobody known");
+    curl.with(&second.issue("VM-3", 5, |_| {})).get("/").await.is(401).shows("nobody known");
+    drop(world);
+}
+
+#[tokio::test]
+async fn issuers_and_lists_are_read_again_and_what_is_wrong_never_takes_the_place_of_what_is_right() {
+    let certified = Certified::start().await;
+    let ada = certified.curl().with(&certified.ada());
+    ada.get("/").await.is(200);
+    let failed = "vtnr_gateway_config_reload_failures_total";
+    for (file, broken) in [("ca.pem", ""), ("ca.pem", "garbage"), ("crl.pem", "")] {
+        let (before, good) = (certified.world.metric(failed).await, std::fs::read(certified.authority.file(file)).expect("read"));
+        certified.authority.write(file, broken);
+        eventually("it was refused", async || (certified.world.metric(failed).await > before).then_some(())).await;
+        ada.get("/").await.is(200);
+        certified.curl().get("/").await.is(401);
+        certified.authority.write(file, good);
+    }
+    // An authority that takes the place of the former one: its certificates are good, and the others no more.
+    let next = Authority::named("Makler CA");
+    let hers = next.issue("VM-1", 1, |_| {});
+    certified.authority.write("crl.pem", next.list(&[]));
+    certified.authority.write("ca.pem", next.pem());
+    eventually("it was read", async || (certified.curl().with(&hers).get("/").await.status == 200).then_some(())).await;
+    ada.get("/").await.is(401).shows("unknown issuer");
+}
+
+/// A TLS client that remembers sessions, and whether it was asked for a certificate.
+struct Tls {
+    config: Arc<ClientConfig>,
+    shows: Arc<Shows>,
+}
+
+#[derive(Debug)]
+struct Shows {
+    certified: Option<Arc<CertifiedKey>>,
+    was_asked: AtomicBool,
+}
+
+impl ResolvesClientCert for Shows {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.was_asked.store(true, Ordering::Release);
+        self.certified.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+impl Tls {
+    fn of(identity: &Identity, version: &'static SupportedProtocolVersion) -> Self {
+        let certificate = CertificateDer::from_pem_file(&identity.cert).expect("a certificate");
+        Self::showing(vec![certificate], PrivateKeyDer::from_pem_file(&identity.key).expect("a key"), version)
+    }
+
+    fn without(version: &'static SupportedProtocolVersion) -> Self {
+        Self::with(None, version)
+    }
+
+    /// Shows what it is given, whether that is a certificate or not.
+    fn showing(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        version: &'static SupportedProtocolVersion,
+    ) -> Self {
+        let key = rustls::crypto::ring::sign::any_supported_type(&key).expect("a key");
+        Self::with(Some(Arc::new(CertifiedKey::new(chain, key))), version)
+    }
+
+    fn with(certified: Option<Arc<CertifiedKey>>, version: &'static SupportedProtocolVersion) -> Self {
+        let shows = Arc::new(Shows { certified, was_asked: AtomicBool::new(false) });
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).expect("a version");
+        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody));
+        let mut config = config.with_client_cert_resolver(Arc::clone(&shows) as _);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self { config: Arc::new(config), shows }
+    }
+
+    fn was_asked(&self) -> bool {
+        self.shows.was_asked.load(Ordering::Acquire)
+    }
+
+    async fn connect(&self, port: u16, name: &str) -> Option<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        TlsConnector::from(Arc::clone(&self.config)).connect(name, tcp).await.ok()
+    }
+
+    /// One request on a connection of its own.
+    async fn ask(&self, port: u16, name: &str, path: &str) -> Option<(String, HandshakeKind)> {
+        let mut connection = self.connect(port, name).await?;
+        let kind = connection.get_ref().1.handshake_kind().expect("a handshake");
+        let answer = try_request_for(&mut connection, &format!("localhost:{port}"), path).await?;
+        Some((answer, kind))
+    }
+}
+
+async fn request(connection: &mut TlsStream<TcpStream>, port: u16, path: &str) -> String {
+    request_for(connection, &format!("localhost:{port}"), path).await
+}
+
+async fn request_for(connection: &mut TlsStream<TcpStream>, host: &str, path: &str) -> String {
+    try_request_for(connection, host, path).await.expect("an answer")
+}
+
+/// One request on a connection that others follow on; the answer has a length.
+async fn try_request_for(connection: &mut TlsStream<TcpStream>, host: &str, path: &str) -> Option<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    loop {
+        let mut buffer = [0; 4_096];
+        let read = connection.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+        answer.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length =
+            head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
+        let whole = match length {
+            Some(length) => body.len() >= length,
+            None => body.ends_with("0\r\n\r\n"),
+        };
+        if whole {
+            return Some(text);
+        }
+    }
+}
+
+/// Stands before a port, and sends a client's first record on in records of one byte.
+async fn shredding(port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let own = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+            tokio::spawn(async move {
+                let mut header = [0; 5];
+                client.read_exact(&mut header).await.expect("a record");
+                let mut hello = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+                client.read_exact(&mut hello).await.expect("the rest of it");
+                for byte in hello {
+                    server.write_all(&[header[0], header[1], header[2], 0, 1, byte]).await.expect("written");
+                }
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    own
+}
+
+/// SHA-256 of a certificate's public key, by openssl.
+fn public_key_sum(identity: &Identity) -> String {
+    let file = identity.cert.to_str().expect("UTF-8");
+    let command =
+        format!("openssl x509 -in {file} -pubkey -noout | openssl pkey -pubin -outform der | sha256sum | cut -d' ' -f1");
+    let output = Command::new("sh").args(["-c", &command]).output().expect("sh runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Takes any server's certificate.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
