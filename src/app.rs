@@ -13,6 +13,7 @@ use crate::mail::{self, Smtp, Writer};
 use crate::mail::{Outbox, Trouble};
 use crate::pages::{self, Pages};
 use crate::parking::Parking;
+use crate::portal::{self, Portal};
 use crate::sign_in::{Rules, SignIns};
 use crate::store::cache::Sessions;
 use crate::store::embedded::Embedded;
@@ -82,6 +83,9 @@ pub enum Error {
     /// Clients' certificates cannot be judged.
     #[error("certificates cannot be accepted")]
     Certificates(#[from] certificate::Error),
+    /// The portal cannot be asked.
+    #[error("the portal cannot be asked")]
+    Portal(#[from] portal::Error),
     /// The metrics cannot be set up.
     #[error("the metrics cannot be set up")]
     Metrics(#[from] metrics::Error),
@@ -130,11 +134,12 @@ impl App {
     pub async fn build(config: Config, source: Option<Source>, takes_over: TakesOver) -> Result<Self, Error> {
         let source = source.map(|source| source.and_all_that_it_names(&config));
         let mut inherited = inherit(&config, takes_over)?;
+        let metrics = Arc::new(Metrics::new()?);
         let trust = config.certificate.as_ref().map(load_trust).transpose()?;
         let listeners = bind(&config, trust.as_ref(), inherited.as_mut())?;
+        metrics.certificate_lists_end(trust.as_ref().and_then(Trust::lists_end));
         let certificates = trust.map(InForce::new);
         let (clock, chance) = (Clock::steady(), Chance);
-        let metrics = Arc::new(Metrics::new()?);
         watch_panics(Arc::clone(&metrics));
         let vault = Vault::new(config.store.secret.reveal(), chance);
         let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
@@ -176,6 +181,7 @@ impl App {
             pages: Arc::clone(&pages),
             submission: Arc::clone(&submission),
             certificates: certificates.clone(),
+            portal: portal(&config, &clock, &metrics)?,
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
             chance,
@@ -201,6 +207,8 @@ impl App {
             mail: outbox_trouble,
             leaving: leaves.clone(),
             edge: Arc::clone(&edge),
+            certificates: replaceable.certificates.clone(),
+            clock: parts.clock.clone(),
         });
         let mut tasks = JoinSet::new();
         let (admin_stop, admin_down) = watch::channel(false);
@@ -295,6 +303,11 @@ async fn handed_over(successor: Option<Handover>) {
         Some(successor) => successor.done().await,
         None => std::future::pending().await,
     }
+}
+
+fn portal(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Result<Option<Arc<Portal>>, portal::Error> {
+    let portal = config.portal.clone().map(|config| Portal::new(config, clock.clone(), Arc::clone(metrics)));
+    Ok(portal.transpose()?.map(Arc::new))
 }
 
 fn load_trust(config: &config::Certificate) -> Result<Trust, certificate::Error> {
@@ -440,6 +453,8 @@ struct State {
     mail: Trouble,
     leaving: watch::Receiver<bool>,
     edge: Arc<Edge>,
+    certificates: Option<Arc<InForce<Trust>>>,
+    clock: Clock,
 }
 
 #[async_trait]
@@ -459,6 +474,11 @@ impl Readiness for State {
             problems.push(Problem { part: "mail", detail: trouble, fatal: Fatal::No });
         }
         // Whoever took this gateway out for it would take the pages away that keep brokers signed in; the others have the same calculator.
+        let lists_end = self.certificates.as_ref().and_then(|trust| trust.now().lists_end());
+        if lists_end.is_some_and(|end| end <= self.clock.now()) {
+            let detail = "a list of revoked certificates is too old: certificates of its issuer are refused".into();
+            problems.push(Problem { part: "certificate", detail, fatal: Fatal::No });
+        }
         if let Some(trouble) = self.edge.calculator_trouble() {
             problems.push(Problem { part: "calculator", detail: trouble, fatal: Fatal::No });
         }

@@ -418,6 +418,22 @@ async fn a_certificate_counts_for_its_issuer_and_key_alone() {
     drop(world);
 }
 
+/// What an authority forgot to renew is told before brokers tell of it.
+#[tokio::test]
+async fn a_list_that_is_too_old_is_told_to_operators_and_brokers() {
+    let certified = Certified::start().await;
+    let ada = certified.curl().with(&certified.ada());
+    let gauge = "vtnr_gateway_certificate_lists_end_timestamp_seconds";
+    assert!(certified.world.metric(gauge).await > 1.7e9);
+    ada.get("/").await.is(200);
+    certified.authority.write("crl.pem", certified.authority.outdated_list());
+    eventually("the list was read", async || (ada.get("/").await.status == 401).then_some(())).await;
+    ada.get("/").await.shows("cannot be checked at the moment");
+    ada.navigating().get("/").await.is(403).shows("lässt sich zurzeit nicht prüfen").shows("Das liegt nicht an Ihnen");
+    let ready = Curl::at(&format!("http://127.0.0.1:{}", certified.world.gateways[0].admin)).get("/readyz").await;
+    ready.is(200).shows("a list of revoked certificates is too old");
+}
+
 #[tokio::test]
 async fn issuers_and_lists_are_read_again_and_what_is_wrong_never_takes_the_place_of_what_is_right() {
     let certified = Certified::start().await;

@@ -38,24 +38,45 @@ fn code(text: &str) -> &str {
 }
 
 /// Who may import whom. What is not listed is forbidden.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("in_force", &[]),
     ("stamp", &["domain"]),
     ("clock", &["domain"]),
-    ("config", &["domain", "pages"]),
+    ("digest", &[]),
+    ("certificate", &["digest", "domain"]),
+    ("config", &["certificate", "domain", "pages"]),
     ("telemetry", &["domain", "config"]),
-    ("directory", &["domain", "config", "stamp"]),
+    ("directory", &["certificate", "domain", "config", "digest", "stamp"]),
     ("pages", &["domain", "config"]),
     ("store", &["domain", "clock", "config", "telemetry"]),
     ("mail", &["domain", "clock", "config", "in_force", "store", "telemetry"]),
     ("sign_in", &["domain", "clock", "config", "directory", "in_force", "store", "telemetry"]),
+    ("portal", &["domain", "clock", "config", "digest", "telemetry"]),
     ("parking", &["domain", "clock", "store", "telemetry"]),
-    ("gateway", &["domain", "clock", "config", "directory", "in_force", "pages", "parking", "sign_in", "store", "telemetry"]),
+    (
+        "gateway",
+        &[
+            "certificate",
+            "domain",
+            "clock",
+            "config",
+            "digest",
+            "directory",
+            "in_force",
+            "pages",
+            "parking",
+            "portal",
+            "sign_in",
+            "store",
+            "telemetry",
+        ],
+    ),
     ("demo", &[]),
     (
         "app",
         &[
+            "certificate",
             "clock",
             "config",
             "directory",
@@ -65,6 +86,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "mail",
             "pages",
             "parking",
+            "portal",
             "sign_in",
             "stamp",
             "store",

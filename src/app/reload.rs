@@ -151,6 +151,7 @@ impl Reloader {
             }
         }
         if let Some((current, trust)) = self.replaceable.certificates.as_ref().zip(trust) {
+            self.metrics.certificate_lists_end(trust.lists_end());
             current.put(trust);
         }
         self.metrics.config_reloaded();
@@ -191,6 +192,7 @@ fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
     let unchanged = [
         ("listen", listen == new.listen),
         ("certificate", certificate == new.certificate),
+        ("portal", old.portal == new.portal),
         ("upstream", old.upstream == new.upstream),
         ("store", old.store == new.store),
         ("directory", old.directory == new.directory),

@@ -17,8 +17,8 @@ pub use bundle::Issuer;
 pub use handshake::Handshake;
 pub use holder::Identity;
 
+use crate::digest::sha256;
 use crate::domain::time::Timestamp;
-use ring::digest::{SHA256, digest};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -198,11 +198,4 @@ fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, Flaw> {
 /// A moment of X.509. Before 1970 is never.
 fn moment(time: x509_parser::time::ASN1Time) -> Timestamp {
     Timestamp::from_millis(u64::try_from(time.timestamp()).unwrap_or(0).saturating_mul(1_000))
-}
-
-/// The SHA-256 of these bytes.
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut sum = [0; 32];
-    sum.iter_mut().zip(digest(&SHA256, bytes).as_ref()).for_each(|(byte, digest)| *byte = *digest);
-    sum
 }

@@ -61,6 +61,8 @@ pub struct Config {
     pub session: SessionLimits,
     /// How often things may happen.
     pub limits: Limits,
+    /// The insurer's portal, `[portal]`.
+    pub portal: Option<Portal>,
     /// The way in with a certificate, `[certificate]`.
     pub certificate: Option<Certificate>,
     /// How the pages look.
@@ -248,6 +250,43 @@ pub struct Certificate {
     pub columns: CertificateColumns,
 }
 
+/// `[portal]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Portal {
+    /// What is asked who is signed in.
+    pub check_url: String,
+    /// The portal's cookies: what it is asked about.
+    pub cookies: Vec<String>,
+    /// The field of its answer that names the broker, in lower case.
+    pub vtnr_header: String,
+    /// How long one question may take.
+    pub timeout: Duration,
+    /// How long a yes counts.
+    pub cache: Duration,
+    /// So many are remembered.
+    pub cache_size: usize,
+    /// Questions at once.
+    pub connections: usize,
+    /// Where one signs in there; `{return_to}` in it stands for where the broker wants to go.
+    pub sign_in_url: Option<String>,
+    /// Where one signs out there.
+    pub sign_out_url: Option<String>,
+    /// Its own paths: all that begins with one of them passes through.
+    pub paths: Vec<String>,
+    /// The server that has these paths, and whether it speaks TLS; the calculator's if there is none.
+    pub server: Option<(bool, Server)>,
+}
+
+impl Portal {
+    /// The portal's server as the calculator's are described: with the same patience, and nobody named to it.
+    pub fn as_upstream(&self, calculator: &Upstream) -> Option<Upstream> {
+        let (tls, server) = self.server.clone()?;
+        let (routes, affinity_cookies, public_paths) = (Vec::new(), Vec::new(), Vec::new());
+        let health_path = None;
+        Some(Upstream { tls, servers: vec![server], routes, affinity_cookies, public_paths, health_path, ..calculator.clone() })
+    }
+}
+
 /// `[mail]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mail {
@@ -319,8 +358,10 @@ pub struct Doors {
     pub password: Option<Door>,
     /// A client certificate: `[certificate]`, or `login.certificate_url`.
     pub certificate: Option<Door>,
-    /// The insurer's portal: `portal.sign_in_url`.
+    /// The insurer's portal, if `portal.sign_in_url` is given.
     pub portal: Option<Door>,
+    /// Where one signs out there: `portal.sign_out_url`.
+    pub portal_sign_out: Option<String>,
 }
 
 /// Where a way in begins.

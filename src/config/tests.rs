@@ -36,7 +36,17 @@ fn folder() -> TempDir {
         write(&folder, &format!("{name}.pem"), &made.cert.pem());
         write(&folder, &format!("{name}.key"), &made.signing_key.serialize_pem());
     }
+    let (ca, other) = (authority("Makler CA 1"), authority("Makler CA 2"));
+    write(&folder, "ca.pem", &ca);
+    write(&folder, "cas.pem", &format!("{ca}{other}"));
     folder
+}
+
+fn authority(name: &str) -> String {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate").pem()
 }
 
 fn write(folder: &TempDir, name: &str, content: &str) {
@@ -125,20 +135,91 @@ fn defaults_are_the_products() {
 
 #[test]
 fn the_defaults_that_are_documented_are_those_that_hold() {
+    // Sections that need not be there, with what is required in them.
+    let bare = format!("{CERTIFICATE}\n{PORTAL}");
     let written: String = known_keys()
         .into_iter()
         .filter_map(|key| match key.absent {
-            Absent::Default(default) => Some(format!("{} = {default}\n", key.name)),
+            Absent::Default(default) if !bare.contains(&format!("{} =", key.name)) => Some(format!("{} = {default}\n", key.name)),
             _ => None,
         })
         .collect();
-    assert_eq!(format!("{:?}", sound(written.trim_end()).limits), format!("{:?}", sound("").limits));
+    let (written, bare) = (format!("{written}{bare}"), bare.as_str());
+    let folder = folder();
+    let sound = |lines: &str| Config::parse(&text_with(lines), folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(format!("{:?}", sound(&written).limits), format!("{:?}", sound(bare).limits));
     let without_warnings = |mut config: Config| {
         config.warnings.clear();
         config.directory.file = PathBuf::new();
         format!("{config:?}")
     };
-    assert_eq!(without_warnings(sound(written.trim_end())), without_warnings(sound("")));
+    assert_eq!(without_warnings(sound(&written)), without_warnings(sound(bare)));
+}
+
+/// The way in with a certificate, with what it cannot do without.
+const CERTIFICATE: &str = "listen.https = \"0.0.0.0:8443\"\nlisten.tls.cert = \"one.pem\"\nlisten.tls.key = \"one.key\"\n\
+                           listen.public_url = \"https://rechner.example\"\ncertificate.listen = \"0.0.0.0:8444\"\n\
+                           certificate.public_url = \"https://zert.example\"\ncertificate.ca_file = \"ca.pem\"";
+
+/// The same for the portal.
+const PORTAL: &str = "portal.check_url = \"http://127.0.0.1:9001/wer\"\nportal.cookies = [\"PORTAL\"]";
+
+#[test]
+fn the_other_ways_in_refuse_what_would_leave_them_open_or_of_no_use() {
+    let with = |section: &str, line: &str| {
+        let key = line.split([' ', '-']).find(|word| !word.is_empty()).expect("a key");
+        let kept: Vec<&str> = section.lines().filter(|other| !other.starts_with(&format!("{key} "))).collect();
+        let lines = kept.join("\n");
+        if line.starts_with('-') { lines } else { format!("{line}\n{lines}") }
+    };
+    let certificate = [
+        ("-certificate.listen", "certificate.listen: is missing; [certificate] needs it"),
+        ("-certificate.public_url", "certificate.public_url: is missing; [certificate] needs it"),
+        ("-certificate.ca_file", "certificate.ca_file: is missing; [certificate] needs it"),
+        ("certificate.ca_file = \"nowhere.pem\"", "certificate.ca_file: cannot be used"),
+        ("certificate.ca_file = \"empty\"", "there is no certificate in it"),
+        ("certificate.ca_file = \"secret\"", "there is no certificate in it"),
+        ("certificate.ca_file = \"one.pem\"", "not that of a certification authority"),
+        ("certificate.ca_file = \"cas.pem\"", "certificate.issuer_column: is missing: there are several issuers"),
+        ("certificate.crl_files = [\"nowhere.crl\"]", "nowhere.crl"),
+        (
+            "certificate.public_url = \"https://rechner.example\"",
+            "is listen.public_url; certificates have a host or a port of their own",
+        ),
+        ("certificate.public_url = \"http://127.0.0.1\"", "does not begin with https://"),
+        ("certificate.identity = \"subject.name\"", "certificate.identity: \"subject.name\" is not"),
+        ("certificate.column = \"email\"", "is a column with another meaning"),
+        ("certificate.cert = \"one.pem\"", "certificate: gives one of cert and key without the other"),
+        ("certificate.listen = \"0.0.0.0:8443\"", "certificate.listen"),
+        ("login.certificate_url = \"https://zert.example/\"", "is of no use together with [certificate]"),
+    ];
+    for (line, mistake) in certificate {
+        let told = told(&with(CERTIFICATE, line)).join("\n");
+        assert!(told.contains(mistake), "{line}\n{told}");
+    }
+    let portal = [
+        ("-portal.check_url", "portal.check_url: is missing; [portal] needs it"),
+        ("-portal.cookies", "portal.cookies: names none"),
+        ("portal.check_url = \"ftp://a/\"", "no address with http:// or https://"),
+        ("portal.check_url = \"http://ada:pass@a/\"", "no address with http:// or https://"),
+        ("portal.paths = [\"/\"]", "does not end with /, or is every path"),
+        ("portal.paths = [\"/portal\"]", "does not end with /, or is every path"),
+        ("portal.paths = [\"/Antrag/\"]", "covers \"/antrag/versand\" of submission.paths, which would let anybody submit"),
+        ("portal.paths = [\"/ui/\"]", "and login.prefix cover each other"),
+        ("portal.paths = [\"/ui/login/de/x/\"]", "and login.prefix cover each other"),
+        ("portal.server = \"http://127.0.0.1:9001\"", "is of no use without portal.paths"),
+        ("portal.vtnr_header = \"Set-Cookie\"", "has a meaning of its own in HTTP"),
+        ("portal.sign_in_url = \"javascript:alert(1)\"", "is neither a path"),
+    ];
+    for (line, mistake) in portal {
+        let told = told(&with(PORTAL, line)).join("\n");
+        assert!(told.contains(mistake), "{line}\n{told}");
+    }
+    let warnings =
+        sound(&format!("{}\n{CERTIFICATE}", with(PORTAL, "portal.check_url = \"http://portal.example/\""))).warnings.join("\n");
+    assert!(
+        warnings.contains("certificate.crl_files: there are none") && warnings.contains("portal.check_url: begins with http://")
+    );
 }
 
 #[test]
@@ -516,7 +597,7 @@ fn shown_in_the_example() -> Vec<(String, String)> {
     let mut section = String::new();
     let mut shown = Vec::new();
     for line in EXAMPLE.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some(name) = line.strip_prefix("# ").unwrap_or(line).strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = name.to_owned();
         }
         let key_value = line.strip_prefix("# ").unwrap_or(line).split_once(" = ");

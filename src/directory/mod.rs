@@ -15,12 +15,12 @@ pub use self::error::{BadLine, BadLines, Error, Fault, LineFault};
 pub use self::snapshot::{Broker, Snapshot};
 
 use crate::config;
+use crate::digest::sha256;
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
 use crate::stamp::Stamp;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use ring::digest::{SHA256, digest};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -73,7 +73,7 @@ impl Directory {
         let content = read(&config.file)?;
         let read = parse::content(&content.bytes, config.certificates.as_ref());
         let brokers = read.map_err(|fault| Error::Unusable(config.file.clone(), fault))?;
-        let watch = Watch { judged: Some(content.stamp), previous: Some(content.stamp), digest: content.digest() };
+        let watch = Watch { judged: Some(content.stamp), previous: Some(content.stamp), digest: sha256(&content.bytes) };
         Ok(Self {
             file: config.file.clone(),
             poll: config.poll,
@@ -140,7 +140,7 @@ impl Directory {
             }
         })?;
         (watch.judged, watch.previous) = (Some(content.stamp), Some(content.stamp));
-        let digest = content.digest();
+        let digest = sha256(&content.bytes);
         if digest == watch.digest {
             return Ok(Reload::Unchanged);
         }
@@ -159,16 +159,6 @@ impl Directory {
 struct Content {
     bytes: Vec<u8>,
     stamp: Stamp,
-}
-
-impl Content {
-    fn digest(&self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        for (byte, digest) in bytes.iter_mut().zip(digest(&SHA256, &self.bytes).as_ref()) {
-            *byte = *digest;
-        }
-        bytes
-    }
 }
 
 fn read(file: &PathBuf) -> Result<Content, Error> {

@@ -20,6 +20,7 @@ use crate::domain::submission::SubmissionRules;
 use crate::in_force::InForce;
 use crate::pages::Pages;
 use crate::parking::Parking;
+use crate::portal::Portal;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
 use crate::telemetry::metrics::Metrics;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub parking: Arc<Parking>,
     /// Which certificates prove who somebody is, where that is a way in.
     pub certificates: Option<Arc<InForce<Trust>>>,
+    /// The insurer's portal, where that is a way in.
+    pub portal: Option<Arc<Portal>>,
     /// Draws the pages.
     pub pages: Arc<InForce<Pages>>,
     /// Knows which requests send an application.
@@ -73,6 +76,7 @@ impl Gateway {
         let (connections, tunnels) = (Arc::clone(&gateway.connections), Arc::clone(&gateway.tunnels));
         let (servers, metrics) = (Arc::clone(&gateway.upstream), Arc::clone(&gateway.metrics));
         // Both end with this runtime.
+        gateway.portal_server.iter().for_each(|server| drop(tokio::spawn(upstream::watch(Arc::clone(server)))));
         let leaving_tunnels = Arc::clone(&tunnels);
         tokio::spawn(tunnels.watch());
         tokio::spawn(upstream::watch(Arc::clone(&servers)));
@@ -87,7 +91,12 @@ impl Gateway {
     pub(super) async fn assemble(config: &Config, parts: Parts) -> Self {
         let jar = if config.listen.public_url.secure { Jar::Secure } else { Jar::Plain };
         let authority = &config.listen.public_url.authority;
-        let upstream = Arc::new(Upstream::open(config.upstream.clone(), authority, Arc::clone(&parts.metrics)).await);
+        let upstream = Arc::new(Upstream::open(config.upstream.clone(), authority, Some(Arc::clone(&parts.metrics))).await);
+        let portal_paths = config.portal.as_ref().map_or(&[][..], |portal| &portal.paths);
+        let portal_server = match config.portal.as_ref().and_then(|portal| portal.as_upstream(&config.upstream)) {
+            Some(server) => Some(Arc::new(Upstream::open(server, authority, None).await)),
+            None => None,
+        };
         let listen = &config.listen;
         let fronts = Fronts::new(&listen.trusted_proxies);
         let limits = Limits {
@@ -99,7 +108,8 @@ impl Gateway {
         };
         let seats = Seats::new(listen.max_requests);
         let connections = Connections::new(limits, Arc::clone(&parts.metrics));
-        let Parts { sessions, sign_ins, directory, parking, certificates, pages, submission, metrics, clock, chance } = parts;
+        let Parts { sessions, sign_ins, directory, parking, certificates, portal, pages, submission, metrics, clock, chance } =
+            parts;
         let certificates = config.certificate.as_ref().zip(certificates).map(|(config, trust)| {
             CertificateDoor::new(trust, &config.public_url.authority, Arc::clone(&directory), clock.clone())
         });
@@ -107,7 +117,7 @@ impl Gateway {
         let tunnels =
             Tunnels::new(Arc::clone(&sessions), Arc::clone(&directory), config.session, clock.clone(), Arc::clone(&metrics));
         Self {
-            routes: Routes::new(&config.login.prefix, &config.upstream.public_paths),
+            routes: Routes::new(&config.login.prefix, &config.upstream.public_paths, portal_paths),
             submission,
             hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
             jar,
@@ -119,6 +129,8 @@ impl Gateway {
             directory,
             parking,
             certificates,
+            portal,
+            portal_server,
             home,
             pages,
             connections,

@@ -3,7 +3,7 @@
 use super::form::BadForm;
 use super::passage::{About, Passage};
 use super::reply::Reply;
-use super::route;
+use super::{Gateway, route};
 use crate::clock::Chance;
 use crate::domain::submission::Doubt;
 use crate::domain::time::Timestamp;
@@ -167,6 +167,21 @@ impl Failure {
             None => reply,
         };
         if status == StatusCode::METHOD_NOT_ALLOWED { reply.allow("GET, HEAD, POST") } else { reply }
+    }
+}
+
+impl Gateway {
+    /// The answer to a failure, counted and logged.
+    pub(super) fn failed(&self, failure: &Failure, headers: &HeaderMap, passage: &mut Passage) -> Reply {
+        if let Failure::Refused(reason) = failure {
+            self.metrics.request_refused(*reason);
+        }
+        let reply = failure.reply(headers, passage, &self.pages.now(), self.chance);
+        if passage.outcome == Request::Failed {
+            let source = std::error::Error::source(failure).map(ToString::to_string);
+            tracing::error!(target: "gateway", incident = passage.incident.as_deref(), %failure, source, "a request failed");
+        }
+        reply
     }
 }
 

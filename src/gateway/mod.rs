@@ -21,6 +21,7 @@ mod outbuffer;
 mod pace;
 mod parked;
 mod passage;
+mod portal;
 mod reply;
 mod retry;
 mod route;
@@ -51,6 +52,7 @@ use crate::domain::throttle::ClientAddress;
 use crate::in_force::InForce;
 use crate::pages::Pages;
 use crate::parking::Parking;
+use crate::portal::Portal;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
 use crate::telemetry::metrics::{Connect, Metrics, Request};
@@ -97,6 +99,9 @@ pub struct Gateway {
     directory: Arc<Directory>,
     parking: Arc<Parking>,
     certificates: Option<Arc<CertificateDoor>>,
+    portal: Option<Arc<Portal>>,
+    /// The portal's own server, where it has one.
+    portal_server: Option<Arc<Upstream>>,
     /// The main host, by scheme and authority.
     home: String,
     pages: Arc<InForce<Pages>>,
@@ -162,6 +167,11 @@ impl Gateway {
                 passage.outcome = Request::Public;
                 return Ok(Forward(Permit::public()));
             }
+            Route::Portal => {
+                self.seat(For::Anybody, http, passage)?;
+                (passage.outcome, passage.to_portal) = (Request::Public, true);
+                return Ok(Forward(Permit::public()));
+            }
             Route::Protected => {}
         }
         if http.req_header().method == http::Method::POST {
@@ -169,6 +179,10 @@ impl Gateway {
         }
         let held = self.held(http)?;
         let session = self.session_of(&held, http, passage).await?;
+        let session = match &self.portal {
+            Some(_) => Box::pin(self.or_by_portal(session, http, passage)).await?,
+            None => session,
+        };
         self.seat(if session.is_some() { For::SignedIn } else { For::Anybody }, http, passage)?;
         Ok(match policy::decide(|| self.intent(http), session.as_ref(), &self.limits, passage.now) {
             Decision::Allow(permit) => {
@@ -328,7 +342,7 @@ impl ProxyHttp for Served {
         passage.permit()?;
         let sending = if passage.outgoing.is_some() { Sending::Once } else { Sending::Usual };
         let whose = self.whose(http, passage).await?;
-        self.upstream.peer(http.req_header(), whose, sending, &mut passage.tries)
+        self.upstream_of(passage).peer(http.req_header(), whose, sending, &mut passage.tries)
     }
 
     fn fail_to_connect(
@@ -351,7 +365,7 @@ impl ProxyHttp for Served {
         passage: &mut Passage,
     ) -> pingora::Result<()> {
         passage.tries.connected();
-        if !reused {
+        if !reused && !passage.to_portal {
             self.metrics.upstream_connected(Connect::Ok);
         }
         if let Some(outgoing) = &mut passage.outgoing {
@@ -417,7 +431,7 @@ impl ProxyHttp for Served {
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());
         }
-        self.upstream.answered(response, &passage.tries);
+        self.upstream_of(passage).answered(response, &passage.tries);
         self.identity.clean(response)?;
         self.give_ticket(response, passage)
     }
@@ -475,19 +489,5 @@ impl ProxyHttp for Served {
     /// What clients do is no error of ours, and each failure is logged once, with its incident number.
     fn suppress_error_log(&self, _: &Session, _: &Passage, _: &pingora::Error) -> bool {
         true
-    }
-}
-
-impl Gateway {
-    fn failed(&self, failure: &Failure, headers: &http::HeaderMap, passage: &mut Passage) -> Reply {
-        if let Failure::Refused(reason) = failure {
-            self.metrics.request_refused(*reason);
-        }
-        let reply = failure.reply(headers, passage, &self.pages.now(), self.chance);
-        if passage.outcome == Request::Failed {
-            let source = std::error::Error::source(failure).map(ToString::to_string);
-            tracing::error!(target: "gateway", incident = passage.incident.as_deref(), %failure, source, "a request failed");
-        }
-        reply
     }
 }

@@ -1,6 +1,5 @@
 //! What one request carries on its way through the gateway.
 
-use super::certified::Watch;
 use super::connections::{Connection, Connections};
 use super::parked::Outgoing;
 use super::seats::Seat;
@@ -12,6 +11,7 @@ use crate::telemetry::metrics::Request;
 use http::Version;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::task::JoinHandle;
 
 /// What a broker would lose sight of if a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct Passage {
     pub(super) connection: Option<Arc<Connection>>,
     /// The WebSocket that the request became.
     pub(super) tunnel: Option<Opened>,
-    /// The look after the certificate that the WebSocket was opened with.
+    /// The look after what entitles to the WebSocket that the request became, where that is no session of ours.
     pub(super) watch: Option<Watch>,
     /// How it fares on its way to the calculator.
     pub(super) tries: Tries,
@@ -49,6 +49,8 @@ pub struct Passage {
     pub(super) outgoing: Option<Outgoing>,
     /// The session ticket that the browser is to be given, and as of when it is.
     pub(super) ticket: Option<(Timestamp, Vec<u8>)>,
+    /// It goes to the portal.
+    pub(super) to_portal: bool,
     /// Its place among those that are served at once.
     pub(super) seat: Option<Seat>,
     permit: Option<Permit>,
@@ -75,6 +77,7 @@ impl Passage {
             tries,
             outgoing,
             ticket,
+            to_portal: false,
             seat,
             permit,
             upload,
@@ -120,6 +123,22 @@ impl Passage {
     /// The permit. Without one nothing goes to the calculator: a forgotten decision is an error, not an admission.
     pub(super) fn permit(&self) -> pingora::Result<&Permit> {
         self.permit.as_ref().ok_or_else(|| pingora::Error::explain(pingora::ErrorType::InternalError, "no permit"))
+    }
+}
+
+/// Something that is looked after for as long as this lives.
+pub(super) struct Watch(JoinHandle<()>);
+
+impl Watch {
+    /// Begins to look, on the thread of the request.
+    pub(super) fn over(looking: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(looking))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -3,7 +3,7 @@
 //! Whatever a request asks, it may try another server as long as no connection stood: not a byte of it went up. Once one stood, only
 //! what promises to change nothing goes up a second time, and nothing ever a third.
 
-use super::upstream::Whose;
+use super::upstream::{Upstream, Whose};
 use super::{Body, Gateway, Passage, body_of, has_begun_to_answer};
 use http::Method;
 use pingora::proxy::Session;
@@ -13,7 +13,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 impl Gateway {
     /// No connection to a server came about.
     pub(super) fn connecting_failed(&self, peer: &HttpPeer, mut error: Box<Error>, passage: &mut Passage) -> Box<Error> {
-        let retry = self.upstream.connecting_failed(peer, &error, &mut passage.tries);
+        let retry = self.upstream_of(passage).connecting_failed(peer, &error, &mut passage.tries);
         error.set_retry(retry);
         error
     }
@@ -40,16 +40,21 @@ impl Gateway {
                 Connection::Kept => true,
                 Connection::New => {
                     passage.tries.avoid(peer);
-                    self.upstream.is_another_up(&passage.tries)
+                    self.upstream_of(passage).is_another_up(&passage.tries)
                 }
             };
         error.set_retry(retry);
         error
     }
 
+    /// The servers that a request goes to.
+    pub(super) fn upstream_of(&self, passage: &Passage) -> &Upstream {
+        self.portal_server.as_ref().filter(|_| passage.to_portal).unwrap_or(&self.upstream)
+    }
+
     /// Whose request it is: the broker's, on public paths too, whose cookies the calculator may set there; else the client's.
     pub(super) async fn whose(&self, http: &Session, passage: &Passage) -> pingora::Result<Whose> {
-        if !self.upstream.has_several() {
+        if !self.upstream_of(passage).has_several() {
             return Ok(Whose::NOBODYS);
         }
         if let Some((vtnr, _)) = passage.permit()?.broker() {

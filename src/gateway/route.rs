@@ -16,6 +16,8 @@ pub(super) enum Route {
     Login(Page),
     /// A path that needs no sign-in.
     Public,
+    /// A path of the insurer's portal, which needs none either.
+    Portal,
     /// The calculator.
     Protected,
 }
@@ -32,6 +34,7 @@ pub(super) enum Page {
     Form,
     Help,
     Certificate,
+    Portal,
     Status,
     /// Nothing of ours.
     Unknown,
@@ -41,11 +44,12 @@ pub(super) enum Page {
 pub(super) struct Routes {
     prefix: String,
     public: Vec<String>,
+    portal: Vec<String>,
 }
 
 impl Routes {
-    pub(super) fn new(prefix: &str, public: &[String]) -> Self {
-        Self { prefix: prefix.to_owned(), public: public.to_vec() }
+    pub(super) fn new(prefix: &str, public: &[String], portal: &[String]) -> Self {
+        Self { prefix: prefix.to_owned(), public: public.to_vec(), portal: portal.to_vec() }
     }
 
     /// What this request is for, judged by the bytes that would be forwarded.
@@ -59,6 +63,9 @@ impl Routes {
         }
         if self.public.iter().any(|public| path == public.as_bytes()) {
             return Route::Public;
+        }
+        if self.portal.iter().any(|portal| path.starts_with(portal.as_bytes())) && is_plain(path) {
+            return Route::Portal;
         }
         Route::Protected
     }
@@ -87,6 +94,18 @@ impl Routes {
     pub(super) fn is_own(&self, path: &str) -> bool {
         path.starts_with(&self.prefix) || self.prefix.strip_suffix('/') == path.split('?').next()
     }
+}
+
+/// Whether all servers take this path for the same one, so that what begins below a prefix stays there: no escapes, no parameters, no
+/// empty or dotted segments, nothing but letters, digits and signs that mean nothing.
+fn is_plain(path: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~!$'()*+,=:@".contains(byte);
+    let mut segments = path.split(|byte| *byte == b'/').skip(1).peekable();
+    let mut is_sound = path.iter().all(is_plain);
+    while let Some(segment) = segments.next() {
+        is_sound &= !segment.ends_with(b".") && (!segment.is_empty() || segments.peek().is_none());
+    }
+    is_sound
 }
 
 /// What the mark of a form that is to be sent begins with. It stands at the end of the query and never reaches the calculator.
@@ -130,6 +149,7 @@ fn own(page: &[u8]) -> Route {
         b"eingabe" => Page::Form,
         b"hilfe" => Page::Help,
         b"zertifikat" => Page::Certificate,
+        b"portal" => Page::Portal,
         b"status" => Page::Status,
         _ => Page::Unknown,
     })
@@ -168,7 +188,7 @@ mod tests {
     use super::*;
 
     fn routes() -> Routes {
-        Routes::new("/ui/login/de/", &["/favicon.ico".to_owned()])
+        Routes::new("/ui/login/de/", &["/favicon.ico".to_owned()], &["/portal/".to_owned()])
     }
 
     fn route(method: &str, target: &str) -> Route {
@@ -190,6 +210,20 @@ mod tests {
             ("GET", "/favicon.ico/x", Route::Protected),
             ("POST", "/antrag/versand?x=/favicon.ico", Route::Protected),
             ("GET", "/x?/ui/login/de/tan", Route::Protected),
+            ("POST", "/portal/anmelden?x=%2f..", Route::Portal),
+            ("GET", "/portal/", Route::Portal),
+            ("GET", "/portal/a/b.css", Route::Portal),
+            ("GET", "/portal", Route::Protected),
+            ("GET", "/Portal/", Route::Protected),
+            ("GET", "/portal/../antrag", Route::Protected),
+            ("GET", "/portal/..;/antrag", Route::Protected),
+            ("GET", "/portal/;x/antrag", Route::Protected),
+            ("GET", "/portal/%2e%2e/antrag", Route::Protected),
+            ("GET", "/portal/..%2fantrag", Route::Protected),
+            ("GET", "/portal/.../antrag", Route::Protected),
+            ("GET", "/portal//antrag", Route::Protected),
+            ("GET", "//portal/antrag", Route::Protected),
+            ("GET", "/portal/a\\..\\..\\antrag", Route::Protected),
         ];
         for (method, target, expected) in cases {
             assert_eq!(route(method, target), expected, "{method} {target}");

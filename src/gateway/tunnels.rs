@@ -11,7 +11,7 @@ use super::{Gateway, Passage};
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::domain::ids::SessionToken;
-use crate::domain::session::{Session, SessionLimits};
+use crate::domain::session::{Level, Proof, Session, SessionLimits};
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
 use crate::store::cache::Sessions;
@@ -214,13 +214,19 @@ impl Drop for Opened {
 impl Gateway {
     /// A WebSocket opens. From now on it ends when the session does; on a public path there is none.
     pub(super) async fn open_tunnel(&self, http: &HttpSession, passage: &mut Passage) -> pingora::Result<()> {
-        if passage.permit()?.broker().is_none() {
+        let broker = passage.permit()?.broker();
+        if broker.is_none() {
             return Ok(());
         }
         let certified = passage.connection.as_ref().filter(|connection| connection.shown().is_some());
         if let Some((door, connection)) = self.certificates.as_ref().zip(certified) {
             connection.line().open();
             passage.watch = Some(door.watch(Arc::clone(connection)));
+            return Ok(());
+        }
+        if let (Some((vtnr, Level::Full { proof: Proof::Portal })), Some(connection)) = (broker, &passage.connection) {
+            connection.line().open();
+            passage.watch = self.watch_at_portal(http, vtnr, connection.line());
             return Ok(());
         }
         let session = self.held(http).ok().and_then(|held| held.session);
@@ -238,7 +244,6 @@ mod tests {
     use crate::clock::Chance;
     use crate::config;
     use crate::domain::ids::LetterId;
-    use crate::domain::session::{Level, Proof};
     use crate::store::embedded::Embedded;
     use crate::store::engine::{Change, Committed, Engine};
     use crate::store::tickets::Tickets;

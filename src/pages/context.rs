@@ -40,9 +40,11 @@ impl Context<'_> {
             }
             View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
             View::SignOut(SignOut { signed_in, trusted }) => ("sign-out.html", self.page("/", context! { signed_in, trusted })),
-            View::SignedOut(SignedOut { browser_forgotten, forms_lost, certificate }) => {
-                ("signed-out.html", self.page("/", context! { browser_forgotten, forms_lost, certificate }))
-            }
+            View::SignedOut(SignedOut { browser_forgotten, forms_lost, outside }) => (
+                "signed-out.html",
+                self.page("/", context! { browser_forgotten, forms_lost, outside => outside.map(outside_name) }),
+            ),
+            View::Portal(PortalPage { return_to, is_silent }) => ("portal.html", self.page(return_to, context! { is_silent })),
             View::Certificate(CertificatePage { return_to, state, is_form }) => {
                 ("certificate.html", self.page(return_to, context! { state => certificate_state(*state), is_form }))
             }
@@ -76,6 +78,7 @@ impl Context<'_> {
             password => door(&self.doors.password),
             certificate => door(&self.doors.certificate),
             portal => door(&self.doors.portal),
+            portal_sign_out => &self.doors.portal_sign_out,
         };
         let usual =
             context! { year => self.clock.year(self.now), status => (), refresh => (), has_errors => false, return_to, link };
@@ -231,6 +234,13 @@ fn problem_name(kind: ProblemKind) -> &'static str {
         ProblemKind::UpstreamDown => "upstream_down",
         ProblemKind::UpstreamSlow => "upstream_slow",
         ProblemKind::Internal => "internal",
+    }
+}
+
+fn outside_name(outside: Outside) -> &'static str {
+    match outside {
+        Outside::Certificate => "certificate",
+        Outside::Portal => "portal",
     }
 }
 

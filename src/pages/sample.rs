@@ -22,6 +22,7 @@ pub fn views() -> Vec<(String, View<'static>)> {
     views.extend(tan_over());
     views.extend(unknown_email());
     views.extend(certificate());
+    views.extend(portal());
     views.extend(sign_out());
     views.extend(problems());
     views
@@ -164,18 +165,23 @@ fn certificate() -> Vec<(String, View<'static>)> {
     each.chain([("certificate-form".into(), page(CertificateState::Expired, true))]).collect()
 }
 
+fn portal() -> Vec<(String, View<'static>)> {
+    let page = |is_silent| View::Portal(PortalPage { return_to: TARGET, is_silent });
+    vec![("portal-signed-out".into(), page(false)), ("portal-silent".into(), page(true))]
+}
+
 fn sign_out() -> Vec<(String, View<'static>)> {
     let asked = |vtnr: Option<&str>, trusted| View::SignOut(SignOut { signed_in: vtnr.map(Into::into), trusted });
-    let done =
-        |browser_forgotten, forms_lost, certificate| View::SignedOut(SignedOut { browser_forgotten, forms_lost, certificate });
+    let done = |browser_forgotten, forms_lost, outside| View::SignedOut(SignedOut { browser_forgotten, forms_lost, outside });
     vec![
         ("sign-out".into(), asked(Some("60/123/4567"), true)),
         ("sign-out-untrusted".into(), asked(Some("60/123/4567"), false)),
         ("sign-out-trust-only".into(), asked(None, true)),
         ("sign-out-nobody".into(), asked(None, false)),
-        ("signed-out".into(), done(false, false, false)),
-        ("signed-out-forgotten".into(), done(true, true, false)),
-        ("signed-out-certificate".into(), done(false, false, true)),
+        ("signed-out".into(), done(false, false, None)),
+        ("signed-out-forgotten".into(), done(true, true, None)),
+        ("signed-out-portal".into(), done(false, false, Some(Outside::Portal))),
+        ("signed-out-certificate".into(), done(false, false, Some(Outside::Certificate))),
     ]
 }
 

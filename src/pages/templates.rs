@@ -20,7 +20,7 @@ macro_rules! built_in {
     };
 }
 
-const BUILT_IN: [BuiltIn; 16] = built_in![
+const BUILT_IN: [BuiltIn; 17] = built_in![
     "base.html",
     "parts.html",
     "sign-in.html",
@@ -33,6 +33,7 @@ const BUILT_IN: [BuiltIn; 16] = built_in![
     "sign-out.html",
     "signed-out.html",
     "certificate.html",
+    "portal.html",
     "help.html",
     "problem.html",
     "assets/style.css",

@@ -44,7 +44,8 @@ fn login() -> Login {
         doors: Doors {
             password: Some(Door::Page("benutzerschluessel")),
             certificate: Some(Door::Host("https://zertifikat.insurer.example".into())),
-            portal: Some(Door::Elsewhere("/portal/".into())),
+            portal: Some(Door::Page("portal")),
+            portal_sign_out: Some("/portal/abmelden".into()),
         },
         time_zone: "Europe/Berlin".into(),
     }
@@ -222,7 +223,9 @@ fn the_pages_need_no_exception_from_a_strict_content_security_policy() {
             assert!(!tag.starts_with("style") && !tag.contains(" style=") && !tag.contains(" on"), "{name}: <{tag}>");
             assert!(!tag.starts_with("script") || tag.contains(" src=\"/ui/login/de/assets/"), "{name}: <{tag}>");
         }
-        let foreign = html.replace("https://www.insurer.example/", "");
+        // Links lead elsewhere; nothing is loaded from there.
+        let foreign =
+            html.replace("https://www.insurer.example/", "").replace("<a href=\"https://zertifikat.insurer.example/", "");
         assert!(!foreign.contains("http://") && !foreign.contains("https://"), "{name}");
     }
 }
@@ -282,7 +285,7 @@ fn an_operators_template_takes_the_place_of_the_built_in_one() {
     with_template("signed-out.html", "Bis bald bei {{ brand.name }}!", |pages, _| {
         let html = pages
             .expect("pages")
-            .render(&View::SignedOut(SignedOut { browser_forgotten: false, forms_lost: false, certificate: false }), NOW);
+            .render(&View::SignedOut(SignedOut { browser_forgotten: false, forms_lost: false, outside: None }), NOW);
         assert_eq!(html, "Bis bald bei Musterversicherung!");
     });
 }
@@ -303,7 +306,7 @@ fn a_broken_template_of_the_operator_is_named_with_its_line() {
 fn a_broken_part_is_named_rather_than_the_page_that_uses_it() {
     with_template(
         "parts.html",
-        "{% macro summary(entries) %}\n{{ entires }}\n{% endmacro %}\n{% macro support() %}{% endmacro %}{% macro not_kept(state) %}{% endmacro %}{% macro back_button() %}{% endmacro %}",
+        "{% macro summary(entries) %}\n{{ entires }}\n{% endmacro %}\n{% macro support() %}{% endmacro %}{% macro not_kept(state) %}{% endmacro %}{% macro back_button() %}{% endmacro %}{% macro other_ways(ways) %}{% endmacro %}",
         |pages, folder| {
             let message = pages.err().expect("an error").to_string();
             assert!(message.starts_with(&format!("{}:2: ", folder.join("parts.html").display())), "{message}");

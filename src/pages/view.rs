@@ -22,6 +22,8 @@ pub enum View<'a> {
     KeptForm(KeptForm),
     /// `zertifikat`, and in place of the calculator where a certificate lets nobody in; goes out with 403 then.
     Certificate(CertificatePage<'a>),
+    /// `portal`, where it does not lead on at once.
+    Portal(PortalPage<'a>),
     /// GET `abmelden`: buttons to sign out and to forget this browser.
     SignOut(SignOut),
     /// The answer to the POST of `abmelden`.
@@ -312,8 +314,26 @@ pub struct SignedOut {
     pub browser_forgotten: bool,
     /// Forms that were kept can no longer be sent.
     pub forms_lost: bool,
-    /// The browser can still show its certificate.
-    pub certificate: bool,
+    /// What the broker is still signed in with that is not ours to end.
+    pub outside: Option<Outside>,
+}
+
+/// What a broker is signed in with that is not ours to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outside {
+    /// The browser can show its certificate again.
+    Certificate,
+    /// The portal knows the browser.
+    Portal,
+}
+
+/// See [`View::Portal`].
+#[derive(Clone, Debug)]
+pub struct PortalPage<'a> {
+    /// Where the broker wants to go: path and query.
+    pub return_to: &'a str,
+    /// The portal did not answer; else the broker has signed out in this browser, and the portal knows it still.
+    pub is_silent: bool,
 }
 
 /// See [`View::Problem`].

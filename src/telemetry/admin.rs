@@ -18,7 +18,7 @@ use tokio::sync::watch;
 /// Something that the gateway cannot do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Which part: `store`, `directory`, `mail`, `calculator`, `shutdown`.
+    /// Which part: `store`, `directory`, `mail`, `certificate`, `calculator`, `shutdown`.
     pub part: &'static str,
     /// What is wrong, in one line for the operator; no secret, no address.
     pub detail: String,

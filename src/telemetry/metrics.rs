@@ -5,7 +5,8 @@ mod labels;
 mod registration;
 
 pub use labels::{
-    Connect, Label, Lookup, Mail, Outcome, Parking, Refusal, Rejection, Request, SessionLevel, Step, StoreOperation, StoreTrouble,
+    Connect, Label, Lookup, Mail, Outcome, Parking, PortalCheck, Refusal, Rejection, Request, SessionLevel, Step, StoreOperation,
+    StoreTrouble,
 };
 
 use crate::domain::time::Timestamp;
@@ -31,6 +32,7 @@ pub struct Metrics {
     upstream_not_asked: IntCounter,
     upstream_up: IntGaugeVec,
     upstream_breaker: IntGauge,
+    portal_checks: Counters<PortalCheck>,
     refusals: Counters<Refusal>,
     submissions_blocked: IntCounter,
     forms_parked: Counters<Parking>,
@@ -52,6 +54,7 @@ pub struct Metrics {
     directory_reload_ok: IntGauge,
     config_reload_failures: IntCounter,
     config_reload_ok: IntGauge,
+    certificate_lists_end: IntGauge,
     connections: IntGauge,
     rejections: Counters<Rejection>,
     websockets_cut: IntCounter,
@@ -110,6 +113,16 @@ impl Metrics {
     pub fn upstream_server_gone(&self, address: SocketAddr) {
         // That it was never told of is as good.
         let _ = self.upstream_up.remove_label_values(&[&address.to_string()]);
+    }
+
+    /// From then on the lists of revoked certificates are too old to be believed; `None` if there are none.
+    pub fn certificate_lists_end(&self, at: Option<Timestamp>) {
+        self.certificate_lists_end.set(at.map_or(0, |at| i64::try_from(at.as_millis() / 1_000).unwrap_or(i64::MAX)));
+    }
+
+    /// The portal was asked who is signed in there.
+    pub fn portal_checked(&self, outcome: PortalCheck) {
+        self.portal_checks.count(outcome);
     }
 
     /// A request was refused before it was routed.

@@ -91,6 +91,15 @@ impl Authority {
 
     /// Its list of revoked certificates, as PEM.
     pub fn list(&self, serials: &[u64]) -> String {
+        self.list_until(serials, SystemTime::now() + DAY)
+    }
+
+    /// One that should have been renewed an hour ago.
+    pub fn outdated_list(&self) -> String {
+        self.list_until(&[], SystemTime::now() - DAY / 24)
+    }
+
+    fn list_until(&self, serials: &[u64], until: SystemTime) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: SystemTime::now().into(),
@@ -99,7 +108,7 @@ impl Authority {
         };
         let list = CertificateRevocationListParams {
             this_update: (SystemTime::now() - DAY).into(),
-            next_update: (SystemTime::now() + DAY).into(),
+            next_update: until.into(),
             crl_number: SerialNumber::from(1_u64),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),

@@ -209,6 +209,11 @@ impl StartsWithMethod for &[u8] {
 }
 
 impl Request {
+    /// Its target, as it stands in the request line.
+    pub fn target(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap_or_default()
+    }
+
     /// The values of a field, whatever the case of its name.
     pub fn values(&self, name: &str) -> Vec<&str> {
         self.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()

@@ -40,7 +40,7 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
         trust: trust?,
         without_email: without_email.unwrap_or(enumeration == Enumeration::Open),
         enumeration,
-        doors: Doors { password: password_url, certificate: certificate_url, portal: None },
+        doors: Doors { password: password_url, certificate: certificate_url, portal: None, portal_sign_out: None },
         time_zone: time_zone?,
     })
 }

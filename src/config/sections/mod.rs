@@ -9,6 +9,7 @@ mod listen;
 mod login;
 mod mail;
 mod parking;
+mod portal;
 mod store;
 mod submission;
 mod together;
@@ -34,7 +35,12 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let mail = mail::mail(reader);
     let submission = submission::submission(reader);
     let parking = parking::parking(reader, upstream.as_ref().map(Upstream::connecting));
+    let portal = portal::portal(reader);
     let mut login = login::login(reader);
+    if let Some((login, portal)) = login.as_mut().zip(portal.as_ref()) {
+        login.doors.portal = portal.sign_in_url.as_ref().map(|_| Door::Page("portal"));
+        login.doors.portal_sign_out.clone_from(&portal.sign_out_url);
+    }
     if let (Some(login), Some(certificate)) = (&mut login, &certificate) {
         let door = Door::Host(format!("https://{}", certificate.public_url.authority));
         if login.doors.certificate.replace(door).is_some() {
@@ -53,6 +59,8 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         upstream: upstream.as_ref(),
         submission_paths: submission.as_ref().map(|submission| submission.paths.as_slice()).unwrap_or_default(),
         login: login.as_ref(),
+        certificate: certificate.as_ref(),
+        portal: portal.as_ref(),
         brand: brand.as_ref(),
     };
     together::check(reader, &sections);
@@ -68,6 +76,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         session: session?,
         limits,
         certificate,
+        portal,
         brand: brand?,
         admin_listen: admin_listen?,
         log: log?,

@@ -1,7 +1,8 @@
 //! What must hold between sections.
 
 use super::super::read::Reader;
-use super::super::{Brand, Door, Doors, Listen, Login, Upstream};
+use super::super::url::Url;
+use super::super::{Brand, Certificate, Door, Doors, Listen, Login, Portal, Upstream};
 use std::net::{IpAddr, SocketAddr};
 
 /// The sections that depend on each other, as far as they could be read.
@@ -11,6 +12,8 @@ pub(super) struct Sections<'c> {
     pub(super) upstream: Option<&'c Upstream>,
     pub(super) submission_paths: &'c [String],
     pub(super) login: Option<&'c Login>,
+    pub(super) certificate: Option<&'c Certificate>,
+    pub(super) portal: Option<&'c Portal>,
     pub(super) brand: Option<&'c Brand>,
 }
 
@@ -22,6 +25,9 @@ pub(super) fn check(reader: &mut Reader<'_>, sections: &Sections<'_>) {
         login_takes_no_path(reader, "submission.paths", sections.submission_paths, &login.prefix);
         login_takes_no_path(reader, "upstream.public_paths", public.unwrap_or_default(), &login.prefix);
     }
+    if let Some(portal) = sections.portal {
+        portal_opens_nothing_else(reader, portal, sections);
+    }
     if let Some(public) = public {
         links_lead_somewhere(reader, sections, public);
     }
@@ -31,7 +37,8 @@ fn listeners_differ(reader: &mut Reader<'_>, sections: &Sections<'_>) {
     let http = sections.listen.and_then(|listen| listen.http).map(|address| ("listen.http", address));
     let https = sections.listen.and_then(|listen| listen.https.as_ref()).map(|https| ("listen.https", https.address));
     let admin = sections.admin.map(|address| ("admin.listen", address));
-    let listeners: Vec<_> = [http, https, admin].into_iter().flatten().collect();
+    let certificate = sections.certificate.map(|certificate| ("certificate.listen", certificate.https.address));
+    let listeners: Vec<_> = [http, https, certificate, admin].into_iter().flatten().collect();
     for (number, (key, address)) in listeners.iter().enumerate() {
         let earlier = listeners.iter().take(number).find(|(_, earlier)| clash(*earlier, *address));
         if let Some((earlier, _)) = earlier {
@@ -51,6 +58,29 @@ fn submissions_are_protected(reader: &mut Reader<'_>, submissions: &[String], pu
     for path in submissions.iter().filter(|path| opens(path.split('?').next().unwrap_or_default().trim_end_matches('/'))) {
         reader.mistake("submission.paths", format!("{path:?} is in upstream.public_paths too, which would let anybody submit"));
     }
+}
+
+/// What begins like one of the portal's paths needs no sign-in.
+fn portal_opens_nothing_else(reader: &mut Reader<'_>, portal: &Portal, sections: &Sections<'_>) {
+    for path in &portal.paths {
+        let covers = |other: &str| other.to_lowercase().starts_with(&path.to_lowercase());
+        if let Some(submission) = sections.submission_paths.iter().find(|submission| covers(submission)) {
+            reader.mistake(
+                "portal.paths",
+                format!("{path:?} covers {submission:?} of submission.paths, which would let anybody submit"),
+            );
+        }
+        if sections.login.is_some_and(|login| covers(&login.prefix) || is_under(path, &login.prefix)) {
+            reader.mistake("portal.paths", format!("{path:?} and login.prefix cover each other"));
+        }
+    }
+    if portal.check_url.starts_with("http://") && !is_loopback(&portal.check_url) {
+        reader.warn("portal.check_url", "begins with http://: whoever is on the network in between can say who is signed in");
+    }
+}
+
+fn is_loopback(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.is_loopback())
 }
 
 fn login_takes_no_path(reader: &mut Reader<'_>, key: &str, paths: &[String], prefix: &str) {

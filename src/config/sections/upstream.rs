@@ -78,9 +78,9 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
     })
 }
 
-struct Target {
-    tls: bool,
-    server: Server,
+pub(super) struct Target {
+    pub(super) tls: bool,
+    pub(super) server: Server,
 }
 
 /// What must hold between the servers.
@@ -120,7 +120,7 @@ fn routes_fit(reader: &mut Reader<'_>, routes: &[String], cookies: &[String], se
     }
 }
 
-fn target(value: &Value) -> Result<Target, String> {
+pub(super) fn target(value: &Value) -> Result<Target, String> {
     let text = text(value)?;
     let url = Url::parse(&text).map_err(str::to_owned)?;
     let (tls, usual_port) = match url.scheme {
@@ -145,7 +145,7 @@ fn route(value: &Value) -> Result<String, String> {
     if sound { Ok(text) } else { Err(format!("{} is not a route: 1 to {LONGEST} of A-Z a-z 0-9 _ -", quoted(&text))) }
 }
 
-fn cookie(value: &Value) -> Result<String, String> {
+pub(super) fn cookie(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     // The name of a cookie is a token, as that of a field is (RFC 6265, 4.1.1), but keeps its case.
     if HeaderName::from_bytes(text.as_bytes()).is_err() {
@@ -154,7 +154,7 @@ fn cookie(value: &Value) -> Result<String, String> {
     Ok(text)
 }
 
-fn header(value: &Value) -> Result<String, String> {
+pub(super) fn header(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let name =
         HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{} is not the name of a header field", quoted(&text)))?;

@@ -11,14 +11,16 @@ pub use stream::Acceptor;
 use super::connections::Connection;
 use super::failure::Failure;
 use super::form::{self, BadForm};
+use super::passage::Watch;
 use super::reply::Reply;
 use super::route::{Page, Route};
 use super::seats::For;
 use super::strict::Hosts;
 use super::tunnel::Cut;
 use super::{Admission, Gateway, Passage, route, strict};
-use crate::certificate::{Flaw, Holder, Trust, sha256};
+use crate::certificate::{Flaw, Holder, Trust};
 use crate::clock::Clock;
+use crate::digest::sha256;
 use crate::directory::Directory;
 use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::session::{Level, Proof, Session as BrokerSession};
@@ -34,7 +36,6 @@ use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// So long a judgement holds, if nothing changes. What a certificate's own dates say holds to the second.
 const HOLDS: Duration = Duration::from_secs(60);
@@ -180,21 +181,12 @@ impl CertificateDoor {
     /// Ends a WebSocket once its certificate lets nobody in any more.
     pub(super) fn watch(self: &Arc<Self>, connection: Arc<Connection>) -> Watch {
         let door = Arc::clone(self);
-        Watch(tokio::spawn(async move {
+        Watch::over(async move {
             while connection.shown().is_some_and(|shown| door.find(shown, door.clock.now()).whose.is_ok()) {
                 tokio::time::sleep(GLANCE).await;
             }
             connection.line().cut(Cut::SessionEnded);
-        }))
-    }
-}
-
-/// A WebSocket's certificate is looked at for as long as this lives.
-pub(super) struct Watch(JoinHandle<()>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.0.abort();
+        })
     }
 }
 
@@ -216,12 +208,13 @@ impl Gateway {
                 }
                 return self.certified_page(page, door, shown, http, passage).await.map(Admission::Answer);
             }
+            // The portal is another way in, and its pages are on the main host; here they are as any others.
             Route::Public => {
                 self.seat(For::Anybody, http, passage)?;
                 passage.outcome = Request::Public;
                 return Ok(Admission::Forward(Permit::public()));
             }
-            Route::Protected => {}
+            Route::Protected | Route::Portal => {}
         }
         let whose = self.certified(door, shown, http, passage);
         self.seat(if whose.is_ok() { For::SignedIn } else { For::Anybody }, http, passage)?;

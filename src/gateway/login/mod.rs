@@ -2,6 +2,7 @@
 
 mod certificate;
 mod claim;
+mod portal;
 mod sign_out;
 mod status;
 mod tan;
@@ -10,12 +11,13 @@ use super::cookies::Held;
 use super::failure::Failure;
 use super::form::Form;
 use super::passage::About;
+use super::portal::AtPortal;
 use super::reply::Reply;
 use super::{Gateway, Page, Passage};
 use crate::domain::browser;
 use crate::domain::ids::{FlowToken, FormId};
 use crate::domain::return_to::ReturnTo;
-use crate::domain::session::Session as BrokerSession;
+use crate::domain::session::{Level, Session as BrokerSession};
 use crate::domain::time::Timestamp;
 use crate::pages::View;
 use crate::sign_in::{Admission, Answer, Visitor};
@@ -32,13 +34,18 @@ pub(super) struct Visit {
     /// The form that the page is about.
     pub(super) form: Option<FormId>,
     pub(super) now: Timestamp,
+    /// What the insurer's portal says of the browser.
+    at_portal: Option<AtPortal>,
 }
 
 impl Gateway {
     /// Answers a request for one of our pages. Only `POST` changes anything.
     pub(super) async fn login(&self, page: Page, http: &mut Session, passage: &mut Passage) -> Result<Reply, Failure> {
         passage.outcome = Request::LoginPage;
-        let visit = self.visit(http, passage.now)?;
+        let mut visit = self.visit(http, passage.now)?;
+        if self.portal.is_some() {
+            visit.at_portal = self.at_portal(http, passage).await?;
+        }
         if let Some(id) = visit.form.filter(|_| page == Page::Form) {
             passage.about = About::KeptForm(self.routes.form_page(id));
         }
@@ -51,6 +58,7 @@ impl Gateway {
                 Page::UnknownEmail => self.post_without_email(&visit).await,
                 Page::SignOut => self.post_sign_out(&visit, &form).await,
                 Page::Form => self.discard_parked(&visit).await,
+                Page::Portal => self.post_portal(&visit),
                 Page::Start | Page::Help | Page::Certificate | Page::Status => Err(Failure::Method),
                 Page::Unknown => Err(Failure::NotFound),
             };
@@ -67,6 +75,7 @@ impl Gateway {
             Page::Form => self.show_parked(visit.form, &visit.held, visit.now).await,
             Page::Help => Ok(self.help_page(&visit)),
             Page::Certificate => self.on_certificates_host(&visit),
+            Page::Portal => self.show_portal(&visit),
             Page::Status => self.status(&visit).await,
             Page::Unknown => Err(Failure::NotFound),
         }
@@ -84,7 +93,7 @@ impl Gateway {
             session: held.session,
         };
         let target = request.raw_path();
-        Ok(Visit { held, visitor, return_to: self.return_to(target), form: form_in(target), now })
+        Ok(Visit { held, visitor, return_to: self.return_to(target), form: form_in(target), now, at_portal: None })
     }
 
     /// Where the broker wants to go; the start page if that is missing, leads elsewhere, or into the sign-in itself.
@@ -129,8 +138,14 @@ impl Gateway {
         }
     }
 
+    /// Who is signed in, by a session of ours or by the portal; a full session counts before another.
     async fn signed_in(&self, visit: &Visit) -> Result<Option<BrokerSession>, Failure> {
-        Ok(self.session(visit.held.session.as_ref(), visit.now).await?)
+        let by_portal = visit.at_portal.as_ref().and_then(|at_portal| at_portal.session);
+        let own = self.session(visit.held.session.as_ref(), visit.now).await?;
+        Ok(match own {
+            Some(BrokerSession { level: Level::Full { .. }, .. }) => own,
+            own => by_portal.filter(|session| own.is_none_or(|own| own.vtnr == session.vtnr)).or(own),
+        })
     }
 
     /// What most answers lead to, whichever page they were given on; each page deals with its own first.

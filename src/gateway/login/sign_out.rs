@@ -5,7 +5,7 @@ use super::super::form::Form;
 use super::super::reply::Reply;
 use super::{Gateway, Visit};
 use crate::domain::vtnr::Vtnr;
-use crate::pages::{SignOut, SignedOut, View};
+use crate::pages::{Outside, SignOut, SignedOut, View};
 use crate::telemetry::metrics::{Outcome, Step};
 use http::StatusCode;
 
@@ -23,7 +23,7 @@ impl Gateway {
     /// The end of what the certificate began in this browser.
     pub(in crate::gateway) fn certified_sign_out(&self, visit: &Visit) -> Reply {
         self.metrics.sign_in(Step::SignOut, Outcome::Ok);
-        let view = SignedOut { browser_forgotten: false, forms_lost: false, certificate: true };
+        let view = SignedOut { browser_forgotten: false, forms_lost: false, outside: Some(Outside::Certificate) };
         self.page(StatusCode::OK, &View::SignedOut(view), visit).clear_site_data()
     }
 
@@ -31,7 +31,7 @@ impl Gateway {
         let browser_forgotten = !form.field("forget_browser").is_empty();
         // The store first: cookies that are gone while the session lives on would only look like a sign-out.
         if let Some(session) = &visit.held.session {
-            if let Some(session) = self.signed_in(visit).await? {
+            if let Some(session) = self.session(Some(session), visit.now).await? {
                 self.metrics.session_ended(session.level);
             }
             self.sessions.end(session).await?;
@@ -40,14 +40,20 @@ impl Gateway {
             self.sign_ins.store.forget_browser(browser).await?;
         }
         self.metrics.sign_in(Step::SignOut, Outcome::Ok);
+        let at_portal = visit.at_portal.as_ref().filter(|at_portal| at_portal.session.is_some());
+        let outside = at_portal.map(|_| Outside::Portal);
         let page = self.page(
             StatusCode::OK,
-            &View::SignedOut(SignedOut { browser_forgotten, forms_lost: visit.held.parking.is_some(), certificate: false }),
+            &View::SignedOut(SignedOut { browser_forgotten, forms_lost: visit.held.parking.is_some(), outside }),
             visit,
         );
         // Without its cookie nobody can open a form that is kept.
         let cookies = [self.jar.session(), self.jar.ticket(), self.jar.flow(), self.jar.parking()];
         let page = cookies.into_iter().fold(page.clear_site_data(), |page, name| page.with_cookie(self.jar.clear(name)));
+        let page = match at_portal {
+            Some(at_portal) => page.with_cookie(self.jar.set_left(at_portal.claim.sum())),
+            None => page,
+        };
         Ok(if browser_forgotten { page.with_cookie(self.jar.clear(self.jar.browser())) } else { page })
     }
 }

@@ -41,7 +41,8 @@ pub(super) struct Upstream {
     affinity: Affinity,
     /// Groups given out to connections that are used once.
     groups: AtomicU64,
-    metrics: Arc<Metrics>,
+    /// What is told of them; nothing of servers that are not the calculator's.
+    metrics: Option<Arc<Metrics>>,
     /// The servers that the metrics speak of. One at a time changes what they say, so that the last word is the right one.
     told: Mutex<Vec<SocketAddr>>,
     /// The configured servers whose names lead nowhere.
@@ -100,7 +101,7 @@ pub(super) enum Sending {
 
 impl Upstream {
     /// The servers of the configuration, their names looked up once. `authority` is what the calculator is called.
-    pub(super) async fn open(config: config::Upstream, authority: &str, metrics: Arc<Metrics>) -> Self {
+    pub(super) async fn open(config: config::Upstream, authority: &str, metrics: Option<Arc<Metrics>>) -> Self {
         let affinity = Affinity::new(&config.affinity_cookies, &config.routes);
         let upstream = Self {
             config,
@@ -134,7 +135,7 @@ impl Upstream {
     ) -> pingora::Result<Box<HttpPeer>> {
         let servers = self.servers.load();
         let Some(server) = self.choose(&servers, &request.headers, whose, tries) else {
-            self.metrics.upstream_not_asked();
+            self.metrics.iter().for_each(|metrics| metrics.upstream_not_asked());
             return Err(Error::explain(ErrorType::ConnectError, "no server of the calculator answers"));
         };
         // A kept connection that turned out dead tells nothing of the others, which may be just as dead.
@@ -189,7 +190,7 @@ impl Upstream {
     /// No connection came about. Whether the request may be tried with another server: not a byte went up, so nobody has done
     /// any of what it asks.
     pub(super) fn connecting_failed(&self, peer: &HttpPeer, error: &Error, tries: &mut Tries) -> bool {
-        self.metrics.upstream_connected(outcome(error));
+        self.metrics.iter().for_each(|metrics| metrics.upstream_connected(outcome(error)));
         tries.avoid(peer);
         let servers = self.servers.load();
         let failed = servers.iter().find(|server| tries.avoided == Some(server.address));
@@ -240,9 +241,10 @@ impl Upstream {
         let mut told = self.told.lock();
         let servers = self.servers.load();
         let states: Vec<_> = servers.iter().map(|server| (server.address, server.health.is_up())).collect();
-        self.metrics.upstream_servers(&states);
+        let Some(metrics) = &self.metrics else { return };
+        metrics.upstream_servers(&states);
         let now: Vec<_> = states.into_iter().map(|(address, _)| address).collect();
-        told.iter().filter(|before| !now.contains(before)).for_each(|gone| self.metrics.upstream_server_gone(*gone));
+        told.iter().filter(|before| !now.contains(before)).for_each(|gone| metrics.upstream_server_gone(*gone));
         *told = now;
     }
 }

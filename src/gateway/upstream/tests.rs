@@ -26,7 +26,7 @@ fn config(hosts: &[(&str, u16)]) -> config::Upstream {
 }
 
 async fn upstream(hosts: &[(&str, u16)]) -> Upstream {
-    Upstream::open(config(hosts), "rechner.example", Arc::new(Metrics::new().expect("sound"))).await
+    Upstream::open(config(hosts), "rechner.example", Some(Arc::new(Metrics::new().expect("sound")))).await
 }
 
 fn broker(number: u32) -> Whose {

@@ -258,6 +258,20 @@ labels! {
         Failed => "failed",
     }
 
+    /// What the portal said of somebody's cookies.
+    PortalCheck {
+        /// A broker is signed in there.
+        SignedIn => "signed_in",
+        /// Nobody is.
+        Nobody => "nobody",
+        /// Yes, and not clearly who: no header field with a broker number, or several.
+        Unfit => "unfit",
+        /// No answer in time, or an error.
+        Failed => "failed",
+        /// It was left alone, since it had failed several times in a row.
+        NotAsked => "not_asked",
+    }
+
     /// Why a connection was turned away.
     Rejection {
         /// As many as are allowed in all are open.
@@ -324,6 +338,7 @@ mod tests {
         sound::<StoreOperation>();
         sound::<StoreTrouble>();
         sound::<Connect>();
+        sound::<PortalCheck>();
         sound::<Rejection>();
         sound::<Refusal>();
     }

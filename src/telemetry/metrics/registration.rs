@@ -53,6 +53,11 @@ impl Metrics {
                 "upstream_breaker",
                 "1 while no server of the calculator is up and requests for it are answered with 502 at once.",
             )?,
+            portal_checks: make.counters(
+                "portal_checks_total",
+                "Questions to the portal who is signed in there, by what it said.",
+                "outcome",
+            )?,
             refusals: make.counters(
                 "requests_refused_total",
                 "Requests refused before they were routed, by reason.",
@@ -116,6 +121,10 @@ impl Metrics {
                 "Times that a changed configuration, page template or certificate could not be used and the former one was kept.",
             )?,
             config_reload_ok: make.gauge("config_reload_ok", "1 if what the configuration and its files say is in force.")?,
+            certificate_lists_end: make.gauge(
+                "certificate_lists_end_timestamp_seconds",
+                "When the first of the lists of revoked certificates is too old to be believed, in Unix time; 0 without such lists.",
+            )?,
             connections: make.gauge("connections_open", "Connections of clients that are open.")?,
             rejections: make.counters(
                 "connections_rejected_total",

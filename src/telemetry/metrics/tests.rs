@@ -20,6 +20,7 @@ fn touch_everything(metrics: &Metrics) {
     StoreTrouble::ALL.iter().for_each(|trouble| metrics.store_failed(*trouble));
     Rejection::ALL.iter().for_each(|reason| metrics.connection_rejected(*reason));
     Connect::ALL.iter().for_each(|outcome| metrics.upstream_connected(*outcome));
+    PortalCheck::ALL.iter().for_each(|outcome| metrics.portal_checked(*outcome));
     metrics.upstream_servers(&[(SERVER.parse().expect("an address"), true)]);
     metrics.mail_relay_fails("mail.insurer.example:587");
     for step in Step::ALL {
@@ -59,6 +60,7 @@ fn no_label_has_a_value_from_outside_its_enum() {
         ("store_latency_seconds operation", values_of::<StoreOperation>()),
         ("store_errors_total kind", values_of::<StoreTrouble>()),
         ("upstream_connects_total outcome", values_of::<Connect>()),
+        ("portal_checks_total outcome", values_of::<PortalCheck>()),
         ("upstream_server_up server", BTreeSet::from([SERVER])),
         ("connections_rejected_total reason", values_of::<Rejection>()),
         ("build_info version", BTreeSet::from([env!("CARGO_PKG_VERSION")])),

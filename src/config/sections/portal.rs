@@ -1,0 +1,83 @@
+//! `[portal]`
+
+use super::super::Portal;
+use super::super::document::Value;
+use super::super::kinds::{duration, line, minutes, number, path, quoted};
+use super::super::read::Reader;
+use super::super::url::Url;
+use super::login::link;
+use super::timeout;
+use super::upstream::{cookie, header, target};
+use std::time::Duration;
+
+const SECTION: &str = "portal";
+const CHECK_URL: &str = "portal.check_url";
+const COOKIES: &str = "portal.cookies";
+const PATHS: &str = "portal.paths";
+const SERVER: &str = "portal.server";
+
+pub(super) fn portal(reader: &mut Reader<'_>) -> Option<Portal> {
+    let check_url = reader.optional(CHECK_URL, check_url);
+    let cookies = reader.list(COOKIES, cookie);
+    let vtnr_header = reader.or("portal.vtnr_header", "X-VTNR", header);
+    let timeout = timeout(reader, "portal.timeout", "2s");
+    let cache = reader.or("portal.cache", "60s", duration(Duration::ZERO..=minutes(15)));
+    let cache_size = reader.or("portal.cache_size", 16_384, number(1..=1_048_576));
+    let connections = reader.or("portal.connections", 64, number(1..=4_096));
+    let sign_in_url = reader.optional("portal.sign_in_url", address);
+    let sign_out_url = reader.optional("portal.sign_out_url", link);
+    let paths = reader.list(PATHS, prefix);
+    let server = reader.optional(SERVER, target);
+    if !reader.has_section(SECTION) {
+        return None;
+    }
+    if !reader.is_given(CHECK_URL) {
+        reader.missing(CHECK_URL, "is missing; [portal] needs it");
+    }
+    let (cookies, paths) = (cookies?, paths?);
+    if cookies.is_empty() {
+        reader.missing(COOKIES, "names none: by its cookies the portal knows who is signed in");
+    }
+    if server.is_some() && paths.is_empty() {
+        reader.mistake(SERVER, "is of no use without portal.paths");
+    }
+    let server = server.map(|target| (target.tls, target.server));
+    Some(Portal {
+        check_url: check_url?,
+        cookies,
+        vtnr_header: vtnr_header?.to_ascii_lowercase(),
+        timeout: timeout?,
+        cache: cache?,
+        cache_size: cache_size?,
+        connections: connections?,
+        sign_in_url,
+        sign_out_url,
+        paths,
+        server,
+    })
+}
+
+/// An address that the gateway itself asks.
+fn check_url(value: &Value) -> Result<String, String> {
+    let text = line(value)?;
+    let url = Url::parse(&text).map_err(str::to_owned)?;
+    if !matches!(url.scheme, "http" | "https") || url.user.is_some() {
+        return Err(format!("{} is no address with http:// or https://, without a user", quoted(&text)));
+    }
+    Ok(text)
+}
+
+/// A link in which `{return_to}` may stand for where the broker wants to go.
+fn address(value: &Value) -> Result<String, String> {
+    let text = line(value)?;
+    link(&Value::Text(text.replace("{return_to}", "x"))).map(|_| text)
+}
+
+/// A path and all that lies below it.
+fn prefix(value: &Value) -> Result<String, String> {
+    let text = path(value)?;
+    if text == "/" || !text.ends_with('/') {
+        return Err(format!("{} does not end with /, or is every path", quoted(&text)));
+    }
+    Ok(text)
+}
