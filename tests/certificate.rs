@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use support::authority::{Authority, Identity};
+use support::chromium::Chromium;
 use support::curl::Curl;
 use support::upstream::Upstream;
 use support::world::{ADA, BEN, Builder, World};
@@ -47,7 +48,7 @@ impl Certified {
     }
 
     async fn built(builder: Builder, further: &str) -> Self {
-        let (authority, port) = (Authority::named("Makler CA"), ports::free());
+        let (authority, port) = (Authority::named("vtnr-gateway test authority"), ports::free());
         authority.write("crl.pem", authority.list(&[REVOKED]));
         let config = format!(
             "[certificate]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"https://localhost:{port}\"\nca_file = {:?}\ncrl_files = [{:?}]\n{further}",
@@ -628,4 +629,44 @@ impl ServerCertVerifier for Anybody {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// A broker with a browser in which the certificate is installed.
+#[tokio::test]
+async fn a_browser_with_a_certificate_is_let_in_and_out_and_in_again() {
+    let certified = Certified::start().await;
+    let base = format!("https://localhost:{}", certified.port);
+    let ada = certified.authority.issue("VM-1", 51, |_| {});
+    let browser = Chromium::builder().flag("--ignore-certificate-errors").certificate(&ada).start().await;
+    browser.open(&format!("{base}/kfz")).await;
+    browser.shows("Kfz").await;
+    browser.open(&format!("{base}/ui/login/de/abmelden")).await;
+    browser.shows(ADA.0).await;
+    browser.is_accessible("sign-out").await;
+    browser.click("form button").await;
+    browser.shows("Sie sind abgemeldet").await;
+    browser.open(&format!("{base}/kfz#unten")).await;
+    browser.shows("MIT ZERTIFIKAT ANMELDEN").await;
+    browser.is_accessible("certificate-signed-out").await;
+    browser.click("form button").await;
+    browser.shows("Kfz").await;
+    assert!(browser.place().await.ends_with("/kfz#unten"));
+}
+
+#[tokio::test]
+async fn a_browser_is_told_what_is_wrong_with_its_certificate() {
+    let certified = Certified::start().await;
+    let base = format!("https://localhost:{}", certified.port);
+    let revoked = certified.authority.issue("VM-1", REVOKED, |_| {});
+    let browser = Chromium::builder().flag("--ignore-certificate-errors").certificate(&revoked).start().await;
+    browser.open(&format!("{base}/kfz")).await;
+    browser.shows("Ihr Zertifikat wurde gesperrt").await;
+    browser.is_accessible("certificate-revoked").await;
+    drop(browser);
+    let without = Chromium::builder().flag("--ignore-certificate-errors").start().await;
+    without.open(&format!("{base}/kfz")).await;
+    without.shows("Ihr Browser hat kein Zertifikat gesendet").await;
+    without.click("nav.ways a").await;
+    without.shows("Bitte melden Sie sich an").await;
+    assert!(without.place().await.ends_with("vtnr-login?return_to=/kfz"));
 }

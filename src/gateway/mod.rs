@@ -136,7 +136,7 @@ const MOST_CREDIT: u32 = 3;
 impl Gateway {
     /// The gateway's policy in the order in which it is applied. Every path ends in a permit or a reply.
     async fn admit(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
-        let connection = passage.connection.clone();
+        let connection = self.certificates.as_ref().and_then(|_| passage.connection.clone());
         let certified = self.certificates.as_deref().zip(connection.as_ref().and_then(|connection| connection.shown()));
         let hosts = certified.map_or(&self.hosts, |(door, _)| door.hosts());
         strict::check(http.req_header(), hosts).map_err(Failure::Refused)?;

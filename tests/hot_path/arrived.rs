@@ -134,6 +134,8 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
         sign_ins: Arc::new(sign_ins),
         directory,
         parking: Arc::new(parking),
+        certificates: None,
+        portal: None,
         pages: InForce::new(pages),
         submission: InForce::new(config.submission.clone()),
         metrics,

@@ -1,5 +1,6 @@
 //! Chromium, driven through chromedriver, for what only a browser can show.
 
+use super::authority::Identity;
 use super::{eventually, ports};
 use fantoccini::wd::{Capabilities, WindowHandle};
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -47,6 +48,7 @@ pub struct Builder {
     screen: Screen,
     preferences: serde_json::Map<String, Value>,
     flags: Vec<String>,
+    certificates: Vec<Identity>,
 }
 
 /// A browser of its own with a fresh profile, gone when dropped.
@@ -112,11 +114,19 @@ impl Builder {
         self
     }
 
+    /// With this client certificate installed. Of the test authority's, the browser chooses one without asking: `.ci/tools` sets up the
+    /// policy for that, since nothing else can answer its question.
+    pub fn certificate(mut self, identity: &Identity) -> Self {
+        self.certificates.push(identity.clone());
+        self
+    }
+
     /// Starts it, as soon as there is room.
     pub async fn start(self) -> Chromium {
         let permit = ROOM.acquire().await.expect("it is never closed");
         let (port, profile) = (ports::free(), TempDir::new().expect("a folder"));
-        let mut processes = Processes(start_chromedriver(port));
+        install(profile.path(), &self.certificates);
+        let mut processes = Processes(start_chromedriver(port, profile.path()));
         processes.end_with_us();
         let url = format!("http://127.0.0.1:{port}");
         let asked = super::browser::client();
@@ -161,8 +171,33 @@ impl Builder {
     }
 }
 
-fn start_chromedriver(port: u16) -> Child {
+/// Puts certificates where the browser looks for them: in a database below its home.
+fn install(home: &Path, certificates: &[Identity]) {
+    let database = home.join(".pki/nssdb");
+    std::fs::create_dir_all(&database).expect("a folder");
+    let name = format!("sql:{}", database.display());
+    let run = |program: &str, words: &[&str]| {
+        let done = Command::new(program).args(words).output();
+        let done = done.unwrap_or_else(|error| panic!("{program} (Debian: libnss3-tools, openssl) does not run: {error}"));
+        assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    if !certificates.is_empty() {
+        run("certutil", &["-N", "--empty-password", "-d", &name]);
+    }
+    for Identity { cert, key } in certificates {
+        let bundle = home.join("identity.p12").display().to_string();
+        let (cert, key) = (cert.display().to_string(), key.display().to_string());
+        run(
+            "openssl",
+            &["pkcs12", "-export", "-in", &cert, "-inkey", &key, "-out", &bundle, "-passout", "pass:x", "-name", "broker"],
+        );
+        run("pk12util", &["-i", &bundle, "-d", &name, "-W", "x"]);
+    }
+}
+
+fn start_chromedriver(port: u16, home: &Path) -> Child {
     Command::new(CHROMEDRIVER)
+        .env("HOME", home)
         .arg(format!("--port={port}"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -180,7 +215,7 @@ impl Chromium {
 
     /// A browser to one's own wishes.
     pub fn builder() -> Builder {
-        Builder { screen: Screen::Desktop, preferences: serde_json::Map::new(), flags: Vec::new() }
+        Builder { screen: Screen::Desktop, preferences: serde_json::Map::new(), flags: Vec::new(), certificates: Vec::new() }
     }
 
     /// Goes to an address and waits until the page is loaded.

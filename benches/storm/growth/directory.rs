@@ -72,7 +72,8 @@ fn by_itself(brokers: u32) -> Result<(Duration, Duration, f64)> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("brokers.csv");
     std::fs::write(&file, directory(brokers))?;
-    let (config, now) = (config::Directory { file: file.clone(), poll: Duration::from_secs(2) }, Clock::System.now());
+    let (config, now) =
+        (config::Directory { file: file.clone(), poll: Duration::from_secs(2), certificates: None }, Clock::System.now());
     let begun = Instant::now();
     let open = Directory::open(&config, now)?;
     let load = begun.elapsed();
