@@ -145,6 +145,7 @@ impl Gateway {
         passage.about = About::KeptForm(self.routes.form_page(id));
         let held = self.held(http)?;
         let session = self.session(held.session.as_ref(), passage.now).await?;
+        self.seat(session.as_ref(), http, passage)?;
         let who = Who { client: self.client_counted(http), broker: session.as_ref().map(|session| session.vtnr) };
         let missed = |reply| {
             self.parking.note(Outcome::Missed, who);
