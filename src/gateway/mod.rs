@@ -221,16 +221,15 @@ impl Gateway {
         http.as_downstream_mut().set_write_timeout(Some(self.patience));
     }
 
-    /// A WebSocket opens. From now on it ends when the session does; on a public path there is none.
+    /// A WebSocket opens. From now on it ends when the session does; on a public path there is none, and it ends with the gateway.
     async fn open_tunnel(&self, http: &Session, passage: &mut Passage) -> pingora::Result<()> {
-        if passage.permit()?.broker().is_none() {
-            return Ok(());
-        }
+        let is_public = passage.permit()?.broker().is_none();
         let session = self.held(http).ok().and_then(|held| held.session);
-        let (Some(session), Some(connection)) = (session, &passage.connection) else {
-            return Err(pingora::Error::explain(pingora::ErrorType::InternalError, "a WebSocket without a session"));
+        passage.tunnel = match (session, &passage.connection) {
+            (_, Some(connection)) if is_public => Some(self.tunnels.open_nobodys(connection.line())),
+            (Some(session), Some(connection)) => Some(self.tunnels.open(&session, connection.line()).await),
+            _ => return Err(pingora::Error::explain(pingora::ErrorType::InternalError, "a WebSocket without a session")),
         };
-        passage.tunnel = Some(self.tunnels.open(&session, connection.line()).await);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! the store tells that sessions were ended, and from time to time for what nobody tells: a session's limits, and
 //! brokers who left the directory. Looking does not count as using the session. A store that cannot answer says nothing
 //! of the session, and cuts nothing. There are never more of them than connections, and they go with the request that
-//! opened them.
+//! opened them. Those on public paths are nobody's: they end with the gateway only.
 
 use super::tunnel::{Cut, Line};
 use crate::clock::Clock;
@@ -35,9 +35,11 @@ const LOOK: Duration = Duration::from_secs(30);
 /// So many at a time.
 const LOOKS_AT_ONCE: usize = 32;
 
-/// All open WebSockets of signed-in brokers.
+/// All open WebSockets.
 pub(super) struct Tunnels {
     open: Mutex<HashMap<RecordKey, Watched>>,
+    /// Those on public paths, by the address of their line.
+    nobodys: Mutex<HashMap<usize, Arc<Line>>>,
     /// The gateway goes away: those that open now are told so at once.
     leaving: AtomicBool,
     sessions: Arc<Sessions>,
@@ -65,7 +67,8 @@ struct Known {
 /// A WebSocket that is open for as long as this lives.
 pub(super) struct Opened {
     tunnels: Arc<Tunnels>,
-    key: RecordKey,
+    /// None on a public path.
+    key: Option<RecordKey>,
     line: Arc<Line>,
 }
 
@@ -77,7 +80,8 @@ impl Tunnels {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), leaving: AtomicBool::new(false), sessions, directory, limits, clock, metrics })
+        let (open, nobodys, leaving) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { open, nobodys, leaving, sessions, directory, limits, clock, metrics })
     }
 
     /// A WebSocket of this session's opens on this line. It is cut at once if the session has ended since its request was judged:
@@ -86,7 +90,7 @@ impl Tunnels {
         let (key, now) = (self.sessions.key(token), self.clock.now());
         line.open();
         // Made first: a request that is given up while the store is asked leaves nothing behind.
-        let opened = Opened { tunnels: Arc::clone(self), key, line: Arc::clone(line) };
+        let opened = Opened { tunnels: Arc::clone(self), key: Some(key), line: Arc::clone(line) };
         {
             let mut open = self.open.lock();
             let watched = open.entry(key).or_insert_with(|| Watched {
@@ -103,6 +107,17 @@ impl Tunnels {
         // Only that the store does not answer can go wrong: the session was found a moment ago.
         let _ = self.look(key, token, now).await;
         opened
+    }
+
+    /// A WebSocket opens on this line on a public path.
+    pub(super) fn open_nobodys(self: &Arc<Self>, line: &Arc<Line>) -> Opened {
+        line.open();
+        let mut nobodys = self.nobodys.lock();
+        nobodys.insert(place(line), Arc::clone(line));
+        if self.leaving.load(Ordering::Acquire) {
+            line.cut(Cut::Leaving);
+        }
+        Opened { tunnels: Arc::clone(self), key: None, line: Arc::clone(line) }
     }
 
     /// Cuts what has to be cut. Runs until the store is gone. However long the store takes over the looks, what is known to have
@@ -137,9 +152,10 @@ impl Tunnels {
 
     /// Tells all that the gateway goes away. Browsers open them anew, at another gateway.
     pub(super) fn leave(&self) {
-        let open = self.open.lock();
+        // Both are locked: one that opens is told here, or finds out for itself.
+        let (open, nobodys) = (self.open.lock(), self.nobodys.lock());
         self.leaving.store(true, Ordering::Release);
-        open.values().flat_map(|watched| &watched.lines).for_each(|line| line.cut(Cut::Leaving));
+        open.values().flat_map(|watched| &watched.lines).chain(nobodys.values()).for_each(|line| line.cut(Cut::Leaving));
     }
 
     /// Cuts those of which it is known, without asking, that they are over.
@@ -200,13 +216,21 @@ impl Tunnels {
 
 impl Drop for Opened {
     fn drop(&mut self) {
+        let Some(key) = &self.key else {
+            self.tunnels.nobodys.lock().remove(&place(&self.line));
+            return;
+        };
         let mut open = self.tunnels.open.lock();
-        let Some(watched) = open.get_mut(&self.key) else { return };
+        let Some(watched) = open.get_mut(key) else { return };
         watched.lines.retain(|line| !Arc::ptr_eq(line, &self.line));
         if watched.lines.is_empty() {
-            open.remove(&self.key);
+            open.remove(key);
         }
     }
+}
+
+fn place(line: &Arc<Line>) -> usize {
+    Arc::as_ptr(line) as usize
 }
 
 #[cfg(test)]
