@@ -351,7 +351,10 @@ pub async fn follow_store(clock: &Clock, store: &dyn Store, config: &config::Sto
         }
     };
     let time = tokio::time::timeout(within, time).await.ok().flatten();
-    time.inspect(|time| clock.follow(*time)).is_some()
+    if let Some(time) = time {
+        clock.follow(time);
+    }
+    time.is_some()
 }
 
 /// A store that refuses us is an operator's mistake, to be told at once; one that is merely down will come back.

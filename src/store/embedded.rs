@@ -4,7 +4,7 @@
 
 use super::engine::{Change, Committed, Engine, Expect, Tally, TallyMode};
 use super::vault::RecordKey;
-use super::{Error, Hearing, Invalidation, Result};
+use super::{Error, Hearing, Invalidation, Result, read_time};
 use crate::clock::Clock;
 use crate::domain::ids::LetterId;
 use crate::domain::time::Timestamp;
@@ -201,6 +201,12 @@ fn apply(write: &WriteTransaction, change: &Change, now: Timestamp) -> Result<Co
     }
     for (key, bytes, lives) in &change.write {
         put(&mut records, *key, bytes, now.plus(*lives))?;
+    }
+    if let Some((key, time, lives)) = change.advance {
+        let before = find(&records, key, now)?.and_then(|bytes| read_time(&bytes));
+        if before.is_none_or(|before| time > before) {
+            put(&mut records, key, time.as_millis().to_string().as_bytes(), now.plus(lives))?;
+        }
     }
     for key in &change.delete {
         records.remove(key.to_bytes().as_slice()).map_err(failed)?;

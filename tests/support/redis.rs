@@ -14,7 +14,11 @@ pub struct Redis {
     port: u16,
     folder: TempDir,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
+
+/// What moves a process's clock.
+pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 impl Redis {
     /// Starts one.
@@ -25,7 +29,22 @@ impl Redis {
     /// Starts one with further arguments, such as `["--requirepass", "geheim"]`.
     pub fn with(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        Self::spawned(TempDir::new().expect("a folder"), arguments)
+        Self::spawned(TempDir::new().expect("a folder"), arguments, Vec::new())
+    }
+
+    /// Starts one whose clock goes by this file, which holds by how much it is wrong, such as `+10m`.
+    pub fn with_clock(file: &Path) -> Self {
+        let file = file.to_str().expect("UTF-8");
+        // Debian's redis-server allocates by jemalloc, which asks for the time before libfaketime can tell it; so libc does.
+        let preload = format!("{FAKETIME} libc.so.6");
+        let environment = [
+            ("LD_PRELOAD", preload.as_str()),
+            ("FAKETIME_TIMESTAMP_FILE", file),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Self::spawned(TempDir::new().expect("a folder"), Vec::new(), environment)
     }
 
     /// Starts a sentinel with these lines of configuration.
@@ -33,12 +52,13 @@ impl Redis {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("sentinel.conf");
         std::fs::write(&file, configuration).expect("written");
-        Self::spawned(folder, vec![file.to_str().expect("UTF-8").to_owned(), "--sentinel".to_owned()])
+        Self::spawned(folder, vec![file.to_str().expect("UTF-8").to_owned(), "--sentinel".to_owned()], Vec::new())
     }
 
-    fn spawned(folder: TempDir, arguments: Vec<String>) -> Self {
+    fn spawned(folder: TempDir, arguments: Vec<String>, environment: Vec<(String, String)>) -> Self {
         let port = ports::free();
-        let redis = Self { child: spawn(port, folder.path().into(), &arguments), port, folder, arguments };
+        let child = spawn(port, folder.path().into(), &arguments, &environment);
+        let redis = Self { child, port, folder, arguments, environment };
         redis.wait();
         redis
     }
@@ -116,7 +136,7 @@ impl Redis {
 
     /// Starts it again, empty, on the same port.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, self.folder.path().into(), &self.arguments);
+        self.child = spawn(self.port, self.folder.path().into(), &self.arguments, &self.environment);
         self.wait();
     }
 
@@ -160,7 +180,7 @@ impl Redis {
     }
 }
 
-fn spawn(port: u16, folder: PathBuf, arguments: &[String]) -> Child {
+fn spawn(port: u16, folder: PathBuf, arguments: &[String], environment: &[(String, String)]) -> Child {
     // A file of configuration must come first.
     let (first, arguments) = arguments.split_at(usize::from(arguments.first().is_some_and(|first| !first.starts_with("--"))));
     Command::new("redis-server")
@@ -169,6 +189,7 @@ fn spawn(port: u16, folder: PathBuf, arguments: &[String]) -> Child {
         .arg("--dir")
         .arg(folder)
         .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
