@@ -39,6 +39,10 @@ const BACKLOG: u32 = 4_096;
 /// How often what has ended is deleted and gauges are set.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
+/// How long a process that is to take another one's place waits for its store: long enough to find a master that is about to be replaced.
+const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+const STORE_ASKED_EVERY: Duration = Duration::from_millis(250);
+
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -75,6 +79,9 @@ pub enum Error {
     /// `--takeover` without a place where a process could wait.
     #[error("--takeover needs listen.handover")]
     NobodyToTakeOverFrom,
+    /// The process that is to take another one's place could sign nobody in.
+    #[error("--takeover: nobody could sign in here, so that the former process keeps its place")]
+    NobodyCouldSignIn(#[source] store::Error),
     /// TLS cannot be served.
     #[error("listen.tls: {0}")]
     Tls(String),
@@ -133,6 +140,9 @@ impl App {
         let vault = Vault::new(config.store.secret.reveal(), chance);
         let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
         refuse_wrong_credentials(store.as_ref()).await?;
+        if takes_over == TakesOver::Yes {
+            signs_in(store.as_ref()).await.map_err(Error::NobodyCouldSignIn)?;
+        }
         // While Redis is down, it will be followed when it is back.
         follow_store(&clock, store.as_ref(), &config.store, config.store.timeout).await;
         let directory = Arc::new(Directory::open(&config.directory, clock.now())?);
@@ -363,6 +373,18 @@ async fn refuse_wrong_credentials(store: &dyn Store) -> store::Result<()> {
         Err(error @ store::Error::Refused(_)) => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Returns once the store can be written to, or with the reason why it cannot.
+async fn signs_in(store: &dyn Store) -> store::Result<()> {
+    let begun = tokio::time::Instant::now();
+    while let Err(error) = store.ping().await {
+        if begun.elapsed() >= STORE_ANSWERS_WITHIN {
+            return Err(error);
+        }
+        tokio::time::sleep(STORE_ASKED_EVERY).await;
+    }
+    Ok(())
 }
 
 async fn watch_directory(directory: Arc<Directory>, metrics: Arc<Metrics>, clock: Clock) {
