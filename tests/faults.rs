@@ -307,6 +307,53 @@ async fn with_a_full_disk_requests_go_on_and_lines_of_the_log_are_counted() {
     }
 }
 
+/// The largest file that a process may write from now on, in bytes.
+fn limit_files(process: u32, bytes: &str) {
+    let limit = format!("--fsize={bytes}:unlimited");
+    assert!(Command::new("prlimit").args(["--pid", &process.to_string(), &limit]).status().expect("it runs").success());
+}
+
+#[tokio::test]
+async fn a_store_file_on_a_full_disk_refuses_what_would_be_written_and_goes_on_by_itself_once_there_is_room() {
+    // A file that must not grow is an error like a full disk, if the signal that comes with it is ignored.
+    let ignoring = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
+    let builder = World::builder()
+        .store(StoreKind::Memory)
+        .config("[store]\nurl = \"file:store\"\n[limits]\nmail_pause = \"99 in 1s\"\nmail_burst = \"99 in 15m\"")
+        .through(0, &ignoring);
+    let mut world = builder.start().await;
+    let ada = world.signed_in(ADA).await;
+    let process = world.gateways[0].pid();
+    let size = std::fs::metadata(world.folder.path().join("store")).expect("a file").len();
+    // It cannot grow: what is large has no room, and what is small may have some.
+    limit_files(process, &size.to_string());
+    let stranger = world.browser();
+    for _ in 0..3 {
+        let told = stranger.post_body("/kfz", "application/x-www-form-urlencoded", vec![b'x'; 1_000_000]).await;
+        told.is(401).hides("Ihre Eingabe ist noch nicht gesendet");
+        ada.open("/").await.is(200);
+    }
+    eventually("small things are written", async || (world.browser().claim(BEN.0, BEN.1, "/").await.status == 303).then_some(()))
+        .await;
+    // Nothing can be written.
+    limit_files(process, "4096");
+    for _ in 0..5 {
+        fails_in_time(&world.browser()).await;
+        ada.open("/").await.is(200);
+        world.browser().open(SIGN_IN).await.is(200);
+    }
+    assert_eq!(world.gateways[0].readiness().await, 503, "nobody can sign in");
+    limit_files(process, "unlimited");
+    eventually("it is ready again", async || (world.gateways[0].readiness().await == 200).then_some(())).await;
+    let ben = world.browser();
+    eventually("sign-ins begin", async || (ben.claim(BEN.0, BEN.1, "/").await.status == 303).then_some(())).await;
+    ada.open("/").await.is(200);
+    // What was written before is there still.
+    world.gateways[0].kill();
+    world.gateways[0].restart().await;
+    ada.open("/").await.is(200);
+}
+
 #[tokio::test]
 async fn with_too_few_file_descriptors_who_is_connected_is_served_and_all_recovers() {
     let few = ["sh", "-c", "ulimit -n 100; exec \"$0\" \"$@\""];
