@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -15,6 +16,42 @@ pub struct Redis {
     folder: TempDir,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    secure: Option<u16>,
+}
+
+/// A certificate for `localhost` and 127.0.0.1, which servers that speak TLS trust among themselves.
+#[derive(Clone)]
+pub struct Certificate {
+    folder: Arc<TempDir>,
+}
+
+impl Certificate {
+    /// A new one.
+    pub fn make() -> Self {
+        let folder = Arc::new(TempDir::new().expect("a folder"));
+        let certified = rcgen::generate_simple_self_signed(["localhost", "127.0.0.1"].map(str::to_owned)).expect("a certificate");
+        std::fs::write(folder.path().join("redis.pem"), certified.cert.pem()).expect("written");
+        std::fs::write(folder.path().join("redis.key"), certified.signing_key.serialize_pem()).expect("written");
+        Self { folder }
+    }
+
+    /// The file that others are to trust.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("redis.pem")
+    }
+
+    /// What Redis is told, each a key and its value, so that it speaks TLS on this port, and with its like nothing else.
+    pub fn settings(&self, port: u16) -> Vec<(&'static str, String)> {
+        let path = |name| self.folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        vec![
+            ("tls-port", port.to_string()),
+            ("tls-cert-file", path("redis.pem")),
+            ("tls-key-file", path("redis.key")),
+            ("tls-ca-cert-file", path("redis.pem")),
+            ("tls-auth-clients", "no".to_owned()),
+            ("tls-replication", "yes".to_owned()),
+        ]
+    }
 }
 
 /// What moves a process's clock.
@@ -47,6 +84,27 @@ impl Redis {
         Self::spawned(TempDir::new().expect("a folder"), Vec::new(), environment)
     }
 
+    /// Starts one that also speaks TLS, where there is a certificate, and with its like nothing else.
+    pub fn perhaps_secure(arguments: &[&str], certificate: Option<&Certificate>) -> Self {
+        let Some(certificate) = certificate else { return Self::with(arguments) };
+        let port = ports::free();
+        let settings = certificate.settings(port).into_iter().flat_map(|(key, value)| [format!("--{key}"), value]);
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).chain(settings).collect();
+        let mut redis = Self::spawned(TempDir::new().expect("a folder"), arguments, Vec::new());
+        redis.secure = Some(port);
+        redis
+    }
+
+    /// The same of a sentinel.
+    pub fn perhaps_secure_sentinel(configuration: &str, certificate: Option<&Certificate>) -> Self {
+        let Some(certificate) = certificate else { return Self::sentinel(configuration) };
+        let port = ports::free();
+        let settings: String = certificate.settings(port).into_iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+        let mut sentinel = Self::sentinel(&format!("{settings}{configuration}"));
+        sentinel.secure = Some(port);
+        sentinel
+    }
+
     /// Starts a sentinel with these lines of configuration.
     pub fn sentinel(configuration: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
@@ -58,7 +116,7 @@ impl Redis {
     fn spawned(folder: TempDir, arguments: Vec<String>, environment: Vec<(String, String)>) -> Self {
         let port = ports::free();
         let child = spawn(port, folder.path().into(), &arguments, &environment);
-        let redis = Self { child, port, folder, arguments, environment };
+        let redis = Self { child, port, folder, arguments, environment, secure: None };
         redis.wait();
         redis
     }
@@ -111,6 +169,11 @@ impl Redis {
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port on which gateways and its like reach it: the one for TLS, if it speaks that.
+    pub fn reached_at(&self) -> u16 {
+        self.secure.unwrap_or(self.port)
     }
 
     /// The process's number.
