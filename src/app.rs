@@ -1,6 +1,7 @@
 //! Builds everything from the configuration and runs it: the only place that knows all parts.
 
 mod handover;
+mod readiness;
 mod reload;
 
 use crate::certificate::{self, Trust};
@@ -9,8 +10,8 @@ use crate::config::{self, Config, StoreUrl};
 use crate::directory::{self, Directory, Reload};
 use crate::gateway::{self, Door, Edge, Gateway, Parts, Tls, Workers};
 use crate::in_force::InForce;
+use crate::mail::Outbox;
 use crate::mail::{self, Smtp, Writer};
-use crate::mail::{Outbox, Trouble};
 use crate::pages::{self, Pages};
 use crate::parking::Parking;
 use crate::portal::{self, Portal};
@@ -20,11 +21,11 @@ use crate::store::embedded::Embedded;
 use crate::store::redis::{Redis, Usage};
 use crate::store::tickets::Tickets;
 use crate::store::{self, Invalidation, Measured, Sealed, Store, Vault};
-use crate::telemetry::admin::{self, Fatal, Problem, Readiness};
+use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::{self, Metrics};
-use async_trait::async_trait;
 use handover::{Handover, Inherited};
+use readiness::Readiness;
 pub use reload::Source;
 use reload::{Reloader, Replaceable};
 use std::net::SocketAddr;
@@ -40,6 +41,10 @@ const BACKLOG: u32 = 4_096;
 
 /// How often what has ended is deleted and gauges are set.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// How long a process that is to take another one's place waits for its store: long enough to find a master that is about to be replaced.
+const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+const STORE_ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +82,9 @@ pub enum Error {
     /// `--takeover` without a place where a process could wait.
     #[error("--takeover needs listen.handover")]
     NobodyToTakeOverFrom,
+    /// The process that is to take another one's place could sign nobody in.
+    #[error("--takeover: nobody could sign in here, so that the former process keeps its place")]
+    NobodyCouldSignIn(#[source] store::Error),
     /// TLS cannot be served.
     #[error("listen.tls: {0}")]
     Tls(String),
@@ -144,6 +152,9 @@ impl App {
         let vault = Vault::new(config.store.secret.reveal(), chance);
         let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
         refuse_wrong_credentials(store.as_ref()).await?;
+        if takes_over == TakesOver::Yes {
+            signs_in(store.as_ref()).await.map_err(Error::NobodyCouldSignIn)?;
+        }
         // While Redis is down, it will be followed when it is back.
         follow_store(&clock, store.as_ref(), &config.store, config.store.timeout).await;
         let directory = Arc::new(Directory::open(&config.directory, clock.now())?);
@@ -201,7 +212,7 @@ impl App {
         let Self { config, source, edge, parts, listeners, inherited, shutdown, replaceable } = self;
         let (leaving, leaves) = watch::channel(false);
         let (outbox_trouble, bell_stop) = (parts.outbox.trouble(), shutdown.subscribe());
-        let readiness = Arc::new(State {
+        let readiness = Arc::new(Readiness {
             store: Arc::clone(&parts.store),
             directory: Arc::clone(&parts.directory),
             mail: outbox_trouble,
@@ -380,7 +391,10 @@ pub async fn follow_store(clock: &Clock, store: &dyn Store, config: &config::Sto
         }
     };
     let time = tokio::time::timeout(within, time).await.ok().flatten();
-    time.inspect(|time| clock.follow(*time)).is_some()
+    if let Some(time) = time {
+        clock.follow(time);
+    }
+    time.is_some()
 }
 
 /// A store that refuses us is an operator's mistake, to be told at once; one that is merely down will come back.
@@ -389,6 +403,18 @@ async fn refuse_wrong_credentials(store: &dyn Store) -> store::Result<()> {
         Err(error @ store::Error::Refused(_)) => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Returns once the store can be written to, or with the reason why it cannot.
+async fn signs_in(store: &dyn Store) -> store::Result<()> {
+    let begun = tokio::time::Instant::now();
+    while let Err(error) = store.ping().await {
+        if begun.elapsed() >= STORE_ANSWERS_WITHIN {
+            return Err(error);
+        }
+        tokio::time::sleep(STORE_ASKED_EVERY).await;
+    }
+    Ok(())
 }
 
 async fn watch_directory(directory: Arc<Directory>, metrics: Arc<Metrics>, clock: Clock) {
@@ -445,43 +471,4 @@ fn watch_panics(metrics: Arc<Metrics>) {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(target: "gateway", place, "a task broke off");
     }));
-}
-
-struct State {
-    store: Arc<dyn Store>,
-    directory: Arc<Directory>,
-    mail: Trouble,
-    leaving: watch::Receiver<bool>,
-    edge: Arc<Edge>,
-    certificates: Option<Arc<InForce<Trust>>>,
-    clock: Clock,
-}
-
-#[async_trait]
-impl Readiness for State {
-    async fn problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if *self.leaving.borrow() {
-            problems.push(Problem { part: "shutdown", detail: "shutting down".into(), fatal: Fatal::Yes });
-        }
-        if let Err(error) = self.store.ping().await {
-            problems.push(Problem { part: "store", detail: error.to_string(), fatal: Fatal::Yes });
-        }
-        if self.directory.snapshot().len() == 0 {
-            problems.push(Problem { part: "directory", detail: "no broker is known".into(), fatal: Fatal::Yes });
-        }
-        if let Some(trouble) = self.mail.now() {
-            problems.push(Problem { part: "mail", detail: trouble, fatal: Fatal::No });
-        }
-        // Whoever took this gateway out for it would take the pages away that keep brokers signed in; the others have the same calculator.
-        let lists_end = self.certificates.as_ref().and_then(|trust| trust.now().lists_end());
-        if lists_end.is_some_and(|end| end <= self.clock.now()) {
-            let detail = "a list of revoked certificates is too old: certificates of its issuer are refused".into();
-            problems.push(Problem { part: "certificate", detail, fatal: Fatal::No });
-        }
-        if let Some(trouble) = self.edge.calculator_trouble() {
-            problems.push(Problem { part: "calculator", detail: trouble, fatal: Fatal::No });
-        }
-        problems
-    }
 }

@@ -5,7 +5,7 @@ use crate::domain::tan::{Alphabet, Tan, TanLength};
 use crate::domain::time::Timestamp;
 use rand::Rng as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Tells the time.
@@ -25,6 +25,27 @@ pub enum Clock {
 pub struct Steady {
     began: Instant,
     then: AtomicU64,
+    /// Whether it goes by another clock than this machine's already.
+    follows: AtomicBool,
+}
+
+/// How a clock that is followed has moved against this machine's steady one since it was last heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It was set forward by this.
+    Forward(Duration),
+    /// It was set back by this.
+    Back(Duration),
+}
+
+impl Step {
+    /// What lies between the telling and the hearing is not longer.
+    const LEAST: Duration = Duration::from_secs(2);
+
+    fn between(before: u64, now: u64) -> Option<Self> {
+        let by = Duration::from_millis(now.abs_diff(before));
+        (by > Self::LEAST).then_some(if now > before { Self::Forward(by) } else { Self::Back(by) })
+    }
 }
 
 impl Steady {
@@ -36,14 +57,17 @@ impl Steady {
 impl Clock {
     /// A steady clock that begins with the machine's time.
     pub fn steady() -> Self {
-        Self::Steady(Arc::new(Steady { began: Instant::now(), then: AtomicU64::new(Self::System.now().as_millis()) }))
+        let (began, then) = (Instant::now(), AtomicU64::new(Self::System.now().as_millis()));
+        Self::Steady(Arc::new(Steady { began, then, follows: AtomicBool::new(false) }))
     }
 
-    /// Sets a steady clock: this is the time now. Any other clock is left alone.
-    pub fn follow(&self, time: Timestamp) {
-        if let Self::Steady(steady) = self {
-            steady.then.store(time.as_millis().saturating_sub(steady.gone_by()), Ordering::Relaxed);
-        }
+    /// Sets a steady clock: this is the time now, by a clock that it goes by from now on. Any other clock is left alone. Says so if the
+    /// clock that is followed made a step.
+    pub fn follow(&self, time: Timestamp) -> Option<Step> {
+        let Self::Steady(steady) = self else { return None };
+        let then = time.as_millis().saturating_sub(steady.gone_by());
+        let before = steady.then.swap(then, Ordering::Relaxed);
+        steady.follows.swap(true, Ordering::Relaxed).then(|| Step::between(before, then)).flatten()
     }
 
     /// Sets a steady clock to the machine's where that is ahead: the machine slept, which no steady clock notices.
@@ -149,8 +173,13 @@ mod tests {
             begun.since(Clock::System.now()) < Duration::from_secs(1)
                 && Clock::System.now().since(begun) < Duration::from_secs(1)
         );
-        for time in [1_790_683_350_000, 1_000_000_000_000, 2_000_000_000_000] {
-            clock.follow(Timestamp::from_millis(time));
+        for (time, step) in [(1_790_683_350_000, None), (1_000_000_000_000, Some("back")), (2_000_000_000_000, Some("forward"))] {
+            let found = clock.follow(Timestamp::from_millis(time)).map(|step| match step {
+                Step::Forward(_) => "forward",
+                Step::Back(_) => "back",
+            });
+            assert_eq!(found, step);
+            assert_eq!(clock.follow(Timestamp::from_millis(time)), None, "it goes on");
             let (first, later) = (clock.now(), clock.clone().now());
             assert!(first >= Timestamp::from_millis(time) && first.since(Timestamp::from_millis(time)) < Duration::from_secs(5));
             assert!(later >= first);

@@ -4,12 +4,15 @@ mod support;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::redis::Redis;
+use support::redis::{FAKETIME, Redis};
 use support::world::{ADA, BEN, World, tan_of};
-use support::{Browser, Raw, StoreKind, eventually};
+use support::{Act, Browser, Raw, Relay, StoreKind, eventually};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
-const FAKETIME: &str = "LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+fn preload() -> String {
+    format!("LD_PRELOAD={FAKETIME}")
+}
 
 /// A command of the world's own Redis.
 fn tell<T: redis::FromRedisValue>(world: &World, words: &[&str]) -> T {
@@ -26,15 +29,14 @@ async fn fails_in_time(browser: &Browser) {
 
 #[test]
 fn the_library_that_moves_clocks_is_there() {
-    let library = FAKETIME.split_once('=').expect("a variable").1;
-    assert!(std::path::Path::new(library).exists(), "{library}: without it the other tests of clocks show nothing");
+    assert!(std::path::Path::new(FAKETIME).exists(), "{FAKETIME}: without it the other tests of clocks show nothing");
 }
 
 #[tokio::test]
 async fn a_gateway_whose_clock_is_wrong_ends_nothing_too_early_or_too_late() {
     let builder = World::builder().store(StoreKind::OwnRedis).gateways(3);
-    let builder = builder.through(1, &["env", FAKETIME, "FAKETIME=+3h", "DONT_FAKE_MONOTONIC=1"]);
-    let world = builder.through(2, &["env", FAKETIME, "FAKETIME=-3h", "DONT_FAKE_MONOTONIC=1"]).start().await;
+    let builder = builder.through(1, &["env", &preload(), "FAKETIME=+3h", "DONT_FAKE_MONOTONIC=1"]);
+    let world = builder.through(2, &["env", &preload(), "FAKETIME=-3h", "DONT_FAKE_MONOTONIC=1"]).start().await;
     for (mails, (first, broker)) in [(1, ADA), (2, BEN)].into_iter().enumerate() {
         let begun = Browser::new(&world.gateways[first].base());
         begun.claim(broker.0, broker.1, "/").await.leads_to("/ui/login/de/tan");
@@ -54,7 +56,7 @@ async fn a_clock_that_jumps_signs_nobody_out_and_brings_no_tan_back() {
     let put = |by: &str| std::fs::write(&offset, by).expect("written");
     put("+0");
     let file = format!("FAKETIME_TIMESTAMP_FILE={}", offset.display());
-    let faked = ["env", FAKETIME, &file, "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1"];
+    let faked = ["env", &preload(), &file, "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1"];
     let builder = World::builder().store(StoreKind::OwnRedis).config("[login]\ntan_lifetime = \"5m\"");
     let world = builder.through(0, &faked).start().await;
     let ada = world.signed_in(ADA).await;
@@ -70,6 +72,108 @@ async fn a_clock_that_jumps_signs_nobody_out_and_brings_no_tan_back() {
     let again = world.browser();
     again.claim(BEN.0, BEN.1, "/").await;
     again.enter_tan(&tan, "/").await.is(200);
+}
+
+/// Two gateways on a Redis whose clock is set by hand.
+struct Clockwork {
+    world: World,
+    redis: Redis,
+    offset: std::path::PathBuf,
+    steps: u32,
+    _folder: tempfile::TempDir,
+}
+
+impl Clockwork {
+    async fn start(further: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let offset = folder.path().join("offset");
+        std::fs::write(&offset, "+0").expect("written");
+        let redis = Redis::with_clock(&offset);
+        let store = format!("[store]\nurl = {:?}\n{further}", redis.url());
+        let world = World::builder().store(StoreKind::Memory).gateways(2).config(&store).start().await;
+        Self { world, redis, offset, steps: 0, _folder: folder }
+    }
+
+    /// Sets Redis' clock, and waits until the first gateway goes by it.
+    async fn set(&mut self, by: &str) {
+        std::fs::write(&self.offset, by).expect("written");
+        self.steps += 1;
+        let counted = async || self.world.metric("vtnr_gateway_store_clock_steps_total").await;
+        eventually("the step is counted", async || (counted().await == f64::from(self.steps)).then_some(())).await;
+    }
+
+    fn revoke(&self, vtnr: &str) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"));
+        command.args(["revoke", "--config"]).arg(self.world.gateways[0].config()).arg(vtnr).stdout(Stdio::null());
+        assert!(command.status().expect("it runs").success());
+    }
+}
+
+#[tokio::test]
+async fn a_redis_whose_clock_is_set_forward_and_back_signs_nobody_out_and_it_is_told_once_each() {
+    let mut clockwork = Clockwork::start("").await;
+    let ada = clockwork.world.signed_in(ADA).await;
+    for by in ["+40m", "+0", "-40m", "-80m", "-50m"] {
+        clockwork.set(by).await;
+        for gateway in &clockwork.world.gateways {
+            ada.at(&gateway.base()).open("/").await.is(200);
+        }
+        // One that knows of it only what Redis says.
+        clockwork.world.gateways[1].kill();
+        clockwork.world.gateways[1].restart().await;
+        ada.at(&clockwork.world.gateways[1].base()).open("/").await.is(200);
+        let session: Vec<String> = clockwork.redis.command(&["KEYS", "*s:*"]);
+        let left: i64 = clockwork.redis.command(&["PTTL", &session[0]]);
+        assert!(left <= 3_600_000, "its idle limit is no further away than it was: {left} ms, {by}");
+    }
+    // A moment later too.
+    eventually("the log is written", async || {
+        let told = clockwork.world.gateways[0].log().matches("the store's clock jumped").count();
+        (told == usize::try_from(clockwork.steps).expect("small")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_revocation_ends_what_began_before_redis_clock_was_set_back_and_not_what_begins_after_it() {
+    let mut clockwork = Clockwork::start("[limits]\nmail_pause = \"9 in 1s\"").await;
+    let ada = clockwork.world.signed_in(ADA).await;
+    let there = ada.at(&clockwork.world.gateways[1].base());
+    there.open("/").await.is(200);
+    clockwork.set("-10m").await;
+    for browser in [&ada, &there] {
+        browser.open("/").await.is(200);
+    }
+    for _ in 0..2 {
+        clockwork.revoke(ADA.0);
+        for browser in [&ada, &there] {
+            eventually("it has ended", async || (browser.open("/").await.status == 303).then_some(())).await;
+        }
+        // Nor is the browser trusted any more; and who signs in now stays so, at every gateway.
+        let tan = clockwork.world.ask(&ada, ADA).await;
+        ada.enter_tan(&tan, "/").await.leads_to("/");
+        for browser in [&ada, &there] {
+            browser.open("/").await.is(200);
+        }
+        // What began by the clock that was set back can be trusted.
+        ada.claim(ADA.0, ADA.1, "/").await.leads_to("/");
+        there.open("/").await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn a_mail_that_was_put_off_goes_out_though_redis_clock_is_set_back() {
+    let relay = Relay::start();
+    relay.once("RCPT", Act::Say("451 4.7.1 greylisted"));
+    let mail = format!("[mail]\nurl = \"smtp://127.0.0.1:{}\"", relay.port);
+    let mut clockwork = Clockwork::start(&mail).await;
+    let ada = clockwork.world.browser();
+    ada.claim(ADA.0, ADA.1, "/").await.leads_to("/ui/login/de/tan");
+    eventually("it is delayed", async || ada.open("/ui/login/de/tan").await.text().contains("verzögert sich").then_some(()))
+        .await;
+    clockwork.set("-30m").await;
+    let taken = eventually("it goes out", async || relay.taken().first().cloned()).await;
+    ada.enter_tan(&taken.tan(), "/").await.leads_to("/");
 }
 
 #[test]
@@ -201,6 +305,53 @@ async fn with_a_full_disk_requests_go_on_and_lines_of_the_log_are_counted() {
     while lost().await.is_none() {
         assert!(begun.elapsed() < Duration::from_secs(30), "lines that are lost are counted");
     }
+}
+
+/// The largest file that a process may write from now on, in bytes.
+fn limit_files(process: u32, bytes: &str) {
+    let limit = format!("--fsize={bytes}:unlimited");
+    assert!(Command::new("prlimit").args(["--pid", &process.to_string(), &limit]).status().expect("it runs").success());
+}
+
+#[tokio::test]
+async fn a_store_file_on_a_full_disk_refuses_what_would_be_written_and_goes_on_by_itself_once_there_is_room() {
+    // A file that must not grow is an error like a full disk, if the signal that comes with it is ignored.
+    let ignoring = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
+    let builder = World::builder()
+        .store(StoreKind::Memory)
+        .config("[store]\nurl = \"file:store\"\n[limits]\nmail_pause = \"99 in 1s\"\nmail_burst = \"99 in 15m\"")
+        .through(0, &ignoring);
+    let mut world = builder.start().await;
+    let ada = world.signed_in(ADA).await;
+    let process = world.gateways[0].pid();
+    let size = std::fs::metadata(world.folder.path().join("store")).expect("a file").len();
+    // It cannot grow: what is large has no room, and what is small may have some.
+    limit_files(process, &size.to_string());
+    let stranger = world.browser();
+    for _ in 0..3 {
+        let told = stranger.post_body("/kfz", "application/x-www-form-urlencoded", vec![b'x'; 1_000_000]).await;
+        told.is(401).hides("Ihre Eingabe ist noch nicht gesendet");
+        ada.open("/").await.is(200);
+    }
+    eventually("small things are written", async || (world.browser().claim(BEN.0, BEN.1, "/").await.status == 303).then_some(()))
+        .await;
+    // Nothing can be written.
+    limit_files(process, "4096");
+    for _ in 0..5 {
+        fails_in_time(&world.browser()).await;
+        ada.open("/").await.is(200);
+        world.browser().open(SIGN_IN).await.is(200);
+    }
+    assert_eq!(world.gateways[0].readiness().await, 503, "nobody can sign in");
+    limit_files(process, "unlimited");
+    eventually("it is ready again", async || (world.gateways[0].readiness().await == 200).then_some(())).await;
+    let ben = world.browser();
+    eventually("sign-ins begin", async || (ben.claim(BEN.0, BEN.1, "/").await.status == 303).then_some(())).await;
+    ada.open("/").await.is(200);
+    // What was written before is there still.
+    world.gateways[0].kill();
+    world.gateways[0].restart().await;
+    ada.open("/").await.is(200);
 }
 
 #[tokio::test]

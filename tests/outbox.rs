@@ -329,3 +329,29 @@ async fn only_the_browser_that_asked_learns_what_becomes_of_the_mail() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_gateway_that_ends_waits_for_the_yes_of_a_mail_that_may_be_out_and_no_other_sends_it_meanwhile() {
+    const PATIENCE: Duration = Duration::from_secs(8);
+    let relay = Relay::start();
+    relay.once("RCPT", Act::Hold).once(".", Act::Hold);
+    let further = format!("{}\ntimeout = \"{}s\"\n[shutdown]\ngrace = \"30s\"", mail_to(&[relay.port]), PATIENCE.as_secs());
+    let mut world = World::builder().gateways(2).config(&further).start().await;
+    let browser = asked_at_the_first(&world).await;
+    relay.holds().await;
+    world.gateways[0].signal("TERM");
+    eventually("it ends", async || world.gateways[0].log().contains("shutting down").then_some(())).await;
+    let begun = Instant::now();
+    // So that the yes is awaited when the time for mails that were not sent is over.
+    tokio::time::sleep(PATIENCE / 2).await;
+    relay.go_on();
+    relay.holds().await;
+    world.gateways[1].signal("CONT");
+    tokio::time::sleep((PATIENCE + PATIENCE / 4).saturating_sub(begun.elapsed())).await;
+    assert_eq!((relay.asked().len(), relay.taken().len()), (1, 0), "nobody else sends it");
+    relay.go_on();
+    assert_eq!(world.gateways[0].end().await, Some(0));
+    nothing_waits(&world).await;
+    assert_eq!((relay.asked().len(), relay.taken().len()), (1, 1));
+    browser.at(&world.gateways[1].base()).enter_tan(&relay.taken()[0].tan(), "/kfz").await.leads_to("/kfz");
+}

@@ -3,13 +3,18 @@
 mod support;
 
 use std::time::{Duration, Instant};
-use support::world::{BEN, World};
-use support::{Behind, Raw, Upstream, eventually};
+use support::behind::session_of;
+use support::world::{ADA, BEN, StoreKind, World};
+use support::{Behind, Mode, Node, Raw, Upstream, eventually};
 use tokio::sync::watch;
 
 const SEATS: usize = 16;
 /// Those of brokers; the others are everybody else's.
 const BROKERS: usize = 12;
+/// What one address gets of the others.
+const OF_AN_ADDRESS: usize = 2;
+/// What one broker gets of the places for what stays open, where there are few.
+const OPEN_OF_A_BROKER: usize = 16;
 /// No wait for anything: a second is little on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
@@ -31,18 +36,18 @@ async fn held(go: watch::Receiver<bool>) -> Upstream {
 
 async fn behind() -> (Behind, watch::Sender<bool>) {
     let (go, waits) = watch::channel(false);
-    let builder =
-        World::builder().listen(&format!("max_requests = {SEATS}")).config("[upstream]\npublic_paths = [\"/langsam-offen\"]");
+    let listen = format!("max_requests = {SEATS}\nmax_connections = 256\ntrusted_proxies = [\"127.0.0.1\"]");
+    let builder = World::builder().listen(&listen).config("[upstream]\npublic_paths = [\"/langsam-offen\", \"/offen\"]");
     (Behind::with(held(waits).await, builder).await, go)
 }
 
-/// So many requests that the calculator holds.
-async fn under_way(behind: &Behind, path: &str, requests: usize) -> Vec<Raw> {
+/// So many requests with these fields that the calculator holds.
+async fn under_way(behind: &Behind, path: &str, fields: &str, requests: usize) -> Vec<Raw> {
     let before = behind.upstream.requests().len();
     let mut all = Vec::new();
     for _ in 0..requests {
         let mut client = behind.connect().await;
-        client.send(behind.request(&format!("GET {path}"), "")).await;
+        client.send(behind.request(&format!("GET {path}"), fields)).await;
         all.push(client);
     }
     behind.upstream.has_seen(before + requests).await;
@@ -52,7 +57,7 @@ async fn under_way(behind: &Behind, path: &str, requests: usize) -> Vec<Raw> {
 #[tokio::test]
 async fn beyond_the_limit_brokers_are_told_to_come_again_in_a_moment_and_do_not_wait_for_it() {
     let (behind, go) = behind().await;
-    let clients = under_way(&behind, "/langsam", BROKERS).await;
+    let clients = under_way(&behind, "/langsam", "", BROKERS).await;
     let begun = Instant::now();
     let page = behind.ask("GET /kfz", "Accept: text/html\r\n").await;
     assert_eq!((page.status(), page.values("retry-after").len()), (503, 1));
@@ -74,10 +79,13 @@ async fn neither_brokers_nor_strangers_take_the_others_seats_and_signing_out_alw
     let (behind, go) = behind().await;
     let ben = behind.world.signed_in(BEN).await;
     let stranger = behind.world.browser();
-    let brokers = under_way(&behind, "/langsam", BROKERS).await;
+    let brokers = under_way(&behind, "/langsam", "", BROKERS).await;
     ben.open("/kfz").await.is(503);
     stranger.open("/ui/login/de/vtnr-login").await.is(200);
-    let strangers = under_way(&behind, "/langsam-offen", SEATS - BROKERS).await;
+    let mut strangers = Vec::new();
+    for client in 0..(SEATS - BROKERS) / OF_AN_ADDRESS {
+        strangers.push(under_way(&behind, "/langsam-offen", &from(&format!("203.0.113.{client}")), OF_AN_ADDRESS).await);
+    }
     for path in ["/", "/ui/login/de/vtnr-login", "/langsam-offen"] {
         stranger.open(path).await.is(503);
     }
@@ -90,15 +98,92 @@ async fn neither_brokers_nor_strangers_take_the_others_seats_and_signing_out_alw
         .await;
 }
 
+/// As a front names a client.
+fn from(client: &str) -> String {
+    format!("X-Forwarded-For: {client}\r\n")
+}
+
 #[tokio::test]
-async fn a_websocket_or_a_stream_of_events_takes_no_seat() {
-    let (behind, _go) = behind().await;
-    let mut streams = Vec::new();
-    for _ in 0..SEATS + 4 {
-        let mut client = behind.connect().await;
-        client.send(behind.request("GET /langsam", "Accept: text/event-stream\r\n")).await;
-        streams.push(client);
+async fn one_address_takes_a_part_of_strangers_seats_and_ipv6_counts_by_the_network() {
+    let (behind, go) = behind().await;
+    let asks = async |client: &str| behind.ask("GET /offen", &from(client)).await.status();
+    let held = under_way(&behind, "/langsam-offen", &from("2001:db8:1:2::1"), OF_AN_ADDRESS).await;
+    for (client, status) in [("2001:db8:1:2::1", 503), ("2001:db8:1:2:9::9", 503), ("2001:db8:1:3::1", 200), ("203.0.113.1", 200)]
+    {
+        assert_eq!(asks(client).await, status, "{client}");
     }
-    behind.upstream.has_seen(SEATS + 4).await;
-    assert_eq!(behind.ask("GET /kfz", "").await.status(), 200);
+    go.send_replace(true);
+    for mut client in held {
+        assert_eq!(client.answer().await.status(), 200);
+    }
+    assert_eq!(asks("2001:db8:1:2::1").await, 200);
+}
+
+const EVENTS: &str = "Accept: text/event-stream\r\n";
+
+#[tokio::test]
+async fn a_websocket_or_a_stream_of_events_takes_no_request_seat_and_one_broker_a_part_of_their_own() {
+    let (behind, _go) = behind().await;
+    let ben = session_of(&behind.world.signed_in(BEN).await);
+    let _streams = under_way(&behind, "/langsam", EVENTS, OPEN_OF_A_BROKER).await;
+    assert_eq!(behind.ask("GET /kfz", "").await.status(), 200, "no seat of a request's is taken");
+    let refused = behind.ask("GET /langsam", EVENTS).await;
+    assert_eq!((refused.status(), refused.values("retry-after").len()), (503, 1));
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+    assert_eq!(behind.ask("GET /kfz", upgrade).await.status(), 503, "a WebSocket counts alike");
+    let mut another = behind.connect().await;
+    let request = format!("GET /kfz HTTP/1.1\r\nHost: {}\r\nCookie: {ben}\r\n{EVENTS}\r\n", behind.host);
+    assert_eq!(another.send(request).await.answer().await.status(), 200, "another broker's");
+}
+
+#[tokio::test]
+async fn a_form_that_was_kept_takes_a_seat_and_waits_for_one() {
+    let (behind, go) = behind().await;
+    let browser = behind.world.signed_in(BEN).await;
+    browser.drop_cookie("vtnr_session");
+    let told = browser.post_body("/kfz/antrag", "application/x-www-form-urlencoded", "hsn=0603").await;
+    let link = told.is(401).href_of("ZUR ANMELDUNG");
+    let signed_in = browser.post(&link, &[("vtnr", BEN.0), ("email", BEN.1)]).await;
+    let page = browser.follow(signed_in).await;
+    let brokers = under_way(&behind, "/langsam", "", BROKERS).await;
+    let refused = browser.press(&page, "Eingabe jetzt absenden").await;
+    refused.is(503).shows("Gerade sind sehr viele Anfragen unterwegs");
+    assert_eq!(behind.upstream.requests().len(), BROKERS, "it did not go up");
+    go.send_replace(true);
+    drop(brokers);
+    eventually("it is sent", async || (browser.press(&page, "Eingabe jetzt absenden").await.status == 200).then_some(())).await;
+    assert_eq!(behind.upstream.requests().iter().filter(|request| request.line.starts_with("POST ")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_takes_a_part_of_the_seats_and_brokers_of_the_other_are_served() {
+    let nodes = [Node::with("a", ".node1").await, Node::with("b", ".node2").await];
+    let urls = nodes.each_ref().map(|node| format!("{:?}", node.upstream.url()));
+    let routes = "affinity_cookie = \"JSESSIONID\"\nroutes = [\"node1\", \"node2\"]";
+    let builder = World::builder().store(StoreKind::Memory).listen(&format!("max_requests = {SEATS}"));
+    let world = builder.config(&format!("[upstream]\nurl = [{}]\n{routes}", urls.join(", "))).start().await;
+    let session = session_of(&world.signed_in(ADA).await);
+    let request = |node: &str| {
+        let cookies = format!("{session}; JSESSIONID=0A.{node}");
+        format!("GET /kfz HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nCookie: {cookies}\r\n\r\n", world.gateways[0].port)
+    };
+    let ask = async |node: &str| {
+        let mut client = Raw::connect(world.gateways[0].port).await;
+        client.send(request(node)).await;
+        client
+    };
+    nodes[0].set(Mode::Hanging);
+    let mut hanging = Vec::new();
+    for _ in 0..BROKERS / 2 {
+        hanging.push(ask("node1").await);
+    }
+    eventually("they hang", async || (nodes[0].requests().len() == BROKERS / 2).then_some(())).await;
+    let refused = ask("node1").await.answer().await;
+    assert_eq!((refused.status(), refused.values("retry-after").len()), (503, 1), "{refused:?}");
+    for _ in 0..3 {
+        assert_eq!(ask("node2").await.answer().await.status(), 200);
+    }
+    drop(hanging);
+    nodes[0].set(Mode::Well);
+    eventually("it is asked again", async || (ask("node1").await.answer().await.status() == 200).then_some(())).await;
 }

@@ -267,3 +267,21 @@ async fn a_session_without_e_mail_submits_as_the_same_broker_only() {
     browser.post("/antrag/versand", &[("angebot", "42")]).await.is(200);
     assert_eq!(upstream.only().values("x-vtnr-level"), ["full"]);
 }
+
+/// The portal was down for a moment, and what was posted then was kept.
+#[tokio::test]
+async fn a_form_that_was_kept_while_the_portal_was_down_goes_out_by_its_word() {
+    let (portal, upstream) = (Portal::start().await, Upstream::fine().await);
+    let world = built(World::builder().upstream(&upstream.url()), &portal, "cache = \"0s\"").await;
+    let ada = with(&world, "ada");
+    portal.is_ill.store(true, Ordering::Release);
+    let page = ada.post("/antrag/versand", &[("angebot", "42")]).await;
+    page.is(401).shows("bewahren");
+    upstream.saw_nothing("a form that nobody may send");
+    portal.is_ill.store(false, Ordering::Release);
+    eventually("it is asked again", async || (ada.fetch("/").await.status == 200).then_some(())).await;
+    let form = ada.get(&page.href_of("ZUR ANMELDUNG")).await;
+    form.is(200).shows("Eingabe jetzt absenden").shows(ADA.0);
+    ada.press(&form, "Eingabe jetzt absenden").await.is(200);
+    assert_eq!(upstream.last().body, b"angebot=42");
+}

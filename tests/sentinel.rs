@@ -2,13 +2,18 @@
 
 mod support;
 
+use std::path::PathBuf;
 use support::Sentinels;
 use support::failover::{Deployment, Fate, nobody_signed_in_notices_and_each_tan_works_once};
-use support::redis::Redis;
+use support::redis::{Certificate, Redis};
 
 impl Deployment for Sentinels {
     fn url(&self) -> String {
         Sentinels::url(self)
+    }
+
+    fn certificate(&self) -> Option<PathBuf> {
+        self.certificate.as_ref().map(Certificate::file)
     }
 
     fn master(&self) -> &Redis {
@@ -28,4 +33,9 @@ async fn a_master_that_is_killed_is_replaced_and_nobody_signed_in_notices() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_hangs_is_replaced_and_not_believed_when_it_goes_on() {
     nobody_signed_in_notices_and_each_tan_works_once(&Sentinels::start(), Fate::Frozen).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_a_master_that_is_killed_is_replaced_and_nobody_signed_in_notices() {
+    nobody_signed_in_notices_and_each_tan_works_once(&Sentinels::secure(), Fate::Killed).await;
 }

@@ -134,7 +134,7 @@ mod every_store {
             a_forgotten_browser_is_trusted_for_nothing
             trust_ends_with_its_life
             a_revocation_holds_for_its_broker_only
-            an_earlier_revocation_does_not_undo_a_later_one
+            a_revocation_is_later_than_those_before_it_and_than_all_sign_ins_whatever_the_clock_says
         }
         invalidations {
             ending_a_session_is_announced

@@ -81,11 +81,22 @@ async fn a_process_that_does_not_come_to_serve_leaves_the_former_one_at_work() {
         .replace("\"cert.pem\"", &format!("\"{}\"", there("cert.pem")));
     let text = text.replace("\"key.pem\"", &format!("\"{}\"", there("key.pem")));
     // Everything is as it should be, but there are no brokers.
-    std::fs::write(&broken, text.replace("\"brokers.csv\"", "\"/nowhere/brokers.csv\"")).expect("written");
+    let brokers = there("brokers.csv");
+    let text = text.replace("\"brokers.csv\"", &format!("{brokers:?}"));
+    std::fs::write(&broken, text.replace(&brokers, "/nowhere/brokers.csv")).expect("written");
     assert_eq!(world.gateways[0].take_over(Some(&broken)).await, None);
     assert_eq!(world.gateways[0].pid(), former);
     ada.open("/").await.is(200);
     eventually("it is told", async || world.log().contains("this one goes on").then_some(())).await;
+    // Or the new one's Redis does not answer: it could sign nobody in.
+    let redis = world.redis.as_ref().expect("a redis-server").lock().expect("no panic").url();
+    let nobody = support::ports::free();
+    std::fs::write(&broken, text.replace(&redis, &format!("redis://127.0.0.1:{nobody}/0"))).expect("written");
+    assert_eq!(world.gateways[0].take_over(Some(&broken)).await, None);
+    assert_eq!(world.gateways[0].pid(), former);
+    assert!(world.log().contains("nobody could sign in here"), "it says why");
+    assert_eq!(world.gateways[0].readiness().await, 200);
+    world.browser().claim(BEN.0, BEN.1, "/").await.is(303);
     // Nor does one that fails at the very last.
     let permit = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).expect("permissions");
     permit(0o770);

@@ -206,6 +206,7 @@ async fn told() -> (Upstream, mpsc::Sender<Vec<u8>>, Arc<Notify>) {
 const HANDSHAKE: &str =
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const CLOSE_4401: &[u8] = &[0x88, 2, 0x11, 0x31];
+const CLOSE_1001: &[u8] = &[0x88, 2, 0x03, 0xe9];
 
 #[tokio::test]
 async fn a_frame_under_way_is_finished_before_the_farewell_or_given_up_after_a_second() {
@@ -321,4 +322,49 @@ async fn a_gateway_that_ends_tells_its_websockets_to_go_elsewhere_and_ends_at_on
     assert_eq!(world.gateways[0].end().await, Some(0));
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     other.is_open().await;
+}
+
+#[tokio::test]
+async fn a_websocket_of_nobodys_and_one_that_opens_late_are_told_to_go_elsewhere_too() {
+    let (opens, may_open) = tokio::sync::watch::channel(false);
+    let upstream = Upstream::start(move |mut wire| {
+        let mut may_open = may_open.clone();
+        async move {
+            while let Some(head) = wire.head().await {
+                if head.values("upgrade").is_empty() {
+                    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                    continue;
+                }
+                if head.line.contains("spaet") {
+                    let _ = may_open.wait_for(|may| *may).await;
+                }
+                wire.become_websocket().await;
+                wire.ended().await;
+            }
+        }
+    })
+    .await;
+    let paths = "[upstream]\npublic_paths = [\"/ws/offen\", \"/ws/offen/spaet\"]";
+    let mut behind = Behind::with(upstream, World::builder().config(paths)).await;
+    let before = behind.upstream.requests().len();
+    let mut clients = Vec::new();
+    for path in ["/ws/offen", "/ws/offen/spaet", "/ws/spaet"] {
+        let mut client = behind.connect().await;
+        let cookie = if path == "/ws/spaet" { format!("Cookie: {}\r\n", behind.session) } else { String::new() };
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{cookie}{HANDSHAKE}\r\n", behind.host)).await;
+        clients.push(client);
+    }
+    behind.upstream.has_seen(before + clients.len()).await;
+    assert_eq!(clients[0].head().await.expect("an answer").status(), 101);
+    let begun = Instant::now();
+    behind.world.gateways[0].signal("TERM");
+    assert_eq!(clients[0].rest().await, CLOSE_1001);
+    // By now all that were open have been told.
+    opens.send_replace(true);
+    for client in &mut clients[1..] {
+        assert_eq!(client.head().await.expect("an answer").status(), 101);
+        assert_eq!(client.rest().await, CLOSE_1001);
+    }
+    assert_eq!(behind.world.gateways[0].end().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10), "long before the grace is over: {:?}", begun.elapsed());
 }

@@ -106,7 +106,7 @@ impl Gateway {
             body_timeout: listen.body_timeout,
             fronts: fronts.clone(),
         };
-        let seats = Seats::new(listen.max_requests);
+        let seats = Seats::new(listen.max_requests, listen.max_connections);
         let connections = Connections::new(limits, Arc::clone(&parts.metrics));
         let Parts { sessions, sign_ins, directory, parking, certificates, portal, pages, submission, metrics, clock, chance } =
             parts;

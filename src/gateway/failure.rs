@@ -64,6 +64,9 @@ pub(super) enum Failure {
 /// After this long it makes sense to try again when the store or the calculator is down.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
+/// More requests are with the calculator than may be.
+pub(super) const OVERLOADED: ErrorType = ErrorType::Custom("overloaded");
+
 impl From<BadForm> for Failure {
     fn from(form: BadForm) -> Self {
         Self::Form(form)
@@ -78,6 +81,7 @@ impl Failure {
                 Some(Self::Refused(Refusal::Malformed))
             }
             (_, ErrorSource::Downstream) => None,
+            (etype, _) if *etype == OVERLOADED => Some(Self::Overloaded),
             (
                 ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::TLSHandshakeTimedout,
                 _,
@@ -152,7 +156,9 @@ impl Failure {
         let reply = if route::is_navigation(headers) {
             let incident = incident(chance);
             let return_to = match (self, &passage.about) {
-                (Self::FormReturned(page, _), _) | (Self::Store(_), About::KeptForm(page)) => Some(page.as_str()),
+                (Self::FormReturned(page, _), _) | (Self::Store(_) | Self::Overloaded, About::KeptForm(page)) => {
+                    Some(page.as_str())
+                }
                 _ => None,
             };
             let view = View::Problem(Problem { kind, incident: Some(&incident), return_to });

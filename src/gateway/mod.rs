@@ -75,7 +75,7 @@ use pingora::upstreams::peer::HttpPeer;
 use reply::Reply;
 use retry::Connection;
 use route::{Page, Route, Routes};
-use seats::{For, Seats};
+use seats::Seats;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
 use std::os::fd::RawFd;
@@ -158,17 +158,17 @@ impl Gateway {
             Route::Login(page) => {
                 // Whoever wants to leave is never sent away.
                 if page != Page::SignOut {
-                    self.seat(For::Anybody, http, passage)?;
+                    self.seat(None, http, passage)?;
                 }
                 return Box::pin(self.login(page, http, passage)).await.map(Answer);
             }
             Route::Public => {
-                self.seat(For::Anybody, http, passage)?;
+                self.seat(None, http, passage)?;
                 passage.outcome = Request::Public;
                 return Ok(Forward(Permit::public()));
             }
             Route::Portal => {
-                self.seat(For::Anybody, http, passage)?;
+                self.seat(None, http, passage)?;
                 (passage.outcome, passage.to_portal) = (Request::Public, true);
                 return Ok(Forward(Permit::public()));
             }
@@ -183,7 +183,7 @@ impl Gateway {
             Some(_) => Box::pin(self.or_by_portal(session, http, passage)).await?,
             None => session,
         };
-        self.seat(if session.is_some() { For::SignedIn } else { For::Anybody }, http, passage)?;
+        self.seat(session.as_ref(), http, passage)?;
         Ok(match policy::decide(|| self.intent(http), session.as_ref(), &self.limits, passage.now) {
             Decision::Allow(permit) => {
                 passage.outcome = Request::Forwarded;
@@ -193,15 +193,6 @@ impl Gateway {
             Decision::BlockSubmission(session) => Answer(Box::pin(self.block_submission(http, &held, &session, passage)).await),
             Decision::Refuse(doubt) => return Err(Failure::Doubtful(doubt)),
         })
-    }
-
-    /// Takes a seat for the time of the request. What a broker's page keeps open all day takes none.
-    fn seat(&self, whom: For, http: &Session, passage: &mut Passage) -> Result<(), Failure> {
-        let is_kept_open = is_handshake(http) || route::may_stay_silent(&http.req_header().headers);
-        if whom == For::Anybody || !is_kept_open {
-            passage.seat = Some(self.seats.take(whom).ok_or(Failure::Overloaded)?);
-        }
-        Ok(())
     }
 
     /// What a request means to do, judged by the bytes that are forwarded.
@@ -342,7 +333,8 @@ impl ProxyHttp for Served {
         passage.permit()?;
         let sending = if passage.outgoing.is_some() { Sending::Once } else { Sending::Usual };
         let whose = self.whose(http, passage).await?;
-        self.upstream_of(passage).peer(http.req_header(), whose, sending, &mut passage.tries)
+        let peer = self.upstream_of(passage).peer(http.req_header(), whose, sending, &mut passage.tries)?;
+        self.share_out(peer, passage)
     }
 
     fn fail_to_connect(

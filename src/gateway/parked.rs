@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::form::{self, BadForm, Maker, read_body};
 use super::login::Visit;
 use super::passage::{About, Passage};
+use super::portal::best;
 use super::reply::Reply;
 use super::route::{is_navigation, retarget, wanted, with_mark, without_mark};
 use super::{Admission, Gateway, body_of};
@@ -145,6 +146,8 @@ impl Gateway {
         passage.about = About::KeptForm(self.routes.form_page(id));
         let held = self.held(http)?;
         let session = self.session(held.session.as_ref(), passage.now).await?;
+        let session = best(session, self.at_portal(http, passage).await?.as_ref());
+        self.seat(session.as_ref(), http, passage)?;
         let who = Who { client: self.client_counted(http), broker: session.as_ref().map(|session| session.vtnr) };
         let missed = |reply| {
             self.parking.note(Outcome::Missed, who);
@@ -173,10 +176,11 @@ impl Gateway {
     }
 
     /// The page from which a form is sent.
-    pub(super) async fn show_parked(&self, id: Option<FormId>, held: &Held, now: Timestamp) -> Result<Reply, Failure> {
-        let Some(id) = id else { return Ok(self.kept_form(KeptForm::Gone, now)) };
-        let session = self.session(held.session.as_ref(), now).await?;
-        let (form, vtnr) = match self.look_up_form(id, held, session.as_ref(), now).await? {
+    pub(super) async fn show_parked(&self, visit: &Visit) -> Result<Reply, Failure> {
+        let now = visit.now;
+        let Some(id) = visit.form else { return Ok(self.kept_form(KeptForm::Gone, now)) };
+        let session = self.signed_in(visit).await?;
+        let (form, vtnr) = match self.look_up_form(id, &visit.held, session.as_ref(), now).await? {
             Found::Sendable { seen, vtnr, .. } => (seen.value, vtnr),
             Found::Going => return Ok(self.kept_form(KeptForm::Going, now)),
             Found::Not(reply) => return Ok(reply),
@@ -237,7 +241,7 @@ impl Gateway {
             None => false,
         };
         if let Some(place) = place.filter(|_| waits) {
-            let session = self.session(visit.held.session.as_ref(), visit.now).await?;
+            let session = self.signed_in(visit).await?;
             let who = Who { client: visit.visitor.client, broker: session.map(|session| session.vtnr) };
             self.parking.discard(&place, who).await?;
         }

@@ -7,7 +7,6 @@ use super::certified::crosses_sites;
 use super::cookies::pairs;
 use super::failure::Failure;
 use super::passage::Watch;
-use super::seats::For;
 use super::tunnel::{Cut, Line};
 use super::{Gateway, Passage};
 use crate::domain::session::{Level, Proof, Session as BrokerSession};
@@ -35,6 +34,16 @@ pub(super) struct AtPortal {
     pub(super) is_silent: bool,
 }
 
+/// Of a browser's own session and its session by the portal, the one that counts: a full one before another, and never two brokers'.
+pub(super) fn best(own: Option<BrokerSession>, at_portal: Option<&AtPortal>) -> Option<BrokerSession> {
+    if own.is_some_and(|own| matches!(own.level, Level::Full { .. })) {
+        return own;
+    }
+    let by_portal = at_portal.and_then(|at_portal| at_portal.session);
+    // Nobody's application goes out as somebody else's.
+    by_portal.filter(|session| own.is_none_or(|own| own.vtnr == session.vtnr)).or(own)
+}
+
 impl Gateway {
     /// The session that a request has by the portal, where the gateway's own does not suffice for what it wants.
     pub(super) async fn or_by_portal(
@@ -51,10 +60,7 @@ impl Gateway {
         if suffices {
             return Ok(own);
         }
-        let by_portal = self.at_portal(http, passage).await?.and_then(|at_portal| at_portal.session);
-        // Nobody's application goes out as somebody else's.
-        let by_portal = by_portal.filter(|session| own.is_none_or(|own| own.vtnr == session.vtnr));
-        Ok(by_portal.or(own))
+        Ok(best(own, self.at_portal(http, passage).await?.as_ref()))
     }
 
     /// What the portal says of who sent a request; `None` if it has nothing of the portal's. Whoever must be asked about has a seat
@@ -68,7 +74,7 @@ impl Gateway {
             None => {
                 let has_seat = passage.seat.is_some();
                 if !has_seat {
-                    self.seat(For::Anybody, http, passage)?;
+                    self.seat(None, http, passage)?;
                 }
                 let sender = Sender { address: self.client_address(http), agent: headers.get(USER_AGENT).cloned() };
                 let client = self.client_counted(http);

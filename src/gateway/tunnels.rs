@@ -4,7 +4,7 @@
 //! the store tells that sessions were ended, and from time to time for what nobody tells: a session's limits, and
 //! brokers who left the directory. Looking does not count as using the session. A store that cannot answer says nothing
 //! of the session, and cuts nothing. There are never more of them than connections, and they go with the request that
-//! opened them.
+//! opened them. Those on public paths are nobody's: they end with the gateway only.
 
 use super::tunnel::{Cut, Line};
 use super::{Gateway, Passage};
@@ -37,9 +37,11 @@ const LOOK: Duration = Duration::from_secs(30);
 /// So many at a time.
 const LOOKS_AT_ONCE: usize = 32;
 
-/// All open WebSockets of signed-in brokers.
+/// All open WebSockets.
 pub(super) struct Tunnels {
     open: Mutex<HashMap<RecordKey, Watched>>,
+    /// Those on public paths, by the address of their line.
+    nobodys: Mutex<HashMap<usize, Arc<Line>>>,
     /// The gateway goes away: those that open now are told so at once.
     leaving: AtomicBool,
     sessions: Arc<Sessions>,
@@ -67,7 +69,8 @@ struct Known {
 /// A WebSocket that is open for as long as this lives.
 pub(super) struct Opened {
     tunnels: Arc<Tunnels>,
-    key: RecordKey,
+    /// None on a public path.
+    key: Option<RecordKey>,
     line: Arc<Line>,
 }
 
@@ -79,7 +82,8 @@ impl Tunnels {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), leaving: AtomicBool::new(false), sessions, directory, limits, clock, metrics })
+        let (open, nobodys, leaving) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { open, nobodys, leaving, sessions, directory, limits, clock, metrics })
     }
 
     /// A WebSocket of this session's opens on this line. It is cut at once if the session has ended since its request was judged:
@@ -88,7 +92,7 @@ impl Tunnels {
         let (key, now) = (self.sessions.key(token), self.clock.now());
         line.open();
         // Made first: a request that is given up while the store is asked leaves nothing behind.
-        let opened = Opened { tunnels: Arc::clone(self), key, line: Arc::clone(line) };
+        let opened = Opened { tunnels: Arc::clone(self), key: Some(key), line: Arc::clone(line) };
         {
             let mut open = self.open.lock();
             let watched = open.entry(key).or_insert_with(|| Watched {
@@ -105,6 +109,17 @@ impl Tunnels {
         // Only that the store does not answer can go wrong: the session was found a moment ago.
         let _ = self.look(key, token, now).await;
         opened
+    }
+
+    /// A WebSocket opens on this line on a public path.
+    pub(super) fn open_nobodys(self: &Arc<Self>, line: &Arc<Line>) -> Opened {
+        line.open();
+        let mut nobodys = self.nobodys.lock();
+        nobodys.insert(place(line), Arc::clone(line));
+        if self.leaving.load(Ordering::Acquire) {
+            line.cut(Cut::Leaving);
+        }
+        Opened { tunnels: Arc::clone(self), key: None, line: Arc::clone(line) }
     }
 
     /// Cuts what has to be cut. Runs until the store is gone. However long the store takes over the looks, what is known to have
@@ -139,9 +154,10 @@ impl Tunnels {
 
     /// Tells all that the gateway goes away. Browsers open them anew, at another gateway.
     pub(super) fn leave(&self) {
-        let open = self.open.lock();
+        // Both are locked: one that opens is told here, or finds out for itself.
+        let (open, nobodys) = (self.open.lock(), self.nobodys.lock());
         self.leaving.store(true, Ordering::Release);
-        open.values().flat_map(|watched| &watched.lines).for_each(|line| line.cut(Cut::Leaving));
+        open.values().flat_map(|watched| &watched.lines).chain(nobodys.values()).for_each(|line| line.cut(Cut::Leaving));
     }
 
     /// Cuts those of which it is known, without asking, that they are over.
@@ -202,40 +218,49 @@ impl Tunnels {
 
 impl Drop for Opened {
     fn drop(&mut self) {
+        let Some(key) = &self.key else {
+            self.tunnels.nobodys.lock().remove(&place(&self.line));
+            return;
+        };
         let mut open = self.tunnels.open.lock();
-        let Some(watched) = open.get_mut(&self.key) else { return };
+        let Some(watched) = open.get_mut(key) else { return };
         watched.lines.retain(|line| !Arc::ptr_eq(line, &self.line));
         if watched.lines.is_empty() {
-            open.remove(&self.key);
+            open.remove(key);
         }
     }
 }
 
+fn place(line: &Arc<Line>) -> usize {
+    Arc::as_ptr(line) as usize
+}
+
 impl Gateway {
-    /// A WebSocket opens. From now on it ends when the session does; on a public path there is none.
+    /// A WebSocket opens. From now on it ends with the gateway, and with what its broker is signed in by, if there is one.
     pub(super) async fn open_tunnel(&self, http: &HttpSession, passage: &mut Passage) -> pingora::Result<()> {
         let broker = passage.permit()?.broker();
-        if broker.is_none() {
-            return Ok(());
-        }
-        let certified = passage.connection.as_ref().filter(|connection| connection.shown().is_some());
-        if let Some((door, connection)) = self.certificates.as_ref().zip(certified) {
-            connection.line().open();
-            passage.watch = Some(door.watch(Arc::clone(connection)));
-            return Ok(());
-        }
-        if let (Some((vtnr, Level::Full { proof: Proof::Portal })), Some(connection)) = (broker, &passage.connection) {
-            connection.line().open();
-            passage.watch = self.watch_at_portal(http, vtnr, connection.line());
-            return Ok(());
-        }
         let session = self.held(http).ok().and_then(|held| held.session);
-        let (Some(session), Some(connection)) = (session, &passage.connection) else {
-            return Err(pingora::Error::explain(pingora::ErrorType::InternalError, "a WebSocket without a session"));
+        let Some(connection) = passage.connection.clone() else { return Err(unwatched()) };
+        passage.watch = match broker {
+            Some((_, Level::Full { proof: Proof::Certificate })) => {
+                Some(self.certificates.as_ref().ok_or_else(unwatched)?.watch(Arc::clone(&connection)))
+            }
+            Some((vtnr, Level::Full { proof: Proof::Portal })) => {
+                Some(self.watch_at_portal(http, vtnr, connection.line()).ok_or_else(unwatched)?)
+            }
+            _ => None,
         };
-        passage.tunnel = Some(self.tunnels.open(&session, connection.line()).await);
+        passage.tunnel = Some(match session.filter(|_| broker.is_some() && passage.watch.is_none()) {
+            Some(session) => self.tunnels.open(&session, connection.line()).await,
+            None if broker.is_none() || passage.watch.is_some() => self.tunnels.open_nobodys(connection.line()),
+            None => return Err(unwatched()),
+        });
         Ok(())
     }
+}
+
+fn unwatched() -> Box<pingora::Error> {
+    pingora::Error::explain(pingora::ErrorType::InternalError, "a WebSocket without a session")
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use pace::{STORE_WAITS, Stop, WAITS, jittered, nth};
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -72,6 +73,8 @@ struct Desk {
 struct Held<'d> {
     store: &'d dyn Store,
     lease: Lease,
+    /// Whether a mail server may have the mail.
+    may_be_out: AtomicBool,
 }
 
 /// What to do after a step.
@@ -117,7 +120,8 @@ impl Outbox {
         Trouble(Arc::clone(&self.desk.sender))
     }
 
-    /// Sends letters until `shutdown` completes; then lets hand-overs under way finish, for `mail.timeout` at most.
+    /// Sends letters until `shutdown` completes; then lets hand-overs under way finish, for `mail.timeout` at most, but those whose mail may
+    /// be out for as long as the server may take to say so. Whoever gives up waiting for this leaves such a letter its lease.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopping) = watch::channel(());
         let mut tasks = JoinSet::new();
@@ -238,11 +242,15 @@ impl Desk {
                 return HandOver::Refused(Hitch { stage: Stage::Writing, cause: Cause::Unwritable });
             }
         };
+        let held = Held { store: &*self.store, lease: leased.lease(), may_be_out: AtomicBool::new(false) };
         let out_of_time = async {
             stop.requested().await;
             tokio::time::sleep(self.farewell).await;
+            // Given to another gateway at once it might go out once more, while the server's yes is on its way.
+            if held.may_be_out.load(Ordering::Acquire) {
+                std::future::pending::<()>().await;
+            }
         };
-        let held = Held { store: &*self.store, lease: leased.lease() };
         tokio::select! {
             biased;
             handed_over = self.sender.hand_over(&message, &held) => handed_over,
@@ -264,7 +272,7 @@ impl Desk {
     fn put_off(&self, leased: &Leased, hitch: &Hitch, at: Timestamp) -> Delivery {
         let Leased { letter, attempt } = leased;
         let wait = match hitch.cause {
-            // Another gateway can take over at once.
+            // Not a word of the mail was said: another gateway can take over at once.
             Cause::Abandoned => Duration::ZERO,
             _ => nth(&WAITS, attempt.saturating_sub(1)),
         };
@@ -329,7 +337,10 @@ impl Held<'_> {
 impl Hold for Held<'_> {
     async fn confirm(&self) -> Result<(), HandOver> {
         match self.store.renew_lease(self.lease, LEASE).await {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.may_be_out.store(true, Ordering::Release);
+                Ok(())
+            }
             Ok(false) => Err(HandOver::Withdrawn),
             // The store itself has logged why.
             Err(_) => Err(HandOver::PutOff(Hitch { stage: Stage::Message, cause: Cause::Unconfirmed })),

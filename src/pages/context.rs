@@ -73,6 +73,7 @@ impl Context<'_> {
         let link = context! {
             sign_in => to("vtnr-login"),
             tan => to("tan"),
+            here_certificate => to("zertifikat"),
             sign_out => format!("{}abmelden", self.prefix),
             help => to("hilfe"),
             password => door(&self.doors.password),

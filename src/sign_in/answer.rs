@@ -1,6 +1,6 @@
 //! The second step: the TAN is answered.
 
-use super::{Admission, Admitting, Answer, RACES, SignIns, TanOver, Visitor};
+use super::{Admission, Admitting, Answer, RACES, SignIns, TanOver, Visitor, dated};
 use crate::domain::challenge::{Challenge, Verdict};
 use crate::domain::flow::{Flow, SignedIn, Stage};
 use crate::domain::ids::FlowToken;
@@ -135,9 +135,12 @@ impl SignIns {
             Some(browser) => self.store.find_trust(browser).await?,
             None => Trust::default(),
         };
-        let trust = Some(former.granting(TrustEntry { vtnr: claim.vtnr, email: on_file, granted_at: now }));
+        let revoked_at = self.store.revoked_at(claim.vtnr).await?;
+        let granted_at = dated(now, revoked_at);
+        let trust = Some(former.granting(TrustEntry { vtnr: claim.vtnr, email: on_file, granted_at }));
         let level = Level::Full { proof: Proof::Mailbox };
-        let admitting = Admitting { visitor, flow: Some((&token, &seen)), vtnr: claim.vtnr, level, trust, tan };
+        let flow = Some((&token, &seen));
+        let admitting = Admitting { visitor, flow, vtnr: claim.vtnr, level, trust, tan, revoked_at };
         let (settled, admission) = self.admit(admitting, &Charges::check(charges), now).await?;
         Ok(match settled {
             Settled::Conflict => None,

@@ -53,9 +53,9 @@ impl SignIns {
     }
 
     async fn begin_confirmed(&self, visitor: &Visitor, claim: Claim, on_file: Email, now: Timestamp) -> Result<Answer> {
-        let standing = self.standing(visitor, &claim, &on_file, now).await?;
+        let (standing, revoked_at) = self.standing(visitor, &claim, &on_file, now).await?;
         if standing == Standing::Trusted {
-            return self.admit_trusted(visitor, &claim, now).await;
+            return self.admit_trusted(visitor, &claim, revoked_at, now).await;
         }
         // Where a right claim must not be told from a wrong one, it counts like one: the limit would tell them apart.
         let charges = if self.is_neutral() {
@@ -114,23 +114,36 @@ impl SignIns {
         Ok(seen.filter(|seen| !matches!(seen.value.stage, Stage::SignedIn(_))).map(|seen| (token, seen)))
     }
 
-    async fn standing(&self, visitor: &Visitor, claim: &Claim, on_file: &Email, now: Timestamp) -> Result<Standing> {
-        let Some(browser) = &visitor.browser else { return Ok(Standing::Stranger) };
+    /// How well the browser is known, and the revocation that was known then, where one had to be looked for.
+    async fn standing(
+        &self,
+        visitor: &Visitor,
+        claim: &Claim,
+        on_file: &Email,
+        now: Timestamp,
+    ) -> Result<(Standing, Option<Timestamp>)> {
+        let Some(browser) = &visitor.browser else { return Ok((Standing::Stranger, None)) };
         let trust = self.store.find_trust(browser).await?;
         if trust.entries().is_empty() {
-            return Ok(Standing::Stranger);
+            return Ok((Standing::Stranger, None));
         }
         let revoked_at = self.store.revoked_at(claim.vtnr).await?;
-        Ok(trust.standing(claim.vtnr, on_file, self.rules.now().login.trust, revoked_at, now))
+        Ok((trust.standing(claim.vtnr, on_file, self.rules.now().login.trust, revoked_at, now), revoked_at))
     }
 
-    async fn admit_trusted(&self, visitor: &Visitor, claim: &Claim, now: Timestamp) -> Result<Answer> {
+    async fn admit_trusted(
+        &self,
+        visitor: &Visitor,
+        claim: &Claim,
+        revoked_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Answer> {
         // What this browser began before is over, and its mails of no use to anybody.
         if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
             self.store.discard_flow(&token, &seen.value).await?;
         }
         let level = Level::Full { proof: Proof::Mailbox };
-        let admitting = Admitting { visitor, flow: None, vtnr: claim.vtnr, level, trust: None, tan: None };
+        let admitting = Admitting { visitor, flow: None, vtnr: claim.vtnr, level, trust: None, tan: None, revoked_at };
         // A broker's own browser signs in whatever others do from the same address (product rule: successes do not count).
         let (_, admission) = self.admit(admitting, &Charges::none(), now).await?;
         self.audit(Step::Trusted, Outcome::Ok, claim.vtnr, visitor);

@@ -154,13 +154,15 @@ struct Admitting<'a> {
     level: Level,
     trust: Option<Trust>,
     tan: Option<crate::domain::tan::Tan>,
+    /// The broker's revocation that was known when this was judged; a later one ends the session.
+    revoked_at: Option<Timestamp>,
 }
 
 impl SignIns {
     /// Signs in if `charges` allow it and nobody was faster; all or nothing.
     async fn admit(&self, admitting: Admitting<'_>, charges: &Charges, now: Timestamp) -> Result<(Settled, Admission)> {
-        let Admitting { visitor, flow, vtnr, level, trust, tan } = admitting;
-        let session = Session::begin(vtnr, level, now);
+        let Admitting { visitor, flow, vtnr, level, trust, tan, revoked_at } = admitting;
+        let session = Session { signed_in_at: dated(now, revoked_at), ..Session::begin(vtnr, level, now) };
         let admission =
             Admission { session: self.chance.session_token(), browser: trust.as_ref().map(|_| self.chance.browser_token()) };
         let signed_in = SignedIn { session: admission.session, browser: admission.browser, tan, at: now };
@@ -231,4 +233,10 @@ impl SignIns {
     fn is_neutral(&self) -> bool {
         self.rules.now().login.enumeration == Enumeration::Neutral
     }
+}
+
+/// When something begins that a revocation does not concern that was known before: later than that, though the clock may have been set
+/// back since.
+fn dated(now: Timestamp, revoked_at: Option<Timestamp>) -> Timestamp {
+    revoked_at.map_or(now, |revoked_at| now.max(revoked_at.plus(Duration::from_millis(1))))
 }

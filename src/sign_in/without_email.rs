@@ -34,7 +34,8 @@ impl SignIns {
             }
             let charges = Charges::take(self.rules.now().limits.without_email(visitor.client, vtnr));
             let level = Level::WithoutSubmission;
-            let admitting = Admitting { visitor, flow: Some((&token, &seen)), vtnr, level, trust: None, tan: None };
+            let (flow, revoked_at) = (Some((&token, &seen)), self.store.revoked_at(vtnr).await?);
+            let admitting = Admitting { visitor, flow, vtnr, level, trust: None, tan: None, revoked_at };
             let (settled, admission) = self.admit(admitting, &charges, now).await?;
             match settled {
                 Settled::Conflict => {}

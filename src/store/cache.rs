@@ -17,7 +17,7 @@ use self::ends::Ends;
 use self::memory::{Known, Memory};
 use super::tickets::{Ticket, Tickets};
 use super::{Error, Hearing, Invalidation, RecordKey, Result, Store};
-use crate::clock::Clock;
+use crate::clock::{Clock, Step};
 use crate::domain::ids::SessionToken;
 use crate::domain::session::{Liveness, Session, SessionLimits};
 use crate::domain::time::Timestamp;
@@ -297,7 +297,9 @@ impl Sessions {
                 }
                 Invalidation::HeardUntil(time) => {
                     // All gateways go by the store's clock, so that one whose own is wrong ends nothing too early or too late.
-                    self.clock.follow(time);
+                    if let Some(step) = self.clock.follow(time) {
+                        self.note_step(step);
+                    }
                     self.sign_at.store(self.gone_by().max(1), Ordering::Release);
                     self.known_ends.lock().heard_until(time);
                 }
@@ -311,6 +313,18 @@ impl Sessions {
             // That nobody listens is no failure.
             let _ = self.ends.send(end);
         }
+    }
+
+    /// The store's clock was set, or another server's with another one has taken the place of its.
+    fn note_step(&self, step: Step) {
+        // It answers; when it was last asked is not to be told by this clock.
+        *self.outage.lock() = None;
+        self.metrics.store_clock_stepped();
+        let (direction, by) = match step {
+            Step::Forward(by) => ("forward", by),
+            Step::Back(by) => ("back", by),
+        };
+        tracing::warn!(target: "store", direction, ?by, "the store's clock jumped");
     }
 
     /// How many sessions are in memory.
@@ -368,7 +382,7 @@ impl Sessions {
     /// Notes the use, at most once a minute: in memory, and in the store. A store that cannot be written to is no reason to
     /// refuse the request: the session was found.
     async fn used(&self, token: &SessionToken, key: RecordKey, session: Session, now: Timestamp) -> Session {
-        if now.since(session.seen_at) < self.touch_every() {
+        if !self.is_use_due(&session, now) {
             return session;
         }
         let used = Session { seen_at: now, ..session };
@@ -379,6 +393,11 @@ impl Sessions {
         used
     }
 
+    /// Whether a use has to be noted: the last one is some time ago, or by a clock that was set back since.
+    fn is_use_due(&self, session: &Session, now: Timestamp) -> bool {
+        now.since(session.seen_at).max(session.seen_at.since(now)) >= self.touch_every()
+    }
+
     fn touch_every(&self) -> Duration {
         TOUCH_EVERY.min(self.limits.idle / TOUCHES_AN_IDLE_LIMIT)
     }
@@ -387,7 +406,7 @@ impl Sessions {
     fn note_use(&self, key: RecordKey, now: Timestamp) -> bool {
         let Some(mut shard) = self.memory.shard(key) else { return true };
         let Some(known) = shard.find(key) else { return true };
-        let is_due = now.since(known.session.seen_at) >= self.touch_every();
+        let is_due = self.is_use_due(&known.session, now);
         if is_due {
             known.session.seen_at = now;
         }

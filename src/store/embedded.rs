@@ -2,14 +2,16 @@
 //!
 //! One write transaction a change; redb lets one writer in at a time. Sign-ins are on disk when they are answered.
 
+mod opened;
+
 use super::engine::{Change, Committed, Engine, Expect, Tally, TallyMode};
 use super::vault::RecordKey;
-use super::{Error, Hearing, Invalidation, Result};
+use super::{Error, Hearing, Invalidation, Result, read_time};
 use crate::clock::Clock;
 use crate::domain::ids::LetterId;
 use crate::domain::time::Timestamp;
 use async_trait::async_trait;
-use redb::backends::InMemoryBackend;
+use opened::{Opened, Outcome, failed};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition, Value, WriteTransaction};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +27,9 @@ const QUEUE: TableDefinition<'_, u128, (u64, u32)> = TableDefinition::new("queue
 /// The letters of [`QUEUE`] in the order in which they are due: however many wait, the first is found at once.
 const DUE: TableDefinition<'_, (u64, u128), ()> = TableDefinition::new("due");
 
+/// What is written to see whether there is room again.
+const PINGS: TableDefinition<'_, (), ()> = TableDefinition::new("pings");
+
 /// Records that are deleted in one transaction; meanwhile sign-ins have to wait.
 const TIDIED_AT_ONCE: usize = 1_000;
 
@@ -33,7 +38,7 @@ const INVALIDATIONS: usize = 4_096;
 
 /// redb as an engine.
 pub struct Embedded {
-    database: Arc<Database>,
+    database: Arc<Opened>,
     clock: Clock,
     announcements: broadcast::Sender<Invalidation>,
 }
@@ -46,7 +51,7 @@ impl Embedded {
     pub fn open(file: &Path, clock: Clock) -> Result<Self> {
         let setup =
             |error: redb::DatabaseError| Error::Setup(format!("the store file {} cannot be opened: {error}", file.display()));
-        Self::with(Database::create(file).map_err(setup)?, clock)
+        Self::with(Opened::file(file).map_err(setup)?, clock)
     }
 
     /// A store that is gone when the process ends.
@@ -54,38 +59,37 @@ impl Embedded {
     /// # Errors
     /// [`Error::Setup`] if redb refuses, which it has no reason to.
     pub fn in_memory(clock: Clock) -> Result<Self> {
-        let database = Database::builder().create_with_backend(InMemoryBackend::new());
-        Self::with(database.map_err(|error| Error::Setup(error.to_string()))?, clock)
+        Self::with(Opened::in_memory().map_err(|error| Error::Setup(error.to_string()))?, clock)
     }
 
-    fn with(database: Database, clock: Clock) -> Result<Self> {
-        let write = database.begin_write().map_err(failed)?;
-        write.open_table(RECORDS).map_err(failed)?;
-        write.open_table(COUNTERS).map_err(failed)?;
-        put_in_order(&write)?;
-        write.commit().map_err(failed)?;
+    fn with(database: Opened, clock: Clock) -> Result<Self> {
+        database.write(|database| {
+            let write = database.begin_write().map_err(failed)?;
+            write.open_table(RECORDS).map_err(failed)?;
+            write.open_table(COUNTERS).map_err(failed)?;
+            put_in_order(&write)?;
+            write.commit().map_err(failed).map(Outcome::Written)
+        })?;
         Ok(Self { database: Arc::new(database), clock, announcements: broadcast::channel(INVALIDATIONS).0 })
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Opened) -> Result<T> + Send + 'static) -> Result<T> {
         let database = Arc::clone(&self.database);
-        tokio::task::spawn_blocking(move || work(&database)).await.map_err(failed)?
+        let done = tokio::task::spawn_blocking(move || work(&database)).await;
+        done.map_err(|error| Error::Unreachable(Box::new(error)))?
     }
-}
-
-/// Whatever the file system says, the caller learns that the store does not answer; the cause is kept for the log.
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Unreachable(Box::new(error))
 }
 
 #[async_trait]
 impl Engine for Embedded {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Vec<u8>>>> {
         let (keys, now) = (keys.to_vec(), self.clock.now());
-        self.blocking(move |database| {
-            let read = database.begin_read().map_err(failed)?;
-            let records = read.open_table(RECORDS).map_err(failed)?;
-            keys.iter().map(|key| find(&records, *key, now)).collect()
+        self.blocking(move |opened| {
+            opened.read(|database| {
+                let read = database.begin_read().map_err(failed)?;
+                let records = read.open_table(RECORDS).map_err(failed)?;
+                keys.iter().map(|key| find(&records, *key, now)).collect()
+            })
         })
         .await
     }
@@ -93,14 +97,14 @@ impl Engine for Embedded {
     async fn commit(&self, change: &Change) -> Result<Committed> {
         let (now, work) = (self.clock.now(), change.clone());
         let committed = self
-            .blocking(move |database| {
-                let write = database.begin_write().map_err(failed)?;
-                let outcome = apply(&write, &work, now)?;
-                match outcome {
-                    Committed::Done => write.commit().map_err(failed)?,
-                    Committed::Conflict | Committed::Full { .. } => write.abort().map_err(failed)?,
-                }
-                Ok(outcome)
+            .blocking(move |opened| {
+                opened.write(|database| {
+                    let write = database.begin_write().map_err(failed)?;
+                    match apply(&write, &work, now)? {
+                        Committed::Done => write.commit().map_err(failed).map(|()| Outcome::Written(Committed::Done)),
+                        refused => write.abort().map_err(failed).map(|()| Outcome::Unchanged(refused)),
+                    }
+                })
             })
             .await?;
         if committed == Committed::Done {
@@ -114,38 +118,42 @@ impl Engine for Embedded {
 
     async fn lease(&self, lease: Duration) -> Result<Option<(LetterId, u32)>> {
         let now = self.clock.now();
-        self.blocking(move |database| {
-            let write = database.begin_write().map_err(failed)?;
-            let leased = Letters::open(&write)?.lease_first(now, lease)?;
-            match leased {
-                Some(_) => write.commit().map_err(failed)?,
-                None => write.abort().map_err(failed)?,
-            }
-            Ok(leased)
+        self.blocking(move |opened| {
+            opened.write(|database| {
+                let write = database.begin_write().map_err(failed)?;
+                let leased = Letters::open(&write)?.lease_first(now, lease)?;
+                match leased {
+                    Some(_) => write.commit().map_err(failed).map(|()| Outcome::Written(leased)),
+                    None => write.abort().map_err(failed).map(|()| Outcome::Unchanged(leased)),
+                }
+            })
         })
         .await
     }
 
     async fn queue_length(&self) -> Result<u64> {
-        self.blocking(|database| database.begin_read().map_err(failed)?.open_table(QUEUE).map_err(failed)?.len().map_err(failed))
-            .await
+        self.blocking(|opened| {
+            opened
+                .read(|database| database.begin_read().map_err(failed)?.open_table(QUEUE).map_err(failed)?.len().map_err(failed))
+        })
+        .await
     }
 
     async fn tidy(&self) -> Result<()> {
         let now = self.clock.now();
-        self.blocking(move |database| {
+        self.blocking(move |opened| {
             // Looking keeps nobody waiting; only what has to go is looked for again by the one who may write.
-            let (records, counters) = {
+            let (records, counters) = opened.read(|database| {
                 let read = database.begin_read().map_err(failed)?;
                 let records = read.open_table(RECORDS).map_err(failed)?;
                 let counters = read.open_table(COUNTERS).map_err(failed)?;
-                (ended(&records, |(ends, _)| ends, now)?, ended(&counters, |(ends, _)| ends, now)?)
-            };
+                Ok((ended(&records, |(ends, _)| ends, now)?, ended(&counters, |(ends, _)| ends, now)?))
+            })?;
             for some in records.chunks(TIDIED_AT_ONCE) {
-                delete_ended(database, RECORDS, some, |(ends, _)| ends, now)?;
+                opened.write(|database| delete_ended(database, RECORDS, some, |(ends, _)| ends, now))?;
             }
             for some in counters.chunks(TIDIED_AT_ONCE) {
-                delete_ended(database, COUNTERS, some, |(ends, _)| ends, now)?;
+                opened.write(|database| delete_ended(database, COUNTERS, some, |(ends, _)| ends, now))?;
             }
             Ok(())
         })
@@ -153,7 +161,19 @@ impl Engine for Embedded {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.blocking(|database| database.begin_write().map_err(failed)?.abort().map_err(failed)).await
+        self.blocking(|opened| {
+            let is_failing = opened.is_failing();
+            opened.write(|database| {
+                let write = database.begin_write().map_err(failed)?;
+                if !is_failing {
+                    return write.abort().map_err(failed).map(Outcome::Unchanged);
+                }
+                // Whether there is room again only a write can tell.
+                write.open_table(PINGS).map_err(failed)?.insert((), ()).map_err(failed)?;
+                write.commit().map_err(failed).map(Outcome::Written)
+            })
+        })
+        .await
     }
 
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
@@ -201,6 +221,12 @@ fn apply(write: &WriteTransaction, change: &Change, now: Timestamp) -> Result<Co
     }
     for (key, bytes, lives) in &change.write {
         put(&mut records, *key, bytes, now.plus(*lives))?;
+    }
+    if let Some((key, time, lives)) = change.advance {
+        let before = find(&records, key, now)?.and_then(|bytes| read_time(&bytes));
+        if before.is_none_or(|before| time > before) {
+            put(&mut records, key, time.as_millis().to_string().as_bytes(), now.plus(lives))?;
+        }
     }
     for key in &change.delete {
         records.remove(key.to_bytes().as_slice()).map_err(failed)?;
@@ -343,7 +369,7 @@ fn delete_ended<V: Value + 'static>(
     names: &[Vec<u8>],
     end: impl Fn(V::SelfType<'_>) -> u64,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<Outcome<()>> {
     let write = database.begin_write().map_err(failed)?;
     {
         let mut table = write.open_table(table).map_err(failed)?;
@@ -355,5 +381,5 @@ fn delete_ended<V: Value + 'static>(
             }
         }
     }
-    write.commit().map_err(failed)
+    write.commit().map_err(failed).map(Outcome::Written)
 }

@@ -6,6 +6,7 @@
 use super::vault::RecordKey;
 use super::{Hearing, Invalidation, Result};
 use crate::domain::ids::LetterId;
+use crate::domain::time::Timestamp;
 use async_trait::async_trait;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -56,6 +57,8 @@ pub struct Change {
     pub tally: Vec<Tally>,
     /// Records to write, with how long they are kept.
     pub write: Vec<(RecordKey, Vec<u8>, Duration)>,
+    /// A record that holds a time in the open, in milliseconds: it is put forward to this one, never back; with how long it is kept.
+    pub advance: Option<(RecordKey, Timestamp, Duration)>,
     /// Records to delete.
     pub delete: Vec<RecordKey>,
     /// Letters to queue, and in how long they are due.

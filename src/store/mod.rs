@@ -50,7 +50,8 @@ pub trait Store: Send + Sync {
     /// Ends a session, on every gateway.
     async fn end_session(&self, token: &SessionToken) -> Result<()>;
 
-    /// Ends all sessions and all trust that the broker has until `at`, on every gateway.
+    /// Ends all sessions and all trust that the broker has until `at`, on every gateway. It is dated later than all that has begun so far,
+    /// whatever the clocks say: they may have been set back.
     async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()>;
 
     /// Until when the broker's sessions and trust were revoked, if ever.
@@ -70,7 +71,8 @@ pub trait Store: Send + Sync {
     async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled>;
 
     /// Signs in: the session begins, the one it replaces ends, the browser becomes a trusted one and the sign-in under
-    /// way is spent, all or nothing, if that sign-in still is as it was `seen` and the charges allow it.
+    /// way is spent, all or nothing, if that sign-in still is as it was `seen` and the charges allow it. What begins must be dated later than
+    /// a revocation that it is to outlive.
     async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled>;
 
     /// Counts, where nothing else has to be written.
@@ -320,6 +322,11 @@ impl Error {
             Self::Unsealable(_) => StoreTrouble::Unsealable,
         }
     }
+}
+
+/// A time as records have it that are not sealed. What cannot be read is none.
+fn read_time(bytes: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(bytes).ok()?.parse().ok().map(Timestamp::from_millis)
 }
 
 /// What the store's operations give.

@@ -5,7 +5,7 @@ use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
 use super::{
     Charges, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen, Settled, SignIn, Store, TakenForm,
-    Taking,
+    Taking, read_time,
 };
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
@@ -34,6 +34,8 @@ pub struct Sealed<E> {
 const NO_TOKEN: &[u8] = b"";
 /// What became of a mail is of interest as long as the longest attempt lasts (`login.attempt_lifetime`, at most 4 h).
 const DELIVERY_LIVES: Duration = Duration::from_secs(5 * 3_600);
+/// Times differ at least by this.
+const MOMENT: Duration = Duration::from_millis(1);
 /// A revocation must outlive all trust and sessions granted before it (`login.trust_lifetime`, at most 90 days).
 const REVOCATION_LIVES: Duration = Duration::from_secs(181 * 86_400);
 
@@ -97,6 +99,10 @@ impl<E: Engine> Sealed<E> {
         let change = Change { expect, write: vec![(name, version.clone(), lives)], delete, ..Change::default() };
         let is_done = self.engine.commit(&change).await? == Committed::Done;
         Ok(is_done.then(|| Seen { value: next.clone(), version }))
+    }
+
+    fn newest_key(&self) -> RecordKey {
+        self.vault.name(Kind::Newest, b"")
     }
 
     fn letter_key(&self, letter: LetterId) -> RecordKey {
@@ -221,10 +227,13 @@ impl<E: Engine> Store for Sealed<E> {
 
     async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
         let name = self.vault.revocation(vtnr);
+        // The store's clock may have been set back since: what began by its former time must end too.
+        let newest = self.engine.read(&[self.newest_key()]).await?.pop().flatten().and_then(|time| read_time(&time));
+        let at = newest.map_or(at, |newest| newest.max(at));
         loop {
             let (expect, at) = match self.find::<Timestamp>(name, NO_TOKEN).await {
-                // Machines' clocks differ: a revocation by one that is slow must not undo part of an earlier one.
-                Ok(Some(before)) => (vec![(name, Expect::Is(before.version))], before.value.max(at)),
+                // After all that began after the earlier one, however it was dated (`Store::sign_in`).
+                Ok(Some(before)) => (vec![(name, Expect::Is(before.version))], at.max(before.value.plus(MOMENT))),
                 Ok(None) => (vec![(name, Expect::Absent)], at),
                 Err(Error::Unsealable(_)) => (Vec::new(), at),
                 Err(error) => return Err(error),
@@ -283,6 +292,7 @@ impl<E: Engine> Store for Sealed<E> {
         }
         self.add_charges(&mut change, charges);
         let (token, session) = sign_in.session;
+        change.advance = Some((self.newest_key(), session.signed_in_at, REVOCATION_LIVES));
         let name = self.session_key(token);
         change.write.push((name, self.seal(name, token.reveal(), session)?, sign_in.lives));
         if let Some(old) = sign_in.replaces.map(|old| self.session_key(old)) {

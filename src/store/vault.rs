@@ -37,10 +37,11 @@ pub(crate) enum Kind {
     Form,
     FormBody,
     Ticket,
+    Newest,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Session,
         Self::Flow,
         Self::Trust,
@@ -52,6 +53,7 @@ impl Kind {
         Self::Form,
         Self::FormBody,
         Self::Ticket,
+        Self::Newest,
     ];
 
     const fn letter(self) -> u8 {
@@ -67,6 +69,7 @@ impl Kind {
             Self::Form => b'p',
             Self::FormBody => b'b',
             Self::Ticket => b'k',
+            Self::Newest => b'n',
         }
     }
 
@@ -92,6 +95,7 @@ impl Kind {
             Self::Form => "kept form",
             Self::FormBody => "kept form's body",
             Self::Ticket => "session ticket",
+            Self::Newest => "time of the newest sign-in",
         }
     }
 }

@@ -48,6 +48,7 @@ pub struct Metrics {
     store_time: Histograms<StoreOperation>,
     store_errors: Counters<StoreTrouble>,
     store_hears: IntGauge,
+    store_clock_steps: IntCounter,
     directory_brokers: IntGauge,
     directory_loaded_at: IntGauge,
     directory_reload_failures: IntCounter,
@@ -243,6 +244,11 @@ impl Metrics {
     /// A client's connection ended.
     pub fn connection_closed(&self) {
         self.connections.dec();
+    }
+
+    /// The store's clock jumped.
+    pub fn store_clock_stepped(&self) {
+        self.store_clock_steps.inc();
     }
 
     /// A WebSocket was cut because its session ended.

@@ -1,7 +1,7 @@
 //! Browsers are trusted, forgotten, and revoked.
 
 use crate::fixture::{Fixture, HOUR, SHORT};
-use crate::samples::{another_vtnr, bare, email, session, trust, vtnr};
+use crate::samples::{another_vtnr, bare, begin_session, email, session, trust, vtnr};
 use std::time::Duration;
 use vtnr_gateway::clock::Chance;
 use vtnr_gateway::domain::ids::BrowserToken;
@@ -55,9 +55,18 @@ pub(crate) async fn a_revocation_holds_for_its_broker_only(on: Fixture) {
     assert_eq!(on.store.revoked_at(another_vtnr()).await.expect("answers"), None);
 }
 
-pub(crate) async fn an_earlier_revocation_does_not_undo_a_later_one(on: Fixture) {
-    let (early, late) = (Timestamp::from_millis(1_000), Timestamp::from_millis(2_000));
-    on.store.revoke_broker(vtnr(), late).await.expect("revokes");
-    on.store.revoke_broker(vtnr(), early).await.expect("another machine's clock is slow");
-    assert_eq!(on.store.revoked_at(vtnr()).await.expect("answers"), Some(late));
+pub(crate) async fn a_revocation_is_later_than_those_before_it_and_than_all_sign_ins_whatever_the_clock_says(on: Fixture) {
+    let at = Timestamp::from_millis;
+    let revoked = async |vtnr| {
+        on.store.revoke_broker(vtnr, at(1_000)).await.expect("the clock is slow, or was set back");
+        on.store.revoked_at(vtnr).await.expect("answers").expect("revoked")
+    };
+    on.store.revoke_broker(vtnr(), at(2_000)).await.expect("revokes");
+    assert!(revoked(vtnr()).await > at(2_000));
+    for signed_in_at in [9_000, 3_000] {
+        begin_session(&on, &session(at(signed_in_at)), HOUR).await;
+    }
+    assert_eq!(revoked(another_vtnr()).await, at(9_000));
+    assert_eq!(revoked(vtnr()).await, at(9_000));
+    assert!(revoked(vtnr()).await > at(9_000));
 }

@@ -1,6 +1,6 @@
 //! A cluster of redis-servers.
 
-use super::redis::Redis;
+use super::redis::{Certificate, Redis};
 use super::{ports, sentinels::until};
 use redis::Value;
 use std::process::Command;
@@ -9,18 +9,28 @@ use std::time::Instant;
 /// Nodes of one cluster; to begin with, the first three are masters.
 pub struct Cluster {
     pub nodes: Vec<Redis>,
+    pub certificate: Option<Certificate>,
 }
 
 impl Cluster {
     /// Three masters and three replicas, of which the master that has this key gets two.
     pub fn with_two_replicas_for(key: &str) -> Self {
-        let cluster = Self::of(6, "1");
+        Self::of(6, "1", None).with_two_replicas_of(key)
+    }
+
+    /// The same, where all is spoken over TLS.
+    pub fn secure(key: &str) -> Self {
+        Self::of(6, "1", Some(Certificate::make())).with_two_replicas_of(key)
+    }
+
+    fn with_two_replicas_of(self, key: &str) -> Self {
+        let cluster = self;
         let (owner, begun) = (cluster.owner(key, 0), Instant::now());
         let owner = &cluster.nodes[owner];
         let id: String = owner.command(&["CLUSTER", "MYID"]);
         let is_of_another = |node: &&Redis| {
             let replication: String = node.command(&["INFO", "replication"]);
-            replication.contains("role:slave") && !replication.contains(&format!("master_port:{}", owner.port()))
+            replication.contains("role:slave") && !replication.contains(&format!("master_port:{}\r", owner.reached_at()))
         };
         let replica = cluster.nodes.iter().find(is_of_another).expect("two of three");
         replica.command::<()>(&["CLUSTER", "REPLICATE", &id]);
@@ -31,29 +41,33 @@ impl Cluster {
 
     /// Three masters alone.
     pub fn without_replicas() -> Self {
-        Self::of(3, "0")
+        Self::of(3, "0", None)
     }
 
-    fn of(nodes: usize, replicas_each: &str) -> Self {
+    fn of(nodes: usize, replicas_each: &str, certificate: Option<Certificate>) -> Self {
         let begun = Instant::now();
-        let nodes: Vec<Redis> = (0..nodes).map(|_| node()).collect();
-        let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port()));
+        let nodes: Vec<Redis> = (0..nodes).map(|_| node(certificate.as_ref())).collect();
+        let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.reached_at()));
+        let file = certificate.as_ref().map(Certificate::file);
+        let tls = file.iter().flat_map(|file| ["--tls", "--cacert", file.to_str().expect("UTF-8")]);
         let created = Command::new("redis-cli")
+            .args(tls)
             .args(["--cluster", "create"])
             .args(addresses)
             .args(["--cluster-replicas", replicas_each, "--cluster-yes"])
             .output()
             .expect("redis-cli is installed (Debian: redis-tools)");
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
-        let cluster = Self { nodes };
+        let cluster = Self { nodes, certificate };
         until(begun, "the cluster is whole", || cluster.nodes.iter().all(|node| cluster.is_whole(node)));
         cluster
     }
 
     /// The address for `store.url`.
     pub fn url(&self) -> String {
-        let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-        format!("redis+cluster://{}", nodes.join(","))
+        let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.reached_at())).collect();
+        let scheme = if self.certificate.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}+cluster://{}", nodes.join(","))
     }
 
     /// The number of the node that has the slot of this key, by what the nodes in `asked` say.
@@ -81,9 +95,9 @@ impl Cluster {
     }
 }
 
-fn node() -> Redis {
+fn node(certificate: Option<&Certificate>) -> Redis {
     let bus = ports::free().to_string();
-    Redis::with(&[
+    let arguments = [
         "--cluster-enabled",
         "yes",
         "--cluster-config-file",
@@ -98,5 +112,7 @@ fn node() -> Redis {
         "0",
         "--repl-ping-replica-period",
         "1",
-    ])
+    ];
+    let secure = certificate.map_or(&[][..], |_| &["--tls-cluster", "yes"]);
+    Redis::perhaps_secure(&[&arguments, secure].concat(), certificate)
 }

@@ -1,9 +1,10 @@
 //! The master is killed or hangs while brokers work and sign in, and another one takes its place.
 
 use super::redis::Redis;
-use super::world::{MOMENT, StoreKind, World, tan_of};
+use super::world::{Builder, MOMENT, StoreKind, World, tan_of};
 use super::{Answer, Browser, eventually};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use tokio::task::JoinSet;
 pub trait Deployment {
     /// The address for `store.url`.
     fn url(&self) -> String;
+    /// What the gateways' machines must trust.
+    fn certificate(&self) -> Option<PathBuf>;
     /// The server that has the gateways' records, by what the others say.
     fn master(&self) -> &Redis;
     /// The server on this port.
@@ -49,7 +52,8 @@ pub async fn world(on: &impl Deployment) -> World {
         "[store]\nurl = \"{}\"\nkey_prefix = \"{PREFIX}\"\nreplicas = 1\n[limits]\nvtnrs_client = \"1000 in 1h\"",
         on.url()
     );
-    let world = World::builder().store(StoreKind::Memory).gateways(2).config(&config).start().await;
+    let builder = World::builder().store(StoreKind::Memory).gateways(2).config(&config);
+    let world = on.certificate().into_iter().fold(builder, Builder::trusting).start().await;
     let brokers: String = (0..100).map(broker).map(|(vtnr, email)| format!("{vtnr};{email}\n")).collect();
     world.write_brokers(&format!("vtnr;email\n{brokers}"));
     eventually("the brokers are known", async || {

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -14,7 +15,47 @@ pub struct Redis {
     port: u16,
     folder: TempDir,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    secure: Option<u16>,
 }
+
+/// A certificate for `localhost` and 127.0.0.1, which servers that speak TLS trust among themselves.
+#[derive(Clone)]
+pub struct Certificate {
+    folder: Arc<TempDir>,
+}
+
+impl Certificate {
+    /// A new one.
+    pub fn make() -> Self {
+        let folder = Arc::new(TempDir::new().expect("a folder"));
+        let certified = rcgen::generate_simple_self_signed(["localhost", "127.0.0.1"].map(str::to_owned)).expect("a certificate");
+        std::fs::write(folder.path().join("redis.pem"), certified.cert.pem()).expect("written");
+        std::fs::write(folder.path().join("redis.key"), certified.signing_key.serialize_pem()).expect("written");
+        Self { folder }
+    }
+
+    /// The file that others are to trust.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("redis.pem")
+    }
+
+    /// What Redis is told, each a key and its value, so that it speaks TLS on this port, and with its like nothing else.
+    pub fn settings(&self, port: u16) -> Vec<(&'static str, String)> {
+        let path = |name| self.folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        vec![
+            ("tls-port", port.to_string()),
+            ("tls-cert-file", path("redis.pem")),
+            ("tls-key-file", path("redis.key")),
+            ("tls-ca-cert-file", path("redis.pem")),
+            ("tls-auth-clients", "no".to_owned()),
+            ("tls-replication", "yes".to_owned()),
+        ]
+    }
+}
+
+/// What moves a process's clock.
+pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 impl Redis {
     /// Starts one.
@@ -25,7 +66,43 @@ impl Redis {
     /// Starts one with further arguments, such as `["--requirepass", "geheim"]`.
     pub fn with(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        Self::spawned(TempDir::new().expect("a folder"), arguments)
+        Self::spawned(TempDir::new().expect("a folder"), arguments, Vec::new())
+    }
+
+    /// Starts one whose clock goes by this file, which holds by how much it is wrong, such as `+10m`.
+    pub fn with_clock(file: &Path) -> Self {
+        let file = file.to_str().expect("UTF-8");
+        // Debian's redis-server allocates by jemalloc, which asks for the time before libfaketime can tell it; so libc does.
+        let preload = format!("{FAKETIME} libc.so.6");
+        let environment = [
+            ("LD_PRELOAD", preload.as_str()),
+            ("FAKETIME_TIMESTAMP_FILE", file),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Self::spawned(TempDir::new().expect("a folder"), Vec::new(), environment)
+    }
+
+    /// Starts one that also speaks TLS, where there is a certificate, and with its like nothing else.
+    pub fn perhaps_secure(arguments: &[&str], certificate: Option<&Certificate>) -> Self {
+        let Some(certificate) = certificate else { return Self::with(arguments) };
+        let port = ports::free();
+        let settings = certificate.settings(port).into_iter().flat_map(|(key, value)| [format!("--{key}"), value]);
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).chain(settings).collect();
+        let mut redis = Self::spawned(TempDir::new().expect("a folder"), arguments, Vec::new());
+        redis.secure = Some(port);
+        redis
+    }
+
+    /// The same of a sentinel.
+    pub fn perhaps_secure_sentinel(configuration: &str, certificate: Option<&Certificate>) -> Self {
+        let Some(certificate) = certificate else { return Self::sentinel(configuration) };
+        let port = ports::free();
+        let settings: String = certificate.settings(port).into_iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+        let mut sentinel = Self::sentinel(&format!("{settings}{configuration}"));
+        sentinel.secure = Some(port);
+        sentinel
     }
 
     /// Starts a sentinel with these lines of configuration.
@@ -33,12 +110,13 @@ impl Redis {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("sentinel.conf");
         std::fs::write(&file, configuration).expect("written");
-        Self::spawned(folder, vec![file.to_str().expect("UTF-8").to_owned(), "--sentinel".to_owned()])
+        Self::spawned(folder, vec![file.to_str().expect("UTF-8").to_owned(), "--sentinel".to_owned()], Vec::new())
     }
 
-    fn spawned(folder: TempDir, arguments: Vec<String>) -> Self {
+    fn spawned(folder: TempDir, arguments: Vec<String>, environment: Vec<(String, String)>) -> Self {
         let port = ports::free();
-        let redis = Self { child: spawn(port, folder.path().into(), &arguments), port, folder, arguments };
+        let child = spawn(port, folder.path().into(), &arguments, &environment);
+        let redis = Self { child, port, folder, arguments, environment, secure: None };
         redis.wait();
         redis
     }
@@ -93,6 +171,11 @@ impl Redis {
         self.port
     }
 
+    /// The port on which gateways and its like reach it: the one for TLS, if it speaks that.
+    pub fn reached_at(&self) -> u16 {
+        self.secure.unwrap_or(self.port)
+    }
+
     /// The process's number.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -116,7 +199,7 @@ impl Redis {
 
     /// Starts it again, empty, on the same port.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, self.folder.path().into(), &self.arguments);
+        self.child = spawn(self.port, self.folder.path().into(), &self.arguments, &self.environment);
         self.wait();
     }
 
@@ -160,7 +243,7 @@ impl Redis {
     }
 }
 
-fn spawn(port: u16, folder: PathBuf, arguments: &[String]) -> Child {
+fn spawn(port: u16, folder: PathBuf, arguments: &[String], environment: &[(String, String)]) -> Child {
     // A file of configuration must come first.
     let (first, arguments) = arguments.split_at(usize::from(arguments.first().is_some_and(|first| !first.starts_with("--"))));
     Command::new("redis-server")
@@ -169,6 +252,7 @@ fn spawn(port: u16, folder: PathBuf, arguments: &[String]) -> Child {
         .arg("--dir")
         .arg(folder)
         .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -14,7 +14,6 @@ use super::form::{self, BadForm};
 use super::passage::Watch;
 use super::reply::Reply;
 use super::route::{Page, Route};
-use super::seats::For;
 use super::strict::Hosts;
 use super::tunnel::Cut;
 use super::{Admission, Gateway, Passage, route, strict};
@@ -204,37 +203,40 @@ impl Gateway {
             Route::Asset(name) => return self.asset(&name, passage).map(Admission::Answer),
             Route::Login(page) => {
                 if page != Page::SignOut {
-                    self.seat(For::Anybody, http, passage)?;
+                    self.seat(None, http, passage)?;
                 }
                 return self.certified_page(page, door, shown, http, passage).await.map(Admission::Answer);
             }
             // The portal is another way in, and its pages are on the main host; here they are as any others.
             Route::Public => {
-                self.seat(For::Anybody, http, passage)?;
+                self.seat(None, http, passage)?;
                 passage.outcome = Request::Public;
                 return Ok(Admission::Forward(Permit::public()));
             }
             Route::Protected | Route::Portal => {}
         }
         let whose = self.certified(door, shown, http, passage);
-        self.seat(if whose.is_ok() { For::SignedIn } else { For::Anybody }, http, passage)?;
-        let refused = match whose {
-            Ok(_) if self.has_left(shown, http) => return Ok(Admission::Answer(self.sign_in_with_certificate(http, passage))),
-            Ok(_) if crosses_sites(http) => return Err(Failure::Form(BadForm::Foreign)),
-            Ok(vtnr) => {
-                let session = BrokerSession::begin(vtnr, Level::Full { proof: Proof::Certificate }, passage.now);
-                match policy::decide(|| self.intent(http), Some(&session), &self.limits, passage.now) {
-                    Decision::Allow(permit) => {
-                        passage.outcome = Request::Forwarded;
-                        return Ok(Admission::Forward(permit));
-                    }
-                    // A full session is alive in the moment it begins.
-                    Decision::SignIn | Decision::BlockSubmission(_) | Decision::Refuse(_) => return Err(Failure::Internal),
-                }
-            }
-            Err(refused) => refused,
+        let begin = |vtnr| BrokerSession::begin(vtnr, Level::Full { proof: Proof::Certificate }, passage.now);
+        let session = whose.map(begin);
+        self.seat(session.as_ref().ok(), http, passage)?;
+        let session = match session {
+            Ok(session) => session,
+            Err(refused) => return Ok(Admission::Answer(self.refuse_certificate(refused, http, passage))),
         };
-        Ok(Admission::Answer(self.refuse_certificate(refused, http, passage)))
+        if self.has_left(shown, http) {
+            return Ok(Admission::Answer(self.sign_in_with_certificate(http, passage)));
+        }
+        if crosses_sites(http) {
+            return Err(Failure::Form(BadForm::Foreign));
+        }
+        match policy::decide(|| self.intent(http), Some(&session), &self.limits, passage.now) {
+            Decision::Allow(permit) => {
+                passage.outcome = Request::Forwarded;
+                Ok(Admission::Forward(permit))
+            }
+            // A full session is alive in the moment it begins.
+            Decision::SignIn | Decision::BlockSubmission(_) | Decision::Refuse(_) => Err(Failure::Internal),
+        }
     }
 
     /// For whom the connection's certificate stands; what is found out anew is counted and written into the audit log.

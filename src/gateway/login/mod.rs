@@ -11,13 +11,13 @@ use super::cookies::Held;
 use super::failure::Failure;
 use super::form::Form;
 use super::passage::About;
-use super::portal::AtPortal;
+use super::portal::{self as at_portal, AtPortal};
 use super::reply::Reply;
 use super::{Gateway, Page, Passage};
 use crate::domain::browser;
 use crate::domain::ids::{FlowToken, FormId};
 use crate::domain::return_to::ReturnTo;
-use crate::domain::session::{Level, Session as BrokerSession};
+use crate::domain::session::Session as BrokerSession;
 use crate::domain::time::Timestamp;
 use crate::pages::View;
 use crate::sign_in::{Admission, Answer, Visitor};
@@ -72,7 +72,7 @@ impl Gateway {
             Page::Tan => self.show_tan(&visit).await,
             Page::UnknownEmail => self.show_unknown_email(&visit).await,
             Page::SignOut => self.show_sign_out(&visit).await,
-            Page::Form => self.show_parked(visit.form, &visit.held, visit.now).await,
+            Page::Form => self.show_parked(&visit).await,
             Page::Help => Ok(self.help_page(&visit)),
             Page::Certificate => self.on_certificates_host(&visit),
             Page::Portal => self.show_portal(&visit),
@@ -139,13 +139,9 @@ impl Gateway {
     }
 
     /// Who is signed in, by a session of ours or by the portal; a full session counts before another.
-    async fn signed_in(&self, visit: &Visit) -> Result<Option<BrokerSession>, Failure> {
-        let by_portal = visit.at_portal.as_ref().and_then(|at_portal| at_portal.session);
+    pub(super) async fn signed_in(&self, visit: &Visit) -> Result<Option<BrokerSession>, Failure> {
         let own = self.session(visit.held.session.as_ref(), visit.now).await?;
-        Ok(match own {
-            Some(BrokerSession { level: Level::Full { .. }, .. }) => own,
-            own => by_portal.filter(|session| own.is_none_or(|own| own.vtnr == session.vtnr)).or(own),
-        })
+        Ok(at_portal::best(own, visit.at_portal.as_ref()))
     }
 
     /// What most answers lead to, whichever page they were given on; each page deals with its own first.

@@ -122,6 +122,11 @@ impl Upstream {
         self.servers.load().len() > 1
     }
 
+    /// How many servers are up.
+    pub(super) fn up(&self) -> usize {
+        self.servers.load().iter().filter(|server| server.health.is_up()).count()
+    }
+
     /// The peer for this request, by a kept connection if there is one, or by a new one only.
     ///
     /// # Errors

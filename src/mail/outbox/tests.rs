@@ -15,12 +15,17 @@ use tokio::task::JoinHandle;
 struct Told {
     answers: Arc<Mutex<VecDeque<HandOver>>>,
     sent: Arc<Mutex<Vec<String>>>,
+    /// Before it asks whether the mail may go out.
+    dawdles: Duration,
+    begun: Arc<Mutex<usize>>,
     takes: Duration,
 }
 
 #[async_trait]
 impl Sender for Told {
     async fn hand_over(&self, message: &Message, hold: &dyn Hold) -> HandOver {
+        *self.begun.lock() += 1;
+        tokio::time::sleep(self.dawdles).await;
         if let Err(instead) = hold.confirm().await {
             return instead;
         }
@@ -279,13 +284,24 @@ async fn a_shutdown_lets_a_hand_over_under_way_finish() {
 
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_a_frozen_server_and_leaves_the_letter_to_others() {
-    let told = Told { takes: HOUR, ..Told::default() };
+    let told = Told { dawdles: HOUR, ..Told::default() };
+    let config = config::Mail { timeout: Duration::from_millis(100), ..mail(25) };
+    let office = Office::open(told.clone(), config, vec![letter(1)]);
+    eventually("a hand-over", || *told.begun.lock() == 1).await;
+    let store = Arc::clone(&office.store);
+    office.close().await;
+    assert_eq!(store.notes(), [Delivery::Delayed { next_try_at: ASKED_AT }]);
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_the_answer_to_a_mail_that_may_be_out() {
+    let told = Told { takes: Duration::from_millis(600), ..Told::default() };
     let config = config::Mail { timeout: Duration::from_millis(100), ..mail(25) };
     let office = Office::open(told.clone(), config, vec![letter(1)]);
     eventually("a hand-over", || told.sent.lock().len() == 1).await;
     let store = Arc::clone(&office.store);
     office.close().await;
-    assert_eq!(store.notes(), [Delivery::Delayed { next_try_at: ASKED_AT }]);
+    assert_eq!(store.notes(), [Delivery::Accepted { at: ASKED_AT }]);
 }
 
 #[tokio::test]

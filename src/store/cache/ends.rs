@@ -46,7 +46,13 @@ impl Ends {
 
     /// All up to this time have been heard of.
     pub(super) fn heard_until(&mut self, time: Timestamp) {
-        // The clock of the server that took another's place may be behind.
+        let is_set_back = self.until.is_some_and(|before| before.since(time) > FARTHEST_AHEAD);
+        if is_set_back {
+            // From here on it is earlier. What is known to have ended stays known, and nothing was missed.
+            self.since = self.since.map(|since| since.min(time));
+            self.until = Some(time);
+        }
+        // The clock of the server that took another's place may be a little behind.
         let until = self.until.map_or(time, |before| before.max(time));
         self.since.get_or_insert(until);
         self.until = Some(until);
@@ -56,7 +62,7 @@ impl Ends {
     /// believe it, or it is older than this.
     pub(super) fn ticket_due(&self, has: Option<Timestamp>, oldest: Duration) -> Option<Timestamp> {
         let (since, until) = (self.since?, self.until?);
-        let will_do = has.is_some_and(|has| has > since && until.since(has) < oldest);
+        let will_do = has.is_some_and(|has| has > since && until.since(has) < oldest && has.since(until) < FARTHEST_AHEAD);
         (!will_do).then_some(until)
     }
 
@@ -133,6 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_far_back_is_followed_and_what_has_ended_stays_so() {
+        let mut ends = Ends::default();
+        ends.heard_until(at(600_000));
+        ends.note(key(1));
+        ends.heard_until(at(300_000));
+        assert_eq!(ends.ticket_due(Some(at(600_000)), MINUTE), Some(at(300_000)));
+        assert!(!none_since(&ends, 300_100, 1) && none_since(&ends, 300_100, 2));
+        assert!(!none_since(&ends, 600_100, 2), "from before, or from a clock that goes wrong");
+    }
+
+    #[test]
     fn a_ticket_is_due_where_there_is_none_or_it_is_old_or_from_before_a_gap() {
         let mut ends = Ends::default();
         assert_eq!(ends.ticket_due(None, MINUTE), None, "no time was read yet");
@@ -141,7 +158,8 @@ mod tests {
         assert_eq!(ends.ticket_due(None, MINUTE), Some(at(200_000)));
         assert_eq!(ends.ticket_due(Some(at(140_000)), MINUTE), Some(at(200_000)), "a minute old");
         assert_eq!(ends.ticket_due(Some(at(140_001)), MINUTE), None);
-        assert_eq!(ends.ticket_due(Some(at(900_000)), MINUTE), None, "by a gateway that heard it later");
+        assert_eq!(ends.ticket_due(Some(at(204_999)), MINUTE), None, "by a gateway that heard it later");
+        assert_eq!(ends.ticket_due(Some(at(205_000)), MINUTE), Some(at(200_000)), "by a clock that was set back since");
         ends.missed_some();
         assert_eq!(ends.ticket_due(None, MINUTE), None, "not as of a time before the gap");
         ends.heard_until(at(200_500));

@@ -47,7 +47,7 @@ while at <= #ARGV do
       end
     end
     tallies = tallies + 1
-  elseif op == 'write' then take(3)
+  elseif op == 'write' or op == 'advance' then take(3)
   elseif op == 'delete' then take(1)
   elseif op == 'queue' then take(3)
   elseif op == 'unqueue' then take(1)
@@ -73,6 +73,11 @@ while at <= #ARGV do
   elseif op == 'write' then
     local key, bytes, lives = take(3)
     redis.call('SET', KEYS[tonumber(key)], bytes, 'PX', lives)
+  elseif op == 'advance' then
+    local key, time, lives = take(3)
+    if tonumber(time) > (tonumber(redis.call('GET', KEYS[tonumber(key)]) or '') or 0) then
+      redis.call('SET', KEYS[tonumber(key)], time, 'PX', lives)
+    end
   elseif op == 'delete' then
     local key = take(1)
     redis.call('DEL', KEYS[tonumber(key)])

@@ -42,6 +42,10 @@ impl<'a> Instructions<'a> {
             let key = script.key(*key);
             script.say(b"write", &[&key, bytes, &number(millis(*lives))]);
         }
+        if let Some((key, time, lives)) = change.advance {
+            let key = script.key(key);
+            script.say(b"advance", &[&key, &number(time.as_millis()), &number(millis(lives))]);
+        }
         for key in &change.delete {
             let key = script.key(*key);
             script.say(b"delete", &[&key]);

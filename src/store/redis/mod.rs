@@ -29,6 +29,9 @@ use tokio::sync::broadcast;
 static COMMIT: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("commit.lua")));
 static LEASE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lease.lua")));
 
+/// No letter is put off for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(150);
+
 /// Redis as an engine.
 pub struct Redis {
     master: Master,
@@ -107,7 +110,8 @@ impl Engine for Redis {
     }
 
     async fn lease(&self, lease: Duration) -> Result<Option<(LetterId, u32)>> {
-        let call = Request::call(&LEASE, &self.names.queue(), &[millis(lease).to_string().into_bytes()]);
+        let times = [lease, LONGEST_WAIT.max(lease.saturating_mul(2))].map(|time| millis(time).to_string().into_bytes());
+        let call = Request::call(&LEASE, &self.names.queue(), &times);
         let answer: Vec<Value> = self.master.run(&call, Durability::Master).await?;
         match answer.as_slice() {
             [] => Ok(None),

@@ -108,6 +108,10 @@ impl Metrics {
                 "store_hears_invalidations",
                 "1 while this gateway hears which sessions others end; while 0 its cache is not used.",
             )?,
+            store_clock_steps: make.counter(
+                "store_clock_steps_total",
+                "Times that the store's clock was found set forward or back by more than two seconds.",
+            )?,
             directory_brokers: make.gauge("directory_brokers", "Brokers in the directory.")?,
             directory_loaded_at: make
                 .gauge("directory_loaded_timestamp_seconds", "When the directory was last loaded, in Unix time.")?,

@@ -119,8 +119,10 @@ impl Link {
     pub(super) async fn fallen_silent(&self, announcements: &Announcements) -> RedisError {
         let mut listening = self.listening.clone();
         loop {
-            let time = redis::cmd("TIME");
+            let (time, asked) = (redis::cmd("TIME"), Instant::now());
             match tokio::time::timeout(SIGN_OF_LIFE_WITHIN, time.query_async::<(u64, u64)>(&mut listening)).await {
+                // This process was stopped meanwhile: the time that was told is long over.
+                Ok(Ok(_)) if asked.elapsed() > SIGN_OF_LIFE_WITHIN => {}
                 Ok(Ok((seconds, micros))) => {
                     announcements.heard_until(Timestamp::from_millis(seconds * 1_000 + micros / 1_000));
                     tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;

@@ -1,0 +1,53 @@
+//! What the gateway cannot do at the moment, for `/readyz`.
+
+use crate::certificate::Trust;
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::gateway::Edge;
+use crate::in_force::InForce;
+use crate::mail::Trouble;
+use crate::store::Store;
+use crate::telemetry::admin::{self, Fatal, Problem};
+use async_trait::async_trait;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Asks all parts how they are.
+pub(super) struct Readiness {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) mail: Trouble,
+    pub(super) leaving: watch::Receiver<bool>,
+    pub(super) edge: Arc<Edge>,
+    pub(super) certificates: Option<Arc<InForce<Trust>>>,
+    pub(super) clock: Clock,
+}
+
+#[async_trait]
+impl admin::Readiness for Readiness {
+    async fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if *self.leaving.borrow() {
+            problems.push(Problem { part: "shutdown", detail: "shutting down".into(), fatal: Fatal::Yes });
+        }
+        if let Err(error) = self.store.ping().await {
+            problems.push(Problem { part: "store", detail: error.to_string(), fatal: Fatal::Yes });
+        }
+        if self.directory.snapshot().len() == 0 {
+            problems.push(Problem { part: "directory", detail: "no broker is known".into(), fatal: Fatal::Yes });
+        }
+        if let Some(trouble) = self.mail.now() {
+            problems.push(Problem { part: "mail", detail: trouble, fatal: Fatal::No });
+        }
+        let lists_end = self.certificates.as_ref().and_then(|trust| trust.now().lists_end());
+        if lists_end.is_some_and(|end| end <= self.clock.now()) {
+            let detail = "a list of revoked certificates is too old: certificates of its issuer are refused".into();
+            problems.push(Problem { part: "certificate", detail, fatal: Fatal::No });
+        }
+        // Whoever took this gateway out for it would take the pages away that keep brokers signed in; the others have the same calculator.
+        if let Some(trouble) = self.edge.calculator_trouble() {
+            problems.push(Problem { part: "calculator", detail: trouble, fatal: Fatal::No });
+        }
+        problems
+    }
+}
