@@ -38,7 +38,7 @@ fn code(text: &str) -> &str {
 }
 
 /// Who may import whom. What is not listed is forbidden.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("in_force", &[]),
     ("stamp", &["domain"]),
@@ -46,12 +46,17 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("config", &["domain", "pages"]),
     ("telemetry", &["domain", "config"]),
     ("directory", &["domain", "config", "stamp"]),
+    // Salts are drawn by the one source of chance.
+    ("users", &["domain", "clock", "config", "stamp", "telemetry"]),
     ("pages", &["domain", "config"]),
     ("store", &["domain", "clock", "config", "telemetry"]),
     ("mail", &["domain", "clock", "config", "in_force", "store", "telemetry"]),
-    ("sign_in", &["domain", "clock", "config", "directory", "in_force", "store", "telemetry"]),
+    ("sign_in", &["domain", "clock", "config", "directory", "in_force", "store", "telemetry", "users"]),
     ("parking", &["domain", "clock", "store", "telemetry"]),
-    ("gateway", &["domain", "clock", "config", "directory", "in_force", "pages", "parking", "sign_in", "store", "telemetry"]),
+    (
+        "gateway",
+        &["domain", "clock", "config", "directory", "in_force", "pages", "parking", "sign_in", "store", "telemetry", "users"],
+    ),
     ("demo", &[]),
     (
         "app",
@@ -69,9 +74,13 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "stamp",
             "store",
             "telemetry",
+            "users",
         ],
     ),
-    ("cli", &["app", "clock", "config", "demo", "directory", "domain", "gateway", "mail", "pages", "store", "telemetry"]),
+    (
+        "cli",
+        &["app", "clock", "config", "demo", "directory", "domain", "gateway", "mail", "pages", "store", "telemetry", "users"],
+    ),
     ("main", &["cli"]),
 ];
 

@@ -2,6 +2,7 @@
 //! unknown fields are passed over; that is what a rolling update needs.
 
 use crate::domain::challenge::{Challenge, Delivery};
+use crate::domain::device::{Device, DeviceEntry, UserMark};
 use crate::domain::email::Email;
 use crate::domain::flow::{Claim, Flow, SignedIn, Stage};
 use crate::domain::ids::{BrowserToken, LetterId, SessionToken, TOKEN_BYTES};
@@ -240,6 +241,42 @@ impl Record for Trust {
                 vtnr: Vtnr::from_number(entry.vtnr).ok()?,
                 email: Email::parse(&entry.email).ok()?,
                 granted_at: Timestamp::from_millis(entry.granted_at),
+            })
+        };
+        written.entries.into_iter().map(entry).collect::<Option<_>>().map(Self::from_entries)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct DeviceRecord {
+    entries: Vec<DeviceEntryRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DeviceEntryRecord {
+    user: String,
+    vtnr: u32,
+    at: u64,
+}
+
+impl Record for Device {
+    type Written = DeviceRecord;
+
+    fn write(&self) -> DeviceRecord {
+        let entry = |entry: &DeviceEntry| DeviceEntryRecord {
+            user: URL_SAFE_NO_PAD.encode(entry.user.digest()),
+            vtnr: entry.vtnr.number(),
+            at: entry.at.as_millis(),
+        };
+        DeviceRecord { entries: self.entries().iter().map(entry).collect() }
+    }
+
+    fn read(written: DeviceRecord) -> Option<Self> {
+        let entry = |entry: DeviceEntryRecord| {
+            Some(DeviceEntry {
+                user: URL_SAFE_NO_PAD.decode(&entry.user).ok()?.try_into().ok().map(UserMark::from_digest)?,
+                vtnr: Vtnr::from_number(entry.vtnr).ok()?,
+                at: Timestamp::from_millis(entry.at),
             })
         };
         written.entries.into_iter().map(entry).collect::<Option<_>>().map(Self::from_entries)

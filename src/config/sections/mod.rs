@@ -8,6 +8,7 @@ mod listen;
 mod login;
 mod mail;
 mod parking;
+mod password;
 mod store;
 mod submission;
 mod together;
@@ -31,7 +32,8 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let mail = mail::mail(reader);
     let submission = submission::submission(reader);
     let parking = parking::parking(reader, upstream.as_ref().map(Upstream::connecting));
-    let login = login::login(reader);
+    let mut login = login::login(reader);
+    let password = password::password(reader, login.as_mut().map(|login| &mut login.doors));
     let session = session(reader);
     let limits = limits::limits(reader);
     let brand = brand::brand(reader);
@@ -56,6 +58,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         submission: submission?.rules,
         parking: parking?,
         login: login?,
+        password,
         session: session?,
         limits,
         brand: brand?,

@@ -1,6 +1,7 @@
 //! The sign-in's pages over HTTP: what a browser sent becomes a step of [`crate::sign_in`], and its answer a page and cookies.
 
 mod claim;
+mod password;
 mod sign_out;
 mod status;
 mod tan;
@@ -48,6 +49,7 @@ impl Gateway {
                 Page::SignIn => self.post_claim(&visit, &form).await,
                 Page::Tan => self.post_tan(&visit, &form).await,
                 Page::UnknownEmail => self.post_without_email(&visit).await,
+                Page::Password => self.post_password(&visit, &form).await,
                 Page::SignOut => self.post_sign_out(&visit, &form).await,
                 Page::Form => self.discard_parked(&visit).await,
                 Page::Start | Page::Help | Page::Status => Err(Failure::Method),
@@ -62,6 +64,7 @@ impl Gateway {
             Page::SignIn => self.show_claim(&visit).await,
             Page::Tan => self.show_tan(&visit).await,
             Page::UnknownEmail => self.show_unknown_email(&visit).await,
+            Page::Password => self.show_password(&visit).await,
             Page::SignOut => self.show_sign_out(&visit).await,
             Page::Form => self.show_parked(visit.form, &visit.held, visit.now).await,
             Page::Help => Ok(self.page(StatusCode::OK, &View::Help, &visit)),
