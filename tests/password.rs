@@ -337,8 +337,13 @@ async fn changed_users_come_into_force_and_a_bad_file_leaves_the_former_ones() {
     eventually("Ada has no user key any more", async || (world.metric("vtnr_gateway_users").await == 1.0).then_some(())).await;
     world.browser().enter_password(ADA_KEY, "/").await.is(200).shows(WRONG);
     assert_eq!(world.metric("vtnr_gateway_users_reload_ok").await, 1.0);
-    // Sessions are the broker's; what ends them is said by `users remove`.
-    ada.open("/").await.is(200);
+    ada.open("/").await.leads_to(SIGN_IN);
+    let ben = world.browser();
+    ben.enter_password(BEN_KEY, "/").await.leads_to("/");
+    // Ben's user key goes to another broker: that session is nobody's any more either.
+    users.replace(&without_ada.replace(BEN.0, ADA.0));
+    eventually("Ben is another broker's", async || ben.open("/").await.location().filter(|to| to == SIGN_IN)).await;
+    ben.enter_password(BEN_KEY, "/").await.leads_to("/");
     let revoked = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"))
         .args(["revoke", "--config"])
         .arg(world.gateways[0].config())
@@ -346,7 +351,7 @@ async fn changed_users_come_into_force_and_a_bad_file_leaves_the_former_ones() {
         .output()
         .expect("it runs");
     assert!(revoked.status.success(), "{revoked:?}");
-    eventually("the session is dead", async || ada.open("/").await.location().filter(|to| to == SIGN_IN)).await;
+    eventually("the session is dead", async || ben.open("/").await.location().filter(|to| to == SIGN_IN)).await;
 }
 
 #[tokio::test]

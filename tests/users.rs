@@ -91,7 +91,7 @@ fn users_are_added_listed_replaced_and_removed() {
     let (code, told) = desk.run(&["list"], "");
     assert_eq!((code, told.as_str()), (Some(0), "ada;60/123/4567;m=64,t=1,p=1\nben;60/123/4568;m=64,t=1,p=1\n"));
     let (code, told) = desk.run(&["remove", " BEN "], "");
-    assert!(code == Some(0) && told.starts_with("BEN cannot sign in any more\n"), "{told}");
+    assert!(code == Some(0) && told.starts_with("BEN cannot sign in as 60/123/4568 any more; sessions end once"), "{told}");
     assert_eq!(desk.run(&["remove", "ben"], ""), (Some(64), "vtnr-gateway: there is no user ben\n".into()));
     let (code, told) = desk.run(&["add", "--replace", "ben", BEN.0], PASSWORD);
     assert_eq!((code, told.as_str()), (Some(64), "vtnr-gateway: there is no user ben to give another password\n"));

@@ -119,7 +119,7 @@ impl Add {
             Put::Added => println!("{} can sign in as {vtnr}", self.user.trim()),
             Put::Replaced => {
                 println!("{} has a new password and can sign in as {vtnr}", self.user.trim());
-                tell_of_sessions(vtnr);
+                println!("sessions that have begun go on; `vtnr-gateway revoke --config FILE {vtnr}` ends all of this broker");
             }
         }
         Ok(())
@@ -142,8 +142,7 @@ impl Remove {
         let (key, user) = (user_key(&self.user)?, self.user.trim());
         match users::remove(&password.file, &key)? {
             Some(vtnr) => {
-                println!("{user} cannot sign in any more");
-                tell_of_sessions(vtnr);
+                println!("{user} cannot sign in as {vtnr} any more; sessions end once the gateways have read the file");
                 Ok(())
             }
             None => Err(Refusal::Usage(format!("there is no user {user}"))),
@@ -210,9 +209,4 @@ fn warn_of_unknown(config: &Config, vtnr: Vtnr) {
     if directory.is_ok_and(|directory| !directory.knows(vtnr)) {
         complain(format_args!("warning: {vtnr} is not in the directory: until it is, nobody can sign in as this broker"));
     }
-}
-
-/// Sessions belong to brokers, not to user keys.
-fn tell_of_sessions(vtnr: Vtnr) {
-    println!("sessions that have begun go on; `vtnr-gateway revoke --config FILE {vtnr}` ends all of this broker");
 }

@@ -22,6 +22,30 @@ impl UserMark {
     }
 }
 
+/// As much of a mark as tells one user of a broker from another, for sessions, of which there are many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UserTag([u8; 3]);
+
+impl UserTag {
+    /// The tag of this mark.
+    pub const fn of(mark: UserMark) -> Self {
+        let [one, two, three, ..] = mark.0;
+        Self([one, two, three])
+    }
+
+    /// The tag with this number, of which it has 24 bits.
+    pub const fn from_number(number: u32) -> Self {
+        let [_, one, two, three] = number.to_be_bytes();
+        Self([one, two, three])
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u32 {
+        let [one, two, three] = self.0;
+        u32::from_be_bytes([0, one, two, three])
+    }
+}
+
 /// Short user keys can be found out from their digest.
 impl std::fmt::Debug for UserMark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -102,6 +126,14 @@ mod tests {
         let all = (0..20).fold(Device::default(), |device, user| device.noting(entry(user, u64::from(user))));
         let users: Vec<_> = all.entries().iter().map(|entry| entry.user.digest()[0]).collect();
         assert_eq!(users, (4..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_tag_is_the_beginning_of_its_mark() {
+        let mut digest = [0; 32];
+        digest[..4].copy_from_slice(&[0xab, 0xcd, 0xef, 0x12]);
+        let tag = UserTag::of(UserMark::from_digest(digest));
+        assert_eq!((tag.number(), UserTag::from_number(0xab_cdef)), (0xab_cdef, tag));
     }
 
     #[test]

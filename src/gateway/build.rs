@@ -5,6 +5,7 @@ use super::cookies::Jar;
 use super::edge::{Kept, Times};
 use super::fronts::Fronts;
 use super::headers::Identity;
+use super::roll::Roll;
 use super::route::Routes;
 use super::seats::Seats;
 use super::strict::Hosts;
@@ -88,8 +89,9 @@ impl Gateway {
         let seats = Seats::new(listen.max_requests);
         let connections = Connections::new(limits, Arc::clone(&parts.metrics));
         let Parts { sessions, sign_ins, directory, parking, pages, submission, metrics, clock, chance } = parts;
-        let tunnels =
-            Tunnels::new(Arc::clone(&sessions), Arc::clone(&directory), config.session, clock.clone(), Arc::clone(&metrics));
+        let users = sign_ins.passwords.as_ref().map(|passwords| Arc::clone(&passwords.users));
+        let roll = Roll::new(Arc::clone(&directory), users);
+        let tunnels = Tunnels::new(Arc::clone(&sessions), roll.clone(), config.session, clock.clone(), Arc::clone(&metrics));
         Self {
             routes: Routes::new(&config.login.prefix, &config.upstream.public_paths),
             submission,
@@ -101,6 +103,7 @@ impl Gateway {
             sessions,
             sign_ins,
             directory,
+            roll,
             parking,
             pages,
             connections,

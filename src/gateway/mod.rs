@@ -22,6 +22,7 @@ mod parked;
 mod passage;
 mod reply;
 mod retry;
+mod roll;
 mod route;
 mod seats;
 mod sessions;
@@ -93,6 +94,7 @@ pub struct Gateway {
     sessions: Arc<Sessions>,
     sign_ins: Arc<SignIns>,
     directory: Arc<Directory>,
+    roll: roll::Roll,
     parking: Arc<Parking>,
     pages: Arc<InForce<Pages>>,
     connections: Arc<Connections>,

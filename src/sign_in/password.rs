@@ -1,7 +1,7 @@
 //! The way in with user key and password: a full session, and never a TAN.
 
 use super::{Admission, SignIns, Visitor};
-use crate::domain::device::{Device, DeviceEntry, UserMark};
+use crate::domain::device::{Device, DeviceEntry, UserMark, UserTag};
 use crate::domain::ids::DeviceToken;
 use crate::domain::session::{Level, Proof, Session};
 use crate::domain::throttle::{Charge, Counter};
@@ -126,7 +126,8 @@ impl SignIns {
         if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
             self.store.discard_flow(&token, &seen.value).await?;
         }
-        let session = Session::begin(user.vtnr, Level::Full { proof: Proof::Password }, now);
+        let mark = attempt.user.mark();
+        let session = Session::begin(user.vtnr, Level::Full { proof: Proof::Password { user: UserTag::of(mark) } }, now);
         let admission = Admission { session: self.chance.session_token(), browser: None };
         let sign_in = SignIn {
             flow: None,
@@ -139,7 +140,7 @@ impl SignIns {
             trust_lives: Duration::ZERO,
         };
         let (former, device) = &attempt.device;
-        let next = device.clone().noting(DeviceEntry { user: attempt.user.mark(), vtnr: user.vtnr, at: now });
+        let next = device.clone().noting(DeviceEntry { user: mark, vtnr: user.vtnr, at: now });
         let token = self.chance.device_token();
         let change = DeviceChange { token: &token, next: &next, lives: Device::LIFETIME, forgets: former.as_ref() };
         match self.store.sign_in_on_device(sign_in, change, &Charges::check(attempt.charges.clone())).await? {

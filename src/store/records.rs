@@ -2,7 +2,7 @@
 //! unknown fields are passed over; that is what a rolling update needs.
 
 use crate::domain::challenge::{Challenge, Delivery};
-use crate::domain::device::{Device, DeviceEntry, UserMark};
+use crate::domain::device::{Device, DeviceEntry, UserMark, UserTag};
 use crate::domain::email::Email;
 use crate::domain::flow::{Claim, Flow, SignedIn, Stage};
 use crate::domain::ids::{BrowserToken, LetterId, SessionToken, TOKEN_BYTES};
@@ -53,7 +53,7 @@ pub(super) struct SessionRecord {
 #[serde(rename_all = "kebab-case")]
 enum LevelRecord {
     Mailbox,
-    Password,
+    Password { user: u32 },
     Certificate,
     Portal,
     WithoutSubmission,
@@ -65,7 +65,7 @@ impl Record for Session {
     fn write(&self) -> SessionRecord {
         let level = match self.level {
             Level::Full { proof: Proof::Mailbox } => LevelRecord::Mailbox,
-            Level::Full { proof: Proof::Password } => LevelRecord::Password,
+            Level::Full { proof: Proof::Password { user } } => LevelRecord::Password { user: user.number() },
             Level::Full { proof: Proof::Certificate } => LevelRecord::Certificate,
             Level::Full { proof: Proof::Portal } => LevelRecord::Portal,
             Level::WithoutSubmission => LevelRecord::WithoutSubmission,
@@ -81,7 +81,7 @@ impl Record for Session {
     fn read(written: SessionRecord) -> Option<Self> {
         let level = match written.level {
             LevelRecord::Mailbox => Level::Full { proof: Proof::Mailbox },
-            LevelRecord::Password => Level::Full { proof: Proof::Password },
+            LevelRecord::Password { user } => Level::Full { proof: Proof::Password { user: UserTag::from_number(user) } },
             LevelRecord::Certificate => Level::Full { proof: Proof::Certificate },
             LevelRecord::Portal => Level::Full { proof: Proof::Portal },
             LevelRecord::WithoutSubmission => Level::WithoutSubmission,

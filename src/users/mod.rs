@@ -26,6 +26,7 @@ use self::edit::Patience;
 use self::table::Table;
 use crate::clock::Chance;
 use crate::config::{self, HashCost};
+use crate::domain::device::UserTag;
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
 use crate::stamp::Stamp;
@@ -82,6 +83,11 @@ impl Users {
     /// The users as they are now. Who holds on to it sees them unchanged.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// Whether the broker has a user with this tag now. It is asked for each request of a session that began with a password.
+    pub fn knows(&self, vtnr: Vtnr, user: UserTag) -> bool {
+        self.current.load().has(vtnr, user)
     }
 
     /// Reads the file and puts its users in force in one step; how many there are. It blocks while it reads.

@@ -3,8 +3,9 @@
 use super::hash::Hash;
 use super::key::UserKey;
 use crate::config::HashCost;
+use crate::domain::device::UserTag;
 use crate::domain::vtnr::Vtnr;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One user.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct User {
 /// The users at one time.
 pub struct Snapshot {
     users: HashMap<UserKey, User>,
+    /// As sessions know them.
+    tags: HashSet<(Vtnr, UserTag)>,
     /// What the hashes cost, in order.
     costs: Vec<HashCost>,
 }
@@ -27,7 +30,13 @@ impl Snapshot {
         let users: HashMap<_, _> = users.collect();
         let mut costs: Vec<_> = users.values().map(|user| user.hash.cost()).collect();
         costs.sort_unstable();
-        Self { users, costs }
+        let tags = users.iter().map(|(key, user)| (user.vtnr, UserTag::of(key.mark()))).collect();
+        Self { users, tags, costs }
+    }
+
+    /// Whether the broker has a user with this tag.
+    pub(super) fn has(&self, vtnr: Vtnr, user: UserTag) -> bool {
+        self.tags.contains(&(vtnr, user))
     }
 
     /// The user with this key.
