@@ -1,6 +1,7 @@
 //! Builds everything from the configuration and runs it: the only place that knows all parts.
 
 mod handover;
+mod passwords;
 mod readiness;
 mod reload;
 
@@ -24,6 +25,7 @@ use crate::store::{self, Invalidation, Measured, Sealed, Store, Vault};
 use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::{self, Metrics};
+use crate::users::{self, Users};
 use handover::{Handover, Inherited};
 use readiness::Readiness;
 pub use reload::Source;
@@ -62,6 +64,9 @@ pub enum Error {
     /// The directory cannot be used.
     #[error("the directory cannot be used")]
     Directory(#[from] directory::Error),
+    /// The users file cannot be used.
+    #[error("password.file")]
+    Users(#[from] users::Error),
     /// The pages cannot be drawn.
     #[error("the pages cannot be drawn")]
     Pages(#[from] pages::Error),
@@ -121,6 +126,7 @@ struct Running {
     store: Arc<dyn Store>,
     sessions: Arc<Sessions>,
     directory: Arc<Directory>,
+    users: Option<Arc<Users>>,
     outbox: Outbox,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -159,6 +165,8 @@ impl App {
         follow_store(&clock, store.as_ref(), &config.store, config.store.timeout).await;
         let directory = Arc::new(Directory::open(&config.directory, clock.now())?);
         metrics.directory_loaded(directory.snapshot().len(), clock.now());
+        let passwords = passwords::open(&config, chance, &metrics)?;
+        let users = passwords.as_ref().map(|passwords| Arc::clone(&passwords.users));
         let pages = InForce::new(Pages::load(&config.brand, &config.login, &config.parking)?);
         let letters = InForce::new(Writer::new(&config.mail, &config.login, &config.brand)?);
         let (rules, submission) = (InForce::new(Rules::of(&config)), InForce::new(config.submission.clone()));
@@ -177,6 +185,7 @@ impl App {
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),
             chance,
+            passwords,
             rules: Arc::clone(&rules),
             sessions: config.session,
             bell: outbox.bell(),
@@ -200,7 +209,7 @@ impl App {
         let doors = listeners.clients.iter().map(|door| door.tls.clone()).collect();
         let replaceable = Replaceable { rules, submission, pages, letters, certificates, doors };
         let edge = Gateway::build(&config, parts, down).await;
-        let parts = Running { store, sessions, directory, outbox, metrics, clock };
+        let parts = Running { store, sessions, directory, users, outbox, metrics, clock };
         Ok(Self { config, source, edge, parts, listeners, inherited, shutdown, replaceable })
     }
 
@@ -229,9 +238,16 @@ impl App {
         tasks.spawn(Arc::clone(&parts.sessions).listen());
         if let Some(source) = source {
             let (directory, clock, metrics) = (Arc::clone(&parts.directory), parts.clock.clone(), Arc::clone(&parts.metrics));
-            let hangup = move || note_directory(&directory, &metrics, &clock, directory.reload(clock.now()));
+            let users = parts.users.clone();
+            let hangup = move || {
+                note_directory(&directory, &metrics, &clock, directory.reload(clock.now()));
+                users.iter().for_each(|users| passwords::note(&metrics, users.reload()));
+            };
             let reloader = Reloader::new(source, config.clone(), replaceable, Arc::clone(&parts.metrics))?;
             tasks.spawn(reloader.run(config.directory.poll, hangup));
+        }
+        if let Some(users) = parts.users {
+            tasks.spawn(passwords::watch(users, Arc::clone(&parts.metrics), parts.clock.clone()));
         }
         tasks.spawn(watch_directory(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone()));
         tasks.spawn(keep_house(parts.store, parts.sessions, parts.metrics, log));

@@ -1,6 +1,6 @@
 //! The one clock and the one source of chance. `app` holds them; everything else gets times and random bytes from them.
 
-use crate::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken, TOKEN_BYTES};
+use crate::domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken, TOKEN_BYTES};
 use crate::domain::tan::{Alphabet, Tan, TanLength};
 use crate::domain::time::Timestamp;
 use rand::Rng as _;
@@ -134,6 +134,11 @@ impl Chance {
     /// A new token for a sign-in.
     pub fn flow_token(self) -> FlowToken {
         FlowToken::from_bytes(self.token())
+    }
+
+    /// A new token for a browser in which somebody signed in with a user key.
+    pub fn device_token(self) -> DeviceToken {
+        DeviceToken::from_bytes(self.token())
     }
 
     /// A new token for a browser that a form is kept for.

@@ -21,3 +21,4 @@ pub mod sign_in;
 mod stamp;
 pub mod store;
 pub mod telemetry;
+pub mod users;

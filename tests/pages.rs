@@ -6,6 +6,7 @@ use serde_json::json;
 use std::time::Duration;
 use support::chromium::{Chromium, Screen};
 use support::gallery::Gallery;
+use support::users::{ADA_KEY, BEN_KEY, COST, UsersFile};
 use support::world::{ADA, BEN, NO_EMAIL, StoreKind, UNKNOWN, World, tan_of};
 use support::{Act, Relay, eventually};
 use tempfile::TempDir;
@@ -767,3 +768,84 @@ const LOGO: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 260 
 /// Fields, buttons and notes that nothing but their ground sets apart.
 const OUTLINES: &str = "return [...document.querySelectorAll('input:not([type=hidden]), button, .note')] \
     .filter((it) => parseFloat(getComputedStyle(it).borderLeftWidth) < 1).map((it) => it.outerHTML)";
+
+const PASSWORD: &str = "/ui/login/de/benutzerschluessel?return_to=/kfz/angebot%3Fid%3D42#beitrag";
+
+async fn signs_in_with_a_password(world: &World, chromium: &Chromium) {
+    chromium.open(&format!("{}{TARGET}", world.base())).await;
+    chromium.arrives_at(SIGN_IN).await;
+    chromium.click("nav.ways a[href*=benutzerschluessel]").await;
+    chromium.shows("Anmelden mit Benutzerschlüssel und Passwort").await;
+    chromium.type_into("#user", ADA_KEY.0).await;
+    chromium.type_into("#password", "falsch").await;
+    chromium.press(ENTER).await;
+    chromium.shows("Benutzerschlüssel oder Passwort ist falsch.").await;
+    assert_eq!((chromium.value("#user").await.as_str(), chromium.value("#password").await.as_str()), (ADA_KEY.0, ""));
+    assert_eq!(chromium.focus().await, "password");
+    chromium.type_into("#password", ADA_KEY.1).await;
+    chromium.press(ENTER).await;
+    chromium.arrives_at(TARGET).await.shows("Ihr Kfz-Angebot").await;
+}
+
+#[tokio::test]
+async fn a_broker_with_a_password_comes_to_the_deep_link_with_its_fragment_and_needs_no_tan() {
+    let (users, chromium) = (UsersFile::of_two(), Chromium::start().await);
+    let world = users.world(COST).start().await;
+    signs_in_with_a_password(&world, &chromium).await;
+    assert_eq!((chromium.complaints().await, world.postbox.mails().len()), (Vec::new(), 0));
+}
+
+#[tokio::test]
+async fn the_password_page_serves_password_managers_and_shows_what_was_typed_if_asked() {
+    let (users, chromium) = (UsersFile::of_two(), Chromium::start().await);
+    let world = users.world(COST).start().await;
+    chromium.open(&format!("{}{PASSWORD}", world.base())).await;
+    for (field, purpose) in [("user", "username"), ("password", "current-password")] {
+        let said = chromium.eval(&format!("return document.getElementById('{field}').autocomplete")).await;
+        assert_eq!(said, json!(purpose));
+    }
+    assert_eq!(chromium.focus().await, "user");
+    let kind = async || chromium.eval("return document.getElementById('password').type").await;
+    chromium.type_into("#password", "geheim").await;
+    for (words, shown) in [("Passwort verbergen", "text"), ("Passwort anzeigen", "password"), ("Passwort verbergen", "text")] {
+        chromium.click("[data-reveal]").await;
+        chromium.shows(words).await;
+        assert_eq!((kind().await, chromium.focus().await), (json!(shown), "password".to_owned()));
+    }
+    chromium.is_accessible("password-shown").await;
+    // It goes out as a password, or the browser would remember it as a text.
+    chromium.eval("document.querySelector('form').addEventListener('submit', (event) => event.preventDefault())").await;
+    chromium.click("form > button").await;
+    assert_eq!((kind().await, chromium.value("#password").await), (json!("password"), "geheim".to_owned()));
+    assert_eq!(chromium.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_password_page_works_without_javascript_and_promises_nothing_that_needs_it() {
+    let (users, chromium) = (UsersFile::of_two(), Chromium::builder().without_javascript().start().await);
+    let world = users.world(COST).start().await;
+    chromium.open(&format!("{}{PASSWORD}", world.base())).await;
+    chromium.shows("Anmelden mit Benutzerschlüssel und Passwort").await;
+    chromium.hides("Passwort anzeigen").await;
+    chromium.type_into("#user", ADA_KEY.0).await;
+    chromium.type_into("#password", ADA_KEY.1).await;
+    chromium.press(ENTER).await;
+    chromium.arrives_at(TARGET).await;
+}
+
+#[tokio::test]
+async fn a_tab_left_on_the_password_page_moves_on_by_itself() {
+    let (users, chromium) = (UsersFile::of_two(), Chromium::start().await);
+    let world = users.world(COST).start().await;
+    chromium.open(&format!("{}{PASSWORD}", world.base())).await;
+    let first = chromium.tab().await;
+    let second = chromium.open_tab().await;
+    chromium.turn_to(&second).await;
+    chromium.open(&format!("{}/ui/login/de/benutzerschluessel", world.base())).await;
+    chromium.type_into("#user", BEN_KEY.0).await;
+    chromium.type_into("#password", BEN_KEY.1).await;
+    chromium.press(ENTER).await;
+    chromium.arrives_at("/").await;
+    chromium.turn_to(&first).await;
+    chromium.arrives_at(TARGET).await;
+}

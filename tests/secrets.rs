@@ -5,8 +5,10 @@ mod support;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use std::collections::{BTreeSet, HashMap};
+use support::users::{COST, UsersFile};
 use support::world::{World, not, tan_of};
-use support::{Browser, StoreKind};
+use support::{Browser, StoreKind, eventually};
+use vtnr_gateway::config::HashCost;
 
 const TAN: &str = "/ui/login/de/tan";
 const BROKERS: usize = 20;
@@ -50,8 +52,17 @@ impl Canaries {
         self.0.insert(STANDARD.encode(email).into_bytes());
     }
 
+    /// A user key or a password, as they are typed, and as forms, files and machines write them.
+    fn typed(&mut self, text: &str) {
+        let form = form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let spellings = [text.to_owned(), text.to_lowercase(), form, STANDARD.encode(text)];
+        self.0.extend(spellings.map(String::into_bytes));
+        self.0.insert(hex(text.as_bytes()));
+        self.0.insert(text.chars().rev().collect::<String>().into_bytes());
+    }
+
     fn cookies_of(&mut self, browser: &Browser) {
-        for name in ["vtnr_session", "vtnr_trust", "vtnr_flow"] {
+        for name in ["vtnr_session", "vtnr_trust", "vtnr_flow", "vtnr_device"] {
             self.token(browser.cookie(name));
         }
     }
@@ -111,6 +122,53 @@ async fn a_hundred_sign_ins_leave_no_secret_anywhere() {
                 .iter()
                 .all(|field| !ours(field.to_str().expect("ASCII"))))
     );
+}
+
+#[tokio::test]
+async fn user_keys_and_passwords_are_nowhere_but_in_the_users_file() {
+    let (users, mut canaries) = (UsersFile::of_two(), Canaries::default());
+    let world = users.world(HashCost { memory: 128, ..COST }).store(StoreKind::OwnRedis).config(LIMITS).start().await;
+    let (vtnr, email) = broker(7);
+    canaries.broker(&vtnr, &email);
+    world.write_brokers(&format!("vtnr;email\n{vtnr};{email}\n"));
+    let claims: Vec<_> = (0..10).map(|n| (format!("Kanarienschlüssel-{n}"), format!("Geheimer Satz Nr. {n}!"))).collect();
+    for (user, password) in &claims {
+        users.add((user, password), &vtnr, COST);
+        canaries.typed(user);
+        canaries.typed(password);
+    }
+    eventually("they are known", async || {
+        let loaded = world.metric("vtnr_gateway_users").await == 12.0;
+        (loaded && world.log().contains("the directory was reloaded")).then_some(())
+    })
+    .await;
+    for (user, password) in &claims {
+        let (browser, wrong) = (world.browser(), format!("{password}?"));
+        for guess in [&wrong, &user.to_owned()] {
+            browser.enter_password((user, guess), "/").await.is(200);
+            browser.enter_password((&format!("{user}x"), guess), "/").await.is(200);
+        }
+        browser.enter_password((user, password), "/").await.leads_to("/");
+        canaries.cookies_of(&browser);
+        browser.open("/kfz/angebot?id=42").await.is(200);
+    }
+    let (user, password) = &claims[0];
+    for _ in 0..10 {
+        world.browser().enter_password((user, &format!("{password}?")), "/").await;
+    }
+    users.replace(&format!("{}{user};{password};{password}\n", users.text()));
+    eventually("the bad file is told of", async || world.log().contains("the former users stay in force").then_some(())).await;
+    assert!(canaries.0.len() > 150, "{} canaries", canaries.0.len());
+    canaries.are_not_in("the store", &dump(&world));
+    let url = format!("http://127.0.0.1:{}/metrics", world.gateways[0].admin);
+    canaries.are_not_in("the metrics", Browser::new(&url).open(&url).await.body.as_bytes());
+    let log = world.log();
+    assert!(log.matches("\"step\":\"password\"").count() > 50, "the audit log tells of them");
+    canaries.are_not_in("the log", log.as_bytes());
+    let pid = world.gateways[0].pid();
+    for file in ["cmdline", "environ"] {
+        canaries.are_not_in(file, &std::fs::read(format!("/proc/{pid}/{file}")).expect("our own process"));
+    }
 }
 
 /// Five sign-ins: with a TAN after wrong ones and a second mail; trusted, twice; without e-mail; and one left at its TAN.

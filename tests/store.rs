@@ -6,6 +6,8 @@ mod support;
 mod cache;
 #[path = "store/counters.rs"]
 mod counters;
+#[path = "store/devices.rs"]
+mod devices;
 #[path = "store/failovers.rs"]
 mod failovers;
 #[path = "store/file.rs"]
@@ -135,6 +137,12 @@ mod every_store {
             trust_ends_with_its_life
             a_revocation_holds_for_its_broker_only
             a_revocation_is_later_than_those_before_it_and_than_all_sign_ins_whatever_the_clock_says
+        }
+        devices {
+            a_browser_is_known_as_it_signed_in_and_by_its_last_token_alone
+            a_forgotten_or_old_browser_is_known_for_nothing
+            a_password_without_room_in_a_counter_signs_nobody_in
+            a_known_browser_is_not_a_trusted_one_nor_the_other_way_round
         }
         invalidations {
             ending_a_session_is_announced

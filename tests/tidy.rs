@@ -38,7 +38,7 @@ fn code(text: &str) -> &str {
 }
 
 /// Who may import whom. What is not listed is forbidden.
-const MAY_IMPORT: [(&str, &[&str]); 20] = [
+const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("in_force", &[]),
     ("stamp", &["domain"]),
@@ -48,10 +48,12 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("config", &["certificate", "domain", "pages"]),
     ("telemetry", &["domain", "config"]),
     ("directory", &["certificate", "domain", "config", "digest", "stamp"]),
+    // Salts are drawn by the one source of chance.
+    ("users", &["domain", "clock", "config", "stamp", "telemetry"]),
     ("pages", &["domain", "config"]),
     ("store", &["domain", "clock", "config", "telemetry"]),
     ("mail", &["domain", "clock", "config", "in_force", "store", "telemetry"]),
-    ("sign_in", &["domain", "clock", "config", "directory", "in_force", "store", "telemetry"]),
+    ("sign_in", &["domain", "clock", "config", "directory", "in_force", "store", "telemetry", "users"]),
     ("portal", &["domain", "clock", "config", "digest", "telemetry"]),
     ("parking", &["domain", "clock", "store", "telemetry"]),
     (
@@ -70,6 +72,7 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
             "sign_in",
             "store",
             "telemetry",
+            "users",
         ],
     ),
     ("demo", &[]),
@@ -91,9 +94,13 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
             "stamp",
             "store",
             "telemetry",
+            "users",
         ],
     ),
-    ("cli", &["app", "clock", "config", "demo", "directory", "domain", "gateway", "mail", "pages", "store", "telemetry"]),
+    (
+        "cli",
+        &["app", "clock", "config", "demo", "directory", "domain", "gateway", "mail", "pages", "store", "telemetry", "users"],
+    ),
     ("main", &["cli"]),
 ];
 

@@ -30,6 +30,23 @@
     if (event.persisted && find('form[data-once]')) location.reload();
   });
 
+  // Whoever sees what they type mistypes less. It is hidden again before it is sent, or browsers would remember it as a text.
+  for (const button of document.querySelectorAll('[data-reveal]')) {
+    const field = document.getElementById(button.dataset.reveal);
+    const show = button.textContent;
+    const toggle = (type) => {
+      field.type = type;
+      button.textContent = type === 'text' ? button.dataset.hide : show;
+    };
+    button.addEventListener('click', () => {
+      toggle(field.type === 'text' ? 'password' : 'text');
+      field.focus();
+    });
+    field.form.addEventListener('submit', () => toggle('password'));
+    addEventListener('pageshow', () => toggle('password'));
+    button.closest('[hidden]').hidden = false;
+  }
+
   // What a page waits for is known in so many seconds.
   const reload = find('[data-reload]');
   if (reload) setTimeout(() => location.reload(), Number(reload.dataset.reload) * 1000);

@@ -5,7 +5,7 @@
 
 use super::Error;
 use crate::certificate::Trust;
-use crate::config::{Config, Mail};
+use crate::config::{Config, Door, Doors, Mail};
 use crate::domain::submission::SubmissionRules;
 use crate::gateway::{self, Acceptor, CertificateAcceptor, Tls};
 use crate::in_force::InForce;
@@ -123,8 +123,8 @@ impl Reloader {
 
     async fn reload(&mut self) {
         self.read = stamps(&self.file, &self.current);
-        let file = self.file.clone();
-        let next = tokio::task::spawn_blocking(move || prepare(&file)).await.map_err(|_| Refusal::BrokenOff);
+        let (file, doors) = (self.file.clone(), self.first.login.doors.clone());
+        let next = tokio::task::spawn_blocking(move || prepare(&file, &doors)).await.map_err(|_| Refusal::BrokenOff);
         match next.and_then(|next| next) {
             Ok(next) => self.put(next),
             Err(refusal) => {
@@ -164,8 +164,13 @@ impl Reloader {
     }
 }
 
-fn prepare(file: &Path) -> Result<Next, Refusal> {
-    let config = Config::load(file).map_err(|mistakes| Refusal::Mistakes(mistakes.to_string()))?;
+fn prepare(file: &Path, first: &Doors) -> Result<Next, Refusal> {
+    let mut config = Config::load(file).map_err(|mistakes| Refusal::Mistakes(mistakes.to_string()))?;
+    // Whether that is a page of ours waits for a restart, and no page is to link one that is not there.
+    let is_page = |doors: &Doors| matches!(doors.password, Some(Door::Page(_)));
+    if is_page(&config.login.doors) != is_page(first) {
+        config.login.doors.password.clone_from(&first.password);
+    }
     let pages = Pages::load(&config.brand, &config.login, &config.parking).map_err(Error::from)?;
     let letters = Writer::new(&config.mail, &config.login, &config.brand).map_err(Error::from)?;
     let tls = config.listen.https.as_ref().map(gateway::tls).transpose().map_err(Error::Tls)?;
@@ -199,6 +204,7 @@ fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
         ("mail", mail == new.mail),
         ("login.prefix", old.login.prefix == new.login.prefix),
         ("parking", old.parking == new.parking),
+        ("password", old.password == new.password),
         ("session", old.session == new.session),
         ("admin", old.admin_listen == new.admin_listen),
         ("log", old.log == new.log),

@@ -7,6 +7,7 @@ use crate::directory::Directory;
 use crate::gateway;
 use crate::mail::{Smtp, Writer};
 use crate::pages::Pages;
+use crate::users::Users;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -45,6 +46,9 @@ fn mistakes(config: &Config) -> Vec<String> {
     note("brand", told(Pages::load(&config.brand, &config.login, &config.parking)));
     note("mail", told(Writer::new(&config.mail, &config.login, &config.brand)));
     note("mail", told(Smtp::new(&config.mail, clock)));
+    if let Some(password) = &config.password {
+        note("password.file", told(Users::open(&password.file, config.directory.poll)));
+    }
     if let Some(https) = &config.listen.https {
         note("listen.tls", gateway::tls(https).map(|_| ()));
     }

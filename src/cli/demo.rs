@@ -4,9 +4,11 @@ use super::serve::asked_to_stop;
 use super::{fail, runtime, start_log};
 use crate::app::{App, TakesOver};
 use crate::clock::Chance;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::demo::calculator::Calculator;
 use crate::demo::postbox::Postbox;
+use crate::domain::vtnr::Vtnr;
+use crate::users::{self, Hash, Password, Put, User, UserKey};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,6 +35,9 @@ const BROKERS: [(&str, &str, &str); 3] = [
     ("60/123/4569", "", "no address on file: try any, and go on without e-mail"),
 ];
 
+/// The demo's user key with its password, and whose it is.
+const USER: (&str, &str, &str) = ("mustermann", "Tarife gut verglichen", "60/123/4567");
+
 impl Demo {
     pub(super) fn run(self) -> ExitCode {
         let runtime = match runtime() {
@@ -54,6 +59,7 @@ impl Demo {
             TcpListener::bind(loopback(self.postbox)).await.map_err(|error| format!("--postbox {}: {error}", self.postbox))?;
         let text = self.config(&folder.0, calculator.local_addr()?, mails.local_addr()?);
         let config = Config::parse(&text, &folder.0)?;
+        config.password.as_ref().map(add_user).transpose()?;
         let log = start_log(&config).map_err(|_| "the log cannot be started")?;
         let app = App::build(config, None, TakesOver::No).await?;
         let postbox = Postbox::new();
@@ -91,6 +97,8 @@ url = "smtp://{mails}"
 from = "Tarifrechner <noreply@insurer.example>"
 [submission]
 paths = ["/antrag/versand"]
+[password]
+file = "{folder}/users.csv"
 [brand]
 support_phone = "0800 000 0000"
 [admin]
@@ -111,6 +119,8 @@ access = false
         for (vtnr, email, what) in BROKERS {
             println!("    {vtnr}  {email:<32}  {what}");
         }
+        let (user, password, vtnr) = USER;
+        println!("    {vtnr}  user key {user}, password: {password}");
         println!("\n  Everything is kept in memory. Ctrl-C ends it.\n");
     }
 }
@@ -121,6 +131,17 @@ fn loopback(port: u16) -> SocketAddr {
 
 async fn any_port() -> std::io::Result<TcpListener> {
     TcpListener::bind(loopback(0)).await
+}
+
+/// Makes the users file.
+fn add_user(config: &config::Password) -> Result<(), Box<dyn std::error::Error>> {
+    let (user, password, vtnr) = USER;
+    let key = UserKey::parse(user).map_err(|_| "the demo's user key cannot be one")?;
+    let password = Password::parse(password).map_err(|_| "the demo's password cannot be one")?;
+    let vtnr = Vtnr::parse(vtnr).map_err(|_| "the demo's broker number cannot be one")?;
+    let hash = Hash::of(&password, config.cost, Chance)?;
+    users::put(&config.file, user, User { vtnr, hash }, key, Put::Added)?;
+    Ok(())
 }
 
 /// A folder of the demo's own, gone when the demo ends.

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod health;
 mod serve;
+mod users;
 
 use crate::config::Config;
 use crate::telemetry::logging;
@@ -31,6 +32,8 @@ enum Command {
     Check(check::Check),
     /// Ends all sessions and all 30-day trust of a broker
     Revoke(brokers::Revoke),
+    /// Says who may sign in with a user key and a password
+    Users(users::Users),
     /// Prints the pseudonym that the log has for a broker
     Pseudonym(brokers::Pseudonym),
     /// Asks the gateway that runs with this configuration on this machine whether it lives; exit code 0 if so
@@ -58,6 +61,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Revoke(revoke) => revoke.run(),
+        Command::Users(users) => users.run(),
         Command::Pseudonym(pseudonym) => pseudonym.run(),
         Command::Health(health) => health.run(),
     }

@@ -57,6 +57,8 @@ pub struct Config {
     pub parking: ParkingLimits,
     /// The sign-in.
     pub login: Login,
+    /// The way in with user key and password, where it is open.
+    pub password: Option<Password>,
     /// How long sessions live.
     pub session: SessionLimits,
     /// How often things may happen.
@@ -373,6 +375,35 @@ pub enum Door {
     Host(String),
     /// Some other address.
     Elsewhere(String),
+}
+
+/// `[password]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Password {
+    /// The users and the hashes of their passwords.
+    pub file: PathBuf,
+    /// What hashing a password is to cost.
+    pub cost: HashCost,
+    /// How many passwords are hashed at once.
+    pub hashers: NonZero<usize>,
+    /// How many may wait for that.
+    pub queue: usize,
+}
+
+/// What hashing a password costs whoever does it, with argon2id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HashCost {
+    /// In KiB.
+    pub memory: u32,
+    /// How often all of it is gone through.
+    pub iterations: u32,
+    /// Into how many parts it is divided.
+    pub lanes: u32,
+}
+
+impl HashCost {
+    /// What a hash in the users file may cost at most: else whoever writes one there could bring the gateway to a stop.
+    pub const MOST: Self = Self { memory: 1_024 * 1_024, iterations: 64, lanes: 16 };
 }
 
 /// `login.enumeration`

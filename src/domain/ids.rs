@@ -44,6 +44,10 @@ token! {
     /// What the cookie of a sign-in under way holds.
     FlowToken
 }
+token! {
+    /// What the cookie of a browser holds in which somebody signed in with a user key.
+    DeviceToken
+}
 
 token! {
     /// What the cookie of a browser holds that posted a form which could not be forwarded.

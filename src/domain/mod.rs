@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod challenge;
+pub mod device;
 pub mod email;
 pub mod flow;
 pub mod ids;

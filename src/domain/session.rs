@@ -1,5 +1,6 @@
 //! A broker's session and how long it lives.
 
+use super::device::UserTag;
 use super::time::Timestamp;
 use super::vtnr::Vtnr;
 use std::time::Duration;
@@ -35,7 +36,10 @@ pub enum Proof {
     /// A TAN that was mailed to the address on file, now or within the 30 days of trust.
     Mailbox,
     /// A user key and its password.
-    Password,
+    Password {
+        /// Which of the broker's users it is.
+        user: UserTag,
+    },
     /// A client certificate of a trusted issuer, shown on the very connection.
     Certificate,
     /// The insurer's portal says so of the browser's cookies.
@@ -100,6 +104,11 @@ mod tests {
             signed_in_at: Timestamp::from_millis(signed_in),
             seen_at: Timestamp::from_millis(seen),
         }
+    }
+
+    #[test]
+    fn that_a_session_knows_its_user_makes_it_no_larger() {
+        assert_eq!(size_of::<Session>(), 24);
     }
 
     #[test]

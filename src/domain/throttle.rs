@@ -2,6 +2,7 @@
 //!
 //! The arithmetic behind the numbers is in `ARCHITECTURE.md`, "Guessing".
 
+use super::device::UserMark;
 use super::tan::TanLength;
 use super::trust::Standing;
 use super::vtnr::Vtnr;
@@ -75,6 +76,10 @@ pub enum Counter {
     FailuresFrom(ClientAddress),
     /// Different broker numbers in failed sign-ins from a client; each counts once.
     VtnrsFrom(ClientAddress, Vtnr),
+    /// Wrong passwords for a user key, whether there is such a user or not, from browsers in which nobody signed in with it.
+    WrongPasswords(UserMark, Span),
+    /// Wrong passwords for a user key from browsers in which somebody did.
+    WrongPasswordsOfKnown(UserMark),
     /// Sign-ins without e-mail from a client.
     WithoutEmailFrom(ClientAddress),
     /// Sign-ins without e-mail for a broker.
@@ -96,7 +101,7 @@ pub enum Pace {
     Day,
 }
 
-/// Which of the windows for wrong TANs.
+/// Which of the windows for wrong TANs and passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Span {
     /// 24 hours.
@@ -144,6 +149,12 @@ pub struct Limits {
     pub wrong_tans_all: Allowance,
     /// Wrong TANs from one client, a day.
     pub wrong_tans_client: Allowance,
+    /// Wrong passwords for a user key from browsers in which nobody signed in with it, a day.
+    pub wrong_passwords_day: Allowance,
+    /// The same in 30 days.
+    pub wrong_passwords_month: Allowance,
+    /// Wrong passwords for a user key from browsers in which somebody did, a day.
+    pub wrong_passwords_known: Allowance,
     /// Failed sign-ins from one client.
     pub failures_client: Allowance,
     /// Different broker numbers in failed sign-ins from one client.
@@ -168,6 +179,9 @@ impl Default for Limits {
             wrong_tans_known: Allowance::per(10, DAY),
             wrong_tans_all: Allowance::per(500, DAY),
             wrong_tans_client: Allowance::per(30, DAY),
+            wrong_passwords_day: Allowance::per(10, DAY),
+            wrong_passwords_month: Allowance::per(30, 30 * DAY),
+            wrong_passwords_known: Allowance::per(10, DAY),
             failures_client: Allowance::per(30, HOUR),
             vtnrs_client: Allowance::per(10, HOUR),
             without_email_client: Allowance::per(60, HOUR),
@@ -224,6 +238,21 @@ impl Limits {
         std::iter::once(failures).chain(distinct).collect()
     }
 
+    /// What a wrong password is charged to, and a right one measured by. The budget that is spent for longest comes first, so that it is
+    /// the one that is told of. What others do from the same address is nothing to a browser that is known.
+    pub fn password(&self, user: UserMark, standing: Standing, client: ClientAddress) -> Vec<Charge> {
+        match standing {
+            Standing::Known | Standing::Trusted => {
+                vec![Charge::one(Counter::WrongPasswordsOfKnown(user), self.wrong_passwords_known)]
+            }
+            Standing::Stranger => vec![
+                Charge::one(Counter::WrongPasswords(user, Span::Month), self.wrong_passwords_month),
+                Charge::one(Counter::WrongPasswords(user, Span::Day), self.wrong_passwords_day),
+                Charge::one(Counter::FailuresFrom(client), self.failures_client),
+            ],
+        }
+    }
+
     /// What a sign-in without e-mail is charged to.
     pub fn without_email(&self, client: ClientAddress, vtnr: Vtnr) -> Vec<Charge> {
         vec![
@@ -277,6 +306,19 @@ mod tests {
     }
 
     #[test]
+    fn a_known_browser_is_measured_by_its_own_budget_of_wrong_passwords_alone() {
+        let (client, user) = (ClientAddress::of("192.0.2.7".parse().expect("an address")), UserMark::from_digest([1; 32]));
+        let counters = |standing| -> Vec<_> {
+            Limits::default().password(user, standing, client).into_iter().map(|charge| charge.counter).collect()
+        };
+        assert_eq!(counters(Standing::Known), [Counter::WrongPasswordsOfKnown(user)]);
+        assert_eq!(
+            counters(Standing::Stranger),
+            [Counter::WrongPasswords(user, Span::Month), Counter::WrongPasswords(user, Span::Day), Counter::FailuresFrom(client)]
+        );
+    }
+
+    #[test]
     fn the_default_limits_are_the_products() {
         let limits = Limits::default();
         assert_eq!(
@@ -286,6 +328,10 @@ mod tests {
         assert_eq!(
             (limits.wrong_tans_day.limit, limits.wrong_tans_month.limit, limits.wrong_tans_all.limit, limits.mail_reserve.limit),
             (10, 30, 500, 5)
+        );
+        assert_eq!(
+            (limits.wrong_passwords_day, limits.wrong_passwords_month, limits.wrong_passwords_known),
+            (Allowance::per(10, 86_400), Allowance::per(30, 30 * 86_400), Allowance::per(10, 86_400))
         );
     }
 }

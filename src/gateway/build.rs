@@ -6,6 +6,7 @@ use super::cookies::Jar;
 use super::edge::{Kept, Times};
 use super::fronts::Fronts;
 use super::headers::Identity;
+use super::roll::Roll;
 use super::route::Routes;
 use super::seats::Seats;
 use super::strict::Hosts;
@@ -114,8 +115,9 @@ impl Gateway {
             CertificateDoor::new(trust, &config.public_url.authority, Arc::clone(&directory), clock.clone())
         });
         let home = format!("{}://{authority}", if listen.public_url.secure { "https" } else { "http" });
-        let tunnels =
-            Tunnels::new(Arc::clone(&sessions), Arc::clone(&directory), config.session, clock.clone(), Arc::clone(&metrics));
+        let users = sign_ins.passwords.as_ref().map(|passwords| Arc::clone(&passwords.users));
+        let roll = Roll::new(Arc::clone(&directory), users);
+        let tunnels = Tunnels::new(Arc::clone(&sessions), roll.clone(), config.session, clock.clone(), Arc::clone(&metrics));
         Self {
             routes: Routes::new(&config.login.prefix, &config.upstream.public_paths, portal_paths),
             submission,
@@ -127,6 +129,7 @@ impl Gateway {
             sessions,
             sign_ins,
             directory,
+            roll,
             parking,
             certificates,
             portal,

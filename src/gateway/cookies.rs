@@ -1,6 +1,7 @@
 //! The gateway's own cookies: reading them from every `Cookie` field, setting them, keeping them from the calculator.
 
-use crate::domain::ids::{BrowserToken, FlowToken, ParkingToken, SessionToken, TOKEN_BYTES};
+use crate::domain::device::Device;
+use crate::domain::ids::{BrowserToken, DeviceToken, FlowToken, ParkingToken, SessionToken, TOKEN_BYTES};
 use crate::domain::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,6 +30,7 @@ pub(super) struct Held {
     pub(super) session: Option<SessionToken>,
     pub(super) browser: Option<BrowserToken>,
     pub(super) flow: Option<FlowToken>,
+    pub(super) device: Option<DeviceToken>,
     pub(super) parking: Option<ParkingToken>,
     /// As of when the session ticket is, by its own words.
     pub(super) ticket_as_of: Option<Timestamp>,
@@ -58,6 +60,13 @@ impl Jar {
         }
     }
 
+    pub(super) const fn device(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-vtnr_device",
+            Self::Plain => "vtnr_device",
+        }
+    }
+
     pub(super) const fn parking(self) -> &'static str {
         match self {
             Self::Secure => "__Host-vtnr_parked",
@@ -82,12 +91,13 @@ impl Jar {
 
     /// Reads our cookies from all `Cookie` fields; browsers split the field on HTTP/2.
     pub(super) fn read(self, headers: &HeaderMap) -> Result<Held, Ambiguous> {
-        let (mut session, mut browser, mut flow, mut parking, mut ticket) = (None, None, None, None, None);
+        let (mut session, mut browser, mut flow, mut device, mut parking, mut ticket) = (None, None, None, None, None, None);
         for (name, value) in pairs(headers) {
             let place = match name {
                 name if name == self.session().as_bytes() => &mut session,
                 name if name == self.browser().as_bytes() => &mut browser,
                 name if name == self.flow().as_bytes() => &mut flow,
+                name if name == self.device().as_bytes() => &mut device,
                 name if name == self.parking().as_bytes() => &mut parking,
                 name if name == self.ticket().as_bytes() => &mut ticket,
                 _ => continue,
@@ -101,6 +111,7 @@ impl Jar {
             session: session.and_then(token).map(SessionToken::from_bytes),
             browser: browser.and_then(token).map(BrowserToken::from_bytes),
             flow: flow.and_then(token).map(FlowToken::from_bytes),
+            device: device.and_then(token).map(DeviceToken::from_bytes),
             parking: parking.and_then(token).map(ParkingToken::from_bytes),
             ticket_as_of: ticket.and_then(as_of),
         })
@@ -136,7 +147,8 @@ impl Jar {
     /// Whether this cookie is ours, whichever of the two names it goes by.
     pub(super) fn owns(self, name: &[u8]) -> bool {
         let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
-        [&b"vtnr_session"[..], b"vtnr_trust", b"vtnr_flow", b"vtnr_parked", b"vtnr_ticket", b"vtnr_left"].contains(&bare)
+        [&b"vtnr_session"[..], b"vtnr_trust", b"vtnr_flow", b"vtnr_device", b"vtnr_parked", b"vtnr_ticket", b"vtnr_left"]
+            .contains(&bare)
     }
 
     /// Whether a `Set-Cookie` field of the calculator would set a cookie of ours.
@@ -156,6 +168,10 @@ impl Jar {
 
     pub(super) fn set_flow(self, token: &FlowToken) -> String {
         self.set(self.flow(), token.reveal(), None)
+    }
+
+    pub(super) fn set_device(self, token: &DeviceToken) -> String {
+        self.set(self.device(), token.reveal(), Some(Device::LIFETIME))
     }
 
     pub(super) fn set_parking(self, token: &ParkingToken, lives: Duration) -> String {
@@ -275,7 +291,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_client_sends_as_cookies_ours_do_not_go_on(field in "[a-z_=; \\x80-\\xff\"]{0,40}(__Host-)?vtnr_(session|trust|flow)[=; a-z]{0,20}") {
+        fn whatever_a_client_sends_as_cookies_ours_do_not_go_on(field in "[a-z_=; \\x80-\\xff\"]{0,40}(__Host-)?vtnr_(session|trust|flow|device)[=; a-z]{0,20}") {
             let Ok(value) = HeaderValue::from_bytes(field.as_bytes()) else { return Ok(()) };
             let mut headers = HeaderMap::new();
             headers.append(COOKIE, value);
@@ -327,6 +343,11 @@ mod tests {
         assert_eq!(cookie, format!("__Host-vtnr_session={}; HttpOnly; SameSite=Lax; Secure; Path=/", encoded(0)));
         let cookie = Jar::Plain.set_browser(&BrowserToken::from_bytes([0; 32]), Duration::from_secs(30 * 86_400));
         assert_eq!(cookie, format!("vtnr_trust={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=2592000", encoded(0)));
+        let cookie = Jar::Secure.set_device(&DeviceToken::from_bytes([0; 32]));
+        assert_eq!(
+            cookie,
+            format!("__Host-vtnr_device={}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=15552000", encoded(0))
+        );
         assert_eq!(Jar::Secure.clear("__Host-vtnr_flow"), "__Host-vtnr_flow=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0");
     }
 }

@@ -6,14 +6,21 @@ use http::header::{CONTENT_TYPE, EXPECT, HOST, ORIGIN};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use std::time::Duration;
+use zeroize::Zeroize as _;
 
 /// Our longest form has a broker number, an address and a path.
 const MOST_FORM: usize = 16 * 1_024;
 const FORM_TIME: Duration = Duration::from_secs(10);
 
-/// The fields of a form, each at most once.
-#[derive(Debug, Default)]
+/// The fields of a form, each at most once. One may be a password or a TAN: there is no `Debug`, and they are overwritten in the end.
+#[derive(Default)]
 pub(super) struct Form(Vec<(String, String)>);
+
+impl Drop for Form {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|(_, value)| value.zeroize());
+    }
+}
 
 /// Why a form cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +43,14 @@ impl Form {
         if is_foreign(session.req_header()) {
             return Err(BadForm::Foreign);
         }
-        let body =
+        let mut body =
             read_body(session, FORM_TIME, |length| if length > MOST_FORM { Err(BadForm::TooLarge) } else { Ok(()) }).await?;
         if !is_urlencoded(&session.req_header().headers) && !body.is_empty() {
             return Err(BadForm::Malformed);
         }
-        Self::parse(&body)
+        let form = Self::parse(&body);
+        body.as_mut().zeroize();
+        form
     }
 
     fn parse(body: &[u8]) -> Result<Self, BadForm> {

@@ -24,6 +24,7 @@ mod passage;
 mod portal;
 mod reply;
 mod retry;
+mod roll;
 mod route;
 mod seats;
 mod sessions;
@@ -97,6 +98,7 @@ pub struct Gateway {
     sessions: Arc<Sessions>,
     sign_ins: Arc<SignIns>,
     directory: Arc<Directory>,
+    roll: roll::Roll,
     parking: Arc<Parking>,
     certificates: Option<Arc<CertificateDoor>>,
     portal: Option<Arc<Portal>>,

@@ -17,11 +17,11 @@ impl Gateway {
         self.jar.read(&http.req_header().headers).map_err(|Ambiguous| Failure::Refused(Refusal::Header))
     }
 
-    /// The live session of a broker who is still in the directory.
+    /// The live session of a broker who is still on the roll.
     pub(super) async fn session(&self, token: Option<&SessionToken>, now: Timestamp) -> store::Result<Option<BrokerSession>> {
         let Some(token) = token else { return Ok(None) };
         let session = self.sessions.find(token, now).await?;
-        Ok(session.filter(|session| self.directory.knows(session.vtnr)))
+        Ok(session.filter(|session| self.roll.has(session)))
     }
 
     /// The same for the calculator's requests, which go on by the browser's ticket while the store cannot be asked. A page comes with a new
@@ -52,7 +52,7 @@ impl Gateway {
                 ticket.and_then(|ticket| self.sessions.by_ticket(token, &ticket, passage.now)).ok_or(down)?
             }
         };
-        Ok(self.directory.knows(session.vtnr).then_some(session))
+        Ok(self.roll.has(&session).then_some(session))
     }
 
     /// Adds the ticket that is due, unless the answer may end up in a cache that others use too.

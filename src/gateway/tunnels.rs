@@ -2,18 +2,17 @@
 //!
 //! A request is judged when it begins; a WebSocket lives on for hours. So those that are open are judged again: at once when
 //! the store tells that sessions were ended, and from time to time for what nobody tells: a session's limits, and
-//! brokers who left the directory. Looking does not count as using the session. A store that cannot answer says nothing
+//! brokers and users who are no longer there. Looking does not count as using the session. A store that cannot answer says nothing
 //! of the session, and cuts nothing. There are never more of them than connections, and they go with the request that
 //! opened them. Those on public paths are nobody's: they end with the gateway only.
 
+use super::roll::Roll;
 use super::tunnel::{Cut, Line};
 use super::{Gateway, Passage};
 use crate::clock::Clock;
-use crate::directory::Directory;
 use crate::domain::ids::SessionToken;
 use crate::domain::session::{Level, Proof, Session, SessionLimits};
 use crate::domain::time::Timestamp;
-use crate::domain::vtnr::Vtnr;
 use crate::store::cache::Sessions;
 use crate::store::{self, Invalidation, RecordKey};
 use crate::telemetry::metrics::Metrics;
@@ -30,7 +29,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// What costs nothing is looked at this often: whether a limit is over, whether the broker is still in the directory.
+/// What costs nothing is looked at this often: whether a limit is over, whether the broker is still on the roll.
 const GLANCE: Duration = Duration::from_secs(1);
 /// The store is asked this often about each session, and when one may have become idle.
 const LOOK: Duration = Duration::from_secs(30);
@@ -45,7 +44,7 @@ pub(super) struct Tunnels {
     /// The gateway goes away: those that open now are told so at once.
     leaving: AtomicBool,
     sessions: Arc<Sessions>,
-    directory: Arc<Directory>,
+    roll: Roll,
     limits: SessionLimits,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -62,7 +61,7 @@ struct Watched {
 
 #[derive(Clone, Copy)]
 struct Known {
-    vtnr: Vtnr,
+    session: Session,
     ends_at: Timestamp,
 }
 
@@ -77,13 +76,13 @@ pub(super) struct Opened {
 impl Tunnels {
     pub(super) fn new(
         sessions: Arc<Sessions>,
-        directory: Arc<Directory>,
+        roll: Roll,
         limits: SessionLimits,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let (open, nobodys, leaving) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        Arc::new(Self { open, nobodys, leaving, sessions, directory, limits, clock, metrics })
+        Arc::new(Self { open, nobodys, leaving, sessions, roll, limits, clock, metrics })
     }
 
     /// A WebSocket of this session's opens on this line. It is cut at once if the session has ended since its request was judged:
@@ -162,8 +161,8 @@ impl Tunnels {
 
     /// Cuts those of which it is known, without asking, that they are over.
     fn cut_over(&self) {
-        let (now, directory) = (self.clock.now(), self.directory.snapshot());
-        let is_over = |known: Known| now >= known.ends_at || directory.find(known.vtnr).is_none();
+        let now = self.clock.now();
+        let is_over = |known: Known| now >= known.ends_at || !self.roll.has(&known.session);
         let open = self.open.lock();
         let over: Vec<_> = open.iter().filter(|(_, watched)| watched.known.is_some_and(is_over)).map(|(key, _)| *key).collect();
         drop(open);
@@ -190,7 +189,7 @@ impl Tunnels {
     async fn look(&self, key: RecordKey, token: &SessionToken, now: Timestamp) -> store::Result<()> {
         let session = self.sessions.look(token, now).await;
         let session = session.inspect_err(|_| self.note(key, None, now.plus(GLANCE)))?;
-        let session = session.filter(|session| self.directory.knows(session.vtnr));
+        let session = session.filter(|session| self.roll.has(session));
         match session {
             Some(session) => self.note(key, Some(&session), now.plus(LOOK.min(session.remaining(&self.limits, now)))),
             None => self.cut(key),
@@ -201,7 +200,7 @@ impl Tunnels {
     fn note(&self, key: RecordKey, session: Option<&Session>, look_at: Timestamp) {
         if let Some(watched) = self.open.lock().get_mut(&key) {
             let known =
-                session.map(|session| Known { vtnr: session.vtnr, ends_at: session.signed_in_at.plus(self.limits.absolute) });
+                session.map(|session| Known { session: *session, ends_at: session.signed_in_at.plus(self.limits.absolute) });
             watched.known = known.or(watched.known);
             watched.look_at = look_at;
         }
@@ -268,7 +267,9 @@ mod tests {
     use super::*;
     use crate::clock::Chance;
     use crate::config;
+    use crate::directory::Directory;
     use crate::domain::ids::LetterId;
+    use crate::domain::vtnr::Vtnr;
     use crate::store::embedded::Embedded;
     use crate::store::engine::{Change, Committed, Engine};
     use crate::store::tickets::Tickets;
@@ -347,7 +348,7 @@ mod tests {
                 clock.clone(),
                 Arc::clone(&metrics),
             ));
-            let tunnels = Tunnels::new(sessions, Arc::clone(&directory), LIMITS, clock.clone(), metrics);
+            let tunnels = Tunnels::new(sessions, Roll::new(Arc::clone(&directory), None), LIMITS, clock.clone(), metrics);
             Self { tunnels, store, clock, directory, stalls, folder }
         }
 

@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::view::*;
 use crate::config::{Door, Doors};
+use crate::domain::device::Device;
 use crate::domain::submission::Doubt;
 use crate::domain::time::Timestamp;
 use minijinja::{Value, context};
@@ -34,15 +35,20 @@ impl Context<'_> {
             View::Tan(page) => ("tan.html", self.waiting(page.return_to, self.tan(page))),
             View::TanOver(page) => ("tan-over.html", self.waiting(page.return_to, tan_over(page))),
             View::UnknownEmail(page) => ("unknown-email.html", self.waiting(page.return_to, unknown_email(page))),
+            View::Password(page) => ("password.html", self.waiting(page.return_to, password(page))),
+            View::PasswordSpent { return_to, spent } => ("password-spent.html", self.waiting(return_to, self.spent(*spent))),
             View::BlockedSubmission(page) => ("blocked-submission.html", self.page(page.return_to, self.blocked(page))),
             View::SessionEnded(page) => {
                 ("session-ended.html", self.page(page.return_to, context! { keeping => self.keeping(page.keeping) }))
             }
             View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
-            View::SignOut(SignOut { signed_in, trusted }) => ("sign-out.html", self.page("/", context! { signed_in, trusted })),
-            View::SignedOut(SignedOut { browser_forgotten, forms_lost, outside }) => (
+            View::SignOut(SignOut { signed_in, trusted, device }) => {
+                let device_days = Device::LIFETIME.as_secs() / 86_400;
+                ("sign-out.html", self.page("/", context! { signed_in, trusted, device, device_days }))
+            }
+            View::SignedOut(SignedOut { browser_forgotten, trust_ended, forms_lost, outside }) => (
                 "signed-out.html",
-                self.page("/", context! { browser_forgotten, forms_lost, outside => outside.map(outside_name) }),
+                self.page("/", context! { browser_forgotten, trust_ended, forms_lost, outside => outside.map(outside_name) }),
             ),
             View::Portal(PortalPage { return_to, is_silent }) => ("portal.html", self.page(return_to, context! { is_silent })),
             View::Certificate(CertificatePage { return_to, state, is_form }) => {
@@ -131,6 +137,14 @@ impl Context<'_> {
         }
     }
 
+    fn spent(&self, spent: Spent) -> Value {
+        let (until, by_others) = match spent {
+            Spent::ByOthers { until } => (until, true),
+            Spent::Here { until } => (until, false),
+        };
+        context! { until => self.clock.not_before(until, self.now), by_others }
+    }
+
     fn blocked(&self, page: &BlockedSubmission<'_>) -> Value {
         context! { vtnr => &page.vtnr, on_file => page.on_file == OnFile::Some, keeping => self.keeping(page.keeping) }
     }
@@ -192,6 +206,17 @@ fn sign_in(page: &SignIn<'_>) -> Value {
         confirming => page.confirming.is_some(),
         on_file => page.confirming != Some(OnFile::None),
     }
+}
+
+fn password(page: &PasswordPage<'_>) -> Value {
+    let error = page.error.map(|error| match error {
+        PasswordError::Empty => "empty",
+        PasswordError::NoUser => "no_user",
+        PasswordError::NoPassword => "no_password",
+        PasswordError::TooLong => "too_long",
+        PasswordError::Wrong => "wrong",
+    });
+    context! { user => page.user, error, has_errors => error.is_some() }
 }
 
 fn tan_error(error: TanError) -> Value {

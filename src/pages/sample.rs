@@ -21,6 +21,7 @@ pub fn views() -> Vec<(String, View<'static>)> {
     views.extend(tan());
     views.extend(tan_over());
     views.extend(unknown_email());
+    views.extend(password());
     views.extend(certificate());
     views.extend(portal());
     views.extend(sign_out());
@@ -170,18 +171,38 @@ fn portal() -> Vec<(String, View<'static>)> {
     vec![("portal-signed-out".into(), page(false)), ("portal-silent".into(), page(true))]
 }
 
-fn sign_out() -> Vec<(String, View<'static>)> {
-    let asked = |vtnr: Option<&str>, trusted| View::SignOut(SignOut { signed_in: vtnr.map(Into::into), trusted });
-    let done = |browser_forgotten, forms_lost, outside| View::SignedOut(SignedOut { browser_forgotten, forms_lost, outside });
+fn password() -> Vec<(String, View<'static>)> {
+    let page = |user, error| View::Password(PasswordPage { return_to: TARGET, user, error });
+    let spent = |spent| View::PasswordSpent { return_to: TARGET, spent };
     vec![
-        ("sign-out".into(), asked(Some("60/123/4567"), true)),
-        ("sign-out-untrusted".into(), asked(Some("60/123/4567"), false)),
-        ("sign-out-trust-only".into(), asked(None, true)),
-        ("sign-out-nobody".into(), asked(None, false)),
-        ("signed-out".into(), done(false, false, None)),
-        ("signed-out-forgotten".into(), done(true, true, None)),
-        ("signed-out-portal".into(), done(false, false, Some(Outside::Portal))),
-        ("signed-out-certificate".into(), done(false, false, Some(Outside::Certificate))),
+        ("password".into(), page("", None)),
+        ("password-empty".into(), page("", Some(PasswordError::Empty))),
+        ("password-no-user".into(), page("", Some(PasswordError::NoUser))),
+        ("password-no-password".into(), page("loewe-7", Some(PasswordError::NoPassword))),
+        ("password-too-long".into(), page("loewe-7", Some(PasswordError::TooLong))),
+        ("password-wrong".into(), page("loewe-7", Some(PasswordError::Wrong))),
+        ("password-spent".into(), spent(Spent::ByOthers { until: in_minutes(24 * 60) })),
+        ("password-spent-here".into(), spent(Spent::Here { until: in_minutes(90) })),
+    ]
+}
+
+fn sign_out() -> Vec<(String, View<'static>)> {
+    let asked = |vtnr: Option<&str>, trusted, device| View::SignOut(SignOut { signed_in: vtnr.map(Into::into), trusted, device });
+    let done = |browser_forgotten, trust_ended, forms_lost, outside| {
+        View::SignedOut(SignedOut { browser_forgotten, trust_ended, forms_lost, outside })
+    };
+    vec![
+        ("sign-out".into(), asked(Some("60/123/4567"), true, false)),
+        ("sign-out-untrusted".into(), asked(Some("60/123/4567"), false, false)),
+        ("sign-out-device".into(), asked(Some("60/123/4567"), false, true)),
+        ("sign-out-trust-and-device".into(), asked(Some("60/123/4567"), true, true)),
+        ("sign-out-trust-only".into(), asked(None, true, false)),
+        ("sign-out-nobody".into(), asked(None, false, false)),
+        ("signed-out".into(), done(false, false, false, None)),
+        ("signed-out-forgotten".into(), done(true, true, true, None)),
+        ("signed-out-device-forgotten".into(), done(true, false, false, None)),
+        ("signed-out-portal".into(), done(false, false, false, Some(Outside::Portal))),
+        ("signed-out-certificate".into(), done(false, false, false, Some(Outside::Certificate))),
     ]
 }
 

@@ -20,13 +20,15 @@ macro_rules! built_in {
     };
 }
 
-const BUILT_IN: [BuiltIn; 17] = built_in![
+const BUILT_IN: [BuiltIn; 19] = built_in![
     "base.html",
     "parts.html",
     "sign-in.html",
     "tan.html",
     "tan-over.html",
     "unknown-email.html",
+    "password.html",
+    "password-spent.html",
     "blocked-submission.html",
     "session-ended.html",
     "kept-form.html",

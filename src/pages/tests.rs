@@ -190,7 +190,8 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
         }),
         View::SessionEnded(SessionEnded { return_to: HOSTILE, keeping: Keeping::Until(NOW) }),
         View::KeptForm(KeptForm::Waits { action: HOSTILE.into(), vtnr: HOSTILE.into(), parked_at: NOW, until: NOW }),
-        View::SignOut(SignOut { signed_in: Some(HOSTILE.into()), trusted: true }),
+        View::Password(PasswordPage { return_to: HOSTILE, user: HOSTILE, error: Some(PasswordError::Wrong) }),
+        View::SignOut(SignOut { signed_in: Some(HOSTILE.into()), trusted: true, device: true }),
         View::Problem(Problem { kind: ProblemKind::Internal, incident: Some(HOSTILE), return_to: Some(HOSTILE) }),
     ];
     for view in views {
@@ -223,9 +224,8 @@ fn the_pages_need_no_exception_from_a_strict_content_security_policy() {
             assert!(!tag.starts_with("style") && !tag.contains(" style=") && !tag.contains(" on"), "{name}: <{tag}>");
             assert!(!tag.starts_with("script") || tag.contains(" src=\"/ui/login/de/assets/"), "{name}: <{tag}>");
         }
-        // Links lead elsewhere; nothing is loaded from there.
-        let foreign =
-            html.replace("https://www.insurer.example/", "").replace("<a href=\"https://zertifikat.insurer.example/", "");
+        let ours = ["https://www.insurer.example/", "https://zertifikat.insurer.example/"];
+        let foreign = ours.iter().fold(html, |html, address| html.replace(address, ""));
         assert!(!foreign.contains("http://") && !foreign.contains("https://"), "{name}");
     }
 }
@@ -283,9 +283,10 @@ fn a_stranger_cannot_tell_addresses_apart_where_the_answer_is_neutral() {
 #[test]
 fn an_operators_template_takes_the_place_of_the_built_in_one() {
     with_template("signed-out.html", "Bis bald bei {{ brand.name }}!", |pages, _| {
-        let html = pages
-            .expect("pages")
-            .render(&View::SignedOut(SignedOut { browser_forgotten: false, forms_lost: false, outside: None }), NOW);
+        let html = pages.expect("pages").render(
+            &View::SignedOut(SignedOut { browser_forgotten: false, trust_ended: false, forms_lost: false, outside: None }),
+            NOW,
+        );
         assert_eq!(html, "Bis bald bei Musterversicherung!");
     });
 }

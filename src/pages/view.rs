@@ -14,6 +14,15 @@ pub enum View<'a> {
     TanOver(TanOver<'a>),
     /// `unbekannte-e-mail`: the e-mail is not the one on file.
     UnknownEmail(UnknownEmail<'a>),
+    /// `benutzerschluessel`: user key and password are asked for.
+    Password(PasswordPage<'a>),
+    /// `benutzerschluessel`, when no password is compared for the moment; goes out with 429.
+    PasswordSpent {
+        /// Where the broker wants to go: path and query.
+        return_to: &'a str,
+        /// Until when, and whose doing it may be.
+        spent: Spent,
+    },
     /// Instead of the Antragsversand in a session without submission; goes out with 403.
     BlockedSubmission(BlockedSubmission<'a>),
     /// Instead of what a form was posted to without a session; goes out with 401.
@@ -193,6 +202,47 @@ pub struct UnknownEmail<'a> {
     pub without_email: bool,
 }
 
+/// See [`View::Password`].
+#[derive(Clone, Debug)]
+pub struct PasswordPage<'a> {
+    /// Where the broker wants to go: path and query.
+    pub return_to: &'a str,
+    /// What was typed as the user key.
+    pub user: &'a str,
+    /// What is wrong with what was entered.
+    pub error: Option<PasswordError>,
+}
+
+/// What is wrong with a user key and a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordError {
+    /// Nothing was entered.
+    Empty,
+    /// No user key was.
+    NoUser,
+    /// No password was.
+    NoPassword,
+    /// The password is longer than any.
+    TooLong,
+    /// There is no such user, or the password is another one.
+    Wrong,
+}
+
+/// Why no password is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spent {
+    /// Wrong ones were entered in browsers in which nobody has signed in with this user key, as in this one.
+    ByOthers {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Wrong ones were entered in browsers that are known, as this one is.
+    Here {
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
 /// See [`View::BlockedSubmission`].
 #[derive(Clone, Debug)]
 pub struct BlockedSubmission<'a> {
@@ -305,6 +355,8 @@ pub struct SignOut {
     pub signed_in: Option<String>,
     /// Whether this browser is trusted.
     pub trusted: bool,
+    /// Whether it is known by a user key.
+    pub device: bool,
 }
 
 /// See [`View::SignedOut`].
@@ -312,6 +364,8 @@ pub struct SignOut {
 pub struct SignedOut {
     /// The broker also had the browser forgotten.
     pub browser_forgotten: bool,
+    /// And it needs a TAN from now on.
+    pub trust_ended: bool,
     /// Forms that were kept can no longer be sent.
     pub forms_lost: bool,
     /// What the broker is still signed in with that is not ours to end.

@@ -7,9 +7,11 @@
 mod answer;
 mod ask;
 mod begin;
+mod password;
 mod view;
 mod without_email;
 
+pub use password::{PasswordAnswer, PasswordClaim};
 pub use view::{Mailing, State};
 
 use crate::clock::Chance;
@@ -27,6 +29,7 @@ use crate::domain::vtnr::Vtnr;
 use crate::in_force::InForce;
 use crate::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, Store, Vault};
 use crate::telemetry::metrics::{Label as _, Metrics, Outcome, Step};
+use crate::users::Passwords;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -61,6 +64,8 @@ pub struct SignIns {
     pub directory: Arc<Directory>,
     /// Draws tokens and TANs.
     pub chance: Chance,
+    /// Compares passwords, where that way in is open.
+    pub passwords: Option<Passwords>,
     /// The configured rules.
     pub rules: Arc<InForce<Rules>>,
     /// How long sessions live.

@@ -81,6 +81,18 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::SignIn, self.store.sign_in(sign_in, charges)).await
     }
 
+    async fn sign_in_on_device(&self, sign_in: SignIn<'_>, device: DeviceChange<'_>, charges: &Charges) -> Result<Settled> {
+        self.watch(StoreOperation::SignIn, self.store.sign_in_on_device(sign_in, device, charges)).await
+    }
+
+    async fn find_device(&self, token: &DeviceToken) -> Result<Device> {
+        self.watch(StoreOperation::FindDevice, self.store.find_device(token)).await
+    }
+
+    async fn forget_device(&self, token: &DeviceToken) -> Result<()> {
+        self.watch(StoreOperation::ForgetDevice, self.store.forget_device(token)).await
+    }
+
     async fn charge(&self, charges: &Charges) -> Result<Settled> {
         self.watch(StoreOperation::Charge, self.store.charge(charges)).await
     }

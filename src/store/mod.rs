@@ -16,8 +16,9 @@ pub mod tickets;
 mod vault;
 
 use crate::domain::challenge::Delivery;
+use crate::domain::device::Device;
 use crate::domain::flow::Flow;
-use crate::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
+use crate::domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
 use crate::domain::letter::Letter;
 use crate::domain::parking::ParkedForm;
 use crate::domain::session::Session;
@@ -74,6 +75,15 @@ pub trait Store: Send + Sync {
     /// way is spent, all or nothing, if that sign-in still is as it was `seen` and the charges allow it. What begins must be dated later than
     /// a revocation that it is to outlive.
     async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled>;
+
+    /// The same with a user key and a password, which the browser is known by from then on.
+    async fn sign_in_on_device(&self, sign_in: SignIn<'_>, device: DeviceChange<'_>, charges: &Charges) -> Result<Settled>;
+
+    /// Which user keys somebody signed in with in this browser.
+    async fn find_device(&self, token: &DeviceToken) -> Result<Device>;
+
+    /// Forgets them.
+    async fn forget_device(&self, token: &DeviceToken) -> Result<()>;
 
     /// Counts, where nothing else has to be written.
     async fn charge(&self, charges: &Charges) -> Result<Settled>;
@@ -166,6 +176,19 @@ pub struct SignIn<'a> {
     pub forgets: Option<&'a BrowserToken>,
     /// How long trust is kept.
     pub trust_lives: Duration,
+}
+
+/// What a browser is known by after a sign-in with a password.
+#[derive(Clone, Copy)]
+pub struct DeviceChange<'a> {
+    /// Its new token.
+    pub token: &'a DeviceToken,
+    /// What it was used for.
+    pub next: &'a Device,
+    /// How long that is remembered.
+    pub lives: Duration,
+    /// Its token until now.
+    pub forgets: Option<&'a DeviceToken>,
 }
 
 /// A form to be kept.

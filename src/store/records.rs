@@ -2,6 +2,7 @@
 //! unknown fields are passed over; that is what a rolling update needs.
 
 use crate::domain::challenge::{Challenge, Delivery};
+use crate::domain::device::{Device, DeviceEntry, UserMark, UserTag};
 use crate::domain::email::Email;
 use crate::domain::flow::{Claim, Flow, SignedIn, Stage};
 use crate::domain::ids::{BrowserToken, LetterId, SessionToken, TOKEN_BYTES};
@@ -52,7 +53,7 @@ pub(super) struct SessionRecord {
 #[serde(rename_all = "kebab-case")]
 enum LevelRecord {
     Mailbox,
-    Password,
+    Password { user: u32 },
     Certificate,
     Portal,
     WithoutSubmission,
@@ -64,7 +65,7 @@ impl Record for Session {
     fn write(&self) -> SessionRecord {
         let level = match self.level {
             Level::Full { proof: Proof::Mailbox } => LevelRecord::Mailbox,
-            Level::Full { proof: Proof::Password } => LevelRecord::Password,
+            Level::Full { proof: Proof::Password { user } } => LevelRecord::Password { user: user.number() },
             Level::Full { proof: Proof::Certificate } => LevelRecord::Certificate,
             Level::Full { proof: Proof::Portal } => LevelRecord::Portal,
             Level::WithoutSubmission => LevelRecord::WithoutSubmission,
@@ -80,7 +81,7 @@ impl Record for Session {
     fn read(written: SessionRecord) -> Option<Self> {
         let level = match written.level {
             LevelRecord::Mailbox => Level::Full { proof: Proof::Mailbox },
-            LevelRecord::Password => Level::Full { proof: Proof::Password },
+            LevelRecord::Password { user } => Level::Full { proof: Proof::Password { user: UserTag::from_number(user) } },
             LevelRecord::Certificate => Level::Full { proof: Proof::Certificate },
             LevelRecord::Portal => Level::Full { proof: Proof::Portal },
             LevelRecord::WithoutSubmission => Level::WithoutSubmission,
@@ -240,6 +241,42 @@ impl Record for Trust {
                 vtnr: Vtnr::from_number(entry.vtnr).ok()?,
                 email: Email::parse(&entry.email).ok()?,
                 granted_at: Timestamp::from_millis(entry.granted_at),
+            })
+        };
+        written.entries.into_iter().map(entry).collect::<Option<_>>().map(Self::from_entries)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct DeviceRecord {
+    entries: Vec<DeviceEntryRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DeviceEntryRecord {
+    user: String,
+    vtnr: u32,
+    at: u64,
+}
+
+impl Record for Device {
+    type Written = DeviceRecord;
+
+    fn write(&self) -> DeviceRecord {
+        let entry = |entry: &DeviceEntry| DeviceEntryRecord {
+            user: URL_SAFE_NO_PAD.encode(entry.user.digest()),
+            vtnr: entry.vtnr.number(),
+            at: entry.at.as_millis(),
+        };
+        DeviceRecord { entries: self.entries().iter().map(entry).collect() }
+    }
+
+    fn read(written: DeviceRecord) -> Option<Self> {
+        let entry = |entry: DeviceEntryRecord| {
+            Some(DeviceEntry {
+                user: URL_SAFE_NO_PAD.decode(&entry.user).ok()?.try_into().ok().map(UserMark::from_digest)?,
+                vtnr: Vtnr::from_number(entry.vtnr).ok()?,
+                at: Timestamp::from_millis(entry.at),
             })
         };
         written.entries.into_iter().map(entry).collect::<Option<_>>().map(Self::from_entries)

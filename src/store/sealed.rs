@@ -4,13 +4,14 @@ use super::engine::{Change, Committed, Durability, Engine, Expect, Tally, TallyM
 use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
 use super::{
-    Charges, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen, Settled, SignIn, Store, TakenForm,
-    Taking, read_time,
+    Charges, DeviceChange, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen, Settled, SignIn,
+    Store, TakenForm, Taking, read_time,
 };
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
+use crate::domain::device::{Device, UserMark};
 use crate::domain::flow::{Flow, Stage};
-use crate::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
+use crate::domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
 use crate::domain::letter::Letter;
 use crate::domain::parking::ParkedForm;
 use crate::domain::session::Session;
@@ -78,6 +79,33 @@ impl<E: Engine> Sealed<E> {
 
     fn trust_key(&self, token: &BrowserToken) -> RecordKey {
         self.vault.name(Kind::Trust, token.reveal())
+    }
+
+    fn device_key(&self, token: &DeviceToken) -> RecordKey {
+        self.vault.name(Kind::Device, token.reveal())
+    }
+
+    /// All that a sign-in changes.
+    fn signing_in(&self, sign_in: &SignIn<'_>, charges: &Charges) -> Result<Change> {
+        let mut change = durable();
+        if let Some(flow) = &sign_in.flow {
+            self.add_flow(&mut change, flow)?;
+        }
+        self.add_charges(&mut change, charges);
+        let (token, session) = sign_in.session;
+        change.advance = Some((self.newest_key(), session.signed_in_at, REVOCATION_LIVES));
+        let name = self.session_key(token);
+        change.write.push((name, self.seal(name, token.reveal(), session)?, sign_in.lives));
+        if let Some(old) = sign_in.replaces.map(|old| self.session_key(old)) {
+            change.delete.push(old);
+            change.announce.push(Invalidation::Session(old));
+        }
+        if let Some((browser, trust)) = sign_in.trust {
+            let name = self.trust_key(browser);
+            change.write.push((name, self.seal(name, browser.reveal(), trust)?, sign_in.trust_lives));
+        }
+        change.delete.extend(sign_in.forgets.map(|browser| self.trust_key(browser)));
+        Ok(change)
     }
 
     /// The names of a form's particulars and of its body.
@@ -178,6 +206,7 @@ fn counter_id(counter: Counter) -> (Vec<u8>, Option<Vec<u8>>) {
         Subject::Broker(vtnr) => of(tag, vtnr),
         Subject::Decoy(vtnr, fingerprint) => [&of(tag, vtnr)[..], b" decoy ", &fingerprint.to_be_bytes()].concat(),
     };
+    let marked = |tag: &[u8], user: UserMark| [tag, user.digest()].concat();
     let from = |tag: &[u8], client: ClientAddress| match client.ip() {
         IpAddr::V4(ip) => [tag, &ip.octets()].concat(),
         IpAddr::V6(ip) => [tag, &ip.octets()].concat(),
@@ -195,6 +224,8 @@ fn counter_id(counter: Counter) -> (Vec<u8>, Option<Vec<u8>>) {
             let once = of(&counter, vtnr);
             (counter, Some(once))
         }
+        Counter::WrongPasswords(user, span) => (marked(format!("wrong passwords {span:?} ").as_bytes(), user), None),
+        Counter::WrongPasswordsOfKnown(user) => (marked(b"wrong passwords known ", user), None),
         Counter::WithoutEmailFrom(client) => (from(b"without email from ", client), None),
         Counter::WithoutEmailOf(vtnr) => (of(b"without email of ", vtnr), None),
         Counter::FormsFrom(client) => (from(b"forms from ", client), None),
@@ -286,25 +317,23 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
-        let mut change = durable();
-        if let Some(flow) = &sign_in.flow {
-            self.add_flow(&mut change, flow)?;
-        }
-        self.add_charges(&mut change, charges);
-        let (token, session) = sign_in.session;
-        change.advance = Some((self.newest_key(), session.signed_in_at, REVOCATION_LIVES));
-        let name = self.session_key(token);
-        change.write.push((name, self.seal(name, token.reveal(), session)?, sign_in.lives));
-        if let Some(old) = sign_in.replaces.map(|old| self.session_key(old)) {
-            change.delete.push(old);
-            change.announce.push(Invalidation::Session(old));
-        }
-        if let Some((browser, trust)) = sign_in.trust {
-            let name = self.trust_key(browser);
-            change.write.push((name, self.seal(name, browser.reveal(), trust)?, sign_in.trust_lives));
-        }
-        change.delete.extend(sign_in.forgets.map(|browser| self.trust_key(browser)));
+        self.settle(self.signing_in(&sign_in, charges)?, charges).await
+    }
+
+    async fn sign_in_on_device(&self, sign_in: SignIn<'_>, device: DeviceChange<'_>, charges: &Charges) -> Result<Settled> {
+        let mut change = self.signing_in(&sign_in, charges)?;
+        let (name, token) = (self.device_key(device.token), device.token.reveal());
+        change.write.push((name, self.seal(name, token, device.next)?, device.lives));
+        change.delete.extend(device.forgets.map(|former| self.device_key(former)));
         self.settle(change, charges).await
+    }
+
+    async fn find_device(&self, token: &DeviceToken) -> Result<Device> {
+        Ok(self.find(self.device_key(token), token.reveal()).await?.map(|seen| seen.value).unwrap_or_default())
+    }
+
+    async fn forget_device(&self, token: &DeviceToken) -> Result<()> {
+        self.engine.commit(&Change { delete: vec![self.device_key(token)], ..durable() }).await.map(|_| ())
     }
 
     async fn charge(&self, charges: &Charges) -> Result<Settled> {

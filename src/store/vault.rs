@@ -7,6 +7,7 @@
 //! copied onto another name cannot be opened there (security.md, T14 to T17).
 
 use crate::clock::Chance;
+use crate::domain::device::UserMark;
 use crate::domain::parking::ParkingLimits;
 use crate::domain::vtnr::Vtnr;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -29,6 +30,7 @@ pub(crate) enum Kind {
     Session,
     Flow,
     Trust,
+    Device,
     Revocation,
     Letter,
     Delivery,
@@ -41,10 +43,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Session,
         Self::Flow,
         Self::Trust,
+        Self::Device,
         Self::Revocation,
         Self::Letter,
         Self::Delivery,
@@ -61,6 +64,7 @@ impl Kind {
             Self::Session => b's',
             Self::Flow => b'f',
             Self::Trust => b't',
+            Self::Device => b'u',
             Self::Revocation => b'r',
             Self::Letter => b'l',
             Self::Delivery => b'd',
@@ -87,6 +91,7 @@ impl Kind {
             Self::Session => "session",
             Self::Flow => "sign-in",
             Self::Trust => "trust",
+            Self::Device => "device",
             Self::Revocation => "revocation",
             Self::Letter => "letter",
             Self::Delivery => "delivery",
@@ -185,6 +190,12 @@ impl Vault {
     pub fn pseudonym(&self, vtnr: Vtnr) -> String {
         let digest = hmac::sign(&self.names, &[b"broker ", &vtnr.number().to_be_bytes()[..]].concat());
         digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A number that belongs to a user key, and that nobody can find out or foresee without the secret.
+    pub fn lot(&self, user: UserMark) -> u64 {
+        let digest = hmac::sign(&self.names, &[&b"user "[..], user.digest()].concat());
+        digest.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
     /// Seals a record for its name; `token` is what only the browser holds, if there is such a thing.

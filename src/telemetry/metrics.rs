@@ -53,6 +53,11 @@ pub struct Metrics {
     directory_loaded_at: IntGauge,
     directory_reload_failures: IntCounter,
     directory_reload_ok: IntGauge,
+    password_time: Histogram,
+    passwords_waiting: IntGauge,
+    users: IntGauge,
+    users_reload_failures: IntCounter,
+    users_reload_ok: IntGauge,
     config_reload_failures: IntCounter,
     config_reload_ok: IntGauge,
     certificate_lists_end: IntGauge,
@@ -223,6 +228,33 @@ impl Metrics {
     pub fn directory_reload_failed(&self) {
         self.directory_reload_failures.inc();
         self.directory_reload_ok.set(0);
+    }
+
+    /// A password was hashed.
+    pub fn password_hashed(&self, took: Duration) {
+        self.password_time.observe(took.as_secs_f64());
+    }
+
+    /// A password waits to be hashed.
+    pub fn password_waits(&self) {
+        self.passwords_waiting.inc();
+    }
+
+    /// It is its turn, or it was given up.
+    pub fn password_waits_no_more(&self) {
+        self.passwords_waiting.dec();
+    }
+
+    /// The users file was loaded.
+    pub fn users_loaded(&self, users: usize) {
+        self.users.set(whole(users));
+        self.users_reload_ok.set(1);
+    }
+
+    /// The users file could not be loaded; the former users stay.
+    pub fn users_reload_failed(&self) {
+        self.users_reload_failures.inc();
+        self.users_reload_ok.set(0);
     }
 
     /// A changed configuration came into force.

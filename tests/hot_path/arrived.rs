@@ -121,6 +121,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
         store: Arc::clone(&store),
         directory: Arc::clone(&directory),
         chance,
+        passwords: None,
         rules: InForce::new(Rules::of(config)),
         sessions: config.session,
         bell: Arc::new(Notify::new()),

@@ -1,5 +1,6 @@
 //! Whoever reads all that a store keeps, and all that goes over its wire, learns nothing (security.md, T14 to T16).
 
+use crate::devices::{device, mark};
 use crate::fixture::{Fixture, HOUR, SECRET, eventually, manual_clock, on_redis, sealed};
 use crate::samples::{
     Attempt, EMAIL, TAN, another_vtnr, ask_for, bare, begin_session, charge, client, counts, letter, session, trust, vtnr,
@@ -14,7 +15,7 @@ use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::domain::challenge::Delivery;
 use vtnr_gateway::domain::throttle::{Counter, Pace, Span, Subject};
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::{Charges, Settled, SignIn};
+use vtnr_gateway::store::{Charges, DeviceChange, Settled, SignIn};
 
 /// What must not be found, with what it is.
 type Canaries = Vec<(&'static str, Vec<u8>)>;
@@ -33,6 +34,8 @@ async fn use_it_all(on: &Fixture) -> Canaries {
         Counter::WrongTansFrom(client(7)),
         Counter::FailuresFrom(client(7)),
         Counter::VtnrsFrom(client(7), vtnr()),
+        Counter::WrongPasswords(mark(7), Span::Day),
+        Counter::WrongPasswordsOfKnown(mark(7)),
         Counter::WithoutEmailFrom(client(7)),
         Counter::WithoutEmailOf(vtnr()),
     ];
@@ -51,6 +54,11 @@ async fn use_it_all(on: &Fixture) -> Canaries {
     let sign_in_session = session(now);
     let sign_in = SignIn { trust: Some((&forgotten, &trusted)), ..bare(&token, &sign_in_session, HOUR) };
     assert_eq!(store.sign_in(sign_in, &Charges::none()).await.expect("answers"), Settled::Done);
+    let (known, user) = (Chance.device_token(), device(&[7], now));
+    let change = DeviceChange { token: &known, next: &user, lives: HOUR, forgets: None };
+    let token_too = Chance.session_token();
+    let settled = store.sign_in_on_device(bare(&token_too, &sign_in_session, HOUR), change, &Charges::none()).await;
+    assert_eq!(settled.expect("answers"), Settled::Done);
     store.find_session(&attempt.session).await.expect("answers").expect("it lives");
     store.touch_session(&attempt.session, &session(now), HOUR).await.expect("touches");
     store.end_session(&ended).await.expect("ends");
@@ -70,6 +78,8 @@ async fn use_it_all(on: &Fixture) -> Canaries {
     for token in [attempt.browser, attempt.old_browser, forgotten] {
         canaries.push(("a browser's token", token.reveal().to_vec()));
     }
+    canaries.push(("a device's token", known.reveal().to_vec()));
+    canaries.push(("a user key's mark", mark(7).digest().to_vec()));
     canaries.push(("a sign-in's token", attempt.flow.reveal().to_vec()));
     canaries.push(("the TAN", TAN.into()));
     canaries.push(("the e-mail address", EMAIL.into()));

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 use vtnr_gateway::clock::Clock;
 use vtnr_gateway::domain::challenge::Delivery;
+use vtnr_gateway::domain::device::Device;
 use vtnr_gateway::domain::flow::Flow;
-use vtnr_gateway::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
+use vtnr_gateway::domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
 use vtnr_gateway::domain::letter::Letter;
 use vtnr_gateway::domain::parking::ParkedForm;
 use vtnr_gateway::domain::session::Session;
@@ -18,8 +19,8 @@ use vtnr_gateway::domain::trust::Trust;
 use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{
-    Charges, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Sealed, Seen, Settled, SignIn,
-    Store, TakenForm, Taking,
+    Charges, DeviceChange, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Sealed, Seen,
+    Settled, SignIn, Store, TakenForm, Taking,
 };
 
 pub(crate) struct Staged {
@@ -168,6 +169,18 @@ impl Store for Staged {
 
     async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
         self.elsewhere.ask_for_tan(change, letter, charges).await
+    }
+
+    async fn sign_in_on_device(&self, sign_in: SignIn<'_>, device: DeviceChange<'_>, charges: &Charges) -> Result<Settled> {
+        self.elsewhere.sign_in_on_device(sign_in, device, charges).await
+    }
+
+    async fn find_device(&self, token: &DeviceToken) -> Result<Device> {
+        self.elsewhere.find_device(token).await
+    }
+
+    async fn forget_device(&self, token: &DeviceToken) -> Result<()> {
+        self.elsewhere.forget_device(token).await
     }
 
     async fn charge(&self, charges: &Charges) -> Result<Settled> {

@@ -90,6 +90,7 @@ impl Desk {
             store: Arc::new(Sealed::new(engine, vault.clone(), clock.clone())),
             directory: Arc::new(directory),
             chance: Chance,
+            passwords: None,
             rules: InForce::new(Rules { login: rules(), limits: Limits::default() }),
             sessions: SessionLimits { idle: Duration::from_secs(3_600), absolute: Duration::from_secs(43_200) },
             bell: Arc::new(Notify::new()),

@@ -21,6 +21,7 @@ pub mod sentinels;
 pub mod server;
 pub mod tomcat;
 pub mod upstream;
+pub mod users;
 pub mod world;
 
 pub use balancer::Balancer;

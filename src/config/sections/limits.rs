@@ -20,6 +20,9 @@ pub(super) fn limits(reader: &mut Reader<'_>) -> Limits {
     limit("limits.wrong_tans_known", &mut limits.wrong_tans_known);
     limit("limits.wrong_tans_all", &mut limits.wrong_tans_all);
     limit("limits.wrong_tans_client", &mut limits.wrong_tans_client);
+    limit("limits.wrong_passwords_day", &mut limits.wrong_passwords_day);
+    limit("limits.wrong_passwords_month", &mut limits.wrong_passwords_month);
+    limit("limits.wrong_passwords_known", &mut limits.wrong_passwords_known);
     limit("limits.failures_client", &mut limits.failures_client);
     limit("limits.vtnrs_client", &mut limits.vtnrs_client);
     limit("limits.without_email_client", &mut limits.without_email_client);

@@ -9,6 +9,7 @@ mod listen;
 mod login;
 mod mail;
 mod parking;
+mod password;
 mod portal;
 mod store;
 mod submission;
@@ -47,6 +48,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
             reader.mistake("login.certificate_url", "is of no use together with [certificate], which has an address of its own");
         }
     }
+    let password = password::password(reader, login.as_mut().map(|login| &mut login.doors));
     let session = session(reader);
     let limits = limits::limits(reader);
     let brand = brand::brand(reader);
@@ -73,6 +75,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         submission: submission?.rules,
         parking: parking?,
         login: login?,
+        password,
         session: session?,
         limits,
         certificate,

@@ -312,7 +312,7 @@ impl Gateway {
             },
             Page::SignOut => {
                 let signed_in = whose.ok().filter(|_| !self.has_left(shown, http));
-                Ok(self.sign_out_page(signed_in, false, &visit))
+                Ok(self.certified_sign_out_page(signed_in, &visit))
             }
             Page::Help => Ok(self.help_page(&visit)),
             // The other ways in are on the other host.

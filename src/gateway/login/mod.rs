@@ -2,6 +2,7 @@
 
 mod certificate;
 mod claim;
+mod password;
 mod portal;
 mod sign_out;
 mod status;
@@ -56,6 +57,7 @@ impl Gateway {
                 Page::SignIn => self.post_claim(&visit, &form).await,
                 Page::Tan => self.post_tan(&visit, &form).await,
                 Page::UnknownEmail => self.post_without_email(&visit).await,
+                Page::Password => self.post_password(&visit, &form).await,
                 Page::SignOut => self.post_sign_out(&visit, &form).await,
                 Page::Form => self.discard_parked(&visit).await,
                 Page::Portal => self.post_portal(&visit),
@@ -71,6 +73,7 @@ impl Gateway {
             Page::SignIn => self.show_claim(&visit).await,
             Page::Tan => self.show_tan(&visit).await,
             Page::UnknownEmail => self.show_unknown_email(&visit).await,
+            Page::Password => self.show_password(&visit).await,
             Page::SignOut => self.show_sign_out(&visit).await,
             Page::Form => self.show_parked(&visit).await,
             Page::Help => Ok(self.help_page(&visit)),

@@ -1,5 +1,6 @@
 //! `abmelden`: the session ends, and with it, if wished, the trust in this browser.
 
+use super::super::cookies::Held;
 use super::super::failure::Failure;
 use super::super::form::Form;
 use super::super::reply::Reply;
@@ -12,18 +13,23 @@ use http::StatusCode;
 impl Gateway {
     pub(super) async fn show_sign_out(&self, visit: &Visit) -> Result<Reply, Failure> {
         let session = self.signed_in(visit).await?;
-        Ok(self.sign_out_page(session.map(|session| session.vtnr), visit.held.browser.is_some(), visit))
+        let Held { browser, device, .. } = visit.held;
+        let signed_in = session.map(|session| session.vtnr.to_string());
+        let view = SignOut { signed_in, trusted: browser.is_some(), device: device.is_some() };
+        Ok(self.page(StatusCode::OK, &View::SignOut(view), visit))
     }
 
-    pub(in crate::gateway) fn sign_out_page(&self, signed_in: Option<Vtnr>, trusted: bool, visit: &Visit) -> Reply {
-        let view = SignOut { signed_in: signed_in.map(|vtnr| vtnr.to_string()), trusted };
+    /// The same on the certificates' host, where browsers are neither trusted nor known.
+    pub(in crate::gateway) fn certified_sign_out_page(&self, signed_in: Option<Vtnr>, visit: &Visit) -> Reply {
+        let view = SignOut { signed_in: signed_in.map(|vtnr| vtnr.to_string()), trusted: false, device: false };
         self.page(StatusCode::OK, &View::SignOut(view), visit)
     }
 
     /// The end of what the certificate began in this browser.
     pub(in crate::gateway) fn certified_sign_out(&self, visit: &Visit) -> Reply {
         self.metrics.sign_in(Step::SignOut, Outcome::Ok);
-        let view = SignedOut { browser_forgotten: false, forms_lost: false, outside: Some(Outside::Certificate) };
+        let view =
+            SignedOut { browser_forgotten: false, trust_ended: false, forms_lost: false, outside: Some(Outside::Certificate) };
         self.page(StatusCode::OK, &View::SignedOut(view), visit).clear_site_data()
     }
 
@@ -39,12 +45,20 @@ impl Gateway {
         if let Some(browser) = visit.held.browser.as_ref().filter(|_| browser_forgotten) {
             self.sign_ins.store.forget_browser(browser).await?;
         }
+        if let Some(device) = visit.held.device.as_ref().filter(|_| browser_forgotten) {
+            self.sign_ins.store.forget_device(device).await?;
+        }
         self.metrics.sign_in(Step::SignOut, Outcome::Ok);
         let at_portal = visit.at_portal.as_ref().filter(|at_portal| at_portal.session.is_some());
         let outside = at_portal.map(|_| Outside::Portal);
         let page = self.page(
             StatusCode::OK,
-            &View::SignedOut(SignedOut { browser_forgotten, forms_lost: visit.held.parking.is_some(), outside }),
+            &View::SignedOut(SignedOut {
+                browser_forgotten,
+                trust_ended: browser_forgotten && visit.held.browser.is_some(),
+                forms_lost: visit.held.parking.is_some(),
+                outside,
+            }),
             visit,
         );
         // Without its cookie nobody can open a form that is kept.
@@ -54,6 +68,10 @@ impl Gateway {
             Some(at_portal) => page.with_cookie(self.jar.set_left(at_portal.claim.sum())),
             None => page,
         };
-        Ok(if browser_forgotten { page.with_cookie(self.jar.clear(self.jar.browser())) } else { page })
+        if !browser_forgotten {
+            return Ok(page);
+        }
+        let page = page.with_cookie(self.jar.clear(self.jar.browser()));
+        Ok(if visit.held.device.is_some() { page.with_cookie(self.jar.clear(self.jar.device())) } else { page })
     }
 }

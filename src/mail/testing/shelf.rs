@@ -2,8 +2,9 @@
 
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
+use crate::domain::device::Device;
 use crate::domain::flow::Flow;
-use crate::domain::ids::{BrowserToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
+use crate::domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
 use crate::domain::letter::Letter;
 use crate::domain::parking::ParkedForm;
 use crate::domain::session::Session;
@@ -11,8 +12,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
 use crate::store::{
-    Charges, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Seen, Settled, SignIn, Store,
-    TakenForm, Taking,
+    Charges, DeviceChange, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Seen, Settled,
+    SignIn, Store, TakenForm, Taking,
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -162,6 +163,15 @@ impl Store for Shelf {
         unimplemented!()
     }
     async fn sign_in(&self, _: SignIn<'_>, _: &Charges) -> Result<Settled> {
+        unimplemented!()
+    }
+    async fn sign_in_on_device(&self, _: SignIn<'_>, _: DeviceChange<'_>, _: &Charges) -> Result<Settled> {
+        unimplemented!()
+    }
+    async fn find_device(&self, _: &DeviceToken) -> Result<Device> {
+        unimplemented!()
+    }
+    async fn forget_device(&self, _: &DeviceToken) -> Result<()> {
         unimplemented!()
     }
     async fn charge(&self, _: &Charges) -> Result<Settled> {

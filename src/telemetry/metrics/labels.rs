@@ -120,6 +120,8 @@ labels! {
         SwitchedOff => "switched_off",
         /// The request came from another site or without its cookie.
         Forged => "forged",
+        /// As many passwords as may wait were waiting to be compared.
+        Shed => "shed",
         /// Store or gateway failed.
         Failed => "failed",
     }
@@ -210,6 +212,10 @@ labels! {
         FindTrust => "find_trust",
         /// `forget_browser`
         ForgetBrowser => "forget_browser",
+        /// `find_device`
+        FindDevice => "find_device",
+        /// `forget_device`
+        ForgetDevice => "forget_device",
         /// `park`
         Park => "park",
         /// `find_form`

@@ -12,6 +12,8 @@ const REQUEST_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 const STORE_BUCKETS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0];
 /// Seconds: at once, after the first retries, or within the life of a sign-in.
 const MAIL_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0];
+/// Seconds: as long as it is configured to take, and longer on a machine that is busy.
+const PASSWORD_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 impl Metrics {
     /// Registers every metric.
@@ -120,6 +122,18 @@ impl Metrics {
                 "Times that a changed directory could not be loaded and the former one was kept.",
             )?,
             directory_reload_ok: make.gauge("directory_reload_ok", "1 if the last attempt to load the directory succeeded.")?,
+            password_time: make.histogram(
+                "password_hash_seconds",
+                "Time that hashing a password took, without waiting for a turn.",
+                PASSWORD_BUCKETS,
+            )?,
+            passwords_waiting: make.gauge("passwords_waiting", "Passwords that wait to be compared.")?,
+            users: make.gauge("users", "User keys in the users file.")?,
+            users_reload_failures: make.counter(
+                "users_reload_failures_total",
+                "Times that a changed users file could not be loaded and the former users were kept.",
+            )?,
+            users_reload_ok: make.gauge("users_reload_ok", "1 if the last attempt to load the users file succeeded.")?,
             config_reload_failures: make.counter(
                 "config_reload_failures_total",
                 "Times that a changed configuration, page template or certificate could not be used and the former one was kept.",

@@ -1,0 +1,212 @@
+//! `users`: who may sign in with a user key and a password. No password stands on the command line, in the environment or in the log.
+
+use super::{ConfigFile, USAGE, complain, fail};
+use crate::clock::{Chance, Clock};
+use crate::config::{self, Config, HashCost};
+use crate::directory::Directory;
+use crate::domain::vtnr::Vtnr;
+use crate::users::{self, Error, Fault, Hash, MalformedPassword, Password, Put, User, UserKey};
+use std::io::{self, BufRead, IsTerminal as _, Read as _};
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+/// See [`super::Command::Users`].
+#[derive(clap::Args)]
+pub(super) struct Users {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Puts a user in; the password is asked for twice, or read as one line from stdin where that is no terminal
+    Add(Add),
+    /// Takes a user out
+    Remove(Remove),
+    /// Prints the users with their broker numbers and what their hashes cost
+    List(List),
+}
+
+#[derive(clap::Args)]
+struct Add {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Gives a user who is there already another password and broker number
+    #[arg(long)]
+    replace: bool,
+    /// The user key; capital and small letters are the same
+    user: String,
+    /// The broker's number, such as 60/123/4567
+    vtnr: String,
+}
+
+#[derive(clap::Args)]
+struct Remove {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The user key
+    user: String,
+}
+
+#[derive(clap::Args)]
+struct List {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// Why a command was not carried out.
+enum Refusal {
+    /// What was asked for cannot be done.
+    Usage(String),
+    /// It failed.
+    Failed(Box<dyn std::error::Error>),
+    /// The configuration is wrong, which was told.
+    Told(ExitCode),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unusable(_, Fault::BeingWritten) => Self::Failed(Box::new(error)),
+            // Whoever gave the file can put it right.
+            Error::Unusable(..) => Self::Usage(error.to_string()),
+            Error::Unreadable(..) | Error::Unwritable(..) | Error::Locked(_) => Self::Failed(Box::new(error)),
+        }
+    }
+}
+
+impl Users {
+    pub(super) fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::Add(add) => add.run(),
+            Command::Remove(remove) => remove.run(),
+            Command::List(list) => list.run(),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Refusal::Told(code)) => code,
+            Err(Refusal::Usage(what)) => {
+                complain(format_args!("vtnr-gateway: {what}"));
+                ExitCode::from(USAGE)
+            }
+            Err(Refusal::Failed(error)) => fail(error.as_ref()),
+        }
+    }
+}
+
+impl Add {
+    fn run(self) -> Result<(), Refusal> {
+        let (config, password_config) = load(&self.config)?;
+        let key = user_key(&self.user)?;
+        let vtnr = Vtnr::parse(&self.vtnr)
+            .map_err(|_| Refusal::Usage(format!("`{}` is not a broker number such as 60/123/4567", self.vtnr)))?;
+        let put = if self.replace { Put::Replaced } else { Put::Added };
+        // Nobody is to type a password twice for nothing.
+        if let Some(refusal) = self.mismatch(put, users::is_there(&password_config.file, &key)?) {
+            return Err(refusal);
+        }
+        let password = ask()?;
+        if let Some(unfit) = password.unfit_for(&key) {
+            return Err(Refusal::Usage(unfit.to_string()));
+        }
+        let hash = Hash::of(&password, password_config.cost, Chance).map_err(|error| Refusal::Failed(Box::new(error)))?;
+        let done = users::put(&password_config.file, &self.user, User { vtnr, hash }, key, put)?;
+        if done.is_none() {
+            return Err(self.mismatch(put, put == Put::Added).unwrap_or(Refusal::Told(ExitCode::from(USAGE))));
+        }
+        warn_of_unknown(&config, vtnr);
+        match put {
+            Put::Added => println!("{} can sign in as {vtnr}", self.user.trim()),
+            Put::Replaced => {
+                println!("{} has a new password and can sign in as {vtnr}", self.user.trim());
+                println!("sessions that have begun go on; `vtnr-gateway revoke --config FILE {vtnr}` ends all of this broker");
+            }
+        }
+        Ok(())
+    }
+
+    fn mismatch(&self, put: Put, is_there: bool) -> Option<Refusal> {
+        let user = self.user.trim();
+        match (put, is_there) {
+            (Put::Added, true) => Some(format!("there is a user {user} already; --replace gives another password")),
+            (Put::Replaced, false) => Some(format!("there is no user {user} to give another password")),
+            (Put::Added, false) | (Put::Replaced, true) => None,
+        }
+        .map(Refusal::Usage)
+    }
+}
+
+impl Remove {
+    fn run(self) -> Result<(), Refusal> {
+        let (_, password) = load(&self.config)?;
+        let (key, user) = (user_key(&self.user)?, self.user.trim());
+        match users::remove(&password.file, &key)? {
+            Some(vtnr) => {
+                println!("{user} cannot sign in as {vtnr} any more; sessions end once the gateways have read the file");
+                Ok(())
+            }
+            None => Err(Refusal::Usage(format!("there is no user {user}"))),
+        }
+    }
+}
+
+impl List {
+    fn run(self) -> Result<(), Refusal> {
+        let (_, password) = load(&self.config)?;
+        for (user, vtnr, cost) in users::list(&password.file)? {
+            let HashCost { memory, iterations, lanes } = cost;
+            let due = if cost == password.cost { "" } else { ";renewed at the next sign-in" };
+            println!("{user};{vtnr};m={memory},t={iterations},p={lanes}{due}");
+        }
+        Ok(())
+    }
+}
+
+fn load(config: &ConfigFile) -> Result<(Config, config::Password), Refusal> {
+    let config = config.load().map_err(Refusal::Told)?;
+    let password = config.password.clone();
+    let password =
+        password.ok_or_else(|| Refusal::Usage("the configuration has no [password], so that there are no users".into()))?;
+    Ok((config, password))
+}
+
+fn user_key(text: &str) -> Result<UserKey, Refusal> {
+    let longest = UserKey::LONGEST;
+    UserKey::parse(text)
+        .map_err(|_| Refusal::Usage(format!("that is no user key: 1 to {longest} characters, none of them a control character")))
+}
+
+/// A password that a person chooses.
+fn ask() -> Result<Password, Refusal> {
+    let failed = |error: io::Error| Refusal::Failed(Box::new(error));
+    let typed = if io::stdin().is_terminal() {
+        let first = Zeroizing::new(rpassword::prompt_password("Password: ").map_err(failed)?);
+        let second = Zeroizing::new(rpassword::prompt_password("Once more: ").map_err(failed)?);
+        if *first != *second {
+            return Err(Refusal::Usage("that was another password; nothing was changed".into()));
+        }
+        first
+    } else {
+        // A byte and a line's end more than the longest password show what is too long.
+        let most = u64::try_from(Password::LONGEST + 3).unwrap_or(u64::MAX);
+        let mut line = Zeroizing::new(String::with_capacity(Password::LONGEST + 3));
+        io::stdin().lock().take(most).read_line(&mut line).map_err(failed)?;
+        let end = line.strip_suffix('\n').map_or(line.len(), |rest| rest.strip_suffix('\r').unwrap_or(rest).len());
+        line.truncate(end);
+        line
+    };
+    Password::parse(&typed).map_err(|malformed| {
+        Refusal::Usage(match malformed {
+            MalformedPassword::Empty => "no password was given; nothing was changed".into(),
+            MalformedPassword::TooLong => format!("the password has more than {} bytes", Password::LONGEST),
+        })
+    })
+}
+
+/// The directory may follow later; until then nobody signs in as this broker.
+fn warn_of_unknown(config: &Config, vtnr: Vtnr) {
+    let directory = Directory::open(&config.directory, Clock::default().now());
+    if directory.is_ok_and(|directory| !directory.knows(vtnr)) {
+        complain(format_args!("warning: {vtnr} is not in the directory: until it is, nobody can sign in as this broker"));
+    }
+}

@@ -1,0 +1,143 @@
+//! Which user keys a browser has signed in with: their owner is not locked out of it by guesses that others make elsewhere.
+//!
+//! It is no trust: a device needs the password each time, and no TAN is spared for it.
+
+use super::time::Timestamp;
+use super::vtnr::Vtnr;
+use std::time::Duration;
+
+/// What counters and devices know a user key by: the SHA-256 of its one canonical form.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UserMark([u8; 32]);
+
+impl UserMark {
+    /// The mark with this digest.
+    pub const fn from_digest(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// The digest.
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// As much of a mark as tells one user of a broker from another, for sessions, of which there are many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UserTag([u8; 3]);
+
+impl UserTag {
+    /// The tag of this mark.
+    pub const fn of(mark: UserMark) -> Self {
+        let [one, two, three, ..] = mark.0;
+        Self([one, two, three])
+    }
+
+    /// The tag with this number, of which it has 24 bits.
+    pub const fn from_number(number: u32) -> Self {
+        let [_, one, two, three] = number.to_be_bytes();
+        Self([one, two, three])
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u32 {
+        let [one, two, three] = self.0;
+        u32::from_be_bytes([0, one, two, three])
+    }
+}
+
+/// Short user keys can be found out from their digest.
+impl std::fmt::Debug for UserMark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UserMark(…)")
+    }
+}
+
+/// The user keys of one browser, which is found by its cookie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    entries: Vec<DeviceEntry>,
+}
+
+/// That somebody signed in with a user key here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceEntry {
+    /// With which.
+    pub user: UserMark,
+    /// Whose it was then: revoking the broker ends it.
+    pub vtnr: Vtnr,
+    /// The last time.
+    pub at: Timestamp,
+}
+
+impl Device {
+    /// How many user keys are remembered for one browser; the one that was used longest ago makes room.
+    pub const MOST: usize = 16;
+    /// How long after the last sign-in. A revocation is remembered for longer.
+    pub const LIFETIME: Duration = Duration::from_secs(180 * 86_400);
+
+    /// The device with these entries.
+    pub fn from_entries(entries: Vec<DeviceEntry>) -> Self {
+        Self { entries }
+    }
+
+    /// The entries, in the order in which they were last used.
+    pub fn entries(&self) -> &[DeviceEntry] {
+        &self.entries
+    }
+
+    /// What is remembered of this user key, unless that is too long ago.
+    pub fn find(&self, user: UserMark, now: Timestamp) -> Option<&DeviceEntry> {
+        self.entries.iter().find(|entry| entry.user == user && now.since(entry.at) < Self::LIFETIME)
+    }
+
+    /// The device after another sign-in.
+    pub fn noting(mut self, entry: DeviceEntry) -> Self {
+        self.entries.retain(|old| old.user != entry.user);
+        self.entries.push(entry);
+        let surplus = self.entries.len().saturating_sub(Self::MOST);
+        self.entries.drain(..surplus);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(user: u8, at: u64) -> DeviceEntry {
+        let vtnr = Vtnr::parse("60/123/4567").expect("well-formed");
+        DeviceEntry { user: UserMark::from_digest([user; 32]), vtnr, at: Timestamp::from_millis(at) }
+    }
+
+    #[test]
+    fn a_user_key_is_known_for_180_days_after_its_last_sign_in() {
+        const DAY: u64 = 86_400_000;
+        let device = Device::default().noting(entry(1, 0)).noting(entry(2, DAY)).noting(entry(1, 2 * DAY));
+        let known = |user, now| device.find(UserMark::from_digest([user; 32]), Timestamp::from_millis(now)).is_some();
+        assert!(known(1, 182 * DAY - 1) && !known(1, 182 * DAY));
+        assert!(known(2, 181 * DAY - 1) && !known(2, 181 * DAY));
+        assert!(!known(3, 0));
+        assert_eq!(device.entries().len(), 2);
+    }
+
+    #[test]
+    fn the_user_key_that_was_used_longest_ago_makes_room() {
+        let all = (0..20).fold(Device::default(), |device, user| device.noting(entry(user, u64::from(user))));
+        let users: Vec<_> = all.entries().iter().map(|entry| entry.user.digest()[0]).collect();
+        assert_eq!(users, (4..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_tag_is_the_beginning_of_its_mark() {
+        let mut digest = [0; 32];
+        digest[..4].copy_from_slice(&[0xab, 0xcd, 0xef, 0x12]);
+        let tag = UserTag::of(UserMark::from_digest(digest));
+        assert_eq!((tag.number(), UserTag::from_number(0xab_cdef)), (0xab_cdef, tag));
+    }
+
+    #[test]
+    fn a_mark_does_not_show_in_a_debug_text() {
+        assert_eq!(format!("{:?}", UserMark::from_digest([7; 32])), "UserMark(…)");
+    }
+}

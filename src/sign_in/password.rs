@@ -1,0 +1,179 @@
+//! The way in with user key and password: a full session, and never a TAN.
+
+use super::{Admission, SignIns, Visitor};
+use crate::domain::device::{Device, DeviceEntry, UserMark, UserTag};
+use crate::domain::ids::DeviceToken;
+use crate::domain::session::{Level, Proof, Session};
+use crate::domain::throttle::{Charge, Counter};
+use crate::domain::time::Timestamp;
+use crate::domain::trust::Standing;
+use crate::domain::vtnr::Vtnr;
+use crate::store::{Charges, DeviceChange, Result, Settled, SignIn};
+use crate::telemetry::metrics::{Label as _, Outcome, Step};
+use crate::users::{NotCompared, Password, Passwords, User, UserKey};
+use std::time::Duration;
+
+/// Who somebody says they are, with what is to prove it.
+pub struct PasswordClaim {
+    /// The user key.
+    pub user: UserKey,
+    /// The password.
+    pub password: Password,
+    /// The browser's token as one in which somebody signed in with a user key.
+    pub device: Option<DeviceToken>,
+}
+
+/// How a sign-in with a password ended.
+#[derive(Debug)]
+pub enum PasswordAnswer {
+    /// The broker is signed in, and the browser is known by this token from now on.
+    SignedIn(Admission, DeviceToken),
+    /// There is no such user, or the password is another one; which of the two, nobody is told.
+    Wrong,
+    /// So many wrong passwords for this user key, whether there is such a user or not, that none is compared.
+    Exhausted {
+        /// When the next one is.
+        until: Timestamp,
+        /// Whether that was in a browser in which nobody has signed in with it.
+        standing: Standing,
+    },
+    /// Too many failed sign-ins from this client.
+    TooMany {
+        /// When the next is possible.
+        until: Timestamp,
+    },
+    /// As many passwords as may wait are waiting, or there is no memory to compare one.
+    Busy,
+}
+
+/// What a sign-in is judged by, besides the password.
+struct Attempt<'a> {
+    passwords: &'a Passwords,
+    visitor: &'a Visitor,
+    user: UserKey,
+    device: (Option<DeviceToken>, Device),
+    standing: Standing,
+    charges: Vec<Charge>,
+    now: Timestamp,
+}
+
+impl SignIns {
+    /// Takes a user key and a password.
+    ///
+    /// As with TANs, nothing of a comparison becomes known before it was counted: a wrong one is told only once it was charged, and a
+    /// right one signs in only if the budgets have room still, in the same atomic step. So of any number of parallel passwords as many
+    /// are told apart as the budgets allow; and once they are spent, none is even hashed. Nobody is locked out by others: browsers in
+    /// which somebody signed in with this user key have a budget of their own, and the other ways in stay open.
+    ///
+    /// # Errors
+    /// [`crate::store::Error`] if the store cannot answer; nothing is known then.
+    pub async fn with_password(
+        &self,
+        passwords: &Passwords,
+        visitor: &Visitor,
+        claim: PasswordClaim,
+        now: Timestamp,
+    ) -> Result<PasswordAnswer> {
+        let PasswordClaim { user, password, device: token } = claim;
+        let mark = user.mark();
+        let device = match &token {
+            Some(token) => self.store.find_device(token).await?,
+            None => Device::default(),
+        };
+        let standing = self.standing_of(&device, mark, now).await?;
+        let charges = self.rules.now().limits.password(mark, standing, visitor.client);
+        let attempt = Attempt { passwords, visitor, user, device: (token, device), standing, charges, now };
+        if let Settled::Over { charge, retry_after } = self.store.charge(&Charges::check(attempt.charges.clone())).await? {
+            return Ok(self.spent(&attempt, charge, retry_after));
+        }
+        let found = passwords.users.snapshot().find(&attempt.user).cloned();
+        match passwords.compare(password, found.as_ref(), self.vault.lot(mark)).await {
+            Ok((password, is_right)) => match found {
+                Some(user) if is_right && self.directory.knows(user.vtnr) => self.admit_user(attempt, user, password).await,
+                found => self.count_wrong_password(&attempt, found.map(|user| user.vtnr)).await,
+            },
+            Err(NotCompared::Full) => {
+                self.metrics.sign_in(Step::Password, Outcome::Shed);
+                Ok(PasswordAnswer::Busy)
+            }
+            Err(NotCompared::NoMemory) => {
+                tracing::error!(target: "users", "there is not enough memory to compare a password");
+                self.metrics.sign_in(Step::Password, Outcome::Failed);
+                Ok(PasswordAnswer::Busy)
+            }
+        }
+    }
+
+    async fn standing_of(&self, device: &Device, user: UserMark, now: Timestamp) -> Result<Standing> {
+        let Some(entry) = device.find(user, now) else { return Ok(Standing::Stranger) };
+        let revoked_at = self.store.revoked_at(entry.vtnr).await?;
+        Ok(if revoked_at.is_none_or(|revoked| entry.at > revoked) { Standing::Known } else { Standing::Stranger })
+    }
+
+    async fn count_wrong_password(&self, attempt: &Attempt<'_>, vtnr: Option<Vtnr>) -> Result<PasswordAnswer> {
+        Ok(match self.store.charge(&Charges::take(attempt.charges.clone())).await? {
+            Settled::Over { charge, retry_after } => self.spent(attempt, charge, retry_after),
+            Settled::Done | Settled::Conflict => {
+                self.audit_password(Outcome::Wrong, vtnr, attempt.visitor);
+                PasswordAnswer::Wrong
+            }
+        })
+    }
+
+    async fn admit_user(&self, attempt: Attempt<'_>, user: User, password: Password) -> Result<PasswordAnswer> {
+        let Attempt { passwords, visitor, now, .. } = attempt;
+        // What this browser began before is over, and its mails of no use to anybody.
+        if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
+            self.store.discard_flow(&token, &seen.value).await?;
+        }
+        let mark = attempt.user.mark();
+        let session = Session::begin(user.vtnr, Level::Full { proof: Proof::Password { user: UserTag::of(mark) } }, now);
+        let admission = Admission { session: self.chance.session_token(), browser: None };
+        let sign_in = SignIn {
+            flow: None,
+            session: (&admission.session, &session),
+            lives: session.remaining(&self.sessions, now),
+            replaces: visitor.session.as_ref(),
+            // The 30 days are for whoever confirmed an address, and stay as they are.
+            trust: None,
+            forgets: None,
+            trust_lives: Duration::ZERO,
+        };
+        let (former, device) = &attempt.device;
+        let next = device.clone().noting(DeviceEntry { user: mark, vtnr: user.vtnr, at: now });
+        let token = self.chance.device_token();
+        let change = DeviceChange { token: &token, next: &next, lives: Device::LIFETIME, forgets: former.as_ref() };
+        match self.store.sign_in_on_device(sign_in, change, &Charges::check(attempt.charges.clone())).await? {
+            Settled::Over { charge, retry_after } => Ok(self.spent(&attempt, charge, retry_after)),
+            Settled::Done | Settled::Conflict => {
+                self.metrics.session_begun(session.level);
+                self.audit_password(Outcome::Ok, Some(user.vtnr), visitor);
+                passwords.renew_if_due(&attempt.user, &user, password).await;
+                Ok(PasswordAnswer::SignedIn(admission, token))
+            }
+        }
+    }
+
+    fn spent(&self, attempt: &Attempt<'_>, charge: Charge, retry_after: Duration) -> PasswordAnswer {
+        self.metrics.sign_in(Step::Password, Outcome::OverLimit);
+        let until = attempt.now.plus(retry_after);
+        match charge.counter {
+            Counter::WrongPasswords(..) | Counter::WrongPasswordsOfKnown(_) => {
+                PasswordAnswer::Exhausted { until, standing: attempt.standing }
+            }
+            _ => PasswordAnswer::TooMany { until },
+        }
+    }
+
+    /// As for the other steps; where there is no such user there is no broker either.
+    fn audit_password(&self, outcome: Outcome, vtnr: Option<Vtnr>, visitor: &Visitor) {
+        match vtnr {
+            Some(vtnr) => self.audit(Step::Password, outcome, vtnr, visitor),
+            None => {
+                self.metrics.sign_in(Step::Password, outcome);
+                let (step, outcome) = (Step::Password.as_str(), outcome.as_str());
+                tracing::info!(target: "audit", event = "sign_in", step, outcome, client = %visitor.client.ip());
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Why a users file is not taken. No text here holds a user key, a VTNR or a hash: errors are logged.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a users file is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("{} cannot be read", .0.display())]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// It can be read and not be used.
+    #[error("{}: {}", .0.display(), .1)]
+    Unusable(PathBuf, Fault),
+    /// Somebody else is changing it.
+    #[error("{} is being changed by somebody else", .0.display())]
+    Locked(PathBuf),
+    /// It cannot be replaced.
+    #[error("{} cannot be written", .0.display())]
+    Unwritable(PathBuf, #[source] io::Error),
+}
+
+/// What is wrong with a users file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It has nothing in it.
+    #[error("the file is empty; a header line with user;vtnr;hash is wanted")]
+    Empty,
+    /// Whoever can read it can try out passwords; whoever can write it can sign in as anybody.
+    #[error("the file can be read or written by everybody; chmod o= it")]
+    Open,
+    /// It is no file, or larger than any that is meant.
+    #[error("this is not a file of at most {} MiB", super::LARGEST >> 20)]
+    NoFile,
+    /// The header lacks a column, or has it twice.
+    #[error("the header line does not have the column {0} exactly once; columns are divided by ;")]
+    Column(&'static str),
+    /// It is in another encoding, such as Windows-1252.
+    #[error("line {0} is not UTF-8")]
+    NotUtf8(usize),
+    /// It changed while it was read.
+    #[error("the file is being written")]
+    BeingWritten,
+    /// Lines are malformed.
+    #[error("{0}")]
+    Lines(BadLines),
+}
+
+/// The malformed lines, by number, counted from 1, the header included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BadLines(pub Vec<(usize, LineFault)>);
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFault {
+    /// There is no user key, or one that nobody can have.
+    NotAUser,
+    /// A line above has the same user key, perhaps in another spelling.
+    Twice,
+    /// There is no VTNR.
+    NotAVtnr,
+    /// There is no hash of argon2id.
+    NotAHash,
+    /// The hash would cost too much to compare with.
+    TooCostly,
+    /// It has fewer fields than the header, or more.
+    Fields,
+    /// A quoted field goes on in the next line, mostly because its closing quote is missing.
+    OpenQuote,
+}
+
+impl BadLines {
+    /// How many lines are listed at most.
+    const LISTED: usize = 20;
+}
+
+impl fmt::Display for BadLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (line, fault)) in self.0.iter().take(Self::LISTED).enumerate() {
+            let separator = if number == 0 { "" } else { "; " };
+            write!(f, "{separator}line {line}: {fault}")?;
+        }
+        match self.0.len().saturating_sub(Self::LISTED) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more lines"),
+        }
+    }
+}
+
+impl fmt::Display for LineFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAUser => "not a user key",
+            Self::Twice => "a user key that a line above has",
+            Self::NotAVtnr => "not a VTNR",
+            Self::NotAHash => "not a hash of argon2id in PHC notation",
+            Self::TooCostly => "a hash that costs more than 1 GiB, 64 iterations or 16 lanes",
+            Self::Fields => "not as many fields as the header has",
+            Self::OpenQuote => "a quoted field does not end on its line",
+        })
+    }
+}

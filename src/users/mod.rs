@@ -1,0 +1,306 @@
+//! Who has a user key and a password: the operator's file, reloaded when it changes, and the threads that compare passwords.
+//!
+//! A file that is missing, half-written or wrong in one line never takes the place of the last good one, and no error repeats what a
+//! line holds. No password is shown, kept, or compared on a thread that serves requests. The sign-in asks it; `app` opens it and owns
+//! the watch; the command line changes the file.
+
+mod edit;
+mod error;
+mod hash;
+mod hashers;
+mod key;
+mod password;
+mod snapshot;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use self::error::{BadLines, Error, Fault, LineFault};
+pub use self::hash::{Hash, NotHashed};
+pub use self::hashers::{Full, Hashers};
+pub use self::key::{MalformedUser, UserKey};
+pub use self::password::{MalformedPassword, Password, Unfit};
+pub use self::snapshot::{Snapshot, User};
+
+use self::edit::Patience;
+use self::table::Table;
+use crate::clock::Chance;
+use crate::config::{self, HashCost};
+use crate::domain::device::UserTag;
+use crate::domain::time::Timestamp;
+use crate::domain::vtnr::Vtnr;
+use crate::stamp::Stamp;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+
+/// No users file is larger; what is, was not meant.
+const LARGEST: u64 = 256 << 20;
+
+/// The users of a file.
+pub struct Users {
+    file: PathBuf,
+    poll: Duration,
+    current: ArcSwap<Snapshot>,
+    /// Held over a whole reload, so that two of them cannot overtake each other.
+    watch: Mutex<Watch>,
+    /// That hashes cannot be renewed is told once.
+    unwritable: AtomicBool,
+}
+
+/// How the file looked; without a stamp it could not be looked at.
+struct Watch {
+    /// When it was last read, with success or not.
+    judged: Option<Stamp>,
+    /// A look ago.
+    previous: Option<Stamp>,
+}
+
+impl Users {
+    /// Reads the file for the first time. It will be looked at anew every `poll`.
+    ///
+    /// # Errors
+    /// [`Error`] if it cannot be read or used.
+    pub fn open(file: &Path, poll: Duration) -> Result<Self, Error> {
+        let content = read(file)?;
+        let table = table(file, &content)?;
+        Ok(Self {
+            file: file.to_owned(),
+            poll,
+            current: ArcSwap::from_pointee(Snapshot::new(table.into_users())),
+            watch: Mutex::new(Watch { judged: Some(content.stamp), previous: Some(content.stamp) }),
+            unwritable: AtomicBool::new(false),
+        })
+    }
+
+    /// The users as they are now. Who holds on to it sees them unchanged.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Whether the broker has a user with this tag now. It is asked for each request of a session that began with a password.
+    pub fn knows(&self, vtnr: Vtnr, user: UserTag) -> bool {
+        self.current.load().has(vtnr, user)
+    }
+
+    /// Reads the file and puts its users in force in one step; how many there are. It blocks while it reads.
+    ///
+    /// # Errors
+    /// [`Error`] says why the old users stay in force.
+    pub fn reload(&self) -> Result<usize, Error> {
+        self.judge(&mut self.watch.lock())
+    }
+
+    /// Looks at the file every so often and reloads it when it changed; never returns. `on_event` is told what became of each change, once.
+    pub async fn watch(self: Arc<Self>, clock: impl Fn() -> Timestamp + Send, on_event: impl Fn(Result<usize, Error>) + Send) {
+        let mut ticks = tokio::time::interval(self.poll);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let (users, now) = (Arc::clone(&self), clock());
+            match tokio::task::spawn_blocking(move || users.look(now)).await {
+                Ok(Some(outcome)) => on_event(outcome),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "the look at the users file was broken off"),
+            }
+        }
+    }
+
+    /// One look: reloads the file if it changed and has come to rest.
+    fn look(&self, now: Timestamp) -> Option<Result<usize, Error>> {
+        let mut watch = self.watch.lock();
+        let seen = Stamp::of_file(&self.file);
+        let at_rest = seen == watch.previous || seen.is_some_and(|stamp| stamp.age(now) >= self.poll);
+        watch.previous = seen;
+        if seen == watch.judged || !at_rest {
+            return None;
+        }
+        match self.judge(&mut watch) {
+            // Somebody is at it; the next look sees another stamp.
+            Err(Error::Unusable(_, Fault::BeingWritten)) => None,
+            outcome => Some(outcome),
+        }
+    }
+
+    fn judge(&self, watch: &mut Watch) -> Result<usize, Error> {
+        let content = read(&self.file).inspect_err(|error| {
+            if !matches!(error, Error::Unusable(_, Fault::BeingWritten)) {
+                watch.judged = watch.previous;
+            }
+        })?;
+        (watch.judged, watch.previous) = (Some(content.stamp), Some(content.stamp));
+        let snapshot = Snapshot::new(table(&self.file, &content)?.into_users());
+        let users = snapshot.len();
+        self.current.store(Arc::new(snapshot));
+        Ok(users)
+    }
+
+    /// Puts a renewed hash into the file, if the user has the former one still.
+    fn renew(&self, key: &UserKey, former: &Hash, renewed: Hash) {
+        match edit::change(&self.file, Patience::None, |table| table.renew(key, former, renewed).then_some(())) {
+            Ok(Some(())) => tracing::info!(target: "users", "the hash of a password was renewed"),
+            // Somebody has changed it, or is about to; there will be another sign-in.
+            Ok(None) | Err(Error::Locked(_)) => {}
+            Err(error) if !self.unwritable.swap(true, Ordering::Relaxed) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(target: "users", %error, cause, "hashes of passwords are not renewed; told once");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The way in with user key and password: the users, and what comparing their passwords takes.
+pub struct Passwords {
+    /// Who has a user key.
+    pub users: Arc<Users>,
+    hashers: Hashers,
+    cost: HashCost,
+    chance: Chance,
+}
+
+/// A password was not compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotCompared {
+    /// As many are waiting as may.
+    Full,
+    /// There was not enough memory.
+    NoMemory,
+}
+
+impl From<Full> for NotCompared {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+impl From<NotHashed> for NotCompared {
+    fn from(_: NotHashed) -> Self {
+        Self::NoMemory
+    }
+}
+
+impl Passwords {
+    /// For these users, on these threads.
+    pub fn new(config: &config::Password, users: Arc<Users>, hashers: Hashers, chance: Chance) -> Self {
+        Self { users, hashers, cost: config.cost, chance }
+    }
+
+    /// Whether this is the password of this user, and the password back. For nobody it takes as long and is never so; `lot` is what
+    /// [`crate::store::Vault::lot`] draws for the user key.
+    ///
+    /// # Errors
+    /// [`NotCompared`] if it was not compared; nothing is known then.
+    pub async fn compare(&self, password: Password, user: Option<&User>, lot: u64) -> Result<(Password, bool), NotCompared> {
+        let cost = || self.users.snapshot().cost_of_nobody(lot).unwrap_or(self.cost);
+        let hash = user.map(|user| user.hash.clone()).or_else(|| Hash::of_nobody(cost())).ok_or(NotCompared::NoMemory)?;
+        let compared = self.hashers.run(move || hash.is_of(&password).map(|is_right| (password, is_right))).await?;
+        Ok(compared?)
+    }
+
+    /// After a right password: where its hash cost something else than is configured now, it is renewed. That it cannot be is no failure.
+    pub async fn renew_if_due(&self, key: &UserKey, user: &User, password: Password) {
+        if user.hash.cost() == self.cost {
+            return;
+        }
+        let (key, former, cost, chance) = (key.clone(), user.hash.clone(), self.cost, self.chance);
+        let users = Arc::clone(&self.users);
+        let renew = move || {
+            if let Ok(renewed) = Hash::of(&password, cost, chance) {
+                users.renew(&key, &former, renewed);
+            }
+        };
+        // With no place to wait, this time is not the time.
+        let _ = self.hashers.run(renew).await;
+    }
+}
+
+/// Whether there is such a user already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// There was none.
+    Added,
+    /// The former one was replaced.
+    Replaced,
+}
+
+/// Puts a user into the file, which is made where it is missing. `replaces` says whether there must be one with this key; none is put in
+/// if that is not so.
+///
+/// # Errors
+/// [`Error`] says why nothing was changed.
+pub fn put(file: &Path, written: &str, user: User, key: UserKey, put: Put) -> Result<Option<()>, Error> {
+    if put == Put::Added {
+        edit::create(file)?;
+    }
+    edit::change(file, Patience::Waits, |table| {
+        let is_there = table.find(&key).is_some();
+        (is_there == (put == Put::Replaced)).then(|| table.put(key, written.trim(), user))
+    })
+}
+
+/// Whether there is a user with this key; in a file that is not there yet there is none.
+///
+/// # Errors
+/// [`Error`] if it cannot be read or used.
+pub fn is_there(file: &Path, key: &UserKey) -> Result<bool, Error> {
+    match read(file) {
+        Err(Error::Unreadable(_, error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        content => Ok(table(file, &content?)?.find(key).is_some()),
+    }
+}
+
+/// Takes a user out of the file; whose it was, if there was one.
+///
+/// # Errors
+/// [`Error`] says why nothing was changed.
+pub fn remove(file: &Path, key: &UserKey) -> Result<Option<Vtnr>, Error> {
+    edit::change(file, Patience::Waits, |table| table.remove(key).map(|user| user.vtnr))
+}
+
+/// All users of the file as they are written there, with what their hashes cost.
+///
+/// # Errors
+/// [`Error`] if it cannot be read or used.
+pub fn list(file: &Path) -> Result<Vec<(String, Vtnr, HashCost)>, Error> {
+    let table = table(file, &read(file)?)?;
+    Ok(table.written().map(|(written, user)| (written.to_owned(), user.vtnr, user.hash.cost())).collect())
+}
+
+struct Content {
+    bytes: Vec<u8>,
+    stamp: Stamp,
+}
+
+fn read(file: &Path) -> Result<Content, Error> {
+    let unreadable = |error: io::Error| Error::Unreadable(file.to_owned(), error);
+    let unusable = |fault| Error::Unusable(file.to_owned(), fault);
+    let open = File::open(file).map_err(unreadable)?;
+    let before = open.metadata().map_err(unreadable)?;
+    refuse_if_open(&before).map_err(unusable)?;
+    let mut bytes = Vec::new();
+    (&open).take(LARGEST).read_to_end(&mut bytes).map_err(unreadable)?;
+    let stamp = Stamp::of(&open.metadata().map_err(unreadable)?);
+    if stamp != Stamp::of(&before) {
+        return Err(unusable(Fault::BeingWritten));
+    }
+    Ok(Content { bytes, stamp })
+}
+
+fn table(file: &Path, content: &Content) -> Result<Table, Error> {
+    Table::parse(&content.bytes).map_err(|fault| Error::Unusable(file.to_owned(), fault))
+}
+
+fn refuse_if_open(metadata: &Metadata) -> Result<(), Fault> {
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        return Err(Fault::NoFile);
+    }
+    if metadata.permissions().mode() & 0o006 != 0 { Err(Fault::Open) } else { Ok(()) }
+}
