@@ -36,6 +36,11 @@ async fn counted(world: &World, outcome: &str) -> f64 {
     world.metric(&format!("vtnr_gateway_sign_ins_total{{outcome=\"{outcome}\",step=\"password\"}}")).await
 }
 
+/// Passwords that were hashed, by the gateway's own count.
+async fn hashed(world: &World) -> f64 {
+    world.metric("vtnr_gateway_password_hash_seconds_count").await
+}
+
 /// Enters a wrong password as many times as this.
 async fn guess(browser: &Browser, user: &str, times: usize) {
     for n in 0..times {
@@ -89,12 +94,14 @@ async fn a_wrong_password_and_an_unknown_user_get_the_same_answer(store: StoreKi
         let world = users.world(COST).store(store).config(FREE).config(&neutral).start().await;
         let ask = async |user: &str| alike(&world.browser().enter_password((user, "falsch"), "/kfz?x=1").await, user);
         // As long as Ada's, since the page says it again.
-        let (known, unknown) = (ask("loewe7").await, ask("wolf77").await);
-        assert_eq!(known, unknown);
+        let (unknown, other) = (ask("loewe7").await, ask("wolf77").await);
+        assert_eq!(unknown, other);
+        assert_eq!(hashed(&world).await, 2.0, "for nobody a password is hashed as for anybody");
         let wrong = world.browser().enter_password((ADA_KEY.0, "falsch"), "/").await;
         let nobody = world.browser().enter_password((NO_KEY, "falsch"), "/").await;
         assert_eq!(alike(&wrong, ADA_KEY.0).0, 200);
         assert_eq!(alike(&wrong, ADA_KEY.0).2, alike(&nobody, NO_KEY).2);
+        assert_eq!(hashed(&world).await, 4.0);
         assert_eq!((wrong.field("user"), wrong.field("password")), (ADA_KEY.0.into(), String::new()), "the user key is kept");
         for browser in [world.browser(), world.browser()] {
             guess(&browser, NO_KEY, 1).await;
@@ -137,6 +144,7 @@ async fn all_spellings_and_all_addresses_share_the_budget_of_a_user_key(store: S
     }
     from(99, BEN_KEY.0, BEN_KEY.1).await.leads_to("/");
     assert_eq!((counted(&world, "wrong").await, counted(&world, "over_limit").await), (20.0, 2.0));
+    assert_eq!(hashed(&world).await, 21.0, "once the budget is spent none is hashed");
     // The doors that remain.
     world.signed_in(ADA).await.open("/").await.is(200);
 }
@@ -416,34 +424,56 @@ async fn while_the_store_is_down_nobody_is_told_anything() {
     }
 }
 
-/// A hash that takes minutes to compare with, and is of no password that anybody knows.
+/// A hash that takes long to compare with, and is of no password that anybody knows.
 fn endless() -> String {
     let text = UsersFile::of_two().text();
     let hash = text.lines().nth(1).and_then(|line| line.rsplit(';').next()).expect("a hash");
-    hash.replace("m=64,t=1,p=1", "m=1048576,t=64,p=1")
+    hash.replace("m=64,t=1,p=1", "m=262144,t=64,p=1")
+}
+
+/// A gateway with one thread that hashes and no queue, whose thread is taken: the answer that others get, and the request that has it.
+async fn taken(users: &UsersFile, further: &str) -> (World, Answer, tokio::task::JoinHandle<bool>) {
+    users.replace(&format!("{}slow;{};{}\n", users.text(), BEN.0, endless()));
+    let world = users.world(COST).config(further).config_of(0, "[password]\nhashers = 1\nqueue = 0").start().await;
+    let slow = world.browser();
+    let under_way = tokio::spawn(async move {
+        loop {
+            match slow.try_post(PAGE, &[("user", "slow"), ("password", "falsch")]).await {
+                // The one who is asked about below was before it.
+                Ok(answer) if answer.status == 503 => {}
+                answer => return answer.is_ok(),
+            }
+        }
+    });
+    let busy = eventually("its thread is taken", async || {
+        Some(world.browser().enter_password(ADA_KEY, "/").await).filter(|answer| answer.status == 503)
+    })
+    .await;
+    (world, busy, under_way)
 }
 
 #[tokio::test]
 async fn a_full_queue_is_told_at_once_and_all_else_goes_on() {
     let users = UsersFile::of_two();
-    let slow = format!("{}slow;{};{}\n", users.text(), BEN.0, endless());
-    users.replace(&slow);
-    let world = users.world(COST).config_of(0, "[password]\nhashers = 1\nqueue = 0").start().await;
-    let signed_in = world.signed_in(ADA).await;
-    let slow = world.browser();
-    let under_way = tokio::spawn(async move { slow.enter_password(("slow", "falsch"), "/").await });
-    let busy = eventually("its thread is taken", async || {
-        Some(world.browser().enter_password(ADA_KEY, "/").await).filter(|answer| answer.status == 503)
-    })
-    .await;
+    let (world, busy, under_way) = taken(&users, FREE).await;
     busy.shows("Bitte warten Sie einen Moment");
     assert!(busy.headers.contains_key("retry-after"));
     assert!(counted(&world, "shed").await >= 1.0);
-    for _ in 0..20 {
+    let signed_in = world.signed_in(ADA).await;
+    for _ in 0..10 {
         world.browser().open(PAGE).await.is(200);
         world.browser().open(SIGN_IN).await.is(200);
         signed_in.open("/").await.is(200);
     }
     assert!(!under_way.is_finished(), "all that was answered while a password was being compared");
     under_way.abort();
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_to_end_waits_no_longer_for_a_hash_than_for_any_request() {
+    let users = UsersFile::of_two();
+    let (mut world, _, under_way) = taken(&users, "[shutdown]\ngrace = \"1s\"").await;
+    world.gateways[0].signal("TERM");
+    assert_eq!(world.gateways[0].end().await, Some(0));
+    assert!(!under_way.await.expect("no panic"), "there was no answer");
 }

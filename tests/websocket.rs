@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::behind::session_of;
 use support::raw::tls_to;
+use support::users::{ADA_KEY, BEN_KEY, COST, UsersFile};
 use support::world::{ADA, BEN, MOMENT, StoreKind, World};
 use support::{Behind, Browser, Raw, Upstream, eventually};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -170,6 +171,21 @@ async fn a_broker_who_leaves_the_directory_loses_the_websocket_and_others_keep_t
     world.write_brokers(&format!("vtnr;email\n{};{}\n", BEN.0, BEN.1));
     assert_eq!(socket.closed().await, 4401);
     other.is_open().await;
+}
+
+#[tokio::test]
+async fn a_user_who_leaves_the_users_file_loses_the_websocket_and_others_keep_theirs() {
+    let users = UsersFile::of_two();
+    let world = users.world(COST).store(StoreKind::Memory).start().await;
+    let (ada, ben, colleague) = (world.browser(), world.browser(), world.signed_in(ADA).await);
+    ada.enter_password(ADA_KEY, "/").await.leads_to("/");
+    ben.enter_password(BEN_KEY, "/").await.leads_to("/");
+    let (mut socket, mut other) = (Socket::open(&world, 0, &ada).await, Socket::open(&world, 0, &ben).await);
+    let mut same_broker = Socket::open(&world, 0, &colleague).await;
+    users.remove(ADA_KEY);
+    assert_eq!(socket.closed().await, 4401);
+    other.is_open().await;
+    same_broker.is_open().await;
 }
 
 /// An upstream that says what the test tells it to, and tells of its connections' end.

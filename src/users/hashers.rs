@@ -1,14 +1,12 @@
 //! The threads that hash passwords, so many at once and so many waiting: whoever floods the sign-in gets no more of the machine.
 
 use crate::telemetry::metrics::Metrics;
+use parking_lot::Mutex;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Instant;
-
-use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// As many are waiting as may.
@@ -21,9 +19,9 @@ pub struct Hashers {
     places: Arc<Semaphore>,
     /// Turns, of those that are at work.
     turns: Arc<Semaphore>,
-    /// Taken away at the end.
-    work: Option<Sender<Work>>,
-    threads: Vec<JoinHandle<()>>,
+    /// The threads end when it is gone. Nobody waits for that: a hash may take longer than the gateway has left, and whoever renews one
+    /// leaves the file whole, wherever it is broken off.
+    work: Sender<Work>,
     metrics: Arc<Metrics>,
 }
 
@@ -41,13 +39,11 @@ impl Hashers {
         let (places, turns) = (Arc::new(Semaphore::new(threads + queue)), Arc::new(Semaphore::new(threads)));
         let (work, waiting) = channel();
         let waiting = Arc::new(Mutex::new(waiting));
-        let mut hashers = Self { places, turns, work: Some(work), threads: Vec::new(), metrics };
         for nr in 0..threads {
             let waiting = Arc::clone(&waiting);
-            let thread = std::thread::Builder::new().name(format!("hasher-{nr}")).spawn(move || toil(&waiting))?;
-            hashers.threads.push(thread);
+            std::thread::Builder::new().name(format!("hasher-{nr}")).spawn(move || toil(&waiting))?;
         }
-        Ok(hashers)
+        Ok(Self { places, turns, work, metrics })
     }
 
     /// Has a thread do this when it is its turn. Whoever gives up waiting leaves the queue; what was begun is done to its end.
@@ -56,9 +52,9 @@ impl Hashers {
     /// [`Full`] if there is no place to wait.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Full> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Full)?;
-        let _waiting = Waiting::of(&self.metrics);
+        let waiting = Waiting::of(&self.metrics);
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Full)?;
-        drop(_waiting);
+        drop(waiting);
         let (done, result) = oneshot::channel();
         let (metrics, held) = (Arc::clone(&self.metrics), (place, turn));
         let work = move || {
@@ -69,7 +65,7 @@ impl Hashers {
             // Nobody may be waiting any more.
             let _ = done.send(outcome);
         };
-        self.work.as_ref().ok_or(Full)?.send(Box::new(work)).map_err(|_| Full)?;
+        self.work.send(Box::new(work)).map_err(|_| Full)?;
         result.await.map_err(|_| Full)
     }
 }
@@ -104,16 +100,6 @@ fn toil(waiting: &Mutex<Receiver<Work>>) {
         let Ok(work) = waiting.lock().recv() else { return };
         // What broke off is logged already, and its owner is told; the thread goes on.
         let _ = catch_unwind(AssertUnwindSafe(work));
-    }
-}
-
-impl Drop for Hashers {
-    fn drop(&mut self) {
-        self.work = None;
-        for thread in self.threads.drain(..) {
-            // That a thread broke off is no reason not to end.
-            let _ = thread.join();
-        }
     }
 }
 

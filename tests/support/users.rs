@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use vtnr_gateway::clock::Chance;
 use vtnr_gateway::config::HashCost;
 use vtnr_gateway::domain::vtnr::Vtnr;
-use vtnr_gateway::users::{Hash, Password, Put, User, UserKey, put};
+use vtnr_gateway::users::{Hash, Password, Put, User, UserKey, put, remove};
 
 /// The page that asks for user key and password.
 pub const PAGE: &str = "/ui/login/de/benutzerschluessel";
@@ -67,6 +67,12 @@ impl UsersFile {
         let vtnr = Vtnr::parse(vtnr).expect("well-formed");
         let done = put(&self.path(), user, User { vtnr, hash }, UserKey::parse(user).expect("a user key"), Put::Added);
         done.expect("writes").expect("is new");
+    }
+
+    /// Takes a user out.
+    pub fn remove(&self, (user, _): (&str, &str)) {
+        let key = UserKey::parse(user).expect("a user key");
+        remove(&self.path(), &key).expect("writes").expect("was there");
     }
 
     /// Gateways that take these users.
