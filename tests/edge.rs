@@ -278,6 +278,48 @@ async fn held(go_on: watch::Receiver<bool>, rest: usize) -> Upstream {
     .await
 }
 
+#[tokio::test]
+async fn over_http2_clients_are_told_to_go_as_soon_as_the_gateway_leaves_and_may_still_come() {
+    let (go_on, waits) = watch::channel(false);
+    let builder = World::builder().https().config("[shutdown]\ndelay = \"40s\"");
+    let behind = Behind::with(held(waits, 300_000).await, builder).await;
+    let request = |path| behind.h2("GET", path).body(()).expect("a request");
+    let (mut idle, mut busy) = (H2::connect(&behind.world).await, H2::connect(&behind.world).await);
+    idle.get(request("/kurz")).await.expect("an answer");
+    let (answer, _) = busy.requests.send_request(request("/lang"), true).expect("sent");
+    let answer = answer.await.expect("an answer");
+    let begun = Instant::now();
+    behind.world.gateways[0].signal("TERM");
+    // A client that is told to go, and waits for nothing, goes.
+    tokio::time::timeout(Duration::from_secs(20), idle.connection)
+        .await
+        .expect("long before the end")
+        .expect("no panic")
+        .expect("in order");
+    // Who comes still, since nobody knows yet, is served.
+    for _ in 0..2 {
+        let mut late = H2::connect(&behind.world).await;
+        for _ in 0..3 {
+            assert_eq!(late.get(request("/kurz")).await.expect("an answer").status(), 200);
+        }
+    }
+    go_on.send_replace(true);
+    assert_eq!(length_of(answer.into_body()).await, 4 + 300_000);
+    busy.connection.await.expect("no panic").expect("in order");
+    assert!(begun.elapsed() < Duration::from_secs(40), "it was not the end that did it: {:?}", begun.elapsed());
+}
+
+/// Reads an answer's body to its end.
+async fn length_of(mut body: h2::RecvStream) -> usize {
+    let mut all = 0;
+    while let Some(data) = body.data().await {
+        let data = data.expect("the answer is whole");
+        body.flow_control().release_capacity(data.len()).expect("a window");
+        all += data.len();
+    }
+    all
+}
+
 async fn refuses_connections(port: u16) {
     eventually("connections are refused", async || TcpStream::connect(("127.0.0.1", port)).await.err().map(|_| ())).await;
 }
@@ -304,13 +346,7 @@ async fn what_is_under_way_at_the_end_is_finished_and_nothing_new_begun() {
     go_on.send_replace(true);
     let rest = download.until(b"\r\n0\r\n\r\n").await;
     assert_eq!(rest.iter().filter(|byte| **byte == b'x').count(), length);
-    let (mut body, mut all) = (answer.into_body(), 0);
-    while let Some(data) = body.data().await {
-        let data = data.expect("the answer is whole");
-        body.flow_control().release_capacity(data.len()).expect("a window");
-        all += data.len();
-    }
-    assert_eq!(all, 4 + length);
+    assert_eq!(length_of(answer.into_body()).await, 4 + length);
     let begun = Instant::now();
     assert_eq!(behind.world.gateways[0].end().await, Some(0));
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());

@@ -25,7 +25,8 @@ on_both_stores!(
 );
 
 async fn world(store: StoreKind, further: &str) -> World {
-    World::builder().store(store).config(FREE).config(further).start().await
+    // All come from one address, which gets a part of the seats only.
+    World::builder().store(store).listen("max_requests = 8192").config(FREE).config(further).start().await
 }
 
 /// Wrong TANs that were compared, by the gateway's own count.

@@ -2,11 +2,14 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::behind::session_of;
 use support::world::{ADA, BEN, StoreKind, World};
 use support::{Behind, Mode, Node, Raw, Upstream, eventually};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 const SEATS: usize = 16;
 /// Those of brokers; the others are everybody else's.
@@ -186,4 +189,121 @@ async fn a_server_that_hangs_takes_a_part_of_the_seats_and_brokers_of_the_other_
     drop(hanging);
     nodes[0].set(Mode::Well);
     eventually("it is asked again", async || (ask("node1").await.answer().await.status() == 200).then_some(())).await;
+}
+
+/// Clients that ask without a pause, half of them as a broker; those that begin a request and no more; those that begin a body and no more;
+/// and those that take nothing of a large answer.
+const ASKING: usize = 200;
+const HALF_A_HEADER: usize = 100;
+const HALF_A_BODY: usize = 12;
+const TAKING_NOTHING: usize = 12;
+/// As many as can be served at once.
+const AT_MOST: usize = 64;
+const KEPT_UP: Duration = Duration::from_secs(3);
+/// So much more memory than before the gateway may have meanwhile and afterwards.
+const BOUND: usize = 96 << 20;
+
+fn resident(behind: &Behind) -> usize {
+    let pages = std::fs::read_to_string(format!("/proc/{}/statm", behind.world.gateways[0].pid())).expect("it runs");
+    pages.split(' ').nth(1).expect("a number").parse::<usize>().expect("a number") * 4_096
+}
+
+/// An application that takes a moment for each answer, and sends large ones where the target says so.
+async fn busy() -> Upstream {
+    Upstream::start(|mut wire| async move {
+        while let Some(request) = wire.request().await {
+            if request.line.contains("/gross") {
+                wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 64 << 20)).await;
+                while wire.try_send(vec![b'x'; 65_536]).await.is_ok() {}
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await
+}
+
+/// Asks this again and again until it is over; counts what was answered: served, told to come again.
+async fn ask_on(port: u16, request: Vec<u8>, over: Arc<AtomicBool>) -> [usize; 2] {
+    let mut answered = [0; 2];
+    let mut client = Raw::connect(port).await;
+    while !over.load(Ordering::SeqCst) {
+        let answer = client.send(&request).await.answer().await;
+        if answer.values("connection") == ["close"] {
+            client = Raw::connect(port).await;
+        }
+        answered[usize::from(answer.status() == 503)] += 1;
+        assert!(matches!(answer.status(), 200 | 303 | 503), "{answer:?}");
+        assert_eq!(answer.values("retry-after").len(), usize::from(answer.status() == 503), "{answer:?}");
+    }
+    answered
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_a_crowd_with_slow_clients_among_it_memory_is_bounded_nobody_waits_for_ever_and_all_is_served_afterwards() {
+    let patient = "header_timeout = \"60s\"\nbody_timeout = \"60s\"\nmax_connections_per_client = 5000";
+    let builder = World::builder().listen(&format!("max_requests = {AT_MOST}\n{patient}"));
+    let behind = Behind::with(busy().await, builder).await;
+    let (ben, stranger) = (behind.world.signed_in(BEN).await, behind.world.browser());
+    let before = resident(&behind);
+    let most = Arc::new(AtomicUsize::new(before));
+    let mut slow = Vec::new();
+    for number in 0..HALF_A_HEADER + HALF_A_BODY + TAKING_NOTHING {
+        let mut client = behind.connect().await;
+        match number {
+            number if number < HALF_A_HEADER => client.send(format!("GET / HTTP/1.1\r\nHost: {}\r\nX: ", behind.host)).await,
+            number if number < HALF_A_HEADER + HALF_A_BODY => {
+                client.send(behind.request("POST /kfz", "Content-Length: 50000\r\n")).await.send(vec![b'x'; 10_000]).await
+            }
+            _ => client.send(behind.request("GET /gross", "")).await,
+        };
+        slow.push(client);
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    let mut asking = JoinSet::new();
+    for number in 0..ASKING {
+        let request = match number % 4 {
+            0 => format!("GET /ui/login/de/vtnr-login HTTP/1.1\r\nHost: {}\r\n\r\n", behind.host).into_bytes(),
+            1 => format!("GET /kfz HTTP/1.1\r\nHost: {}\r\nAccept: text/html\r\n\r\n", behind.host).into_bytes(),
+            _ => behind.request("GET /kfz", ""),
+        };
+        asking.spawn(ask_on(behind.world.gateways[0].port, request, Arc::clone(&over)));
+    }
+    let begun = Instant::now();
+    let admin = format!("http://127.0.0.1:{}", behind.world.gateways[0].admin);
+    let (mut served, mut put_off) = (0, 0);
+    while begun.elapsed() < KEPT_UP {
+        let asked = Instant::now();
+        let answer = ben.on_new_connections(&behind.world.base()).open("/kfz").await;
+        match answer.status.as_u16() {
+            200 => served += 1,
+            503 if answer.headers.contains_key("retry-after") => put_off += 1,
+            _ => panic!("{} {:?}", answer.status, answer.headers),
+        }
+        for path in ["/metrics", "/readyz", "/healthz"] {
+            let url = format!("{admin}{path}");
+            support::Browser::new(&url).open(&url).await.is(200);
+        }
+        most.fetch_max(resident(&behind), Ordering::SeqCst);
+        assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+    }
+    ben.post("/ui/login/de/abmelden", &[]).await.is(200);
+    assert_eq!(ben.cookie("vtnr_session"), None);
+    over.store(true, Ordering::SeqCst);
+    let answered = asking.join_all().await.into_iter().fold([0; 2], |all, some| [all[0] + some[0], all[1] + some[1]]);
+    most.fetch_max(resident(&behind), Ordering::SeqCst);
+    let grown = (most.load(Ordering::SeqCst) - before) >> 20;
+    println!("{answered:?} served and told to come again, a broker {served} and {put_off} times; {grown} MiB more");
+    assert!(answered.iter().all(|answers| *answers > 0), "{answered:?}");
+    assert!(grown < BOUND >> 20, "{grown} MiB more");
+    // The slow ones are still there, and keep nobody from being served.
+    for _ in 0..20 {
+        behind.browser.open("/kfz").await.is(200);
+        stranger.open("/ui/login/de/vtnr-login").await.is(200);
+    }
+    drop(slow);
+    eventually("they are gone", async || (behind.world.metric("vtnr_gateway_connections_open").await < 10.0).then_some(())).await;
+    behind.browser.open("/kfz").await.is(200);
+    assert!(resident(&behind).saturating_sub(before) < BOUND);
 }

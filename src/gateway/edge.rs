@@ -51,6 +51,9 @@ pub struct Edge {
     handshake_timeout: Duration,
     keepalive: Duration,
     shutdown: watch::Receiver<bool>,
+    /// HTTP/2 connections are told (GOAWAY) to ask for nothing more: those that are open when clients are to go elsewhere, and once more, for
+    /// those that came since, when none are let in any more.
+    goaway: watch::Sender<bool>,
     /// Idle connections end.
     farewell: watch::Sender<bool>,
     metrics: Arc<Metrics>,
@@ -106,6 +109,7 @@ impl Edge {
             handshake_timeout: handshake,
             keepalive,
             shutdown,
+            goaway: watch::Sender::new(false),
             farewell: watch::Sender::new(false),
             metrics,
         }
@@ -143,14 +147,17 @@ impl Edge {
         }
     }
 
-    /// Clients are to go elsewhere: each is told so with its next answer, and may still come until the shutdown is announced.
+    /// Clients are to go elsewhere: each is told so with its next answer, or over HTTP/2 at once, and may still come until the shutdown is
+    /// announced.
     pub fn leave(&self) {
         self.connections.leave();
+        self.goaway.send_replace(true);
     }
 
     /// Tells WebSockets to go elsewhere, and waits until no request is under way, at most for `grace`; then drops idle connections.
     pub async fn drain(&self, grace: Duration) {
         let end = Instant::now() + grace;
+        self.goaway.send_replace(true);
         self.tunnels.leave();
         let ended = timeout_at(end, self.connections.quiet()).await;
         self.farewell.send_replace(true);
@@ -218,7 +225,7 @@ impl Edge {
     async fn serve_requests(&self, stream: Stream, proxy: &Arc<Proxy>) {
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             // What is left of the connection afterwards is nothing.
-            let _ = proxy.process_new(stream, &self.shutdown).await;
+            let _ = proxy.process_new(stream, &self.when_to_go()).await;
             return;
         }
         let mut next = (stream, None);
@@ -235,6 +242,17 @@ impl Edge {
                 None => return,
             }
         }
+    }
+
+    /// Changes when an HTTP/2 connection that begins now is to be told to go.
+    fn when_to_go(&self) -> watch::Receiver<bool> {
+        let mut goaway = self.goaway.subscribe();
+        goaway.borrow_and_update();
+        if *self.shutdown.borrow() {
+            // It may have been said to all but this one, which the kernel had let in: it can ask once.
+            goaway.mark_changed();
+        }
+        goaway
     }
 
     /// Waits for the first byte of a request. Pingora would wait as well, but with all the memory that a request takes in hand.

@@ -100,7 +100,7 @@ impl Opened {
         // The former one holds the file's lock.
         state.database = None;
         state.generation += 1;
-        match Database::create(file) {
+        match Database::open(file) {
             Ok(database) => state.database = Some(database),
             Err(error) => tracing::error!(target: "store", %error, "the store's file cannot be opened again yet"),
         }
