@@ -376,7 +376,8 @@ async fn the_two_hosts_lead_to_each_other() {
     let certified = Certified::start().await;
     let main = certified.world.gateways[0].https.expect("https");
     let page = certified.main_host().navigating().get("/ui/login/de/vtnr-login?return_to=%2Fkfz%3Fid%3D42").await;
-    page.is(200).shows(&format!("href=\"https://localhost:{}/kfz?id=42\" data-keep-fragment>Anmelden mit Zertifikat", certified.port));
+    page.is(200)
+        .shows(&format!("href=\"https://localhost:{}/kfz?id=42\" data-keep-fragment>Anmelden mit Zertifikat", certified.port));
     let to = certified.main_host().navigating().get("/ui/login/de/zertifikat?return_to=%2Fkfz").await;
     assert_eq!(to.is(303).field("location"), Some(&*format!("https://localhost:{}/kfz", certified.port)));
     for page in ["vtnr-login?return_to=%2Fkfz", "tan", "unbekannte-e-mail"] {

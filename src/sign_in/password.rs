@@ -1,6 +1,6 @@
 //! The way in with user key and password: a full session, and never a TAN.
 
-use super::{Admission, SignIns, Visitor};
+use super::{Admission, SignIns, Visitor, dated};
 use crate::domain::device::{Device, DeviceEntry, UserMark, UserTag};
 use crate::domain::ids::DeviceToken;
 use crate::domain::session::{Level, Proof, Session};
@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::trust::Standing;
 use crate::domain::vtnr::Vtnr;
 use crate::store::{Charges, DeviceChange, Result, Settled, SignIn};
-use crate::telemetry::metrics::{Label as _, Outcome, Step};
+use crate::telemetry::metrics::{Outcome, Step};
 use crate::users::{NotCompared, Password, Passwords, User, UserKey};
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ impl SignIns {
         Ok(match self.store.charge(&Charges::take(attempt.charges.clone())).await? {
             Settled::Over { charge, retry_after } => self.spent(attempt, charge, retry_after),
             Settled::Done | Settled::Conflict => {
-                self.audit_password(Outcome::Wrong, vtnr, attempt.visitor);
+                self.note(Step::Password, Outcome::Wrong, vtnr, attempt.visitor.client);
                 PasswordAnswer::Wrong
             }
         })
@@ -127,7 +127,9 @@ impl SignIns {
             self.store.discard_flow(&token, &seen.value).await?;
         }
         let mark = attempt.user.mark();
-        let session = Session::begin(user.vtnr, Level::Full { proof: Proof::Password { user: UserTag::of(mark) } }, now);
+        let level = Level::Full { proof: Proof::Password { user: UserTag::of(mark) } };
+        let begun_at = dated(now, self.store.revoked_at(user.vtnr).await?);
+        let session = Session { signed_in_at: begun_at, ..Session::begin(user.vtnr, level, now) };
         let admission = Admission { session: self.chance.session_token(), browser: None };
         let sign_in = SignIn {
             flow: None,
@@ -140,14 +142,14 @@ impl SignIns {
             trust_lives: Duration::ZERO,
         };
         let (former, device) = &attempt.device;
-        let next = device.clone().noting(DeviceEntry { user: mark, vtnr: user.vtnr, at: now });
+        let next = device.clone().noting(DeviceEntry { user: mark, vtnr: user.vtnr, at: begun_at });
         let token = self.chance.device_token();
         let change = DeviceChange { token: &token, next: &next, lives: Device::LIFETIME, forgets: former.as_ref() };
         match self.store.sign_in_on_device(sign_in, change, &Charges::check(attempt.charges.clone())).await? {
             Settled::Over { charge, retry_after } => Ok(self.spent(&attempt, charge, retry_after)),
             Settled::Done | Settled::Conflict => {
                 self.metrics.session_begun(session.level);
-                self.audit_password(Outcome::Ok, Some(user.vtnr), visitor);
+                self.note(Step::Password, Outcome::Ok, Some(user.vtnr), visitor.client);
                 passwords.renew_if_due(&attempt.user, &user, password).await;
                 Ok(PasswordAnswer::SignedIn(admission, token))
             }
@@ -162,18 +164,6 @@ impl SignIns {
                 PasswordAnswer::Exhausted { until, standing: attempt.standing }
             }
             _ => PasswordAnswer::TooMany { until },
-        }
-    }
-
-    /// As for the other steps; where there is no such user there is no broker either.
-    fn audit_password(&self, outcome: Outcome, vtnr: Option<Vtnr>, visitor: &Visitor) {
-        match vtnr {
-            Some(vtnr) => self.audit(Step::Password, outcome, vtnr, visitor),
-            None => {
-                self.metrics.sign_in(Step::Password, outcome);
-                let (step, outcome) = (Step::Password.as_str(), outcome.as_str());
-                tracing::info!(target: "audit", event = "sign_in", step, outcome, client = %visitor.client.ip());
-            }
         }
     }
 }
