@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use std::process::Command;
 use support::browser::page;
 use support::users::{ADA_KEY, BEN_KEY, COST, NO_KEY, PAGE, UsersFile};
-use support::world::{ADA, BEN, MOMENT, World};
+use support::world::{ADA, BEN, MOMENT, NO_EMAIL, World};
 use support::{Answer, Browser, StoreKind, eventually, on_both_stores};
 use vtnr_gateway::config::HashCost;
 
@@ -278,6 +278,25 @@ async fn a_form_that_was_posted_too_late_goes_out_once_after_the_password() {
     let answer = browser.post(&door, &[("user", ADA_KEY.0), ("password", ADA_KEY.1)]).await;
     let kept = browser.follow(answer).await;
     browser.press(&kept, "Eingabe jetzt absenden").await.is(200);
+    let sent = world.calculator.requests();
+    assert_eq!(sent.iter().filter(|request| request.method == "POST").count(), 1);
+}
+
+#[tokio::test]
+async fn an_application_that_was_blocked_goes_out_once_after_the_password_of_the_same_broker() {
+    let users = UsersFile::of_two();
+    users.add(("cem", BEN_KEY.1), NO_EMAIL, COST);
+    let world = world(StoreKind::Redis, &users).await;
+    let browser = world.signed_in_without_email().await;
+    let blocked = browser.post_body("/antrag/versand", "application/x-www-form-urlencoded", "angebot=42").await;
+    let door = blocked.is(403).href_of("Anmelden mit Benutzerschlüssel und Passwort");
+    // Another broker's user key does not send it.
+    let other = browser.post(&door, &[("user", ADA_KEY.0), ("password", ADA_KEY.1)]).await;
+    browser.follow(other).await.is(403).shows("60/123/4567");
+    let own = browser.post(&door, &[("user", "cem"), ("password", BEN_KEY.1)]).await;
+    let kept = browser.follow(own).await;
+    browser.press(&kept, "Eingabe jetzt absenden").await.is(200);
+    browser.press(&kept, "Eingabe jetzt absenden").await.is(409);
     let sent = world.calculator.requests();
     assert_eq!(sent.iter().filter(|request| request.method == "POST").count(), 1);
 }

@@ -290,6 +290,16 @@ fn each_section_refuses_what_would_do_harm() {
         ("listen.https = \"0.0.0.0:8443\"\nlisten.tls = {cert = \"one.pem\", key = \"one.pem\"}", "one.pem holds no private key"),
         ("listen.https = \"0.0.0.0:8443\"\nlisten.tls = {cert = \"none.pem\", key = \"one.key\"}", "none.pem cannot be read"),
         ("admin.listen = \"0.0.0.0:8080\"", "takes the same address as listen.http"),
+        ("password.queue = 1", "password.file: is missing; [password] needs it"),
+        (
+            "password.file = \"users.csv\"\nlogin.password_url = \"/x\"",
+            "login.password_url: stands beside [password], which has a page of its own; give one of the two",
+        ),
+        (
+            "password.file = \"users.csv\"\npassword.memory = \"16KiB\"\npassword.lanes = 4",
+            "is less than 8KiB for each of password.lanes",
+        ),
+        ("password.file = \"users.csv\"\npassword.memory = \"2GiB\"", "2GiB is not between 8KiB and 1GiB"),
         ("upstream.url = \"ftp://a\"", "must begin with http:// or https://"),
         ("upstream.url = \"http://a/b\"", "paths are passed on as they are"),
         ("upstream.url = 9000", "must be a text in quotes"),
@@ -443,6 +453,7 @@ fn what_is_unusual_and_right_is_accepted() {
         "mail.from = \"\\\"Müller, Söhne & Co.\\\" <noreply@insurer.example>\"",
         "mail.from = \"Müller Versicherung <noreply@insurer.example>\"",
         "login.enumeration = \"neutral\"\nlogin.without_email = false",
+        "password.file = \"users.csv\"\npassword.memory = \"64MiB\"\npassword.iterations = 3\npassword.lanes = 4\npassword.queue = 0",
         "login.certificate_url = \"https://zert.insurer.example/ui#a\"",
         "login.trust_lifetime = \"0s\"",
         "brand.logo = \"logo.svg\"\nbrand.templates = \".\"",
@@ -569,6 +580,17 @@ fn a_secret_that_others_can_read_is_warned_of() {
     let warnings = Config::load(&config).expect("sound").warnings.join("\n");
     assert!(warnings.contains("gateway.toml:2: mail.password: is a secret in a file that others"), "{warnings}");
     assert!(warnings.contains("store.secret_file:") && warnings.contains("secret can be read by others"), "{warnings}");
+}
+
+#[test]
+fn what_owasp_takes_for_too_little_is_warned_of() {
+    for (memory, iterations, is_enough) in
+        [("19MiB", 2, true), ("19MiB", 1, false), ("46MiB", 1, true), ("7MiB", 5, true), ("7MiB", 4, false), ("1GiB", 1, true)]
+    {
+        let lines = format!("password = {{file = \"users.csv\", memory = \"{memory}\", iterations = {iterations}}}");
+        let warned = sound(&lines).warnings.iter().any(|warning| warning.contains("OWASP"));
+        assert_eq!(warned, !is_enough, "{memory}, {iterations}");
+    }
 }
 
 #[test]

@@ -5,11 +5,15 @@ use crate::samples::{begin_session, session, vtnr};
 use std::sync::Arc;
 use std::time::Duration;
 use vtnr_gateway::clock::Chance;
-use vtnr_gateway::domain::session::{Level, Session};
+use vtnr_gateway::domain::device::UserTag;
+use vtnr_gateway::domain::session::{Level, Proof, Session};
 use vtnr_gateway::domain::time::Timestamp;
 
 pub(crate) async fn a_session_is_found_as_it_began(on: Fixture) {
-    for level in [crate::samples::FULL, Level::WithoutSubmission] {
+    let user = UserTag::from_number(0xab_cdef);
+    let proofs = [Proof::Mailbox, Proof::Password { user }, Proof::Certificate, Proof::Portal];
+    let levels = proofs.map(|proof| Level::Full { proof });
+    for level in levels.into_iter().chain([Level::WithoutSubmission]) {
         let began = Session::begin(vtnr(), level, on.now());
         let token = begin_session(&on, &began, HOUR).await;
         assert_eq!(on.store.find_session(&token).await.expect("answers"), Some(began));
