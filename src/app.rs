@@ -228,7 +228,6 @@ impl App {
             leaving: leaves.clone(),
             edge: Arc::clone(&edge),
             certificates: replaceable.certificates.clone(),
-            clock: parts.clock.clone(),
         });
         let mut tasks = JoinSet::new();
         let (admin_stop, admin_down) = watch::channel(false);

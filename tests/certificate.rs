@@ -203,38 +203,14 @@ async fn a_resumed_connection_is_judged_anew() {
 /// The connections were made while all was well.
 #[tokio::test]
 async fn an_open_connection_and_its_websocket_end_with_the_certificate() {
-    let upstream = Upstream::start(|mut wire| async move {
-        while let Some(request) = wire.request().await {
-            if request.values("upgrade").is_empty() {
-                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine").await;
-            } else {
-                wire.become_websocket().await;
-                wire.ended().await;
-            }
-        }
-    })
-    .await;
+    let upstream = sockets().await;
     let certified = Certified::built(World::builder().upstream(&upstream.url()), "").await;
     let identity = certified.authority.issue("VM-1", 31, |_| {});
     let mut plain = Tls::of(&identity, &TLS13).connect(certified.port, "localhost").await.expect("a connection");
     assert!(request(&mut plain, certified.port, "/").await.starts_with("HTTP/1.1 200 "));
-    let mut socket = Tls::of(&identity, &TLS13).connect(certified.port, "localhost").await.expect("a connection");
-    let handshake = format!(
-        "GET /live HTTP/1.1\r\nHost: localhost:{}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        certified.port
-    );
-    socket.write_all(handshake.as_bytes()).await.expect("written");
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(socket.read_u8().await.expect("a byte"));
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    let mut socket = certified.websocket(&identity).await;
     certified.authority.write("crl.pem", certified.authority.list(&[31]));
-    let mut rest = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut rest)).await;
-    ended.expect("it is cut").expect("in an orderly way");
-    assert_eq!(rest, [0x88, 0x02, 0x11, 0x31], "a close frame with the code 4401");
+    is_cut(&mut socket).await;
     assert!(request(&mut plain, certified.port, "/").await.starts_with("HTTP/1.1 401 "));
 }
 
@@ -342,6 +318,11 @@ async fn what_another_sites_page_sends_in_a_brokers_name_is_refused() {
     old.and(&SUBMIT).get("/antrag/versand").await.is(403);
     ada.and(&["-H", "Origin: null"]).and(&SUBMIT).get("/antrag/versand").await.is(403);
     upstream.saw_nothing("other sites' requests");
+    let framed = from("cross-site", "navigate").and(&["-H", "Sec-Fetch-Dest: iframe"]);
+    framed.get("/antrag").await.is(403);
+    upstream.saw_nothing("another site's frame");
+    from("same-origin", "navigate").and(&["-H", "Sec-Fetch-Dest: iframe"]).get("/kfz").await.is(200);
+    from("cross-site", "navigate").and(&["-H", "Sec-Fetch-Dest: document"]).get("/kfz").await.is(200);
     // A link from another site leads here as it always did, and so does what pages of the insurer's other hosts send.
     from("cross-site", "navigate").get("/kfz").await.is(200);
     from("same-site", "navigate").and(&SUBMIT).get("/antrag/versand").await.is(200);
@@ -428,12 +409,19 @@ async fn a_list_that_is_too_old_is_told_to_operators_and_brokers() {
     let gauge = "vtnr_gateway_certificate_lists_end_timestamp_seconds";
     assert!(certified.world.metric(gauge).await > 1.7e9);
     ada.get("/").await.is(200);
-    certified.authority.write("crl.pem", certified.authority.outdated_list());
-    eventually("the list was read", async || (ada.get("/").await.status == 401).then_some(())).await;
+    certified.authority.write("crl.pem", certified.authority.list_until(&[], SystemTime::now() + Duration::from_secs(2)));
+    eventually("the list was read and is too old", async || (ada.get("/").await.status == 401).then_some(())).await;
     ada.get("/").await.shows("cannot be checked at the moment");
     ada.navigating().get("/").await.is(403).shows("lässt sich zurzeit nicht prüfen").shows("Das liegt nicht an Ihnen");
     let ready = Curl::at(&format!("http://127.0.0.1:{}", certified.world.gateways[0].admin)).get("/readyz").await;
     ready.is(200).shows("a list of revoked certificates is too old");
+    // One that is older still does not take its place, and a new one does.
+    let (failed, before) = ("vtnr_gateway_config_reload_failures_total", certified.world.metric(gauge).await);
+    certified.authority.write("crl.pem", certified.authority.list_until(&[], SystemTime::now() - Duration::from_secs(3_600)));
+    eventually("it was refused", async || (certified.world.metric(failed).await >= 1.0).then_some(())).await;
+    assert_eq!(certified.world.metric(gauge).await, before);
+    certified.authority.write("crl.pem", certified.authority.list(&[]));
+    eventually("she is let in again", async || (ada.get("/").await.status == 200).then_some(())).await;
 }
 
 #[tokio::test]
@@ -457,6 +445,99 @@ async fn issuers_and_lists_are_read_again_and_what_is_wrong_never_takes_the_plac
     certified.authority.write("ca.pem", next.pem());
     eventually("it was read", async || (certified.curl().with(&hers).get("/").await.status == 200).then_some(())).await;
     ada.get("/").await.is(401).shows("unknown issuer");
+}
+
+/// The directory is read by the columns of the start: who may speak for whom must not change before they do.
+#[tokio::test]
+async fn another_issuer_with_columns_of_its_own_waits_for_a_restart() {
+    let certified = Certified::start().await;
+    let (ada, other) = (certified.curl().with(&certified.ada()), Authority::named("Other CA"));
+    let theirs = certified.curl().with(&other.issue("VM-1", 1, |_| {}));
+    ada.get("/").await.is(200);
+    let both = format!("{}{}", certified.authority.pem(), other.pem());
+    let lists = format!("{}{}", certified.authority.list(&[]), other.list(&[]));
+    certified.authority.write("crl.pem", lists);
+    certified.authority.write("ca.pem", both);
+    let brokers =
+        format!("vtnr;email;zertifikat;aussteller\n{};;VM-1;vtnr-gateway test authority\n{};;VM-1;Other CA\n", ADA.0, BEN.0);
+    certified.world.write_brokers(&brokers);
+    let config = certified.world.gateways[0].config();
+    let text =
+        std::fs::read_to_string(config).expect("read").replace("[certificate]", "[certificate]\nissuer_column = \"aussteller\"");
+    std::fs::write(config, text).expect("written");
+    eventually("it was read", async || certified.world.log().contains(r#""needs_restart":"certificate"#).then_some(())).await;
+    theirs.get("/").await.is(401).shows("unknown issuer");
+}
+
+/// Whoever shows as much as TLS lets through would have the gateway keep and search it.
+#[tokio::test]
+async fn a_chain_that_no_client_has_ends_in_the_handshake() {
+    let certified = Certified::start().await;
+    let ada = certified.ada();
+    let leaf = CertificateDer::from_pem_file(&ada.cert).expect("a certificate");
+    let between = CertificateDer::from_pem_file(certified.authority.file("ca.pem")).expect("a certificate");
+    let key = || PrivateKeyDer::from_pem_file(&ada.key).expect("a key");
+    for (further, is_let_in) in
+        [(vec![between.clone(); 4], true), (vec![between; 5], false), (vec![vec![0x30; 16_384].into()], false)]
+    {
+        let chain = [vec![leaf.clone()], further].concat();
+        let answer = Tls::showing(chain, key(), &TLS13).ask(certified.port, "localhost", "/").await;
+        assert_eq!(answer.is_some_and(|(answer, _)| answer.starts_with("HTTP/1.1 200 ")), is_let_in);
+    }
+}
+
+/// The certificate is good, and stands for somebody else now.
+#[tokio::test]
+async fn a_websocket_ends_when_its_certificate_gets_another_broker_or_its_browser_signs_out() {
+    let certified = Certified::built(World::builder().upstream(&sockets().await.url()), "").await;
+    let ada = certified.ada();
+    let mut socket = certified.websocket(&ada).await;
+    certified.curl().with(&ada).navigating().and(&["-d", ""]).get("/ui/login/de/abmelden").await.is(200);
+    is_cut(&mut socket).await;
+    let mut socket = certified.websocket(&ada).await;
+    certified.world.write_brokers(&format!("vtnr;email;zertifikat\n{};;VM-1\n", BEN.0));
+    is_cut(&mut socket).await;
+    assert_eq!(certified.world.metric("vtnr_gateway_websockets_cut_total").await, 2.0);
+}
+
+/// A calculator that answers, and takes WebSockets.
+async fn sockets() -> Upstream {
+    Upstream::start(|mut wire| async move {
+        while let Some(request) = wire.request().await {
+            if request.values("upgrade").is_empty() {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine").await;
+            } else {
+                wire.become_websocket().await;
+                wire.ended().await;
+            }
+        }
+    })
+    .await
+}
+
+impl Certified {
+    async fn websocket(&self, identity: &Identity) -> TlsStream<TcpStream> {
+        let mut socket = Tls::of(identity, &TLS13).connect(self.port, "localhost").await.expect("a connection");
+        let handshake = format!(
+            "GET /live HTTP/1.1\r\nHost: localhost:{}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            self.port
+        );
+        socket.write_all(handshake.as_bytes()).await.expect("written");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.expect("a byte"));
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        socket
+    }
+}
+
+async fn is_cut(socket: &mut TlsStream<TcpStream>) {
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut rest)).await;
+    ended.expect("it is cut").expect("in an orderly way");
+    assert_eq!(rest, [0x88, 0x02, 0x11, 0x31], "a close frame with the code 4401");
 }
 
 /// A TLS client that remembers sessions, and whether it was asked for a certificate.

@@ -20,7 +20,6 @@ pub(super) struct Readiness {
     pub(super) leaving: watch::Receiver<bool>,
     pub(super) edge: Arc<Edge>,
     pub(super) certificates: Option<Arc<InForce<Trust>>>,
-    pub(super) clock: Clock,
 }
 
 #[async_trait]
@@ -40,7 +39,7 @@ impl admin::Readiness for Readiness {
             problems.push(Problem { part: "mail", detail: trouble, fatal: Fatal::No });
         }
         let lists_end = self.certificates.as_ref().and_then(|trust| trust.now().lists_end());
-        if lists_end.is_some_and(|end| end <= self.clock.now()) {
+        if lists_end.is_some_and(|end| end <= Clock::System.now()) {
             let detail = "a list of revoked certificates is too old: certificates of its issuer are refused".into();
             problems.push(Problem { part: "certificate", detail, fatal: Fatal::No });
         }

@@ -5,7 +5,8 @@
 
 use super::Error;
 use crate::certificate::Trust;
-use crate::config::{Config, Door, Doors, Mail};
+use crate::clock::Clock;
+use crate::config::{Config, Door, Mail};
 use crate::domain::submission::SubmissionRules;
 use crate::gateway::{self, Acceptor, CertificateAcceptor, Tls};
 use crate::in_force::InForce;
@@ -48,6 +49,8 @@ enum Refusal {
     Mistakes(String),
     #[error(transparent)]
     Unusable(#[from] Error),
+    #[error("a list of revoked certificates is too old to be believed, and older than the one in force")]
+    OldList,
     #[error("the reading of it was broken off")]
     BrokenOff,
 }
@@ -123,8 +126,10 @@ impl Reloader {
 
     async fn reload(&mut self) {
         self.read = stamps(&self.file, &self.current);
-        let (file, doors) = (self.file.clone(), self.first.login.doors.clone());
-        let next = tokio::task::spawn_blocking(move || prepare(&file, &doors)).await.map_err(|_| Refusal::BrokenOff);
+        let (file, first) = (self.file.clone(), self.first.clone());
+        let trusted = self.replaceable.certificates.as_ref().map(|trust| trust.now());
+        let next = tokio::task::spawn_blocking(move || prepare(&file, &first, trusted.as_deref()));
+        let next = next.await.map_err(|_| Refusal::BrokenOff);
         match next.and_then(|next| next) {
             Ok(next) => self.put(next),
             Err(refusal) => {
@@ -164,22 +169,42 @@ impl Reloader {
     }
 }
 
-fn prepare(file: &Path, first: &Doors) -> Result<Next, Refusal> {
+fn prepare(file: &Path, first: &Config, trusted: Option<&Trust>) -> Result<Next, Refusal> {
     let mut config = Config::load(file).map_err(|mistakes| Refusal::Mistakes(mistakes.to_string()))?;
-    // Whether that is a page of ours waits for a restart, and no page is to link one that is not there.
-    let is_page = |doors: &Doors| matches!(doors.password, Some(Door::Page(_)));
-    if is_page(&config.login.doors) != is_page(first) {
-        config.login.doors.password.clone_from(&first.password);
-    }
+    keep_doors(&mut config, first);
     let pages = Pages::load(&config.brand, &config.login, &config.parking).map_err(Error::from)?;
     let letters = Writer::new(&config.mail, &config.login, &config.brand).map_err(Error::from)?;
     let tls = config.listen.https.as_ref().map(gateway::tls).transpose().map_err(Error::Tls)?;
-    let certified = config.certificate.as_ref().map(|config| {
+    // Who a certificate stands for is read from the directory by the first configuration's columns.
+    let certificate = config.certificate.as_ref().filter(|next| {
+        first.certificate.as_ref().is_some_and(|first| (first.identity, &first.columns) == (next.identity, &next.columns))
+    });
+    let certified = certificate.map(|config| {
         let trust = super::load_trust(config)?;
         let acceptor = gateway::certificate_tls(&config.https, &trust).map_err(Error::Tls)?;
         Ok::<_, Error>((trust, acceptor))
     });
-    Ok(Next { rules: Rules::of(&config), pages, letters, tls, certified: certified.transpose()?, config })
+    let certified = certified.transpose()?;
+    let (ends, ended) = (certified.as_ref().and_then(|(trust, _)| trust.lists_end()), trusted.and_then(Trust::lists_end));
+    if ends.zip(ended).is_some_and(|(ends, ended)| ends < ended && ends <= Clock::System.now()) {
+        return Err(Refusal::OldList);
+    }
+    Ok(Next { rules: Rules::of(&config), pages, letters, tls, certified, config })
+}
+
+/// Ways in that come or go wait for a restart, and no page is to link one that is not there.
+fn keep_doors(config: &mut Config, first: &Config) {
+    let (doors, before) = (&mut config.login.doors, &first.login.doors);
+    let is_page = |door: &Option<Door>| matches!(door, Some(Door::Page(_)));
+    if is_page(&doors.password) != is_page(&before.password) {
+        doors.password.clone_from(&before.password);
+    }
+    let is_host = |door: &Option<Door>| matches!(door, Some(Door::Host(_)));
+    if is_host(&doors.certificate) || is_host(&before.certificate) {
+        doors.certificate.clone_from(&before.certificate);
+    }
+    doors.portal.clone_from(&before.portal);
+    doors.portal_sign_out.clone_from(&before.portal_sign_out);
 }
 
 /// Sections, and keys of others, in which something waits for a restart.
@@ -191,7 +216,7 @@ fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut certificate = old.certificate.clone();
     if let (Some(old), Some(new)) = (&mut certificate, &new.certificate) {
         (old.https.cert, old.https.key) = (new.https.cert.clone(), new.https.key.clone());
-        (old.ca_file, old.crl_files, old.identity) = (new.ca_file.clone(), new.crl_files.clone(), new.identity);
+        (old.ca_file, old.crl_files) = (new.ca_file.clone(), new.crl_files.clone());
     }
     let mail = Mail { from: new.mail.from.clone(), reply_to: new.mail.reply_to.clone(), ..old.mail.clone() };
     let unchanged = [

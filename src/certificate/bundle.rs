@@ -8,12 +8,16 @@ use std::path::Path;
 use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::{FromDer as _, X509Version};
+use x509_parser::revocation_list::CertificateRevocationList;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// A certification authority whose certificates are accepted.
 pub struct Issuer {
     anchor: TrustAnchor<'static>,
     /// Its subject as it stands in certificates and lists.
     subject: Vec<u8>,
+    /// Its public key, as SubjectPublicKeyInfo in DER.
+    key: Vec<u8>,
     name: Arc<str>,
     begins_at: Timestamp,
     ends_at: Timestamp,
@@ -42,6 +46,11 @@ impl Issuer {
         &self.anchor
     }
 
+    /// Whether it has signed this list.
+    pub(super) fn has_signed(&self, list: &CertificateRevocationList<'_>) -> bool {
+        SubjectPublicKeyInfo::from_der(&self.key).is_ok_and(|(_, key)| list.verify_signature(&key).is_ok())
+    }
+
     /// Its subject in DER.
     pub(super) fn subject(&self) -> &[u8] {
         &self.subject
@@ -56,6 +65,12 @@ pub(super) fn read(file: &Path) -> Result<Vec<Issuer>, Error> {
     for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(&pem)) {
         let certificate = certificate.map_err(|error| unusable(format!("certificate {number} cannot be read: {error}")))?;
         issuers.push(issuer(&certificate).map_err(|what| unusable(format!("certificate {number} {what}")))?);
+    }
+    for (number, issuer) in issuers.iter().enumerate() {
+        // The directory tells issuers apart by their names.
+        if issuers.iter().take(number).any(|other: &Issuer| other.name == issuer.name && other.subject != issuer.subject) {
+            return Err(unusable(format!("two issuers have the common name {:?}, and are two authorities", issuer.name)));
+        }
     }
     if issuers.is_empty() {
         return Err(unusable("there is no certificate in it; without an issuer no client certificate could be accepted".into()));
@@ -88,6 +103,7 @@ fn issuer(der: &CertificateDer<'_>) -> Result<Issuer, String> {
     Ok(Issuer {
         anchor,
         subject: certificate.subject().as_raw().to_vec(),
+        key: certificate.public_key().raw.to_vec(),
         name: name.into(),
         begins_at: moment(validity.not_before),
         ends_at: moment(validity.not_after),

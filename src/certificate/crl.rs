@@ -25,6 +25,16 @@ impl List {
         self.issuer == issuer.subject()
     }
 
+    /// Whether it is of the authority with this subject, in DER without its outermost frame.
+    pub(super) fn is_by(&self, subject: &[u8]) -> bool {
+        self.issuer.ends_with(subject)
+    }
+
+    /// Whether both say the same of the same certificates, one perhaps later than the other.
+    pub(super) fn stands_for(&self, other: &Self) -> bool {
+        self.issuer == other.issuer && self.list.issuing_distribution_point() == other.list.issuing_distribution_point()
+    }
+
     /// When there is to be a newer one. From then on it is not believed.
     pub(super) fn next_update(&self) -> Timestamp {
         self.next_update
@@ -48,8 +58,12 @@ pub(super) fn read(file: &Path, issuers: &[Issuer]) -> Result<Vec<List>, Error> 
 fn list(der: &CertificateRevocationListDer<'_>, issuers: &[Issuer]) -> Result<List, String> {
     let Ok(([], parsed)) = CertificateRevocationList::from_der(der) else { return Err("a list is malformed".into()) };
     let issuer = parsed.issuer().as_raw().to_vec();
-    if !issuers.iter().any(|known| known.subject() == issuer) {
+    let mut of_that_name = issuers.iter().filter(|known| known.subject() == issuer).peekable();
+    if of_that_name.peek().is_none() {
         return Err(format!("the list of {} belongs to no issuer in certificate.ca_file", parsed.issuer()));
+    }
+    if !of_that_name.any(|issuer| issuer.has_signed(&parsed)) {
+        return Err(format!("the list of {} was not signed by that issuer", parsed.issuer()));
     }
     let next_update = parsed.next_update().map(moment);
     let next_update = next_update.ok_or("a list does not say until when it is to be believed (nextUpdate)")?;

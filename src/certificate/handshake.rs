@@ -34,10 +34,14 @@ impl ClientCertVerifier for Handshake {
 
     fn verify_client_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        // This one is no broker's, and would be kept with the connection and for its resumption.
+        if super::is_excessive(leaf, between) {
+            return Err(Error::General("more certificates than a client has".to_owned()));
+        }
         Ok(ClientCertVerified::assertion())
     }
 

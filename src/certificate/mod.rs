@@ -30,6 +30,18 @@ use webpki::{
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
+/// As many authorities may stand between a certificate and its issuer. What it takes to look for a way through them grows with every order
+/// that they can be put in.
+const MOST_BETWEEN: usize = 4;
+/// All that is shown together, in bytes: more than any client has.
+const MOST_SHOWN: usize = 16 * 1_024;
+
+/// Whether this is more than a client with a certificate has to show.
+fn is_excessive(leaf: &CertificateDer<'_>, between: &[CertificateDer<'_>]) -> bool {
+    let bytes = between.iter().fold(leaf.len(), |bytes, certificate| bytes.saturating_add(certificate.len()));
+    between.len() > MOST_BETWEEN || bytes > MOST_SHOWN
+}
+
 /// Whom a certificate that was accepted names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
@@ -102,6 +114,11 @@ impl Trust {
         let issuers = bundle::read(ca_file)?;
         let lists = crl_files.iter().map(|file| crl::read(file, &issuers)).collect::<Result<Vec<_>, _>>()?;
         let lists: Vec<_> = lists.into_iter().flatten().collect();
+        let twice = lists.iter().enumerate().any(|(number, list)| lists.iter().take(number).any(|other| other.stands_for(list)));
+        if let Some(file) = crl_files.first().filter(|_| twice) {
+            let what = "two lists of one issuer, of which only one would be looked at".to_owned();
+            return Err(Error::Unusable(file.clone(), what));
+        }
         if !crl_files.is_empty() {
             let without = issuers.iter().find(|issuer| !lists.iter().any(|list| list.is_of(issuer)));
             if let Some(issuer) = without {
@@ -128,6 +145,9 @@ impl Trust {
     /// [`Flaw`] says why it proves nothing.
     pub fn judge(&self, shown: &[CertificateDer<'_>], now: Timestamp) -> Result<Accepted, Flaw> {
         let [leaf, between @ ..] = shown else { return Err(Flaw::Missing) };
+        if is_excessive(leaf, between) {
+            return Err(Flaw::Malformed);
+        }
         // What does not pass this was not asked in the handshake to prove that it has the key.
         key::check(leaf)?;
         let certificate = EndEntityCert::try_from(leaf).map_err(|_| Flaw::Malformed)?;
@@ -151,15 +171,18 @@ impl Trust {
         let path = certificate
             .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, between, time, KeyUsage::client_auth(), revocation, None)
             .map_err(|error| flaw(&error, &parsed, now))?;
-        let issuer = self.issuers.iter().find(|issuer| issuer.anchor() == path.anchor()).ok_or(Flaw::Untrusted)?;
-        // webpki takes anchors as they are.
-        if now < issuer.begins_at() || now >= issuer.ends_at() {
-            return Err(Flaw::Untrusted);
-        }
+        // webpki takes anchors as they are; of those with one key, one that was renewed perhaps, each has its own time.
+        let mut issuers = self.issuers.iter().filter(|issuer| issuer.anchor() == path.anchor());
+        let issuer = issuers.find(|issuer| issuer.begins_at() <= now && now < issuer.ends_at()).ok_or(Flaw::Untrusted)?;
         let name = self.identity.of(&parsed).ok_or(Flaw::Unnamed)?;
         let holder = Holder { issuer: Arc::clone(issuer.shared_name()), name, key: sha256(parsed.public_key().raw) };
-        let ends = between.iter().filter_map(|between| parse(between).ok()).map(|between| moment(between.validity().not_after));
-        let until = ends.chain([moment(parsed.validity().not_after), issuer.ends_at()]).chain(self.lists_end()).min();
+        let on_the_way: Vec<_> = path.intermediate_certificates().map(webpki::Cert::der).collect();
+        let ends =
+            on_the_way.iter().filter_map(|between| parse(between).ok()).map(|between| moment(between.validity().not_after));
+        let is_asked =
+            |list: &&crl::List| list.is_of(issuer) || path.intermediate_certificates().any(|by| list.is_by(by.subject()));
+        let lists = self.lists.iter().filter(is_asked).map(crl::List::next_update);
+        let until = ends.chain([moment(parsed.validity().not_after), issuer.ends_at()]).chain(lists).min();
         Ok(Accepted { holder, until: until.unwrap_or(now) })
     }
 }

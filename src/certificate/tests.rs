@@ -155,7 +155,12 @@ fn a_list_says_who_was_revoked_and_only_while_it_is_new() {
     assert_eq!(judged(&trust(authority.revoke(&[8], 2026)), &certificate), Err(Flaw::Unverifiable));
     // A list of that name that another key has signed says nothing.
     let forged = Authority::named("Makler CA").revoke(&[], 2027);
-    assert_eq!(judged(&trust(forged), &certificate), Err(Flaw::Unverifiable));
+    let refused = files.trust(&[&authority], &[forged]).err().expect("refused").to_string();
+    assert!(refused.contains("was not signed by that issuer"), "{refused}");
+    // Of two, webpki would look at one.
+    let two = [authority.revoke(&[], 2027), authority.revoke(&[7], 2028)];
+    let refused = files.trust(&[&authority], &two).err().expect("refused").to_string();
+    assert!(refused.contains("two lists of one issuer"), "{refused}");
 }
 
 #[test]
@@ -181,6 +186,50 @@ fn what_is_not_fit_to_be_trusted_is_refused_with_a_reason() {
     let missing = Trust::load(&files.0.path().join("nowhere.pem"), &[], Identity::SerialNumber);
     assert!(matches!(missing, Err(Error::Unreadable(..))));
     assert!(Trust::load(&good, &[], Identity::SerialNumber).is_ok());
+}
+
+/// Its key stays, and its certificate is renewed: both are in the bundle for a while.
+#[test]
+fn of_an_issuer_that_was_renewed_the_certificate_counts_that_is_valid() {
+    let key = KeyPair::generate().expect("a key");
+    let authority = |from, to| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "Makler CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        let key = KeyPair::from_pem(&key.serialize_pem()).expect("a key");
+        Authority(CertifiedIssuer::self_signed(params, key).expect("an authority"))
+    };
+    let (former, renewed) = (authority(2020, 2026), authority(2025, 2030));
+    let trust = Files::new().trust(&[&former, &renewed], &[]).expect("trust");
+    assert!(judged(&trust, &former.issue(&sound())).is_ok());
+}
+
+/// What comes between may be put in many orders, each of which would be tried.
+#[test]
+fn more_than_a_client_has_to_show_is_not_looked_at() {
+    let authority = Authority::named("Makler CA");
+    let trust = Files::new().trust(&[&authority], &[]).expect("trust");
+    let leaf = authority.issue(&sound());
+    let between = Authority::named("Between").0.der().clone();
+    let shown = |count: usize| [vec![leaf.clone()], vec![between.clone(); count]].concat();
+    assert!(trust.judge(&shown(MOST_BETWEEN), noon()).is_ok(), "what leads nowhere does no harm");
+    assert_eq!(trust.judge(&shown(MOST_BETWEEN + 1), noon()), Err(Flaw::Malformed));
+    let long = CertificateDer::from(vec![0x30; MOST_SHOWN]);
+    assert_eq!(trust.judge(&[leaf.clone(), long], noon()), Err(Flaw::Malformed));
+}
+
+#[test]
+fn two_authorities_of_one_name_cannot_be_told_apart() {
+    let named = |organisation: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "Issuing CA");
+        params.distinguished_name.push(DnType::OrganizationName, organisation);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority"))
+    };
+    let refused = Files::new().trust(&[&named("X"), &named("Y")], &[]).err().expect("refused").to_string();
+    assert!(refused.contains("two issuers have the common name \"Issuing CA\""), "{refused}");
 }
 
 #[test]

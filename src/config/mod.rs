@@ -402,6 +402,11 @@ pub struct HashCost {
 }
 
 impl HashCost {
+    /// What a guess costs: all memory, as often as it is gone through.
+    pub fn work(&self) -> u64 {
+        u64::from(self.memory) * u64::from(self.iterations)
+    }
+
     /// What a hash in the users file may cost at most: else whoever writes one there could bring the gateway to a stop.
     pub const MOST: Self = Self { memory: 1_024 * 1_024, iterations: 64, lanes: 16 };
 }

@@ -18,6 +18,9 @@ const DIGITS: usize = 9;
 const GROUP_ENDS: [usize; 2] = [2, 5];
 
 impl Vtnr {
+    /// The number `00/000/0000`, for questions that are asked as if there were somebody.
+    pub const NOBODYS: Self = Self(0);
+
     /// Reads a broker number as brokers write it: with slashes, hyphens or dots between the groups,
     /// with blanks anywhere, or as bare digits; full-width digits count as digits.
     ///

@@ -112,7 +112,7 @@ impl Gateway {
         let Parts { sessions, sign_ins, directory, parking, certificates, portal, pages, submission, metrics, clock, chance } =
             parts;
         let certificates = config.certificate.as_ref().zip(certificates).map(|(config, trust)| {
-            CertificateDoor::new(trust, &config.public_url.authority, Arc::clone(&directory), clock.clone())
+            CertificateDoor::new(trust, &config.public_url.authority, Arc::clone(&directory), Arc::clone(&metrics))
         });
         let home = format!("{}://{authority}", if listen.public_url.secure { "https" } else { "http" });
         let users = sign_ins.passwords.as_ref().map(|passwords| Arc::clone(&passwords.users));

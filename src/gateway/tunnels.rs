@@ -241,8 +241,8 @@ impl Gateway {
         let session = self.held(http).ok().and_then(|held| held.session);
         let Some(connection) = passage.connection.clone() else { return Err(unwatched()) };
         passage.watch = match broker {
-            Some((_, Level::Full { proof: Proof::Certificate })) => {
-                Some(self.certificates.as_ref().ok_or_else(unwatched)?.watch(Arc::clone(&connection)))
+            Some((vtnr, Level::Full { proof: Proof::Certificate })) => {
+                Some(self.certificates.as_ref().ok_or_else(unwatched)?.watch(Arc::clone(&connection), vtnr))
             }
             Some((vtnr, Level::Full { proof: Proof::Portal })) => {
                 Some(self.watch_at_portal(http, vtnr, connection.line()).ok_or_else(unwatched)?)

@@ -87,9 +87,13 @@ impl SignIns {
             return Ok(self.spent(&attempt, charge, retry_after));
         }
         let found = passwords.users.snapshot().find(&attempt.user).cloned();
+        // As of before the comparison, which may have to wait: a revocation that comes meanwhile is to end the session.
+        let revoked_at = self.store.revoked_at(found.as_ref().map_or(Vtnr::NOBODYS, |user| user.vtnr)).await?;
         match passwords.compare(password, found.as_ref(), self.vault.lot(mark)).await {
             Ok((password, is_right)) => match found {
-                Some(user) if is_right && self.directory.knows(user.vtnr) => self.admit_user(attempt, user, password).await,
+                Some(user) if is_right && self.directory.knows(user.vtnr) => {
+                    self.admit_user(attempt, user, password, revoked_at).await
+                }
                 found => self.count_wrong_password(&attempt, found.map(|user| user.vtnr)).await,
             },
             Err(NotCompared::Full) => {
@@ -120,7 +124,13 @@ impl SignIns {
         })
     }
 
-    async fn admit_user(&self, attempt: Attempt<'_>, user: User, password: Password) -> Result<PasswordAnswer> {
+    async fn admit_user(
+        &self,
+        attempt: Attempt<'_>,
+        user: User,
+        password: Password,
+        revoked_at: Option<Timestamp>,
+    ) -> Result<PasswordAnswer> {
         let Attempt { passwords, visitor, now, .. } = attempt;
         // What this browser began before is over, and its mails of no use to anybody.
         if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
@@ -128,7 +138,7 @@ impl SignIns {
         }
         let mark = attempt.user.mark();
         let level = Level::Full { proof: Proof::Password { user: UserTag::of(mark) } };
-        let begun_at = dated(now, self.store.revoked_at(user.vtnr).await?);
+        let begun_at = dated(now, revoked_at);
         let session = Session { signed_in_at: begun_at, ..Session::begin(user.vtnr, level, now) };
         let admission = Admission { session: self.chance.session_token(), browser: None };
         let sign_in = SignIn {

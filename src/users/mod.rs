@@ -205,9 +205,9 @@ impl Passwords {
         Ok(compared?)
     }
 
-    /// After a right password: where its hash cost something else than is configured now, it is renewed. That it cannot be is no failure.
+    /// After a right password: where its hash took less work than is configured now, it is renewed; one that took more stays. That it cannot be is no failure.
     pub async fn renew_if_due(&self, key: &UserKey, user: &User, password: Password) {
-        if user.hash.cost() == self.cost {
+        if user.hash.cost().work() >= self.cost.work() {
             return;
         }
         let (key, former, cost, chance) = (key.clone(), user.hash.clone(), self.cost, self.chance);

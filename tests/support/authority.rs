@@ -94,12 +94,8 @@ impl Authority {
         self.list_until(serials, SystemTime::now() + DAY)
     }
 
-    /// One that should have been renewed an hour ago.
-    pub fn outdated_list(&self) -> String {
-        self.list_until(&[], SystemTime::now() - DAY / 24)
-    }
-
-    fn list_until(&self, serials: &[u64], until: SystemTime) -> String {
+    /// The same, to be renewed by then.
+    pub fn list_until(&self, serials: &[u64], until: SystemTime) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: SystemTime::now().into(),

@@ -27,14 +27,16 @@ use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
 use crate::in_force::InForce;
 use crate::pages::{CertificatePage, CertificateState, View};
-use crate::telemetry::metrics::{Outcome, Refusal, Request, Step};
+use crate::telemetry::metrics::{Metrics, Outcome, Refusal, Request, Step};
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast;
 
 /// So long a judgement holds, if nothing changes. What a certificate's own dates say holds to the second.
 const HOLDS: Duration = Duration::from_secs(60);
@@ -42,6 +44,8 @@ const HOLDS: Duration = Duration::from_secs(60);
 const REFUSAL_HOLDS: Duration = Duration::from_secs(1);
 /// So many judgements are remembered.
 const MOST_REMEMBERED: usize = 16_384;
+/// So many sign-outs may happen while a WebSocket's watch looks elsewhere.
+const TOLD_AT_ONCE: usize = 64;
 /// How often an open WebSocket's certificate is looked at.
 const GLANCE: Duration = Duration::from_secs(1);
 
@@ -50,7 +54,11 @@ pub(super) struct CertificateDoor {
     trust: Arc<InForce<Trust>>,
     hosts: Hosts,
     directory: Arc<Directory>,
+    /// The machine's: what certificates say of their time is meant by it, not by the store's clock.
     clock: Clock,
+    metrics: Arc<Metrics>,
+    /// Tells of certificates whose browser has signed out.
+    left: broadcast::Sender<[u8; 32]>,
     /// By the SHA-256 of all that was shown.
     accepted: Mutex<HashMap<[u8; 32], Judgement>>,
 }
@@ -118,9 +126,14 @@ struct Finding {
 }
 
 impl CertificateDoor {
-    pub(super) fn new(trust: Arc<InForce<Trust>>, authority: &str, directory: Arc<Directory>, clock: Clock) -> Arc<Self> {
-        let (hosts, accepted) = (Hosts::new(authority, &[]), Mutex::default());
-        Arc::new(Self { trust, hosts, directory, clock, accepted })
+    pub(super) fn new(
+        trust: Arc<InForce<Trust>>,
+        authority: &str,
+        directory: Arc<Directory>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let (hosts, accepted, left) = (Hosts::new(authority, &[]), Mutex::default(), broadcast::Sender::new(TOLD_AT_ONCE));
+        Arc::new(Self { trust, hosts, directory, clock: Clock::System, metrics, left, accepted })
     }
 
     /// The hosts that requests may name which come in here.
@@ -129,8 +142,8 @@ impl CertificateDoor {
     }
 
     /// For whom a certificate stands. The directory is asked each time: a broker who has left it is out with the next request.
-    fn find(&self, shown: &Shown, now: Timestamp) -> Finding {
-        let (holder, is_new) = self.judge(shown, now);
+    fn find(&self, shown: &Shown) -> Finding {
+        let (holder, is_new) = self.judge(shown, self.clock.now());
         let whose = holder
             .map_err(Refused::Flaw)
             .and_then(|holder| self.directory.snapshot().find_holder(&holder).ok_or(Refused::UnknownBroker));
@@ -144,7 +157,8 @@ impl CertificateDoor {
             return (known.holder.clone(), false);
         }
         let is_first = here.is_none();
-        if let Some(known) = self.accepted.lock().get(&shown.sum).filter(|known| known.holds(&trust, now)) {
+        let remembered = self.accepted.lock().get(&shown.sum).cloned();
+        if let Some(known) = remembered.as_ref().filter(|known| known.holds(&trust, now)) {
             *here = Some(known.clone());
             return (known.holder.clone(), false);
         }
@@ -157,35 +171,46 @@ impl CertificateDoor {
         *here = Some(judgement.clone());
         let holder = judgement.holder.clone();
         if holder.is_ok() {
-            self.remember(shown.sum, judgement, now);
+            self.remember(shown.sum, judgement);
         }
-        // One that is refused again is no news.
-        let is_new = is_first || holder.is_ok();
-        (holder, is_new)
+        // What is found again as it was is no news.
+        (holder, is_first && remembered.is_none())
     }
 
     /// What strangers show is not remembered: nobody can fill this but holders of accepted certificates.
-    fn remember(&self, sum: [u8; 32], judgement: Judgement, now: Timestamp) {
+    fn remember(&self, sum: [u8; 32], judgement: Judgement) {
         let mut accepted = self.accepted.lock();
-        if accepted.len() >= MOST_REMEMBERED {
-            let trust = Arc::clone(&judgement.by);
-            accepted.retain(|_, known| known.holds(&trust, now));
-            if accepted.len() >= MOST_REMEMBERED {
-                accepted.clear();
-            }
+        if accepted.len() >= MOST_REMEMBERED && !accepted.contains_key(&sum) {
+            // Any of them: it is judged again when it is shown again.
+            let gone = accepted.keys().next().copied();
+            gone.and_then(|gone| accepted.remove(&gone));
         }
         accepted.insert(sum, judgement);
     }
 
-    /// Ends a WebSocket once its certificate lets nobody in any more.
-    pub(super) fn watch(self: &Arc<Self>, connection: Arc<Connection>) -> Watch {
-        let door = Arc::clone(self);
+    /// Ends a WebSocket once its certificate does not stand for this broker any more, or its browser has signed out.
+    pub(super) fn watch(self: &Arc<Self>, connection: Arc<Connection>, vtnr: Vtnr) -> Watch {
+        let (door, mut left) = (Arc::clone(self), self.left.subscribe());
         Watch::over(async move {
-            while connection.shown().is_some_and(|shown| door.find(shown, door.clock.now()).whose.is_ok()) {
-                tokio::time::sleep(GLANCE).await;
+            let mut glances = tokio::time::interval(GLANCE);
+            loop {
+                let Some(shown) = connection.shown() else { return };
+                let has_left = tokio::select! {
+                    sum = left.recv() => sum.is_ok_and(|sum| sum == shown.sum),
+                    _ = glances.tick() => false,
+                };
+                if has_left || door.find(shown).whose != Ok(vtnr) {
+                    door.metrics.websocket_cut();
+                    return connection.line().cut(Cut::SessionEnded);
+                }
             }
-            connection.line().cut(Cut::SessionEnded);
         })
+    }
+
+    /// The broker has signed out in a browser with this certificate.
+    fn leave(&self, shown: &Shown) {
+        // Nobody listens where no WebSocket is open.
+        let _ = self.left.send(shown.sum);
     }
 }
 
@@ -215,7 +240,7 @@ impl Gateway {
             }
             Route::Protected | Route::Portal => {}
         }
-        let whose = self.certified(door, shown, http, passage);
+        let whose = self.certified(door, shown, http);
         let begin = |vtnr| BrokerSession::begin(vtnr, Level::Full { proof: Proof::Certificate }, passage.now);
         let session = whose.map(begin);
         self.seat(session.as_ref().ok(), http, passage)?;
@@ -240,8 +265,8 @@ impl Gateway {
     }
 
     /// For whom the connection's certificate stands; what is found out anew is counted and written into the audit log.
-    fn certified(&self, door: &CertificateDoor, shown: &Shown, http: &Session, passage: &Passage) -> Result<Vtnr, Refused> {
-        let Finding { whose, is_new } = door.find(shown, passage.now);
+    fn certified(&self, door: &CertificateDoor, shown: &Shown, http: &Session) -> Result<Vtnr, Refused> {
+        let Finding { whose, is_new } = door.find(shown);
         if is_new && whose != Err(Refused::Flaw(Flaw::Missing)) {
             let outcome = whose.as_ref().map_or_else(|refused| refused.outcome(), |_| Outcome::Ok);
             self.sign_ins.note(Step::Certificate, outcome, whose.as_ref().ok().copied(), self.client_counted(http));
@@ -256,8 +281,20 @@ impl Gateway {
             passage.outcome = Request::Unauthorized;
             return Reply::problem(StatusCode::UNAUTHORIZED, "signed out");
         }
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            passage.outcome = Request::Unauthorized;
+            return self.told(CertificateState::SignedOut, request, passage.now);
+        }
         passage.outcome = Request::SignInRequired;
         Reply::see_other(&self.routes.page("zertifikat", route::wanted(request).as_str()))
+    }
+
+    /// The page in place of the calculator's.
+    fn told(&self, state: CertificateState, request: &RequestHeader, now: Timestamp) -> Reply {
+        let return_to = route::wanted(request);
+        let is_form = !matches!(request.method, Method::GET | Method::HEAD);
+        let view = CertificatePage { return_to: return_to.as_str(), state, is_form };
+        Reply::page(StatusCode::FORBIDDEN, self.pages.now().render(&View::Certificate(view), now))
     }
 
     fn refuse_certificate(&self, refused: Refused, http: &Session, passage: &mut Passage) -> Reply {
@@ -266,10 +303,7 @@ impl Gateway {
         if !route::is_navigation(&request.headers) {
             return Reply::problem(StatusCode::UNAUTHORIZED, refused.title());
         }
-        let return_to = route::wanted(request);
-        let is_form = !matches!(request.method, Method::GET | Method::HEAD);
-        let view = CertificatePage { return_to: return_to.as_str(), state: refused.state(), is_form };
-        Reply::page(StatusCode::FORBIDDEN, self.pages.now().render(&View::Certificate(view), passage.now))
+        self.told(refused.state(), request, passage.now)
     }
 
     /// Whether the broker has signed out in this browser, with this certificate.
@@ -293,7 +327,7 @@ impl Gateway {
             return Err(Failure::Method);
         }
         let visit = self.visit(http, passage.now)?;
-        let whose = self.certified(door, shown, http, passage);
+        let whose = self.certified(door, shown, http);
         match page {
             Page::Certificate if is_post => {
                 form::Form::read(http).await?;
@@ -302,7 +336,11 @@ impl Gateway {
             Page::SignOut if is_post => {
                 form::Form::read(http).await?;
                 let reply = self.certified_sign_out(&visit);
-                Ok(if whose.is_ok() { reply.with_cookie(self.jar.set_left(&shown.sum)) } else { reply })
+                if whose.is_err() {
+                    return Ok(reply);
+                }
+                door.leave(shown);
+                Ok(reply.with_cookie(self.jar.set_left(&shown.sum)))
             }
             _ if is_post => Err(Failure::Method),
             Page::Start | Page::Certificate => match whose {
@@ -378,6 +416,9 @@ fn refuse_other_names(shown: &Shown, http: &Session) -> Result<(), Failure> {
 /// Whether another site's page made the request, and not by leading the browser here: no cookie with `SameSite=Lax` would come along.
 pub(super) fn crosses_sites(http: &Session) -> bool {
     let request = http.req_header();
-    let leads_here = matches!(request.method, Method::GET | Method::HEAD) && route::is_navigation(&request.headers);
+    // A page in a frame is a navigation too, and could be laid under other things to click on.
+    let in_a_frame = request.headers.get("sec-fetch-dest").is_some_and(|place| place.as_bytes() != b"document");
+    let is_navigation = route::is_navigation(&request.headers) && !in_a_frame;
+    let leads_here = is_navigation && matches!(request.method, Method::GET | Method::HEAD);
     !leads_here && form::is_of_another_site(request)
 }
