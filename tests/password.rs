@@ -443,6 +443,30 @@ async fn while_the_store_is_down_nobody_is_told_anything() {
     }
 }
 
+/// Who may have waited for long knew nothing of what came meanwhile.
+#[tokio::test]
+async fn a_password_that_waits_while_its_broker_is_revoked_opens_nothing_that_lasts() {
+    let users = UsersFile::of_two();
+    users.add(("cem", BEN_KEY.1), BEN.0, HashCost { memory: 64 * 1_024, iterations: 10, lanes: 1 });
+    let world = users.world(COST).config(FREE).config_of(0, "[password]\nhashers = 1\nqueue = 8").start().await;
+    let (first, second) = (world.browser(), world.browser());
+    let (before, waiting) = (first.at(&world.base()), second.at(&world.base()));
+    let both = tokio::spawn(async move {
+        let key = ("cem", BEN_KEY.1);
+        tokio::join!(before.enter_password(key, "/"), waiting.enter_password(key, "/"))
+    });
+    eventually("one waits for the other", async || (world.metric("vtnr_gateway_passwords_waiting").await >= 1.0).then_some(()))
+        .await;
+    let mut revoke = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"));
+    let revoke = revoke.args(["revoke", "--config"]).arg(world.gateways[0].config()).arg(BEN.0);
+    assert!(revoke.status().expect("it runs").success());
+    assert!(!both.is_finished(), "they were at it while that was done");
+    both.await.expect("no panic");
+    for browser in [first, second] {
+        browser.fetch("/").await.is(401);
+    }
+}
+
 /// A hash that takes long to compare with, and is of no password that anybody knows.
 fn endless() -> String {
     let text = UsersFile::of_two().text();
