@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod csv_lines;
 pub mod demo;
 mod digest;
 pub mod directory;

@@ -39,3 +39,37 @@ impl Stamp {
         now.since(Timestamp::from_millis(u64::try_from(millis).unwrap_or(0)))
     }
 }
+
+/// How a file looked that is looked at from time to time; without a stamp it could not be looked at.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// When it was last read, with success or not.
+    judged: Option<Stamp>,
+    /// A look ago.
+    previous: Option<Stamp>,
+}
+
+impl Watch {
+    /// It was read when it looked so.
+    pub(crate) fn begin(stamp: Stamp) -> Self {
+        Self { judged: Some(stamp), previous: Some(stamp) }
+    }
+
+    /// One look: whether it is another than was read, and has come to rest.
+    pub(crate) fn look(&mut self, file: &Path, poll: Duration, now: Timestamp) -> bool {
+        let seen = Stamp::of_file(file);
+        let at_rest = seen == self.previous || seen.is_some_and(|stamp| stamp.age(now) >= poll);
+        self.previous = seen;
+        seen != self.judged && at_rest
+    }
+
+    /// It was read when it looked so, whatever came of it.
+    pub(crate) fn has_read(&mut self, stamp: Stamp) {
+        *self = Self::begin(stamp);
+    }
+
+    /// It could not be read, and will not be tried again as it is.
+    pub(crate) fn could_not_read(&mut self) {
+        self.judged = self.previous;
+    }
+}

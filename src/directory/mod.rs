@@ -18,7 +18,7 @@ use crate::config;
 use crate::digest::sha256;
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Watch};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::fs::File;
@@ -34,8 +34,8 @@ pub struct Directory {
     poll: Duration,
     certificates: Option<config::CertificateColumns>,
     current: ArcSwap<Snapshot>,
-    /// Held over a whole reload, so that two of them cannot overtake each other.
-    watch: Mutex<Watch>,
+    /// With the SHA-256 of what is in force. Held over a whole reload, so that two of them cannot overtake each other.
+    watch: Mutex<(Watch, [u8; 32])>,
 }
 
 /// What became of a reload.
@@ -54,16 +54,6 @@ pub enum Reload {
     },
 }
 
-/// How the file looked; without a stamp it could not be looked at.
-struct Watch {
-    /// When it was last read, with success or not.
-    judged: Option<Stamp>,
-    /// A look ago.
-    previous: Option<Stamp>,
-    /// The SHA-256 of what is in force.
-    digest: [u8; 32],
-}
-
 impl Directory {
     /// Reads the file for the first time, at `now`.
     ///
@@ -73,7 +63,7 @@ impl Directory {
         let content = read(&config.file)?;
         let read = parse::content(&content.bytes, config.certificates.as_ref());
         let brokers = read.map_err(|fault| Error::Unusable(config.file.clone(), fault))?;
-        let watch = Watch { judged: Some(content.stamp), previous: Some(content.stamp), digest: sha256(&content.bytes) };
+        let watch = (Watch::begin(content.stamp), sha256(&content.bytes));
         Ok(Self {
             file: config.file.clone(),
             poll: config.poll,
@@ -120,10 +110,7 @@ impl Directory {
     /// One look: reloads the file if it changed and has come to rest.
     fn look(&self, now: Timestamp) -> Option<Result<Reload, Error>> {
         let mut watch = self.watch.lock();
-        let seen = self.file.metadata().ok().map(|metadata| Stamp::of(&metadata));
-        let at_rest = seen == watch.previous || seen.is_some_and(|stamp| stamp.age(now) >= self.poll);
-        watch.previous = seen;
-        if seen == watch.judged || !at_rest {
+        if !watch.0.look(&self.file, self.poll, now) {
             return None;
         }
         match self.judge(&mut watch, now) {
@@ -133,15 +120,15 @@ impl Directory {
         }
     }
 
-    fn judge(&self, watch: &mut Watch, now: Timestamp) -> Result<Reload, Error> {
+    fn judge(&self, (watch, in_force): &mut (Watch, [u8; 32]), now: Timestamp) -> Result<Reload, Error> {
         let content = read(&self.file).inspect_err(|error| {
             if !matches!(error, Error::Unusable(_, Fault::BeingWritten)) {
-                watch.judged = watch.previous;
+                watch.could_not_read();
             }
         })?;
-        (watch.judged, watch.previous) = (Some(content.stamp), Some(content.stamp));
+        watch.has_read(content.stamp);
         let digest = sha256(&content.bytes);
-        if digest == watch.digest {
+        if digest == *in_force {
             return Ok(Reload::Unchanged);
         }
         let read = parse::content(&content.bytes, self.certificates.as_ref());
@@ -151,7 +138,7 @@ impl Directory {
         let (added, removed) = (new.count_missing_in(&old), old.count_missing_in(&new));
         let brokers = new.len();
         self.current.store(Arc::new(new));
-        watch.digest = digest;
+        *in_force = digest;
         Ok(Reload::Swapped { brokers, added, removed })
     }
 }

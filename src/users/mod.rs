@@ -29,7 +29,7 @@ use crate::config::{self, HashCost};
 use crate::domain::device::UserTag;
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Watch};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::fs::{File, Metadata};
@@ -55,14 +55,6 @@ pub struct Users {
     unwritable: AtomicBool,
 }
 
-/// How the file looked; without a stamp it could not be looked at.
-struct Watch {
-    /// When it was last read, with success or not.
-    judged: Option<Stamp>,
-    /// A look ago.
-    previous: Option<Stamp>,
-}
-
 impl Users {
     /// Reads the file for the first time. It will be looked at anew every `poll`.
     ///
@@ -75,7 +67,7 @@ impl Users {
             file: file.to_owned(),
             poll,
             current: ArcSwap::from_pointee(Snapshot::new(table.into_users())),
-            watch: Mutex::new(Watch { judged: Some(content.stamp), previous: Some(content.stamp) }),
+            watch: Mutex::new(Watch::begin(content.stamp)),
             unwritable: AtomicBool::new(false),
         })
     }
@@ -116,10 +108,7 @@ impl Users {
     /// One look: reloads the file if it changed and has come to rest.
     fn look(&self, now: Timestamp) -> Option<Result<usize, Error>> {
         let mut watch = self.watch.lock();
-        let seen = Stamp::of_file(&self.file);
-        let at_rest = seen == watch.previous || seen.is_some_and(|stamp| stamp.age(now) >= self.poll);
-        watch.previous = seen;
-        if seen == watch.judged || !at_rest {
+        if !watch.look(&self.file, self.poll, now) {
             return None;
         }
         match self.judge(&mut watch) {
@@ -132,10 +121,10 @@ impl Users {
     fn judge(&self, watch: &mut Watch) -> Result<usize, Error> {
         let content = read(&self.file).inspect_err(|error| {
             if !matches!(error, Error::Unusable(_, Fault::BeingWritten)) {
-                watch.judged = watch.previous;
+                watch.could_not_read();
             }
         })?;
-        (watch.judged, watch.previous) = (Some(content.stamp), Some(content.stamp));
+        watch.has_read(content.stamp);
         let snapshot = Snapshot::new(table(&self.file, &content)?.into_users());
         let users = snapshot.len();
         self.current.store(Arc::new(snapshot));

@@ -4,6 +4,7 @@ use super::error::{BadLines, Fault, LineFault};
 use super::hash::{Hash, NoHash};
 use super::key::UserKey;
 use super::snapshot::User;
+use crate::csv_lines::{first_line_of, is_blank, line_at};
 use crate::domain::vtnr::Vtnr;
 use csv::{ReaderBuilder, StringRecord, WriterBuilder};
 use std::collections::HashSet;
@@ -150,23 +151,6 @@ impl Columns {
         })?;
         Ok(Line { key, user: User { vtnr, hash }, record: record.clone() })
     }
-}
-
-fn is_blank<'f>(mut fields: impl Iterator<Item = &'f str>) -> bool {
-    fields.all(|field| field.trim().is_empty())
-}
-
-/// The line that a record begins on. Its position is that of the end of the record before it, blank lines included.
-fn first_line_of(record: &StringRecord, text: &str) -> usize {
-    let end_of_last = record.position().and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(0);
-    let bytes = text.as_bytes();
-    let blank = bytes.iter().skip(end_of_last).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    line_at(bytes, end_of_last + blank)
-}
-
-/// The line of a byte, counted from 1.
-fn line_at(bytes: &[u8], at: usize) -> usize {
-    bytes.iter().take(at).filter(|byte| **byte == b'\n').count() + 1
 }
 
 #[cfg(test)]
