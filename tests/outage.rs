@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -112,7 +113,11 @@ async fn whoever_is_signed_in_goes_on_for_the_grace() {
 
 /// Two gateways on one Redis, a broker who works at the first, and how the second sees them.
 async fn at_another_gateway() -> (World, Browser, Browser) {
-    let world = World::builder().store(StoreKind::OwnRedis).gateways(2).start().await;
+    at_another_gateway_with("").await
+}
+
+async fn at_another_gateway_with(config: &str) -> (World, Browser, Browser) {
+    let world = World::builder().store(StoreKind::OwnRedis).gateways(2).config(config).start().await;
     world.gateways[1].ready().await;
     let browser = world.signed_in(ADA).await;
     // What a ticket says is believed from its second sign of life on, four a second.
@@ -179,6 +184,38 @@ async fn whoever_signed_out_before_the_outage_is_not_let_in_by_a_copy_of_the_coo
     eventually("the outage is noticed", async || (copy.open("/").await.status == 503).then_some(())).await;
     copy.fetch("/kfz/tarife").await.is(503);
     assert_eq!(world.calculator.requests().len(), before);
+}
+
+#[tokio::test]
+async fn whoever_was_revoked_before_the_outage_is_not_let_in_by_a_ticket() {
+    let (world, browser, there) = at_another_gateway().await;
+    let cookies = ["vtnr_session", "vtnr_ticket"].map(|name| (name, browser.cookie(name).expect("set")));
+    let mut revoke = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"));
+    let revoke = revoke.args(["revoke", "--config"]).arg(world.gateways[0].config()).arg(ADA.0);
+    assert!(revoke.status().expect("it runs").success());
+    eventually("the session is dead", async || (browser.fetch("/").await.status == 401).then_some(())).await;
+    have_heard_for_a_while(&world).await;
+    kill(&world);
+    for (name, value) in &cookies {
+        there.set_cookie(name, value);
+    }
+    eventually("the outage is noticed", async || (there.fetch("/").await.status == 503).then_some(())).await;
+    for _ in 0..20 {
+        there.fetch("/").await.is(503);
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_lets_nobody_go_on_beyond_the_grace() {
+    let (world, _, there) = at_another_gateway_with("[store]\noutage_grace = \"3s\"").await;
+    kill(&world);
+    let begun = Instant::now();
+    eventually("the gateway that never saw the session goes by the ticket", async || {
+        (there.fetch("/").await.status == 200).then_some(())
+    })
+    .await;
+    eventually("the grace is over", async || (there.fetch("/").await.status == 503).then_some(())).await;
+    assert!(begun.elapsed() > Duration::from_secs(2), "after {:?}", begun.elapsed());
 }
 
 #[tokio::test]
