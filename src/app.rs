@@ -201,7 +201,7 @@ impl App {
             pages: Arc::clone(&pages),
             submission: Arc::clone(&submission),
             certificates: certificates.clone(),
-            portal: portal(&config, &clock, &metrics)?,
+            portal: portal(&config, &metrics)?,
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
             chance,
@@ -331,8 +331,8 @@ async fn handed_over(successor: Option<Handover>) {
     }
 }
 
-fn portal(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Result<Option<Arc<Portal>>, portal::Error> {
-    let portal = config.portal.clone().map(|config| Portal::new(config, clock.clone(), Arc::clone(metrics)));
+fn portal(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<Portal>>, portal::Error> {
+    let portal = config.portal.clone().map(|config| Portal::new(config, Arc::clone(metrics)));
     Ok(portal.transpose()?.map(Arc::new))
 }
 

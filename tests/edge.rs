@@ -5,7 +5,7 @@ mod support;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::raw::{CONTINUATION, END_STREAM, Frames, HEADERS, tls, whole};
+use support::raw::{CONTINUATION, END_STREAM, Fate, Frames, GOAWAY, HEADERS, PING, tls, whole};
 use support::world::{MOMENT, StoreKind};
 use support::{Behind, H2, Raw, Upstream, World, eventually, ports};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -281,21 +281,19 @@ async fn held(go_on: watch::Receiver<bool>, rest: usize) -> Upstream {
 #[tokio::test]
 async fn over_http2_clients_are_told_to_go_as_soon_as_the_gateway_leaves_and_may_still_come() {
     let (go_on, waits) = watch::channel(false);
-    let builder = World::builder().https().config("[shutdown]\ndelay = \"40s\"");
+    let builder = World::builder().https().config("[shutdown]\ndelay = \"4m\"");
     let behind = Behind::with(held(waits, 300_000).await, builder).await;
     let request = |path| behind.h2("GET", path).body(()).expect("a request");
-    let (mut idle, mut busy) = (H2::connect(&behind.world).await, H2::connect(&behind.world).await);
-    idle.get(request("/kurz")).await.expect("an answer");
+    let (mut idle, mut busy) = (Frames::connect(&behind.world).await, H2::connect(&behind.world).await);
+    let host = format!("localhost:{}", behind.world.gateways[0].https.expect("a world with https"));
+    let short =
+        [(":method", "GET"), (":scheme", "https"), (":authority", &host), (":path", "/kurz"), ("cookie", &behind.session)];
+    assert_eq!(idle.ask(&short).await, Fate::Answered(200));
     let (answer, _) = busy.requests.send_request(request("/lang"), true).expect("sent");
     let answer = answer.await.expect("an answer");
     let begun = Instant::now();
     behind.world.gateways[0].signal("TERM");
-    // A client that is told to go, and waits for nothing, goes.
-    tokio::time::timeout(Duration::from_secs(20), idle.connection)
-        .await
-        .expect("long before the end")
-        .expect("no panic")
-        .expect("in order");
+    is_told_to_go(&mut idle).await;
     // Who comes still, since nobody knows yet, is served.
     for _ in 0..2 {
         let mut late = H2::connect(&behind.world).await;
@@ -305,8 +303,25 @@ async fn over_http2_clients_are_told_to_go_as_soon_as_the_gateway_leaves_and_may
     }
     go_on.send_replace(true);
     assert_eq!(length_of(answer.into_body()).await, 4 + 300_000);
-    busy.connection.await.expect("no panic").expect("in order");
-    assert!(begun.elapsed() < Duration::from_secs(40), "it was not the end that did it: {:?}", begun.elapsed());
+    // It is chance whether the client's last words still find somebody who reads them.
+    let _ = busy.connection.await.expect("no panic");
+    assert!(begun.elapsed() < Duration::from_secs(240), "it was not the end that did it: {:?}", begun.elapsed());
+}
+
+/// Waits until the connection is told that it is to be used no more, and then for its end: nothing is under way on it. By frames, since a
+/// client that would answer may find the connection closed already, and would then tell of that instead.
+async fn is_told_to_go(frames: &mut Frames) {
+    const ACK: u8 = 1;
+    let mut is_told = false;
+    while let Some((kind, payload)) = frames.frame().await {
+        match kind {
+            GOAWAY => is_told = true,
+            // With its echo all that was under way when it was told has come.
+            PING => frames.send(PING, ACK, 0, &payload).await,
+            _ => {}
+        }
+    }
+    assert!(is_told, "it ended without a word");
 }
 
 /// Reads an answer's body to its end.

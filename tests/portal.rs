@@ -2,60 +2,96 @@
 
 mod support;
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+use support::authority::{Authority, Identity};
 use support::browser::Browser;
-use support::eventually;
-use support::upstream::Upstream;
+use support::upstream::{Request, Upstream};
 use support::world::{ADA, BEN, Builder, World};
+use support::{Raw, Socket, eventually};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
-/// A portal that knows `PORTAL=ada` and `PORTAL=ben`, and what befell it.
+const SIGN_OUT: &str = "/ui/login/de/abmelden";
+
+/// A portal that knows `PORTAL=ada` and `PORTAL=ben`, and what befell it. Answers about cookies and below paths named `langsam` wait until
+/// they may go.
 struct Portal {
     server: Upstream,
+    told: Told,
+}
+
+/// What a portal is told, and tells.
+#[derive(Clone, Default)]
+struct Told {
     is_ill: Arc<AtomicBool>,
     has_ended: Arc<AtomicBool>,
     checks: Arc<AtomicUsize>,
+    go: watch::Sender<bool>,
+}
+
+impl Deref for Portal {
+    type Target = Told;
+
+    fn deref(&self) -> &Told {
+        &self.told
+    }
 }
 
 impl Portal {
     async fn start() -> Self {
-        let (is_ill, has_ended, checks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)), Arc::default());
-        let (ill, ended, counted): (_, _, Arc<AtomicUsize>) = (Arc::clone(&is_ill), Arc::clone(&has_ended), Arc::clone(&checks));
+        let told = Told::default();
+        let all = told.clone();
         let server = Upstream::start(move |mut wire| {
-            let (ill, ended, counted) = (Arc::clone(&ill), Arc::clone(&ended), Arc::clone(&counted));
+            let told = all.clone();
             async move {
                 while let Some(request) = wire.request().await {
-                    let cookie = request.values("cookie").first().copied().unwrap_or_default().to_owned();
-                    let answer = if request.target() != "/wer" {
-                        "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPortal".to_owned()
-                    } else {
-                        counted.fetch_add(1, Ordering::AcqRel);
-                        if ill.load(Ordering::Acquire) {
-                            "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".to_owned()
-                        } else {
-                            check(&cookie, ended.load(Ordering::Acquire))
-                        }
-                    };
-                    wire.send(answer).await;
+                    wire.send(told.answer(&request).await).await;
                 }
             }
         })
         .await;
-        Self { server, is_ill, has_ended, checks }
+        Self { server, told }
     }
 
-    fn checks(&self) -> usize {
-        self.checks.load(Ordering::Acquire)
+    /// The least that a gateway must know of it.
+    fn least(&self, further: &str) -> String {
+        format!("[portal]\ncheck_url = \"{}/wer\"\ncookies = [\"PORTAL\"]\n{further}\n", self.server.url())
     }
 
     fn config(&self, further: &str) -> String {
         format!(
-            "[portal]\ncheck_url = \"{}/wer\"\ncookies = [\"PORTAL\"]\nsign_in_url = \"https://portal.insurer.example/an?ziel={{return_to}}\"\n\
+            "{}sign_in_url = \"https://portal.insurer.example/an?ziel={{return_to}}\"\n\
              sign_out_url = \"https://portal.insurer.example/ab\"\n{further}\n",
-            self.server.url()
+            self.least("")
         )
+    }
+}
+
+impl Told {
+    async fn answer(&self, request: &Request) -> String {
+        let cookie = request.values("cookie").first().copied().unwrap_or_default();
+        if request.target() == "/wer" {
+            self.checks.fetch_add(1, Ordering::AcqRel);
+        }
+        if request.target().contains("langsam") || cookie.contains("langsam") {
+            let _ = self.go.subscribe().wait_for(|go| *go).await;
+        }
+        match request.target() {
+            "/wer" if self.is_ill.load(Ordering::Acquire) => "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "/wer" => check(cookie, self.has_ended.load(Ordering::Acquire)),
+            _ => "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPortal".to_owned(),
+        }
+    }
+
+    fn checks(&self) -> usize {
+        self.checks.load(Ordering::Acquire)
     }
 }
 
@@ -203,7 +239,8 @@ async fn who_signs_out_here_is_out_until_they_say_otherwise() {
     let portal = Portal::start().await;
     let world = world(&portal, "").await;
     let ada = with(&world, "ada");
-    ada.get("/ui/login/de/abmelden").await.shows(ADA.0);
+    ada.get("/").await.is(200);
+    ada.get(SIGN_OUT).await.shows(ADA.0);
     let out = ada.post("/ui/login/de/abmelden", &[]).await;
     out.is(200).shows("Im Portal sind Sie noch angemeldet");
     assert_eq!(out.href_of("Im Portal abmelden"), "https://portal.insurer.example/ab");
@@ -284,4 +321,185 @@ async fn a_form_that_was_kept_while_the_portal_was_down_goes_out_by_its_word() {
     form.is(200).shows("Eingabe jetzt absenden").shows(ADA.0);
     ada.press(&form, "Eingabe jetzt absenden").await.is(200);
     assert_eq!(upstream.last().body, b"angebot=42");
+}
+
+#[tokio::test]
+async fn a_sign_out_counts_though_the_portal_does_not_answer_then() {
+    let portal = Portal::start().await;
+    let world = world(&portal, "cache = \"0s\"").await;
+    let ada = with(&world, "ada");
+    ada.fetch("/").await.is(200);
+    portal.is_ill.store(true, Ordering::Release);
+    ada.get(SIGN_OUT).await.is(200).shows("Möglicherweise sind Sie über das Portal angemeldet").shows("ABMELDEN");
+    ada.post(SIGN_OUT, &[]).await.is(200).shows("Im Portal sind Sie möglicherweise noch angemeldet");
+    // The certificates' host may have the same cookies, and one of its own for this.
+    assert!(ada.cookie("vtnr_left_portal").is_some() && ada.cookie("vtnr_left").is_none());
+    portal.is_ill.store(false, Ordering::Release);
+    ada.get(SIGN_OUT).await.is(200).shows("Sie sind zurzeit nicht angemeldet");
+    let back = async || ada.get("/ui/login/de/portal").await;
+    eventually("the portal is asked again", async || (back().await.status == 200).then_some(())).await;
+    ada.fetch("/").await.is(401);
+    // Who is nobody there has nothing to leave.
+    let eve = with(&world, "eve");
+    eve.fetch("/").await.is(401);
+}
+
+#[tokio::test]
+async fn who_signed_out_here_finds_back_where_the_portal_has_no_page_for_it() {
+    let portal = Portal::start().await;
+    let world = World::builder().config(&portal.least("")).start().await;
+    let ada = with(&world, "ada");
+    ada.get("/").await.is(200);
+    let out = ada.post(SIGN_OUT, &[]).await;
+    let back = ada.get(&out.href_of("WIEDER ANMELDEN")).await;
+    back.is(200).shows("Wenn Sie im Portal noch angemeldet sind");
+    let page = ada.get("/kfz").await;
+    let back = ada.get(&page.href_of("Weiter mit der Anmeldung im Portal")).await;
+    back.is(200).shows("WEITER MIT DER ANMELDUNG IM PORTAL");
+    ada.post(&page.href_of("Weiter mit der Anmeldung im Portal"), &[]).await.leads_to("/kfz");
+    ada.fetch("/").await.is(200);
+    let stranger = world.browser();
+    stranger.get("/ui/login/de/portal").await.is(404);
+    stranger.get("/kfz").await.is(200).hides("im Portal");
+}
+
+/// So many requests below the portal's own paths that it holds.
+async fn under_way(world: &World, portal: &Portal, requests: usize) -> Vec<Raw> {
+    let before = portal.server.requests().len();
+    let mut all = Vec::new();
+    for _ in 0..requests {
+        let (port, mut client) = (world.gateways[0].port, Raw::connect(world.gateways[0].port).await);
+        client.send(format!("GET /portal/langsam HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n")).await;
+        all.push(client);
+    }
+    portal.server.has_seen(before + requests).await;
+    all
+}
+
+/// Of eight seats two are strangers'.
+#[tokio::test]
+async fn the_sign_out_asks_nobody_and_needs_no_seat_and_the_portals_server_shares_none_with_the_calculators() {
+    let (portal, one, other) = (Portal::start().await, Upstream::fine().await, Upstream::fine().await);
+    let builder = World::builder()
+        .listen("max_requests = 8")
+        .config(&format!("[upstream]\nurl = [\"{}\", \"{}\"]", one.url(), other.url()))
+        .config(&portal.config(&format!("paths = [\"/portal/\"]\nserver = \"{}\"", portal.server.url())));
+    let world = builder.start().await;
+    let held = under_way(&world, &portal, 2).await;
+    let ada = with(&world, "ada");
+    ada.open("/ui/login/de/vtnr-login").await.is(503);
+    ada.open(SIGN_OUT).await.is(200).shows("ABMELDEN");
+    ada.post(SIGN_OUT, &[]).await.is(200);
+    assert_eq!(portal.checks(), 0);
+    portal.go.send_replace(true);
+    for mut client in held {
+        assert_eq!(client.answer().await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_is_cut_when_the_portal_says_that_nobody_is_signed_in() {
+    let portal = Portal::start().await;
+    let world = world(&portal, "cache = \"0s\"").await;
+    let (mut ada, mut ben) =
+        (Socket::with_cookies(&world, 0, "PORTAL=ada").await, Socket::with_cookies(&world, 0, "PORTAL=ben").await);
+    // Once it has been asked about both, both are open still.
+    let before = portal.checks();
+    eventually("it is asked about them", async || (portal.checks() >= before + 2).then_some(())).await;
+    ada.is_open().await;
+    ben.is_open().await;
+    portal.has_ended.store(true, Ordering::Release);
+    assert_eq!((ada.closed().await, ben.closed().await), (4401, 4401));
+    assert_eq!(world.metric("vtnr_gateway_websockets_cut_total").await, 2.0);
+}
+
+#[tokio::test]
+async fn a_crowd_that_waits_for_the_portal_is_no_failure_of_its() {
+    let portal = Portal::start().await;
+    let world = world(&portal, "timeout = \"4s\"\nconnections = 1").await;
+    // Making a browser takes longer than asking.
+    let crowd: Vec<_> = (0..6).map(|number| with(&world, &format!("langsam{number}"))).collect();
+    for answer in futures_util::future::join_all(crowd.iter().map(|browser| browser.fetch("/"))).await {
+        answer.is(401);
+    }
+    portal.go.send_replace(true);
+    with(&world, "ada").fetch("/").await.is(200);
+    let checks = async |outcome: &str| world.metric(&format!("vtnr_gateway_portal_checks_total{{outcome=\"{outcome}\"}}")).await;
+    assert_eq!((checks("failed").await, checks("no_room").await, checks("not_asked").await), (1.0, 5.0, 0.0));
+}
+
+/// Of eight places one address gets two.
+#[tokio::test]
+async fn one_address_does_not_keep_the_others_from_the_portal() {
+    let portal = Portal::start().await;
+    let config = portal.config("timeout = \"20s\"\nconnections = 8");
+    let world = Arc::new(World::builder().listen("trusted_proxies = [\"127.0.0.1\"]").config(&config).start().await);
+    let from = |address: &str| vec![("x-forwarded-for", address.to_owned()), ("sec-fetch-mode", "cors".to_owned())];
+    let crowd: Vec<_> = (0..20)
+        .map(|number| {
+            let (world, fields) = (Arc::clone(&world), from(&format!("2001:db8:1:2::{number}")));
+            tokio::spawn(
+                async move { with(&world, &format!("langsam{number}")).send(http::Method::GET, "/", &fields, None).await },
+            )
+        })
+        .collect();
+    eventually("two are asked about", async || (portal.checks() == 2).then_some(())).await;
+    with(&world, "ada").send(http::Method::GET, "/", &from("192.0.2.1"), None).await.is(200);
+    assert_eq!(portal.checks(), 3);
+    portal.go.send_replace(true);
+    for stranger in crowd {
+        stranger.await.expect("no panic").is(401);
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_is_counted_once_however_often_the_portal_is_asked() {
+    let portal = Portal::start().await;
+    let world = world(&portal, "cache = \"0s\"").await;
+    for _ in 0..3 {
+        with(&world, "ada").fetch("/").await.is(200);
+    }
+    with(&world, "ben").fetch("/").await.is(200);
+    assert_eq!(portal.checks(), 4);
+    assert_eq!(world.metric("vtnr_gateway_sign_ins_total{outcome=\"ok\",step=\"portal\"}").await, 2.0);
+}
+
+/// Its certificate is of the insurer's own authority, and the environment names a proxy that is not there.
+#[tokio::test]
+async fn a_portal_with_a_certificate_of_the_insurers_own_is_asked_directly() {
+    let authority = Authority::named("Insurer CA");
+    let identity = authority.issue("portal", 1, |params| {
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("localhost".try_into().expect("a name"))];
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://localhost:{}/wer", listener.local_addr().expect("bound").port());
+    tokio::spawn(serve_tls(listener, acceptor(&identity)));
+    let config = |ca_file: &str| format!("[portal]\ncheck_url = \"{url}\"\ncookies = [\"PORTAL\"]\n{ca_file}\n");
+    let proxy = ["env", "HTTPS_PROXY=http://127.0.0.1:9", "HTTP_PROXY=http://127.0.0.1:9", "ALL_PROXY=http://127.0.0.1:9"];
+    let ca_file = format!("ca_file = {:?}", authority.file("ca.pem"));
+    for (ca_file, status) in [(ca_file.as_str(), 200), ("", 401)] {
+        let world = World::builder().config(&config(ca_file)).through(0, &proxy).start().await;
+        with(&world, "ada").fetch("/").await.is(status);
+    }
+}
+
+fn acceptor(identity: &Identity) -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(&identity.cert).expect("a file").collect::<Result<Vec<_>, _>>().expect("PEM");
+    let key = PrivateKeyDer::from_pem_file(&identity.key).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).expect("a pair")))
+}
+
+/// Says of everybody who asks that Ada is signed in.
+async fn serve_tls(listener: TcpListener, acceptor: TlsAcceptor) {
+    while let Ok((tcp, _)) = listener.accept().await {
+        let Ok(mut stream) = acceptor.accept(tcp).await else { continue };
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") && stream.read_buf(&mut asked).await.is_ok_and(|read| read > 0) {}
+        let answer = format!("HTTP/1.1 200 OK\r\nX-VTNR: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", ADA.0);
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    }
 }

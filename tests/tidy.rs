@@ -55,7 +55,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("store", &["domain", "clock", "config", "telemetry"]),
     ("mail", &["domain", "clock", "config", "in_force", "store", "telemetry"]),
     ("sign_in", &["domain", "clock", "config", "directory", "in_force", "store", "telemetry", "users"]),
-    ("portal", &["domain", "clock", "config", "digest", "telemetry"]),
+    ("portal", &["domain", "config", "digest", "telemetry"]),
     ("parking", &["domain", "clock", "store", "telemetry"]),
     (
         "gateway",

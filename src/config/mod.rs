@@ -257,6 +257,8 @@ pub struct Certificate {
 pub struct Portal {
     /// What is asked who is signed in.
     pub check_url: String,
+    /// PEM file with certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
     /// The portal's cookies: what it is asked about.
     pub cookies: Vec<String>,
     /// The field of its answer that names the broker, in lower case.

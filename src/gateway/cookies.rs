@@ -36,6 +36,18 @@ pub(super) struct Held {
     pub(super) ticket_as_of: Option<Timestamp>,
 }
 
+/// The bare names.
+const OURS: [&[u8]; 8] = [
+    b"vtnr_session",
+    b"vtnr_trust",
+    b"vtnr_flow",
+    b"vtnr_device",
+    b"vtnr_parked",
+    b"vtnr_ticket",
+    b"vtnr_left",
+    b"vtnr_left_portal",
+];
+
 const LONGEST_TOKEN: usize = TOKEN_BYTES.div_ceil(3) * 4;
 
 impl Jar {
@@ -81,11 +93,19 @@ impl Jar {
         }
     }
 
-    /// What the broker signed out of that the gateway does not hold itself: a certificate, or the portal.
+    /// The certificate that the broker signed out of.
     pub(super) const fn left(self) -> &'static str {
         match self {
             Self::Secure => "__Host-vtnr_left",
             Self::Plain => "vtnr_left",
+        }
+    }
+
+    /// The portal's cookies that the broker signed out of. Hosts that differ by their port only share their cookies, hence another name.
+    pub(super) const fn left_portal(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-vtnr_left_portal",
+            Self::Plain => "vtnr_left_portal",
         }
     }
 
@@ -147,8 +167,7 @@ impl Jar {
     /// Whether this cookie is ours, whichever of the two names it goes by.
     pub(super) fn owns(self, name: &[u8]) -> bool {
         let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
-        [&b"vtnr_session"[..], b"vtnr_trust", b"vtnr_flow", b"vtnr_device", b"vtnr_parked", b"vtnr_ticket", b"vtnr_left"]
-            .contains(&bare)
+        OURS.contains(&bare)
     }
 
     /// Whether a `Set-Cookie` field of the calculator would set a cookie of ours.
@@ -183,14 +202,24 @@ impl Jar {
         self.build(self.ticket(), value).build().to_string()
     }
 
-    /// The broker has signed out of what has this digest.
-    pub(super) fn set_left(self, what: &[u8; TOKEN_BYTES]) -> String {
-        self.set(self.left(), what, None)
+    /// The broker has signed out of the certificate with this digest.
+    pub(super) fn set_left(self, certificate: &[u8; TOKEN_BYTES]) -> String {
+        self.set(self.left(), certificate, None)
     }
 
-    /// Whether the broker has signed out of what has this digest, and not in again.
-    pub(super) fn has_left(self, headers: &HeaderMap, what: &[u8; TOKEN_BYTES]) -> bool {
-        pairs(headers).any(|(name, value)| name == self.left().as_bytes() && token(value).as_ref() == Some(what))
+    /// Whether the broker has signed out of the certificate with this digest, and not in again.
+    pub(super) fn has_left(self, headers: &HeaderMap, certificate: &[u8; TOKEN_BYTES]) -> bool {
+        holds(headers, self.left(), certificate)
+    }
+
+    /// The broker has signed out of the portal's cookies with this digest.
+    pub(super) fn set_left_portal(self, claim: &[u8; TOKEN_BYTES]) -> String {
+        self.set(self.left_portal(), claim, None)
+    }
+
+    /// Whether the broker has signed out of the portal's cookies with this digest, and not in again.
+    pub(super) fn has_left_portal(self, headers: &HeaderMap, claim: &[u8; TOKEN_BYTES]) -> bool {
+        holds(headers, self.left_portal(), claim)
     }
 
     pub(super) fn clear(self, name: &'static str) -> String {
@@ -214,6 +243,10 @@ impl Jar {
 /// The cookies of all `Cookie` fields, each with its value.
 pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(name_and_value)
+}
+
+fn holds(headers: &HeaderMap, cookie: &str, digest: &[u8; TOKEN_BYTES]) -> bool {
+    pairs(headers).any(|(name, value)| name == cookie.as_bytes() && token(value).as_ref() == Some(digest))
 }
 
 /// A cookie taken apart, without the blanks around.
@@ -285,6 +318,7 @@ mod tests {
         assert_eq!(seen(&["a=1;b=2", "c=3"]).as_deref(), Some("a=1; b=2; c=3"));
         assert_eq!(seen(&["a=1; __Host-vtnr_session=x; b=2"]).as_deref(), Some("a=1; b=2"));
         assert_eq!(seen(&["vtnr_flow=x; __Secure-vtnr_trust=y"]), None);
+        assert_eq!(seen(&["__Host-vtnr_left=x; __Host-vtnr_left_portal=y; vtnr_left_portal=z"]), None);
         assert_eq!(seen(&["vtnr_sessions=x"]).as_deref(), Some("vtnr_sessions=x"));
         assert_eq!(seen(&[]), None);
     }

@@ -9,19 +9,23 @@ use super::failure::Failure;
 use super::passage::Watch;
 use super::tunnel::{Cut, Line};
 use super::{Gateway, Passage};
-use crate::domain::session::{Level, Proof, Session as BrokerSession};
+use crate::domain::session::{Level, Proof, Session as BrokerSession, SessionLimits};
 use crate::domain::submission::Intent;
 use crate::domain::throttle::ClientAddress;
+use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
-use crate::portal::{Answer, Claim, Sender};
+use crate::portal::{Answer, Claim, Portal, Sender};
 use crate::telemetry::metrics::{Outcome, Step};
 use http::header::USER_AGENT;
 use pingora::proxy::Session;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often the portal is asked about an open WebSocket, at most.
 const LOOK: Duration = Duration::from_secs(5);
+/// So long one stays open after the portal's last yes has ceased to count.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the portal says of a browser.
 pub(super) struct AtPortal {
@@ -30,8 +34,8 @@ pub(super) struct AtPortal {
     pub(super) session: Option<BrokerSession>,
     /// The broker has signed out of it here.
     pub(super) has_left: bool,
-    /// The portal did not answer.
-    pub(super) is_silent: bool,
+    /// What the portal says; nothing if it was not asked.
+    pub(super) answer: Option<Answer>,
 }
 
 /// Of a browser's own session and its session by the portal, the one that counts: a full one before another, and never two brokers'.
@@ -66,31 +70,48 @@ impl Gateway {
     /// What the portal says of who sent a request; `None` if it has nothing of the portal's. Whoever must be asked about has a seat
     /// among those whom nobody knows.
     pub(super) async fn at_portal(&self, http: &Session, passage: &mut Passage) -> Result<Option<AtPortal>, Failure> {
-        let Some(portal) = self.portal.as_ref().filter(|_| !crosses_sites(http)) else { return Ok(None) };
-        let headers = &http.req_header().headers;
-        let Some(claim) = portal.claim(pairs(headers)) else { return Ok(None) };
-        let answer = match portal.known(&claim, passage.now) {
+        let Some((portal, claim)) = self.portal_claim(http) else { return Ok(None) };
+        let answer = match portal.known(&claim) {
             Some(known) => known,
             None => {
                 let has_seat = passage.seat.is_some();
                 if !has_seat {
                     self.seat(None, http, passage)?;
                 }
-                let sender = Sender { address: self.client_address(http), agent: headers.get(USER_AGENT).cloned() };
+                let sender = self.sender(http);
                 let client = self.client_counted(http);
                 let answer = portal.ask(&claim, &sender, |vtnr| self.note_portal(vtnr, client)).await;
                 passage.seat.take_if(|_| !has_seat);
                 answer
             }
         };
+        Ok(Some(self.as_said(claim, Some(answer), http, passage.now)))
+    }
+
+    /// What the portal has said a moment ago, if anything, of who sent a request. It is not asked, so that nobody waits.
+    pub(super) fn known_at_portal(&self, http: &Session, now: Timestamp) -> Option<AtPortal> {
+        let (portal, claim) = self.portal_claim(http)?;
+        let known = portal.known(&claim);
+        Some(self.as_said(claim, known, http, now))
+    }
+
+    fn portal_claim(&self, http: &Session) -> Option<(&Arc<Portal>, Claim)> {
+        let portal = self.portal.as_ref().filter(|_| !crosses_sites(http))?;
+        Some((portal, portal.claim(pairs(&http.req_header().headers))?))
+    }
+
+    fn sender(&self, http: &Session) -> Sender {
+        Sender { address: self.client_address(http), agent: http.req_header().headers.get(USER_AGENT).cloned() }
+    }
+
+    fn as_said(&self, claim: Claim, answer: Option<Answer>, http: &Session, now: Timestamp) -> AtPortal {
+        let has_left = self.jar.has_left_portal(&http.req_header().headers, claim.sum());
         let vtnr = match answer {
-            Answer::SignedIn(vtnr) if self.directory.knows(vtnr) => Some(vtnr),
-            Answer::SignedIn(_) | Answer::Nobody | Answer::Unavailable => None,
+            Some(Answer::SignedIn(vtnr)) if self.directory.knows(vtnr) && !has_left => Some(vtnr),
+            _ => None,
         };
-        let has_left = self.jar.has_left(headers, claim.sum());
-        let vtnr = vtnr.filter(|_| !has_left);
-        let session = vtnr.map(|vtnr| BrokerSession::begin(vtnr, Level::Full { proof: Proof::Portal }, passage.now));
-        Ok(Some(AtPortal { claim, session, has_left, is_silent: answer == Answer::Unavailable }))
+        let session = vtnr.map(|vtnr| BrokerSession::begin(vtnr, Level::Full { proof: Proof::Portal }, now));
+        AtPortal { claim, session, has_left, answer }
     }
 
     fn note_portal(&self, vtnr: Vtnr, client: ClientAddress) {
@@ -99,27 +120,91 @@ impl Gateway {
         self.sign_ins.note(Step::Portal, outcome, Some(vtnr).filter(|_| is_known), client);
     }
 
-    /// Ends a WebSocket once the portal says that its broker is not signed in any more.
+    /// Ends a WebSocket that was opened by the portal's word; see [`Lookout`].
     pub(super) fn watch_at_portal(&self, http: &Session, permitted: Vtnr, line: &Arc<Line>) -> Option<Watch> {
-        let portal = Arc::clone(self.portal.as_ref()?);
-        let headers = &http.req_header().headers;
-        let claim = portal.claim(pairs(headers))?;
-        let sender = Sender { address: self.client_address(http), agent: headers.get(USER_AGENT).cloned() };
-        let (directory, line) = (Arc::clone(&self.directory), Arc::clone(line));
+        let (portal, claim) = self.portal_claim(http)?;
+        let (portal, sender) = (Arc::clone(portal), self.sender(http));
+        let (directory, metrics, line) = (Arc::clone(&self.directory), Arc::clone(&self.metrics), Arc::clone(line));
+        let mut lookout = Lookout::begin(permitted, &self.limits, Instant::now());
         Some(Watch::over(async move {
             loop {
-                tokio::time::sleep(LOOK).await;
-                // A portal that does not answer says nothing, and cuts nothing.
-                let answer = portal.ask(&claim, &sender, |_| {}).await;
-                let is_over = match answer {
-                    Answer::SignedIn(vtnr) => vtnr != permitted || !directory.knows(vtnr),
-                    Answer::Nobody => true,
-                    Answer::Unavailable => !directory.knows(permitted),
-                };
+                tokio::time::sleep_until(lookout.next(Instant::now())).await;
+                let is_over = lookout.is_at_end(Instant::now())
+                    || !directory.knows(permitted)
+                    || lookout.ends_with(portal.ask(&claim, &sender, |_| {}).await, Instant::now());
                 if is_over {
-                    return line.cut(Cut::SessionEnded);
+                    line.cut(Cut::SessionEnded);
+                    return metrics.websocket_cut();
                 }
             }
         }))
+    }
+}
+
+/// The look after one WebSocket that was opened by the portal's word. It ends when the portal says otherwise, when its word has not counted
+/// for a while, since nobody could tell then who has signed out, and at the limit of every session.
+struct Lookout {
+    permitted: Vtnr,
+    ends_at: Instant,
+    /// When the portal's yes counted last.
+    counted_at: Instant,
+}
+
+impl Lookout {
+    fn begin(permitted: Vtnr, limits: &SessionLimits, now: Instant) -> Self {
+        Self { permitted, ends_at: now + limits.absolute, counted_at: now }
+    }
+
+    /// When to look next.
+    fn next(&self, now: Instant) -> Instant {
+        self.ends_at.min(now + LOOK)
+    }
+
+    fn is_at_end(&self, now: Instant) -> bool {
+        now >= self.ends_at
+    }
+
+    /// Whether it is over with this answer.
+    fn ends_with(&mut self, answer: Answer, now: Instant) -> bool {
+        match answer {
+            Answer::SignedIn(vtnr) => {
+                self.counted_at = now;
+                vtnr != self.permitted
+            }
+            Answer::Nobody => true,
+            Answer::Unavailable => now.duration_since(self.counted_at) >= PATIENCE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const LIMITS: SessionLimits = SessionLimits { idle: MINUTE, absolute: Duration::from_secs(3_600) };
+
+    fn broker(number: u32) -> Vtnr {
+        Vtnr::from_number(601_234_567 + number).expect("nine digits")
+    }
+
+    #[test]
+    fn a_websocket_ends_when_the_portal_says_otherwise_or_nothing_for_long() {
+        let now = Instant::now();
+        let mut lookout = Lookout::begin(broker(0), &LIMITS, now);
+        assert!(!lookout.ends_with(Answer::Unavailable, now + MINUTE / 2));
+        assert!(!lookout.ends_with(Answer::SignedIn(broker(0)), now + MINUTE));
+        assert!(!lookout.ends_with(Answer::Unavailable, now + 2 * MINUTE - LOOK));
+        assert!(lookout.ends_with(Answer::Unavailable, now + 2 * MINUTE));
+        assert!(lookout.ends_with(Answer::Nobody, now) && lookout.ends_with(Answer::SignedIn(broker(1)), now));
+    }
+
+    #[test]
+    fn a_websocket_ends_at_the_limit_of_every_session_to_the_moment() {
+        let now = Instant::now();
+        let lookout = Lookout::begin(broker(0), &LIMITS, now);
+        let end = now + LIMITS.absolute;
+        assert_eq!((lookout.next(now), lookout.next(end - LOOK / 2)), (now + LOOK, end));
+        assert!(!lookout.is_at_end(end - LOOK) && lookout.is_at_end(end));
     }
 }

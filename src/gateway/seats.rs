@@ -161,10 +161,11 @@ impl Gateway {
         Ok(())
     }
 
-    /// Lets the request go to the calculator's server that was chosen for it, unless that one has its hands full.
+    /// Lets the request go to the server that was chosen for it, unless that one has its hands full.
     pub(super) fn share_out(&self, peer: Box<HttpPeer>, passage: &mut Passage) -> pingora::Result<Box<HttpPeer>> {
-        let (Some(seat), true) = (&mut passage.seat, self.upstream.has_several()) else { return Ok(peer) };
-        let has_room = peer.address().as_inet().is_none_or(|server| seat.goes_to(*server, self.upstream.up()));
+        let upstream = self.upstream_of(passage);
+        let (Some(seat), true) = (&mut passage.seat, upstream.has_several()) else { return Ok(peer) };
+        let has_room = peer.address().as_inet().is_none_or(|server| seat.goes_to(*server, upstream.up()));
         let full = || pingora::Error::explain(OVERLOADED, "this server holds all requests that it may");
         has_room.then_some(peer).ok_or_else(full)
     }

@@ -42,9 +42,9 @@ impl Context<'_> {
                 ("session-ended.html", self.page(page.return_to, context! { keeping => self.keeping(page.keeping) }))
             }
             View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
-            View::SignOut(SignOut { signed_in, trusted, device }) => {
+            View::SignOut(SignOut { signed_in, perhaps_at_portal, trusted, device }) => {
                 let device_days = Device::LIFETIME.as_secs() / 86_400;
-                ("sign-out.html", self.page("/", context! { signed_in, trusted, device, device_days }))
+                ("sign-out.html", self.page("/", context! { signed_in, perhaps_at_portal, trusted, device, device_days }))
             }
             View::SignedOut(SignedOut { browser_forgotten, trust_ended, forms_lost, outside }) => (
                 "signed-out.html",
@@ -80,6 +80,7 @@ impl Context<'_> {
             sign_in => to("vtnr-login"),
             tan => to("tan"),
             here_certificate => to("zertifikat"),
+            here_portal => to("portal"),
             sign_out => format!("{}abmelden", self.prefix),
             help => to("hilfe"),
             password => door(&self.doors.password),
@@ -205,6 +206,7 @@ fn sign_in(page: &SignIn<'_>) -> Value {
         }),
         confirming => page.confirming.is_some(),
         on_file => page.confirming != Some(OnFile::None),
+        left_portal => page.left_portal,
     }
 }
 
@@ -267,6 +269,7 @@ fn outside_name(outside: Outside) -> &'static str {
     match outside {
         Outside::Certificate => "certificate",
         Outside::Portal => "portal",
+        Outside::PerhapsPortal => "perhaps_portal",
     }
 }
 

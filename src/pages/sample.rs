@@ -75,8 +75,16 @@ fn kept_forms() -> Vec<(String, View<'static>)> {
 }
 
 fn sign_in() -> Vec<(String, View<'static>)> {
-    let empty =
-        SignIn { return_to: TARGET, vtnr: "", email: "", vtnr_error: None, email_error: None, notice: None, confirming: None };
+    let empty = SignIn {
+        return_to: TARGET,
+        vtnr: "",
+        email: "",
+        vtnr_error: None,
+        email_error: None,
+        notice: None,
+        confirming: None,
+        left_portal: false,
+    };
     let wrong = |vtnr_error, email_error| SignIn { vtnr: "60/123/456", email: EMAIL, vtnr_error, email_error, ..empty.clone() };
     let told = |notice| SignIn { vtnr: "60/123/4567", email: EMAIL, notice: Some(notice), ..empty.clone() };
     let invalid = Some(FieldError::Invalid);
@@ -187,7 +195,10 @@ fn password() -> Vec<(String, View<'static>)> {
 }
 
 fn sign_out() -> Vec<(String, View<'static>)> {
-    let asked = |vtnr: Option<&str>, trusted, device| View::SignOut(SignOut { signed_in: vtnr.map(Into::into), trusted, device });
+    let asked = |vtnr: Option<&str>, trusted, device| {
+        View::SignOut(SignOut { signed_in: vtnr.map(Into::into), perhaps_at_portal: false, trusted, device })
+    };
+    let perhaps = SignOut { signed_in: None, perhaps_at_portal: true, trusted: false, device: false };
     let done = |browser_forgotten, trust_ended, forms_lost, outside| {
         View::SignedOut(SignedOut { browser_forgotten, trust_ended, forms_lost, outside })
     };
@@ -198,10 +209,12 @@ fn sign_out() -> Vec<(String, View<'static>)> {
         ("sign-out-trust-and-device".into(), asked(Some("60/123/4567"), true, true)),
         ("sign-out-trust-only".into(), asked(None, true, false)),
         ("sign-out-nobody".into(), asked(None, false, false)),
+        ("sign-out-perhaps".into(), View::SignOut(perhaps)),
         ("signed-out".into(), done(false, false, false, None)),
         ("signed-out-forgotten".into(), done(true, true, true, None)),
         ("signed-out-device-forgotten".into(), done(true, false, false, None)),
         ("signed-out-portal".into(), done(false, false, false, Some(Outside::Portal))),
+        ("signed-out-perhaps-portal".into(), done(false, false, false, Some(Outside::PerhapsPortal))),
         ("signed-out-certificate".into(), done(false, false, false, Some(Outside::Certificate))),
     ]
 }

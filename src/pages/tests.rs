@@ -161,6 +161,7 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
             email_error: None,
             notice: None,
             confirming: None,
+            left_portal: false,
         }),
         View::SignIn(SignIn {
             return_to: HOSTILE,
@@ -170,6 +171,7 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
             email_error: Some(FieldError::Invalid),
             notice: None,
             confirming: Some(OnFile::Some),
+            left_portal: false,
         }),
         View::Tan(TanPage {
             return_to: HOSTILE,
@@ -191,7 +193,7 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
         View::SessionEnded(SessionEnded { return_to: HOSTILE, keeping: Keeping::Until(NOW) }),
         View::KeptForm(KeptForm::Waits { action: HOSTILE.into(), vtnr: HOSTILE.into(), parked_at: NOW, until: NOW }),
         View::Password(PasswordPage { return_to: HOSTILE, user: HOSTILE, error: Some(PasswordError::Wrong) }),
-        View::SignOut(SignOut { signed_in: Some(HOSTILE.into()), trusted: true, device: true }),
+        View::SignOut(SignOut { signed_in: Some(HOSTILE.into()), perhaps_at_portal: false, trusted: true, device: true }),
         View::Problem(Problem { kind: ProblemKind::Internal, incident: Some(HOSTILE), return_to: Some(HOSTILE) }),
     ];
     for view in views {

@@ -60,6 +60,8 @@ pub struct SignIn<'a> {
     pub notice: Option<SignInNotice>,
     /// Whether the broker is signed in without submission and is to confirm the e-mail address of that very VTNR.
     pub confirming: Option<OnFile>,
+    /// Whether the broker has signed out here of what the portal knows, and can go on with that.
+    pub left_portal: bool,
 }
 
 /// Whether there is an e-mail address to confirm.
@@ -353,6 +355,8 @@ pub enum CertificateState {
 pub struct SignOut {
     /// The broker number of the session, as it is displayed; `None` where nobody is signed in.
     pub signed_in: Option<String>,
+    /// Whether the portal may name somebody who is not known here yet.
+    pub perhaps_at_portal: bool,
     /// Whether this browser is trusted.
     pub trusted: bool,
     /// Whether it is known by a user key.
@@ -379,6 +383,8 @@ pub enum Outside {
     Certificate,
     /// The portal knows the browser.
     Portal,
+    /// It may know it.
+    PerhapsPortal,
 }
 
 /// See [`View::Portal`].
@@ -386,7 +392,7 @@ pub enum Outside {
 pub struct PortalPage<'a> {
     /// Where the broker wants to go: path and query.
     pub return_to: &'a str,
-    /// The portal did not answer; else the broker has signed out in this browser, and the portal knows it still.
+    /// The portal did not answer; else the broker has signed out in this browser, and the portal may know it still.
     pub is_silent: bool,
 }
 

@@ -1,13 +1,16 @@
 //! What the portal said, for as long as it counts, and what it is being asked.
 
 use super::Answer;
-use crate::domain::time::Timestamp;
+use crate::domain::vtnr::Vtnr;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 /// So many times a no is remembered: anybody can fill this.
 const MOST_NOES: usize = 4_096;
+/// Where there is no more room, one in so many has to go.
+const GO: usize = 8;
 
 /// By the digest of the cookies that were asked about.
 type Sum = [u8; 32];
@@ -15,11 +18,18 @@ type Sum = [u8; 32];
 /// The answers.
 pub(super) struct Answers {
     most: usize,
-    /// Only who is signed in at the portal has a place here.
-    signed_in: HashMap<Sum, (Answer, Timestamp)>,
-    nobody: HashMap<Sum, Timestamp>,
+    /// Only who is signed in at the portal has a place here. Those who do not count any more stay until it is needed: the same answer
+    /// anew is no new sign-in.
+    signed_in: HashMap<Sum, Known>,
+    nobody: HashMap<Sum, Instant>,
     /// Gone when nobody waits for them any more.
     questions: HashMap<Sum, Weak<OnceCell<Answer>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    vtnr: Vtnr,
+    until: Instant,
 }
 
 impl Answers {
@@ -27,8 +37,8 @@ impl Answers {
         Self { most, signed_in: HashMap::new(), nobody: HashMap::new(), questions: HashMap::new() }
     }
 
-    pub(super) fn find(&self, sum: &Sum, now: Timestamp) -> Option<Answer> {
-        let yes = self.signed_in.get(sum).filter(|(_, until)| now < *until).map(|(answer, _)| *answer);
+    pub(super) fn find(&self, sum: &Sum, now: Instant) -> Option<Answer> {
+        let yes = self.signed_in.get(sum).filter(|known| now < known.until).map(|known| Answer::SignedIn(known.vtnr));
         yes.or_else(|| self.nobody.get(sum).filter(|until| now < **until).map(|_| Answer::Nobody))
     }
 
@@ -49,40 +59,48 @@ impl Answers {
         self.questions.len()
     }
 
-    /// The question was answered, and the answer counts until then.
+    /// The question was answered, and the answer counts until then. Gives whom it names, unless the one before did so too.
     pub(super) fn answered(
         &mut self,
         sum: Sum,
         answer: Answer,
-        until: Timestamp,
-        now: Timestamp,
+        until: Instant,
+        now: Instant,
         question: &Arc<OnceCell<Answer>>,
-    ) {
+    ) -> Option<Vtnr> {
         if self.questions.get(&sum).is_some_and(|asked| std::ptr::eq(asked.as_ptr(), Arc::as_ptr(question))) {
             self.questions.remove(&sum);
         }
         match answer {
-            Answer::SignedIn(_) => {
-                make_room(&mut self.signed_in, self.most, |(_, until)| now < *until);
+            Answer::SignedIn(vtnr) => {
+                let before = self.signed_in.remove(&sum);
+                make_room(&mut self.signed_in, self.most, |known| now < known.until);
                 self.nobody.remove(&sum);
-                self.signed_in.insert(sum, (answer, until));
+                self.signed_in.insert(sum, Known { vtnr, until });
+                (before.map(|known| known.vtnr) != Some(vtnr)).then_some(vtnr)
             }
             Answer::Nobody => {
                 make_room(&mut self.nobody, MOST_NOES, |until| now < *until);
                 self.signed_in.remove(&sum);
                 self.nobody.insert(sum, until);
+                None
             }
-            Answer::Unavailable => {}
+            Answer::Unavailable => None,
         }
     }
 }
 
-/// Drops what does not count any more, and where that is not enough, everything: it can be asked again.
+/// Where there is none, drops what does not count any more, and if that is not enough some of the others, whichever: they can be asked
+/// about again. Never all, or one broker who has many cookies made up would take everybody's place.
 fn make_room<V>(answers: &mut HashMap<Sum, V>, most: usize, counts: impl Fn(&V) -> bool) {
-    if answers.len() >= most {
-        answers.retain(|_, answer| counts(answer));
+    if answers.len() < most {
+        return;
     }
-    if answers.len() >= most {
-        answers.clear();
-    }
+    answers.retain(|_, answer| counts(answer));
+    let mut surplus = answers.len().saturating_sub(most - most.div_ceil(GO));
+    answers.retain(|_, _| {
+        let goes = surplus > 0;
+        surplus -= usize::from(goes);
+        !goes
+    });
 }

@@ -5,31 +5,33 @@
 //! portal that does not answer says nothing.
 
 mod answers;
+mod health;
+mod room;
 #[cfg(test)]
 mod tests;
 
-use crate::clock::Clock;
 use crate::config;
 use crate::digest::sha256;
-use crate::domain::time::Timestamp;
+use crate::domain::throttle::ClientAddress;
 use crate::domain::vtnr::Vtnr;
 use crate::telemetry::metrics::{Metrics, PortalCheck};
 use answers::Answers;
+use health::Health;
 use http::header::{COOKIE, USER_AGENT};
 use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
-use reqwest::{Client, Response, redirect};
-use std::net::IpAddr;
+use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
+use room::Room;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout_at};
 
 /// So long a no counts: the images of a page are one question.
 const NO_HOLDS: Duration = Duration::from_secs(2);
-/// After so many failures in a row the portal is left alone for a while.
-const FAILURES: u32 = 3;
-const REST: Duration = Duration::from_secs(1);
 
 /// The portal's cookies of one request.
 pub struct Claim {
@@ -65,23 +67,29 @@ pub enum Answer {
     Unavailable,
 }
 
-/// The cookies cannot be asked about: the HTTP client cannot be made.
+/// Nothing can be asked: the HTTP client cannot be made.
 #[derive(Debug, thiserror::Error)]
-#[error("portal: {0}")]
-pub struct Error(#[from] reqwest::Error);
+pub enum Error {
+    /// The file with its certificates cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
+        /// Its name.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Neither the system's certificates nor those of the file are of use.
+    #[error("no HTTP client")]
+    Client(#[from] reqwest::Error),
+}
 
 /// The portal.
 pub struct Portal {
     config: config::Portal,
     client: Client,
     answers: Mutex<Answers>,
-    /// Room for questions at once.
-    room: Semaphore,
-    /// Failures in a row.
-    failures: AtomicU32,
-    /// Until then it is left alone, in milliseconds.
-    rests_until: AtomicU64,
-    clock: Clock,
+    room: Room,
+    health: Mutex<Health>,
     metrics: Arc<Metrics>,
 }
 
@@ -89,19 +97,25 @@ impl Portal {
     /// A portal that nobody has asked yet.
     ///
     /// # Errors
-    /// [`Error`] if the system's certificates cannot be used.
-    pub fn new(config: config::Portal, clock: Clock, metrics: Arc<Metrics>) -> Result<Self, Error> {
+    /// [`Error`] if `portal.ca_file` or the system's certificates cannot be used.
+    pub fn new(config: config::Portal, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
+            // A proxy that the environment names is none of the operator's configuration, and would learn the cookies.
+            .no_proxy()
             .connect_timeout(config.timeout)
             .pool_max_idle_per_host(config.connections)
             // Less than most servers keep a connection: a question that meets its end is a failure.
-            .pool_idle_timeout(Duration::from_secs(4))
-            .build()?;
-        let answers = Mutex::new(Answers::new(config.cache_size));
-        let room = Semaphore::new(config.connections);
-        let (failures, rests_until) = (AtomicU32::new(0), AtomicU64::new(0));
-        Ok(Self { config, client, answers, room, failures, rests_until, clock, metrics })
+            .pool_idle_timeout(Duration::from_secs(4));
+        let client = match &config.ca_file {
+            Some(path) => {
+                let pem = std::fs::read(path).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
+                client.tls_certs_merge(Certificate::from_pem_bundle(&pem)?)
+            }
+            None => client,
+        };
+        let (answers, room) = (Mutex::new(Answers::new(config.cache_size)), Room::new(config.connections));
+        Ok(Self { client: client.build()?, config, answers, room, health: Mutex::default(), metrics })
     }
 
     /// The portal's cookies among those of a request, if there are any. A cookie that comes twice with different values makes
@@ -137,16 +151,17 @@ impl Portal {
         self.config.sign_in_url.as_deref()
     }
 
-    /// What the portal said of these cookies a moment ago.
-    pub fn known(&self, claim: &Claim, now: Timestamp) -> Option<Answer> {
-        self.answers.lock().find(&claim.sum, now)
+    /// What the portal said of these cookies a moment ago. This and all times here go by the machine's steady clock, which nobody sets.
+    pub fn known(&self, claim: &Claim) -> Option<Answer> {
+        self.answers.lock().find(&claim.sum, Instant::now())
     }
 
-    /// Asks the portal, unless it has just been asked the same. `on_sign_in` is told of a broker who was not known to be signed in.
+    /// Asks the portal, unless it has just been asked the same. `on_sign_in` is told of a broker whom the last answer about
+    /// these cookies did not name already.
     pub async fn ask(&self, claim: &Claim, client: &Sender, on_sign_in: impl FnOnce(Vtnr)) -> Answer {
         let question = {
             let mut answers = self.answers.lock();
-            if let Some(known) = answers.find(&claim.sum, self.clock.now()) {
+            if let Some(known) = answers.find(&claim.sum, Instant::now()) {
                 return known;
             }
             answers.question(claim.sum)
@@ -159,49 +174,64 @@ impl Portal {
             })
             .await;
         if is_first {
-            self.note(claim, answer, &question);
-            if let Answer::SignedIn(vtnr) = answer {
-                on_sign_in(vtnr);
-            }
+            self.note(claim, answer, &question).map(on_sign_in);
         }
         answer
     }
 
-    fn note(&self, claim: &Claim, answer: Answer, question: &Arc<OnceCell<Answer>>) {
+    /// Remembers the answer, and says whose sign-in it is news of.
+    fn note(&self, claim: &Claim, answer: Answer, question: &Arc<OnceCell<Answer>>) -> Option<Vtnr> {
         let holds = match answer {
             Answer::SignedIn(_) => self.config.cache,
             Answer::Nobody => NO_HOLDS.min(self.config.cache),
             Answer::Unavailable => Duration::ZERO,
         };
-        let now = self.clock.now();
-        self.answers.lock().answered(claim.sum, answer, now.plus(holds), now, question);
+        let now = Instant::now();
+        self.answers.lock().answered(claim.sum, answer, now + holds, now, question)
+    }
+
+    async fn put(&self, claim: &Claim, client: &Sender) -> Answer {
+        let (outcome, answer) = self.question(claim, client).await;
+        self.health.lock().note(outcome, Instant::now());
+        self.metrics.portal_checked(outcome);
+        answer
     }
 
     /// One question to the portal.
-    async fn put(&self, claim: &Claim, client: &Sender) -> Answer {
-        if self.clock.now().as_millis() < self.rests_until.load(Ordering::Acquire) {
-            self.metrics.portal_checked(PortalCheck::NotAsked);
-            return Answer::Unavailable;
+    async fn question(&self, claim: &Claim, client: &Sender) -> (PortalCheck, Answer) {
+        let begun = Instant::now();
+        if self.health.lock().rests(begun) {
+            return (PortalCheck::NotAsked, Answer::Unavailable);
         }
-        let asked = async {
-            // Never closed.
-            let _room = self.room.acquire().await.ok()?;
-            let mut request = self.client.get(&self.config.check_url).header(COOKIE, claim.cookies.clone());
-            if let Some(address) = client.address {
-                request = request.header("X-Forwarded-For", address.to_string());
-            }
-            if let Some(agent) = &client.agent {
-                request = request.header(USER_AGENT, agent.clone());
-            }
-            // The address may hold what nobody should read in a log.
-            let tell = |error: reqwest::Error| tracing::debug!(target: "portal", error = %error.without_url(), "no answer");
-            request.send().await.map_err(tell).ok()
+        // The limit is for the waiting too.
+        let ends = begun + self.config.timeout;
+        let address = ClientAddress::of(client.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let Ok(Some(_place)) = timeout_at(ends, self.room.take(address)).await else {
+            return (PortalCheck::NoRoom, Answer::Unavailable);
         };
-        let answer = tokio::time::timeout(self.config.timeout, asked).await.ok().flatten();
-        let outcome = answer.as_ref().map_or((PortalCheck::Failed, Answer::Unavailable), |response| self.read(response));
-        self.note_health(outcome.0);
-        self.metrics.portal_checked(outcome.0);
-        outcome.1
+        // Where others' questions took most of the time, that it runs out says nothing of the portal.
+        let has_waited = begun.elapsed() > self.config.timeout / 2;
+        match timeout_at(ends, self.request(claim, client).send()).await {
+            Ok(Ok(response)) => self.read(&response),
+            Ok(Err(error)) => {
+                // The address may hold what nobody should read in a log.
+                tracing::debug!(target: "portal", error = %error.without_url(), "no answer");
+                (PortalCheck::Failed, Answer::Unavailable)
+            }
+            Err(_) if has_waited => (PortalCheck::NoRoom, Answer::Unavailable),
+            Err(_) => (PortalCheck::Failed, Answer::Unavailable),
+        }
+    }
+
+    fn request(&self, claim: &Claim, client: &Sender) -> RequestBuilder {
+        let mut request = self.client.get(&self.config.check_url).header(COOKIE, claim.cookies.clone());
+        if let Some(address) = client.address {
+            request = request.header("X-Forwarded-For", address.to_string());
+        }
+        if let Some(agent) = &client.agent {
+            request = request.header(USER_AGENT, agent.clone());
+        }
+        request
     }
 
     fn read(&self, response: &Response) -> (PortalCheck, Answer) {
@@ -218,15 +248,5 @@ impl Portal {
             _ => None,
         };
         vtnr.map_or((PortalCheck::Unfit, Answer::Nobody), |vtnr| (PortalCheck::SignedIn, Answer::SignedIn(vtnr)))
-    }
-
-    fn note_health(&self, outcome: PortalCheck) {
-        if outcome != PortalCheck::Failed {
-            self.failures.store(0, Ordering::Release);
-            return;
-        }
-        if self.failures.fetch_add(1, Ordering::AcqRel) + 1 >= FAILURES {
-            self.rests_until.store(self.clock.now().plus(REST).as_millis(), Ordering::Release);
-        }
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use std::sync::OnceLock;
 
 fn portal(cookies: &[&str]) -> Portal {
     // rustls must be told once; a second time is no failure.
@@ -8,6 +9,7 @@ fn portal(cookies: &[&str]) -> Portal {
         check_url: "http://127.0.0.1:9/".into(),
         cookies: cookies.iter().map(ToString::to_string).collect(),
         vtnr_header: "x-vtnr".into(),
+        ca_file: None,
         timeout: Duration::from_secs(1),
         cache: Duration::from_secs(60),
         cache_size: 4,
@@ -17,7 +19,7 @@ fn portal(cookies: &[&str]) -> Portal {
         paths: Vec::new(),
         server: None,
     };
-    Portal::new(config, Clock::System, Arc::new(Metrics::new().expect("metrics"))).expect("a portal")
+    Portal::new(config, Arc::new(Metrics::new().expect("metrics"))).expect("a portal")
 }
 
 fn claim(portal: &Portal, cookies: &[(&str, &str)]) -> Option<Claim> {
@@ -49,8 +51,18 @@ proptest! {
     }
 }
 
-fn at(millis: u64) -> Timestamp {
-    Timestamp::from_millis(millis)
+/// So long after the tests began.
+fn at(millis: u64) -> Instant {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    *BEGUN.get_or_init(Instant::now) + Duration::from_millis(millis)
+}
+
+impl Answers {
+    /// The answer to a question that was put for this, for a second.
+    fn told(&mut self, sum: [u8; 32], answer: Answer, now: Instant) -> Option<Vtnr> {
+        let question = self.question(sum);
+        self.answered(sum, answer, now + Duration::from_secs(1), now, &question)
+    }
 }
 
 #[test]
@@ -83,6 +95,40 @@ fn no_more_answers_are_kept_than_there_is_room_for() {
     }
     let kept = (0..100).filter(|number| answers.find(&[*number; 32], at(1)).is_some()).count();
     assert!(kept <= 4, "{kept}");
+}
+
+/// Of 64 places one broker's made-up cookies take those that are free, and one in eight of the others each time.
+#[test]
+fn one_broker_with_many_cookies_does_not_take_everybodys_place() {
+    let mut answers = Answers::new(64);
+    let (ada, ben) = (Vtnr::parse("60/123/4567").expect("a number"), Vtnr::parse("60/123/4568").expect("a number"));
+    let sum = |who: u8, number: u8| std::array::from_fn(|at| [who, number].get(at).copied().unwrap_or_default());
+    for number in 0..32 {
+        answers.told(sum(1, number), Answer::SignedIn(ada), at(0));
+    }
+    for number in 0..33 {
+        answers.told(sum(2, number), Answer::SignedIn(ben), at(0));
+    }
+    let kept = (0..32).filter(|number| answers.find(&sum(1, *number), at(1)).is_some()).count();
+    assert!(kept >= 24, "{kept}");
+}
+
+#[test]
+fn a_sign_in_is_news_once_and_not_each_time_that_the_portal_is_asked() {
+    let mut answers = Answers::new(4);
+    let (ada, ben) = (Vtnr::parse("60/123/4567").expect("a number"), Vtnr::parse("60/123/4568").expect("a number"));
+    let told = [
+        (Answer::SignedIn(ada), Some(ada)),
+        (Answer::SignedIn(ada), None),
+        (Answer::Unavailable, None),
+        (Answer::SignedIn(ada), None),
+        (Answer::SignedIn(ben), Some(ben)),
+        (Answer::Nobody, None),
+        (Answer::SignedIn(ben), Some(ben)),
+    ];
+    for (turn, (answer, news)) in (1..).zip(told) {
+        assert_eq!(answers.told([1; 32], answer, at(10_000 * turn)), news, "{turn}: {answer:?}");
+    }
 }
 
 #[test]

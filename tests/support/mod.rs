@@ -19,6 +19,7 @@ pub mod redis;
 pub mod relay;
 pub mod sentinels;
 pub mod server;
+pub mod socket;
 pub mod tomcat;
 pub mod upstream;
 pub mod users;
@@ -32,6 +33,7 @@ pub use node::{Mode, Node};
 pub use raw::{H2, Raw, RawAnswer};
 pub use relay::{Act, Relay};
 pub use sentinels::Sentinels;
+pub use socket::Socket;
 pub use upstream::Upstream;
 pub use world::{Builder, Gateway, StoreKind, World};
 

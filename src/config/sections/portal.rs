@@ -3,6 +3,7 @@
 use super::super::Portal;
 use super::super::document::Value;
 use super::super::kinds::{duration, line, minutes, number, path, quoted};
+use super::super::pem::certificates;
 use super::super::read::Reader;
 use super::super::url::Url;
 use super::login::link;
@@ -12,12 +13,14 @@ use std::time::Duration;
 
 const SECTION: &str = "portal";
 const CHECK_URL: &str = "portal.check_url";
+const CA: &str = "portal.ca_file";
 const COOKIES: &str = "portal.cookies";
 const PATHS: &str = "portal.paths";
 const SERVER: &str = "portal.server";
 
 pub(super) fn portal(reader: &mut Reader<'_>) -> Option<Portal> {
     let check_url = reader.optional(CHECK_URL, check_url);
+    let ca_file = reader.optional(CA, line).map(|name| reader.path(&name));
     let cookies = reader.list(COOKIES, cookie);
     let vtnr_header = reader.or("portal.vtnr_header", "X-VTNR", header);
     let timeout = timeout(reader, "portal.timeout", "2s");
@@ -34,6 +37,9 @@ pub(super) fn portal(reader: &mut Reader<'_>) -> Option<Portal> {
     if !reader.is_given(CHECK_URL) {
         reader.missing(CHECK_URL, "is missing; [portal] needs it");
     }
+    if let Some(Err(what)) = ca_file.as_deref().map(certificates) {
+        reader.mistake(CA, what);
+    }
     let (cookies, paths) = (cookies?, paths?);
     if cookies.is_empty() {
         reader.missing(COOKIES, "names none: by its cookies the portal knows who is signed in");
@@ -44,6 +50,7 @@ pub(super) fn portal(reader: &mut Reader<'_>) -> Option<Portal> {
     let server = server.map(|target| (target.tls, target.server));
     Some(Portal {
         check_url: check_url?,
+        ca_file,
         cookies,
         vtnr_header: vtnr_header?.to_ascii_lowercase(),
         timeout: timeout?,

@@ -63,12 +63,15 @@ fn submissions_are_protected(reader: &mut Reader<'_>, submissions: &[String], pu
 /// What begins like one of the portal's paths needs no sign-in.
 fn portal_opens_nothing_else(reader: &mut Reader<'_>, portal: &Portal, sections: &Sections<'_>) {
     for path in &portal.paths {
-        let covers = |other: &str| other.to_lowercase().starts_with(&path.to_lowercase());
-        if let Some(submission) = sections.submission_paths.iter().find(|submission| covers(submission)) {
-            reader.mistake(
-                "portal.paths",
-                format!("{path:?} covers {submission:?} of submission.paths, which would let anybody submit"),
-            );
+        let below = path.to_lowercase();
+        let covers = |other: &str| other.to_lowercase().starts_with(&below);
+        // A rule guards all that begins like it; its query can be added to any of that.
+        let is_guarded =
+            |submission: &str| submission.split('?').next().is_some_and(|rule| below.starts_with(&rule.to_lowercase()));
+        for submission in sections.submission_paths.iter().filter(|path| covers(path) || is_guarded(path)) {
+            let how = if covers(submission) { "covers" } else { "begins like" };
+            let mistake = format!("{path:?} {how} {submission:?} of submission.paths, which would let anybody submit");
+            reader.mistake("portal.paths", mistake);
         }
         if sections.login.is_some_and(|login| covers(&login.prefix) || is_under(path, &login.prefix)) {
             reader.mistake("portal.paths", format!("{path:?} and login.prefix cover each other"));

@@ -38,6 +38,7 @@ impl Gateway {
             email_error: None,
             notice,
             confirming: self.confirming(session.as_ref(), &vtnr),
+            left_portal: Self::left_portal(visit),
         };
         let page = self.page(StatusCode::OK, &View::SignIn(view), visit);
         // The store was asked and knows no such session: its cookie is of no more use.
@@ -75,6 +76,7 @@ impl Gateway {
             email_error: error(email_is_wrong),
             notice: None,
             confirming: self.confirming(session.as_ref(), &vtnr),
+            left_portal: Self::left_portal(visit),
         };
         Ok(self.page(StatusCode::OK, &View::SignIn(view), visit))
     }
@@ -120,6 +122,7 @@ impl Gateway {
             email_error: None,
             notice: Some(notice),
             confirming: None,
+            left_portal: Self::left_portal(visit),
         };
         let page = self.page(StatusCode::OK, &View::SignIn(view), visit);
         Ok(page.with_cookie(self.jar.clear(self.jar.flow())))

@@ -45,7 +45,11 @@ impl Gateway {
         passage.outcome = Request::LoginPage;
         let mut visit = self.visit(http, passage.now)?;
         if self.portal.is_some() {
-            visit.at_portal = self.at_portal(http, passage).await?;
+            visit.at_portal = match page {
+                // Whoever wants to leave waits for nobody and needs no seat.
+                Page::SignOut => self.known_at_portal(http, passage.now),
+                _ => self.at_portal(http, passage).await?,
+            };
         }
         if let Some(id) = visit.form.filter(|_| page == Page::Form) {
             passage.about = About::KeptForm(self.routes.form_page(id));
@@ -139,6 +143,11 @@ impl Gateway {
             Some(browser) => reply.with_cookie(self.jar.set_browser(browser, self.sign_ins.rules.now().login.trust)),
             None => reply,
         }
+    }
+
+    /// Whether the broker signed out here of what the portal knows.
+    fn left_portal(visit: &Visit) -> bool {
+        visit.at_portal.as_ref().is_some_and(|at_portal| at_portal.has_left)
     }
 
     /// Who is signed in, by a session of ours or by the portal; a full session counts before another.

@@ -5,6 +5,7 @@ use super::super::portal::AtPortal;
 use super::super::reply::Reply;
 use super::{Gateway, Visit};
 use crate::pages::{PortalPage, View};
+use crate::portal::Answer;
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::Duration;
@@ -14,18 +15,19 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 impl Gateway {
     pub(super) fn show_portal(&self, visit: &Visit) -> Result<Reply, Failure> {
-        let sign_in_url = self.portal.as_ref().and_then(|portal| portal.sign_in_url()).ok_or(Failure::NotFound)?;
+        let portal = self.portal.as_ref().ok_or(Failure::NotFound)?;
         let page = |is_silent| View::Portal(PortalPage { return_to: visit.return_to.as_str(), is_silent });
         Ok(match &visit.at_portal {
             Some(AtPortal { session: Some(_), .. }) => Self::on_to_calculator(visit),
-            Some(AtPortal { is_silent: true, .. }) => {
+            Some(AtPortal { answer: Some(Answer::Unavailable), .. }) => {
                 self.page(StatusCode::SERVICE_UNAVAILABLE, &page(true), visit).retry_after(TRY_AGAIN)
             }
+            // The way back, also where the portal has no page for signing in.
             Some(AtPortal { has_left: true, .. }) => self.page(StatusCode::OK, &page(false), visit),
             _ => {
                 let wanted = format!("{}{}", self.home, visit.return_to.as_str());
                 let wanted = utf8_percent_encode(&wanted, NON_ALPHANUMERIC).to_string();
-                Reply::see_other(&sign_in_url.replace("{return_to}", &wanted))
+                Reply::see_other(&portal.sign_in_url().ok_or(Failure::NotFound)?.replace("{return_to}", &wanted))
             }
         })
     }
@@ -33,6 +35,6 @@ impl Gateway {
     /// The broker wants the portal's word to count again.
     pub(super) fn post_portal(&self, visit: &Visit) -> Result<Reply, Failure> {
         self.portal.as_ref().ok_or(Failure::NotFound)?;
-        Ok(Self::on_to_calculator(visit).with_cookie(self.jar.clear(self.jar.left())))
+        Ok(Self::on_to_calculator(visit).with_cookie(self.jar.clear(self.jar.left_portal())))
     }
 }

@@ -3,10 +3,12 @@
 use super::super::cookies::Held;
 use super::super::failure::Failure;
 use super::super::form::Form;
+use super::super::portal::AtPortal;
 use super::super::reply::Reply;
 use super::{Gateway, Visit};
 use crate::domain::vtnr::Vtnr;
 use crate::pages::{Outside, SignOut, SignedOut, View};
+use crate::portal::Answer;
 use crate::telemetry::metrics::{Outcome, Step};
 use http::StatusCode;
 
@@ -15,13 +17,19 @@ impl Gateway {
         let session = self.signed_in(visit).await?;
         let Held { browser, device, .. } = visit.held;
         let signed_in = session.map(|session| session.vtnr.to_string());
-        let view = SignOut { signed_in, trusted: browser.is_some(), device: device.is_some() };
+        let perhaps_at_portal = signed_in.is_none() && visit.at_portal.as_ref().is_some_and(may_be_signed_in);
+        let view = SignOut { signed_in, perhaps_at_portal, trusted: browser.is_some(), device: device.is_some() };
         Ok(self.page(StatusCode::OK, &View::SignOut(view), visit))
     }
 
     /// The same on the certificates' host, where browsers are neither trusted nor known.
     pub(in crate::gateway) fn certified_sign_out_page(&self, signed_in: Option<Vtnr>, visit: &Visit) -> Reply {
-        let view = SignOut { signed_in: signed_in.map(|vtnr| vtnr.to_string()), trusted: false, device: false };
+        let view = SignOut {
+            signed_in: signed_in.map(|vtnr| vtnr.to_string()),
+            perhaps_at_portal: false,
+            trusted: false,
+            device: false,
+        };
         self.page(StatusCode::OK, &View::SignOut(view), visit)
     }
 
@@ -49,8 +57,12 @@ impl Gateway {
             self.sign_ins.store.forget_device(device).await?;
         }
         self.metrics.sign_in(Step::SignOut, Outcome::Ok);
-        let at_portal = visit.at_portal.as_ref().filter(|at_portal| at_portal.session.is_some());
-        let outside = at_portal.map(|_| Outside::Portal);
+        // Also where the portal has not said who is signed in: it may say so the moment after.
+        let at_portal = visit.at_portal.as_ref().filter(|at_portal| at_portal.answer != Some(Answer::Nobody));
+        let outside = at_portal.map(|at_portal| match at_portal.session {
+            Some(_) => Outside::Portal,
+            None => Outside::PerhapsPortal,
+        });
         let page = self.page(
             StatusCode::OK,
             &View::SignedOut(SignedOut {
@@ -65,7 +77,7 @@ impl Gateway {
         let cookies = [self.jar.session(), self.jar.ticket(), self.jar.flow(), self.jar.parking()];
         let page = cookies.into_iter().fold(page.clear_site_data(), |page, name| page.with_cookie(self.jar.clear(name)));
         let page = match at_portal {
-            Some(at_portal) => page.with_cookie(self.jar.set_left(at_portal.claim.sum())),
+            Some(at_portal) => page.with_cookie(self.jar.set_left_portal(at_portal.claim.sum())),
             None => page,
         };
         if !browser_forgotten {
@@ -74,4 +86,9 @@ impl Gateway {
         let page = page.with_cookie(self.jar.clear(self.jar.browser()));
         Ok(if visit.held.device.is_some() { page.with_cookie(self.jar.clear(self.jar.device())) } else { page })
     }
+}
+
+/// Whether the portal may name somebody whom nobody has signed out of it here.
+fn may_be_signed_in(at_portal: &AtPortal) -> bool {
+    !at_portal.has_left && at_portal.answer.is_none()
 }

@@ -276,6 +276,8 @@ labels! {
         Failed => "failed",
         /// It was left alone, since it had failed several times in a row.
         NotAsked => "not_asked",
+        /// Others' questions took the time; it was not asked, or too late for an answer.
+        NoRoom => "no_room",
     }
 
     /// Why a connection was turned away.

@@ -1,0 +1,55 @@
+//! Whether the portal is well: one that fails several times in a row is left alone for a moment.
+
+use crate::telemetry::metrics::PortalCheck;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// After so many failures in a row it is left alone for so long.
+const FAILURES: u32 = 3;
+const REST: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// Failures in a row.
+    failures: u32,
+    rests_until: Option<Instant>,
+}
+
+impl Health {
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        self.rests_until.is_some_and(|until| now < until)
+    }
+
+    pub(super) fn note(&mut self, outcome: PortalCheck, now: Instant) {
+        match outcome {
+            PortalCheck::SignedIn | PortalCheck::Nobody | PortalCheck::Unfit => self.failures = 0,
+            PortalCheck::Failed => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= FAILURES {
+                    self.rests_until = Some(now + REST);
+                }
+            }
+            // It was not asked, which says nothing of it.
+            PortalCheck::NotAsked | PortalCheck::NoRoom => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_in_a_row_rest_it_and_a_crowd_does_not() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        for outcome in [PortalCheck::Failed, PortalCheck::Failed, PortalCheck::Nobody, PortalCheck::Failed, PortalCheck::Failed] {
+            health.note(outcome, now);
+        }
+        for _ in 0..10 {
+            health.note(PortalCheck::NoRoom, now);
+        }
+        assert!(!health.rests(now));
+        health.note(PortalCheck::Failed, now);
+        assert!(health.rests(now) && !health.rests(now + REST));
+    }
+}
