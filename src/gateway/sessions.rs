@@ -49,7 +49,15 @@ impl Gateway {
             Err(damaged @ store::Error::Unsealable(_)) => return Err(damaged),
             Err(down) => {
                 let ticket = self.jar.read_ticket(headers);
-                ticket.and_then(|ticket| self.sessions.by_ticket(token, &ticket, passage.now)).ok_or(down)?
+                match ticket.and_then(|ticket| self.sessions.by_ticket(token, &ticket, passage.now)) {
+                    Some(session) => session,
+                    // It has come back since it was asked, so that no ticket counts any more.
+                    None if self.sessions.answers_again() => match self.sessions.find(token, passage.now).await? {
+                        Some(session) => session,
+                        None => return Ok(None),
+                    },
+                    None => return Err(down),
+                }
             }
         };
         Ok(self.roll.has(&session).then_some(session))

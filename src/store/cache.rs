@@ -150,6 +150,11 @@ impl Sessions {
         self.tickets.seal(token, &ticket).map(|sealed| (as_of, sealed))
     }
 
+    /// Whether no outage is known of, or no longer.
+    pub fn answers_again(&self) -> bool {
+        self.outage.lock().is_none()
+    }
+
     /// The session that a ticket stands for, while the store cannot be asked, if it lived when it could last be asked and is neither
     /// too old nor idle since the ticket was written. Only for the time of the grace.
     pub fn by_ticket(&self, token: &SessionToken, sealed: &[u8], now: Timestamp) -> Option<Session> {
