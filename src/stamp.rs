@@ -47,12 +47,17 @@ pub(crate) struct Watch {
     judged: Option<Stamp>,
     /// A look ago.
     previous: Option<Stamp>,
+    /// Looks in a row that found it other than it was read, and other than a look ago.
+    restless: u32,
 }
+
+/// A file that never comes to rest is read after so many looks all the same: who was taken out of it is not to stay in for that.
+const RESTLESS: u32 = 3;
 
 impl Watch {
     /// It was read when it looked so.
     pub(crate) fn begin(stamp: Stamp) -> Self {
-        Self { judged: Some(stamp), previous: Some(stamp) }
+        Self { judged: Some(stamp), previous: Some(stamp), restless: 0 }
     }
 
     /// One look: whether it is another than was read, and has come to rest.
@@ -60,7 +65,11 @@ impl Watch {
         let seen = Stamp::of_file(file);
         let at_rest = seen == self.previous || seen.is_some_and(|stamp| stamp.age(now) >= poll);
         self.previous = seen;
-        seen != self.judged && at_rest
+        if seen == self.judged {
+            return false;
+        }
+        self.restless += 1;
+        at_rest || self.restless > RESTLESS
     }
 
     /// It was read when it looked so, whatever came of it.
@@ -70,6 +79,32 @@ impl Watch {
 
     /// It could not be read, and will not be tried again as it is.
     pub(crate) fn could_not_read(&mut self) {
-        self.judged = self.previous;
+        (self.judged, self.restless) = (self.previous, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_never_comes_to_rest_is_read_after_a_few_looks() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        let write = |length: usize| std::fs::write(&file, "x".repeat(length)).expect("written");
+        write(1);
+        let mut watch = Watch::begin(Stamp::of_file(&file).expect("there"));
+        let (long, now) = (Duration::from_secs(3_600), Timestamp::from_millis(0));
+        assert!(!watch.look(&file, long, now), "it is as it was read");
+        let due: Vec<bool> = (2..6)
+            .map(|length| {
+                write(length);
+                watch.look(&file, long, now)
+            })
+            .collect();
+        assert_eq!(due, [false, false, false, true]);
+        watch.has_read(Stamp::of_file(&file).expect("there"));
+        write(9);
+        assert!(!watch.look(&file, long, now) && watch.look(&file, long, now), "at rest since the last look");
     }
 }

@@ -156,6 +156,10 @@ async fn whatever_is_not_a_clear_yes_is_a_no() {
         browser.fetch("/kfz").await.is(401);
         browser.post("/antrag/versand", &[("angebot", "42")]).await.is(401);
     }
+    // Whom the portal knows and we do not would be sent back and forth.
+    let nobody = with(&world, "nobody").open("/ui/login/de/portal?return_to=%2F").await;
+    nobody.is(403).shows("keiner Vermittlernummer zugeordnet");
+    assert!(world.log().contains("its answers name no broker"), "operators are told of answers that name nobody");
     upstream.saw_nothing("doubtful answers of the portal");
 }
 
@@ -303,6 +307,10 @@ async fn a_session_without_e_mail_submits_as_the_same_broker_only() {
     browser.set_cookie("PORTAL", "ada");
     browser.post("/antrag/versand", &[("angebot", "42")]).await.is(200);
     assert_eq!(upstream.only().values("x-vtnr-level"), ["full"]);
+    // The calculator is told the same on every page.
+    browser.open("/kfz").await.is(200);
+    browser.fetch("/kfz.js").await.is(200);
+    assert!(upstream.requests().iter().all(|request| request.values("x-vtnr-level") == ["full"]));
 }
 
 /// The portal was down for a moment, and what was posted then was kept.

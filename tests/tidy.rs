@@ -46,7 +46,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("csv_lines", &[]),
     ("digest", &[]),
     ("certificate", &["digest", "domain"]),
-    ("config", &["certificate", "domain", "pages"]),
+    ("config", &["certificate", "clock", "domain", "pages"]),
     ("telemetry", &["domain", "config"]),
     ("directory", &["certificate", "csv_lines", "domain", "config", "digest", "stamp"]),
     // Salts are drawn by the one source of chance.

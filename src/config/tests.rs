@@ -38,12 +38,18 @@ fn folder() -> TempDir {
     }
     let (ca, other) = (authority("Makler CA 1"), authority("Makler CA 2"));
     write(&folder, "ca.pem", &ca);
+    write(&folder, "old-ca.pem", &authority_until("Makler CA 0", 2020));
     write(&folder, "cas.pem", &format!("{ca}{other}"));
     folder
 }
 
 fn authority(name: &str) -> String {
+    authority_until(name, 2090)
+}
+
+fn authority_until(name: &str, year: i32) -> String {
     let mut params = rcgen::CertificateParams::default();
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate").pem()
@@ -217,6 +223,8 @@ fn the_other_ways_in_refuse_what_would_leave_them_open_or_of_no_use() {
         ("portal.paths = [\"/ui/\"]", "and login.prefix cover each other"),
         ("portal.paths = [\"/ui/login/de/x/\"]", "and login.prefix cover each other"),
         ("portal.server = \"http://127.0.0.1:9001\"", "is of no use without portal.paths"),
+        ("portal.cookies = [\"__Host-vtnr_session\"]", "is a cookie of the gateway's own"),
+        ("portal.paths = [\"/portal%2f/\"]", "has what servers do not read alike"),
         ("portal.vtnr_header = \"Set-Cookie\"", "has a meaning of its own in HTTP"),
         ("portal.sign_in_url = \"javascript:alert(1)\"", "is neither a path"),
     ];
@@ -224,6 +232,8 @@ fn the_other_ways_in_refuse_what_would_leave_them_open_or_of_no_use() {
         let told = told(&with(PORTAL, line)).join("\n");
         assert!(told.contains(mistake), "{line}\n{told}");
     }
+    let warnings = sound(&with(CERTIFICATE, "certificate.ca_file = \"old-ca.pem\"")).warnings.join("\n");
+    assert!(warnings.contains("the certificate of \"Makler CA 0\" has expired"), "{warnings}");
     let warnings =
         sound(&format!("{}\n{CERTIFICATE}", with(PORTAL, "portal.check_url = \"http://portal.example/\""))).warnings.join("\n");
     assert!(

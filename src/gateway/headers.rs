@@ -18,8 +18,8 @@ use std::fmt::Display;
 use std::io::{Cursor, Write as _};
 use std::net::IpAddr;
 
-/// Fields that an application may take for the truth about the client or the request, besides all that begin with `FORWARDED`.
-const MISLEADING: [&str; 18] = [
+/// Fields that an application may take for the truth about the client or the request, besides [`MISLEADING_BEGINNINGS`].
+const MISLEADING: [&str; 23] = [
     "forwarded",
     "x-real-ip",
     "x-client-ip",
@@ -35,11 +35,17 @@ const MISLEADING: [&str; 18] = [
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
-    "x-ssl-client-cert",
-    "x-ssl-client-verify",
-    "x-ssl-client-s-dn",
+    "client-cert",
+    "client-cert-chain",
+    "x-client-cert",
+    "x-client-dn",
+    "x-client-verify",
+    "x-arr-clientcert",
+    "remote-user",
+    "x-remote-user",
 ];
-const FORWARDED: &[u8] = b"x-forwarded-";
+/// All that begins so: what fronts say of a client's address, and of its certificate.
+const MISLEADING_BEGINNINGS: [&[u8]; 3] = [b"x-forwarded-", b"x-ssl-", b"ssl-client-"];
 
 /// What is stripped from and put into requests.
 pub(super) struct Identity {
@@ -126,7 +132,8 @@ impl Identity {
     fn is_misleading(&self, name: &HeaderName) -> bool {
         let name = name.as_str().as_bytes();
         let is_ours = |field: &Option<FieldName>| field.as_ref().is_some_and(|FieldName(ours)| are_alike(name, ours));
-        let begins_so = name.get(..FORWARDED.len()).is_some_and(|beginning| are_alike(beginning, FORWARDED));
+        let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|beginning| are_alike(beginning, with));
+        let begins_so = MISLEADING_BEGINNINGS.iter().any(|beginning| begins(beginning));
         begins_so
             || MISLEADING.iter().any(|other| are_alike(name, other.as_bytes()))
             || is_ours(&self.vtnr)

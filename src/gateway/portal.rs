@@ -7,6 +7,7 @@ use super::certified::crosses_sites;
 use super::cookies::pairs;
 use super::failure::Failure;
 use super::passage::Watch;
+use super::route::is_navigation;
 use super::tunnel::{Cut, Line};
 use super::{Gateway, Passage};
 use crate::domain::session::{Level, Proof, Session as BrokerSession, SessionLimits};
@@ -58,11 +59,15 @@ impl Gateway {
     ) -> Result<Option<BrokerSession>, Failure> {
         let suffices = match own.map(|session| session.level) {
             Some(Level::Full { .. }) => true,
-            Some(Level::WithoutSubmission) => self.intent(http) == Intent::Use,
+            // What pages load is not what the portal is asked about.
+            Some(Level::WithoutSubmission) => self.intent(http) == Intent::Use && !is_navigation(&http.req_header().headers),
             None => false,
         };
         if suffices {
-            return Ok(own);
+            return Ok(match own.map(|session| session.level) {
+                Some(Level::WithoutSubmission) => best(own, self.known_at_portal(http, passage.now).as_ref()),
+                _ => own,
+            });
         }
         Ok(best(own, self.at_portal(http, passage).await?.as_ref()))
     }

@@ -50,7 +50,9 @@ impl Context<'_> {
                 "signed-out.html",
                 self.page("/", context! { browser_forgotten, trust_ended, forms_lost, outside => outside.map(outside_name) }),
             ),
-            View::Portal(PortalPage { return_to, is_silent }) => ("portal.html", self.page(return_to, context! { is_silent })),
+            View::Portal(PortalPage { return_to, state }) => {
+                ("portal.html", self.page(return_to, context! { state => portal_state(*state) }))
+            }
             View::Certificate(CertificatePage { return_to, state, is_form }) => {
                 ("certificate.html", self.page(return_to, context! { state => certificate_state(*state), is_form }))
             }
@@ -270,6 +272,14 @@ fn outside_name(outside: Outside) -> &'static str {
         Outside::Certificate => "certificate",
         Outside::Portal => "portal",
         Outside::PerhapsPortal => "perhaps_portal",
+    }
+}
+
+fn portal_state(state: PortalState) -> &'static str {
+    match state {
+        PortalState::Silent => "silent",
+        PortalState::SignedOut => "signed_out",
+        PortalState::Unknown => "unknown",
     }
 }
 

@@ -175,8 +175,12 @@ fn certificate() -> Vec<(String, View<'static>)> {
 }
 
 fn portal() -> Vec<(String, View<'static>)> {
-    let page = |is_silent| View::Portal(PortalPage { return_to: TARGET, is_silent });
-    vec![("portal-signed-out".into(), page(false)), ("portal-silent".into(), page(true))]
+    let page = |state| View::Portal(PortalPage { return_to: TARGET, state });
+    vec![
+        ("portal-signed-out".into(), page(PortalState::SignedOut)),
+        ("portal-silent".into(), page(PortalState::Silent)),
+        ("portal-unknown".into(), page(PortalState::Unknown)),
+    ]
 }
 
 fn password() -> Vec<(String, View<'static>)> {

@@ -392,8 +392,19 @@ pub enum Outside {
 pub struct PortalPage<'a> {
     /// Where the broker wants to go: path and query.
     pub return_to: &'a str,
-    /// The portal did not answer; else the broker has signed out in this browser, and the portal may know it still.
-    pub is_silent: bool,
+    /// Why the broker sees this page.
+    pub state: PortalState,
+}
+
+/// Why the portal's word does not lead into the calculator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortalState {
+    /// It did not answer.
+    Silent,
+    /// The broker has signed out in this browser, and the portal may know it still.
+    SignedOut,
+    /// It names nobody on file.
+    Unknown,
 }
 
 /// See [`View::Problem`].

@@ -12,6 +12,8 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) struct Health {
     /// Failures in a row.
     failures: u32,
+    /// That something is wrong was told, and not since then that it is well.
+    told: bool,
     rests_until: Option<Instant>,
 }
 
@@ -22,15 +24,33 @@ impl Health {
 
     pub(super) fn note(&mut self, outcome: PortalCheck, now: Instant) {
         match outcome {
-            PortalCheck::SignedIn | PortalCheck::Nobody | PortalCheck::Unfit => self.failures = 0,
+            PortalCheck::SignedIn | PortalCheck::Nobody => self.recover(),
+            PortalCheck::Unfit => {
+                self.failures = 0;
+                self.tell("its answers name no broker: portal.vtnr_header is missing, there more than once, or no broker number");
+            }
             PortalCheck::Failed => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= FAILURES {
+                    self.tell("it gives no answer, or an error");
                     self.rests_until = Some(now + REST);
                 }
             }
             // It was not asked, which says nothing of it.
             PortalCheck::NotAsked | PortalCheck::NoRoom => {}
+        }
+    }
+
+    fn tell(&mut self, what: &'static str) {
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(target: "portal", what, "the portal cannot say who is signed in there");
+        }
+    }
+
+    fn recover(&mut self) {
+        self.failures = 0;
+        if std::mem::take(&mut self.told) {
+            tracing::info!(target: "portal", "the portal says again who is signed in there");
         }
     }
 }

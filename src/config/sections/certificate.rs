@@ -6,6 +6,7 @@ use super::super::read::Reader;
 use super::super::{Certificate, CertificateColumns, Https, Listen};
 use super::listen::public_url;
 use crate::certificate::{Identity, Trust};
+use crate::clock::Clock;
 
 const SECTION: &str = "certificate";
 const LISTEN: &str = "certificate.listen";
@@ -88,6 +89,13 @@ fn look_at_files(reader: &mut Reader<'_>, certificate: &Certificate) {
                 let what = "is missing: there are several issuers in certificate.ca_file, and one could issue a certificate in the \
                             name of another one's broker";
                 reader.missing(ISSUER_COLUMN, what);
+            }
+            let now = Clock::System.now();
+            if let Some(over) = trust.issuers().iter().find(|issuer| issuer.ends_at() <= now) {
+                reader.warn(CA, &format!("the certificate of {:?} has expired: those that it issued are refused", over.name()));
+            }
+            if trust.lists_end().is_some_and(|end| end <= now) {
+                reader.warn(CRLS, "a list is past its nextUpdate: the certificates of its issuer are refused");
             }
         }
         Err(error) => {

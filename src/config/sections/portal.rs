@@ -21,7 +21,7 @@ const SERVER: &str = "portal.server";
 pub(super) fn portal(reader: &mut Reader<'_>) -> Option<Portal> {
     let check_url = reader.optional(CHECK_URL, check_url);
     let ca_file = reader.optional(CA, line).map(|name| reader.path(&name));
-    let cookies = reader.list(COOKIES, cookie);
+    let cookies = reader.list(COOKIES, foreign_cookie);
     let vtnr_header = reader.or("portal.vtnr_header", "X-VTNR", header);
     let timeout = timeout(reader, "portal.timeout", "2s");
     let cache = reader.or("portal.cache", "60s", duration(Duration::ZERO..=minutes(15)));
@@ -44,7 +44,7 @@ pub(super) fn portal(reader: &mut Reader<'_>) -> Option<Portal> {
     if cookies.is_empty() {
         reader.missing(COOKIES, "names none: by its cookies the portal knows who is signed in");
     }
-    if server.is_some() && paths.is_empty() {
+    if server.is_some() && !reader.is_given(PATHS) {
         reader.mistake(SERVER, "is of no use without portal.paths");
     }
     let server = server.map(|target| (target.tls, target.server));
@@ -80,11 +80,24 @@ fn address(value: &Value) -> Result<String, String> {
     link(&Value::Text(text.replace("{return_to}", "x"))).map(|_| text)
 }
 
+/// A cookie that is not the gateway's own.
+fn foreign_cookie(value: &Value) -> Result<String, String> {
+    let name = cookie(value)?;
+    let bare = name.strip_prefix("__Host-").or_else(|| name.strip_prefix("__Secure-")).unwrap_or(&name);
+    if bare.starts_with("vtnr_") { Err(format!("{name:?} is a cookie of the gateway's own")) } else { Ok(name) }
+}
+
 /// A path and all that lies below it.
 fn prefix(value: &Value) -> Result<String, String> {
     let text = path(value)?;
     if text == "/" || !text.ends_with('/') {
-        return Err(format!("{} does not end with /, or is every path", quoted(&text)));
+        return Err(format!(
+            "{} does not end with /, or is every path; all below it passes, such as with \"/portal/\"",
+            quoted(&text)
+        ));
+    }
+    if text.contains(['%', ';']) || text.contains("//") {
+        return Err(format!("{} has what servers do not read alike, so that no request would match it", quoted(&text)));
     }
     Ok(text)
 }

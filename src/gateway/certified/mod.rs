@@ -335,7 +335,7 @@ impl Gateway {
             }
             Page::SignOut if is_post => {
                 form::Form::read(http).await?;
-                let reply = self.certified_sign_out(&visit);
+                let reply = self.certified_sign_out(whose.ok(), &visit);
                 if whose.is_err() {
                     return Ok(reply);
                 }

@@ -4,7 +4,7 @@ use super::super::failure::Failure;
 use super::super::portal::AtPortal;
 use super::super::reply::Reply;
 use super::{Gateway, Visit};
-use crate::pages::{PortalPage, View};
+use crate::pages::{PortalPage, PortalState, View};
 use crate::portal::Answer;
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -16,14 +16,18 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 impl Gateway {
     pub(super) fn show_portal(&self, visit: &Visit) -> Result<Reply, Failure> {
         let portal = self.portal.as_ref().ok_or(Failure::NotFound)?;
-        let page = |is_silent| View::Portal(PortalPage { return_to: visit.return_to.as_str(), is_silent });
+        let page = |state| View::Portal(PortalPage { return_to: visit.return_to.as_str(), state });
         Ok(match &visit.at_portal {
             Some(AtPortal { session: Some(_), .. }) => Self::on_to_calculator(visit),
             Some(AtPortal { answer: Some(Answer::Unavailable), .. }) => {
-                self.page(StatusCode::SERVICE_UNAVAILABLE, &page(true), visit).retry_after(TRY_AGAIN)
+                self.page(StatusCode::SERVICE_UNAVAILABLE, &page(PortalState::Silent), visit).retry_after(TRY_AGAIN)
             }
             // The way back, also where the portal has no page for signing in.
-            Some(AtPortal { has_left: true, .. }) => self.page(StatusCode::OK, &page(false), visit),
+            Some(AtPortal { has_left: true, .. }) => self.page(StatusCode::OK, &page(PortalState::SignedOut), visit),
+            // There they would only be sent back.
+            Some(AtPortal { answer: Some(Answer::SignedIn(_)), .. }) => {
+                self.page(StatusCode::FORBIDDEN, &page(PortalState::Unknown), visit)
+            }
             _ => {
                 let wanted = format!("{}{}", self.home, visit.return_to.as_str());
                 let wanted = utf8_percent_encode(&wanted, NON_ALPHANUMERIC).to_string();

@@ -34,15 +34,16 @@ impl Gateway {
     }
 
     /// The end of what the certificate began in this browser.
-    pub(in crate::gateway) fn certified_sign_out(&self, visit: &Visit) -> Reply {
-        self.metrics.sign_in(Step::SignOut, Outcome::Ok);
-        let view =
-            SignedOut { browser_forgotten: false, trust_ended: false, forms_lost: false, outside: Some(Outside::Certificate) };
+    pub(in crate::gateway) fn certified_sign_out(&self, signed_in: Option<Vtnr>, visit: &Visit) -> Reply {
+        self.sign_ins.note(Step::SignOut, Outcome::Ok, signed_in, visit.visitor.client);
+        let outside = signed_in.map(|_| Outside::Certificate);
+        let view = SignedOut { browser_forgotten: false, trust_ended: false, forms_lost: false, outside };
         self.page(StatusCode::OK, &View::SignedOut(view), visit).clear_site_data()
     }
 
     pub(super) async fn post_sign_out(&self, visit: &Visit, form: &Form) -> Result<Reply, Failure> {
         let browser_forgotten = !form.field("forget_browser").is_empty();
+        let whose = self.signed_in(visit).await?.map(|session| session.vtnr);
         // The store first: cookies that are gone while the session lives on would only look like a sign-out.
         if let Some(session) = &visit.held.session {
             if let Some(session) = self.session(Some(session), visit.now).await? {
@@ -56,7 +57,7 @@ impl Gateway {
         if let Some(device) = visit.held.device.as_ref().filter(|_| browser_forgotten) {
             self.sign_ins.store.forget_device(device).await?;
         }
-        self.metrics.sign_in(Step::SignOut, Outcome::Ok);
+        self.sign_ins.note(Step::SignOut, Outcome::Ok, whose, visit.visitor.client);
         // Also where the portal has not said who is signed in: it may say so the moment after.
         let at_portal = visit.at_portal.as_ref().filter(|at_portal| at_portal.answer != Some(Answer::Nobody));
         let outside = at_portal.map(|at_portal| match at_portal.session {
