@@ -289,7 +289,7 @@ async fn five_hundred_slow_connections_keep_nobody_from_being_served() {
         })
         .await;
         let (mut took, begun) = (Vec::new(), Instant::now());
-        while begun.elapsed() < Duration::from_secs(5) {
+        while begun.elapsed() < Duration::from_secs(5) || took.len() < 10 {
             let asked = Instant::now();
             assert_eq!(behind.browser.open("/").await.status, 200);
             took.push(asked.elapsed());
@@ -298,7 +298,8 @@ async fn five_hundred_slow_connections_keep_nobody_from_being_served() {
         // A busy machine may hold one up; half of them tell.
         took.sort_unstable();
         let half = took[took.len() / 2];
-        assert!(took.len() >= 10 && half < Duration::from_millis(500), "{took:?}");
+        let in_time = begun.elapsed() < Duration::from_secs(10);
+        assert!(in_time && half < Duration::from_millis(500), "while the slow ones are there: {took:?}");
     };
     let (closed, ()) = tokio::join!(all, served);
     // Who takes an answer slowly reads for a while yet what its kernel has.
