@@ -104,6 +104,9 @@ async fn each_unfit_certificate_gets_a_page_that_says_what_is_wrong_and_offers_t
     let past = || (SystemTime::now() - Duration::from_secs(3_600)).into();
     let other = Authority::named("Makler CA");
     let revoked = authority.issue("VM-1", REVOKED, |_| {});
+    let extensions = authority.write("v3.cnf", "keyUsage = digitalSignature\nextendedKeyUsage = clientAuth\n");
+    // Without extensions openssl makes certificates of version 1.
+    let v3 = ["-extfile", extensions.to_str().expect("UTF-8")];
     let cases = [
         ("abgelaufen", "client certificate expired", authority.issue("VM-1", 2, |params| params.not_after = past())),
         ("gesperrt", "client certificate revoked", revoked),
@@ -123,12 +126,17 @@ async fn each_unfit_certificate_gets_a_page_that_says_what_is_wrong_and_offers_t
         (
             "nicht mehr als sicher",
             "client certificate outdated",
-            authority.by_openssl("rsa1024", "VM-1", &["-newkey", "rsa:1024"], &["-sha256"]),
+            authority.by_openssl("rsa1024", "VM-1", &["-newkey", "rsa:1024"], &[&["-sha256"], &v3[..]].concat()),
         ),
         (
             "nicht mehr als sicher",
             "client certificate outdated",
-            authority.by_openssl("sha1", "VM-1", &["-newkey", "rsa:2048"], &["-sha1"]),
+            authority.by_openssl("v1", "VM-1", &["-newkey", "rsa:2048"], &["-sha256"]),
+        ),
+        (
+            "nicht mehr als sicher",
+            "client certificate outdated",
+            authority.by_openssl("sha1", "VM-1", &["-newkey", "rsa:2048"], &[&["-sha1"], &v3[..]].concat()),
         ),
     ];
     for (words, title, identity) in &cases {
