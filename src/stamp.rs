@@ -60,7 +60,7 @@ impl Watch {
         Self { judged: Some(stamp), previous: Some(stamp), restless: 0 }
     }
 
-    /// One look: whether it is another than was read, and has come to rest.
+    /// One look: whether it is another than was read, and has come to rest or been restless for long.
     pub(crate) fn look(&mut self, file: &Path, poll: Duration, now: Timestamp) -> bool {
         let seen = Stamp::of_file(file);
         let at_rest = seen == self.previous || seen.is_some_and(|stamp| stamp.age(now) >= poll);

@@ -107,7 +107,7 @@ impl Directory {
         }
     }
 
-    /// One look: reloads the file if it changed and has come to rest.
+    /// One look: reloads the file if it changed and may be read.
     fn look(&self, now: Timestamp) -> Option<Result<Reload, Error>> {
         let mut watch = self.watch.lock();
         if !watch.0.look(&self.file, self.poll, now) {

@@ -105,7 +105,7 @@ impl Users {
         }
     }
 
-    /// One look: reloads the file if it changed and has come to rest.
+    /// One look: reloads the file if it changed and may be read.
     fn look(&self, now: Timestamp) -> Option<Result<usize, Error>> {
         let mut watch = self.watch.lock();
         if !watch.look(&self.file, self.poll, now) {
