@@ -121,6 +121,7 @@ mod every_store {
             a_letter_that_was_put_off_comes_back_when_it_is_due
             a_letter_that_was_put_off_waits_behind_what_is_due
             a_letter_that_is_queued_again_comes_at_once
+            those_that_nobody_had_in_hand_can_be_taken_alone
             an_accepted_or_refused_letter_leaves
             deliveries_are_told_in_the_order_asked
             a_letter_whose_sign_in_is_over_disappears

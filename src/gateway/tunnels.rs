@@ -294,8 +294,8 @@ mod tests {
             self.inner.commit(change).await
         }
 
-        async fn lease(&self, lease: Duration) -> store::Result<Option<(LetterId, u32)>> {
-            self.inner.lease(lease).await
+        async fn lease(&self, among: store::Due, lease: Duration) -> store::Result<Option<(LetterId, u32)>> {
+            self.inner.lease(among, lease).await
         }
 
         async fn queue_length(&self) -> store::Result<u64> {

@@ -15,11 +15,12 @@ use crate::domain::email::Email;
 use crate::domain::letter::Letter;
 use crate::domain::time::Timestamp;
 use crate::in_force::InForce;
-use crate::store::{self, Lease, Leased, Store};
+use crate::store::{self, Due, Lease, Leased, Store};
 use crate::telemetry::metrics::{self, Metrics};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use pace::{STORE_WAITS, Stop, WAITS, jittered, nth};
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -67,6 +68,8 @@ struct Desk {
     clock: Clock,
     bell: Arc<Notify>,
     farewell: Duration,
+    /// Until when letters that somebody had in hand are left alone.
+    others_note_until: Mutex<Instant>,
 }
 
 /// A letter in this gateway's hand.
@@ -105,6 +108,7 @@ impl Outbox {
             clock,
             bell: Arc::new(Notify::new()),
             farewell: config.timeout,
+            others_note_until: Mutex::new(Instant::now()),
         };
         desk.tell_of_relays();
         Self { desk: Arc::new(desk), workers: config.connections.max(1) }
@@ -166,11 +170,21 @@ impl Desk {
                 break;
             }
         }
-        // Taken over before it could be noted, a mail would go out once more.
-        if begun.elapsed() > LEASE / 2 {
-            stop.sleep(NOTES_FIRST).await;
-        }
+        self.works_again(begun);
         failures
+    }
+
+    /// The store answers, which it had not done since `begun`: others may have handed letters over that they could not note, whose leases
+    /// have ended. Taken over before that is noted, such a mail would go out once more.
+    fn works_again(&self, begun: Instant) {
+        if begun.elapsed() > LEASE / 2 {
+            *self.others_note_until.lock() = Instant::now() + NOTES_FIRST;
+        }
+    }
+
+    /// Which letters may be taken now.
+    fn due(&self) -> Due {
+        if Instant::now() < *self.others_note_until.lock() { Due::New } else { Due::All }
     }
 
     async fn try_step(&self, stop: &Stop) -> Next {
@@ -186,7 +200,7 @@ impl Desk {
     }
 
     async fn step(&self, stop: &Stop) -> store::Result<Next> {
-        let Some(leased) = self.store.lease_letter(LEASE).await? else { return Ok(Next::Nothing) };
+        let Some(leased) = self.store.lease_letter(self.due(), LEASE).await? else { return Ok(Next::Nothing) };
         // Where one letter is, there may be another: a second worker looks, while this one waits for the mail server.
         self.bell.notify_one();
         if let Some(delivery) = self.deliver(&leased, stop).await {
@@ -298,8 +312,12 @@ impl Desk {
             // Whoever takes the letter over will see for itself.
             Delivery::Queued | Delivery::Delayed { .. } | Delivery::Refused { .. } => self.clock.now().plus(LEASE),
         };
+        let begun = Instant::now();
         loop {
-            let Err(error) = self.store.note_delivery(leased.lease(), delivery).await else { return Ok(()) };
+            let Err(error) = self.store.note_delivery(leased.lease(), delivery).await else {
+                self.works_again(begun);
+                return Ok(());
+            };
             if stop.is_requested() || self.clock.now() >= until {
                 return Err(error);
             }

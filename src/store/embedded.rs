@@ -6,7 +6,7 @@ mod opened;
 
 use super::engine::{Change, Committed, Engine, Expect, Tally, TallyMode};
 use super::vault::RecordKey;
-use super::{Error, Hearing, Invalidation, Result, read_time};
+use super::{Due, Error, Hearing, Invalidation, Result, read_time};
 use crate::clock::Clock;
 use crate::domain::ids::LetterId;
 use crate::domain::time::Timestamp;
@@ -116,12 +116,12 @@ impl Engine for Embedded {
         Ok(committed)
     }
 
-    async fn lease(&self, lease: Duration) -> Result<Option<(LetterId, u32)>> {
+    async fn lease(&self, among: Due, lease: Duration) -> Result<Option<(LetterId, u32)>> {
         let now = self.clock.now();
         self.blocking(move |opened| {
             opened.write(|database| {
                 let write = database.begin_write().map_err(failed)?;
-                let leased = Letters::open(&write)?.lease_first(now, lease)?;
+                let leased = Letters::open(&write)?.lease_first(among, now, lease)?;
                 match leased {
                     Some(_) => write.commit().map_err(failed).map(|()| Outcome::Written(leased)),
                     None => write.abort().map_err(failed).map(|()| Outcome::Unchanged(leased)),
@@ -326,9 +326,18 @@ impl<'t> Letters<'t> {
         Ok(())
     }
 
-    fn lease_first(&mut self, now: Timestamp, lease: Duration) -> Result<Option<(LetterId, u32)>> {
-        let first = self.due.first().map_err(failed)?.map(|(key, _)| key.value());
-        let Some((_, id)) = first.filter(|(due, _)| *due <= now.as_millis()) else { return Ok(None) };
+    fn first(&self, among: Due, now: Timestamp) -> Result<Option<u128>> {
+        for entry in self.due.range(..=(now.as_millis(), u128::MAX)).map_err(failed)? {
+            let (_, id) = entry.map_err(failed)?.0.value();
+            if among == Due::All || self.leased(id)? == Some(0) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    fn lease_first(&mut self, among: Due, now: Timestamp, lease: Duration) -> Result<Option<(LetterId, u32)>> {
+        let Some(id) = self.first(among, now)? else { return Ok(None) };
         let leased = self.remove(id)? + 1;
         self.insert(id, now.plus(lease), leased)?;
         Ok(Some((LetterId::from_bits(id), leased)))

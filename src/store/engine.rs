@@ -4,7 +4,7 @@
 //! [`Change`] wholly or not at all, and must never take "I cannot answer" for "there is nothing".
 
 use super::vault::RecordKey;
-use super::{Hearing, Invalidation, Result};
+use super::{Due, Hearing, Invalidation, Result};
 use crate::domain::ids::LetterId;
 use crate::domain::time::Timestamp;
 use async_trait::async_trait;
@@ -25,8 +25,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Applies a change wholly or not at all.
     async fn commit(&self, change: &Change) -> Result<Committed>;
 
-    /// The letter that is due first, hidden from others for `lease`, and how often it was leased by now.
-    async fn lease(&self, lease: Duration) -> Result<Option<(LetterId, u32)>>;
+    /// The letter that is first among those that are due, hidden from others for `lease`, and how often it was leased by now.
+    async fn lease(&self, among: Due, lease: Duration) -> Result<Option<(LetterId, u32)>>;
 
     /// How many letters wait.
     async fn queue_length(&self) -> Result<u64>;

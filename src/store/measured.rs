@@ -129,8 +129,8 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::Deliveries, self.store.deliveries(letters)).await
     }
 
-    async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>> {
-        self.watch(StoreOperation::LeaseLetter, self.store.lease_letter(lease)).await
+    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>> {
+        self.watch(StoreOperation::LeaseLetter, self.store.lease_letter(among, lease)).await
     }
 
     async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {

@@ -113,8 +113,8 @@ pub trait Store: Send + Sync {
     /// What became of these mails, in their order; what is not known any more counts as refused long ago.
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>>;
 
-    /// Takes the letter that is due first out of everybody else's reach for the time of `lease`.
-    async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>>;
+    /// Takes the letter that is first among those that are due out of everybody else's reach for the time of `lease`.
+    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>>;
 
     /// Has a lease end so much time from now. False if it was lost: the letter left the outbox, or somebody else has leased it since.
     async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool>;
@@ -264,6 +264,15 @@ pub enum Settled {
         /// How long until its window ends.
         retry_after: Duration,
     },
+}
+
+/// Which of the letters that are due may be leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// All of them.
+    All,
+    /// Those that nobody had in hand yet, so that nobody can have handed them over.
+    New,
 }
 
 /// A letter to hand over, for as long as the lease lasts.

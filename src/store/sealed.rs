@@ -4,7 +4,7 @@ use super::engine::{Change, Committed, Durability, Engine, Expect, Tally, TallyM
 use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
 use super::{
-    Charges, DeviceChange, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen, Settled, SignIn,
+    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen, Settled, SignIn,
     Store, TakenForm, Taking, read_time,
 };
 use crate::clock::Clock;
@@ -392,8 +392,8 @@ impl<E: Engine> Store for Sealed<E> {
         names.iter().zip(records).map(open).collect()
     }
 
-    async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>> {
-        let Some((id, attempt)) = self.engine.lease(lease).await? else { return Ok(None) };
+    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>> {
+        let Some((id, attempt)) = self.engine.lease(among, lease).await? else { return Ok(None) };
         match self.find(self.letter_key(id), NO_TOKEN).await {
             Ok(Some(letter)) => return Ok(Some(Leased { letter: letter.value, attempt })),
             // Its record lived as long as the sign-in.

@@ -7,7 +7,7 @@ use redb::{ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
 use std::path::Path;
 use std::time::Duration;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::{Charges, Error, Settled};
+use vtnr_gateway::store::{Charges, Due, Error, Settled};
 
 #[tokio::test]
 async fn everything_survives_a_restart() {
@@ -18,7 +18,7 @@ async fn everything_survives_a_restart() {
     let (attempt, letter) = (Attempt::begun(&on).await, letter(on.now()));
     assert_eq!(attempt.sign_in(&*on.store, &Charges::take(vec![failures(5)])).await.expect("answers"), Settled::Done);
     ask_for(&on, &letter, HOUR).await;
-    on.store.lease_letter(SHORT).await.expect("answers").expect("a letter waits");
+    on.store.lease_letter(Due::All, SHORT).await.expect("answers").expect("a letter waits");
     on.store.revoke_broker(vtnr(), on.now()).await.expect("revokes");
     drop(on);
 
@@ -30,7 +30,7 @@ async fn everything_survives_a_restart() {
     assert_eq!(on.store.revoked_at(vtnr()).await.expect("answers"), Some(on.now()));
     assert_eq!(standing_at(&*on.store, failures(5).counter).await, 1);
     clock.advance(SHORT);
-    let leased = on.store.lease_letter(HOUR).await.expect("answers").expect("the letter waits on");
+    let leased = on.store.lease_letter(Due::All, HOUR).await.expect("answers").expect("the letter waits on");
     assert_eq!((leased.letter.id, leased.attempt), (letter.id, 2));
 }
 
@@ -109,7 +109,7 @@ async fn letters_that_a_version_without_an_order_left_are_sent_in_their_order() 
 
     let on = open();
     for letter in letters {
-        assert_eq!(on.store.lease_letter(HOUR).await.expect("answers").map(|leased| leased.letter.id), Some(letter));
+        assert_eq!(on.store.lease_letter(Due::All, HOUR).await.expect("answers").map(|leased| leased.letter.id), Some(letter));
     }
 }
 

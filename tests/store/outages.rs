@@ -12,7 +12,7 @@ use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::domain::challenge::Delivery;
 use vtnr_gateway::domain::ids::SessionToken;
 use vtnr_gateway::store::redis::Usage;
-use vtnr_gateway::store::{Charges, Error, FlowChange, Lease, Result, Settled};
+use vtnr_gateway::store::{Charges, Due, Error, FlowChange, Lease, Result, Settled};
 
 /// security.md, 6: so soon after its return a store is used again.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
         ("find_trust", store.find_trust(&browser).await.map(drop)),
         ("forget_browser", store.forget_browser(&browser).await),
         ("deliveries", store.deliveries(&[id]).await.map(drop)),
-        ("lease_letter", store.lease_letter(HOUR).await.map(drop)),
+        ("lease_letter", store.lease_letter(Due::All, HOUR).await.map(drop)),
         ("renew_lease", store.renew_lease(Lease { letter: id, attempt: 1 }, HOUR).await.map(drop)),
         ("note_delivery", store.note_delivery(Lease { letter: id, attempt: 1 }, Delivery::Queued).await),
         ("outbox_length", store.outbox_length().await.map(drop)),

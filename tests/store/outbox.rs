@@ -11,12 +11,12 @@ use vtnr_gateway::domain::flow::{Flow, Stage};
 use vtnr_gateway::domain::ids::LetterId;
 use vtnr_gateway::domain::letter::Letter;
 use vtnr_gateway::domain::time::Timestamp;
-use vtnr_gateway::store::{Charges, FlowChange, Lease, Leased, Settled};
+use vtnr_gateway::store::{Charges, Due, FlowChange, Lease, Leased, Settled};
 
 const LONG_AGO: Delivery = Delivery::Refused { at: Timestamp::from_millis(0) };
 
 async fn lease(on: &Fixture, lease: Duration) -> Option<Leased> {
-    on.store.lease_letter(lease).await.expect("the store answers")
+    on.store.lease_letter(Due::All, lease).await.expect("the store answers")
 }
 
 /// The letter's name and the attempt.
@@ -98,7 +98,7 @@ pub(crate) async fn two_that_look_at_once_never_get_the_same_letter(on: Fixture)
         let store = Arc::clone(&on.store);
         tokio::spawn(async move {
             let mut got = Vec::new();
-            while let Some(leased) = store.lease_letter(HOUR).await.expect("answers") {
+            while let Some(leased) = store.lease_letter(Due::All, HOUR).await.expect("answers") {
                 got.push(leased.letter.id);
             }
             got
@@ -255,4 +255,20 @@ pub(crate) async fn a_sign_in_that_succeeds_takes_its_letters_along(on: Fixture)
     ask_for(&on, &letter, HOUR).await;
     assert_eq!(attempt.sign_in(&*on.store, &Charges::none()).await.expect("answers"), Settled::Done);
     assert_eq!((waiting(&on).await, leased(&on, HOUR).await), (0, None));
+}
+
+pub(crate) async fn those_that_nobody_had_in_hand_can_be_taken_alone(on: Fixture) {
+    let first = asked(&on).await;
+    let in_hand = held(&on, HOUR).await;
+    note(&on, in_hand, Delivery::Queued).await;
+    let new = asked(&on).await;
+    let mut taken = None;
+    on.after(Duration::from_millis(1), "a new letter is due", async || {
+        taken = on.store.lease_letter(Due::New, HOUR).await.expect("answers").map(|leased| (leased.letter.id, leased.attempt));
+        taken.is_some()
+    })
+    .await;
+    assert_eq!(taken, Some((new, 1)));
+    assert!(on.store.lease_letter(Due::New, HOUR).await.expect("answers").is_none(), "the other one was in somebody's hand");
+    assert_eq!(leased(&on, HOUR).await, Some((first, 2)));
 }

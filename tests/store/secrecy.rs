@@ -15,7 +15,7 @@ use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::domain::challenge::Delivery;
 use vtnr_gateway::domain::throttle::{Counter, Pace, Span, Subject};
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::{Charges, DeviceChange, Settled, SignIn};
+use vtnr_gateway::store::{Charges, DeviceChange, Due, Settled, SignIn};
 
 /// What must not be found, with what it is.
 type Canaries = Vec<(&'static str, Vec<u8>)>;
@@ -44,7 +44,7 @@ async fn use_it_all(on: &Fixture) -> Canaries {
     for delivery in [Delivery::Queued, Delivery::Delayed { next_try_at: now.plus(HOUR) }, Delivery::Accepted { at: now }] {
         let letter = letter(now);
         ask_for(on, &letter, HOUR).await;
-        let lease = store.lease_letter(HOUR).await.expect("answers").expect("a letter waits").lease();
+        let lease = store.lease_letter(Due::All, HOUR).await.expect("answers").expect("a letter waits").lease();
         assert!(store.renew_lease(lease, HOUR).await.expect("answers"), "it is held");
         store.note_delivery(lease, delivery).await.expect("notes");
         store.deliveries(&[letter.id]).await.expect("answers");

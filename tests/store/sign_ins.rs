@@ -11,7 +11,7 @@ use vtnr_gateway::domain::flow::{Flow, Stage};
 use vtnr_gateway::domain::ids::FlowToken;
 use vtnr_gateway::domain::throttle::{Counter, Subject};
 use vtnr_gateway::domain::trust::Standing;
-use vtnr_gateway::store::{Charges, FlowChange, Seen, Settled, SignIn};
+use vtnr_gateway::store::{Charges, Due, FlowChange, Seen, Settled, SignIn};
 
 pub(crate) async fn a_sign_in_under_way_is_found_as_it_was_kept(on: Fixture) {
     let (token, now) = (Chance.flow_token(), on.now());
@@ -126,7 +126,7 @@ pub(crate) async fn a_tan_without_room_in_a_counter_queues_no_letter(on: Fixture
     assert!(matches!(settled, Settled::Over { .. }), "{settled:?}");
     assert_eq!(stage(&*on.store, &token).await, "none");
     assert_eq!(on.store.outbox_length().await.expect("answers"), 0);
-    assert!(on.store.lease_letter(HOUR).await.expect("answers").is_none());
+    assert!(on.store.lease_letter(Due::All, HOUR).await.expect("answers").is_none());
 }
 
 pub(crate) async fn a_sign_in_that_ended_meanwhile_is_a_conflict(on: Fixture) {

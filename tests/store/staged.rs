@@ -19,8 +19,8 @@ use vtnr_gateway::domain::trust::Trust;
 use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{
-    Charges, DeviceChange, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Sealed, Seen,
-    Settled, SignIn, Store, TakenForm, Taking,
+    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Sealed,
+    Seen, Settled, SignIn, Store, TakenForm, Taking,
 };
 
 pub(crate) struct Staged {
@@ -219,8 +219,8 @@ impl Store for Staged {
         self.elsewhere.deliveries(letters).await
     }
 
-    async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>> {
-        self.elsewhere.lease_letter(lease).await
+    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>> {
+        self.elsewhere.lease_letter(among, lease).await
     }
 
     async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {

@@ -7,7 +7,7 @@ use crate::samples::{
 use crate::support;
 use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::domain::throttle::Counter;
-use vtnr_gateway::store::{Charges, Error, FlowChange, RecordKey, Settled};
+use vtnr_gateway::store::{Charges, Due, Error, FlowChange, RecordKey, Settled};
 
 /// A Redis and a gateway on it, with an intruder's connection.
 struct Scene {
@@ -182,7 +182,7 @@ async fn a_damaged_letter_leaves_the_outbox_and_keeps_no_other_waiting() {
     ask_for(&scene.on, &sound, HOUR).await;
     let mut leased = Vec::new();
     for _ in 0..3 {
-        leased.extend(scene.on.store.lease_letter(HOUR).await.expect("that is no failure of the store"));
+        leased.extend(scene.on.store.lease_letter(Due::All, HOUR).await.expect("that is no failure of the store"));
     }
     assert_eq!(leased.iter().map(|leased| leased.letter.id).collect::<Vec<_>>(), [sound.id]);
     assert_eq!(scene.on.store.outbox_length().await.expect("answers"), 1, "the damaged one waits no more");
@@ -198,7 +198,7 @@ async fn what_is_no_letter_in_the_queue_keeps_no_letter_waiting() {
     ask_for(&scene.on, &sound, HOUR).await;
     let mut leased = Vec::new();
     for _ in 0..5 {
-        leased.extend(scene.on.store.lease_letter(HOUR).await.ok().flatten());
+        leased.extend(scene.on.store.lease_letter(Due::All, HOUR).await.ok().flatten());
     }
     assert_eq!(leased.iter().map(|leased| leased.letter.id).collect::<Vec<_>>(), [sound.id]);
 }

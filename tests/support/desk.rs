@@ -23,7 +23,7 @@ use vtnr_gateway::sign_in::{Answer, Rules, SignIns, Visitor};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::tickets::Tickets;
-use vtnr_gateway::store::{Sealed, Store, Vault};
+use vtnr_gateway::store::{Due, Sealed, Store, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 /// Brokers, and the addresses that they may have.
@@ -152,7 +152,7 @@ impl Desk {
     /// The mail server takes whatever waits; gives how many mails that were.
     pub async fn deliver(&self) -> usize {
         let (store, mut taken) = (&self.sign_ins.store, 0);
-        while let Some(leased) = store.lease_letter(Duration::from_secs(60)).await.expect("the store works") {
+        while let Some(leased) = store.lease_letter(Due::All, Duration::from_secs(60)).await.expect("the store works") {
             let delivery = Delivery::Accepted { at: self.now() };
             store.note_delivery(leased.lease(), delivery).await.expect("the store works");
             taken += 1;

@@ -14,7 +14,7 @@ use vtnr_gateway::domain::letter::Letter;
 use vtnr_gateway::domain::tan::{Alphabet, TanLength};
 use vtnr_gateway::domain::throttle::Subject;
 use vtnr_gateway::domain::trust::Standing;
-use vtnr_gateway::store::{Charges, FlowChange, Store};
+use vtnr_gateway::store::{Charges, Due, FlowChange, Store};
 
 const FEWEST: u32 = 100;
 /// Letters taken while the others wait.
@@ -42,7 +42,7 @@ pub(super) async fn row(store: &impl Store, letters: u32) -> Result<()> {
         let begun = Instant::now();
         put(store, letters + number).await?;
         let put_in = Instant::now();
-        let leased = store.lease_letter(HOUR).await?.context("no letter waits")?;
+        let leased = store.lease_letter(Due::All, HOUR).await?.context("no letter waits")?;
         let taken = Instant::now();
         store.note_delivery(leased.lease(), Delivery::Accepted { at: Clock::System.now() }).await?;
         let took = [put_in - begun, taken - put_in, taken.elapsed()];

@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 /// Before the second attempt, the third, and so on; the last one repeats.
 pub(super) const WAITS: [Duration; 5] = [secs(5), secs(15), secs(45), secs(60), secs(120)];
-/// While the store fails; the last one repeats.
-pub(super) const STORE_WAITS: [Duration; 5] = [Duration::from_millis(250), secs(1), secs(2), secs(5), secs(10)];
+/// While the store fails; the last one repeats. Mails are to leave as soon as it is back.
+pub(super) const STORE_WAITS: [Duration; 5] = [Duration::from_millis(250), Duration::from_millis(500), secs(1), secs(1), secs(1)];
 
 pub(super) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

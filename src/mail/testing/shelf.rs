@@ -12,8 +12,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
 use crate::store::{
-    Charges, DeviceChange, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Seen, Settled,
-    SignIn, Store, TakenForm, Taking,
+    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Seen,
+    Settled, SignIn, Store, TakenForm, Taking,
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -31,7 +31,7 @@ struct Inside {
     notes: Vec<(LetterId, Delivery)>,
     failures_left: usize,
     calls: usize,
-    pinged_at: Option<Instant>,
+    works_again_at: Option<Instant>,
     rest: Option<Duration>,
 }
 
@@ -48,6 +48,11 @@ impl Shelf {
 
     pub(in crate::mail) fn put(&self, letter: Letter) {
         self.inside.lock().waiting.push(Waiting { letter, attempts: 0, due: self.clock.now() });
+    }
+
+    /// Another gateway had it in hand until now.
+    pub(in crate::mail) fn put_back(&self, letter: Letter) {
+        self.inside.lock().waiting.push(Waiting { letter, attempts: 1, due: self.clock.now() });
     }
 
     /// Its sign-in is over.
@@ -68,7 +73,12 @@ impl Shelf {
         self.inside.lock().notes.iter().map(|(_, delivery)| *delivery).collect()
     }
 
-    /// How long letters were left alone after the store was found to work again.
+    /// The letters of the notes, in their order.
+    pub(in crate::mail) fn noted(&self) -> Vec<u128> {
+        self.inside.lock().notes.iter().map(|(letter, _)| letter.bits()).collect()
+    }
+
+    /// How long letters that others had in hand were left alone after the store worked again.
     pub(in crate::mail) fn rest(&self) -> Option<Duration> {
         self.inside.lock().rest
     }
@@ -81,24 +91,30 @@ impl Shelf {
         let mut inside = self.inside.lock();
         inside.calls += 1;
         if inside.failures_left == 0 {
+            inside.works_again_at.get_or_insert_with(Instant::now);
             return Ok(());
         }
         inside.failures_left -= 1;
+        inside.works_again_at = None;
         Err(Error::Unreachable("connection refused".into()))
     }
 }
 
 #[async_trait]
 impl Store for Shelf {
-    async fn lease_letter(&self, lease: Duration) -> Result<Option<Leased>> {
+    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>> {
         self.called()?;
         let now = self.clock.now();
         let mut inside = self.inside.lock();
-        inside.rest = inside.rest.or(inside.pinged_at.map(|at| at.elapsed()));
-        let Some(waiting) = inside.waiting.iter_mut().find(|waiting| waiting.due <= now) else { return Ok(None) };
+        let may_be_taken = |waiting: &&mut Waiting| waiting.due <= now && (among == Due::All || waiting.attempts == 0);
+        let Some(waiting) = inside.waiting.iter_mut().find(may_be_taken) else { return Ok(None) };
         waiting.attempts += 1;
         waiting.due = now.plus(lease);
-        Ok(Some(Leased { letter: waiting.letter.clone(), attempt: waiting.attempts }))
+        let leased = Leased { letter: waiting.letter.clone(), attempt: waiting.attempts };
+        if leased.attempt > 1 {
+            inside.rest = inside.rest.or(inside.works_again_at.map(|at| at.elapsed()));
+        }
+        Ok(Some(leased))
     }
 
     async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
@@ -207,7 +223,6 @@ impl Store for Shelf {
 
     async fn ping(&self) -> Result<()> {
         self.called()?;
-        self.inside.lock().pinged_at = Some(Instant::now());
         Ok(())
     }
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {

@@ -12,7 +12,7 @@ mod request;
 
 use super::engine::{Change, Committed, Durability, Engine};
 use super::vault::RecordKey;
-use super::{Error, Hearing, Invalidation, Result};
+use super::{Due, Error, Hearing, Invalidation, Result};
 use crate::config::RedisServers;
 use crate::domain::ids::LetterId;
 use announcements::Announcements;
@@ -109,9 +109,14 @@ impl Engine for Redis {
         }
     }
 
-    async fn lease(&self, lease: Duration) -> Result<Option<(LetterId, u32)>> {
-        let times = [lease, LONGEST_WAIT.max(lease.saturating_mul(2))].map(|time| millis(time).to_string().into_bytes());
-        let call = Request::call(&LEASE, &self.names.queue(), &times);
+    async fn lease(&self, among: Due, lease: Duration) -> Result<Option<(LetterId, u32)>> {
+        let [lease, longest] =
+            [lease, LONGEST_WAIT.max(lease.saturating_mul(2))].map(|time| millis(time).to_string().into_bytes());
+        let among = match among {
+            Due::All => b"all".to_vec(),
+            Due::New => b"new".to_vec(),
+        };
+        let call = Request::call(&LEASE, &self.names.queue(), &[lease, longest, among]);
         let answer: Vec<Value> = self.master.run(&call, Durability::Master).await?;
         match answer.as_slice() {
             [] => Ok(None),
