@@ -1,7 +1,5 @@
 //! What went wrong in other gateways does not go wrong here. `src/ADVISORIES.md` says which test is for which advisory.
 
-mod support;
-
 #[path = "advisories/dependencies.rs"]
 mod dependencies;
 #[path = "advisories/house.rs"]

@@ -1,16 +1,14 @@
 //! The calculator fails, whole or in part: the session is kept, nothing goes up twice, and all goes on when it is back.
 
-mod support;
-
+use crate::support::behind::session_of;
+use crate::support::node::{ALONE, HEALTH, SLOW};
+use crate::support::world::{ADA, BEN, Builder, StoreKind};
+use crate::support::{Answer, Behind, Browser, Mode, Node, Raw, Upstream, World, eventually, ports};
 use reqwest::Method;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::behind::session_of;
-use support::node::{ALONE, HEALTH, SLOW};
-use support::world::{ADA, BEN, Builder, StoreKind};
-use support::{Answer, Behind, Browser, Mode, Node, Raw, Upstream, World, eventually, ports};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;

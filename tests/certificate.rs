@@ -1,7 +1,12 @@
 //! The way in with a certificate, as browsers and brokers' software use it.
 
-mod support;
-
+use crate::support;
+use crate::support::authority::{Authority, Identity};
+use crate::support::chromium::Chromium;
+use crate::support::curl::Curl;
+use crate::support::upstream::Upstream;
+use crate::support::world::{ADA, BEN, Builder, World};
+use crate::support::{eventually, ports};
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,12 +19,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-use support::authority::{Authority, Identity};
-use support::chromium::Chromium;
-use support::curl::Curl;
-use support::upstream::Upstream;
-use support::world::{ADA, BEN, Builder, World};
-use support::{eventually, ports};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;

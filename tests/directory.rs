@@ -1,9 +1,7 @@
 //! The directory file: reloaded as a whole, or not at all.
 
-mod support;
-
-use support::eventually;
-use support::world::{ADA, BEN, UNKNOWN, World};
+use crate::support::eventually;
+use crate::support::world::{ADA, BEN, UNKNOWN, World};
 
 const TAN: &str = "/ui/login/de/tan";
 

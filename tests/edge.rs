@@ -1,13 +1,12 @@
 //! Clients that hold connections, a gateway that goes, a calculator that fails.
 
-mod support;
-
+use crate::support;
+use crate::support::raw::{CONTINUATION, END_STREAM, Fate, Frames, GOAWAY, HEADERS, PING, tls, whole};
+use crate::support::world::{MOMENT, StoreKind};
+use crate::support::{Behind, H2, Raw, Upstream, World, eventually, ports};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::raw::{CONTINUATION, END_STREAM, Fate, Frames, GOAWAY, HEADERS, PING, tls, whole};
-use support::world::{MOMENT, StoreKind};
-use support::{Behind, H2, Raw, Upstream, World, eventually, ports};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};

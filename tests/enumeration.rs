@@ -1,10 +1,8 @@
 //! `enumeration = "neutral"`: a stranger cannot tell a right claim from a wrong one.
 
-mod support;
-
+use crate::support::world::{ADA, MOMENT, NO_EMAIL, UNKNOWN, World, tan_of};
+use crate::support::{Answer, Browser, StoreKind, eventually, on_both_stores};
 use std::time::{Duration, Instant};
-use support::world::{ADA, MOMENT, NO_EMAIL, UNKNOWN, World, tan_of};
-use support::{Answer, Browser, StoreKind, eventually, on_both_stores};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 const TAN: &str = "/ui/login/de/tan";

@@ -1,8 +1,7 @@
 //! What time ends, to the second: tests on the sign-in itself, with a clock that is moved by hand.
 
-mod support;
-
-use support::desk::{Desk, Tab};
+use crate::support;
+use crate::support::desk::{Desk, Tab};
 use vtnr_gateway::domain::session::Level;
 use vtnr_gateway::sign_in::{Answer, TanOver};
 

@@ -1,10 +1,9 @@
 //! Front proxies: whom they name is believed if they are the operator's, and nobody else is.
 
-mod support;
-
-use support::raw::RawAnswer;
-use support::world::{ADA, BEN, StoreKind};
-use support::{Behind, Upstream, World};
+use crate::support;
+use crate::support::raw::RawAnswer;
+use crate::support::world::{ADA, BEN, StoreKind};
+use crate::support::{Behind, Upstream, World};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\n";
 

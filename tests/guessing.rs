@@ -1,11 +1,9 @@
 //! Guessing TANs: what is compared, what is counted, and that nobody is locked out by a stranger.
 
-mod support;
-
+use crate::support::world::{ADA, BEN, World, not, tan_of};
+use crate::support::{Browser, StoreKind, eventually, on_both_stores};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
-use support::world::{ADA, BEN, World, not, tan_of};
-use support::{Browser, StoreKind, eventually, on_both_stores};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 const TAN: &str = "/ui/login/de/tan";

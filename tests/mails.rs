@@ -1,9 +1,7 @@
 //! How many mails a broker can be sent, and by whom.
 
-mod support;
-
-use support::world::{ADA, BEN, MOMENT, World};
-use support::{Browser, StoreKind, eventually, on_both_stores};
+use crate::support::world::{ADA, BEN, MOMENT, World};
+use crate::support::{Browser, StoreKind, eventually, on_both_stores};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 const TAN: &str = "/ui/login/de/tan";

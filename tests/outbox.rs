@@ -1,12 +1,11 @@
 //! Mails are handed over once, whatever becomes of gateways and mail servers meanwhile.
 
-mod support;
-
+use crate::support;
+use crate::support::browser::page;
+use crate::support::world::{ADA, BEN, World};
+use crate::support::{Act, Browser, Relay, StoreKind, eventually};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use support::browser::page;
-use support::world::{ADA, BEN, World};
-use support::{Act, Browser, Relay, StoreKind, eventually};
 
 const TAN: &str = "/ui/login/de/tan";
 const STATUS: &str = "/ui/login/de/status";

@@ -1,10 +1,8 @@
 //! What our own answers carry and the calculator's do not, and what the calculator's cannot do to ours.
 
-mod support;
-
+use crate::support::world::{ADA, NO_EMAIL, StoreKind, World};
+use crate::support::{Answer, Behind, Upstream};
 use reqwest::Method;
-use support::world::{ADA, NO_EMAIL, StoreKind, World};
-use support::{Answer, Behind, Upstream};
 
 const PREFIX: &str = "/ui/login/de/";
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \

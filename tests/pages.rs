@@ -1,14 +1,12 @@
 //! Every page in a real browser: can it be read, reached and used, by everybody and on every screen.
 
-mod support;
-
+use crate::support::chromium::{Chromium, Screen};
+use crate::support::gallery::Gallery;
+use crate::support::users::{ADA_KEY, BEN_KEY, COST, UsersFile};
+use crate::support::world::{ADA, BEN, NO_EMAIL, StoreKind, UNKNOWN, World, tan_of};
+use crate::support::{Act, Relay, eventually};
 use serde_json::json;
 use std::time::Duration;
-use support::chromium::{Chromium, Screen};
-use support::gallery::Gallery;
-use support::users::{ADA_KEY, BEN_KEY, COST, UsersFile};
-use support::world::{ADA, BEN, NO_EMAIL, StoreKind, UNKNOWN, World, tan_of};
-use support::{Act, Relay, eventually};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use vtnr_gateway::demo::postbox::Fault;

@@ -1,15 +1,13 @@
 //! What a broker typed is not lost: a form that came without a session, or an application without a confirmed address, is kept,
 //! and goes to the calculator once, byte for byte, when the broker says so.
 
-mod support;
-
+use crate::support::behind::session_of;
+use crate::support::raw::whole;
+use crate::support::upstream::Request;
+use crate::support::world::{ADA, BEN, Builder, NO_EMAIL, StoreKind, tan_of};
+use crate::support::{Answer, Browser, H2, Raw, Upstream, World, eventually, on_both_stores, ports};
 use reqwest::Method;
 use std::collections::BTreeSet;
-use support::behind::session_of;
-use support::raw::whole;
-use support::upstream::Request;
-use support::world::{ADA, BEN, Builder, NO_EMAIL, StoreKind, tan_of};
-use support::{Answer, Browser, H2, Raw, Upstream, World, eventually, on_both_stores, ports};
 use tokio::net::TcpListener;
 
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -1,13 +1,12 @@
 //! User key and password: who comes in, what is counted, and that nobody is locked out by a stranger.
 
-mod support;
-
+use crate::support;
+use crate::support::browser::page;
+use crate::support::users::{ADA_KEY, BEN_KEY, COST, NO_KEY, PAGE, UsersFile};
+use crate::support::world::{ADA, BEN, MOMENT, NO_EMAIL, World};
+use crate::support::{Answer, Browser, StoreKind, eventually, on_both_stores};
 use futures_util::future::join_all;
 use std::process::Command;
-use support::browser::page;
-use support::users::{ADA_KEY, BEN_KEY, COST, NO_KEY, PAGE, UsersFile};
-use support::world::{ADA, BEN, MOMENT, NO_EMAIL, World};
-use support::{Answer, Browser, StoreKind, eventually, on_both_stores};
 use vtnr_gateway::config::HashCost;
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";

@@ -1,18 +1,16 @@
 //! The insurer's portal as a way in.
 
-mod support;
-
+use crate::support::authority::{Authority, Identity};
+use crate::support::browser::Browser;
+use crate::support::upstream::{Request, Upstream};
+use crate::support::world::{ADA, BEN, Builder, World};
+use crate::support::{Raw, Socket, eventually};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use support::authority::{Authority, Identity};
-use support::browser::Browser;
-use support::upstream::{Request, Upstream};
-use support::world::{ADA, BEN, Builder, World};
-use support::{Raw, Socket, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;

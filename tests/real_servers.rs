@@ -1,8 +1,6 @@
 //! The guard before real servers: what a session without e-mail sends, in whatever spelling, none of them runs as the
 //! Antragsversand; and what is honest arrives byte for byte.
 
-mod support;
-
 #[path = "real_servers/clients.rs"]
 mod clients;
 #[path = "real_servers/servers.rs"]
@@ -10,15 +8,15 @@ mod servers;
 #[path = "real_servers/spellings.rs"]
 mod spellings;
 
+use crate::support::behind::session_of;
+use crate::support::world::{ADA, StoreKind};
+use crate::support::{World, eventually, ports};
 use clients::{Fate, Http1, Http2, Shape};
 use futures_util::future::join_all;
 use servers::{Origin, Servers};
 use spellings::{Body, Spelling, pseudo_fields};
 use std::cell::Cell;
 use std::time::Instant;
-use support::behind::session_of;
-use support::world::{ADA, StoreKind};
-use support::{World, eventually, ports};
 
 /// A real server, and a gateway before it.
 struct Pair {

@@ -1,10 +1,8 @@
 //! Redis over TLS, with a user, a password and a key prefix.
 
-mod support;
-
-use support::redis::Redis;
-use support::world::{ADA, StoreKind};
-use support::{World, ports};
+use crate::support::redis::Redis;
+use crate::support::world::{ADA, StoreKind};
+use crate::support::{World, ports};
 use tempfile::TempDir;
 
 /// A redis-server that also speaks TLS, knows the user `gateway`, and lets it touch the keys and channels of its prefix only.

@@ -1,10 +1,9 @@
 //! What the operator changes comes into force while the gateway runs: all of it or nothing.
 
-mod support;
-
+use crate::support;
+use crate::support::world::{ADA, BEN, World};
+use crate::support::{StoreKind, eventually};
 use std::path::Path;
-use support::world::{ADA, BEN, World};
-use support::{StoreKind, eventually};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 

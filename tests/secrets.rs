@@ -1,13 +1,12 @@
 //! After a hundred sign-ins of all kinds: nothing secret lies in the store, the logs, the metrics, or at the calculator.
 
-mod support;
-
+use crate::support;
+use crate::support::users::{COST, UsersFile};
+use crate::support::world::{World, not, tan_of};
+use crate::support::{Browser, StoreKind, eventually};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use std::collections::{BTreeSet, HashMap};
-use support::users::{COST, UsersFile};
-use support::world::{World, not, tan_of};
-use support::{Browser, StoreKind, eventually};
 use vtnr_gateway::config::HashCost;
 
 const TAN: &str = "/ui/login/de/tan";

@@ -1,12 +1,11 @@
 //! Sessions: tokens, ends, cookies, deep links, and what is not a navigation.
 
-mod support;
-
+use crate::support;
+use crate::support::browser::page;
+use crate::support::world::{ADA, BEN, World};
+use crate::support::{Browser, StoreKind, eventually, on_both_stores};
 use reqwest::Method;
 use std::time::{Duration, Instant};
-use support::browser::page;
-use support::world::{ADA, BEN, World};
-use support::{Browser, StoreKind, eventually, on_both_stores};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 const TAN: &str = "/ui/login/de/tan";

@@ -1,10 +1,8 @@
 //! Brokers sign in: the first page, the page for unknown addresses, and the way out.
 
-mod support;
-
-use support::browser::page;
-use support::world::{ADA, BEN, MOMENT, NO_EMAIL, UNKNOWN, World, tan_of};
-use support::{Answer, StoreKind, on_both_stores};
+use crate::support::browser::page;
+use crate::support::world::{ADA, BEN, MOMENT, NO_EMAIL, UNKNOWN, World, tan_of};
+use crate::support::{Answer, StoreKind, on_both_stores};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 const TAN: &str = "/ui/login/de/tan";

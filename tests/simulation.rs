@@ -1,9 +1,8 @@
 //! Random sign-ins with a clock that jumps: after every step the laws hold. A failure prints the seed that replays it.
 
-mod support;
-
+use crate::support;
+use crate::support::desk::{ADDRESSES, Asked, Desk, NUMBERS, Tab};
 use std::collections::BTreeMap;
-use support::desk::{ADDRESSES, Asked, Desk, NUMBERS, Tab};
 use vtnr_gateway::domain::ids::SessionToken;
 use vtnr_gateway::domain::session::Level;
 use vtnr_gateway::domain::tan::TanLength;

@@ -1,13 +1,12 @@
 //! What two servers could read differently does not reach the calculator, and nothing does without a session.
 
-mod support;
-
+use crate::support;
+use crate::support::raw::whole;
+use crate::support::upstream::latin1;
+use crate::support::world::StoreKind;
+use crate::support::{Behind, H2, Upstream, World};
 use bytes::Bytes;
 use std::time::Duration;
-use support::raw::whole;
-use support::upstream::latin1;
-use support::world::StoreKind;
-use support::{Behind, H2, Upstream, World};
 
 /// Sends bytes as they are (`@HOST` and `@COOKIE` stand for the right values) and gives the status of the first answer; 0 if the
 /// connection ended without one.

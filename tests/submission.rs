@@ -1,11 +1,9 @@
 //! A session without e-mail never gets the Antragsversand, however it is written; all else, and all of a full session, passes.
 
-mod support;
-
-use support::behind::session_of;
-use support::raw::whole;
-use support::world::{ADA, StoreKind};
-use support::{Browser, H2, Raw, World, eventually};
+use crate::support::behind::session_of;
+use crate::support::raw::whole;
+use crate::support::world::{ADA, StoreKind};
+use crate::support::{Browser, H2, Raw, World, eventually};
 
 /// Spellings that at least one server in use runs as `POST /antrag/versand`, and some that only look like it.
 const SPELLINGS: [&str; 44] = [

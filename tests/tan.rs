@@ -1,11 +1,9 @@
 //! The TAN page and the mail: right, wrong, malformed, used up, expired, asked for again.
 
-mod support;
-
+use crate::support::browser::page;
+use crate::support::world::{ADA, World, not, tan_of};
+use crate::support::{Browser, StoreKind, eventually, on_both_stores};
 use std::time::Duration;
-use support::browser::page;
-use support::world::{ADA, World, not, tan_of};
-use support::{Browser, StoreKind, eventually, on_both_stores};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 const TAN: &str = "/ui/login/de/tan";

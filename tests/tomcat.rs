@@ -1,13 +1,11 @@
 //! Tomcat with its own examples, of which it is not told that a gateway stands before it: every answer is the same.
 
-mod support;
-
+use crate::support::behind::session_of;
+use crate::support::tomcat::Tomcat;
+use crate::support::upstream::latin1;
+use crate::support::world::{ADA, StoreKind};
+use crate::support::{Raw, RawAnswer, World};
 use futures_util::{SinkExt, StreamExt};
-use support::behind::session_of;
-use support::tomcat::Tomcat;
-use support::upstream::latin1;
-use support::world::{ADA, StoreKind};
-use support::{Raw, RawAnswer, World};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 

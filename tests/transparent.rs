@@ -1,12 +1,11 @@
 //! Whoever is signed in does not notice that a gateway exists, and neither does the calculator.
 
-mod support;
-
+use crate::support;
+use crate::support::raw::whole;
+use crate::support::upstream::{Request, latin1, unchunk};
+use crate::support::{Behind, H2, Raw, RawAnswer, Upstream, World};
 use bytes::Bytes;
 use std::time::Duration;
-use support::raw::whole;
-use support::upstream::{Request, latin1, unchunk};
-use support::{Behind, H2, Raw, RawAnswer, Upstream, World};
 use tokio::sync::mpsc;
 
 /// All that the gateway adds to a request, here with both identity fields configured.

@@ -1,10 +1,8 @@
 //! The 30-day rule: which browsers need no TAN, for whom, and when that ends.
 
-mod support;
-
+use crate::support::world::{ADA, BEN, World};
+use crate::support::{Browser, StoreKind, eventually, on_both_stores};
 use std::process::Command;
-use support::world::{ADA, BEN, World};
-use support::{Browser, StoreKind, eventually, on_both_stores};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 const TAN: &str = "/ui/login/de/tan";

@@ -1,13 +1,12 @@
 //! `vtnr-gateway users`: the users file, as an operator keeps it.
 
-mod support;
-
+use crate::support;
+use crate::support::users::{ADA_KEY, UsersFile, users};
+use crate::support::world::{ADA, BEN, UNKNOWN, private};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use support::users::{ADA_KEY, UsersFile, users};
-use support::world::{ADA, BEN, UNKNOWN, private};
 use tempfile::TempDir;
 
 const PASSWORD: &str = "correct horse battery staple";

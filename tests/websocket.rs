@@ -1,14 +1,12 @@
 //! WebSockets end when their session does, wherever and however it ends, and others stay open.
 
-mod support;
-
+use crate::support::behind::session_of;
+use crate::support::users::{ADA_KEY, BEN_KEY, COST, UsersFile};
+use crate::support::world::{ADA, BEN, MOMENT, StoreKind, World};
+use crate::support::{Behind, Browser, Raw, Socket, Upstream, eventually};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::behind::session_of;
-use support::users::{ADA_KEY, BEN_KEY, COST, UsersFile};
-use support::world::{ADA, BEN, MOMENT, StoreKind, World};
-use support::{Behind, Browser, Raw, Socket, Upstream, eventually};
 use tokio::sync::{Notify, mpsc};
 
 const SIGN_OUT: &str = "/ui/login/de/abmelden";

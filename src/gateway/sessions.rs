@@ -33,33 +33,14 @@ impl Gateway {
         passage: &mut Passage,
     ) -> store::Result<Option<BrokerSession>> {
         let (Some(token), headers) = (&held.session, &http.req_header().headers) else { return Ok(None) };
-        let found = self.sessions.find(token, passage.now).await;
-        let session = match found {
-            Ok(Some(session)) => {
-                if route::is_navigation(headers) {
-                    passage.ticket = self.sessions.ticket(token, held.ticket_as_of, passage.now);
-                }
-                session
-            }
-            Ok(None) => {
-                self.jar.read_ticket(headers).inspect(|ticket| self.sessions.has_ended(token, ticket));
-                return Ok(None);
-            }
-            // Redis answered, and what it has was tampered with: nothing else is believed in its place.
-            Err(damaged @ store::Error::Unsealable(_)) => return Err(damaged),
-            Err(down) => {
-                let ticket = self.jar.read_ticket(headers);
-                match ticket.and_then(|ticket| self.sessions.by_ticket(token, &ticket, passage.now)) {
-                    Some(session) => session,
-                    // It has come back since it was asked, so that no ticket counts any more.
-                    None if self.sessions.answers_again() => match self.sessions.find(token, passage.now).await? {
-                        Some(session) => session,
-                        None => return Ok(None),
-                    },
-                    None => return Err(down),
-                }
-            }
+        let ticket = || self.jar.read_ticket(headers);
+        let Some(session) = self.sessions.find_with_ticket(token, ticket, passage.now).await? else {
+            ticket().inspect(|ticket| self.sessions.has_ended(token, ticket));
+            return Ok(None);
         };
+        if route::is_navigation(headers) {
+            passage.ticket = self.sessions.ticket(token, held.ticket_as_of, passage.now);
+        }
         Ok(self.roll.has(&session).then_some(session))
     }
 

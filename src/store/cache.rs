@@ -128,6 +128,29 @@ impl Sessions {
         }
     }
 
+    /// The same; while the store cannot be asked, by the browser's ticket ([`Sessions::by_ticket`]), which is read only then.
+    ///
+    /// # Errors
+    /// [`super::Error`] if neither says anything of the session.
+    pub async fn find_with_ticket(
+        &self,
+        token: &SessionToken,
+        ticket: impl FnOnce() -> Option<Vec<u8>>,
+        now: Timestamp,
+    ) -> Result<Option<Session>> {
+        let down = match self.find(token, now).await {
+            // The store answered, and what it has was tampered with: nothing else is believed in its place.
+            found @ (Ok(_) | Err(Error::Unsealable(_))) => return found,
+            Err(down) => down,
+        };
+        if let Some(session) = ticket().and_then(|ticket| self.by_ticket(token, &ticket, now)) {
+            return Ok(Some(session));
+        }
+        // It may have come back since it was asked, and then no ticket counts any more.
+        let is_down = self.outage.lock().is_some();
+        if is_down { Err(down) } else { self.find(token, now).await }
+    }
+
     /// The live session that this token stands for, as of `now`, like [`Sessions::find`]; but looking at it is no use of it.
     /// In an outage it is an error, however well the session is remembered.
     ///
@@ -148,11 +171,6 @@ impl Sessions {
         let session = self.recall(self.key(token), self.hearing(), now)?;
         let ticket = Ticket { session: Session { seen_at: now, ..session }, as_of };
         self.tickets.seal(token, &ticket).map(|sealed| (as_of, sealed))
-    }
-
-    /// Whether no outage is known of, or no longer.
-    pub fn answers_again(&self) -> bool {
-        self.outage.lock().is_none()
     }
 
     /// The session that a ticket stands for, while the store cannot be asked, if it lived when it could last be asked and is neither

@@ -1,6 +1,6 @@
 //! Who asks is said by the gateway alone, to each the own.
 
-use crate::house::{FREE, House, PUBLIC, Visitor, telling};
+use super::house::{FREE, House, PUBLIC, Visitor, telling};
 use crate::support::behind::session_of;
 use crate::support::raw::whole;
 use crate::support::world::{ADA, BEN, StoreKind};

@@ -1,7 +1,7 @@
 //! Whatever is put into our parameters, cookies and addresses: no fault of ours, no other host, no forged line in the log.
 
-use crate::house::{FREE, House, LOGIN, Visitor};
-use crate::redirects;
+use super::house::{FREE, House, LOGIN, Visitor};
+use super::redirects;
 use crate::support::browser::page;
 use crate::support::upstream::latin1;
 use crate::support::world::{ADA, BEN, StoreKind};

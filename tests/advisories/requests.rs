@@ -1,6 +1,6 @@
 //! Whatever a request says of itself, and however it is framed, the decision is the same.
 
-use crate::house::{House, LOGIN, PUBLIC, SUBMISSION, Visitor};
+use super::house::{House, LOGIN, PUBLIC, SUBMISSION, Visitor};
 use crate::support::raw::whole;
 use crate::support::upstream::latin1;
 use crate::support::{H2, World};

@@ -1,6 +1,6 @@
 //! Whose TAN it is, how often it counts, and what a restart forgets.
 
-use crate::house::{FREE, LOGIN};
+use super::house::{FREE, LOGIN};
 use crate::support::world::{ADA, BEN, StoreKind, not};
 use crate::support::{Browser, World};
 use futures_util::future::join_all;

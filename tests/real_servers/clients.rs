@@ -1,6 +1,6 @@
 //! Clients that put a spelling on the wire, over HTTP/1.1 and HTTP/2, and tell what became of it.
 
-use crate::spellings::{Body, Spelling};
+use super::spellings::{Body, Spelling};
 use crate::support::raw::{
     DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw, RawAnswer, SETTINGS, WINDOW_UPDATE, frame, literal, status,
     tls,

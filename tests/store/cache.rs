@@ -111,7 +111,7 @@ async fn a_session_ended_between_being_read_and_being_kept_is_not_found_afterwar
     let under_way = tokio::spawn(async move { sessions.find(&token, now).await });
     has_read.await.expect("the session was read");
     gateway.sessions.end(&token).await.expect("ends");
-    goes_on.send(()).expect("it waits");
+    goes_on.send(Ok(())).expect("it waits");
     assert!(under_way.await.expect("no panic").expect("answers").is_some(), "it lived when it was read");
     assert!(!gateway.finds(&token).await);
     assert!(gateway.sessions.is_empty());
@@ -137,7 +137,7 @@ async fn is_not_kept_if_meanwhile(heard: impl Fn(RecordKey) -> Invalidation) {
     has_read.await.expect("the session was read");
     gateway.store.elsewhere.end_session(&token).await.expect("ends");
     gateway.hears(heard(gateway.store.session_key(&token))).await;
-    goes_on.send(()).expect("it waits");
+    goes_on.send(Ok(())).expect("it waits");
     under_way.await.expect("no panic").expect("answers");
     assert!(!gateway.finds(&token).await);
 }
@@ -155,7 +155,7 @@ async fn a_session_is_kept_although_another_one_ended_while_it_was_read() {
     let under_way = tokio::spawn(async move { sessions.find(&kept, now).await });
     has_read.await.expect("the session was read");
     gateway.sessions.end(&ended).await.expect("ends");
-    goes_on.send(()).expect("it waits");
+    goes_on.send(Ok(())).expect("it waits");
     assert!(under_way.await.expect("no panic").expect("answers").is_some());
     assert!(!gateway.asks_the_store_for(&kept).await);
 }
@@ -341,12 +341,10 @@ async fn an_answer_that_comes_too_late_says_nothing_of_a_store_that_is_back() {
     let (sessions, now) = (Arc::clone(&gateway.sessions), gateway.clock.now());
     let under_way = tokio::spawn(async move { sessions.find(&token, now).await });
     has_asked.await.expect("it asks");
-    gateway.store.is_down.store(true, Ordering::SeqCst);
     gateway.store.grow_deaf();
     gateway.store.hear_again();
-    goes_on.send(()).expect("it waits");
+    goes_on.send(Err(Error::Unreachable("the connection was lost".into()))).expect("it waits");
     assert!(under_way.await.expect("no panic").is_err());
-    gateway.store.is_down.store(false, Ordering::SeqCst);
     assert!(gateway.finds(&other).await);
 }
 
@@ -466,7 +464,7 @@ async fn a_session_read_before_ends_were_missed_is_asked_for_again() {
     gateway.store.grow_deaf();
     gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
     gateway.store.hear_again();
-    goes_on.send(()).expect("it waits");
+    goes_on.send(Ok(())).expect("it waits");
     assert!(under_way.await.expect("no panic").expect("answers").is_some(), "it lived when it was read");
     assert!(!gateway.finds(&token).await);
 }

@@ -42,7 +42,7 @@ pub(crate) struct Staged {
 /// Where the next look-up of a session waits once it has read.
 struct Gate {
     has_read: oneshot::Sender<()>,
-    may_go_on: oneshot::Receiver<()>,
+    may_go_on: oneshot::Receiver<Result<()>>,
 }
 
 impl Staged {
@@ -63,8 +63,8 @@ impl Staged {
         }
     }
 
-    /// Holds the next look-up of a session up: gives what tells that it has read, and what lets it go on.
-    pub(crate) fn hold_next_find(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+    /// Holds the next look-up of a session up: gives what tells that it has read, and what lets it go on, or fail.
+    pub(crate) fn hold_next_find(&self) -> (oneshot::Receiver<()>, oneshot::Sender<Result<()>>) {
         let ((has_read, reads), (goes_on, may_go_on)) = (oneshot::channel(), oneshot::channel());
         *self.gate.lock() = Some(Gate { has_read, may_go_on });
         (reads, goes_on)
@@ -115,8 +115,7 @@ impl Store for Staged {
         let gate = self.gate.lock().take();
         if let Some(gate) = gate {
             gate.has_read.send(()).expect("the test waits");
-            gate.may_go_on.await.expect("the test lets it go on");
-            self.answers()?;
+            gate.may_go_on.await.expect("the test lets it go on")?;
         }
         found
     }

@@ -240,3 +240,20 @@ async fn a_session_that_the_store_did_not_know_any_more_does_not_come_back_by_it
     pair.other.loses_the_store(&pair.clock).await;
     assert!(!pair.is_believed(&token, &ticket));
 }
+
+#[tokio::test]
+async fn a_request_that_meets_the_end_of_an_outage_asks_the_store_once_more() {
+    let pair = Pair::start().await;
+    let token = pair.sign_in().await;
+    let ticket = pair.ticket(&token).await;
+    let (has_asked, fails) = pair.used.store.hold_next_find();
+    let (sessions, now) = (Arc::clone(&pair.used.sessions), pair.clock.now());
+    pair.used.store.announce(Invalidation::All);
+    eventually("it has to ask", async || pair.used.sessions.is_empty()).await;
+    let under_way = tokio::spawn(async move { sessions.find_with_ticket(&token, || Some(ticket), now).await });
+    has_asked.await.expect("it asks");
+    pair.used.store.grow_deaf();
+    pair.used.store.hear_again();
+    fails.send(Err(Error::Unreachable("the connection was lost".into()))).expect("it waits");
+    assert!(under_way.await.expect("no panic").expect("the store is back").is_some());
+}

@@ -1,0 +1,36 @@
+//! What brokers, operators and attackers meet, told by the real gateway: one program, since linking one for each file would take longer
+//! than many of them run. Tests that want the machine for themselves are programs of their own.
+
+mod support;
+
+mod advisories;
+mod calculator;
+mod certificate;
+mod directory;
+mod edge;
+mod enumeration;
+mod expiry;
+mod fronts;
+mod guessing;
+mod mails;
+mod outbox;
+mod own_pages;
+mod pages;
+mod parking;
+mod password;
+mod portal;
+mod real_servers;
+mod redis_tls;
+mod reload;
+mod secrets;
+mod session;
+mod sign_in;
+mod simulation;
+mod strict;
+mod submission;
+mod tan;
+mod tomcat;
+mod transparent;
+mod trust;
+mod users;
+mod websocket;
