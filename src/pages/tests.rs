@@ -307,14 +307,34 @@ fn a_broken_template_of_the_operator_is_named_with_its_line() {
 
 #[test]
 fn a_broken_part_is_named_rather_than_the_page_that_uses_it() {
-    with_template(
-        "parts.html",
-        "{% macro summary(entries) %}\n{{ entires }}\n{% endmacro %}\n{% macro support() %}{% endmacro %}{% macro not_kept(state) %}{% endmacro %}{% macro back_button() %}{% endmacro %}{% macro other_ways(ways) %}{% endmacro %}",
-        |pages, folder| {
-            let message = pages.err().expect("an error").to_string();
-            assert!(message.starts_with(&format!("{}:2: ", folder.join("parts.html").display())), "{message}");
-        },
-    );
+    let begin = "{% macro summary(entries) %}";
+    let parts = include_str!("../../pages/parts.html");
+    let broken = parts.replace(begin, &format!("{begin}\n{{{{ entires }}}}"));
+    let line = broken.lines().position(|line| line == "{{ entires }}").expect("the part") + 1;
+    with_template("parts.html", &broken, |pages, folder| {
+        let message = pages.err().expect("an error").to_string();
+        assert!(message.starts_with(&format!("{}:{line}: ", folder.join("parts.html").display())), "{message}");
+    });
+}
+
+#[test]
+fn how_to_reach_us_is_one_box_on_every_page_that_has_it() {
+    let parts = "So erreichen Sie uns";
+    for (name, has) in [("help", true), ("certificate-expired", true), ("certificate-missing", false), ("sign-in", false)] {
+        let html = page(name);
+        let part = html.split("<section class=\"note\">").find(|part| part.contains(parts));
+        assert_eq!(part.is_some_and(|part| part.contains("tel:+49891234560") && part.contains("mailto:makler@")), has, "{name}");
+    }
+    let without = Brand { support_phone: None, support_email: None, ..brand() };
+    let pages = Pages::load(&without, &login(), &PARKING).expect("pages");
+    assert!(rendered(&pages).iter().all(|(_, html)| !html.contains(parts)));
+    let own = "{% macro reach_us() %}Rufen Sie an{% endmacro %}";
+    let parts = include_str!("../../pages/parts.html").replace("{% macro reach_us() %}", &format!("{own}{{% macro former() %}}"));
+    with_template("parts.html", &parts, |pages, _| {
+        let pages = rendered(&pages.expect("pages"));
+        let have = |name: &str| pages.iter().any(|(known, html)| known == name && html.contains("Rufen Sie an"));
+        assert!(have("help") && have("certificate-expired") && !have("certificate-missing"));
+    });
 }
 
 #[test]
