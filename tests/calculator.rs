@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 const FORM: &str = "application/x-www-form-urlencoded";
+/// What a broker is told whose form went nowhere.
+const UNSENT: &str = "Ihre Eingabe haben wir nicht weitergegeben";
 /// How often a server is killed under load.
 const DEATHS: usize = 4;
 const LIMITS: &str = "health_interval = \"200ms\"\nhealth_timeout = \"500ms\"";
@@ -258,12 +260,50 @@ async fn what_a_server_took_and_did_not_answer_goes_to_another_if_it_is_a_get_an
     assert_eq!(sent("/seite"), (1, 1));
     for (method, path) in [(Method::POST, "/post"), (Method::PUT, "/put"), (Method::DELETE, "/delete")] {
         let answer = browser.send(method, path, &[("accept", "text/html".into())], Some(b"a=1".to_vec())).await;
-        answer.is(502);
+        answer.is(502).waits(5).shows("prüfen Sie bitte zuerst, ob es angekommen ist").hides("nicht weitergegeben");
+        answer.hides("ERNEUT VERSUCHEN");
         assert_eq!(sent(path), (1, 0), "{path}");
     }
     nodes[1 - own].set(Mode::Ending);
-    browser.open("/beide").await.is(502);
+    assert_eq!(browser.open("/beide").await.is(502).href_of("ERNEUT VERSUCHEN"), "/beide");
     assert_eq!(sent("/beide"), (1, 1), "once more, and no more");
+}
+
+#[tokio::test]
+async fn a_form_that_no_connection_came_about_for_was_not_sent_and_is_sent_once_more() {
+    let port = ports::free();
+    let builder = World::builder().store(StoreKind::Memory).upstream(&format!("http://127.0.0.1:{port}"));
+    let world = builder.config("[upstream]\npublic_paths = [\"/impressum\"]").start().await;
+    let (browser, nobody) = (world.signed_in(ADA).await, world.browser());
+    // The first may find out, the others are refused without a connection.
+    for path in ["/antrag", "/antrag", "/antrag"] {
+        let told = browser.post_body(path, FORM, "a=1").await;
+        told.is(502).waits(5).shows(UNSENT).shows("Der Online-Rechner ist zurzeit nicht erreichbar").shows("ZURÜCK ZUM FORMULAR");
+        told.hides("prüfen Sie bitte zuerst").hides("ERNEUT VERSUCHEN");
+    }
+    nobody.post_body("/impressum", FORM, "a=1").await.is(502).shows(UNSENT);
+    let page = browser.open("/angebot?id=42").await;
+    page.is(502).waits(5).shows("prüfen Sie bitte zuerst").hides(UNSENT);
+    assert_eq!(page.href_of("ERNEUT VERSUCHEN"), "/angebot?id=42");
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port");
+    let upstream = Upstream::at(listener, |mut wire| async move {
+        while wire.request().await.is_some() {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    });
+    eventually("it is back", async || (browser.open("/").await.status == 200).then_some(())).await;
+    browser.post_body("/antrag", FORM, "a=1").await.is(200);
+    assert_eq!(upstream.requests().iter().filter(|request| request.body == b"a=1").count(), 1);
+}
+
+#[tokio::test]
+async fn a_form_that_a_server_took_and_hangs_over_may_have_been_carried_out() {
+    let nodes = two().await;
+    let world = before(&nodes, "read_timeout = \"1s\"").start().await;
+    let browser = world.signed_in(ADA).await;
+    nodes.iter().for_each(|node| node.set(Mode::Hanging));
+    let told = browser.post_body("/antrag", FORM, "a=1").await;
+    told.is(504).waits(60).shows("prüfen Sie bitte zuerst, ob es angekommen ist").hides(UNSENT);
 }
 
 #[tokio::test]
@@ -403,8 +443,9 @@ async fn a_handshake_that_hangs_is_a_page_of_ours_in_time() {
     let world = world.config(&format!("[upstream]\n{limits}")).start().await;
     let browser = world.signed_in(ADA).await;
     let begun = Instant::now();
-    timeout(Duration::from_secs(20), browser.open("/")).await.expect("an answer in time").is(504);
+    timeout(Duration::from_secs(20), browser.open("/")).await.expect("an answer in time").is(504).waits(60);
     assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    browser.post_body("/antrag", FORM, "a=1").await.shows(UNSENT);
 }
 
 #[tokio::test]

@@ -96,6 +96,14 @@ async fn a_good_certificate_is_a_full_session_without_a_page_a_cookie_or_a_tan()
 }
 
 #[tokio::test]
+async fn a_form_that_could_not_be_sent_is_told_of_here_too() {
+    let certified = Certified::built(World::builder().upstream(&format!("http://127.0.0.1:{}", ports::free())), "").await;
+    let ada = certified.curl().with(&certified.ada()).navigating();
+    ada.and(&SUBMIT).get("/antrag/versand").await.is(502).shows("Ihre Eingabe haben wir nicht weitergegeben");
+    ada.get("/kfz?id=42").await.is(502).shows("href=\"/kfz?id=42\" data-keep-fragment>ERNEUT VERSUCHEN");
+}
+
+#[tokio::test]
 async fn each_unfit_certificate_gets_a_page_that_says_what_is_wrong_and_offers_the_other_ways() {
     let upstream = Upstream::fine().await;
     let certified = Certified::built(World::builder().upstream(&upstream.url()), "").await;

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use support::users::{COST, PAGE, UsersFile};
 use support::world::{ADA, World};
 use support::{Browser, StoreKind, Upstream, eventually};
 use tokio::task::JoinSet;
@@ -39,11 +40,107 @@ async fn a_sign_in_is_told_to_come_back_and_touches_no_cookie() {
     let browser = world.browser();
     let tan = world.ask(&browser, ADA).await;
     kill(&world);
-    for answer in [asked(&browser).await, browser.enter_tan(&tan, "/").await, browser.open("/ui/login/de/tan").await] {
-        answer.is(503).shows("Die Anmeldung ist zurzeit nicht möglich").shows("Wer schon angemeldet ist, bleibt angemeldet.");
-        assert!(answer.headers.contains_key("retry-after") && answer.set_cookies().is_empty(), "{:?}", answer.headers);
+    let sign_in = asked(&browser).await;
+    sign_in.is(503).shows("Die Anmeldung ist zurzeit nicht möglich").shows("Wer schon angemeldet ist, bleibt angemeldet.");
+    sign_in.hides("TAN").hides("abmelden");
+    for answer in [sign_in, browser.enter_tan(&tan, "/").await, browser.open("/ui/login/de/tan").await] {
+        answer.is(503).waits(5);
+        assert!(answer.set_cookies().is_empty(), "{:?}", answer.headers);
     }
     world.browser().open(SIGN_IN).await.is(200).shows("Anmelden mit Vermittlernummer");
+}
+
+#[tokio::test]
+async fn the_page_leads_back_to_the_sign_in_that_keeps_where_the_broker_wants_to_go() {
+    let world = world().await;
+    kill(&world);
+    let told = world.browser().claim(ADA.0, ADA.1, "/kfz?x=1").await;
+    assert_eq!(told.is(503).href_of("ZURÜCK ZUR ANMELDUNG"), "/ui/login/de/vtnr-login?return_to=%2Fkfz%3Fx%3D1");
+}
+
+#[tokio::test]
+async fn a_tan_that_could_not_be_compared_is_entered_once_more() {
+    let world = World::builder().store(StoreKind::DurableRedis).config("[store]\noutage_grace = \"0s\"").start().await;
+    let browser = world.browser();
+    let tan = world.ask(&browser, ADA).await;
+    kill(&world);
+    let page = "/ui/login/de/tan?return_to=%2Fkfz";
+    let asked_again = browser.post(page, &[("action", "resend")]).await;
+    for answer in [browser.enter_tan(&tan, "/kfz").await, asked_again, browser.open(page).await] {
+        answer.is(503).waits(5).shows("Die TAN-Eingabe ist zurzeit nicht möglich");
+        answer.shows("Eine TAN, die Sie schon erhalten haben, gilt weiter").hides("angemeldet");
+        assert_eq!(answer.href_of("ZURÜCK ZUR TAN-EINGABE"), page);
+    }
+    restart(&world);
+    eventually("the TAN's page is back", async || (browser.open(page).await.status == 200).then_some(())).await;
+    browser.enter_tan(&tan, "/kfz").await.leads_to("/kfz");
+}
+
+#[tokio::test]
+async fn a_page_that_nobody_can_be_known_for_is_asked_for_again() {
+    let world = World::builder().store(StoreKind::DurableRedis).config("[store]\noutage_grace = \"0s\"").start().await;
+    let browser = world.signed_in(ADA).await;
+    kill(&world);
+    let told = eventually("the outage is noticed", async || {
+        let told = browser.open("/kfz/angebot?id=42&t=b").await;
+        (told.status == 503).then_some(told)
+    })
+    .await;
+    told.waits(5).shows("Ihre Anmeldung lässt sich gerade nicht prüfen").shows("Waren Sie angemeldet, so bleiben Sie es");
+    told.hides("ANMELDUNG").hides("TAN").hides("niemanden anmelden");
+    let again = told.href_of("ERNEUT VERSUCHEN");
+    assert_eq!(again, "/kfz/angebot?id=42&t=b");
+    let form = browser.post("/kfz/angebot?id=42", &[("a", "1")]).await;
+    form.is(503).waits(5).shows("Ihre Eingabe wurde nicht gesendet").hides("ERNEUT VERSUCHEN");
+    restart(&world);
+    eventually("the page is back", async || (browser.open(&again).await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_sign_out_that_failed_says_so_and_is_pressed_again() {
+    const SIGN_OUT: &str = "/ui/login/de/abmelden";
+    let world = World::builder().store(StoreKind::DurableRedis).config("[store]\noutage_grace = \"0s\"").start().await;
+    let browser = world.signed_in(ADA).await;
+    kill(&world);
+    let told = browser.post(SIGN_OUT, &[]).await;
+    told.is(503).waits(5).shows("Die Abmeldung ist zurzeit nicht möglich").shows("Möglicherweise sind Sie noch angemeldet");
+    told.shows("schließen Sie alle Fenster des Browsers")
+        .shows("NOCH EINMAL ABMELDEN")
+        .hides("ANMELDUNG")
+        .hides("BROWSER VERGESSEN");
+    assert!(told.body.contains("<form method=\"post\">") && !told.body.contains("forget_browser"), "{}", told.body);
+    let told = browser.post(SIGN_OUT, &[("forget_browser", "1")]).await;
+    told.is(503).shows("NOCH EINMAL ABMELDEN UND BROWSER VERGESSEN");
+    let field = told.field("forget_browser");
+    let page = browser.open(SIGN_OUT).await;
+    assert_eq!(page.is(503).shows("Die Abmeldung ist zurzeit nicht möglich").href_of("ERNEUT VERSUCHEN"), SIGN_OUT);
+    restart(&world);
+    eventually("the sign-out is back", async || (browser.open(SIGN_OUT).await.status == 200).then_some(())).await;
+    browser.post(SIGN_OUT, &[("forget_browser", &field)]).await.is(200).shows("Sie sind abgemeldet");
+    assert!(browser.cookie("vtnr_session").is_none() && browser.cookie("vtnr_trust").is_none());
+}
+
+#[tokio::test]
+async fn the_sign_ins_forms_tell_of_an_outage_that_is_known() {
+    let users = UsersFile::of_two();
+    let world = users.world(COST).store(StoreKind::OwnRedis).start().await;
+    let pages = [SIGN_IN, PAGE];
+    let notice = "Zurzeit gibt es eine technische Störung";
+    let tell = async |shown: bool| {
+        for page in pages {
+            let what = format!("{page} {}", if shown { "tells of it" } else { "tells of nothing" });
+            let told = async || {
+                let answer = world.browser().open(page).await;
+                (answer.is(200).text().contains(notice) == shown).then_some(())
+            };
+            eventually(&what, told).await;
+        }
+    };
+    tell(false).await;
+    kill(&world);
+    tell(true).await;
+    restart(&world);
+    tell(false).await;
 }
 
 #[tokio::test]

@@ -498,8 +498,8 @@ async fn taken(users: &UsersFile, further: &str) -> (World, Answer, tokio::task:
 async fn a_full_queue_is_told_at_once_and_all_else_goes_on() {
     let users = UsersFile::of_two();
     let (world, busy, under_way) = taken(&users, FREE).await;
-    busy.shows("Bitte warten Sie einen Moment");
-    assert!(busy.headers.contains_key("retry-after"));
+    busy.waits(5).shows("Gerade sind sehr viele Anfragen unterwegs");
+    assert_eq!(busy.href_of("ERNEUT VERSUCHEN"), format!("{PAGE}?return_to=%2F"));
     assert!(counted(&world, "shed").await >= 1.0);
     let signed_in = world.signed_in(ADA).await;
     for _ in 0..10 {

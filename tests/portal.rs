@@ -203,7 +203,7 @@ async fn a_portal_that_is_down_means_our_own_pages() {
     portal.is_ill.store(true, Ordering::Release);
     ada.get("/kfz").await.is(200).shows("Anmelden mit Vermittlernummer");
     ada.fetch("/kfz").await.is(401);
-    ada.get("/ui/login/de/portal").await.is(503).shows("Das Portal antwortet zurzeit nicht");
+    ada.get("/ui/login/de/portal").await.is(503).waits(5).shows("Das Portal antwortet zurzeit nicht");
     // Nobody waits for it once it has failed several times, and others are not kept from signing in.
     world.signed_in(BEN).await.get("/").await.is(200);
     portal.is_ill.store(false, Ordering::Release);
@@ -289,6 +289,22 @@ async fn the_portals_own_paths_pass_through_and_lead_nowhere_else() {
     let request = portal.server.requests();
     assert!(request.iter().all(|request| request.target().starts_with("/portal/anmelden")), "{request:?}");
     assert!(request.iter().all(|request| request.values("x-vtnr").is_empty()));
+}
+
+#[tokio::test]
+async fn a_page_of_the_portals_that_cannot_be_had_names_the_portal() {
+    let (mut portal, upstream) = (Portal::start().await, Upstream::fine().await);
+    let paths = format!("paths = [\"/portal/\"]\nserver = \"{}\"", portal.server.url());
+    let world = built(World::builder().upstream(&upstream.url()), &portal, &paths).await;
+    let stranger = world.browser();
+    portal.server.kill().await;
+    for _ in 0..2 {
+        let page = stranger.get("/portal/anmelden?x=1").await;
+        page.is(502).waits(5).shows("Das Portal ist zurzeit nicht erreichbar").hides("Online-Rechner").hides("angemeldet");
+        assert_eq!(page.href_of("ERNEUT VERSUCHEN"), "/portal/anmelden?x=1");
+        let form = stranger.post("/portal/anmelden", &[("user", "ada")]).await;
+        form.is(502).shows("Ihre Eingabe haben wir nicht weitergegeben").hides("Online-Rechner").hides("angemeldet");
+    }
 }
 
 #[tokio::test]
@@ -393,7 +409,14 @@ async fn the_sign_out_asks_nobody_and_needs_no_seat_and_the_portals_server_share
     let world = builder.start().await;
     let held = under_way(&world, &portal, 2).await;
     let ada = with(&world, "ada");
-    ada.open("/ui/login/de/vtnr-login").await.is(503);
+    let page = ada.open("/ui/login/de/vtnr-login?return_to=%2Fkfz").await;
+    assert_eq!(page.is(503).waits(5).href_of("ERNEUT VERSUCHEN"), "/ui/login/de/vtnr-login?return_to=%2Fkfz");
+    let form = ada.post("/portal/anmelden", &[("user", "ada")]).await;
+    form.is(503)
+        .waits(5)
+        .shows("sie wurde nicht ausgeführt")
+        .shows("Ihr Browser hat Ihre Eingabe noch")
+        .hides("ERNEUT VERSUCHEN");
     ada.open(SIGN_OUT).await.is(200).shows("ABMELDEN");
     ada.post(SIGN_OUT, &[]).await.is(200);
     assert_eq!(portal.checks(), 0);

@@ -5,12 +5,14 @@ use super::passage::{About, Passage};
 use super::reply::Reply;
 use super::{Gateway, route};
 use crate::clock::Chance;
+use crate::domain::return_to::ReturnTo;
 use crate::domain::submission::Doubt;
 use crate::domain::time::Timestamp;
-use crate::pages::{Pages, Problem, ProblemKind, View};
+use crate::pages::{Problem, ProblemKind, Server, View};
 use crate::store;
 use crate::telemetry::metrics::{Refusal, Request};
-use http::{HeaderMap, StatusCode};
+use http::{Method, StatusCode};
+use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::time::Duration;
 
@@ -61,8 +63,11 @@ pub(super) enum Failure {
     Internal,
 }
 
-/// After this long it makes sense to try again when the store or the calculator is down.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// So soon it makes sense to try again what is over in seconds, as a rule: another Redis takes the place of the former one in two to
+/// four, and a server that listens again is found within two. The pages have their words for it from the same number.
+pub(super) const SOON: Duration = Duration::from_secs(5);
+/// The same for a server that takes requests and hangs.
+const LATER: Duration = Duration::from_secs(60);
 
 /// More requests are with the calculator than may be.
 pub(super) const OVERLOADED: ErrorType = ErrorType::Custom("overloaded");
@@ -98,12 +103,23 @@ impl Failure {
         self.kind().0
     }
 
-    /// What the page says, which tells whoever posted a form what became of it.
-    fn kind_about(&self, about: &About) -> ProblemKind {
-        match (self.kind().1, about) {
-            (ProblemKind::StoreDown, About::Form) => ProblemKind::StoreDownForm,
-            (ProblemKind::StoreDown, About::KeptForm(_)) => ProblemKind::StoreDownKeptForm,
-            (kind, _) => kind,
+    /// What the page says, which tells of what the broker was about: whoever posted a form, what became of it.
+    fn kind_about(&self, passage: &Passage) -> ProblemKind {
+        let server = if passage.to_portal { Server::Portal } else { Server::Calculator };
+        match (self, &passage.about) {
+            (Self::Store(_), About::Page) => ProblemKind::StoreDownPage,
+            (Self::Store(_), About::Form) => ProblemKind::StoreDownForm,
+            (Self::Store(_), About::KeptForm(_)) => ProblemKind::StoreDownKeptForm,
+            (Self::Store(_), About::Tan) => ProblemKind::StoreDownTan,
+            (Self::Store(_), About::SignOut { forget_browser }) => {
+                ProblemKind::StoreDownSignOut { forget_browser: *forget_browser }
+            }
+            (Self::UpstreamDown | Self::UpstreamSlow, About::Form) if passage.tries.never_went_up() => {
+                ProblemKind::UpstreamUnsent(server)
+            }
+            (Self::UpstreamDown, _) => ProblemKind::UpstreamDown(server),
+            (Self::UpstreamSlow, _) => ProblemKind::UpstreamSlow(server),
+            _ => self.kind().1,
         }
     }
 
@@ -123,8 +139,8 @@ impl Failure {
             Self::TooMany(until) => (StatusCode::TOO_MANY_REQUESTS, ProblemKind::TooMany { until: *until }),
             Self::MailsExhausted(until) => (StatusCode::TOO_MANY_REQUESTS, ProblemKind::MailsExhausted { until: *until }),
             Self::Busy | Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Busy),
-            Self::UpstreamDown => (StatusCode::BAD_GATEWAY, ProblemKind::UpstreamDown),
-            Self::UpstreamSlow => (StatusCode::GATEWAY_TIMEOUT, ProblemKind::UpstreamSlow),
+            Self::UpstreamDown => (StatusCode::BAD_GATEWAY, ProblemKind::UpstreamDown(Server::Calculator)),
+            Self::UpstreamSlow => (StatusCode::GATEWAY_TIMEOUT, ProblemKind::UpstreamSlow(Server::Calculator)),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ProblemKind::Internal),
         }
     }
@@ -141,53 +157,70 @@ impl Failure {
 
     fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         match self {
-            Self::Store(_) | Self::Busy | Self::Overloaded | Self::UpstreamDown | Self::UpstreamSlow | Self::FormReturned(..) => {
-                Some(TRY_AGAIN)
-            }
+            Self::UpstreamSlow | Self::FormReturned(_, StatusCode::GATEWAY_TIMEOUT) => Some(LATER),
+            Self::Store(_) | Self::Busy | Self::Overloaded | Self::UpstreamDown | Self::FormReturned(..) => Some(SOON),
             Self::TooMany(until) | Self::MailsExhausted(until) => Some(until.after(now)),
             _ => None,
         }
     }
 
-    /// The answer: a page for a person, a few words for a program; with an incident number where the log has more to say.
-    pub(super) fn reply(&self, headers: &HeaderMap, passage: &mut Passage, pages: &Pages, chance: Chance) -> Reply {
-        let (status, kind) = (self.status(), self.kind_about(&passage.about));
-        passage.outcome = self.outcome();
-        let reply = if route::is_navigation(headers) {
-            let incident = incident(chance);
-            let return_to = match (self, &passage.about) {
-                (Self::FormReturned(page, _), _) | (Self::Store(_) | Self::Overloaded, About::KeptForm(page)) => {
-                    Some(page.as_str())
-                }
-                _ => None,
-            };
-            let view = View::Problem(Problem { kind, incident: Some(&incident), return_to });
-            let page = Reply::page(status, pages.render(&view, passage.now));
-            passage.incident = Some(incident);
-            page
-        } else {
-            Reply::problem(status, status.canonical_reason().unwrap_or("error"))
-        };
-        let reply = match self.retry_after(passage.now) {
-            Some(after) => reply.retry_after(after),
-            None => reply,
-        };
-        if status == StatusCode::METHOD_NOT_ALLOWED { reply.allow("GET, HEAD, POST") } else { reply }
+    /// What can be asked for again without doing anything twice, or where what was typed is kept.
+    fn target(&self, about: &About, request: &RequestHeader) -> Option<String> {
+        let wanted = || route::wanted(request).as_str().to_owned();
+        let is_safe = matches!(request.method, Method::GET | Method::HEAD);
+        match (self, about) {
+            (Self::FormReturned(page, _), _) | (Self::Store(_) | Self::Overloaded, About::KeptForm(page)) => Some(page.clone()),
+            // A page of ours that took a form can be looked at as well.
+            (_, About::SignIn | About::Tan) => Some(wanted()),
+            (_, About::Page | About::SignOut { .. }) => is_safe.then(wanted),
+            (_, About::Form | About::KeptForm(_)) => None,
+        }
     }
 }
 
 impl Gateway {
     /// The answer to a failure, counted and logged.
-    pub(super) fn failed(&self, failure: &Failure, headers: &HeaderMap, passage: &mut Passage) -> Reply {
+    pub(super) fn failed(&self, failure: &Failure, request: &RequestHeader, passage: &mut Passage) -> Reply {
         if let Failure::Refused(reason) = failure {
             self.metrics.request_refused(*reason);
         }
-        let reply = failure.reply(headers, passage, &self.pages.now(), self.chance);
+        passage.outcome = failure.outcome();
+        let reply = if route::is_navigation(&request.headers) {
+            self.problem_page(failure, request, passage)
+        } else {
+            let status = failure.status();
+            Reply::problem(status, status.canonical_reason().unwrap_or("error"))
+        };
+        let reply = match failure.retry_after(passage.now) {
+            Some(after) => reply.retry_after(after),
+            None => reply,
+        };
         if passage.outcome == Request::Failed {
             let source = std::error::Error::source(failure).map(ToString::to_string);
             tracing::error!(target: "gateway", incident = passage.incident.as_deref(), %failure, source, "a request failed");
         }
-        reply
+        if failure.status() == StatusCode::METHOD_NOT_ALLOWED { reply.allow("GET, HEAD, POST") } else { reply }
+    }
+
+    /// The page for a person, with an incident number where the log has more to say.
+    fn problem_page(&self, failure: &Failure, request: &RequestHeader, passage: &mut Passage) -> Reply {
+        let incident = incident(self.chance);
+        let target = failure.target(&passage.about, request);
+        let return_to = match &passage.about {
+            About::SignIn | About::Tan => self.return_to(request.raw_path()),
+            About::KeptForm(page) => ReturnTo::parse(page).unwrap_or_else(|_| ReturnTo::start()),
+            About::Page | About::Form | About::SignOut { .. } => ReturnTo::start(),
+        };
+        let view = View::Problem(Problem {
+            kind: failure.kind_about(passage),
+            incident: Some(&incident),
+            return_to: return_to.as_str(),
+            target: target.as_deref(),
+            wait: failure.retry_after(passage.now),
+        });
+        let page = Reply::page(failure.status(), self.pages.now().render(&view, passage.now));
+        passage.incident = Some(incident);
+        page
     }
 }
 

@@ -143,6 +143,9 @@ impl Gateway {
         let hosts = certified.map_or(&self.hosts, |(door, _)| door.hosts());
         strict::check(http.req_header(), hosts).map_err(Failure::Refused)?;
         strict::check_length(http.as_downstream()).map_err(Failure::Refused)?;
+        if http.req_header().method == http::Method::POST {
+            passage.about = About::Form;
+        }
         if let Some((door, shown)) = certified {
             return Box::pin(self.admit_certified(door, shown, http, passage)).await;
         }
@@ -158,6 +161,7 @@ impl Gateway {
         match self.routes.of(http.req_header()) {
             Route::Asset(name) => return self.asset(&name, passage).map(Answer),
             Route::Login(page) => {
+                passage.about = About::page(page);
                 // Whoever wants to leave is never sent away.
                 if page != Page::SignOut {
                     self.seat(None, http, passage)?;
@@ -175,9 +179,6 @@ impl Gateway {
                 return Ok(Forward(Permit::public()));
             }
             Route::Protected => {}
-        }
-        if http.req_header().method == http::Method::POST {
-            passage.about = About::Form;
         }
         let held = self.held(http)?;
         let session = self.session_of(&held, http, passage).await?;
@@ -323,7 +324,7 @@ impl ProxyHttp for Served {
                 return Ok(TO_UPSTREAM);
             }
             Ok(Answer(reply)) => reply,
-            Err(failure) => self.failed(&failure, &http.req_header().headers, passage),
+            Err(failure) => self.failed(&failure, http.req_header(), passage),
         };
         let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
         Box::pin(reply.send(http)).await?;
@@ -458,7 +459,7 @@ impl ProxyHttp for Served {
             Some(page) => Failure::FormReturned(page, failure.status()),
             None => failure,
         };
-        let reply = self.failed(&failure, &http.req_header().headers, passage);
+        let reply = self.failed(&failure, http.req_header(), passage);
         // The connection ends with this answer, which has to say so: a client that used it once more would lose that request.
         http.set_keepalive(None);
         let error_code = reply.status().as_u16();

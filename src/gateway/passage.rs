@@ -2,6 +2,7 @@
 
 use super::connections::{Connection, Connections};
 use super::parked::Outgoing;
+use super::route::Page;
 use super::seats::Seat;
 use super::tunnels::Opened;
 use super::upstream::Tries;
@@ -13,15 +14,35 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinHandle;
 
-/// What a broker would lose sight of if a request failed.
+/// What a broker is about with a request, which the page speaks of if it fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum About {
-    /// Nothing but a page.
+    /// A page of the calculator's, or of the portal's.
     Page,
-    /// What was typed into a form of the calculator's.
+    /// What was typed into a form of theirs.
     Form,
     /// A form that is kept, and sent from this page of ours.
     KeptForm(String),
+    /// The sign-in, or another page of ours.
+    SignIn,
+    /// The TAN.
+    Tan,
+    /// The sign-out.
+    SignOut {
+        /// The browser is to be forgotten as well.
+        forget_browser: bool,
+    },
+}
+
+impl About {
+    /// What somebody is about on a page of ours.
+    pub(super) fn page(page: Page) -> Self {
+        match page {
+            Page::Tan => Self::Tan,
+            Page::SignOut => Self::SignOut { forget_browser: false },
+            _ => Self::SignIn,
+        }
+    }
 }
 
 /// One request's passage.
@@ -34,7 +55,7 @@ pub struct Passage {
     pub(super) handed_over: Option<Instant>,
     /// How it ended, for the metrics and the log.
     pub(super) outcome: Request,
-    /// What a failure would keep from a broker.
+    /// What the broker is about.
     pub(super) about: About,
     /// The number that a page shows and the log knows.
     pub(super) incident: Option<String>,

@@ -1,6 +1,7 @@
 //! From a view to the template that shows it and the values it is given.
 
 use super::clock::Clock;
+use super::problem::{Problem, ProblemKind, Server};
 use super::view::*;
 use crate::config::{Door, Doors};
 use crate::domain::device::Device;
@@ -50,14 +51,12 @@ impl Context<'_> {
                 "signed-out.html",
                 self.page("/", context! { browser_forgotten, trust_ended, forms_lost, outside => outside.map(outside_name) }),
             ),
-            View::Portal(PortalPage { return_to, state }) => {
-                ("portal.html", self.page(return_to, context! { state => portal_state(*state) }))
-            }
+            View::Portal(PortalPage { return_to, state }) => ("portal.html", self.page(return_to, portal(*state))),
             View::Certificate(CertificatePage { return_to, state, is_form }) => {
                 ("certificate.html", self.page(return_to, context! { state => certificate_state(*state), is_form }))
             }
             View::Help => ("help.html", self.page("/", context! {})),
-            View::Problem(page) => ("problem.html", self.page(page.return_to.unwrap_or("/"), self.problem(page))),
+            View::Problem(page) => ("problem.html", self.page(page.return_to, self.problem(page))),
         }
     }
 
@@ -186,7 +185,22 @@ impl Context<'_> {
             ProblemKind::Doubtful(doubt) => Some(doubt_name(doubt)),
             _ => None,
         };
-        context! { kind => problem_name(page.kind), until, doubt, incident => page.incident, target => page.return_to }
+        let is_portal = matches!(
+            page.kind,
+            ProblemKind::UpstreamDown(Server::Portal)
+                | ProblemKind::UpstreamSlow(Server::Portal)
+                | ProblemKind::UpstreamUnsent(Server::Portal)
+        );
+        context! {
+            kind => problem_name(page.kind),
+            until,
+            doubt,
+            server => if is_portal { "portal" } else { "calculator" },
+            forget_browser => page.kind == ProblemKind::StoreDownSignOut { forget_browser: true },
+            incident => page.incident,
+            target => page.target,
+            wait => page.wait.map(|wait| wait.as_secs()),
+        }
     }
 
     fn time(&self, at: Timestamp) -> String {
@@ -205,6 +219,7 @@ fn sign_in(page: &SignIn<'_>) -> Value {
             SignInNotice::CookiesBlocked => "cookies_blocked",
             SignInNotice::SessionEnded => "session_ended",
             SignInNotice::SignInExpired => "sign_in_expired",
+            SignInNotice::StoreDown => "store_down",
         }),
         confirming => page.confirming.is_some(),
         on_file => page.confirming != Some(OnFile::None),
@@ -220,7 +235,7 @@ fn password(page: &PasswordPage<'_>) -> Value {
         PasswordError::TooLong => "too_long",
         PasswordError::Wrong => "wrong",
     });
-    context! { user => page.user, error, has_errors => error.is_some() }
+    context! { user => page.user, error, has_errors => error.is_some(), store_down => page.store_down }
 }
 
 fn tan_error(error: TanError) -> Value {
@@ -259,10 +274,14 @@ fn problem_name(kind: ProblemKind) -> &'static str {
         ProblemKind::MailsExhausted { .. } => "mails_exhausted",
         ProblemKind::Busy => "busy",
         ProblemKind::StoreDown => "store_down",
+        ProblemKind::StoreDownPage => "store_down_page",
         ProblemKind::StoreDownForm => "store_down_form",
         ProblemKind::StoreDownKeptForm => "store_down_kept_form",
-        ProblemKind::UpstreamDown => "upstream_down",
-        ProblemKind::UpstreamSlow => "upstream_slow",
+        ProblemKind::StoreDownTan => "store_down_tan",
+        ProblemKind::StoreDownSignOut { .. } => "store_down_sign_out",
+        ProblemKind::UpstreamDown(_) => "upstream_down",
+        ProblemKind::UpstreamSlow(_) => "upstream_slow",
+        ProblemKind::UpstreamUnsent(_) => "upstream_unsent",
         ProblemKind::Internal => "internal",
     }
 }
@@ -275,11 +294,11 @@ fn outside_name(outside: Outside) -> &'static str {
     }
 }
 
-fn portal_state(state: PortalState) -> &'static str {
+fn portal(state: PortalState) -> Value {
     match state {
-        PortalState::Silent => "silent",
-        PortalState::SignedOut => "signed_out",
-        PortalState::Unknown => "unknown",
+        PortalState::Silent { wait } => context! { state => "silent", wait => wait.as_secs() },
+        PortalState::SignedOut => context! { state => "signed_out" },
+        PortalState::Unknown => context! { state => "unknown" },
     }
 }
 

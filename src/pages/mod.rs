@@ -7,12 +7,14 @@ mod assets;
 mod clock;
 mod color;
 mod context;
+mod problem;
 pub mod sample;
 mod templates;
 mod view;
 
 pub use self::assets::Asset;
 pub use self::color::{Color, NotAColor, READABLE, contrast};
+pub use self::problem::{Problem, ProblemKind, Server};
 pub use self::view::*;
 
 use self::assets::Assets;

@@ -1,5 +1,6 @@
 //! One view for every case a template can meet, so that a broken template is found at the start.
 
+use super::problem::{Problem, ProblemKind, Server};
 use super::view::*;
 use crate::domain::submission::Doubt;
 use crate::domain::time::Timestamp;
@@ -9,6 +10,7 @@ use std::time::Duration;
 pub const NOW: Timestamp = Timestamp::from_millis(1_763_989_340_000);
 
 const TARGET: &str = "/kfz/angebot?id=42&tarif=basis";
+const SOON: Duration = Duration::from_secs(5);
 const EMAIL: &str = "ada.loewe@maklerhaus-loewe.example";
 
 /// The views, each with a name for whoever looks at them.
@@ -103,6 +105,7 @@ fn sign_in() -> Vec<(String, View<'static>)> {
         ("sign-in-cookies-blocked", told(SignInNotice::CookiesBlocked)),
         ("sign-in-session-ended", told(SignInNotice::SessionEnded)),
         ("sign-in-expired", told(SignInNotice::SignInExpired)),
+        ("sign-in-store-down", told(SignInNotice::StoreDown)),
     ]
     .map(|(name, page)| (name.into(), View::SignIn(page)))
     .into()
@@ -178,16 +181,20 @@ fn portal() -> Vec<(String, View<'static>)> {
     let page = |state| View::Portal(PortalPage { return_to: TARGET, state });
     vec![
         ("portal-signed-out".into(), page(PortalState::SignedOut)),
-        ("portal-silent".into(), page(PortalState::Silent)),
+        ("portal-silent".into(), page(PortalState::Silent { wait: SOON })),
         ("portal-unknown".into(), page(PortalState::Unknown)),
     ]
 }
 
 fn password() -> Vec<(String, View<'static>)> {
-    let page = |user, error| View::Password(PasswordPage { return_to: TARGET, user, error });
+    let page = |user, error| View::Password(PasswordPage { return_to: TARGET, user, error, store_down: false });
     let spent = |spent| View::PasswordSpent { return_to: TARGET, spent };
     vec![
         ("password".into(), page("", None)),
+        (
+            "password-store-down".into(),
+            View::Password(PasswordPage { return_to: TARGET, user: "", error: None, store_down: true }),
+        ),
         ("password-empty".into(), page("", Some(PasswordError::Empty))),
         ("password-no-user".into(), page("", Some(PasswordError::NoUser))),
         ("password-no-password".into(), page("loewe-7", Some(PasswordError::NoPassword))),
@@ -226,29 +233,41 @@ fn sign_out() -> Vec<(String, View<'static>)> {
 fn problems() -> Vec<(String, View<'static>)> {
     let doubts =
         [Doubt::Method, Doubt::RawByte, Doubt::Escape, Doubt::Parameters, Doubt::Segment, Doubt::Character, Doubt::Override];
+    let later = Duration::from_secs(60);
     let kinds = [
-        ProblemKind::BadRequest,
-        ProblemKind::FormReturned,
-        ProblemKind::ForeignForm,
-        ProblemKind::NotFound,
-        ProblemKind::MethodNotAllowed,
-        ProblemKind::TooLarge,
-        ProblemKind::WrongHost,
-        ProblemKind::TooMany { until: in_minutes(4) },
-        ProblemKind::MailsExhausted { until: in_minutes(24 * 60) },
-        ProblemKind::Busy,
-        ProblemKind::StoreDown,
-        ProblemKind::StoreDownForm,
-        ProblemKind::StoreDownKeptForm,
-        ProblemKind::UpstreamDown,
-        ProblemKind::UpstreamSlow,
-        ProblemKind::Internal,
+        ("bad-request", ProblemKind::BadRequest, None),
+        ("form-returned", ProblemKind::FormReturned, Some(SOON)),
+        ("foreign-form", ProblemKind::ForeignForm, None),
+        ("not-found", ProblemKind::NotFound, None),
+        ("method", ProblemKind::MethodNotAllowed, None),
+        ("too-large", ProblemKind::TooLarge, None),
+        ("wrong-host", ProblemKind::WrongHost, None),
+        ("too-many", ProblemKind::TooMany { until: in_minutes(4) }, None),
+        ("mails-exhausted", ProblemKind::MailsExhausted { until: in_minutes(24 * 60) }, None),
+        ("busy", ProblemKind::Busy, Some(SOON)),
+        ("store-down", ProblemKind::StoreDown, Some(SOON)),
+        ("store-down-page", ProblemKind::StoreDownPage, Some(SOON)),
+        ("store-down-form", ProblemKind::StoreDownForm, Some(SOON)),
+        ("store-down-kept-form", ProblemKind::StoreDownKeptForm, Some(SOON)),
+        ("store-down-tan", ProblemKind::StoreDownTan, Some(SOON)),
+        ("store-down-sign-out", ProblemKind::StoreDownSignOut { forget_browser: false }, Some(SOON)),
+        ("store-down-forget", ProblemKind::StoreDownSignOut { forget_browser: true }, Some(SOON)),
+        ("calculator-down", ProblemKind::UpstreamDown(Server::Calculator), Some(SOON)),
+        ("calculator-slow", ProblemKind::UpstreamSlow(Server::Calculator), Some(later)),
+        ("calculator-unsent", ProblemKind::UpstreamUnsent(Server::Calculator), Some(SOON)),
+        ("portal-down", ProblemKind::UpstreamDown(Server::Portal), Some(SOON)),
+        ("portal-slow", ProblemKind::UpstreamSlow(Server::Portal), Some(later)),
+        ("portal-unsent", ProblemKind::UpstreamUnsent(Server::Portal), Some(later)),
+        ("internal", ProblemKind::Internal, None),
     ];
-    let told = |kind| View::Problem(Problem { kind, incident: Some("K7F2Q9Z"), return_to: Some(TARGET) });
-    let bare = |kind| View::Problem(Problem { kind, incident: None, return_to: None });
-    let doubtful = doubts.into_iter().enumerate().map(|(n, doubt)| (format!("doubtful-{n}"), told(ProblemKind::Doubtful(doubt))));
-    let each = |(n, kind)| [(format!("problem-{n}"), told(kind)), (format!("problem-{n}-bare"), bare(kind))];
-    kinds.into_iter().enumerate().flat_map(each).chain(doubtful).collect()
+    let told =
+        |kind, wait| View::Problem(Problem { kind, incident: Some("K7F2Q9Z"), return_to: TARGET, target: Some(TARGET), wait });
+    let bare = |kind, wait| View::Problem(Problem { kind, incident: None, return_to: "/", target: None, wait });
+    let doubtful =
+        doubts.into_iter().enumerate().map(|(n, doubt)| (format!("doubtful-{n}"), told(ProblemKind::Doubtful(doubt), None)));
+    let each =
+        |(name, kind, wait)| [(format!("problem-{name}"), told(kind, wait)), (format!("problem-{name}-bare"), bare(kind, wait))];
+    kinds.into_iter().flat_map(each).chain(doubtful).collect()
 }
 
 fn in_minutes(minutes: u64) -> Timestamp {

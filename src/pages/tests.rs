@@ -192,9 +192,15 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
         }),
         View::SessionEnded(SessionEnded { return_to: HOSTILE, keeping: Keeping::Until(NOW) }),
         View::KeptForm(KeptForm::Waits { action: HOSTILE.into(), vtnr: HOSTILE.into(), parked_at: NOW, until: NOW }),
-        View::Password(PasswordPage { return_to: HOSTILE, user: HOSTILE, error: Some(PasswordError::Wrong) }),
+        View::Password(PasswordPage { return_to: HOSTILE, user: HOSTILE, error: Some(PasswordError::Wrong), store_down: true }),
         View::SignOut(SignOut { signed_in: Some(HOSTILE.into()), perhaps_at_portal: false, trusted: true, device: true }),
-        View::Problem(Problem { kind: ProblemKind::Internal, incident: Some(HOSTILE), return_to: Some(HOSTILE) }),
+        View::Problem(Problem {
+            kind: ProblemKind::Internal,
+            incident: Some(HOSTILE),
+            return_to: HOSTILE,
+            target: Some(HOSTILE),
+            wait: None,
+        }),
     ];
     for view in views {
         let html = pages().render(&view, NOW);
@@ -307,14 +313,86 @@ fn a_broken_template_of_the_operator_is_named_with_its_line() {
 
 #[test]
 fn a_broken_part_is_named_rather_than_the_page_that_uses_it() {
-    with_template(
-        "parts.html",
-        "{% macro summary(entries) %}\n{{ entires }}\n{% endmacro %}\n{% macro support() %}{% endmacro %}{% macro not_kept(state) %}{% endmacro %}{% macro back_button() %}{% endmacro %}{% macro other_ways(ways) %}{% endmacro %}",
-        |pages, folder| {
-            let message = pages.err().expect("an error").to_string();
-            assert!(message.starts_with(&format!("{}:2: ", folder.join("parts.html").display())), "{message}");
-        },
-    );
+    let begin = "{% macro summary(entries) %}";
+    let parts = include_str!("../../pages/parts.html");
+    let broken = parts.replace(begin, &format!("{begin}\n{{{{ entires }}}}"));
+    let line = broken.lines().position(|line| line == "{{ entires }}").expect("the part") + 1;
+    with_template("parts.html", &broken, |pages, folder| {
+        let message = pages.err().expect("an error").to_string();
+        assert!(message.starts_with(&format!("{}:{line}: ", folder.join("parts.html").display())), "{message}");
+    });
+}
+
+#[test]
+fn a_wait_has_the_words_that_its_seconds_are() {
+    let told = |kind, seconds| {
+        let wait = Some(Duration::from_secs(seconds));
+        pages().render(&View::Problem(Problem { kind, incident: None, return_to: "/", target: Some("/kfz"), wait }), NOW)
+    };
+    let server = Server::Calculator;
+    let kinds = [
+        ProblemKind::Busy,
+        ProblemKind::FormReturned,
+        ProblemKind::StoreDown,
+        ProblemKind::StoreDownPage,
+        ProblemKind::StoreDownForm,
+        ProblemKind::StoreDownKeptForm,
+        ProblemKind::StoreDownTan,
+        ProblemKind::StoreDownSignOut { forget_browser: false },
+        ProblemKind::UpstreamDown(server),
+        ProblemKind::UpstreamSlow(server),
+        ProblemKind::UpstreamUnsent(server),
+    ];
+    let words = [
+        ("in wenigen Sekunden", "einige Sekunden"),
+        ("in einer Minute", "eine Minute"),
+        ("in einigen Minuten", "einige Minuten"),
+    ];
+    for kind in kinds {
+        for (at, seconds) in [(0, 5), (1, 60), (2, 300)] {
+            let html = told(kind, seconds);
+            let is_told =
+                |(soon, a_while): &(&str, &str)| html.contains(soon) || html.contains(&format!("Warten Sie bitte {a_while}"));
+            let found: Vec<_> = words.iter().map(is_told).collect();
+            assert_eq!(found, [at == 0, at == 1, at == 2], "{kind:?}, {seconds} s:\n{html}");
+        }
+    }
+    let silent = |seconds| {
+        let state = PortalState::Silent { wait: Duration::from_secs(seconds) };
+        pages().render(&View::Portal(PortalPage { return_to: "/", state }), NOW)
+    };
+    assert!(silent(5).contains("in wenigen Sekunden") && silent(60).contains("in einer Minute"));
+}
+
+#[test]
+fn a_page_about_the_portals_server_does_not_speak_of_the_calculator() {
+    for name in ["down", "slow", "unsent"] {
+        let (portal, calculator) = (page(&format!("problem-portal-{name}")), page(&format!("problem-calculator-{name}")));
+        // The product's name stands above every heading.
+        let portal = portal.replace(&brand().product, "");
+        assert!(portal.contains("Das Portal") && !portal.contains("Rechner") && !portal.contains("angemeldet"), "{portal}");
+        assert!(calculator.contains("Der Online-Rechner") && !calculator.contains("Portal"), "{calculator}");
+    }
+}
+
+#[test]
+fn how_to_reach_us_is_one_box_on_every_page_that_has_it() {
+    let parts = "So erreichen Sie uns";
+    for (name, has) in [("help", true), ("certificate-expired", true), ("certificate-missing", false), ("sign-in", false)] {
+        let html = page(name);
+        let part = html.split("<section class=\"note\">").find(|part| part.contains(parts));
+        assert_eq!(part.is_some_and(|part| part.contains("tel:+49891234560") && part.contains("mailto:makler@")), has, "{name}");
+    }
+    let without = Brand { support_phone: None, support_email: None, ..brand() };
+    let pages = Pages::load(&without, &login(), &PARKING).expect("pages");
+    assert!(rendered(&pages).iter().all(|(_, html)| !html.contains(parts)));
+    let own = "{% macro reach_us() %}Rufen Sie an{% endmacro %}";
+    let parts = include_str!("../../pages/parts.html").replace("{% macro reach_us() %}", &format!("{own}{{% macro former() %}}"));
+    with_template("parts.html", &parts, |pages, _| {
+        let pages = rendered(&pages.expect("pages"));
+        let have = |name: &str| pages.iter().any(|(known, html)| known == name && html.contains("Rufen Sie an"));
+        assert!(have("help") && have("certificate-expired") && !have("certificate-missing"));
+    });
 }
 
 #[test]

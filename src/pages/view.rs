@@ -1,7 +1,8 @@
 //! What each page is told. Plain data, already judged; the pages decide nothing.
 
-use crate::domain::submission::Doubt;
+use super::problem::Problem;
 use crate::domain::time::Timestamp;
+use std::time::Duration;
 
 /// A page, with what it shows.
 #[derive(Clone, Debug)]
@@ -89,6 +90,8 @@ pub enum SignInNotice {
     SessionEnded,
     /// The sign-in under way was too old; the fields are kept.
     SignInExpired,
+    /// Nobody can sign in at the moment, as far as is known.
+    StoreDown,
 }
 
 /// See [`View::Tan`].
@@ -213,6 +216,8 @@ pub struct PasswordPage<'a> {
     pub user: &'a str,
     /// What is wrong with what was entered.
     pub error: Option<PasswordError>,
+    /// Nobody can sign in at the moment, as far as is known.
+    pub store_down: bool,
 }
 
 /// What is wrong with a user key and a password.
@@ -400,65 +405,12 @@ pub struct PortalPage<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortalState {
     /// It did not answer.
-    Silent,
+    Silent {
+        /// After what time trying again makes sense.
+        wait: Duration,
+    },
     /// The broker has signed out in this browser, and the portal may know it still.
     SignedOut,
     /// It names nobody on file.
     Unknown,
-}
-
-/// See [`View::Problem`].
-#[derive(Clone, Debug)]
-pub struct Problem<'a> {
-    /// What happened.
-    pub kind: ProblemKind,
-    /// The number that the log has the cause under.
-    pub incident: Option<&'a str>,
-    /// Where the broker wanted to go, or where what was typed is kept, where that is known: path and query.
-    pub return_to: Option<&'a str>,
-}
-
-/// What went wrong, each with the status that its page goes out with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProblemKind {
-    /// 400: what the browser sent could not be read.
-    BadRequest,
-    /// 400: a session without submission sent what servers could read in several ways.
-    Doubtful(Doubt),
-    /// 502 or 504: the calculator was to get a form that was kept, and could not be reached; it is kept on.
-    FormReturned,
-    /// 403: a form that came from another site.
-    ForeignForm,
-    /// 404: no such page under our prefix.
-    NotFound,
-    /// 405
-    MethodNotAllowed,
-    /// 413: a form to our own pages that is too large.
-    TooLarge,
-    /// 421: a host name that is not ours.
-    WrongHost,
-    /// 429: too many attempts from this connection or for this broker.
-    TooMany {
-        /// When it goes on.
-        until: Timestamp,
-    },
-    /// 429: too many mails with TANs.
-    MailsExhausted {
-        /// When the next one is allowed.
-        until: Timestamp,
-    },
-    /// 503: more requests than the gateway can take.
-    Busy,
-    /// 503: nobody can sign in for the moment; whoever is signed in stays so.
-    StoreDown,
-    /// 503: the same, and a form of the calculator's went nowhere; the browser still has it.
-    StoreDownForm,
-    /// 503: the same, and a form that is kept could not be looked at or sent.
-    StoreDownKeptForm,
-    /// 502: the calculator cannot be reached.
-    UpstreamDown,
-    /// 504: the calculator did not answer in time.
-    UpstreamSlow,
-    /// 500
-    Internal,
 }

@@ -233,6 +233,11 @@ impl Sessions {
         Ok(alive.then_some(session))
     }
 
+    /// Whether the store tells of no ends at this moment, which is the first that is known of an outage. It is not asked for this.
+    pub fn is_store_silent(&self) -> bool {
+        self.store.hearing().is_none()
+    }
+
     fn hearing(&self) -> Option<Hearing> {
         let sign_at = self.sign_at.load(Ordering::Acquire);
         // A process that was stopped may be asked before it has read what ended meanwhile.

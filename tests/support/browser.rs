@@ -239,6 +239,16 @@ impl Answer {
         self
     }
 
+    /// Asserts that `Retry-After` says so many seconds, and the page the same in words.
+    pub fn waits(&self, seconds: u64) -> &Self {
+        assert_eq!(self.headers["retry-after"], seconds.to_string().as_str(), "{}", self.url);
+        let words = if seconds < 60 { ["in wenigen Sekunden", "einige Sekunden"] } else { ["in einer Minute", "eine Minute"] };
+        let text = self.text();
+        assert!(words.iter().any(|words| text.contains(words)), "{words:?} {}\n{text}", self.url);
+        assert!(seconds >= 60 || !text.contains("Minute"), "{}\n{text}", self.url);
+        self
+    }
+
     /// Asserts the status.
     pub fn is(&self, status: u16) -> &Self {
         assert_eq!(self.status.as_u16(), status, "{}\n{}", self.url, self.text());

@@ -11,7 +11,7 @@ pub use stream::Acceptor;
 use super::connections::Connection;
 use super::failure::Failure;
 use super::form::{self, BadForm};
-use super::passage::Watch;
+use super::passage::{About, Watch};
 use super::reply::Reply;
 use super::route::{Page, Route};
 use super::strict::Hosts;
@@ -227,6 +227,7 @@ impl Gateway {
         match self.routes.of(http.req_header()) {
             Route::Asset(name) => return self.asset(&name, passage).map(Admission::Answer),
             Route::Login(page) => {
+                passage.about = About::page(page);
                 if page != Page::SignOut {
                     self.seat(None, http, passage)?;
                 }

@@ -29,7 +29,8 @@ impl Gateway {
             }
         };
         let ended = session.is_none() && visit.held.session.is_some();
-        let notice = ended.then_some(SignInNotice::SessionEnded);
+        let store_down = self.sessions.is_store_silent().then_some(SignInNotice::StoreDown);
+        let notice = ended.then_some(SignInNotice::SessionEnded).or(store_down);
         let view = SignIn {
             return_to: visit.return_to.as_str(),
             vtnr: &vtnr,

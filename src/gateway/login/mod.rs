@@ -57,6 +57,9 @@ impl Gateway {
         let method = http.req_header().method.clone();
         if method == Method::POST {
             let form = Form::read(http).await?;
+            if page == Page::SignOut {
+                passage.about = About::SignOut { forget_browser: sign_out::forgets_browser(&form) };
+            }
             return match page {
                 Page::SignIn => self.post_claim(&visit, &form).await,
                 Page::Tan => self.post_tan(&visit, &form).await,
@@ -104,7 +107,7 @@ impl Gateway {
     }
 
     /// Where the broker wants to go; the start page if that is missing, leads elsewhere, or into the sign-in itself.
-    fn return_to(&self, target: &[u8]) -> ReturnTo {
+    pub(super) fn return_to(&self, target: &[u8]) -> ReturnTo {
         let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
         let wanted = form_urlencoded::parse(query).find(|(name, _)| name == "return_to");
         let wanted = wanted

@@ -57,7 +57,8 @@ impl Gateway {
 
     fn password_page(&self, visit: &Visit, typed: &str, error: Option<PasswordError>) -> Reply {
         let user: String = typed.chars().take(LONGEST_SHOWN).collect();
-        let view = PasswordPage { return_to: visit.return_to.as_str(), user: &user, error };
+        let store_down = self.sessions.is_store_silent();
+        let view = PasswordPage { return_to: visit.return_to.as_str(), user: &user, error, store_down };
         self.page(StatusCode::OK, &View::Password(view), visit)
     }
 }

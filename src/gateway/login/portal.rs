@@ -1,6 +1,6 @@
 //! `portal`: into the calculator as the portal knows the broker, or to where one signs in there.
 
-use super::super::failure::Failure;
+use super::super::failure::{Failure, SOON};
 use super::super::portal::AtPortal;
 use super::super::reply::Reply;
 use super::{Gateway, Visit};
@@ -8,10 +8,6 @@ use crate::pages::{PortalPage, PortalState, View};
 use crate::portal::Answer;
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use std::time::Duration;
-
-/// So soon it makes sense to try a portal again that did not answer.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 impl Gateway {
     pub(super) fn show_portal(&self, visit: &Visit) -> Result<Reply, Failure> {
@@ -20,7 +16,7 @@ impl Gateway {
         Ok(match &visit.at_portal {
             Some(AtPortal { session: Some(_), .. }) => Self::on_to_calculator(visit),
             Some(AtPortal { answer: Some(Answer::Unavailable), .. }) => {
-                self.page(StatusCode::SERVICE_UNAVAILABLE, &page(PortalState::Silent), visit).retry_after(TRY_AGAIN)
+                self.page(StatusCode::SERVICE_UNAVAILABLE, &page(PortalState::Silent { wait: SOON }), visit).retry_after(SOON)
             }
             // The way back, also where the portal has no page for signing in.
             Some(AtPortal { has_left: true, .. }) => self.page(StatusCode::OK, &page(PortalState::SignedOut), visit),

@@ -42,7 +42,7 @@ impl Gateway {
     }
 
     pub(super) async fn post_sign_out(&self, visit: &Visit, form: &Form) -> Result<Reply, Failure> {
-        let browser_forgotten = !form.field("forget_browser").is_empty();
+        let browser_forgotten = forgets_browser(form);
         let whose = self.signed_in(visit).await?.map(|session| session.vtnr);
         // The store first: cookies that are gone while the session lives on would only look like a sign-out.
         if let Some(session) = &visit.held.session {
@@ -87,6 +87,11 @@ impl Gateway {
         let page = page.with_cookie(self.jar.clear(self.jar.browser()));
         Ok(if visit.held.device.is_some() { page.with_cookie(self.jar.clear(self.jar.device())) } else { page })
     }
+}
+
+/// Whether a sign-out is to forget the browser as well.
+pub(super) fn forgets_browser(form: &Form) -> bool {
+    !form.field("forget_browser").is_empty()
 }
 
 /// Whether the portal may name somebody whom nobody has signed out of it here.

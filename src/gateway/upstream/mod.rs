@@ -73,6 +73,11 @@ impl Tries {
         self.sent == 1
     }
 
+    /// Whether no connection stood so far: not a byte of the request went up.
+    pub(super) fn never_went_up(&self) -> bool {
+        self.sent == 0
+    }
+
     /// The next try goes to another server.
     pub(super) fn avoid(&mut self, peer: &HttpPeer) {
         self.avoided = address_of(peer);

@@ -1,0 +1,85 @@
+//! What a page is told about what went wrong.
+
+use crate::domain::submission::Doubt;
+use crate::domain::time::Timestamp;
+use std::time::Duration;
+
+/// See [`super::View::Problem`].
+#[derive(Clone, Debug)]
+pub struct Problem<'a> {
+    /// What happened.
+    pub kind: ProblemKind,
+    /// The number that the log has the cause under.
+    pub incident: Option<&'a str>,
+    /// Where the broker wants to go: path and query.
+    pub return_to: &'a str,
+    /// What can be asked for again without doing anything twice, or where what was typed is kept: path and query.
+    pub target: Option<&'a str>,
+    /// After what time trying again makes sense, as `Retry-After` says it.
+    pub wait: Option<Duration>,
+}
+
+/// What went wrong, each with the status that its page goes out with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// 400: what the browser sent could not be read.
+    BadRequest,
+    /// 400: a session without submission sent what servers could read in several ways.
+    Doubtful(Doubt),
+    /// 502 or 504: the calculator was to get a form that was kept, and could not be reached; it is kept on.
+    FormReturned,
+    /// 403: a form that came from another site.
+    ForeignForm,
+    /// 404: no such page under our prefix.
+    NotFound,
+    /// 405
+    MethodNotAllowed,
+    /// 413: a form to our own pages that is too large.
+    TooLarge,
+    /// 421: a host name that is not ours.
+    WrongHost,
+    /// 429: too many attempts from this connection or for this broker.
+    TooMany {
+        /// When it goes on.
+        until: Timestamp,
+    },
+    /// 429: too many mails with TANs.
+    MailsExhausted {
+        /// When the next one is allowed.
+        until: Timestamp,
+    },
+    /// 503: more requests than the gateway can take.
+    Busy,
+    /// 503: nobody can sign in for the moment; whoever is signed in stays so.
+    StoreDown,
+    /// 503: the same, and a page of the calculator's was asked for; it is not known by whom.
+    StoreDownPage,
+    /// 503: the same, and a form of the calculator's went nowhere; the browser still has it.
+    StoreDownForm,
+    /// 503: the same, and a form that is kept could not be looked at or sent.
+    StoreDownKeptForm,
+    /// 503: the same, and a TAN could not be compared, mailed again or asked for.
+    StoreDownTan,
+    /// 503: the same, and a sign-out was not done, or nobody knows.
+    StoreDownSignOut {
+        /// The browser was to be forgotten as well.
+        forget_browser: bool,
+    },
+    /// 502: the server cannot be reached, or what it had is of unknown fate.
+    UpstreamDown(Server),
+    /// 504: the server did not answer in time.
+    UpstreamSlow(Server),
+    /// 502 or 504: no connection came about, so that nothing of a form went up; the browser still has it.
+    UpstreamUnsent(Server),
+    /// 500
+    Internal,
+}
+
+/// Whose server failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// The calculator's.
+    Calculator,
+    /// That of the insurer's portal.
+    Portal,
+}
