@@ -1,14 +1,16 @@
 //! Builds everything from the configuration and runs it: the only place that knows all parts.
 
+mod directory;
 mod handover;
 mod passwords;
 mod readiness;
 mod reload;
+mod standing;
 
 use crate::certificate::{self, Trust};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, StoreUrl};
-use crate::directory::{self, Directory, Reload};
+use crate::directory::{Directory, Error as DirectoryError};
 use crate::gateway::{self, Door, Edge, Gateway, Parts, Tls, Workers};
 use crate::in_force::InForce;
 use crate::mail::Outbox;
@@ -26,7 +28,9 @@ use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::{self, Metrics};
 use crate::users::{self, Users};
+use directory::DirectoryFile;
 use handover::{Handover, Inherited};
+use passwords::UsersFile;
 use readiness::Readiness;
 pub use reload::Source;
 use reload::{Reloader, Replaceable};
@@ -63,7 +67,7 @@ pub enum Error {
     },
     /// The directory cannot be used.
     #[error("the directory cannot be used")]
-    Directory(#[from] directory::Error),
+    Directory(#[from] DirectoryError),
     /// The users file cannot be used.
     #[error("password.file")]
     Users(#[from] users::Error),
@@ -235,20 +239,19 @@ impl App {
         let admin = tokio::spawn(admin);
         let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));
         tasks.spawn(Arc::clone(&parts.sessions).listen());
+        let directory = DirectoryFile::of(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone());
+        let users = parts.users.map(|users| UsersFile::of(users, Arc::clone(&parts.metrics), parts.clock.clone()));
         if let Some(source) = source {
-            let (directory, clock, metrics) = (Arc::clone(&parts.directory), parts.clock.clone(), Arc::clone(&parts.metrics));
-            let users = parts.users.clone();
+            let (directory, users) = (Arc::clone(&directory), users.clone());
             let hangup = move || {
-                note_directory(&directory, &metrics, &clock, directory.reload(clock.now()));
-                users.iter().for_each(|users| passwords::note(&metrics, users.reload()));
+                directory.reload();
+                users.iter().for_each(|users| users.reload());
             };
             let reloader = Reloader::new(source, config.clone(), replaceable, Arc::clone(&parts.metrics))?;
             tasks.spawn(reloader.run(config.directory.poll, hangup));
         }
-        if let Some(users) = parts.users {
-            tasks.spawn(passwords::watch(users, Arc::clone(&parts.metrics), parts.clock.clone()));
-        }
-        tasks.spawn(watch_directory(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone()));
+        users.map(|users| tasks.spawn(users.watch()));
+        tasks.spawn(directory.watch());
         tasks.spawn(keep_house(parts.store, parts.sessions, parts.metrics, log));
         if !matches!(config.store.url, StoreUrl::Redis(_)) {
             tasks.spawn(catch_up(parts.clock));
@@ -430,26 +433,6 @@ async fn signs_in(store: &dyn Store) -> store::Result<()> {
         tokio::time::sleep(STORE_ASKED_EVERY).await;
     }
     Ok(())
-}
-
-async fn watch_directory(directory: Arc<Directory>, metrics: Arc<Metrics>, clock: Clock) {
-    let (told, now) = (Arc::clone(&directory), clock.clone());
-    directory.watch(move || clock.now(), move |event| note_directory(&told, &metrics, &now, event)).await;
-}
-
-fn note_directory(directory: &Directory, metrics: &Metrics, clock: &Clock, event: Result<Reload, directory::Error>) {
-    match event {
-        Ok(Reload::Unchanged) => metrics.directory_loaded(directory.snapshot().len(), clock.now()),
-        Ok(Reload::Swapped { brokers, added, removed }) => {
-            metrics.directory_loaded(brokers, clock.now());
-            tracing::info!(target: "directory", brokers, added, removed, "the directory was reloaded");
-        }
-        Err(error) => {
-            metrics.directory_reload_failed();
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::error!(target: "directory", %error, cause, "the directory cannot be used; the former one stays in force");
-        }
-    }
 }
 
 async fn keep_house(store: Arc<dyn Store>, sessions: Arc<Sessions>, metrics: Arc<Metrics>, log: Arc<Guard>) {
