@@ -2,6 +2,7 @@
 
 mod directory;
 mod handover;
+mod leaving;
 mod passwords;
 mod readiness;
 mod reload;
@@ -30,10 +31,12 @@ use crate::telemetry::metrics::{self, Metrics};
 use crate::users::{self, Users};
 use directory::DirectoryFile;
 use handover::{Handover, Inherited};
+use leaving::{Leaving, Why};
 use passwords::UsersFile;
 use readiness::Readiness;
 pub use reload::Source;
 use reload::{Reloader, Replaceable};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,8 +91,19 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// `--takeover`, and no process waits to be taken over.
+    #[error(
+        "--takeover: no gateway waits at {} (listen.handover) for another process to take its place; \
+         if none runs, start this one without --takeover", path.display()
+    )]
+    NobodyThere {
+        /// Where it would.
+        path: PathBuf,
+        /// What was met with there.
+        source: std::io::Error,
+    },
     /// `--takeover` without a place where a process could wait.
-    #[error("--takeover needs listen.handover")]
+    #[error("--takeover needs listen.handover, the same that the gateway has whose place is to be taken")]
     NobodyToTakeOverFrom,
     /// The process that is to take another one's place could sign nobody in.
     #[error("--takeover: nobody could sign in here, so that the former process keeps its place")]
@@ -161,9 +175,9 @@ impl App {
         watch_panics(Arc::clone(&metrics));
         let vault = Vault::new(config.store.secret.reveal(), chance);
         let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
-        refuse_wrong_credentials(store.as_ref()).await?;
-        if takes_over == TakesOver::Yes {
-            signs_in(store.as_ref()).await.map_err(Error::NobodyCouldSignIn)?;
+        match takes_over {
+            TakesOver::No => refuse_wrong_credentials(store.as_ref()).await?,
+            TakesOver::Yes => signs_in(store.as_ref()).await.map_err(Error::NobodyCouldSignIn)?,
         }
         // While Redis is down, it will be followed when it is back.
         follow_store(&clock, store.as_ref(), &config.store, config.store.timeout).await;
@@ -224,7 +238,7 @@ impl App {
     pub async fn run(self, log: Arc<Guard>, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { config, source, edge, parts, listeners, inherited, shutdown, replaceable } = self;
         let (leaving, leaves) = watch::channel(false);
-        let (outbox_trouble, bell_stop) = (parts.outbox.trouble(), shutdown.subscribe());
+        let (outbox_trouble, bell_stop, store) = (parts.outbox.trouble(), shutdown.subscribe(), Arc::clone(&parts.store));
         let readiness = Arc::new(Readiness {
             store: Arc::clone(&parts.store),
             directory: Arc::clone(&parts.directory),
@@ -260,36 +274,24 @@ impl App {
         let awaited = await_successor(&config, &listeners.clients, listeners.admin_too)?;
         let workers = Workers::start(&edge, &listeners.clients).map_err(Error::Threads)?;
         drop(listeners.clients);
+        // Before the former process ends, or systemd would take that for the end of the service.
+        handover::notify(&format!("READY=1\nMAINPID={}", std::process::id()));
         if let Some(Err(error)) = inherited.map(Inherited::serves) {
             tracing::warn!(target: "gateway", %error, "the former process has ended already");
         }
-        handover::notify(&format!("READY=1\nMAINPID={}", std::process::id()));
         tracing::info!(target: "gateway", public_url = config.listen.public_url.authority, version = env!("CARGO_PKG_VERSION"), "ready");
 
-        let successor = tokio::select! {
-            () = stop => false,
-            () = handed_over(awaited) => true,
+        let why = tokio::select! {
+            () = stop => Why::Asked,
+            () = handed_over(awaited) => Why::TakenOver,
         };
-        if successor {
+        match why {
+            Why::Asked => handover::notify("STOPPING=1"),
             // The new process says how it is.
-            admin_stop.send_replace(true);
-        } else {
-            handover::notify("STOPPING=1");
+            Why::TakenOver => drop(admin_stop.send_replace(true)),
         }
-        let config::Shutdown { delay, grace } = config.shutdown;
-        tracing::info!(target: "gateway", ?delay, ?grace, successor, "shutting down");
         leaving.send_replace(true);
-        edge.leave();
-        // Whoever sends clients here needs this time to see it.
-        tokio::time::sleep(delay).await;
-        shutdown.send_replace(true);
-        let asked_at = tokio::time::Instant::now();
-        edge.drain(grace).await;
-        // A hand-over that hangs is given up at the end of the grace; another gateway has the letter when its lease ends. That a
-        // task broke off is no reason not to end.
-        let left = grace.saturating_sub(asked_at.elapsed());
-        let _ = tokio::time::timeout(left, outbox).await;
-        workers.stop().await;
+        Leaving { edge, workers, outbox, store, shutdown }.end(why, config.shutdown).await;
         admin_stop.send_replace(true);
         let _ = admin.await;
         tasks.shutdown().await;
@@ -316,7 +318,11 @@ fn inherit(config: &Config, takes_over: TakesOver) -> Result<Option<Inherited>, 
         return Ok(None);
     }
     let path = config.listen.handover.clone().ok_or(Error::NobodyToTakeOverFrom)?;
-    Inherited::from(&path).map(Some).map_err(|source| Error::Handover { path, source })
+    let nobody = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
+    Inherited::from(&path).map(Some).map_err(|source| match source.kind() {
+        kind if nobody.contains(&kind) => Error::NobodyThere { path, source },
+        _ => Error::Handover { path, source },
+    })
 }
 
 /// Waits for a process that is to take this one's place, where one may.
@@ -425,12 +431,20 @@ async fn refuse_wrong_credentials(store: &dyn Store) -> store::Result<()> {
 
 /// Returns once the store can be written to, or with the reason why it cannot.
 async fn signs_in(store: &dyn Store) -> store::Result<()> {
-    let begun = tokio::time::Instant::now();
-    while let Err(error) = store.ping().await {
-        if begun.elapsed() >= STORE_ANSWERS_WITHIN {
+    let until = tokio::time::Instant::now() + STORE_ANSWERS_WITHIN;
+    let mut trouble = store.ping().await;
+    while let Err(error) = trouble {
+        if matches!(error, store::Error::Refused(_)) {
             return Err(error);
         }
-        tokio::time::sleep(STORE_ASKED_EVERY).await;
+        let again = async {
+            tokio::time::sleep(STORE_ASKED_EVERY).await;
+            store.ping().await
+        };
+        trouble = tokio::time::timeout_at(until, again).await.unwrap_or(Err(error));
+        if tokio::time::Instant::now() >= until {
+            return trouble;
+        }
     }
     Ok(())
 }
