@@ -4,6 +4,7 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -145,6 +146,24 @@ async fn where_nobody_waits_to_be_taken_over_that_is_said_with_what_to_do() {
     }
 }
 
+/// A process that is nobody's child.
+struct Orphan(String);
+
+impl Orphan {
+    fn signal(&self, signal: &str) {
+        // It may be over already.
+        let _ = Command::new("kill").args([&format!("-{signal}"), &self.0]).stderr(Stdio::null()).status();
+    }
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.signal("KILL");
+        }
+    }
+}
+
 #[tokio::test]
 async fn systemd_is_told_which_process_serves_before_the_former_one_ends() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -162,11 +181,25 @@ async fn systemd_is_told_which_process_serves_before_the_former_one_ends() {
     let mut world = builder.start().await;
     let serves = |world: &World| format!("READY=1\nMAINPID={}", world.gateways[0].pid());
     assert_eq!(eventually("it is told", async || told()).await, serves(&world));
-    assert_eq!(world.gateways[0].take_over(None).await, Some(0));
-    // The former one has ended, and what it was told by then is there.
-    assert_eq!(told(), Some(serves(&world)));
-    world.gateways[0].signal("TERM");
-    assert_eq!(eventually("it is told", async || told()).await, "STOPPING=1");
+    // By the very command that the unit for systemd has.
+    let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/vtnr-gateway.service")).expect("it is there");
+    let command =
+        unit.lines().find_map(|line| line.strip_prefix("ExecReload=/bin/sh -c '")?.strip_suffix('\'')).expect("a command");
+    let log = std::fs::File::options().append(true).open(world.folder.path().join("gateway-0.log")).expect("a log");
+    let command = command
+        .replace("/usr/local/bin/vtnr-gateway", env!("CARGO_BIN_EXE_vtnr-gateway"))
+        .replace("/etc/vtnr-gateway/vtnr-gateway.toml", &world.gateways[0].config().display().to_string());
+    let mut reload = Command::new("sh");
+    reload.args(["-c", &command]).env("NOTIFY_SOCKET", folder.path().join("notify")).stderr(log);
+    assert!(reload.status().expect("it runs").success());
     assert_eq!(world.gateways[0].end().await, Some(0));
+    // The former one has ended, and what systemd was told by then is there.
+    let said = told().expect("it was told");
+    let successor = Orphan(said.strip_prefix("READY=1\nMAINPID=").expect("a process").to_owned());
+    assert_ne!(successor.0, world.gateways[0].pid().to_string());
+    world.gateways[0].ready().await;
+    successor.signal("TERM");
+    assert_eq!(eventually("it is told", async || told()).await, "STOPPING=1");
+    eventually("both have ended", async || (world.log().matches("\"message\":\"ended\"").count() == 2).then_some(())).await;
     assert_eq!(told(), None, "the one that was replaced did not stop the service");
 }
