@@ -21,7 +21,7 @@ use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::engine::{Change, Committed, Engine};
 use vtnr_gateway::store::tickets::Tickets;
-use vtnr_gateway::store::{Charges, Hearing, Invalidation, RecordKey, Result, Sealed, SignIn, Store, Vault};
+use vtnr_gateway::store::{Charges, Due, Hearing, Invalidation, RecordKey, Result, Sealed, SignIn, Store, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const MILLION: usize = 1_000_000;
@@ -49,7 +49,7 @@ impl Engine for Latest {
         Ok(Committed::Done)
     }
 
-    async fn lease(&self, _: Duration) -> Result<Option<(LetterId, u32)>> {
+    async fn lease(&self, _: Due, _: Duration) -> Result<Option<(LetterId, u32)>> {
         Ok(None)
     }
 

@@ -1,14 +1,17 @@
 //! Builds everything from the configuration and runs it: the only place that knows all parts.
 
+mod directory;
 mod handover;
+mod leaving;
 mod passwords;
 mod readiness;
 mod reload;
+mod standing;
 
 use crate::certificate::{self, Trust};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, StoreUrl};
-use crate::directory::{self, Directory, Reload};
+use crate::directory::{Directory, Error as DirectoryError};
 use crate::gateway::{self, Door, Edge, Gateway, Parts, Tls, Workers};
 use crate::in_force::InForce;
 use crate::mail::Outbox;
@@ -26,10 +29,14 @@ use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::{self, Metrics};
 use crate::users::{self, Users};
+use directory::DirectoryFile;
 use handover::{Handover, Inherited};
+use leaving::{Leaving, Why};
+use passwords::UsersFile;
 use readiness::Readiness;
 pub use reload::Source;
 use reload::{Reloader, Replaceable};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,7 +70,7 @@ pub enum Error {
     },
     /// The directory cannot be used.
     #[error("the directory cannot be used")]
-    Directory(#[from] directory::Error),
+    Directory(#[from] DirectoryError),
     /// The users file cannot be used.
     #[error("password.file")]
     Users(#[from] users::Error),
@@ -84,8 +91,19 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// `--takeover`, and no process waits to be taken over.
+    #[error(
+        "--takeover: no gateway waits at {} (listen.handover) for another process to take its place; \
+         if none runs, start this one without --takeover", path.display()
+    )]
+    NobodyThere {
+        /// Where it would.
+        path: PathBuf,
+        /// What was met with there.
+        source: std::io::Error,
+    },
     /// `--takeover` without a place where a process could wait.
-    #[error("--takeover needs listen.handover")]
+    #[error("--takeover needs listen.handover, the same that the gateway has whose place is to be taken")]
     NobodyToTakeOverFrom,
     /// The process that is to take another one's place could sign nobody in.
     #[error("--takeover: nobody could sign in here, so that the former process keeps its place")]
@@ -157,9 +175,9 @@ impl App {
         watch_panics(Arc::clone(&metrics));
         let vault = Vault::new(config.store.secret.reveal(), chance);
         let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
-        refuse_wrong_credentials(store.as_ref()).await?;
-        if takes_over == TakesOver::Yes {
-            signs_in(store.as_ref()).await.map_err(Error::NobodyCouldSignIn)?;
+        match takes_over {
+            TakesOver::No => refuse_wrong_credentials(store.as_ref()).await?,
+            TakesOver::Yes => signs_in(store.as_ref()).await.map_err(Error::NobodyCouldSignIn)?,
         }
         // While Redis is down, it will be followed when it is back.
         follow_store(&clock, store.as_ref(), &config.store, config.store.timeout).await;
@@ -220,7 +238,7 @@ impl App {
     pub async fn run(self, log: Arc<Guard>, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { config, source, edge, parts, listeners, inherited, shutdown, replaceable } = self;
         let (leaving, leaves) = watch::channel(false);
-        let (outbox_trouble, bell_stop) = (parts.outbox.trouble(), shutdown.subscribe());
+        let (outbox_trouble, bell_stop, store) = (parts.outbox.trouble(), shutdown.subscribe(), Arc::clone(&parts.store));
         let readiness = Arc::new(Readiness {
             store: Arc::clone(&parts.store),
             directory: Arc::clone(&parts.directory),
@@ -235,20 +253,19 @@ impl App {
         let admin = tokio::spawn(admin);
         let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));
         tasks.spawn(Arc::clone(&parts.sessions).listen());
+        let directory = DirectoryFile::of(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone());
+        let users = parts.users.map(|users| UsersFile::of(users, Arc::clone(&parts.metrics), parts.clock.clone()));
         if let Some(source) = source {
-            let (directory, clock, metrics) = (Arc::clone(&parts.directory), parts.clock.clone(), Arc::clone(&parts.metrics));
-            let users = parts.users.clone();
+            let (directory, users) = (Arc::clone(&directory), users.clone());
             let hangup = move || {
-                note_directory(&directory, &metrics, &clock, directory.reload(clock.now()));
-                users.iter().for_each(|users| passwords::note(&metrics, users.reload()));
+                directory.reload();
+                users.iter().for_each(|users| users.reload());
             };
             let reloader = Reloader::new(source, config.clone(), replaceable, Arc::clone(&parts.metrics))?;
             tasks.spawn(reloader.run(config.directory.poll, hangup));
         }
-        if let Some(users) = parts.users {
-            tasks.spawn(passwords::watch(users, Arc::clone(&parts.metrics), parts.clock.clone()));
-        }
-        tasks.spawn(watch_directory(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone()));
+        users.map(|users| tasks.spawn(users.watch()));
+        tasks.spawn(directory.watch());
         tasks.spawn(keep_house(parts.store, parts.sessions, parts.metrics, log));
         if !matches!(config.store.url, StoreUrl::Redis(_)) {
             tasks.spawn(catch_up(parts.clock));
@@ -257,36 +274,24 @@ impl App {
         let awaited = await_successor(&config, &listeners.clients, listeners.admin_too)?;
         let workers = Workers::start(&edge, &listeners.clients).map_err(Error::Threads)?;
         drop(listeners.clients);
+        // Before the former process ends, or systemd would take that for the end of the service.
+        handover::notify(&format!("READY=1\nMAINPID={}", std::process::id()));
         if let Some(Err(error)) = inherited.map(Inherited::serves) {
             tracing::warn!(target: "gateway", %error, "the former process has ended already");
         }
-        handover::notify(&format!("READY=1\nMAINPID={}", std::process::id()));
         tracing::info!(target: "gateway", public_url = config.listen.public_url.authority, version = env!("CARGO_PKG_VERSION"), "ready");
 
-        let successor = tokio::select! {
-            () = stop => false,
-            () = handed_over(awaited) => true,
+        let why = tokio::select! {
+            () = stop => Why::Asked,
+            () = handed_over(awaited) => Why::TakenOver,
         };
-        if successor {
+        match why {
+            Why::Asked => handover::notify("STOPPING=1"),
             // The new process says how it is.
-            admin_stop.send_replace(true);
-        } else {
-            handover::notify("STOPPING=1");
+            Why::TakenOver => drop(admin_stop.send_replace(true)),
         }
-        let config::Shutdown { delay, grace } = config.shutdown;
-        tracing::info!(target: "gateway", ?delay, ?grace, successor, "shutting down");
         leaving.send_replace(true);
-        edge.leave();
-        // Whoever sends clients here needs this time to see it.
-        tokio::time::sleep(delay).await;
-        shutdown.send_replace(true);
-        let asked_at = tokio::time::Instant::now();
-        edge.drain(grace).await;
-        // A hand-over that hangs is given up at the end of the grace; another gateway has the letter when its lease ends. That a
-        // task broke off is no reason not to end.
-        let left = grace.saturating_sub(asked_at.elapsed());
-        let _ = tokio::time::timeout(left, outbox).await;
-        workers.stop().await;
+        Leaving { edge, workers, outbox, store, shutdown }.end(why, config.shutdown).await;
         admin_stop.send_replace(true);
         let _ = admin.await;
         tasks.shutdown().await;
@@ -313,7 +318,11 @@ fn inherit(config: &Config, takes_over: TakesOver) -> Result<Option<Inherited>, 
         return Ok(None);
     }
     let path = config.listen.handover.clone().ok_or(Error::NobodyToTakeOverFrom)?;
-    Inherited::from(&path).map(Some).map_err(|source| Error::Handover { path, source })
+    let nobody = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
+    Inherited::from(&path).map(Some).map_err(|source| match source.kind() {
+        kind if nobody.contains(&kind) => Error::NobodyThere { path, source },
+        _ => Error::Handover { path, source },
+    })
 }
 
 /// Waits for a process that is to take this one's place, where one may.
@@ -422,34 +431,22 @@ async fn refuse_wrong_credentials(store: &dyn Store) -> store::Result<()> {
 
 /// Returns once the store can be written to, or with the reason why it cannot.
 async fn signs_in(store: &dyn Store) -> store::Result<()> {
-    let begun = tokio::time::Instant::now();
-    while let Err(error) = store.ping().await {
-        if begun.elapsed() >= STORE_ANSWERS_WITHIN {
+    let until = tokio::time::Instant::now() + STORE_ANSWERS_WITHIN;
+    let mut trouble = store.ping().await;
+    while let Err(error) = trouble {
+        if matches!(error, store::Error::Refused(_)) {
             return Err(error);
         }
-        tokio::time::sleep(STORE_ASKED_EVERY).await;
+        let again = async {
+            tokio::time::sleep(STORE_ASKED_EVERY).await;
+            store.ping().await
+        };
+        trouble = tokio::time::timeout_at(until, again).await.unwrap_or(Err(error));
+        if tokio::time::Instant::now() >= until {
+            return trouble;
+        }
     }
     Ok(())
-}
-
-async fn watch_directory(directory: Arc<Directory>, metrics: Arc<Metrics>, clock: Clock) {
-    let (told, now) = (Arc::clone(&directory), clock.clone());
-    directory.watch(move || clock.now(), move |event| note_directory(&told, &metrics, &now, event)).await;
-}
-
-fn note_directory(directory: &Directory, metrics: &Metrics, clock: &Clock, event: Result<Reload, directory::Error>) {
-    match event {
-        Ok(Reload::Unchanged) => metrics.directory_loaded(directory.snapshot().len(), clock.now()),
-        Ok(Reload::Swapped { brokers, added, removed }) => {
-            metrics.directory_loaded(brokers, clock.now());
-            tracing::info!(target: "directory", brokers, added, removed, "the directory was reloaded");
-        }
-        Err(error) => {
-            metrics.directory_reload_failed();
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::error!(target: "directory", %error, cause, "the directory cannot be used; the former one stays in force");
-        }
-    }
 }
 
 async fn keep_house(store: Arc<dyn Store>, sessions: Arc<Sessions>, metrics: Arc<Metrics>, log: Arc<Guard>) {

@@ -364,6 +364,14 @@ async fn what_is_under_way_at_the_end_is_finished_and_nothing_new_begun() {
     let begun = Instant::now();
     assert_eq!(behind.world.gateways[0].end().await, Some(0));
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let told = last_words(&behind.world);
+    assert!(told.contains("\"INFO\"") && told.contains("\"message\":\"ended\""), "{told}");
+    assert!(told.contains("\"requests_finished\":3,\"requests_cut\":0,\"websockets_told\":0,\"mails_waiting\":0"), "{told}");
+}
+
+/// What a gateway that has ended said of it.
+fn last_words(world: &World) -> String {
+    world.log().lines().rfind(|line| line.contains("\"requests_cut\"")).expect("it says what became of all").to_owned()
 }
 
 #[tokio::test]
@@ -395,6 +403,8 @@ async fn what_does_not_finish_within_the_grace_is_cut() {
     assert_eq!(behind.world.gateways[0].end().await, Some(0));
     about_a_second(begun);
     assert!(!download.rest().await.ends_with(b"0\r\n\r\n"), "a cut answer does not look whole");
+    let told = last_words(&behind.world);
+    assert!(told.contains("\"WARN\"") && told.contains("\"requests_finished\":0,\"requests_cut\":1,"), "{told}");
 }
 
 const PAGE: &str = "Accept: text/html\r\n";

@@ -176,9 +176,8 @@ async fn a_mail_that_was_put_off_goes_out_though_redis_clock_is_set_back() {
     ada.enter_tan(&taken.tan(), "/").await.leads_to("/");
 }
 
-#[test]
-fn a_wrong_password_is_a_reason_not_to_start_and_is_not_told() {
-    let redis = Redis::with(&["--requirepass", "geheim"]);
+/// What a gateway says that does not start on this Redis, with further keys in `[store]`.
+fn refused_by(redis: &Redis, further: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| {
         std::fs::write(folder.path().join(name), text).expect("written");
@@ -190,16 +189,38 @@ fn a_wrong_password_is_a_reason_not_to_start_and_is_not_told() {
     let (port, admin, url) = (support::ports::free(), support::ports::free(), redis.url());
     let config = format!(
         "[listen]\nhttp = \"127.0.0.1:{port}\"\npublic_url = \"http://127.0.0.1:{port}\"\n[upstream]\nurl = \"http://127.0.0.1:9\"\n\
-         [store]\nurl = \"{url}\"\npassword_file = \"password\"\nsecret_file = \"secret\"\n[directory]\nfile = \"brokers.csv\"\n\
+         [store]\nurl = \"{url}\"\n{further}\nsecret_file = \"secret\"\n[directory]\nfile = \"brokers.csv\"\n\
          [mail]\nurl = \"smtp://127.0.0.1:9\"\nfrom = \"a@insurer.example\"\n[submission]\npaths = [\"/antrag\"]\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n"
     );
     write("gateway.toml", &config);
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"));
     gateway.args(["serve", "--config"]).arg(folder.path().join("gateway.toml")).stdout(Stdio::null());
     let ended = gateway.output().expect("it runs");
-    let said = String::from_utf8_lossy(&ended.stderr);
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(69), "{said}");
-    assert!(said.contains("authentication failed") && !said.contains("vertraulich"), "{said}");
+    assert!(!said.contains("vertraulich"), "{said}");
+    said.lines().last().expect("a reason").to_owned()
+}
+
+#[test]
+fn a_wrong_password_is_a_reason_not_to_start_and_is_not_told() {
+    let redis = Redis::with(&["--requirepass", "geheim"]);
+    for (given, told) in [
+        ("password_file = \"password\"", "; look at store.password_file"),
+        ("password = \"falsch-und-vertraulich\"", "; look at store.password"),
+        ("", "; store.password_file is not given"),
+    ] {
+        let said = refused_by(&redis, given);
+        let begins = "vtnr-gateway: the store cannot be used: the store refuses the user or the password: 127.0.0.1:";
+        assert!(said.starts_with(begins) && said.ends_with(told), "{said}");
+    }
+}
+
+#[test]
+fn a_full_redis_is_a_reason_not_to_start_and_is_told_once() {
+    let said = refused_by(&Redis::with(&["--maxmemory", "1"]), "");
+    assert!(said.contains("the store cannot be used: the store is full (maxmemory): "), "{said}");
+    assert_eq!(said.matches("command not allowed").count(), 1, "{said}");
 }
 
 #[tokio::test]
@@ -216,6 +237,11 @@ async fn a_redis_whose_password_changed_is_an_outage_until_it_is_put_right() {
         let _: u32 = redis::cmd("CLIENT").arg(&["KILL", "TYPE", kind, "SKIPME", "yes"]).query(&mut admin).expect("cut");
     }
     eventually("it is not ready", async || (world.gateways[0].readiness().await == 503).then_some(())).await;
+    let says = world.gateways[0].says().await;
+    assert!(says.contains("store: fatal: the store refuses the user or the password: 127.0.0.1:"), "{says}");
+    assert!(says.ends_with("; store.password_file is not given\n"), "{says}");
+    assert!(world.metric("vtnr_gateway_store_errors_total{kind=\"authentication\"}").await >= 1.0);
+    assert_eq!(world.metric("vtnr_gateway_store_errors_total{kind=\"out_of_memory\"}").await, 0.0);
     for _ in 0..10 {
         ada.open("/").await.is(200);
         fails_in_time(&world.browser()).await;
@@ -252,6 +278,10 @@ async fn a_full_redis_keeps_who_is_signed_in_and_puts_sign_ins_off() {
         fails_in_time(&world.browser()).await;
     }
     assert_eq!(world.gateways[0].readiness().await, 503, "nobody can sign in");
+    let says = world.gateways[0].says().await;
+    assert!(says.contains("store: fatal: the store is full (maxmemory): "), "{says}");
+    assert!(world.metric("vtnr_gateway_store_errors_total{kind=\"out_of_memory\"}").await >= 5.0);
+    assert_eq!(world.metric("vtnr_gateway_store_errors_total{kind=\"authentication\"}").await, 0.0);
     let (): () = tell(&world, &["CONFIG", "SET", "maxmemory", "0"]);
     world.browser().claim(BEN.0, BEN.1, "/").await.is(303);
     ada.open("/").await.is(200);

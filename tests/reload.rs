@@ -4,6 +4,7 @@ use crate::support;
 use crate::support::world::{ADA, BEN, World};
 use crate::support::{StoreKind, eventually};
 use std::path::Path;
+use std::process::Command;
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 
@@ -94,7 +95,7 @@ async fn what_needs_a_restart_is_named_and_the_rest_comes_into_force() {
         world.browser().open(SIGN_IN).await.text().contains("Neues Programm").then_some(())
     })
     .await;
-    eventually("it is told", async || world.log().contains("\"needs_restart\":\"session\"").then_some(())).await;
+    eventually("it is told", async || world.log().contains("\"needs_restart\":\"session.idle\"").then_some(())).await;
 }
 
 #[tokio::test]
@@ -111,23 +112,120 @@ async fn a_renewed_certificate_is_served_and_one_that_does_not_fit_its_key_is_no
     eventually("the new one is served", async || (certificate_of(port).await == renewed.cert.der().as_ref()).then_some(())).await;
 }
 
+/// A world with templates of its operator's own, which begin with this help page.
+async fn with_templates(help: &str) -> (World, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("help.html"), page(help)).expect("written");
+    let config = format!("[brand]\ntemplates = \"{}\"", folder.path().display());
+    (World::builder().store(StoreKind::Redis).config(&config).start().await, folder)
+}
+
+fn page(text: &str) -> String {
+    format!(
+        "{{% extends \"base.html\" %}}{{% block heading %}}Hilfe{{% endblock %}}{{% block content %}}<p>{text}</p>{{% endblock %}}"
+    )
+}
+
+async fn help(world: &World) -> String {
+    world.browser().open("/ui/login/de/hilfe").await.text()
+}
+
+/// Waits until a line of the log is in these words, one after the other.
+async fn told(world: &World, words: &[&str]) {
+    let holds = |line: &str| {
+        let mut rest = line;
+        words.iter().all(|word| rest.split_once(word).map(|(_, after)| rest = after).is_some())
+    };
+    eventually(&format!("{words:?}"), async || world.log().lines().any(holds).then_some(())).await;
+}
+
 #[tokio::test]
 async fn a_page_of_the_operators_own_changes_and_a_broken_one_does_not() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let help = folder.path().join("help.html");
-    let page = |text: &str| {
-        format!(
-            "{{% extends \"base.html\" %}}{{% block heading %}}Hilfe{{% endblock %}}{{% block content %}}<p>{text}</p>{{% endblock %}}"
-        )
-    };
-    std::fs::write(&help, page("Rufen Sie an.")).expect("written");
-    let config = format!("[brand]\ntemplates = \"{}\"", folder.path().display());
-    let world = World::builder().store(StoreKind::Redis).config(&config).start().await;
-    let shown = async || world.browser().open("/ui/login/de/hilfe").await.text();
-    assert!(shown().await.contains("Rufen Sie an."));
-    std::fs::write(&help, page("{{ broken")).expect("written");
+    let (world, folder) = with_templates("Rufen Sie an.").await;
+    let file = folder.path().join("help.html");
+    assert!(help(&world).await.contains("Rufen Sie an."));
+    std::fs::write(&file, page("\n{{ broken")).expect("written");
     eventually("it is refused", async || (reloads_failed(&world).await > 0.0).then_some(())).await;
-    assert!(shown().await.contains("Rufen Sie an."));
-    std::fs::write(&help, page("Schreiben Sie uns.")).expect("written");
-    eventually("the new page is shown", async || shown().await.contains("Schreiben Sie uns.").then_some(())).await;
+    assert!(help(&world).await.contains("Rufen Sie an."));
+    told(&world, &["\"message\":\"the configuration cannot be used", &format!("{}:2: ", file.display()), "\"}"]).await;
+    assert!(!world.log().contains("can be used again"));
+    std::fs::write(&file, page("Schreiben Sie uns.")).expect("written");
+    eventually("the new page is shown", async || help(&world).await.contains("Schreiben Sie uns.").then_some(())).await;
+    told(&world, &["\"INFO\"", "the configuration was reloaded, and can be used again"]).await;
+    std::fs::write(&file, page("Schreiben Sie.")).expect("written");
+    eventually("the next one is shown", async || help(&world).await.contains("Schreiben Sie.").then_some(())).await;
+    assert_eq!(world.log().matches("the configuration was reloaded, and can be used again").count(), 1);
+}
+
+#[tokio::test]
+async fn a_template_under_a_name_that_does_not_exist_is_refused_and_a_copy_of_an_editors_is_not() {
+    let (world, folder) = with_templates("Rufen Sie an.").await;
+    let (unknown, file) = (folder.path().join("hilfe.html"), folder.path().join("help.html"));
+    std::fs::write(&unknown, page("Hilfe.")).expect("written");
+    told(&world, &["stays in force", "brand.templates: ", &unknown.display().to_string(), "help.html", "mail/tan.html"]).await;
+    std::fs::rename(&unknown, folder.path().join("help.html~")).expect("renamed");
+    told(&world, &["was reloaded, and can be used again"]).await;
+    std::fs::write(&file, page("Schreiben Sie uns.")).expect("written");
+    eventually("the new page is shown", async || help(&world).await.contains("Schreiben Sie uns.").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_mail_of_the_operators_own_that_is_written_in_place_is_taken() {
+    let (world, folder) = with_templates("Rufen Sie an.").await;
+    let subject = folder.path().join("mail/subject.txt");
+    std::fs::create_dir(folder.path().join("mail")).expect("a folder");
+    for (text, broker) in [("Ihr Zugang", ADA), ("Ihre TAN", BEN)] {
+        let before = world.log().matches("the configuration was reloaded").count();
+        std::fs::write(&subject, text).expect("written");
+        eventually("it is taken", async || {
+            (world.log().matches("the configuration was reloaded").count() > before).then_some(())
+        })
+        .await;
+        let mails = world.postbox.mails().len();
+        world.browser().claim(broker.0, broker.1, "/").await.is(303);
+        assert_eq!(world.postbox.next(mails).await.subject, text);
+    }
+}
+
+#[tokio::test]
+async fn each_template_that_can_be_replaced_is_read_and_a_mistake_in_it_is_told_with_file_and_line() {
+    let (world, folder) = with_templates("Rufen Sie an.").await;
+    for name in vtnr_gateway::config::TEMPLATES {
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(&file, "\n{{ broken\n").expect("written");
+        let mut check = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"));
+        let output = check.args(["check", "--config"]).arg(world.gateways[0].config()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(said.contains(&format!("{}:2: ", file.display())), "{said}");
+        std::fs::remove_file(file).expect("it is there");
+    }
+}
+
+#[tokio::test]
+async fn that_a_file_can_be_used_again_is_told_once() {
+    let users = tempfile::tempdir().expect("a folder");
+    let users = users.path().join("users.csv");
+    let put = |text: &str| {
+        std::fs::create_dir_all(users.parent().expect("a folder")).expect("made");
+        std::fs::write(&users, text).expect("written");
+        support::world::private(&users);
+    };
+    put("user;vtnr;hash\n");
+    let config = format!("[password]\nfile = \"{}\"", users.display());
+    let world = World::builder().store(StoreKind::Redis).config(&config).start().await;
+    let brokers = std::fs::read_to_string(world.folder.path().join("brokers.csv")).expect("read");
+    world.write_brokers("vtnr;email\n");
+    put("nothing\n");
+    told(&world, &["\"ERROR\"", "the directory cannot be used; the former one stays in force: ", "the file names no broker"])
+        .await;
+    told(&world, &["\"ERROR\"", "the users file cannot be used; the former users stay in force: ", "users.csv"]).await;
+    world.write_brokers(&brokers);
+    put("user;vtnr;hash\n");
+    told(&world, &["\"INFO\"", "the directory can be used again"]).await;
+    told(&world, &["\"INFO\"", "the users file was loaded, and can be used again"]).await;
+    world.write_brokers(&format!("{brokers}60/123/4570;\n"));
+    told(&world, &["the directory was reloaded\""]).await;
+    assert_eq!(world.log().matches("can be used again").count(), 2);
 }

@@ -2,10 +2,11 @@
 
 mod support;
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
-use support::world::{StoreKind, World, tan_of};
+use support::world::{ADA, StoreKind, World, tan_of};
 use support::{Balancer, Browser, eventually};
 use tokio::task::JoinSet;
 
@@ -104,4 +105,49 @@ async fn three_gateways_are_restarted_one_after_the_other_and_no_request_fails()
         "{restarts} restarts in {:?}: 0 of {requests} requests failed, {signed_in} signed in with one mail each",
         begun.elapsed()
     );
+}
+
+#[tokio::test]
+async fn a_gateway_that_ends_says_how_many_mails_wait() {
+    let nobody = format!("[mail]\nurl = \"smtp://127.0.0.1:{}\"", support::ports::free());
+    let mut world = World::builder().store(StoreKind::OwnRedis).config(&nobody).start().await;
+    world.browser().claim(ADA.0, ADA.1, "/").await.is(303);
+    world.gateways[0].signal("TERM");
+    assert_eq!(world.gateways[0].end().await, Some(0));
+    assert!(world.log().contains("\"mails_waiting\":1"), "{}", world.log());
+}
+
+/// The exit code of `serve` with this configuration and further arguments, where it does not come to serve.
+fn refused(config: &std::path::Path, further: &[&str]) -> (Option<i32>, String) {
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"));
+    gateway.args(["serve", "--config"]).arg(config).args(further).stdout(Stdio::null());
+    let ended = gateway.output().expect("it runs");
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[tokio::test]
+async fn the_exit_code_says_why_a_gateway_ended() {
+    let mut world = World::builder().store(StoreKind::Memory).start().await;
+    let config = world.gateways[0].config().to_owned();
+    let text = std::fs::read_to_string(&config).expect("read");
+    let other = config.with_file_name("other.toml");
+    // What is written wrongly: 64.
+    for (file, further) in [(config.with_file_name("absent.toml"), &[][..]), (config.clone(), &["--unknown"])] {
+        assert_eq!(refused(&file, further).0, Some(64), "{} {further:?}", file.display());
+    }
+    std::fs::write(&other, text.replace("[submission]", "[submision]")).expect("written");
+    assert_eq!(refused(&other, &[]).0, Some(64));
+    // What is not there, or taken: 69.
+    let (code, said) = refused(&config, &[]);
+    assert!(code == Some(69) && said.contains("listen.http: cannot listen on 127.0.0.1:"), "{code:?} {said}");
+    let (code, said) = refused(&config, &["--takeover"]);
+    assert!(code == Some(69) && said.contains("--takeover needs listen.handover"), "{code:?} {said}");
+    std::fs::write(&other, text.replace("brokers.csv", "nobody.csv")).expect("written");
+    assert_eq!(refused(&other, &[]).0, Some(69));
+    // Asked to end: 0, by either signal.
+    for signal in ["TERM", "INT"] {
+        world.gateways[0].signal(signal);
+        assert_eq!(world.gateways[0].end().await, Some(0), "{signal}");
+        world.gateways[0].restart().await;
+    }
 }

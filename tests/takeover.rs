@@ -4,8 +4,10 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use support::world::{ADA, BEN, World};
 use support::{Browser, StoreKind, eventually};
 use tokio::task::JoinSet;
@@ -13,13 +15,14 @@ use tokio::task::JoinSet;
 const WORKING: usize = 8;
 const REQUESTS: usize = 3_000;
 
-/// A gateway whose place can be taken, and the folder in which that is arranged.
+/// A gateway whose place can be taken, and the folder in which that is arranged. Its clients would be let in for longer than any test takes:
+/// who is replaced has nobody to send elsewhere.
 async fn world() -> (World, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).expect("permissions");
     let socket = folder.path().join("handover.sock");
     let builder = World::builder().store(StoreKind::OwnRedis).https();
-    let builder = builder.listen(&format!("handover = \"{}\"", socket.display())).config("[shutdown]\ndelay = \"500ms\"");
+    let builder = builder.listen(&format!("handover = \"{}\"", socket.display())).config("[shutdown]\ndelay = \"5m\"");
     (builder.start().await, folder)
 }
 
@@ -108,16 +111,95 @@ async fn a_process_that_does_not_come_to_serve_leaves_the_former_one_at_work() {
 }
 
 #[tokio::test]
-async fn systemd_is_told_which_process_serves() {
+async fn a_store_that_hangs_is_waited_for_so_long_and_no_longer() {
+    let (mut world, _folder) = world().await;
+    let signal =
+        |world: &World, signal: &str| world.redis.as_ref().expect("a redis-server").lock().expect("no panic").signal(signal);
+    signal(&world, "STOP");
+    let begun = Instant::now();
+    assert_eq!(world.gateways[0].take_over(None).await, None);
+    let waited = begun.elapsed();
+    assert!((Duration::from_secs(5)..Duration::from_secs(6)).contains(&waited), "{waited:?}");
+    signal(&world, "CONT");
+    eventually("the former one is ready", async || (world.gateways[0].readiness().await == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn where_nobody_waits_to_be_taken_over_that_is_said_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("handover.sock");
+    let mut world = World::builder().store(StoreKind::Redis).start().await;
+    let text = std::fs::read_to_string(world.gateways[0].config()).expect("read");
+    let config = world.gateways[0].config().with_file_name("successor.toml");
+    let listen = format!("[listen]\nhandover = \"{}\"", socket.display());
+    std::fs::write(&config, text.replacen("[listen]", &listen, 1)).expect("written");
+    // Nothing is there; or what somebody left who was killed.
+    for left in [false, true] {
+        if left {
+            drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+        }
+        assert_eq!(world.gateways[0].take_over(Some(&config)).await, None);
+        let told = format!("no gateway waits at {} (listen.handover)", socket.display());
+        let log = world.log();
+        let said = log.lines().rfind(|line| line.contains("--takeover")).expect("it says why");
+        assert!(said.contains(&told) && said.contains("start this one without --takeover"), "{said}");
+    }
+}
+
+/// A process that is nobody's child.
+struct Orphan(String);
+
+impl Orphan {
+    fn signal(&self, signal: &str) {
+        // It may be over already.
+        let _ = Command::new("kill").args([&format!("-{signal}"), &self.0]).stderr(Stdio::null()).status();
+    }
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.signal("KILL");
+        }
+    }
+}
+
+#[tokio::test]
+async fn systemd_is_told_which_process_serves_before_the_former_one_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).expect("permissions");
     let socket = std::os::unix::net::UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a timeout");
+    socket.set_nonblocking(true).expect("set");
+    let told = || {
+        let mut told = [0; 256];
+        let length = socket.recv(&mut told).ok()?;
+        Some(String::from_utf8_lossy(&told[..length]).into_owned())
+    };
     let notify = format!("NOTIFY_SOCKET={}", folder.path().join("notify").display());
-    let world = World::builder().store(StoreKind::Redis).through(0, &["env", &notify]).start().await;
-    let mut told = [0; 256];
-    let length = socket.recv(&mut told).expect("it is told");
-    assert_eq!(String::from_utf8_lossy(&told[..length]), format!("READY=1\nMAINPID={}", world.gateways[0].pid()));
-    world.gateways[0].signal("TERM");
-    let length = socket.recv(&mut told).expect("it is told");
-    assert_eq!(&told[..length], b"STOPPING=1");
+    let handover = format!("handover = \"{}\"", folder.path().join("handover.sock").display());
+    let builder = World::builder().store(StoreKind::Redis).listen(&handover).through(0, &["env", &notify]);
+    let mut world = builder.start().await;
+    let serves = |world: &World| format!("READY=1\nMAINPID={}", world.gateways[0].pid());
+    assert_eq!(eventually("it is told", async || told()).await, serves(&world));
+    // By the very command that the unit for systemd has.
+    let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/vtnr-gateway.service")).expect("it is there");
+    let command =
+        unit.lines().find_map(|line| line.strip_prefix("ExecReload=/bin/sh -c '")?.strip_suffix('\'')).expect("a command");
+    let log = std::fs::File::options().append(true).open(world.folder.path().join("gateway-0.log")).expect("a log");
+    let command = command
+        .replace("/usr/local/bin/vtnr-gateway", env!("CARGO_BIN_EXE_vtnr-gateway"))
+        .replace("/etc/vtnr-gateway/vtnr-gateway.toml", &world.gateways[0].config().display().to_string());
+    let mut reload = Command::new("sh");
+    reload.args(["-c", &command]).env("NOTIFY_SOCKET", folder.path().join("notify")).stderr(log);
+    assert!(reload.status().expect("it runs").success());
+    assert_eq!(world.gateways[0].end().await, Some(0));
+    // The former one has ended, and what systemd was told by then is there.
+    let said = told().expect("it was told");
+    let successor = Orphan(said.strip_prefix("READY=1\nMAINPID=").expect("a process").to_owned());
+    assert_ne!(successor.0, world.gateways[0].pid().to_string());
+    world.gateways[0].ready().await;
+    successor.signal("TERM");
+    assert_eq!(eventually("it is told", async || told()).await, "STOPPING=1");
+    eventually("both have ended", async || (world.log().matches("\"message\":\"ended\"").count() == 2).then_some(())).await;
+    assert_eq!(told(), None, "the one that was replaced did not stop the service");
 }

@@ -172,6 +172,22 @@ fn the_readme_names_every_key_and_every_metric() {
 }
 
 #[test]
+fn the_readme_names_every_template_that_can_be_replaced_and_all_that_are_built_in_can_be() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
+    let known: BTreeSet<&str> = vtnr_gateway::config::TEMPLATES.into_iter().collect();
+    for name in &known {
+        assert!(readme.contains(&format!("`{name}`")), "the README lacks the template {name}");
+    }
+    // What is sent when templates fail, the script, and the README's picture.
+    let fixed = ["last-resort.html", "assets/gateway.js", "screenshot.png"];
+    let pages = root().join("pages");
+    let there: BTreeSet<String> =
+        files(&pages).iter().map(|file| file.strip_prefix(&pages).expect("below").to_string_lossy().into_owned()).collect();
+    let replaced: BTreeSet<&str> = there.iter().map(String::as_str).filter(|name| !fixed.contains(name)).collect();
+    assert_eq!(replaced, known);
+}
+
+#[test]
 fn the_readme_names_no_key_that_does_not_exist() {
     let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
     let known: BTreeSet<_> = vtnr_gateway::config::known_keys().iter().map(|key| key.name.to_string()).collect();

@@ -258,6 +258,7 @@ async fn a_gateway_that_ends_tells_its_websockets_to_go_elsewhere_and_ends_at_on
     }
     assert_eq!(world.gateways[0].end().await, Some(0));
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(world.gateways[0].log().contains("\"requests_cut\":0,\"websockets_told\":2"), "{}", world.gateways[0].log());
     other.is_open().await;
 }
 

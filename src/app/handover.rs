@@ -11,13 +11,15 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixListener;
@@ -161,9 +163,18 @@ fn refuse_folder_of_others(path: &Path) -> io::Result<()> {
 /// Tells systemd, where it started this process, something about it (`sd_notify(3)`).
 pub(super) fn notify(what: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    // Nobody who listens is no failure.
-    let _ =
-        std::os::unix::net::UnixDatagram::unbound().and_then(|datagram| datagram.send_to(what.as_bytes(), PathBuf::from(socket)));
+    if let Err(error) = send(&socket, what) {
+        tracing::warn!(target: "gateway", %error, "systemd could not be told: {}", what.replace('\n', " "));
+    }
+}
+
+fn send(socket: &OsStr, what: &str) -> io::Result<()> {
+    let bytes = socket.as_encoded_bytes();
+    let address = match bytes.strip_prefix(b"@") {
+        Some(name) => UnixAddress::from_abstract_name(name)?,
+        None => UnixAddress::from_pathname(socket)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(what.as_bytes(), &address).map(drop)
 }
 
 #[cfg(test)]
@@ -209,5 +220,23 @@ mod tests {
         let _inside = runtime.enter();
         let refused = Handover::wait_at(&folder.path().join("x"), Vec::new()).err().expect("refused");
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn systemd_is_told_at_a_path_or_at_a_name_without_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("notify");
+        let name = format!("vtnr-gateway-{}", std::process::id());
+        let abstract_name = UnixAddress::from_abstract_name(&name).expect("a name");
+        let sockets = [
+            (path.as_os_str().to_owned(), UnixDatagram::bind(&path)),
+            (format!("@{name}").into(), UnixDatagram::bind_addr(&abstract_name)),
+        ];
+        for (address, socket) in sockets {
+            send(&address, "READY=1").expect("it is sent");
+            let mut told = [0; 16];
+            let length = socket.expect("bound").recv(&mut told).expect("it is told");
+            assert_eq!(&told[..length], b"READY=1", "{address:?}");
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! The way in with user key and password: its users, and the threads that compare passwords.
 
 use super::Error;
+use super::standing::Standing;
 use crate::clock::{Chance, Clock};
 use crate::config::Config;
+use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::Metrics;
 use crate::users::{self, Hashers, Passwords, Users};
 use std::sync::Arc;
@@ -16,22 +18,43 @@ pub(super) fn open(config: &Config, chance: Chance, metrics: &Arc<Metrics>) -> R
     Ok(Some(Passwords::new(password, users, hashers, chance)))
 }
 
-/// Reloads the users file whenever it changes; never returns.
-pub(super) async fn watch(users: Arc<Users>, metrics: Arc<Metrics>, clock: Clock) {
-    users.watch(move || clock.now(), move |event| note(&metrics, event)).await;
+/// Looks after the users file.
+pub(super) struct UsersFile {
+    users: Arc<Users>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    standing: Standing,
 }
 
-/// Tells what became of a reload.
-pub(super) fn note(metrics: &Metrics, event: Result<usize, users::Error>) {
-    match event {
-        Ok(users) => {
-            metrics.users_loaded(users);
-            tracing::info!(target: "users", users, "the users file was loaded");
-        }
-        Err(error) => {
-            metrics.users_reload_failed();
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::error!(target: "users", %error, cause, "the users file cannot be used; the former users stay in force");
+impl UsersFile {
+    /// The file that these users were read from.
+    pub(super) fn of(users: Arc<Users>, metrics: Arc<Metrics>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { users, metrics, clock, standing: Standing::default() })
+    }
+
+    /// Reloads it whenever it changes; never returns.
+    pub(super) async fn watch(self: Arc<Self>) {
+        let (users, clock) = (Arc::clone(&self.users), self.clock.clone());
+        users.watch(move || clock.now(), move |event| self.note(event)).await;
+    }
+
+    /// Reloads it now.
+    pub(super) fn reload(&self) {
+        self.note(self.users.reload());
+    }
+
+    fn note(&self, event: Result<usize, users::Error>) {
+        match event {
+            Ok(users) => {
+                self.metrics.users_loaded(users);
+                let again = if self.standing.good() { ", and can be used again" } else { "" };
+                tracing::info!(target: "users", users, "the users file was loaded{again}");
+            }
+            Err(error) => {
+                self.standing.bad();
+                self.metrics.users_reload_failed();
+                tracing::error!(target: "users", "the users file cannot be used; the former users stay in force: {}", chain(&error));
+            }
         }
     }
 }

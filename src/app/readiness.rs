@@ -8,6 +8,7 @@ use crate::in_force::InForce;
 use crate::mail::Trouble;
 use crate::store::Store;
 use crate::telemetry::admin::{self, Fatal, Problem};
+use crate::telemetry::logging::chain;
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -30,7 +31,7 @@ impl admin::Readiness for Readiness {
             problems.push(Problem { part: "shutdown", detail: "shutting down".into(), fatal: Fatal::Yes });
         }
         if let Err(error) = self.store.ping().await {
-            problems.push(Problem { part: "store", detail: error.to_string(), fatal: Fatal::Yes });
+            problems.push(Problem { part: "store", detail: chain(&error), fatal: Fatal::Yes });
         }
         if self.directory.snapshot().len() == 0 {
             problems.push(Problem { part: "directory", detail: "no broker is known".into(), fatal: Fatal::Yes });

@@ -3,10 +3,13 @@
 //! All of it is read and made first; only if nothing is wrong does any of it come into force. What cannot change while the gateway
 //! runs is named in the log and waits for a restart.
 
+mod waiting;
+
 use super::Error;
+use super::standing::Standing;
 use crate::certificate::Trust;
 use crate::clock::Clock;
-use crate::config::{Config, Door, Mail};
+use crate::config::{Config, Door, TEMPLATES};
 use crate::domain::submission::SubmissionRules;
 use crate::gateway::{self, Acceptor, CertificateAcceptor, Tls};
 use crate::in_force::InForce;
@@ -14,6 +17,7 @@ use crate::mail::Writer;
 use crate::pages::Pages;
 use crate::sign_in::Rules;
 use crate::stamp::Stamp;
+use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::Metrics;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -68,6 +72,7 @@ pub(super) struct Reloader {
     /// Of the files that were read last, whether that came into force or not.
     read: Stamps,
     seen: Stamps,
+    standing: Standing,
 }
 
 type Stamps = Vec<(PathBuf, Option<Stamp>)>;
@@ -96,7 +101,8 @@ impl Reloader {
         let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
         let Source { file, read } = source;
         metrics.config_reloaded();
-        Ok(Self { file, first: config.clone(), current: config, replaceable, metrics, hangup, seen: read.clone(), read })
+        let (first, seen, standing) = (config.clone(), read.clone(), Standing::default());
+        Ok(Self { file, first, current: config, replaceable, metrics, hangup, seen, read, standing })
     }
 
     /// Looks after the files every `directory.poll`, and at each SIGHUP whether they have changed or not; never returns.
@@ -133,9 +139,12 @@ impl Reloader {
         match next.and_then(|next| next) {
             Ok(next) => self.put(next),
             Err(refusal) => {
+                self.standing.bad();
                 self.metrics.config_reload_failed();
-                let cause = std::error::Error::source(&refusal).map(ToString::to_string);
-                tracing::error!(target: "config", %refusal, cause, "the configuration cannot be used; the former one stays in force");
+                tracing::error!(
+                    target: "config",
+                    "the configuration cannot be used; the former one stays in force: {}", chain(&refusal)
+                );
             }
         }
     }
@@ -143,7 +152,7 @@ impl Reloader {
     fn put(&mut self, next: Next) {
         let Next { config, rules, pages, letters, mut tls, certified } = next;
         let (trust, mut certified) = certified.unzip();
-        let waiting = waiting(&self.first, &config);
+        let waiting = waiting::waiting(&self.first, &config);
         self.replaceable.rules.put(rules);
         self.replaceable.submission.put(config.submission.clone());
         self.replaceable.pages.put(pages);
@@ -163,7 +172,8 @@ impl Reloader {
         for warning in &config.warnings {
             tracing::warn!(target: "config", "{warning}");
         }
-        tracing::info!(target: "config", needs_restart = waiting.join(", "), "the configuration was reloaded");
+        let again = if self.standing.good() { ", and can be used again" } else { "" };
+        tracing::info!(target: "config", needs_restart = waiting.join(", "), "the configuration was reloaded{again}");
         self.read = after(std::mem::take(&mut self.read), stamps(&self.file, &config));
         self.current = config;
     }
@@ -207,37 +217,6 @@ fn keep_doors(config: &mut Config, first: &Config) {
     doors.portal_sign_out.clone_from(&before.portal_sign_out);
 }
 
-/// Sections, and keys of others, in which something waits for a restart.
-fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
-    let mut listen = old.listen.clone();
-    if let (Some(old), Some(new)) = (&mut listen.https, &new.listen.https) {
-        (old.cert, old.key) = (new.cert.clone(), new.key.clone());
-    }
-    let mut certificate = old.certificate.clone();
-    if let (Some(old), Some(new)) = (&mut certificate, &new.certificate) {
-        (old.https.cert, old.https.key) = (new.https.cert.clone(), new.https.key.clone());
-        (old.ca_file, old.crl_files) = (new.ca_file.clone(), new.crl_files.clone());
-    }
-    let mail = Mail { from: new.mail.from.clone(), reply_to: new.mail.reply_to.clone(), ..old.mail.clone() };
-    let unchanged = [
-        ("listen", listen == new.listen),
-        ("certificate", certificate == new.certificate),
-        ("portal", old.portal == new.portal),
-        ("upstream", old.upstream == new.upstream),
-        ("store", old.store == new.store),
-        ("directory", old.directory == new.directory),
-        ("mail", mail == new.mail),
-        ("login.prefix", old.login.prefix == new.login.prefix),
-        ("parking", old.parking == new.parking),
-        ("password", old.password == new.password),
-        ("session", old.session == new.session),
-        ("admin", old.admin_listen == new.admin_listen),
-        ("log", old.log == new.log),
-        ("shutdown", old.shutdown == new.shutdown),
-    ];
-    unchanged.into_iter().filter(|(_, unchanged)| !unchanged).map(|(section, _)| section).collect()
-}
-
 /// What is there now, but with the stamps of before where there are any: what changed while it was read is to be read again.
 fn after(before: Stamps, now: Stamps) -> Stamps {
     let before: HashMap<_, _> = before.into_iter().collect();
@@ -260,6 +239,7 @@ fn stamps(file: &Path, config: &Config) -> Stamps {
     if let Some(templates) = &config.brand.templates {
         let entries = std::fs::read_dir(templates).into_iter().flatten().flatten();
         files.extend(entries.map(|entry| entry.path()));
+        files.extend(TEMPLATES.iter().map(|name| templates.join(name)));
         files.push(templates.clone());
     }
     files.sort();

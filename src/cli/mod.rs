@@ -8,7 +8,7 @@ mod serve;
 mod users;
 
 use crate::config::Config;
-use crate::telemetry::logging;
+use crate::telemetry::logging::{self, chain};
 use clap::{Parser, Subcommand};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -102,12 +102,6 @@ fn complain(what: impl std::fmt::Display) {
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     complain(format_args!("vtnr-gateway: {}", chain(error)));
     ExitCode::from(UNAVAILABLE)
-}
-
-/// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// For all but clients' requests, which have threads of their own.

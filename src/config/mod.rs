@@ -15,6 +15,7 @@ mod secret;
 mod secret_file;
 mod sections;
 mod servers;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -24,6 +25,7 @@ pub use self::mistakes::{Mistake, Mistakes};
 pub use self::read::{Absent, KeyDoc};
 pub use self::secret::Secret;
 pub use self::servers::{Credentials, Deployment, RedisServers, Server, Transport};
+pub use self::templates::TEMPLATES;
 
 use crate::certificate::Identity;
 use crate::domain::challenge::TanLimits;

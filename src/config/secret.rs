@@ -1,20 +1,42 @@
 //! Values that no log may show.
 
 /// A value that no log may show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+#[derive(Clone)]
+pub struct Secret {
+    bytes: Vec<u8>,
+    key: &'static str,
+}
 
 impl Secret {
     /// Wraps the bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
+        Self { bytes: bytes.into(), key: "" }
+    }
+
+    /// It came from this key of the configuration.
+    pub(super) fn of(self, key: &'static str) -> Self {
+        Self { key, ..self }
     }
 
     /// The bytes.
     pub fn reveal(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+
+    /// The key of the configuration that it came from, such as `store.password_file`; empty if it came from elsewhere.
+    pub fn key(&self) -> &'static str {
+        self.key
     }
 }
+
+/// The same secret is the same, wherever it stands.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Secret {}
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

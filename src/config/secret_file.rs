@@ -32,7 +32,7 @@ impl Reader<'_> {
     /// The secret of the one place that is given; none if neither is, or after a mistake.
     pub(super) fn secret(&mut self, places: &Places, shape: Shape) -> Option<Secret> {
         let Places { key, file_key } = *places;
-        let inline = self.optional(key, |value| shaped(text(value)?.into_bytes(), shape));
+        let inline = self.optional(key, |value| Ok(shaped(text(value)?.into_bytes(), shape)?.of(key)));
         let name = self.optional(file_key, text);
         if self.is_given(key) && self.is_given(file_key) {
             self.mistake(key, format!("stands beside {file_key}; give one of the two"));
@@ -50,7 +50,7 @@ impl Reader<'_> {
         let Places { key, file_key } = *places;
         let inline = self.optional_one_or_more(key, |value| match text(value)? {
             none if none.is_empty() => Ok(None),
-            secret => shaped(secret.into_bytes(), shape).map(Some),
+            secret => shaped(secret.into_bytes(), shape).map(|secret| Some(secret.of(key))),
         });
         let names = self.optional_one_or_more(file_key, text);
         if self.is_given(key) && self.is_given(file_key) {
@@ -68,13 +68,14 @@ impl Reader<'_> {
         Some(secrets)
     }
 
-    fn in_file(&mut self, file_key: &str, name: &str, shape: Shape) -> Option<Secret> {
+    fn in_file(&mut self, file_key: &'static str, name: &str, shape: Shape) -> Option<Secret> {
         let path = self.path(name);
         if is_open_to_others(&path) {
             let warning = format!("{} can be read by others than its owner; chmod 600 it", path.display());
             self.warn(file_key, &warning);
         }
         let secret = contents(&path).and_then(|bytes| shaped(bytes, shape));
+        let secret = secret.map(|secret| secret.of(file_key));
         secret.map_err(|what| self.mistake(file_key, format!("{} {what}", path.display()))).ok()
     }
 }

@@ -452,6 +452,44 @@ fn each_section_refuses_what_would_do_harm() {
 }
 
 #[test]
+fn a_template_under_a_name_that_does_not_exist_is_named_with_those_that_do() {
+    let folder = folder();
+    let file = |name: &str| {
+        let path = folder.path().join("own").join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, "x").expect("written");
+    };
+    let read = || Config::parse(&text_with("brand.templates = \"own\"\nbrand.logo = \"own/logo.svg\""), folder.path());
+    // What editors, version control and mounted volumes leave there, and the logo.
+    for left in [
+        "logo.svg",
+        "help.html~",
+        ".help.html.swp",
+        "help.html.bak",
+        "#help.html#",
+        ".git/x.html",
+        "..2026/y.html",
+        "help.html",
+        "README.md",
+    ] {
+        file(left);
+    }
+    for name in TEMPLATES {
+        file(name);
+    }
+    assert!(read().is_ok(), "{}", read().expect_err("refused"));
+    for name in ["signin.html", "Help.HTML", "mail/help.html", "subject.txt", "mails/tan.txt", "assets/gateway.js"] {
+        file(name);
+        let told = read().expect_err("it would be ignored").to_string();
+        let path = folder.path().join("own").join(name).display().to_string();
+        assert!(told.contains("brand.templates: ") && told.contains(&path), "{told}");
+        assert!(TEMPLATES.iter().all(|known| told.contains(known)), "{told}");
+        fs::remove_file(folder.path().join("own").join(name)).expect("it is there");
+    }
+    assert!(read().is_ok());
+}
+
+#[test]
 fn what_is_unusual_and_right_is_accepted() {
     let cases = [
         "listen.public_url = \"https://Rechner.Insurer.example:443/\"",

@@ -23,6 +23,8 @@ pub(super) struct Connections {
     requests: AtomicUsize,
     /// Whether clients are to go elsewhere with their next request.
     leaving: AtomicBool,
+    /// Requests that ended since.
+    finished: AtomicUsize,
     limits: Limits,
     clients: Mutex<HashMap<ClientAddress, usize>>,
     /// By the address of the socket digest that Pingora hands on with each request: the only thing of ours that it does.
@@ -74,8 +76,8 @@ impl Connections {
         let registry = (0..SHARDS).map(|_| Mutex::default()).collect();
         let (clients, fewer) = (Mutex::default(), Notify::new());
         let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let leaving = AtomicBool::new(false);
-        Arc::new(Self { open, requests, leaving, limits, clients, registry, fewer, metrics })
+        let (leaving, finished) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Arc::new(Self { open, requests, leaving, finished, limits, clients, registry, fewer, metrics })
     }
 
     /// Lets a client in, if there is room for it.
@@ -144,6 +146,9 @@ impl Connections {
 
     /// A request ended.
     pub(super) fn request_ended(&self) {
+        if self.are_leaving() {
+            self.finished.fetch_add(1, Ordering::AcqRel);
+        }
         if self.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.fewer.notify_waiters();
         }
@@ -157,6 +162,16 @@ impl Connections {
     /// Whether that was said.
     pub(super) fn are_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
+    }
+
+    /// How many requests have ended since.
+    pub(super) fn finished(&self) -> usize {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    /// How many requests are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.requests.load(Ordering::Acquire)
     }
 
     /// Returns once no request is under way.

@@ -73,6 +73,26 @@ pub(super) struct Times {
     pub(super) keepalive: Duration,
 }
 
+/// How long what is under way is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until it is cut.
+    pub grace: Duration,
+    /// So long idle connections are kept, though no new ones are let in: each may have one more request.
+    pub linger: Duration,
+}
+
+/// What became of those who were connected when the gateway went.
+#[derive(Clone, Copy, Debug)]
+pub struct Parting {
+    /// Requests that came to their end, WebSockets among them.
+    pub requests_finished: usize,
+    /// Requests that are still under way.
+    pub requests_cut: usize,
+    /// WebSockets that were closed with 1001.
+    pub websockets_told: usize,
+}
+
 /// Where clients come in: a socket that is listened on, and TLS where it is spoken.
 pub struct Door {
     /// The socket.
@@ -154,12 +174,15 @@ impl Edge {
         self.goaway.send_replace(true);
     }
 
-    /// Tells WebSockets to go elsewhere, and waits until no request is under way, at most for `grace`; then drops idle connections.
-    pub async fn drain(&self, grace: Duration) {
-        let end = Instant::now() + grace;
+    /// Tells WebSockets to go elsewhere, and waits until no request is under way, at most for the grace; then drops idle connections.
+    /// Says what became of all since [`Edge::leave`].
+    pub async fn drain(&self, Patience { grace, linger }: Patience) -> Parting {
+        let (begun, end) = (Instant::now(), Instant::now() + grace);
         self.goaway.send_replace(true);
         self.tunnels.leave();
-        let ended = timeout_at(end, self.connections.quiet()).await;
+        // Not a failure: it is a chance, for those who take it.
+        let _ = timeout_at(end.min(begun + linger), self.connections.empty()).await;
+        let _ = timeout_at(end, self.connections.quiet()).await;
         self.farewell.send_replace(true);
         for proxy in &self.proxies {
             proxy.cleanup().await;
@@ -167,9 +190,11 @@ impl Edge {
         // The last bytes of an answer may still wait in an HTTP/2 connection, and who connected a moment ago may be about to ask.
         // Who does not take or ask now is not waited for.
         let _ = timeout_at(end.min(Instant::now() + FAREWELL), self.connections.empty()).await;
-        let ended = ended.and(timeout_at(end, self.connections.quiet()).await);
-        if ended.is_err() {
-            tracing::warn!(target: "gateway", ?grace, "requests were still under way at the end of the grace period");
+        let _ = timeout_at(end, self.connections.quiet()).await;
+        Parting {
+            requests_finished: self.connections.finished(),
+            requests_cut: self.connections.under_way(),
+            websockets_told: self.tunnels.told_to_leave(),
         }
     }
 

@@ -38,7 +38,7 @@ mod workers;
 
 pub use build::{Parts, certificate_tls, tls};
 pub use certified::Acceptor as CertificateAcceptor;
-pub use edge::{Door, Edge, Tls};
+pub use edge::{Door, Edge, Parting, Patience, Tls};
 use passage::About;
 pub use passage::Passage;
 pub use pingora::listeners::tls::Acceptor;

@@ -24,7 +24,7 @@ use pingora::proxy::Session as HttpSession;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
@@ -43,6 +43,8 @@ pub(super) struct Tunnels {
     nobodys: Mutex<HashMap<usize, Arc<Line>>>,
     /// The gateway goes away: those that open now are told so at once.
     leaving: AtomicBool,
+    /// How many were told.
+    told: AtomicUsize,
     sessions: Arc<Sessions>,
     roll: Roll,
     limits: SessionLimits,
@@ -81,8 +83,9 @@ impl Tunnels {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let (open, nobodys, leaving) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        Arc::new(Self { open, nobodys, leaving, sessions, roll, limits, clock, metrics })
+        let (open, nobodys) = (Mutex::default(), Mutex::default());
+        let (leaving, told) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Arc::new(Self { open, nobodys, leaving, told, sessions, roll, limits, clock, metrics })
     }
 
     /// A WebSocket of this session's opens on this line. It is cut at once if the session has ended since its request was judged:
@@ -102,7 +105,7 @@ impl Tunnels {
             });
             watched.lines.push(Arc::clone(line));
             if self.leaving.load(Ordering::Acquire) {
-                line.cut(Cut::Leaving);
+                self.send_away(line);
             }
         }
         // Only that the store does not answer can go wrong: the session was found a moment ago.
@@ -116,7 +119,7 @@ impl Tunnels {
         let mut nobodys = self.nobodys.lock();
         nobodys.insert(place(line), Arc::clone(line));
         if self.leaving.load(Ordering::Acquire) {
-            line.cut(Cut::Leaving);
+            self.send_away(line);
         }
         Opened { tunnels: Arc::clone(self), key: None, line: Arc::clone(line) }
     }
@@ -156,7 +159,17 @@ impl Tunnels {
         // Both are locked: one that opens is told here, or finds out for itself.
         let (open, nobodys) = (self.open.lock(), self.nobodys.lock());
         self.leaving.store(true, Ordering::Release);
-        open.values().flat_map(|watched| &watched.lines).chain(nobodys.values()).for_each(|line| line.cut(Cut::Leaving));
+        open.values().flat_map(|watched| &watched.lines).chain(nobodys.values()).for_each(|line| self.send_away(line));
+    }
+
+    fn send_away(&self, line: &Line) {
+        self.told.fetch_add(1, Ordering::AcqRel);
+        line.cut(Cut::Leaving);
+    }
+
+    /// How many were told to go elsewhere.
+    pub(super) fn told_to_leave(&self) -> usize {
+        self.told.load(Ordering::Acquire)
     }
 
     /// Cuts those of which it is known, without asking, that they are over.

@@ -6,10 +6,11 @@ mod opened;
 
 use super::engine::{Change, Committed, Engine, Expect, Tally, TallyMode};
 use super::vault::RecordKey;
-use super::{Due, Error, Hearing, Invalidation, Result, read_time};
+use super::{Cause, Due, Error, Hearing, Invalidation, Result, read_time};
 use crate::clock::Clock;
 use crate::domain::ids::LetterId;
 use crate::domain::time::Timestamp;
+use crate::telemetry::metrics::StoreTrouble;
 use async_trait::async_trait;
 use opened::{Opened, Outcome, failed};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition, Value, WriteTransaction};
@@ -76,7 +77,7 @@ impl Embedded {
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Opened) -> Result<T> + Send + 'static) -> Result<T> {
         let database = Arc::clone(&self.database);
         let done = tokio::task::spawn_blocking(move || work(&database)).await;
-        done.map_err(|error| Error::Unreachable(Box::new(error)))?
+        done.map_err(|error| Error::Unreachable(Cause::new(StoreTrouble::Unreachable, error)))?
     }
 }
 

@@ -1,6 +1,7 @@
 //! A store whose operations are timed and whose failures are counted and logged, each once, here.
 
 use super::*;
+use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{Metrics, StoreOperation};
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,12 +28,6 @@ impl<S: Store> Measured<S> {
         }
         result
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[async_trait]

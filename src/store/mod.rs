@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod embedded;
 pub mod engine;
+mod error;
 mod measured;
 mod records;
 pub mod redis;
@@ -26,11 +27,11 @@ use crate::domain::throttle::Charge;
 use crate::domain::time::Timestamp;
 use crate::domain::trust::Trust;
 use crate::domain::vtnr::Vtnr;
-use crate::telemetry::metrics::StoreTrouble;
 use async_trait::async_trait;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
+pub use error::{Cause, Error, Result};
 pub use measured::Measured;
 pub use sealed::Sealed;
 pub use vault::{RecordKey, Vault};
@@ -320,46 +321,7 @@ pub enum Invalidation {
     HeardAgain,
 }
 
-/// The store could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It cannot be reached or did not answer in time.
-    #[error("the store does not answer")]
-    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It answers, and refuses: wrong password, read-only, out of memory.
-    #[error("the store refuses")]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It did what was asked, or had done so before, but its replicas have not confirmed in time that they have it: if it fails now, that
-    /// may be lost. Doing the same again is safe.
-    #[error("not as many as {wanted} replicas have confirmed a change")]
-    Unconfirmed {
-        /// How many must.
-        wanted: u32,
-    },
-    /// A record cannot be opened: damaged, moved to another key, or sealed with another secret.
-    #[error("a record of kind `{0}` cannot be opened")]
-    Unsealable(&'static str),
-    /// The store cannot be used as configured.
-    #[error("{0}")]
-    Setup(String),
-}
-
-impl Error {
-    /// What kind of trouble it is, for the metrics.
-    pub fn trouble(&self) -> StoreTrouble {
-        match self {
-            Self::Unreachable(_) => StoreTrouble::Unreachable,
-            Self::Refused(_) | Self::Setup(_) => StoreTrouble::Refused,
-            Self::Unconfirmed { .. } => StoreTrouble::Unconfirmed,
-            Self::Unsealable(_) => StoreTrouble::Unsealable,
-        }
-    }
-}
-
 /// A time as records have it that are not sealed. What cannot be read is none.
 fn read_time(bytes: &[u8]) -> Option<Timestamp> {
     std::str::from_utf8(bytes).ok()?.parse().ok().map(Timestamp::from_millis)
 }
-
-/// What the store's operations give.
-pub type Result<T> = std::result::Result<T, Error>;

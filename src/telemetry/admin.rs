@@ -20,7 +20,7 @@ use tokio::sync::watch;
 pub struct Problem {
     /// Which part: `store`, `directory`, `mail`, `certificate`, `calculator`, `shutdown`.
     pub part: &'static str,
-    /// What is wrong, in one line for the operator; no secret, no address.
+    /// What is wrong, in one line for the operator; no secret, no e-mail address.
     pub detail: String,
     /// Whether brokers can still sign in.
     pub fatal: Fatal,

@@ -70,6 +70,12 @@ pub fn start(config: &Log) -> Result<Guard, Error> {
     Ok(guard)
 }
 
+/// An error with all its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 impl Guard {
     /// How many lines were dropped so far since stderr did not keep up, or takes none any more.
     pub fn dropped(&self) -> u64 {

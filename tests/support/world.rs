@@ -370,6 +370,13 @@ impl Gateway {
         super::browser::client().get(&url).send().await.map_or(0, |answer| answer.status().as_u16())
     }
 
+    /// What it says of itself: the body of `/readyz`.
+    pub async fn says(&self) -> String {
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin);
+        let answer = super::browser::client().get(&url).send().await.expect("an answer");
+        answer.text().await.expect("text")
+    }
+
     /// Sends it a signal: `TERM`, `STOP`.
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();

@@ -5,6 +5,7 @@ use super::super::colour::{colour, contrast};
 use super::super::document::Value;
 use super::super::kinds::{line, quoted};
 use super::super::read::Reader;
+use super::super::templates;
 use super::login::link;
 use crate::domain::email::Email;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,8 @@ pub(super) fn brand(reader: &mut Reader<'_>) -> Option<Brand> {
     let support_phone = reader.optional("brand.support_phone", line);
     let support_email = reader.optional("brand.support_email", email);
     let templates = reader.optional(TEMPLATES, line).map(|name| reader.path(&name));
-    if templates.as_deref().is_some_and(|folder| !folder.is_dir()) {
-        reader.mistake(TEMPLATES, "is not a folder");
+    if let Err(what) = templates.as_deref().map_or(Ok(()), |folder| all_of_use(folder, logo.as_deref())) {
+        reader.mistake(TEMPLATES, what);
     }
     let (color, on_color) = (color?, on_color?);
     if contrast(&color, &on_color).is_some_and(|contrast| contrast < LEAST_CONTRAST) {
@@ -55,6 +56,22 @@ fn logo(reader: &mut Reader<'_>) -> Option<PathBuf> {
         reader.mistake(LOGO, what);
     }
     Some(path)
+}
+
+/// A template under a name that does not exist would be ignored, and brokers see what the operator meant to replace.
+fn all_of_use(folder: &Path, logo: Option<&Path>) -> Result<(), String> {
+    if !folder.is_dir() {
+        return Err("is not a folder".to_owned());
+    }
+    let looked = templates::of_no_use(folder).map_err(|error| format!("{} cannot be read: {error}", folder.display()))?;
+    let logo = logo.and_then(|logo| logo.canonicalize().ok());
+    let of_no_use = looked.iter().map(|file| folder.join(file)).filter(|file| file.canonicalize().ok() != logo || logo.is_none());
+    let files: Vec<_> = of_no_use.map(|file| file.display().to_string()).collect();
+    if files.is_empty() {
+        return Ok(());
+    }
+    let names = templates::TEMPLATES.join(", ");
+    Err(format!("{}: there is no template of this name to take the place of; there are {names}", files.join(", ")))
 }
 
 fn readable(path: &Path) -> Result<(), String> {

@@ -88,7 +88,7 @@ fn url(reader: &mut Reader<'_>, written: Written, password: Option<Secret>, sent
         reader.mistake(URL, "has a password, and so has store.password or store.password_file; give one");
         return None;
     }
-    servers.login.password = servers.login.password.or(password);
+    servers.login.password = servers.login.password.map(|password| password.of(URL)).or(password);
     Some(StoreUrl::Redis(servers))
 }
 

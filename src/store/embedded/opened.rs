@@ -4,7 +4,8 @@
 //! A disk that is full fails what is written and nothing else. So the file is opened anew at once, for those who read; and whoever
 //! writes is refused for a second before the disk is tried again, so that a crowd of them does not have it opened without end.
 
-use super::super::{Error, Result};
+use super::super::{Cause, Error, Result};
+use crate::telemetry::metrics::StoreTrouble;
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
 use redb::backends::InMemoryBackend;
@@ -63,7 +64,8 @@ impl Opened {
     /// Writes, unless the disk has just refused to.
     pub(super) fn write<T>(&self, work: impl FnOnce(&Database) -> Result<Outcome<T>>) -> Result<T> {
         if self.failed_at.lock().is_some_and(|failed_at| failed_at.elapsed() < PAUSE) {
-            return Err(Error::Unreachable("the store's file could not be written to a moment ago".into()));
+            let said = "the store's file could not be written to a moment ago";
+            return Err(Error::Unreachable(Cause::new(StoreTrouble::Disk, said)));
         }
         let (outcome, generation) = self.attempt(work);
         if is_of_the_disk(&outcome) {
@@ -120,14 +122,16 @@ impl Opened {
     }
 }
 
-/// Whatever the file system says, the caller learns that the store does not answer; the cause is kept for the log.
+/// Whatever the file system says, the caller learns that the store cannot work; the cause is kept for the log.
 pub(super) fn failed(error: impl Into<redb::Error>) -> Error {
-    Error::Unreachable(Box::new(error.into()))
+    Error::Unreachable(Cause::new(StoreTrouble::Disk, error.into()))
 }
 
 /// Whether redb does nothing more after this.
 fn is_of_the_disk<T>(outcome: &Result<T>) -> bool {
-    let Err(Error::Unreachable(error)) = outcome else { return false };
-    let error = error.downcast_ref::<redb::Error>();
-    matches!(error, Some(redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed))
+    let Err(Error::Unreachable(cause)) = outcome else { return false };
+    matches!(
+        cause.downcast_ref::<redb::Error>(),
+        Some(redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed)
+    )
 }

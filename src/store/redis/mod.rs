@@ -12,9 +12,10 @@ mod request;
 
 use super::engine::{Change, Committed, Durability, Engine};
 use super::vault::RecordKey;
-use super::{Due, Error, Hearing, Invalidation, Result};
+use super::{Cause, Due, Error, Hearing, Invalidation, Result};
 use crate::config::RedisServers;
 use crate::domain::ids::LetterId;
+use crate::telemetry::metrics::StoreTrouble;
 use announcements::Announcements;
 use async_trait::async_trait;
 use instructions::{Instructions, millis};
@@ -81,7 +82,7 @@ impl Redis {
 }
 
 fn unexpected(what: &'static str) -> Error {
-    Error::Refused(what.into())
+    Error::Refused(Cause::new(StoreTrouble::Refused, what))
 }
 
 #[async_trait]

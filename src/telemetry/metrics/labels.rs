@@ -242,9 +242,25 @@ labels! {
 
     /// Why the store could not do what was asked.
     StoreTrouble {
-        /// No answer in time.
+        /// No connection, or it was lost.
         Unreachable => "unreachable",
-        /// An answer, and it is no.
+        /// No answer in time.
+        Timeout => "timeout",
+        /// It is still reading its records in, or there is no master at the moment.
+        NotReady => "not_ready",
+        /// Wrong user or password, or none.
+        Authentication => "authentication",
+        /// The user may not do it.
+        Forbidden => "forbidden",
+        /// It is full.
+        OutOfMemory => "out_of_memory",
+        /// It is a replica.
+        ReadOnly => "read_only",
+        /// It has fewer replicas than it wants for a change.
+        NoReplicas => "no_replicas",
+        /// It cannot write to its disk.
+        Disk => "disk",
+        /// An answer, and it is no, for another reason.
         Refused => "refused",
         /// It was done, but replicas do not confirm it.
         Unconfirmed => "unconfirmed",

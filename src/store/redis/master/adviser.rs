@@ -41,18 +41,18 @@ impl Adviser {
     /// What it knows. The future may be dropped; the connection that hangs is then left.
     pub(super) async fn ask(&self, question: &Question) -> Result<Station, Trouble> {
         let kept = self.connection.lock().take();
-        let trouble = |error: RedisError| Trouble::with(&self.server, error);
+        let trouble = |error: RedisError| Trouble::with(&self.server, &self.dial, error);
         let mut connection = match kept {
             Some(connection) => connection,
             None => self.dial.commands(&self.server).await.map_err(trouble)?,
         };
         let station = match question {
             Question::Sentinel(master) => {
-                let unknown = || Trouble::Refused(format!("{}: knows no master named {master}", self.server));
+                let unknown = || Trouble::refused(format!("{}: knows no master named {master}", self.server));
                 of_sentinel(&mut connection, master).await.map_err(trouble)?.ok_or_else(unknown)
             }
             Question::Cluster(record, transport) => {
-                let nobody = || Trouble::Unreachable(format!("{}: knows no node that has the records' slot", self.server));
+                let nobody = || Trouble::unreachable(format!("{}: knows no node that has the records' slot", self.server));
                 let (slot, nodes) = of_node(&mut connection, record).await.map_err(trouble)?;
                 owner(&nodes, slot, *transport, &self.server).ok_or_else(nobody)
             }

@@ -1,7 +1,7 @@
 //! Makes connections.
 
 use super::super::announcements::Announcements;
-use crate::config::{Credentials, Server, Transport};
+use crate::config::{Credentials, Secret, Server, Transport};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -16,10 +16,13 @@ use tokio::sync::Notify;
 pub(super) struct Dial {
     transport: Transport,
     settings: RedisConnectionInfo,
+    /// The key of the configuration that has the password, or would have it.
+    password_key: &'static str,
 }
 
 impl Dial {
-    pub(super) fn new(transport: Transport, credentials: &Credentials, database: i64) -> Self {
+    /// `password_key` is the key of the configuration that the password is missing from, if there is none.
+    pub(super) fn new(transport: Transport, credentials: &Credentials, database: i64, password_key: &'static str) -> Self {
         let mut settings = RedisConnectionInfo::default().set_db(database);
         if let Some(user) = &credentials.user {
             settings = settings.set_username(user);
@@ -27,7 +30,17 @@ impl Dial {
         if let Some(password) = &credentials.password {
             settings = settings.set_password(String::from_utf8_lossy(password.reveal()));
         }
-        Self { transport, settings }
+        let password_key = credentials.password.as_ref().map_or(password_key, Secret::key);
+        Self { transport, settings, password_key }
+    }
+
+    /// Where to look if a server refuses the password.
+    pub(super) fn told(&self) -> String {
+        match (self.settings.password(), self.password_key) {
+            (None, key) => format!("; {key} is not given"),
+            (Some(_), "") => String::new(),
+            (Some(_), key) => format!("; look at {key}"),
+        }
     }
 
     /// A connection for commands. How long it and its answers may take is for its user to say.

@@ -1,7 +1,9 @@
 //! What it means that Redis did not do what was asked.
 
-use super::super::super::Error;
+use super::super::super::{Cause, Error};
+use super::dial::Dial;
 use crate::config::Server;
+use crate::telemetry::metrics::StoreTrouble;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// What follows from an error.
@@ -35,50 +37,87 @@ impl Fault {
     }
 }
 
-/// Tells "cannot be asked" from "refuses".
+/// Tells "cannot be asked" from "refuses", and why.
 pub(super) fn failed(error: RedisError) -> Error {
-    let refused = match Fault::of(&error) {
-        Fault::Refused => true,
-        Fault::WrongServer => matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::Moved)),
-        Fault::UnderWay | Fault::Arrived(_) | Fault::Lost => false,
-    };
-    if refused { Error::Refused(Box::new(error)) } else { Error::Unreachable(Box::new(error)) }
+    // Redis' errors have themselves for a cause; once is enough.
+    Trouble { kind: kind_of(&error), said: error.to_string() }.into()
+}
+
+fn kind_of(error: &RedisError) -> StoreTrouble {
+    match Fault::of(error) {
+        Fault::Lost if error.is_timeout() => StoreTrouble::Timeout,
+        Fault::Lost => StoreTrouble::Unreachable,
+        Fault::UnderWay | Fault::Arrived(_) => StoreTrouble::NotReady,
+        Fault::WrongServer => match error.kind() {
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => StoreTrouble::ReadOnly,
+            ErrorKind::Server(ServerErrorKind::Moved) => StoreTrouble::Refused,
+            _ => StoreTrouble::NotReady,
+        },
+        Fault::Refused if error.kind() == ErrorKind::AuthenticationFailed => StoreTrouble::Authentication,
+        Fault::Refused => refusal(error.code().unwrap_or_default(), &error.to_string()),
+    }
+}
+
+/// By the word that Redis' error begins with, which a script's error repeats somewhere.
+fn refusal(code: &str, said: &str) -> StoreTrouble {
+    const WORDS: [(&str, StoreTrouble); 6] = [
+        ("NOAUTH", StoreTrouble::Authentication),
+        ("WRONGPASS", StoreTrouble::Authentication),
+        ("NOPERM", StoreTrouble::Forbidden),
+        ("NOREPLICAS", StoreTrouble::NoReplicas),
+        ("MISCONF", StoreTrouble::Disk),
+        ("OOM", StoreTrouble::OutOfMemory),
+    ];
+    WORDS.into_iter().find(|(word, _)| code == *word || said.contains(word)).map_or(StoreTrouble::Refused, |(_, kind)| kind)
 }
 
 /// Why there is no master at present, to be told to everybody who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// Nobody can be asked.
-    Unreachable(String),
-    /// We are refused.
-    Refused(String),
+pub(super) struct Trouble {
+    kind: StoreTrouble,
+    said: String,
 }
 
 impl Trouble {
-    /// The trouble with this server.
-    pub(super) fn with(server: &Server, error: RedisError) -> Self {
-        let said = format!("{server}: {error}");
-        match failed(error) {
-            Error::Refused(_) => Self::Refused(said),
-            _ => Self::Unreachable(said),
-        }
+    /// Nobody can be asked.
+    pub(super) fn unreachable(said: impl Into<String>) -> Self {
+        Self { kind: StoreTrouble::Unreachable, said: said.into() }
+    }
+
+    /// There was no answer in time.
+    pub(super) fn timeout(said: impl Into<String>) -> Self {
+        Self { kind: StoreTrouble::Timeout, said: said.into() }
+    }
+
+    /// We are refused.
+    pub(super) fn refused(said: impl Into<String>) -> Self {
+        Self { kind: StoreTrouble::Refused, said: said.into() }
+    }
+
+    /// The trouble with this server, to which this was told.
+    pub(super) fn with(server: &Server, dial: &Dial, error: RedisError) -> Self {
+        let kind = kind_of(&error);
+        let where_to_look = if kind == StoreTrouble::Authentication { dial.told() } else { String::new() };
+        Self { kind, said: format!("{server}: {error}{where_to_look}") }
+    }
+
+    /// Whether we are refused; else nobody can be asked.
+    pub(super) fn is_refusal(&self) -> bool {
+        !matches!(self.kind, StoreTrouble::Unreachable | StoreTrouble::Timeout | StoreTrouble::NotReady)
     }
 }
 
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unreachable(why) | Self::Refused(why) => f.write_str(why),
-        }
+        f.write_str(&self.said)
     }
 }
 
 impl From<Trouble> for Error {
     fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Unreachable(why) => Self::Unreachable(why.into()),
-            Trouble::Refused(why) => Self::Refused(why.into()),
-        }
+        let is_refusal = trouble.is_refusal();
+        let cause = Cause::new(trouble.kind, trouble.said);
+        if is_refusal { Self::Refused(cause) } else { Self::Unreachable(cause) }
     }
 }
 
@@ -120,5 +159,29 @@ mod tests {
         for line in ["READONLY x", "MOVED 1 a:1", "NOAUTH x", "OOM x"] {
             assert!(matches!(failed(said(line)), Error::Refused(_)), "{line}");
         }
+    }
+
+    #[test]
+    fn each_refusal_has_its_kind_and_what_is_said_is_said_once() {
+        let cases = [
+            ("NOAUTH Authentication required.", StoreTrouble::Authentication),
+            ("WRONGPASS invalid username-password pair or user is disabled.", StoreTrouble::Authentication),
+            ("NOPERM User gateway has no permissions to run the 'set' command", StoreTrouble::Forbidden),
+            ("OOM command not allowed when used memory > 'maxmemory'.", StoreTrouble::OutOfMemory),
+            ("ERR Error running script: @user_script:9: -OOM command not allowed", StoreTrouble::OutOfMemory),
+            ("READONLY You can't write against a read only replica.", StoreTrouble::ReadOnly),
+            ("NOREPLICAS Not enough good replicas to write.", StoreTrouble::NoReplicas),
+            ("MISCONF Redis is configured to save RDB snapshots, but", StoreTrouble::Disk),
+            ("LOADING Redis is loading the dataset in memory", StoreTrouble::NotReady),
+            ("ERR max number of clients reached", StoreTrouble::Refused),
+        ];
+        for (line, kind) in cases {
+            let error = failed(said(line));
+            assert_eq!(error.trouble(), kind, "{line}");
+            let detail = line.split_once(' ').expect("two words").1;
+            assert_eq!(crate::telemetry::logging::chain(&error).matches(detail).count(), 1, "{line}");
+        }
+        let lost = failed(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        assert_eq!(lost.trouble(), StoreTrouble::Timeout);
     }
 }

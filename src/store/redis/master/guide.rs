@@ -41,9 +41,10 @@ impl Guide {
             Self::Advised(servers.servers.iter().map(adviser).collect(), question)
         };
         match (&servers.deployment, servers.servers.as_slice()) {
-            (Deployment::Sentinel { master, login }, _) => {
-                advised(Dial::new(servers.transport, login, 0), Question::Sentinel(master.clone()))
-            }
+            (Deployment::Sentinel { master, login }, _) => advised(
+                Dial::new(servers.transport, login, 0, "store.sentinel_password_file"),
+                Question::Sentinel(master.clone()),
+            ),
             (Deployment::Single, [server]) => Self::Fixed(server.clone()),
             _ => advised(dial.clone(), Question::Cluster(probe.to_vec(), servers.transport)),
         }
@@ -65,12 +66,12 @@ impl Guide {
         for advice in join_all(asked).await {
             match advice {
                 Ok(Ok(station)) if latest.as_ref().is_none_or(|latest| latest.epoch < station.epoch) => latest = Some(station),
-                Ok(Err(refused @ Trouble::Refused(_))) => trouble = Some(refused),
+                Ok(Err(refused)) if refused.is_refusal() => trouble = Some(refused),
                 Ok(Err(unreachable)) => drop(trouble.get_or_insert(unreachable)),
                 Ok(Ok(_)) | Err(_) => {}
             }
         }
-        latest.ok_or_else(|| trouble.unwrap_or_else(|| Trouble::Unreachable(format!("{} do not answer", question.advisers()))))
+        latest.ok_or_else(|| trouble.unwrap_or_else(|| Trouble::timeout(format!("{} do not answer", question.advisers()))))
     }
 
     /// Returns once the advisers have decided on another master.
@@ -93,14 +94,15 @@ impl Guide {
     pub(super) async fn verify(
         &self,
         station: &Station,
+        dial: &Dial,
         mut commands: MultiplexedConnection,
         probe: &[u8],
     ) -> Result<(), Trouble> {
-        let trouble = |error| Trouble::with(&station.server, error);
+        let trouble = |error| Trouble::with(&station.server, dial, error);
         if self.fails_over() {
             let role: Vec<Value> = redis::cmd("ROLE").query_async(&mut commands).await.map_err(trouble)?;
             if !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master") {
-                return Err(Trouble::Unreachable(format!("{}: it is not a master", station.server)));
+                return Err(Trouble::unreachable(format!("{}: it is not a master", station.server)));
             }
         }
         redis::cmd("MGET").arg(probe).exec_async(&mut commands).await.map_err(trouble)

@@ -55,7 +55,7 @@ pub(super) struct Master {
 impl Master {
     /// Finds and keeps the master of these servers, on the current runtime, until this value is dropped.
     pub(super) fn of(servers: &RedisServers, terms: Terms, announcements: Announcements) -> Self {
-        let dial = Dial::new(servers.transport, &servers.login, servers.database);
+        let dial = Dial::new(servers.transport, &servers.login, servers.database, "store.password_file");
         let guide = Guide::to(servers, &dial, &terms.probe);
         let (timeout, fails_over) = (terms.timeout, guide.fails_over());
         let (sender, state) = watch::channel(State::Connecting);
@@ -68,16 +68,16 @@ impl Master {
     pub(super) async fn run<T: FromRedisValue>(&self, request: &Request, durability: Durability) -> Result<T> {
         let (until, mut asked) = (Instant::now() + self.timeout, None);
         let answered = tokio::time::timeout_at(until, self.answer(request, &mut asked)).await;
-        let (answer, link) = answered.unwrap_or_else(|elapsed| {
+        let (answer, link) = answered.unwrap_or_else(|_| {
             if let Some(link) = &asked {
                 link.suspect();
             }
-            Err(Error::Unreachable(Box::new(elapsed)))
+            Err(Trouble::timeout(format!("no answer within {:?}", self.timeout)).into())
         })?;
         if durability == Durability::Replicas {
             link.confirm(until).await?;
         }
-        redis::from_redis_value(answer).map_err(|error| Error::Refused(Box::new(error)))
+        redis::from_redis_value(answer).map_err(|error| Trouble::refused(error.to_string()).into())
     }
 
     /// Notes in `asked` which link it waits for an answer on.
@@ -127,7 +127,7 @@ impl Master {
         match settled {
             Ok(State::Up(link)) => Ok(link),
             Ok(State::Down(trouble)) => Err(trouble.into()),
-            Ok(State::Connecting) | Err(_) => Err(Trouble::Unreachable("the gateway is ending".to_owned()).into()),
+            Ok(State::Connecting) | Err(_) => Err(Trouble::unreachable("the gateway is ending").into()),
         }
     }
 }

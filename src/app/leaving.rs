@@ -1,0 +1,71 @@
+//! The way out: clients are sent elsewhere, what is under way comes to its end, and the log says what became of it.
+
+use crate::config::Shutdown;
+use crate::gateway::{Edge, Parting, Patience, Workers};
+use crate::store::Store;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Where another process has the sockets, who is connected here gets this time to ask once more, and to be told to use another connection.
+const ONE_MORE_REQUEST: Duration = Duration::from_secs(1);
+/// For the store to say how many mails wait; only the log wants to know.
+const COUNTED_WITHIN: Duration = Duration::from_millis(500);
+
+/// Why the gateway ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It was asked to.
+    Asked,
+    /// Another process serves in its place: nobody has to be sent elsewhere.
+    TakenOver,
+}
+
+/// What has to come to its end.
+pub(super) struct Leaving {
+    pub(super) edge: Arc<Edge>,
+    pub(super) workers: Workers,
+    pub(super) outbox: JoinHandle<()>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) shutdown: watch::Sender<bool>,
+}
+
+impl Leaving {
+    /// Returns once all has ended or its time is over.
+    pub(super) async fn end(self, why: Why, Shutdown { delay, grace }: Shutdown) {
+        let Self { edge, workers, outbox, store, shutdown } = self;
+        let (delay, linger) = match why {
+            Why::Asked => (delay, Duration::ZERO),
+            Why::TakenOver => (Duration::ZERO, ONE_MORE_REQUEST),
+        };
+        tracing::info!(target: "gateway", ?delay, ?grace, successor = why == Why::TakenOver, "shutting down");
+        edge.leave();
+        // Whoever sends clients here needs this time to see it.
+        sleep(delay).await;
+        shutdown.send_replace(true);
+        let asked_at = Instant::now();
+        let parting = edge.drain(Patience { grace, linger }).await;
+        // A hand-over that hangs is given up at the end of the grace; another gateway has the letter when its lease ends. That a
+        // task broke off is no reason not to end.
+        let left = grace.saturating_sub(asked_at.elapsed());
+        let mail_in_hand = timeout(left, outbox).await.is_err();
+        workers.stop().await;
+        let mails_waiting = timeout(COUNTED_WITHIN, store.outbox_length()).await.ok().and_then(Result::ok);
+        tell(parting, mail_in_hand, mails_waiting);
+    }
+}
+
+/// One line, which an operator may look for; a warning where something did not come to its end.
+fn tell(parting: Parting, mail_in_hand: bool, mails_waiting: Option<u64>) {
+    let Parting { requests_finished, requests_cut, websockets_told } = parting;
+    if requests_cut > 0 || mail_in_hand {
+        tracing::warn!(
+            target: "gateway", requests_finished, requests_cut, websockets_told, mails_waiting, mail_in_hand,
+            "ended, with what was still under way at the end of the grace period cut off"
+        );
+    } else {
+        tracing::info!(target: "gateway", requests_finished, requests_cut, websockets_told, mails_waiting, "ended");
+    }
+}

@@ -1,0 +1,270 @@
+//! Which keys of a changed configuration wait for a restart.
+//!
+//! Every section is taken apart whole, so that a key that is added does not compile until it is said here what becomes of it.
+
+use crate::config::{
+    Certificate, CertificateColumns, Config, Credentials, Deployment, Directory, HashCost, Https, Listen, Log, Mail, MailRelay,
+    Password, Portal, RedisServers, Secret, Shutdown, Store, StoreUrl, Upstream,
+};
+use crate::domain::parking::ParkingLimits;
+use crate::domain::session::SessionLimits;
+
+/// Notes the keys whose fields differ. Those of the second list are looked at elsewhere, or come into force by themselves.
+macro_rules! differing {
+    ($keys:ident, $old:expr, $new:expr, $kind:ident { $($field:ident: $key:literal),* $(,)? } $(but $($other:ident),+)?) => {{
+        let $kind { $($field,)* $($($other: _,)+)? } = $old;
+        $(if *$field != $new.$field { $keys.push($key); })*
+    }};
+}
+
+/// The names of the keys, in the order of the sections.
+pub(super) fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    listen(&mut keys, &old.listen, &new.listen);
+    upstream(&mut keys, &old.upstream, &new.upstream);
+    store(&mut keys, &old.store, &new.store);
+    differing!(keys, &old.directory, new.directory, Directory { file: "directory.file", poll: "directory.poll" } but certificates);
+    mail(&mut keys, &old.mail, &new.mail);
+    parking(&mut keys, &old.parking, &new.parking);
+    note(&mut keys, "login.prefix", old.login.prefix != new.login.prefix);
+    password(&mut keys, old.password.as_ref(), new.password.as_ref());
+    certificate(&mut keys, old.certificate.as_ref(), new.certificate.as_ref());
+    portal(&mut keys, old.portal.as_ref(), new.portal.as_ref());
+    differing!(keys, &old.session, new.session, SessionLimits { idle: "session.idle", absolute: "session.absolute" });
+    note(&mut keys, "admin.listen", old.admin_listen != new.admin_listen);
+    differing!(keys, &old.log, new.log, Log { json: "log.format", filter: "log.filter", access: "log.access" });
+    differing!(keys, &old.shutdown, new.shutdown, Shutdown { delay: "shutdown.delay", grace: "shutdown.grace" });
+    keys
+}
+
+fn note(keys: &mut Vec<&'static str>, key: &'static str, differs: bool) {
+    if differs {
+        keys.push(key);
+    }
+}
+
+fn listen(keys: &mut Vec<&'static str>, old: &Listen, new: &Listen) {
+    let address = |listen: &Listen| listen.https.as_ref().map(|https| https.address);
+    note(keys, "listen.https", address(old) != address(new));
+    differing!(keys, old, new, Listen {
+        http: "listen.http",
+        public_url: "listen.public_url",
+        hosts: "listen.hosts",
+        header_timeout: "listen.header_timeout",
+        body_timeout: "listen.body_timeout",
+        keepalive: "listen.keepalive",
+        trusted_proxies: "listen.trusted_proxies",
+        max_connections: "listen.max_connections",
+        max_connections_per_client: "listen.max_connections_per_client",
+        handover: "listen.handover",
+        max_requests: "listen.max_requests",
+        threads: "listen.threads",
+    } but https);
+}
+
+fn upstream(keys: &mut Vec<&'static str>, old: &Upstream, new: &Upstream) {
+    note(keys, "upstream.url", (old.tls, &old.servers) != (new.tls, &new.servers));
+    differing!(keys, old, new, Upstream {
+        routes: "upstream.routes",
+        affinity_cookies: "upstream.affinity_cookie",
+        connect_timeout: "upstream.connect_timeout",
+        write_timeout: "upstream.write_timeout",
+        read_timeout: "upstream.read_timeout",
+        keepalive: "upstream.keepalive",
+        pool_size: "upstream.pool_size",
+        vtnr_header: "upstream.vtnr_header",
+        level_header: "upstream.level_header",
+        public_paths: "upstream.public_paths",
+        health_interval: "upstream.health_interval",
+        health_timeout: "upstream.health_timeout",
+        health_path: "upstream.health_path",
+    } but tls, servers);
+}
+
+fn store(keys: &mut Vec<&'static str>, old: &Store, new: &Store) {
+    match (&old.url, &new.url) {
+        (StoreUrl::Redis(old), StoreUrl::Redis(new)) => redis(keys, old, new),
+        (old, new) => note(keys, "store.url", old != new),
+    }
+    secret(keys, Some(&old.secret), Some(&new.secret));
+    differing!(keys, old, new, Store {
+        key_prefix: "store.key_prefix",
+        timeout: "store.timeout",
+        replicas: "store.replicas",
+        outage_grace: "store.outage_grace",
+    } but url, secret);
+}
+
+fn redis(keys: &mut Vec<&'static str>, old: &RedisServers, new: &RedisServers) {
+    let where_to = |servers: &RedisServers| {
+        let RedisServers { deployment, servers, transport, login: Credentials { user, password: _ }, database } = servers.clone();
+        let master = match deployment {
+            Deployment::Single => (false, None),
+            Deployment::Sentinel { master, login: _ } => (false, Some(master)),
+            Deployment::Cluster => (true, None),
+        };
+        (master, servers, transport, user, database)
+    };
+    note(keys, "store.url", where_to(old) != where_to(new));
+    secret(keys, old.login.password.as_ref(), new.login.password.as_ref());
+    let (old, new) = (sentinels(old), sentinels(new));
+    note(keys, "store.sentinel_user", old.and_then(|login| login.user.as_ref()) != new.and_then(|login| login.user.as_ref()));
+    secret(keys, old.and_then(|login| login.password.as_ref()), new.and_then(|login| login.password.as_ref()));
+}
+
+fn sentinels(servers: &RedisServers) -> Option<&Credentials> {
+    if let Deployment::Sentinel { login, .. } = &servers.deployment { Some(login) } else { None }
+}
+
+/// By the key where the new one stands, or the former one stood.
+fn secret(keys: &mut Vec<&'static str>, old: Option<&Secret>, new: Option<&Secret>) {
+    if let Some(differs) = new.or(old).filter(|_| old != new)
+        && !keys.contains(&differs.key())
+    {
+        keys.push(differs.key());
+    }
+}
+
+fn mail(keys: &mut Vec<&'static str>, old: &Mail, new: &Mail) {
+    let addresses = |mail: &Mail| {
+        let address = |MailRelay { host, port, protection, credentials: _ }: MailRelay| (host, port, protection);
+        mail.relays.iter().cloned().map(address).collect::<Vec<_>>()
+    };
+    note(keys, "mail.url", addresses(old) != addresses(new));
+    let users = |mail: &Mail| -> Vec<_> {
+        mail.relays.iter().map(|relay| relay.credentials.as_ref().map(|(user, _)| user.clone())).collect()
+    };
+    note(keys, "mail.username", users(old) != users(new));
+    let passwords = |relay: &MailRelay| relay.credentials.as_ref().map(|(_, password)| password.clone());
+    for (old, new) in old.relays.iter().map(passwords).zip(new.relays.iter().map(passwords)) {
+        secret(keys, old.as_ref(), new.as_ref());
+    }
+    differing!(keys, old, new, Mail {
+        ca_file: "mail.ca_file",
+        timeout: "mail.timeout",
+        connections: "mail.connections",
+    } but relays, from, reply_to);
+}
+
+fn parking(keys: &mut Vec<&'static str>, old: &ParkingLimits, new: &ParkingLimits) {
+    differing!(keys, old, new, ParkingLimits {
+        lifetime: "parking.lifetime",
+        largest: "parking.largest",
+        per_client: "parking.per_client",
+        total: "parking.total",
+    } but settles);
+}
+
+fn password(keys: &mut Vec<&'static str>, old: Option<&Password>, new: Option<&Password>) {
+    let (Some(old), Some(new)) = (old, new) else { return note(keys, "password.file", old.is_some() != new.is_some()) };
+    differing!(keys, old, new, Password {
+        file: "password.file",
+        hashers: "password.hashers",
+        queue: "password.queue",
+    } but cost);
+    differing!(
+        keys,
+        &old.cost,
+        new.cost,
+        HashCost { memory: "password.memory", iterations: "password.iterations", lanes: "password.lanes" }
+    );
+}
+
+fn certificate(keys: &mut Vec<&'static str>, old: Option<&Certificate>, new: Option<&Certificate>) {
+    let (Some(old), Some(new)) = (old, new) else { return note(keys, "certificate.listen", old.is_some() != new.is_some()) };
+    differing!(keys, &old.https, new.https, Https { address: "certificate.listen" } but cert, key);
+    differing!(keys, old, new, Certificate {
+        public_url: "certificate.public_url",
+        identity: "certificate.identity",
+    } but https, ca_file, crl_files, columns);
+    differing!(
+        keys,
+        &old.columns,
+        new.columns,
+        CertificateColumns { name: "certificate.column", issuer: "certificate.issuer_column", key: "certificate.key_column" }
+    );
+}
+
+fn portal(keys: &mut Vec<&'static str>, old: Option<&Portal>, new: Option<&Portal>) {
+    let (Some(old), Some(new)) = (old, new) else { return note(keys, "portal.check_url", old.is_some() != new.is_some()) };
+    differing!(
+        keys,
+        old,
+        new,
+        Portal {
+            check_url: "portal.check_url",
+            ca_file: "portal.ca_file",
+            cookies: "portal.cookies",
+            vtnr_header: "portal.vtnr_header",
+            timeout: "portal.timeout",
+            cache: "portal.cache",
+            cache_size: "portal.cache_size",
+            connections: "portal.connections",
+            sign_in_url: "portal.sign_in_url",
+            sign_out_url: "portal.sign_out_url",
+            paths: "portal.paths",
+            server: "portal.server",
+        }
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::known_keys;
+
+    const LEAST: &str = "listen.http = \"127.0.0.1:1\"\nlisten.public_url = \"http://127.0.0.1:1\"\nupstream.url = \"http://a\"\n\
+        store.url = \"redis+sentinel://a,b/m\"\nstore.secret = \"0123456789abcdef0123456789abcdef\"\ndirectory.file = \"b.csv\"\n\
+        mail.url = \"smtp://127.0.0.1\"\nmail.from = \"a@b.example\"\nsubmission.paths = [\"/a\"]\nadmin.listen = \"127.0.0.1:2\"\n\
+        password.file = \"users\"\nportal.check_url = \"https://p.example/\"\nportal.cookies = [\"SSO\"]\n";
+
+    fn with(lines: &[&str]) -> Config {
+        let is_replaced = |line: &&str| !lines.iter().any(|new| new.split(" = ").next() == line.split(" = ").next());
+        let text: Vec<&str> = LEAST.lines().filter(is_replaced).chain(lines.iter().copied()).collect();
+        Config::parse(&text.join("\n"), std::path::Path::new("")).unwrap_or_else(|mistakes| panic!("{lines:?}: {mistakes}"))
+    }
+
+    #[test]
+    fn each_key_that_waits_is_named_alone_and_by_its_own_name() {
+        let cases: &[(&[&str], &str)] = &[
+            (&["listen.http = \"127.0.0.1:3\""], "listen.http"),
+            (&["listen.hosts = [\"b.example\"]"], "listen.hosts"),
+            (&["listen.max_requests = 9"], "listen.max_requests"),
+            (&["upstream.url = \"http://b\""], "upstream.url"),
+            (&["upstream.affinity_cookie = \"JSESSIONID\""], "upstream.affinity_cookie"),
+            (&["store.url = \"redis+sentinel://a,b/n\""], "store.url"),
+            (&["store.url = \"memory:\""], "store.url"),
+            (&["store.url = \"redis+sentinel://ada@a,b/m\""], "store.url"),
+            (&["store.url = \"redis+sentinel://:geheim@a,b/m\""], "store.url"),
+            (&["store.password = \"geheim\""], "store.password"),
+            (&["store.sentinel_user = \"ada\""], "store.sentinel_user"),
+            (&["store.sentinel_password = \"geheim\""], "store.sentinel_password"),
+            (&["store.secret = \"fedcba9876543210fedcba9876543210\""], "store.secret"),
+            (&["store.timeout = \"2s\""], "store.timeout"),
+            (&["directory.poll = \"3s\""], "directory.poll"),
+            (&["mail.url = \"smtp://127.0.0.2\""], "mail.url"),
+            (&["mail.timeout = \"9s\""], "mail.timeout"),
+            (&["parking.largest = \"2MiB\""], "parking.largest"),
+            (&["login.prefix = \"/a/b/\""], "login.prefix"),
+            (&["password.lanes = 2"], "password.lanes"),
+            (&["portal.cache = \"9s\""], "portal.cache"),
+            (&["session.idle = \"9m\""], "session.idle"),
+            (&["admin.listen = \"127.0.0.1:9\""], "admin.listen"),
+            (&["log.access = false"], "log.access"),
+            (&["shutdown.delay = \"9s\""], "shutdown.delay"),
+        ];
+        let (before, known) = (with(&[]), known_keys());
+        for (lines, key) in cases {
+            assert_eq!(waiting(&before, &with(lines)), [*key], "{lines:?}");
+            assert!(known.iter().any(|known| known.name == *key), "{key} is no key");
+        }
+        let both = with(&["mail.username = \"ada\"", "mail.password = \"geheim\""]);
+        assert_eq!(waiting(&before, &both), ["mail.username", "mail.password"]);
+        assert_eq!(waiting(&with(&["mail.username = \"ada\"", "mail.password = \"alt\""]), &both), ["mail.password"]);
+        for now in
+            ["brand.name = \"Haus\"", "mail.from = \"c@b.example\"", "login.tan_tries = 3", "limits.mail_day = \"9 in 24h\""]
+        {
+            assert_eq!(waiting(&before, &with(&[now])), [""; 0], "{now}");
+        }
+    }
+}

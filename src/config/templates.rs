@@ -1,0 +1,68 @@
+//! Which files in the folder of `brand.templates` take the place of a built-in template.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The templates that an operator can replace, as paths below `brand.templates`.
+pub const TEMPLATES: [&str; 22] = [
+    "base.html",
+    "parts.html",
+    "sign-in.html",
+    "tan.html",
+    "tan-over.html",
+    "unknown-email.html",
+    "password.html",
+    "password-spent.html",
+    "blocked-submission.html",
+    "session-ended.html",
+    "kept-form.html",
+    "sign-out.html",
+    "signed-out.html",
+    "certificate.html",
+    "portal.html",
+    "help.html",
+    "problem.html",
+    "assets/style.css",
+    "assets/icon.svg",
+    "mail/subject.txt",
+    "mail/tan.txt",
+    "mail/tan.html",
+];
+
+/// By their names' ends files are meant to be templates. What editors and copying tools leave (`help.html~`, `help.html.bak`) has others.
+const ENDS: [&str; 6] = ["html", "htm", "css", "svg", "txt", "js"];
+/// Templates lie in the folder or in one right below it; what lies this deep is looked at too, since somebody may have put it there by mistake.
+const DEEPEST: usize = 3;
+
+/// Files that look like templates and take the place of none, as paths below the folder.
+pub(super) fn of_no_use(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    look_into(folder, Path::new(""), DEEPEST, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+fn look_into(folder: &Path, below: &Path, deep: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), below.join(entry.file_name()));
+        // Hidden: what version control, editors and mounted volumes have for themselves.
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if path.is_dir() {
+            if deep > 1 {
+                look_into(&path, &name, deep - 1, found)?;
+            }
+        } else if looks_like_one(&name) && !TEMPLATES.iter().any(|known| Path::new(known) == name) {
+            found.push(name);
+        }
+    }
+    Ok(())
+}
+
+fn looks_like_one(name: &Path) -> bool {
+    let end = name.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    end.is_some_and(|end| ENDS.contains(&end.as_str()))
+}
