@@ -251,6 +251,7 @@ impl App {
         let (admin_stop, admin_down) = watch::channel(false);
         let admin = admin::serve(listeners.admin, Arc::clone(&parts.metrics), readiness, announced(admin_down));
         let admin = tokio::spawn(admin);
+        let mails_in_hand = parts.outbox.in_hand();
         let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));
         tasks.spawn(Arc::clone(&parts.sessions).listen());
         let directory = DirectoryFile::of(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone());
@@ -264,7 +265,9 @@ impl App {
             let reloader = Reloader::new(source, config.clone(), replaceable, Arc::clone(&parts.metrics))?;
             tasks.spawn(reloader.run(config.directory.poll, hangup));
         }
-        users.map(|users| tasks.spawn(users.watch()));
+        if let Some(users) = users {
+            tasks.spawn(users.watch());
+        }
         tasks.spawn(directory.watch());
         tasks.spawn(keep_house(parts.store, parts.sessions, parts.metrics, log));
         if !matches!(config.store.url, StoreUrl::Redis(_)) {
@@ -291,7 +294,7 @@ impl App {
             Why::TakenOver => drop(admin_stop.send_replace(true)),
         }
         leaving.send_replace(true);
-        Leaving { edge, workers, outbox, store, shutdown }.end(why, config.shutdown).await;
+        Leaving { edge, workers, outbox, mails_in_hand, store, shutdown }.end(why, config.shutdown).await;
         admin_stop.send_replace(true);
         let _ = admin.await;
         tasks.shutdown().await;

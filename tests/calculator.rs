@@ -279,9 +279,9 @@ async fn a_form_that_no_connection_came_about_for_was_not_sent_and_is_sent_once_
     for path in ["/antrag", "/antrag", "/antrag"] {
         let told = browser.post_body(path, FORM, "a=1").await;
         told.is(502).waits(5).shows(UNSENT).shows("Der Online-Rechner ist zurzeit nicht erreichbar").shows("ZURÜCK ZUM FORMULAR");
-        told.hides("prüfen Sie bitte zuerst").hides("ERNEUT VERSUCHEN");
+        told.shows("Sie bleiben angemeldet").hides("prüfen Sie bitte zuerst").hides("ERNEUT VERSUCHEN");
     }
-    nobody.post_body("/impressum", FORM, "a=1").await.is(502).shows(UNSENT);
+    nobody.post_body("/impressum", FORM, "a=1").await.is(502).shows(UNSENT).hides("angemeldet");
     let page = browser.open("/angebot?id=42").await;
     page.is(502).waits(5).shows("prüfen Sie bitte zuerst").hides(UNSENT);
     assert_eq!(page.href_of("ERNEUT VERSUCHEN"), "/angebot?id=42");

@@ -4,8 +4,9 @@ use crate::support;
 use crate::support::authority::{Authority, Identity};
 use crate::support::chromium::Chromium;
 use crate::support::curl::Curl;
+use crate::support::redis::Redis;
 use crate::support::upstream::Upstream;
-use crate::support::world::{ADA, BEN, Builder, World};
+use crate::support::world::{ADA, BEN, Builder, StoreKind, World};
 use crate::support::{eventually, ports};
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use rustls::client::ResolvesClientCert;
@@ -34,6 +35,10 @@ struct Certified {
     world: World,
     authority: Authority,
     port: u16,
+}
+
+fn an_hour_ago<T: From<SystemTime>>() -> T {
+    (SystemTime::now() - Duration::from_secs(3_600)).into()
 }
 
 /// Two brokers with certificates.
@@ -104,18 +109,34 @@ async fn a_form_that_could_not_be_sent_is_told_of_here_too() {
 }
 
 #[tokio::test]
+async fn certificates_go_by_the_machines_clock_and_not_by_redis() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let offset = folder.path().join("offset");
+    std::fs::write(&offset, "+60d").expect("written");
+    let redis = Redis::with_clock(&offset);
+    let store = format!("[store]\nurl = {:?}", redis.url());
+    let certified = Certified::built(World::builder().store(StoreKind::Memory), &store).await;
+    certified.curl().with(&certified.ada()).get("/").await.is(200);
+    std::fs::write(&offset, "-2d").expect("written");
+    let steps = async || certified.world.metric("vtnr_gateway_store_clock_steps_total").await;
+    eventually("the gateway goes by Redis' clock", async || (steps().await >= 1.0).then_some(())).await;
+    let over = certified.authority.issue("VM-1", 2, |params| params.not_after = an_hour_ago());
+    certified.curl().with(&over).navigating().get("/").await.is(403).shows("abgelaufen");
+    certified.curl().with(&certified.ada()).get("/").await.is(200);
+}
+
+#[tokio::test]
 async fn each_unfit_certificate_gets_a_page_that_says_what_is_wrong_and_offers_the_other_ways() {
     let upstream = Upstream::fine().await;
     let certified = Certified::built(World::builder().upstream(&upstream.url()), "").await;
     let authority = &certified.authority;
-    let past = || (SystemTime::now() - Duration::from_secs(3_600)).into();
     let other = Authority::named("Makler CA");
     let revoked = authority.issue("VM-1", REVOKED, |_| {});
     let extensions = authority.write("v3.cnf", "keyUsage = digitalSignature\nextendedKeyUsage = clientAuth\n");
     // Without extensions openssl makes certificates of version 1.
     let v3 = ["-extfile", extensions.to_str().expect("UTF-8")];
     let cases = [
-        ("abgelaufen", "client certificate expired", authority.issue("VM-1", 2, |params| params.not_after = past())),
+        ("abgelaufen", "client certificate expired", authority.issue("VM-1", 2, |params| params.not_after = an_hour_ago())),
         ("gesperrt", "client certificate revoked", revoked),
         ("von einer Stelle", "client certificate of an unknown issuer", other.issue("VM-1", 1, |_| {})),
         ("von einer Stelle", "client certificate of an unknown issuer", authority.self_signed("VM-1")),

@@ -366,7 +366,10 @@ async fn what_is_under_way_at_the_end_is_finished_and_nothing_new_begun() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     let told = last_words(&behind.world);
     assert!(told.contains("\"INFO\"") && told.contains("\"message\":\"ended\""), "{told}");
-    assert!(told.contains("\"requests_finished\":3,\"requests_cut\":0,\"websockets_told\":0,\"mails_waiting\":0"), "{told}");
+    assert!(
+        told.contains("\"requests_finished\":3,\"requests_cut\":0,\"websockets_told\":0,\"mails_waiting\":0,\"mails_in_hand\":0"),
+        "{told}"
+    );
 }
 
 /// What a gateway that has ended said of it.

@@ -1,13 +1,12 @@
 //! What brokers, operators and attackers meet, told by the real gateway: one program, since linking one for each file would take longer
-//! than many of them run. Tests that want the machine for themselves are programs of their own.
+//! than many of them run. Tests that want the machine for themselves are programs of
+//! their own; so are those of `prompt.rs`.
 
 mod support;
 
 mod advisories;
-mod calculator;
 mod certificate;
 mod directory;
-mod edge;
 mod enumeration;
 mod expiry;
 mod fronts;
@@ -23,14 +22,10 @@ mod real_servers;
 mod redis_tls;
 mod reload;
 mod secrets;
-mod session;
 mod sign_in;
 mod simulation;
-mod strict;
 mod submission;
 mod tan;
 mod tomcat;
-mod transparent;
 mod trust;
 mod users;
-mod websocket;

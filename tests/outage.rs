@@ -90,6 +90,12 @@ async fn a_page_that_nobody_can_be_known_for_is_asked_for_again() {
     told.hides("ANMELDUNG").hides("TAN").hides("niemanden anmelden");
     let again = told.href_of("ERNEUT VERSUCHEN");
     assert_eq!(again, "/kfz/angebot?id=42&t=b");
+    browser.open("//kfz").await.is(503).hides("ERNEUT VERSUCHEN");
+    eventually("the log says why, with what the system said", async || {
+        let says = |line: &str| line.contains("a request failed") && line.contains("the store cannot be reached: ");
+        world.log().lines().any(|line| says(line) && line.contains("Connection")).then_some(())
+    })
+    .await;
     let form = browser.post("/kfz/angebot?id=42", &[("a", "1")]).await;
     form.is(503).waits(5).shows("Ihre Eingabe wurde nicht gesendet").hides("ERNEUT VERSUCHEN");
     restart(&world);
@@ -104,7 +110,7 @@ async fn a_sign_out_that_failed_says_so_and_is_pressed_again() {
     kill(&world);
     let told = browser.post(SIGN_OUT, &[]).await;
     told.is(503).waits(5).shows("Die Abmeldung ist zurzeit nicht möglich").shows("Möglicherweise sind Sie noch angemeldet");
-    told.shows("schließen Sie alle Fenster des Browsers")
+    told.shows("löschen Sie bitte die Cookies dieser Website")
         .shows("NOCH EINMAL ABMELDEN")
         .hides("ANMELDUNG")
         .hides("BROWSER VERGESSEN");

@@ -170,6 +170,19 @@ async fn a_template_under_a_name_that_does_not_exist_is_refused_and_a_copy_of_an
 }
 
 #[tokio::test]
+async fn a_mistake_in_a_folder_that_only_the_refused_configuration_names_is_seen_to_be_mended() {
+    let world = World::builder().store(StoreKind::Redis).config("[brand]\nproduct = \"Altes Programm\"").start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let unknown = folder.path().join("hilfe.html");
+    std::fs::write(&unknown, page("Schreiben Sie uns.")).expect("written");
+    change(&world, "[brand]", &format!("[brand]\ntemplates = \"{}\"", folder.path().display()));
+    told(&world, &["stays in force", "brand.templates: ", &unknown.display().to_string()]).await;
+    std::fs::rename(&unknown, folder.path().join("help.html")).expect("renamed");
+    eventually("the new page is shown", async || help(&world).await.contains("Schreiben Sie uns.").then_some(())).await;
+    assert_eq!(reloads_failed(&world).await, 1.0, "told once");
+}
+
+#[tokio::test]
 async fn a_mail_of_the_operators_own_that_is_written_in_place_is_taken() {
     let (world, folder) = with_templates("Rufen Sie an.").await;
     let subject = folder.path().join("mail/subject.txt");

@@ -302,3 +302,22 @@ fn every_advisory_has_a_row_of_its_own_and_an_answer() {
     }
     assert!(seen.len() > 100, "{} advisories", seen.len());
 }
+
+#[test]
+fn every_file_of_tests_is_run_and_once() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("readable");
+    let programs: Vec<&str> =
+        manifest.split("[[test]]\nname = \"").skip(1).filter_map(|rest| rest.split_once('"').map(|(name, _)| name)).collect();
+    let part_of = |program: &str| fs::read_to_string(root().join(format!("tests/{program}.rs"))).expect("a program of tests");
+    let parts = [part_of("gateway"), part_of("prompt")];
+    let mut seen = 0;
+    for entry in fs::read_dir(root().join("tests")).expect("a folder").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(name) = name.strip_suffix(".rs") else { continue };
+        let as_part = parts.iter().filter(|part| part.contains(&format!("\nmod {name};\n"))).count();
+        let as_program = programs.iter().filter(|program| **program == name).count();
+        assert_eq!(as_part + as_program, 1, "tests/{name}.rs: as a part {as_part}, as a program {as_program}");
+        seen += 1;
+    }
+    assert!(seen > 40 && programs.len() > 10, "{seen} files, {} programs", programs.len());
+}

@@ -2,6 +2,7 @@
 
 use crate::config::Shutdown;
 use crate::gateway::{Edge, Parting, Patience, Workers};
+use crate::mail::InHand;
 use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(super) struct Leaving {
     pub(super) edge: Arc<Edge>,
     pub(super) workers: Workers,
     pub(super) outbox: JoinHandle<()>,
+    pub(super) mails_in_hand: InHand,
     pub(super) store: Arc<dyn Store>,
     pub(super) shutdown: watch::Sender<bool>,
 }
@@ -35,7 +37,7 @@ pub(super) struct Leaving {
 impl Leaving {
     /// Returns once all has ended or its time is over.
     pub(super) async fn end(self, why: Why, Shutdown { delay, grace }: Shutdown) {
-        let Self { edge, workers, outbox, store, shutdown } = self;
+        let Self { edge, workers, outbox, mails_in_hand, store, shutdown } = self;
         let (delay, linger) = match why {
             Why::Asked => (delay, Duration::ZERO),
             Why::TakenOver => (Duration::ZERO, ONE_MORE_REQUEST),
@@ -50,22 +52,25 @@ impl Leaving {
         // A hand-over that hangs is given up at the end of the grace; another gateway has the letter when its lease ends. That a
         // task broke off is no reason not to end.
         let left = grace.saturating_sub(asked_at.elapsed());
-        let mail_in_hand = timeout(left, outbox).await.is_err();
+        let _ = timeout(left, outbox).await;
+        let mails_in_hand = mails_in_hand.now();
         workers.stop().await;
         let mails_waiting = timeout(COUNTED_WITHIN, store.outbox_length()).await.ok().and_then(Result::ok);
-        tell(parting, mail_in_hand, mails_waiting);
+        tell(parting, mails_in_hand, mails_waiting);
     }
 }
 
 /// One line, which an operator may look for; a warning where something did not come to its end.
-fn tell(parting: Parting, mail_in_hand: bool, mails_waiting: Option<u64>) {
+fn tell(parting: Parting, mails_in_hand: usize, mails_waiting: Option<u64>) {
     let Parting { requests_finished, requests_cut, websockets_told } = parting;
-    if requests_cut > 0 || mail_in_hand {
+    if requests_cut > 0 || mails_in_hand > 0 {
         tracing::warn!(
-            target: "gateway", requests_finished, requests_cut, websockets_told, mails_waiting, mail_in_hand,
+            target: "gateway", requests_finished, requests_cut, websockets_told, mails_waiting, mails_in_hand,
             "ended, with what was still under way at the end of the grace period cut off"
         );
     } else {
-        tracing::info!(target: "gateway", requests_finished, requests_cut, websockets_told, mails_waiting, "ended");
+        tracing::info!(
+            target: "gateway", requests_finished, requests_cut, websockets_told, mails_waiting, mails_in_hand, "ended"
+        );
     }
 }

@@ -73,6 +73,8 @@ pub(super) struct Reloader {
     read: Stamps,
     seen: Stamps,
     standing: Standing,
+    /// Why what was read last did not come into force, as it was told.
+    refused: Option<String>,
 }
 
 type Stamps = Vec<(PathBuf, Option<Stamp>)>;
@@ -102,7 +104,7 @@ impl Reloader {
         let Source { file, read } = source;
         metrics.config_reloaded();
         let (first, seen, standing) = (config.clone(), read.clone(), Standing::default());
-        Ok(Self { file, first, current: config, replaceable, metrics, hangup, seen, read, standing })
+        Ok(Self { file, first, current: config, replaceable, metrics, hangup, seen, read, standing, refused: None })
     }
 
     /// Looks after the files every `directory.poll`, and at each SIGHUP whether they have changed or not; never returns.
@@ -113,6 +115,7 @@ impl Reloader {
             tokio::select! {
                 _ = self.hangup.recv() => {
                     on_hangup();
+                    self.refused = None;
                     self.reload().await;
                 }
                 _ = ticks.tick() => if self.has_changed() {
@@ -122,12 +125,13 @@ impl Reloader {
         }
     }
 
-    /// Whether a file is another than was read, and has come to rest.
+    /// Whether a file is another than was read, and has come to rest. What a refused configuration names is not known, so that it is read
+    /// again at each look.
     fn has_changed(&mut self) -> bool {
         let now = stamps(&self.file, &self.current);
         let at_rest = now == self.seen;
         self.seen = now;
-        at_rest && self.seen != self.read
+        at_rest && (self.seen != self.read || self.refused.is_some())
     }
 
     async fn reload(&mut self) {
@@ -139,12 +143,14 @@ impl Reloader {
         match next.and_then(|next| next) {
             Ok(next) => self.put(next),
             Err(refusal) => {
+                let reason = chain(&refusal);
+                if self.refused.as_ref() == Some(&reason) {
+                    return;
+                }
                 self.standing.bad();
                 self.metrics.config_reload_failed();
-                tracing::error!(
-                    target: "config",
-                    "the configuration cannot be used; the former one stays in force: {}", chain(&refusal)
-                );
+                tracing::error!(target: "config", "the configuration cannot be used; the former one stays in force: {reason}");
+                self.refused = Some(reason);
             }
         }
     }
@@ -168,6 +174,7 @@ impl Reloader {
             self.metrics.certificate_lists_end(trust.lists_end());
             current.put(trust);
         }
+        self.refused = None;
         self.metrics.config_reloaded();
         for warning in &config.warnings {
             tracing::warn!(target: "config", "{warning}");

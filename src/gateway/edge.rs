@@ -192,8 +192,9 @@ impl Edge {
         let _ = timeout_at(end.min(Instant::now() + FAREWELL), self.connections.empty()).await;
         let _ = timeout_at(end, self.connections.quiet()).await;
         Parting {
-            requests_finished: self.connections.finished(),
+            // In this order, or one that ends in between is counted nowhere.
             requests_cut: self.connections.under_way(),
+            requests_finished: self.connections.finished(),
             websockets_told: self.tunnels.told_to_leave(),
         }
     }

@@ -10,6 +10,7 @@ use crate::domain::submission::Doubt;
 use crate::domain::time::Timestamp;
 use crate::pages::{Problem, ProblemKind, Server, View};
 use crate::store;
+use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{Refusal, Request};
 use http::{Method, StatusCode};
 use pingora::http::RequestHeader;
@@ -114,6 +115,7 @@ impl Failure {
             (Self::Store(_), About::SignOut { forget_browser }) => {
                 ProblemKind::StoreDownSignOut { forget_browser: *forget_browser }
             }
+            (Self::Busy | Self::Overloaded, About::Form) => ProblemKind::BusyForm,
             (Self::UpstreamDown | Self::UpstreamSlow, About::Form) if passage.tries.never_went_up() => {
                 ProblemKind::UpstreamUnsent(server)
             }
@@ -166,13 +168,14 @@ impl Failure {
 
     /// What can be asked for again without doing anything twice, or where what was typed is kept.
     fn target(&self, about: &About, request: &RequestHeader) -> Option<String> {
-        let wanted = || route::wanted(request).as_str().to_owned();
+        // What cannot be linked as it was asked for is not linked at all.
+        let wanted = ReturnTo::parse(&String::from_utf8_lossy(request.raw_path())).ok().map(|wanted| wanted.as_str().to_owned());
         let is_safe = matches!(request.method, Method::GET | Method::HEAD);
         match (self, about) {
             (Self::FormReturned(page, _), _) | (Self::Store(_) | Self::Overloaded, About::KeptForm(page)) => Some(page.clone()),
             // A page of ours that took a form can be looked at as well.
-            (_, About::SignIn | About::Tan) => Some(wanted()),
-            (_, About::Page | About::SignOut { .. }) => is_safe.then(wanted),
+            (_, About::SignIn | About::Tan) => wanted,
+            (_, About::Page | About::SignOut { .. }) => wanted.filter(|_| is_safe),
             (_, About::Form | About::KeptForm(_)) => None,
         }
     }
@@ -196,8 +199,7 @@ impl Gateway {
             None => reply,
         };
         if passage.outcome == Request::Failed {
-            let source = std::error::Error::source(failure).map(ToString::to_string);
-            tracing::error!(target: "gateway", incident = passage.incident.as_deref(), %failure, source, "a request failed");
+            tracing::error!(target: "gateway", incident = passage.incident.as_deref(), failure = chain(failure), "a request failed");
         }
         if failure.status() == StatusCode::METHOD_NOT_ALLOWED { reply.allow("GET, HEAD, POST") } else { reply }
     }
@@ -216,6 +218,7 @@ impl Gateway {
             incident: Some(&incident),
             return_to: return_to.as_str(),
             target: target.as_deref(),
+            signed_in: passage.is_signed_in(),
             wait: failure.retry_after(passage.now),
         });
         let page = Reply::page(failure.status(), self.pages.now().render(&view, passage.now));

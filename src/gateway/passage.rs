@@ -141,6 +141,11 @@ impl Passage {
         self.permit = Some(permit);
     }
 
+    /// Whether a broker is known to be signed in here, and not by the portal alone.
+    pub(super) fn is_signed_in(&self) -> bool {
+        !self.to_portal && self.permit.as_ref().is_some_and(|permit| permit.broker().is_some())
+    }
+
     /// The permit. Without one nothing goes to the calculator: a forgotten decision is an error, not an admission.
     pub(super) fn permit(&self) -> pingora::Result<&Permit> {
         self.permit.as_ref().ok_or_else(|| pingora::Error::explain(pingora::ErrorType::InternalError, "no permit"))

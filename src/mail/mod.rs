@@ -11,7 +11,7 @@ mod templates;
 mod testing;
 
 pub use letter::Writer;
-pub use outbox::{Outbox, Trouble};
+pub use outbox::{InHand, Outbox, Trouble};
 pub use smtp::{Cause, HandOver, Hitch, Hold, RelayState, Sender, Smtp, Stage};
 
 use std::path::PathBuf;

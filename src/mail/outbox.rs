@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -59,6 +59,17 @@ impl Trouble {
     }
 }
 
+/// Mails that a mail server may have, and has not said what becomes of.
+#[derive(Clone, Debug, Default)]
+pub struct InHand(Arc<AtomicUsize>);
+
+impl InHand {
+    /// How many there are now.
+    pub fn now(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// What all workers share.
 struct Desk {
     store: Arc<dyn Store>,
@@ -68,6 +79,9 @@ struct Desk {
     clock: Clock,
     bell: Arc<Notify>,
     farewell: Duration,
+    in_hand: InHand,
+    /// Whoever holds it asks whether a store that failed works again.
+    asks: tokio::sync::Mutex<()>,
     /// Until when letters that somebody had in hand are left alone.
     others_note_until: Mutex<Instant>,
 }
@@ -78,6 +92,7 @@ struct Held<'d> {
     lease: Lease,
     /// Whether a mail server may have the mail.
     may_be_out: AtomicBool,
+    in_hand: &'d InHand,
 }
 
 /// What to do after a step.
@@ -108,6 +123,8 @@ impl Outbox {
             clock,
             bell: Arc::new(Notify::new()),
             farewell: config.timeout,
+            in_hand: InHand::default(),
+            asks: tokio::sync::Mutex::default(),
             others_note_until: Mutex::new(Instant::now()),
         };
         desk.tell_of_relays();
@@ -122,6 +139,11 @@ impl Outbox {
     /// Tells what keeps mails from leaving.
     pub fn trouble(&self) -> Trouble {
         Trouble(Arc::clone(&self.desk.sender))
+    }
+
+    /// Tells of mails that would be cut off.
+    pub fn in_hand(&self) -> InHand {
+        self.desk.in_hand.clone()
     }
 
     /// Sends letters until `shutdown` completes; then lets hand-overs under way finish, for `mail.timeout` at most, but those whose mail may
@@ -149,8 +171,10 @@ impl Desk {
                 Next::Nothing => {
                     failures = 0;
                     self.sender.tidy().await;
+                    let for_others = self.others_note_for();
+                    let pause = if for_others.is_zero() { jittered(POLL) } else { for_others.min(POLL) };
                     tokio::select! {
-                        () = stop.sleep(jittered(POLL)) => {}
+                        () = stop.sleep(pause) => {}
                         () = self.bell.notified() => {}
                     }
                 }
@@ -163,12 +187,15 @@ impl Desk {
     /// sign-ins that fail ring all the more.
     async fn sit_out(&self, mut failures: u32, stop: &Stop) -> u32 {
         let begun = Instant::now();
+        stop.sleep(jittered(nth(&STORE_WAITS, failures))).await;
+        // One worker asks for all; the others make sure of its answer.
+        let _asks = self.asks.lock().await;
         loop {
-            stop.sleep(jittered(nth(&STORE_WAITS, failures))).await;
             failures = failures.saturating_add(1);
             if stop.is_requested() || self.store.ping().await.is_ok() {
                 break;
             }
+            stop.sleep(jittered(nth(&STORE_WAITS, failures))).await;
         }
         self.works_again(begun);
         failures
@@ -177,14 +204,20 @@ impl Desk {
     /// The store answers, which it had not done since `begun`: others may have handed letters over that they could not note, whose leases
     /// have ended. Taken over before that is noted, such a mail would go out once more.
     fn works_again(&self, begun: Instant) {
-        if begun.elapsed() > LEASE / 2 {
-            *self.others_note_until.lock() = Instant::now() + NOTES_FIRST;
+        let (now, mut until) = (Instant::now(), self.others_note_until.lock());
+        // Whoever is first to notice says for how long.
+        if begun.elapsed() > LEASE / 2 && *until < now {
+            *until = now + NOTES_FIRST;
         }
     }
 
     /// Which letters may be taken now.
     fn due(&self) -> Due {
-        if Instant::now() < *self.others_note_until.lock() { Due::New } else { Due::All }
+        if self.others_note_for().is_zero() { Due::All } else { Due::New }
+    }
+
+    fn others_note_for(&self) -> Duration {
+        self.others_note_until.lock().saturating_duration_since(Instant::now())
     }
 
     async fn try_step(&self, stop: &Stop) -> Next {
@@ -256,7 +289,8 @@ impl Desk {
                 return HandOver::Refused(Hitch { stage: Stage::Writing, cause: Cause::Unwritable });
             }
         };
-        let held = Held { store: &*self.store, lease: leased.lease(), may_be_out: AtomicBool::new(false) };
+        let held =
+            Held { store: &*self.store, lease: leased.lease(), may_be_out: AtomicBool::new(false), in_hand: &self.in_hand };
         let out_of_time = async {
             stop.requested().await;
             tokio::time::sleep(self.farewell).await;
@@ -351,12 +385,22 @@ impl Held<'_> {
     }
 }
 
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if self.may_be_out.load(Ordering::Acquire) {
+            self.in_hand.0.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
 #[async_trait]
 impl Hold for Held<'_> {
     async fn confirm(&self) -> Result<(), HandOver> {
         match self.store.renew_lease(self.lease, LEASE).await {
             Ok(true) => {
-                self.may_be_out.store(true, Ordering::Release);
+                if !self.may_be_out.swap(true, Ordering::AcqRel) {
+                    self.in_hand.0.fetch_add(1, Ordering::AcqRel);
+                }
                 Ok(())
             }
             Ok(false) => Err(HandOver::Withdrawn),

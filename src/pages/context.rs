@@ -199,6 +199,7 @@ impl Context<'_> {
             forget_browser => page.kind == ProblemKind::StoreDownSignOut { forget_browser: true },
             incident => page.incident,
             target => page.target,
+            signed_in => page.signed_in,
             wait => page.wait.map(|wait| wait.as_secs()),
         }
     }
@@ -273,6 +274,7 @@ fn problem_name(kind: ProblemKind) -> &'static str {
         ProblemKind::TooMany { .. } => "too_many",
         ProblemKind::MailsExhausted { .. } => "mails_exhausted",
         ProblemKind::Busy => "busy",
+        ProblemKind::BusyForm => "busy_form",
         ProblemKind::StoreDown => "store_down",
         ProblemKind::StoreDownPage => "store_down_page",
         ProblemKind::StoreDownForm => "store_down_form",

@@ -15,6 +15,8 @@ pub struct Problem<'a> {
     pub return_to: &'a str,
     /// What can be asked for again without doing anything twice, or where what was typed is kept: path and query.
     pub target: Option<&'a str>,
+    /// Whether the gateway knows that somebody is signed in, who then stays so.
+    pub signed_in: bool,
     /// After what time trying again makes sense, as `Retry-After` says it.
     pub wait: Option<Duration>,
 }
@@ -50,6 +52,8 @@ pub enum ProblemKind {
     },
     /// 503: more requests than the gateway can take.
     Busy,
+    /// 503: the same, and a form of the calculator's went nowhere; the browser still has it.
+    BusyForm,
     /// 503: nobody can sign in for the moment; whoever is signed in stays so.
     StoreDown,
     /// 503: the same, and a page of the calculator's was asked for; it is not known by whom.

@@ -245,6 +245,7 @@ fn problems() -> Vec<(String, View<'static>)> {
         ("too-many", ProblemKind::TooMany { until: in_minutes(4) }, None),
         ("mails-exhausted", ProblemKind::MailsExhausted { until: in_minutes(24 * 60) }, None),
         ("busy", ProblemKind::Busy, Some(SOON)),
+        ("busy-form", ProblemKind::BusyForm, Some(SOON)),
         ("store-down", ProblemKind::StoreDown, Some(SOON)),
         ("store-down-page", ProblemKind::StoreDownPage, Some(SOON)),
         ("store-down-form", ProblemKind::StoreDownForm, Some(SOON)),
@@ -260,14 +261,22 @@ fn problems() -> Vec<(String, View<'static>)> {
         ("portal-unsent", ProblemKind::UpstreamUnsent(Server::Portal), Some(later)),
         ("internal", ProblemKind::Internal, None),
     ];
-    let told =
-        |kind, wait| View::Problem(Problem { kind, incident: Some("K7F2Q9Z"), return_to: TARGET, target: Some(TARGET), wait });
-    let bare = |kind, wait| View::Problem(Problem { kind, incident: None, return_to: "/", target: None, wait });
+    let told = |kind, wait| {
+        // Whom the portal alone knows is signed in there.
+        let signed_in = !matches!(
+            kind,
+            ProblemKind::UpstreamDown(Server::Portal)
+                | ProblemKind::UpstreamSlow(Server::Portal)
+                | ProblemKind::UpstreamUnsent(Server::Portal)
+        );
+        Problem { kind, incident: Some("K7F2Q9Z"), return_to: TARGET, target: Some(TARGET), signed_in, wait }
+    };
+    let bare = |kind, wait| Problem { kind, incident: None, return_to: "/", target: None, signed_in: false, wait };
     let doubtful =
         doubts.into_iter().enumerate().map(|(n, doubt)| (format!("doubtful-{n}"), told(ProblemKind::Doubtful(doubt), None)));
     let each =
         |(name, kind, wait)| [(format!("problem-{name}"), told(kind, wait)), (format!("problem-{name}-bare"), bare(kind, wait))];
-    kinds.into_iter().flat_map(each).chain(doubtful).collect()
+    kinds.into_iter().flat_map(each).chain(doubtful).map(|(name, problem)| (name, View::Problem(problem))).collect()
 }
 
 fn in_minutes(minutes: u64) -> Timestamp {

@@ -199,6 +199,7 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
             incident: Some(HOSTILE),
             return_to: HOSTILE,
             target: Some(HOSTILE),
+            signed_in: true,
             wait: None,
         }),
     ];
@@ -327,11 +328,15 @@ fn a_broken_part_is_named_rather_than_the_page_that_uses_it() {
 fn a_wait_has_the_words_that_its_seconds_are() {
     let told = |kind, seconds| {
         let wait = Some(Duration::from_secs(seconds));
-        pages().render(&View::Problem(Problem { kind, incident: None, return_to: "/", target: Some("/kfz"), wait }), NOW)
+        pages().render(
+            &View::Problem(Problem { kind, incident: None, return_to: "/", target: Some("/kfz"), signed_in: true, wait }),
+            NOW,
+        )
     };
     let server = Server::Calculator;
     let kinds = [
         ProblemKind::Busy,
+        ProblemKind::BusyForm,
         ProblemKind::FormReturned,
         ProblemKind::StoreDown,
         ProblemKind::StoreDownPage,

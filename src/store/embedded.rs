@@ -292,6 +292,9 @@ fn put(records: &mut Records<'_>, key: RecordKey, bytes: &[u8], ends: Timestamp)
     Ok(())
 }
 
+/// New letters are looked for behind so many others at most.
+const MOST_LOOKED_AT: usize = 1_000;
+
 /// The letters that wait.
 struct Letters<'t> {
     queue: Table<'t, u128, (u64, u32)>,
@@ -328,7 +331,7 @@ impl<'t> Letters<'t> {
     }
 
     fn first(&self, among: Due, now: Timestamp) -> Result<Option<u128>> {
-        for entry in self.due.range(..=(now.as_millis(), u128::MAX)).map_err(failed)? {
+        for entry in self.due.range(..=(now.as_millis(), u128::MAX)).map_err(failed)?.take(MOST_LOOKED_AT) {
             let (_, id) = entry.map_err(failed)?.0.value();
             if among == Due::All || self.leased(id)? == Some(0) {
                 return Ok(Some(id));

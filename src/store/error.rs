@@ -92,7 +92,7 @@ fn in_words(trouble: StoreTrouble) -> &'static str {
         StoreTrouble::OutOfMemory => "the store is full (maxmemory)",
         StoreTrouble::ReadOnly => "the store takes no changes, since it is a replica",
         StoreTrouble::NoReplicas => "the store takes no changes, since it has too few replicas (min-replicas-to-write)",
-        StoreTrouble::Disk => "the store cannot write to its disk",
+        StoreTrouble::Disk => "the store cannot use its disk",
         StoreTrouble::Refused => "the store refuses",
         StoreTrouble::Unconfirmed => "replicas have not confirmed a change",
         StoreTrouble::Unsealable => "a record cannot be opened",

@@ -3,8 +3,8 @@
 //! Every section is taken apart whole, so that a key that is added does not compile until it is said here what becomes of it.
 
 use crate::config::{
-    Certificate, CertificateColumns, Config, Credentials, Deployment, Directory, HashCost, Https, Listen, Log, Mail, MailRelay,
-    Password, Portal, RedisServers, Secret, Shutdown, Store, StoreUrl, Upstream,
+    Certificate, CertificateColumns, Config, Credentials, Deployment, Directory, HashCost, Https, Listen, Log, Login, Mail,
+    MailRelay, Password, Portal, RedisServers, Secret, Shutdown, Store, StoreUrl, Upstream,
 };
 use crate::domain::parking::ParkingLimits;
 use crate::domain::session::SessionLimits;
@@ -26,12 +26,15 @@ pub(super) fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
     differing!(keys, &old.directory, new.directory, Directory { file: "directory.file", poll: "directory.poll" } but certificates);
     mail(&mut keys, &old.mail, &new.mail);
     parking(&mut keys, &old.parking, &new.parking);
-    note(&mut keys, "login.prefix", old.login.prefix != new.login.prefix);
+    differing!(keys, &old.login, new.login, Login { prefix: "login.prefix" }
+        but alphabet, tan, tries, trust, without_email, enumeration, doors, time_zone);
     password(&mut keys, old.password.as_ref(), new.password.as_ref());
     certificate(&mut keys, old.certificate.as_ref(), new.certificate.as_ref());
     portal(&mut keys, old.portal.as_ref(), new.portal.as_ref());
     differing!(keys, &old.session, new.session, SessionLimits { idle: "session.idle", absolute: "session.absolute" });
-    note(&mut keys, "admin.listen", old.admin_listen != new.admin_listen);
+    differing!(keys, old, new, Config { admin_listen: "admin.listen" }
+        but listen, upstream, store, directory, mail, parking, login, password, certificate, portal, session, log, shutdown,
+        submission, limits, brand, warnings);
     differing!(keys, &old.log, new.log, Log { json: "log.format", filter: "log.filter", access: "log.access" });
     differing!(keys, &old.shutdown, new.shutdown, Shutdown { delay: "shutdown.delay", grace: "shutdown.grace" });
     keys
@@ -131,13 +134,13 @@ fn mail(keys: &mut Vec<&'static str>, old: &Mail, new: &Mail) {
         mail.relays.iter().cloned().map(address).collect::<Vec<_>>()
     };
     note(keys, "mail.url", addresses(old) != addresses(new));
-    let users = |mail: &Mail| -> Vec<_> {
-        mail.relays.iter().map(|relay| relay.credentials.as_ref().map(|(user, _)| user.clone())).collect()
-    };
-    note(keys, "mail.username", users(old) != users(new));
-    let passwords = |relay: &MailRelay| relay.credentials.as_ref().map(|(_, password)| password.clone());
-    for (old, new) in old.relays.iter().map(passwords).zip(new.relays.iter().map(passwords)) {
-        secret(keys, old.as_ref(), new.as_ref());
+    // A server that is added or taken away brings or takes its user along: that is no other user.
+    let pairs = || old.relays.iter().zip(&new.relays);
+    let user = |relay: &MailRelay| relay.credentials.as_ref().map(|(user, _)| user.clone());
+    note(keys, "mail.username", pairs().any(|(old, new)| user(old) != user(new)));
+    let password = |relay: &MailRelay| relay.credentials.as_ref().map(|(_, password)| password.clone());
+    for (old, new) in pairs() {
+        secret(keys, password(old).as_ref(), password(new).as_ref());
     }
     differing!(keys, old, new, Mail {
         ca_file: "mail.ca_file",
@@ -243,6 +246,7 @@ mod tests {
             (&["store.timeout = \"2s\""], "store.timeout"),
             (&["directory.poll = \"3s\""], "directory.poll"),
             (&["mail.url = \"smtp://127.0.0.2\""], "mail.url"),
+            (&["mail.url = [\"smtp://127.0.0.1\", \"smtp://127.0.0.2\"]"], "mail.url"),
             (&["mail.timeout = \"9s\""], "mail.timeout"),
             (&["parking.largest = \"2MiB\""], "parking.largest"),
             (&["login.prefix = \"/a/b/\""], "login.prefix"),

@@ -63,7 +63,8 @@ fn all_of_use(folder: &Path, logo: Option<&Path>) -> Result<(), String> {
     if !folder.is_dir() {
         return Err("is not a folder".to_owned());
     }
-    let looked = templates::of_no_use(folder).map_err(|error| format!("{} cannot be read: {error}", folder.display()))?;
+    let looked =
+        templates::of_no_use(folder).map_err(|(folder, error)| format!("{} cannot be read: {error}", folder.display()))?;
     let logo = logo.and_then(|logo| logo.canonicalize().ok());
     let of_no_use = looked.iter().map(|file| folder.join(file)).filter(|file| file.canonicalize().ok() != logo || logo.is_none());
     let files: Vec<_> = of_no_use.map(|file| file.display().to_string()).collect();

@@ -258,7 +258,7 @@ labels! {
         ReadOnly => "read_only",
         /// It has fewer replicas than it wants for a change.
         NoReplicas => "no_replicas",
-        /// It cannot write to its disk.
+        /// It cannot use its disk or file.
         Disk => "disk",
         /// An answer, and it is no, for another reason.
         Refused => "refused",

@@ -52,7 +52,7 @@ impl Adviser {
                 of_sentinel(&mut connection, master).await.map_err(trouble)?.ok_or_else(unknown)
             }
             Question::Cluster(record, transport) => {
-                let nobody = || Trouble::unreachable(format!("{}: knows no node that has the records' slot", self.server));
+                let nobody = || Trouble::not_ready(format!("{}: knows no node that has the records' slot", self.server));
                 let (slot, nodes) = of_node(&mut connection, record).await.map_err(trouble)?;
                 owner(&nodes, slot, *transport, &self.server).ok_or_else(nobody)
             }

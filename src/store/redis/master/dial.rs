@@ -35,7 +35,7 @@ impl Dial {
     }
 
     /// Where to look if a server refuses the password.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn where_to_look(&self) -> String {
         match (self.settings.password(), self.password_key) {
             (None, key) => format!("; {key} is not given"),
             (Some(_), "") => String::new(),

@@ -84,6 +84,11 @@ impl Trouble {
         Self { kind: StoreTrouble::Unreachable, said: said.into() }
     }
 
+    /// There is no master, for as long as another server takes to become it.
+    pub(super) fn not_ready(said: impl Into<String>) -> Self {
+        Self { kind: StoreTrouble::NotReady, said: said.into() }
+    }
+
     /// There was no answer in time.
     pub(super) fn timeout(said: impl Into<String>) -> Self {
         Self { kind: StoreTrouble::Timeout, said: said.into() }
@@ -97,7 +102,7 @@ impl Trouble {
     /// The trouble with this server, to which this was told.
     pub(super) fn with(server: &Server, dial: &Dial, error: RedisError) -> Self {
         let kind = kind_of(&error);
-        let where_to_look = if kind == StoreTrouble::Authentication { dial.told() } else { String::new() };
+        let where_to_look = if kind == StoreTrouble::Authentication { dial.where_to_look() } else { String::new() };
         Self { kind, said: format!("{server}: {error}{where_to_look}") }
     }
 

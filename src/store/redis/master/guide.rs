@@ -102,7 +102,7 @@ impl Guide {
         if self.fails_over() {
             let role: Vec<Value> = redis::cmd("ROLE").query_async(&mut commands).await.map_err(trouble)?;
             if !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master") {
-                return Err(Trouble::unreachable(format!("{}: it is not a master", station.server)));
+                return Err(Trouble::not_ready(format!("{}: it is not a master", station.server)));
             }
         }
         redis::cmd("MGET").arg(probe).exec_async(&mut commands).await.map_err(trouble)
