@@ -137,6 +137,9 @@ async fn the_exit_code_says_why_a_gateway_ended() {
     }
     std::fs::write(&other, text.replace("[submission]", "[submision]")).expect("written");
     assert_eq!(refused(&other, &[]).0, Some(64));
+    std::fs::write(&other, format!("{text}\n[brand]\nlogo = \"absent.svg\"\n")).expect("written");
+    let (code, said) = refused(&other, &[]);
+    assert!(code == Some(64) && said.contains("absent.svg"), "{code:?} {said}");
     // What is not there, or taken: 69.
     let (code, said) = refused(&config, &[]);
     assert!(code == Some(69) && said.contains("listen.http: cannot listen on 127.0.0.1:"), "{code:?} {said}");
