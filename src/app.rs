@@ -99,8 +99,15 @@ pub enum Error {
     NobodyThere {
         /// Where it would.
         path: PathBuf,
-        /// What was met with there.
-        source: std::io::Error,
+    },
+    /// Another gateway waits where this one would.
+    #[error(
+        "listen.handover: another gateway waits at {} for a process to take its place: \
+         give this one a path of its own, or start it with --takeover to take that one's place", path.display()
+    )]
+    SomebodyThere {
+        /// Where.
+        path: PathBuf,
     },
     /// `--takeover` without a place where a process could wait.
     #[error("--takeover needs listen.handover, the same that the gateway has whose place is to be taken")]
@@ -318,12 +325,14 @@ pub enum TakesOver {
 
 fn inherit(config: &Config, takes_over: TakesOver) -> Result<Option<Inherited>, Error> {
     if takes_over == TakesOver::No {
-        return Ok(None);
+        // Its socket would be replaced, and nobody could take its place any more.
+        let taken = config.listen.handover.clone().filter(|path| Inherited::is_to_be_had(path));
+        return taken.map_or(Ok(None), |path| Err(Error::SomebodyThere { path }));
     }
     let path = config.listen.handover.clone().ok_or(Error::NobodyToTakeOverFrom)?;
     let nobody = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
     Inherited::from(&path).map(Some).map_err(|source| match source.kind() {
-        kind if nobody.contains(&kind) => Error::NobodyThere { path, source },
+        kind if nobody.contains(&kind) => Error::NobodyThere { path },
         _ => Error::Handover { path, source },
     })
 }

@@ -260,7 +260,7 @@ async fn what_a_server_took_and_did_not_answer_goes_to_another_if_it_is_a_get_an
     assert_eq!(sent("/seite"), (1, 1));
     for (method, path) in [(Method::POST, "/post"), (Method::PUT, "/put"), (Method::DELETE, "/delete")] {
         let answer = browser.send(method, path, &[("accept", "text/html".into())], Some(b"a=1".to_vec())).await;
-        answer.is(502).waits(5).shows("prüfen Sie bitte zuerst, ob es angekommen ist").hides("nicht weitergegeben");
+        answer.is(502).waits(5).shows("prüfen Sie bitte zuerst, ob sie angekommen ist").hides("nicht weitergegeben");
         answer.hides("ERNEUT VERSUCHEN");
         assert_eq!(sent(path), (1, 0), "{path}");
     }
@@ -283,7 +283,7 @@ async fn a_form_that_no_connection_came_about_for_was_not_sent_and_is_sent_once_
     }
     nobody.post_body("/impressum", FORM, "a=1").await.is(502).shows(UNSENT).hides("angemeldet");
     let page = browser.open("/angebot?id=42").await;
-    page.is(502).waits(5).shows("prüfen Sie bitte zuerst").hides(UNSENT);
+    page.is(502).waits(5).hides("prüfen Sie bitte zuerst").hides(UNSENT);
     assert_eq!(page.href_of("ERNEUT VERSUCHEN"), "/angebot?id=42");
     let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port");
     let upstream = Upstream::at(listener, |mut wire| async move {
@@ -303,7 +303,8 @@ async fn a_form_that_a_server_took_and_hangs_over_may_have_been_carried_out() {
     let browser = world.signed_in(ADA).await;
     nodes.iter().for_each(|node| node.set(Mode::Hanging));
     let told = browser.post_body("/antrag", FORM, "a=1").await;
-    told.is(504).waits(60).shows("prüfen Sie bitte zuerst, ob es angekommen ist").hides(UNSENT);
+    told.is(504).waits(60).shows("prüfen Sie bitte zuerst, ob sie angekommen ist").hides(UNSENT);
+    told.shows("ZUM ONLINE-RECHNER").shows("ZURÜCK ZUM FORMULAR");
 }
 
 #[tokio::test]

@@ -103,6 +103,22 @@ async fn a_page_that_nobody_can_be_known_for_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn the_log_tells_how_an_outage_begins_and_ends_and_not_each_of_its_failures() {
+    let world = world().await;
+    kill(&world);
+    for _ in 0..20 {
+        asked(&world.browser()).await.is(503);
+    }
+    restart(&world);
+    let again = "\"message\":\"the store works again\"";
+    eventually("its end is told", async || world.log().contains(again).then_some(())).await;
+    let (log, failures) = (world.log(), world.metric("vtnr_gateway_store_errors_total{kind=\"unreachable\"}").await);
+    assert!(failures >= 20.0 && log.matches(again).count() == 1, "{failures}");
+    let told = log.matches("\"message\":\"the store fails\"").count();
+    assert!((1..10).contains(&told), "{told} lines");
+}
+
+#[tokio::test]
 async fn a_sign_out_that_failed_says_so_and_is_pressed_again() {
     const SIGN_OUT: &str = "/ui/login/de/abmelden";
     let world = World::builder().store(StoreKind::DurableRedis).config("[store]\noutage_grace = \"0s\"").start().await;

@@ -477,7 +477,7 @@ async fn while_the_store_is_down_an_application_is_not_promised_to_be_kept() {
     browser.open("/").await.is(200);
     desk.world.redis.as_ref().expect("a redis-server").lock().expect("no panic").kill();
     let answer = browser.post_body("/antrag/versand", FORM, "fahrer=Ada").await;
-    answer.is(403).shows("Ihr Antrag wurde nicht versendet").shows("Ihre Eingabe konnten wir leider nicht aufbewahren");
+    answer.is(403).shows("Ihr Antrag wurde nicht versendet").shows("Wegen einer technischen Störung konnten wir Ihre Eingabe");
     assert_eq!(answer.set_cookies(), [""; 0]);
     assert!(desk.posts().is_empty());
 }

@@ -414,7 +414,7 @@ async fn the_sign_out_asks_nobody_and_needs_no_seat_and_the_portals_server_share
     let form = ada.post("/portal/anmelden", &[("user", "ada")]).await;
     form.is(503)
         .waits(5)
-        .shows("sie wurde nicht ausgeführt")
+        .shows("es wurde nichts ausgeführt")
         .shows("Ihr Browser hat Ihre Eingabe noch")
         .hides("ERNEUT VERSUCHEN");
     ada.open(SIGN_OUT).await.is(200).shows("ABMELDEN");

@@ -147,6 +147,21 @@ async fn where_nobody_waits_to_be_taken_over_that_is_said_with_what_to_do() {
     }
 }
 
+#[tokio::test]
+async fn another_gateway_does_not_take_the_place_away_where_one_waits() {
+    let (mut world, _folder) = world().await;
+    let text = std::fs::read_to_string(world.gateways[0].config()).expect("read");
+    let other = world.gateways[0].config().with_file_name("other.toml");
+    std::fs::write(&other, text).expect("written");
+    let mut second = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"));
+    let ended = second.args(["serve", "--config"]).arg(&other).output().expect("it runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(69) && said.contains("listen.handover: another gateway waits at "), "{said}");
+    let former = world.gateways[0].pid();
+    assert_eq!(world.gateways[0].take_over(None).await, Some(0));
+    assert_ne!(world.gateways[0].pid(), former);
+}
+
 /// A process that is nobody's child.
 struct Orphan(String);
 

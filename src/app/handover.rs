@@ -60,6 +60,11 @@ impl Inherited {
         Ok(Self { sockets, former })
     }
 
+    /// Whether a process waits at this path. It sees somebody come and go away again.
+    pub(super) fn is_to_be_had(path: &Path) -> bool {
+        UnixStream::connect(path).is_ok()
+    }
+
     /// The socket that listens on this address, if there is one.
     pub(super) fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let at = self.sockets.iter().position(|socket| socket.local_addr().is_ok_and(|own| own == address))?;

@@ -118,20 +118,24 @@ impl Reloader {
                     self.refused = None;
                     self.reload().await;
                 }
-                _ = ticks.tick() => if self.has_changed() {
+                _ = ticks.tick() => if self.is_due() {
                     self.reload().await;
                 },
             }
         }
     }
 
-    /// Whether a file is another than was read, and has come to rest. What a refused configuration names is not known, so that it is read
-    /// again at each look.
-    fn has_changed(&mut self) -> bool {
+    /// Whether a file is another than was read, and has come to rest. What else a refused configuration names is not known: it is read again
+    /// at each look, and what it is refused for is told once.
+    fn is_due(&mut self) -> bool {
         let now = stamps(&self.file, &self.current);
         let at_rest = now == self.seen;
         self.seen = now;
-        at_rest && (self.seen != self.read || self.refused.is_some())
+        if self.seen != self.read {
+            self.refused = None;
+            return at_rest;
+        }
+        at_rest && self.refused.is_some()
     }
 
     async fn reload(&mut self) {
@@ -180,7 +184,7 @@ impl Reloader {
             tracing::warn!(target: "config", "{warning}");
         }
         let again = if self.standing.good() { ", and can be used again" } else { "" };
-        tracing::info!(target: "config", needs_restart = waiting.join(", "), "the configuration was reloaded{again}");
+        tracing::info!(target: "config", needs_restart = (!waiting.is_empty()).then(|| waiting.join(", ")), "the configuration was reloaded{again}");
         self.read = after(std::mem::take(&mut self.read), stamps(&self.file, &config));
         self.current = config;
     }

@@ -119,6 +119,7 @@ impl Failure {
             (Self::UpstreamDown | Self::UpstreamSlow, About::Form) if passage.tries.never_went_up() => {
                 ProblemKind::UpstreamUnsent(server)
             }
+            (Self::UpstreamDown | Self::UpstreamSlow, About::Form | About::KeptForm(_)) => ProblemKind::UpstreamUncertain(server),
             (Self::UpstreamDown, _) => ProblemKind::UpstreamDown(server),
             (Self::UpstreamSlow, _) => ProblemKind::UpstreamSlow(server),
             _ => self.kind().1,
@@ -199,7 +200,10 @@ impl Gateway {
             None => reply,
         };
         if passage.outcome == Request::Failed {
-            tracing::error!(target: "gateway", incident = passage.incident.as_deref(), failure = chain(failure), "a request failed");
+            let (incident, server) = (passage.incident.as_deref(), passage.tries.server().map(tracing::field::display));
+            tracing::error!(
+                target: "gateway", incident, failure = chain(failure), error = passage.upstream_error, server, "a request failed"
+            );
         }
         if failure.status() == StatusCode::METHOD_NOT_ALLOWED { reply.allow("GET, HEAD, POST") } else { reply }
     }

@@ -143,7 +143,7 @@ impl Gateway {
         let hosts = certified.map_or(&self.hosts, |(door, _)| door.hosts());
         strict::check(http.req_header(), hosts).map_err(Failure::Refused)?;
         strict::check_length(http.as_downstream()).map_err(Failure::Refused)?;
-        if http.req_header().method == http::Method::POST {
+        if !matches!(http.req_header().method, http::Method::GET | http::Method::HEAD) {
             passage.about = About::Form;
         }
         if let Some((door, shown)) = certified {
@@ -455,6 +455,7 @@ impl ProxyHttp for Served {
             return nothing;
         }
         let Some(failure) = failure else { return nothing };
+        passage.upstream_error = Some(error.etype().as_str());
         let failure = match self.put_back(passage).await {
             Some(page) => Failure::FormReturned(page, failure.status()),
             None => failure,

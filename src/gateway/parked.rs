@@ -319,7 +319,9 @@ impl Gateway {
             Err(NotKept::Foreign) => Keeping::Foreign,
             Err(NotKept::TooLarge) => Keeping::TooLarge,
             Err(NotKept::NoRoom) => Keeping::NoRoom,
-            Err(NotKept::Unfit | NotKept::Failed) => Keeping::Failed,
+            Err(NotKept::Unfit) => Keeping::Failed,
+            // Of one that broke off nobody is left to read the page.
+            Err(NotKept::Failed) => Keeping::StoreDown,
         }
     }
 

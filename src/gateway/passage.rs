@@ -57,6 +57,8 @@ pub struct Passage {
     pub(super) outcome: Request,
     /// What the broker is about.
     pub(super) about: About,
+    /// What went wrong with the server that it went to, for the log.
+    pub(super) upstream_error: Option<&'static str>,
     /// The number that a page shows and the log knows.
     pub(super) incident: Option<String>,
     pub(super) connection: Option<Arc<Connection>>,
@@ -91,6 +93,7 @@ impl Passage {
             handed_over,
             outcome,
             about,
+            upstream_error: None,
             incident,
             connection,
             tunnel,

@@ -39,7 +39,9 @@ const LEASE: Duration = Duration::from_secs(12);
 /// How often a lease is renewed; the store may fail twice in between.
 const RENEWAL: Duration = Duration::from_secs(4);
 /// How long whoever has handed a mail over has to note that, after an outage of the store that leases did not survive.
-const NOTES_FIRST: Duration = Duration::from_millis(1_500);
+const NOTES_FIRST: Duration = Duration::from_secs(1);
+/// How often that is tried: whoever does finds out four times within it that the store is back.
+const NOTES_EVERY: Duration = Duration::from_millis(250);
 
 /// Sends the letters that wait in the store.
 pub struct Outbox {
@@ -223,10 +225,8 @@ impl Desk {
     async fn try_step(&self, stop: &Stop) -> Next {
         match AssertUnwindSafe(self.step(stop)).catch_unwind().await {
             Ok(Ok(next)) => next,
-            Ok(Err(error)) => {
-                tracing::warn!(target: "mail", error = &error as &dyn std::error::Error, "the store keeps letters from leaving");
-                Next::Failed
-            }
+            // The store itself has logged why.
+            Ok(Err(_)) => Next::Failed,
             // The panic hook has logged it. A programming mistake over one letter must not keep all others waiting.
             Err(_) => Next::Failed,
         }
@@ -359,7 +359,7 @@ impl Desk {
                 target: "mail", letter = %id, error = &error as &dyn std::error::Error,
                 "what became of a mail cannot be noted yet"
             );
-            stop.sleep(jittered(NOTES_FIRST / 3)).await;
+            stop.sleep(jittered(NOTES_EVERY)).await;
         }
     }
 

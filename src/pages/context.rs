@@ -157,6 +157,7 @@ impl Context<'_> {
             Keeping::Foreign => context! { state => "foreign" },
             Keeping::TooLarge => context! { state => "too_large" },
             Keeping::NoRoom => context! { state => "no_room" },
+            Keeping::StoreDown => context! { state => "store_down" },
             Keeping::Failed => context! { state => "failed" },
         }
     }
@@ -190,6 +191,7 @@ impl Context<'_> {
             ProblemKind::UpstreamDown(Server::Portal)
                 | ProblemKind::UpstreamSlow(Server::Portal)
                 | ProblemKind::UpstreamUnsent(Server::Portal)
+                | ProblemKind::UpstreamUncertain(Server::Portal)
         );
         context! {
             kind => problem_name(page.kind),
@@ -284,6 +286,7 @@ fn problem_name(kind: ProblemKind) -> &'static str {
         ProblemKind::UpstreamDown(_) => "upstream_down",
         ProblemKind::UpstreamSlow(_) => "upstream_slow",
         ProblemKind::UpstreamUnsent(_) => "upstream_unsent",
+        ProblemKind::UpstreamUncertain(_) => "upstream_uncertain",
         ProblemKind::Internal => "internal",
     }
 }

@@ -69,12 +69,14 @@ pub enum ProblemKind {
         /// The browser was to be forgotten as well.
         forget_browser: bool,
     },
-    /// 502: the server cannot be reached, or what it had is of unknown fate.
+    /// 502: the server cannot be reached, or sends what is no answer.
     UpstreamDown(Server),
     /// 504: the server did not answer in time.
     UpstreamSlow(Server),
     /// 502 or 504: no connection came about, so that nothing of a form went up; the browser still has it.
     UpstreamUnsent(Server),
+    /// 502 or 504: a form went up, and no answer came; it may have been carried out.
+    UpstreamUncertain(Server),
     /// 500
     Internal,
 }

@@ -32,11 +32,12 @@ pub fn views() -> Vec<(String, View<'static>)> {
 }
 
 const KEPT: &str = "/ui/login/de/eingabe?nr=00000000000000ab";
-const KEEPINGS: [(&str, Keeping); 5] = [
+const KEEPINGS: [(&str, Keeping); 6] = [
     ("kept", Keeping::Until(Timestamp::from_millis(NOW.as_millis() + 900_000))),
     ("foreign", Keeping::Foreign),
     ("too-large", Keeping::TooLarge),
     ("no-room", Keeping::NoRoom),
+    ("store-down", Keeping::StoreDown),
     ("failed", Keeping::Failed),
 ];
 
@@ -256,6 +257,8 @@ fn problems() -> Vec<(String, View<'static>)> {
         ("calculator-down", ProblemKind::UpstreamDown(Server::Calculator), Some(SOON)),
         ("calculator-slow", ProblemKind::UpstreamSlow(Server::Calculator), Some(later)),
         ("calculator-unsent", ProblemKind::UpstreamUnsent(Server::Calculator), Some(SOON)),
+        ("calculator-uncertain", ProblemKind::UpstreamUncertain(Server::Calculator), Some(later)),
+        ("portal-uncertain", ProblemKind::UpstreamUncertain(Server::Portal), Some(SOON)),
         ("portal-down", ProblemKind::UpstreamDown(Server::Portal), Some(SOON)),
         ("portal-slow", ProblemKind::UpstreamSlow(Server::Portal), Some(later)),
         ("portal-unsent", ProblemKind::UpstreamUnsent(Server::Portal), Some(later)),
@@ -268,6 +271,7 @@ fn problems() -> Vec<(String, View<'static>)> {
             ProblemKind::UpstreamDown(Server::Portal)
                 | ProblemKind::UpstreamSlow(Server::Portal)
                 | ProblemKind::UpstreamUnsent(Server::Portal)
+                | ProblemKind::UpstreamUncertain(Server::Portal)
         );
         Problem { kind, incident: Some("K7F2Q9Z"), return_to: TARGET, target: Some(TARGET), signed_in, wait }
     };

@@ -347,6 +347,7 @@ fn a_wait_has_the_words_that_its_seconds_are() {
         ProblemKind::UpstreamDown(server),
         ProblemKind::UpstreamSlow(server),
         ProblemKind::UpstreamUnsent(server),
+        ProblemKind::UpstreamUncertain(server),
     ];
     let words = [
         ("in wenigen Sekunden", "einige Sekunden"),
@@ -371,7 +372,7 @@ fn a_wait_has_the_words_that_its_seconds_are() {
 
 #[test]
 fn a_page_about_the_portals_server_does_not_speak_of_the_calculator() {
-    for name in ["down", "slow", "unsent"] {
+    for name in ["down", "slow", "unsent", "uncertain"] {
         let (portal, calculator) = (page(&format!("problem-portal-{name}")), page(&format!("problem-calculator-{name}")));
         // The product's name stands above every heading.
         let portal = portal.replace(&brand().product, "");

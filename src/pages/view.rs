@@ -283,6 +283,8 @@ pub enum Keeping {
     TooLarge,
     /// No: as much as may be kept is kept already.
     NoRoom,
+    /// No: the store failed.
+    StoreDown,
     /// No, for another reason.
     Failed,
 }

@@ -415,8 +415,11 @@ impl Sessions {
         }
         let used = Session { seen_at: now, ..session };
         if self.note_use(key, now) {
-            // The error is counted and logged where it arises.
-            let _ = self.store.touch_session(token, &used, used.remaining(&self.limits, now)).await;
+            // An error is counted and logged where it arises.
+            if let Ok(false) = self.store.touch_session(token, &used, used.remaining(&self.limits, now)).await {
+                // Nobody told of its end: the store has lost it. The next request is to ask.
+                self.forget(key);
+            }
         }
         used
     }

@@ -1,32 +1,74 @@
-//! A store whose operations are timed and whose failures are counted and logged, each once, here.
+//! A store whose operations are timed and whose failures are counted, each once, here. The log tells how a failure begins, once in a while
+//! that it lasts, and how it ends: in an outage every request meets it.
 
 use super::*;
 use crate::telemetry::logging::chain;
-use crate::telemetry::metrics::{Metrics, StoreOperation};
+use crate::telemetry::metrics::{Metrics, StoreOperation, StoreTrouble};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// While the store fails for one reason, the log says so this often.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Watches over a store.
 pub struct Measured<S> {
     store: S,
     metrics: Arc<Metrics>,
+    outage: Mutex<Option<Outage>>,
+}
+
+/// The store fails. A full one still answers some operations: it works again once it does what it failed to do last, or can be written to.
+struct Outage {
+    operation: StoreOperation,
+    trouble: StoreTrouble,
+    failures: u64,
+    told_at: Instant,
 }
 
 impl<S: Store> Measured<S> {
     /// Watches over this store.
     pub fn new(store: S, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics }
+        Self { store, metrics, outage: Mutex::default() }
     }
 
     async fn watch<T>(&self, operation: StoreOperation, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let begun = Instant::now();
         let result = work.await;
         self.metrics.store_took(operation, begun.elapsed());
-        if let Err(error) = &result {
-            self.metrics.store_failed(error.trouble());
-            tracing::warn!(target: "store", ?operation, error = chain(error), "the store failed");
+        match &result {
+            Ok(_) => self.does(operation),
+            Err(error) => {
+                self.metrics.store_failed(error.trouble());
+                self.fails(operation, error);
+            }
         }
         result
+    }
+
+    fn does(&self, operation: StoreOperation) {
+        let tells = |outage: &mut Outage| operation == outage.operation || operation == StoreOperation::Ping;
+        let ended = self.outage.lock().take_if(tells);
+        if let Some(Outage { failures, .. }) = ended {
+            tracing::info!(target: "store", failures, "the store works again");
+        }
+    }
+
+    fn fails(&self, operation: StoreOperation, error: &Error) {
+        let (now, mut outage) = (Instant::now(), self.outage.lock());
+        let before = outage.take();
+        let failures = before.as_ref().map_or(0, |before| before.failures) + 1;
+        let told = before.filter(|before| before.trouble == error.trouble() && now.duration_since(before.told_at) < TOLD_EVERY);
+        *outage = Some(Outage {
+            operation,
+            trouble: error.trouble(),
+            failures,
+            told_at: told.as_ref().map_or(now, |told| told.told_at),
+        });
+        drop(outage);
+        if told.is_none() {
+            tracing::warn!(target: "store", ?operation, error = chain(error), failures, "the store fails");
+        }
     }
 }
 
@@ -40,7 +82,7 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::FindSession, self.store.find_session(token)).await
     }
 
-    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<()> {
+    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<bool> {
         self.watch(StoreOperation::TouchSession, self.store.touch_session(token, session, lives)).await
     }
 

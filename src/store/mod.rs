@@ -47,7 +47,7 @@ pub trait Store: Send + Sync {
     async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>>;
 
     /// Writes down that a session is in use. A session that ended meanwhile stays ended.
-    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<()>;
+    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<bool>;
 
     /// Ends a session, on every gateway.
     async fn end_session(&self, token: &SessionToken) -> Result<()>;

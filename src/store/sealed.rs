@@ -243,11 +243,11 @@ impl<E: Engine> Store for Sealed<E> {
         Ok(self.find(self.session_key(token), token.reveal()).await?.map(|seen| seen.value))
     }
 
-    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<()> {
+    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<bool> {
         let name = self.session_key(token);
         let expect = vec![(name, Expect::Present)];
         let write = vec![(name, self.seal(name, token.reveal(), session)?, lives)];
-        self.engine.commit(&Change { expect, write, ..Change::default() }).await.map(|_| ())
+        Ok(self.engine.commit(&Change { expect, write, ..Change::default() }).await? == Committed::Done)
     }
 
     async fn end_session(&self, token: &SessionToken) -> Result<()> {

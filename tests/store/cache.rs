@@ -334,6 +334,19 @@ async fn once_ends_are_told_again_the_store_is_asked_at_once() {
 }
 
 #[tokio::test]
+async fn a_session_that_the_store_has_lost_goes_on_until_its_use_is_noted_and_no_longer() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_in().await;
+    assert!(gateway.finds(&token).await);
+    // As by FLUSHALL: nobody is told.
+    gateway.store.elsewhere.end_session(&token).await.expect("ends");
+    assert!(gateway.finds(&token).await, "it is in memory");
+    gateway.clock.advance(Duration::from_secs(60));
+    assert!(gateway.finds(&token).await, "this use was to be noted, and could not be");
+    assert!(!gateway.finds(&token).await);
+}
+
+#[tokio::test]
 async fn an_answer_that_comes_too_late_says_nothing_of_a_store_that_is_back() {
     let gateway = Gateway::start().await;
     let (token, other) = (gateway.sign_in().await, gateway.sign_in().await);

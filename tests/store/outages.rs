@@ -41,7 +41,7 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
     let ask = FlowChange { token: &flow, seen: None, next: &asked, lives: HOUR };
     vec![
         ("find_session", store.find_session(&token).await.map(drop)),
-        ("touch_session", store.touch_session(&token, &session, HOUR).await),
+        ("touch_session", store.touch_session(&token, &session, HOUR).await.map(drop)),
         ("end_session", store.end_session(&token).await),
         ("revoke_broker", store.revoke_broker(vtnr(), on.now()).await),
         ("revoked_at", store.revoked_at(vtnr()).await.map(drop)),

@@ -120,7 +120,7 @@ impl Store for Staged {
         found
     }
 
-    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<()> {
+    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<bool> {
         self.touches.fetch_add(1, Ordering::SeqCst);
         self.answers()?;
         self.elsewhere.touch_session(token, session, lives).await

@@ -56,6 +56,8 @@ pub(super) struct Tries {
     begun: u32,
     /// How often one stood. From then on bytes may have gone up.
     sent: u32,
+    /// The server that it goes to, or went to last.
+    server: Option<SocketAddr>,
     /// The server that just failed.
     avoided: Option<SocketAddr>,
     /// The server that the request went to in place of its own.
@@ -63,6 +65,11 @@ pub(super) struct Tries {
 }
 
 impl Tries {
+    /// The server that it went to last, if it did.
+    pub(super) fn server(&self) -> Option<SocketAddr> {
+        self.server
+    }
+
     /// A connection stands; bytes may go up from now on.
     pub(super) fn connected(&mut self) {
         self.sent += 1;
@@ -152,6 +159,7 @@ impl Upstream {
         // Nor may a form meet one that is about to die: it is sent once.
         let reuse = if tries.begun > 0 || sending == Sending::Once { Reuse::Forbidden } else { Reuse::Allowed };
         tries.begun += 1;
+        tries.server = Some(server.address);
         Ok(self.by(server, request, reuse))
     }
 

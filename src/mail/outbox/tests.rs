@@ -249,7 +249,7 @@ async fn while_the_store_fails_the_outbox_waits_and_goes_on_afterwards() {
 
 #[tokio::test]
 async fn after_an_outage_that_leases_did_not_survive_others_may_note_first_what_they_handed_over() {
-    for (failures, is_long) in [(2, false), (8, true)] {
+    for (failures, is_long) in [(2, false), (14, true)] {
         let clock = Clock::manual(ASKED_AT);
         let store = Arc::new(Shelf::new(&clock));
         store.fail(failures);
@@ -273,7 +273,7 @@ async fn others_may_note_first_too_where_it_is_a_note_that_the_outage_held_up() 
     let told = Told { takes: Duration::from_millis(100), ..Told::default() };
     let office = Office::open(told.clone(), config::Mail { connections: 1, ..mail(25) }, vec![letter(1)]);
     eventually("a hand-over", || told.sent.lock().len() == 1).await;
-    office.store.fail(14);
+    office.store.fail(28);
     office.store.put_back(letter(2));
     office.store.put(letter(3));
     office.after_notes(3).await;

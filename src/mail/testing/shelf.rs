@@ -154,7 +154,7 @@ impl Store for Shelf {
     async fn find_session(&self, _: &SessionToken) -> Result<Option<Session>> {
         unimplemented!()
     }
-    async fn touch_session(&self, _: &SessionToken, _: &Session, _: Duration) -> Result<()> {
+    async fn touch_session(&self, _: &SessionToken, _: &Session, _: Duration) -> Result<bool> {
         unimplemented!()
     }
     async fn end_session(&self, _: &SessionToken) -> Result<()> {
