@@ -1,9 +1,6 @@
 # `make demo` and `make test` set up what they need by themselves, on Debian as root or with sudo.
 
 .DEFAULT_GOAL := demo
-# A test that cannot go on should say so at once.
-TEST_MAY := -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing -A clippy::disallowed_methods
-
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .PHONY: demo test soak bench bench-load bench-storm pgo fuzz build-tools bench-tools test-tools pgo-tools fuzz-tools lint
@@ -80,9 +77,7 @@ soak: test-tools
 
 lint: build-tools
 	cargo fmt --check
-	cargo clippy --locked --lib --bins -- -D warnings
-	cargo clippy --locked --tests --benches -- -D warnings $(TEST_MAY)
-	cargo clippy --locked --package vtnr-gateway-load -- -D warnings $(TEST_MAY)
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # What building takes besides Rust and a C compiler.
 build-tools:

@@ -1,6 +1,11 @@
 //! vtnr-gateway: a reverse-proxy authentication gateway for insurance brokers.
 //!
 #![doc = include_str!("ARCHITECTURE.md")]
+// A test that cannot go on should say so at once; all else goes on.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)
+)]
 
 pub mod app;
 pub mod certificate;

@@ -29,7 +29,10 @@ async fn every_page_is_accessible(screen: Screen) {
     for (name, url) in gallery.pages().filter(|(name, _)| !name.ends_with("-bare")) {
         chromium.open(&url).await;
         chromium.eval("document.querySelectorAll('details').forEach((it) => { it.open = true; })").await;
-        chromium.is_accessible(name).await;
+        // Problems differ in their words alone: what a small screen does to one it does to all.
+        if screen == Screen::Desktop || !name.starts_with("problem-") || name == "problem-store-down-sign-out" {
+            chromium.is_accessible(name).await;
+        }
         chromium.fits(name).await;
         picture(&chromium, &format!("{name}-{screen:?}").to_lowercase()).await;
     }

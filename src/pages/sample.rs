@@ -276,8 +276,10 @@ fn problems() -> Vec<(String, View<'static>)> {
         Problem { kind, incident: Some("K7F2Q9Z"), return_to: TARGET, target: Some(TARGET), signed_in, wait }
     };
     let bare = |kind, wait| Problem { kind, incident: None, return_to: "/", target: None, signed_in: false, wait };
-    let doubtful =
-        doubts.into_iter().enumerate().map(|(n, doubt)| (format!("doubtful-{n}"), told(ProblemKind::Doubtful(doubt), None)));
+    let doubtful = doubts
+        .into_iter()
+        .enumerate()
+        .map(|(n, doubt)| (format!("problem-doubtful-{n}"), told(ProblemKind::Doubtful(doubt), None)));
     let each =
         |(name, kind, wait)| [(format!("problem-{name}"), told(kind, wait)), (format!("problem-{name}-bare"), bare(kind, wait))];
     kinds.into_iter().flat_map(each).chain(doubtful).map(|(name, problem)| (name, View::Problem(problem))).collect()
