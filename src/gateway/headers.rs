@@ -53,6 +53,8 @@ pub(super) struct Identity {
     vtnr: Option<FieldName>,
     level: Option<FieldName>,
     scheme: HeaderValue,
+    /// Of names that are taken away whole, as [`initial`] gives them: most of a browser's fields have others.
+    initials: u32,
 }
 
 /// A field's name from the configuration, in lower case, as Pingora takes it without a copy.
@@ -61,8 +63,14 @@ struct FieldName(Bytes);
 impl Identity {
     pub(super) fn new(jar: Jar, url: &PublicUrl, upstream: &Upstream) -> Self {
         let scheme = HeaderValue::from_static(if url.secure { "https" } else { "http" });
-        let (vtnr, level) = (&upstream.vtnr_header, &upstream.level_header);
-        Self { jar, vtnr: vtnr.as_deref().and_then(FieldName::new), level: level.as_deref().and_then(FieldName::new), scheme }
+        Self::with(jar, upstream.vtnr_header.as_deref(), upstream.level_header.as_deref(), scheme)
+    }
+
+    fn with(jar: Jar, vtnr: Option<&str>, level: Option<&str>, scheme: HeaderValue) -> Self {
+        let (vtnr, level) = (vtnr.and_then(FieldName::new), level.and_then(FieldName::new));
+        let ours = vtnr.iter().chain(&level).map(|FieldName(name)| name.as_ref());
+        let initials = MISLEADING.iter().map(|name| name.as_bytes()).chain(ours).fold(0, |all, name| all | initial(name));
+        Self { jar, vtnr, level, scheme, initials }
     }
 
     /// Takes away what could be mistaken for ours, and our cookies; on every request, whoever sent it.
@@ -134,10 +142,9 @@ impl Identity {
         let is_ours = |field: &Option<FieldName>| field.as_ref().is_some_and(|FieldName(ours)| are_alike(name, ours));
         let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|beginning| are_alike(beginning, with));
         let begins_so = MISLEADING_BEGINNINGS.iter().any(|beginning| begins(beginning));
-        begins_so
-            || MISLEADING.iter().any(|other| are_alike(name, other.as_bytes()))
-            || is_ours(&self.vtnr)
-            || is_ours(&self.level)
+        let is_one =
+            || MISLEADING.iter().any(|other| are_alike(name, other.as_bytes())) || is_ours(&self.vtnr) || is_ours(&self.level);
+        begins_so || (self.initials & initial(name) != 0 && is_one())
     }
 }
 
@@ -171,8 +178,16 @@ fn level_name(level: Level) -> &'static str {
 /// Whether applications may take one name for the other: WSGI, CGI and PHP turn hyphens into underscores, some turn dots, and servers as
 /// old as Apache 2.2 every sign that is no letter or digit.
 fn are_alike(name: &[u8], other: &[u8]) -> bool {
-    let normal = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
     name.len() == other.len() && name.iter().zip(other).all(|(one, other)| normal(*one) == normal(*other))
+}
+
+fn normal(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+/// A bit that names have in common if they are alike.
+fn initial(name: &[u8]) -> u32 {
+    name.first().map_or(0, |first| 1 << (normal(*first) % 32))
 }
 
 /// An address or a number as a field's value, copied once. Neither is longer than 45 signs.
@@ -203,7 +218,7 @@ mod tests {
 
     fn identity() -> Identity {
         let scheme = HeaderValue::from_static("https");
-        Identity { jar: Jar::Secure, vtnr: FieldName::new("X-VTNR"), level: FieldName::new("X-VTNR-Level"), scheme }
+        Identity::with(Jar::Secure, Some("X-VTNR"), Some("X-VTNR-Level"), scheme)
     }
 
     fn permit() -> Permit {
