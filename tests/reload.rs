@@ -203,7 +203,7 @@ async fn a_mail_of_the_operators_own_that_is_written_in_place_is_taken() {
 #[tokio::test]
 async fn each_template_that_can_be_replaced_is_read_and_a_mistake_in_it_is_told_with_file_and_line() {
     let (world, folder) = with_templates("Rufen Sie an.").await;
-    for name in vtnr_gateway::config::TEMPLATES {
+    for name in vtnr_gateway::config::templates() {
         let file = folder.path().join(name);
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
         std::fs::write(&file, "\n{{ broken\n").expect("written");

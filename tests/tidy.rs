@@ -174,7 +174,7 @@ fn the_readme_names_every_key_and_every_metric() {
 #[test]
 fn the_readme_names_every_template_that_can_be_replaced_and_all_that_are_built_in_can_be() {
     let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
-    let known: BTreeSet<&str> = vtnr_gateway::config::TEMPLATES.into_iter().collect();
+    let known: BTreeSet<&str> = vtnr_gateway::config::templates().collect();
     for name in &known {
         assert!(readme.contains(&format!("`{name}`")), "the README lacks the template {name}");
     }

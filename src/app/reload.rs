@@ -9,7 +9,7 @@ use super::Error;
 use super::standing::Standing;
 use crate::certificate::Trust;
 use crate::clock::Clock;
-use crate::config::{Config, Door, TEMPLATES};
+use crate::config::{self, Config, Door};
 use crate::domain::submission::SubmissionRules;
 use crate::gateway::{self, Acceptor, CertificateAcceptor, Tls};
 use crate::in_force::InForce;
@@ -250,7 +250,7 @@ fn stamps(file: &Path, config: &Config) -> Stamps {
     if let Some(templates) = &config.brand.templates {
         let entries = std::fs::read_dir(templates).into_iter().flatten().flatten();
         files.extend(entries.map(|entry| entry.path()));
-        files.extend(TEMPLATES.iter().map(|name| templates.join(name)));
+        files.extend(config::templates().map(|name| templates.join(name)));
         files.push(templates.clone());
     }
     files.sort();

@@ -25,7 +25,7 @@ pub use self::mistakes::{Mistake, Mistakes};
 pub use self::read::{Absent, KeyDoc};
 pub use self::secret::Secret;
 pub use self::servers::{Credentials, Deployment, RedisServers, Server, Transport};
-pub use self::templates::TEMPLATES;
+pub use self::templates::templates;
 
 use crate::certificate::Identity;
 use crate::domain::challenge::TanLimits;

@@ -4,31 +4,13 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The templates of the TAN mail.
+const MAILS: [&str; 3] = ["mail/subject.txt", "mail/tan.txt", "mail/tan.html"];
+
 /// The templates that an operator can replace, as paths below `brand.templates`.
-pub const TEMPLATES: [&str; 22] = [
-    "base.html",
-    "parts.html",
-    "sign-in.html",
-    "tan.html",
-    "tan-over.html",
-    "unknown-email.html",
-    "password.html",
-    "password-spent.html",
-    "blocked-submission.html",
-    "session-ended.html",
-    "kept-form.html",
-    "sign-out.html",
-    "signed-out.html",
-    "certificate.html",
-    "portal.html",
-    "help.html",
-    "problem.html",
-    "assets/style.css",
-    "assets/icon.svg",
-    "mail/subject.txt",
-    "mail/tan.txt",
-    "mail/tan.html",
-];
+pub fn templates() -> impl Iterator<Item = &'static str> {
+    crate::pages::TEMPLATES.iter().copied().chain(MAILS)
+}
 
 /// By their names' ends files are meant to be templates. What editors and copying tools leave (`help.html~`, `help.html.bak`) has others.
 const ENDS: [&str; 6] = ["html", "htm", "css", "svg", "txt", "js"];
@@ -61,7 +43,7 @@ fn look_into(folder: &Path, below: &Path, deep: usize, found: &mut Vec<PathBuf>)
             if holds_templates(&name) {
                 looked?;
             }
-        } else if looks_like_one(&name) && !TEMPLATES.iter().any(|known| Path::new(known) == name) {
+        } else if looks_like_one(&name) && !templates().any(|known| Path::new(known) == name) {
             found.push(name);
         }
     }
@@ -69,7 +51,7 @@ fn look_into(folder: &Path, below: &Path, deep: usize, found: &mut Vec<PathBuf>)
 }
 
 fn holds_templates(folder: &Path) -> bool {
-    TEMPLATES.iter().any(|known| Path::new(known).parent() == Some(folder))
+    templates().any(|known| Path::new(known).parent() == Some(folder))
 }
 
 fn looks_like_one(name: &Path) -> bool {

@@ -474,7 +474,7 @@ fn a_template_under_a_name_that_does_not_exist_is_named_with_those_that_do() {
     ] {
         file(left);
     }
-    for name in TEMPLATES {
+    for name in templates() {
         file(name);
     }
     assert!(read().is_ok(), "{}", read().expect_err("refused"));
@@ -483,7 +483,7 @@ fn a_template_under_a_name_that_does_not_exist_is_named_with_those_that_do() {
         let told = read().expect_err("it would be ignored").to_string();
         let path = folder.path().join("own").join(name).display().to_string();
         assert!(told.contains("brand.templates: ") && told.contains(&path), "{told}");
-        assert!(TEMPLATES.iter().all(|known| told.contains(known)), "{told}");
+        assert!(templates().all(|known| told.contains(known)), "{told}");
         fs::remove_file(folder.path().join("own").join(name)).expect("it is there");
     }
     assert!(read().is_ok());

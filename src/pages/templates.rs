@@ -16,11 +16,13 @@ struct BuiltIn {
 
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
-        [$(BuiltIn { name: $name, source: include_str!(concat!("../../pages/", $name)) }),*]
+        const BUILT_IN: &[BuiltIn] = &[$(BuiltIn { name: $name, source: include_str!(concat!("../../pages/", $name)) }),*];
+        /// The names of the templates that pages are made of, each of which an operator can replace.
+        pub const TEMPLATES: &[&str] = &[$($name),*];
     };
 }
 
-const BUILT_IN: [BuiltIn; 19] = built_in![
+built_in![
     "base.html",
     "parts.html",
     "sign-in.html",
@@ -52,7 +54,7 @@ impl Templates {
     /// Reads and compiles them; a file in `folder` takes the place of the built-in template of that name.
     pub(super) fn load(folder: Option<&Path>) -> Result<Self, Error> {
         let mut templates = Self { environment: environment(), replaced: Vec::new() };
-        for BuiltIn { name, source } in BUILT_IN {
+        for &BuiltIn { name, source } in BUILT_IN {
             let own = folder.map(|folder| folder.join(name)).map(read_if_there).transpose()?.flatten();
             let source = own.map_or_else(
                 || source.to_owned(),

@@ -40,7 +40,13 @@ impl<S: Store> Measured<S> {
             Ok(_) => self.does(operation),
             Err(error) => {
                 self.metrics.store_failed(error.trouble());
-                self.fails(operation, error);
+                match error {
+                    // It may have been tampered with: each is told.
+                    Error::Unsealable(_) => {
+                        tracing::warn!(target: "store", ?operation, error = chain(error), "the store holds what cannot be opened");
+                    }
+                    _ => self.fails(operation, error),
+                }
             }
         }
         result

@@ -46,7 +46,7 @@ pub trait Store: Send + Sync {
     /// The session that this token stands for.
     async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>>;
 
-    /// Writes down that a session is in use. A session that ended meanwhile stays ended.
+    /// Writes down that a session is in use. False if there is none: a session that ended meanwhile stays ended.
     async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<bool>;
 
     /// Ends a session, on every gateway.

@@ -71,7 +71,7 @@ fn all_of_use(folder: &Path, logo: Option<&Path>) -> Result<(), String> {
     if files.is_empty() {
         return Ok(());
     }
-    let names = templates::TEMPLATES.join(", ");
+    let names = templates::templates().collect::<Vec<_>>().join(", ");
     Err(format!("{}: there is no template of this name to take the place of; there are {names}", files.join(", ")))
 }
 

@@ -52,6 +52,7 @@ struct Office {
     metrics: Arc<Metrics>,
     bell: Arc<Notify>,
     trouble: Trouble,
+    in_hand: InHand,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
 }
@@ -69,10 +70,10 @@ impl Office {
         let writer = Writer::new(&config, &login(), &brand()).expect("sound");
         let shared = Arc::clone(&store) as Arc<dyn Store>;
         let outbox = Outbox::new(shared, sender, InForce::new(writer), Arc::clone(&metrics), clock.clone(), &config);
-        let (bell, trouble) = (outbox.bell(), outbox.trouble());
+        let (bell, trouble, in_hand) = (outbox.bell(), outbox.trouble(), outbox.in_hand());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(outbox.run(async move { drop(stopped.await) }));
-        Self { store, clock, metrics, bell, trouble, stop, running }
+        Self { store, clock, metrics, bell, trouble, in_hand, stop, running }
     }
 
     async fn after_notes(&self, count: usize) -> Vec<Delivery> {
@@ -294,12 +295,13 @@ async fn a_mail_that_was_taken_while_the_store_fails_is_noted_later_and_not_sent
 
 #[tokio::test]
 async fn a_shutdown_lets_a_hand_over_under_way_finish() {
-    let told = Told { takes: Duration::from_millis(200), ..Told::default() };
+    let told = Told { takes: Duration::from_secs(1), ..Told::default() };
     let office = Office::open(told.clone(), mail(25), vec![letter(1)]);
-    eventually("a hand-over", || told.sent.lock().len() == 1).await;
-    let store = Arc::clone(&office.store);
+    let (store, in_hand) = (Arc::clone(&office.store), office.in_hand.clone());
+    eventually("the server may have it, and has not said so", || in_hand.now() == 1).await;
     office.close().await;
     assert_eq!(store.notes(), [Delivery::Accepted { at: ASKED_AT }]);
+    assert_eq!(in_hand.now(), 0);
 }
 
 #[tokio::test]
