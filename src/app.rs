@@ -8,6 +8,7 @@ mod readiness;
 mod reload;
 mod standing;
 
+use crate::application_sessions::ApplicationSessions;
 use crate::certificate::{self, Trust};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, StoreUrl};
@@ -24,7 +25,7 @@ use crate::store::cache::Sessions;
 use crate::store::embedded::Embedded;
 use crate::store::redis::{Redis, Usage};
 use crate::store::tickets::Tickets;
-use crate::store::{self, Invalidation, Measured, Sealed, Store, Vault};
+use crate::store::{self, Invalidation, Measured, Sealed, Store, Stores, Vault};
 use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::{self, Metrics};
@@ -181,7 +182,8 @@ impl App {
         let (clock, chance) = (Clock::steady(), Chance);
         watch_panics(Arc::clone(&metrics));
         let vault = Vault::new(config.store.secret.reveal(), chance);
-        let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
+        let stores = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
+        let store: Arc<dyn Store> = Arc::clone(&stores) as _;
         match takes_over {
             TakesOver::No => refuse_wrong_credentials(store.as_ref()).await?,
             TakesOver::Yes => signs_in(store.as_ref()).await.map_err(Error::NobodyCouldSignIn)?,
@@ -223,6 +225,7 @@ impl App {
             sign_ins,
             directory: Arc::clone(&directory),
             parking: Arc::new(Parking::new(Arc::clone(&store), config.parking, chance, Arc::clone(&metrics), vault)),
+            application_sessions: Arc::new(ApplicationSessions::new(stores)),
             pages: Arc::clone(&pages),
             submission: Arc::clone(&submission),
             certificates: certificates.clone(),
@@ -399,7 +402,7 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 ///
 /// # Errors
 /// [`store::Error::Setup`] if it cannot be used.
-pub fn open_store(config: &Config, vault: Vault, clock: Clock, metrics: Arc<Metrics>) -> store::Result<Arc<dyn Store>> {
+pub fn open_store(config: &Config, vault: Vault, clock: Clock, metrics: Arc<Metrics>) -> store::Result<Arc<dyn Stores>> {
     Ok(match &config.store.url {
         StoreUrl::Redis(servers) => {
             let Config { store, .. } = config;

@@ -8,6 +8,7 @@
 )]
 
 pub mod app;
+pub mod application_sessions;
 pub mod certificate;
 pub mod cli;
 pub mod clock;

@@ -5,6 +5,7 @@
 mod support;
 
 mod advisories;
+mod application_sessions;
 mod certificate;
 mod directory;
 mod enumeration;

@@ -151,6 +151,9 @@ pub struct Upstream {
     pub routes: Vec<String>,
     /// Names of the application's session cookies.
     pub affinity_cookies: Vec<String>,
+    /// Names of the application's session cookies, each of which belongs to one broker, besides those above; `*` stands for any text. The
+    /// usual ones if empty.
+    pub session_cookies: Vec<String>,
     /// Until a connection is established, TLS included.
     pub connect_timeout: Duration,
     /// Longest time that the calculator takes nothing of what is sent to it.

@@ -3,6 +3,7 @@
 //! Pure: no IO, no clock, no randomness, nothing asynchronous; time and chance come in as arguments.
 //! Everything else in this crate may call it; it imports only `std`.
 
+pub mod application_session;
 pub mod browser;
 pub mod challenge;
 pub mod device;

@@ -88,6 +88,10 @@ pub enum Counter {
     FormsFrom(ClientAddress),
     /// Kibibytes of forms that are kept for all.
     FormsOfAll,
+    /// Sessions that the calculator began for a client, and whose owner is remembered.
+    ApplicationSessionsSetFor(ClientAddress),
+    /// Sessions of the calculator that a client brought, that nobody owned, and whose owner is remembered.
+    ApplicationSessionsSeenFrom(ClientAddress),
 }
 
 /// Which of the windows for mails.

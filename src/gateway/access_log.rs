@@ -17,7 +17,7 @@ pub(super) enum AccessLog {
 impl Gateway {
     /// Counts a request that has ended, and logs it.
     pub(super) fn log(&self, http: &Session, error: Option<&pingora::Error>, passage: &Passage) {
-        let took = passage.begun.elapsed();
+        let took = passage.began.elapsed();
         self.metrics.request(passage.outcome, took);
         if self.access_log == AccessLog::Off && passage.incident.is_none() {
             return;

@@ -13,10 +13,12 @@ use super::strict::Hosts;
 use super::tunnels::Tunnels;
 use super::upstream::{self, Upstream};
 use super::{Acceptor, AccessLog, CertificateAcceptor, Edge, Gateway, Served};
+use crate::application_sessions::ApplicationSessions;
 use crate::certificate::{Handshake, Trust};
 use crate::clock::{Chance, Clock};
-use crate::config::{Config, Https};
+use crate::config::{self, Config, Https};
 use crate::directory::Directory;
+use crate::domain::application_session::SessionCookies;
 use crate::domain::submission::SubmissionRules;
 use crate::in_force::InForce;
 use crate::pages::Pages;
@@ -47,6 +49,8 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     /// Keeps forms that could not be forwarded.
     pub parking: Arc<Parking>,
+    /// Knows whose the calculator's own sessions are.
+    pub application_sessions: Arc<ApplicationSessions>,
     /// Which certificates prove who somebody is, where that is a way in.
     pub certificates: Option<Arc<InForce<Trust>>>,
     /// The insurer's portal, where that is a way in.
@@ -93,6 +97,7 @@ impl Gateway {
         let jar = if config.listen.public_url.secure { Jar::Secure } else { Jar::Plain };
         let authority = &config.listen.public_url.authority;
         let upstream = Arc::new(Upstream::open(config.upstream.clone(), authority, Some(Arc::clone(&parts.metrics))).await);
+        let portal_cookies = config.portal.as_ref().map_or(&[][..], |portal| &portal.cookies);
         let portal_paths = config.portal.as_ref().map_or(&[][..], |portal| &portal.paths);
         let portal_server = match config.portal.as_ref().and_then(|portal| portal.as_upstream(&config.upstream)) {
             Some(server) => Some(Arc::new(Upstream::open(server, authority, None).await)),
@@ -109,8 +114,20 @@ impl Gateway {
         };
         let seats = Seats::new(listen.max_requests, listen.max_connections);
         let connections = Connections::new(limits, Arc::clone(&parts.metrics));
-        let Parts { sessions, sign_ins, directory, parking, certificates, portal, pages, submission, metrics, clock, chance } =
-            parts;
+        let Parts {
+            sessions,
+            sign_ins,
+            directory,
+            parking,
+            application_sessions,
+            certificates,
+            portal,
+            pages,
+            submission,
+            metrics,
+            clock,
+            chance,
+        } = parts;
         let certificates = config.certificate.as_ref().zip(certificates).map(|(config, trust)| {
             CertificateDoor::new(trust, &config.public_url.authority, Arc::clone(&directory), Arc::clone(&metrics))
         });
@@ -131,6 +148,8 @@ impl Gateway {
             directory,
             roll,
             parking,
+            application_sessions,
+            session_cookies: session_cookies(&config.upstream).except(portal_cookies),
             certificates,
             portal,
             portal_server,
@@ -148,6 +167,13 @@ impl Gateway {
             access_log: if config.log.access { AccessLog::On } else { AccessLog::Off },
         }
     }
+}
+
+/// The calculator's session cookies: the usual ones or those that are named, and those by which requests find their server.
+fn session_cookies(config: &config::Upstream) -> SessionCookies {
+    let named = &config.session_cookies;
+    let usual = SessionCookies::USUAL.into_iter().filter(|_| named.is_empty());
+    SessionCookies::new(usual.chain(named.iter().chain(&config.affinity_cookies).map(String::as_str)))
 }
 
 /// One thread's proxy, with its share of the connections that are kept.

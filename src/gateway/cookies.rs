@@ -1,5 +1,6 @@
 //! The gateway's own cookies: reading them from every `Cookie` field, setting them, keeping them from the calculator.
 
+use super::application_cookies::SessionCookieChanges;
 use crate::domain::device::Device;
 use crate::domain::ids::{BrowserToken, DeviceToken, FlowToken, ParkingToken, SessionToken, TOKEN_BYTES};
 use crate::domain::time::Timestamp;
@@ -144,16 +145,23 @@ impl Jar {
         URL_SAFE_NO_PAD.decode(value.get(at + 1..)?).ok()
     }
 
-    /// The `Cookie` field as the calculator gets it: one, without ours. `None` if nothing is left.
-    pub(super) fn without_ours(self, headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
+    /// The `Cookie` field as the calculator gets it: one, without ours and what is withheld. `None` if nothing is left.
+    pub(super) fn for_calculator<'h>(
+        self,
+        headers: &'h HeaderMap,
+        changes: Option<&SessionCookieChanges>,
+    ) -> Option<Cow<'h, [u8]>> {
         let mut fields = headers.get_all(COOKIE).iter();
         let (first, more) = (fields.next()?, fields.next().is_some());
-        if !more && !pairs(headers).any(|(name, _)| self.owns(name)) {
+        let goes_up = |crumb: &&[u8]| {
+            !self.owns(name_and_value(crumb).0) && changes.is_none_or(|changes| !changes.withholds(crumb.trim_ascii()))
+        };
+        if !more && crumbs(headers).all(|crumb| goes_up(&crumb)) {
             return Some(Cow::Borrowed(first.as_bytes()));
         }
         let mut joined = Vec::with_capacity(headers.get_all(COOKIE).iter().map(|field| field.len() + 2).sum());
         for field in headers.get_all(COOKIE) {
-            for crumb in field.as_bytes().split(|byte| *byte == b';').filter(|crumb| !self.owns(name_and_value(crumb).0)) {
+            for crumb in field.as_bytes().split(|byte| *byte == b';').filter(goes_up) {
                 let crumb = crumb.trim_ascii_start();
                 if !joined.is_empty() {
                     joined.extend_from_slice(b"; ");
@@ -242,7 +250,12 @@ impl Jar {
 
 /// The cookies of all `Cookie` fields, each with its value.
 pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(name_and_value)
+    crumbs(headers).map(name_and_value)
+}
+
+/// The cookies of all `Cookie` fields as they came, without the blanks around.
+pub(super) fn crumbs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii)
 }
 
 fn holds(headers: &HeaderMap, cookie: &str, digest: &[u8; TOKEN_BYTES]) -> bool {
@@ -312,7 +325,7 @@ mod tests {
     #[test]
     fn the_calculator_gets_its_own_cookies_in_one_field() {
         let seen = |fields: &[&str]| {
-            Jar::Secure.without_ours(&headers(fields)).map(|field| String::from_utf8(field.into_owned()).expect("ASCII"))
+            Jar::Secure.for_calculator(&headers(fields), None).map(|field| String::from_utf8(field.into_owned()).expect("ASCII"))
         };
         assert_eq!(seen(&["a=1; b=\"2 3\""]).as_deref(), Some("a=1; b=\"2 3\""), "byte for byte where nothing is ours");
         assert_eq!(seen(&["a=1;b=2", "c=3"]).as_deref(), Some("a=1; b=2; c=3"));
@@ -330,7 +343,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.append(COOKIE, value);
             let _ = Jar::Secure.read(&headers);
-            if let Some(left) = Jar::Secure.without_ours(&headers) {
+            if let Some(left) = Jar::Secure.for_calculator(&headers, None) {
                 let names = left.split(|byte| *byte == b';').map(|crumb| name_and_value(crumb).0);
                 prop_assert!(names.into_iter().all(|name| !Jar::Secure.owns(name)));
             }

@@ -1,5 +1,6 @@
 //! Fields that tell the calculator who asks: the client's own are taken away, in every spelling; ours are put in.
 
+use super::application_cookies::SessionCookieChanges;
 use super::cookies::Jar;
 use crate::config::{PublicUrl, Upstream};
 use crate::domain::parking::ParkedForm;
@@ -73,13 +74,13 @@ impl Identity {
         Self { jar, vtnr, level, scheme, initials }
     }
 
-    /// Takes away what could be mistaken for ours, and our cookies; on every request, whoever sent it.
-    pub(super) fn strip(&self, request: &mut RequestHeader) -> pingora::Result<()> {
+    /// Takes away what could be mistaken for ours, our cookies, and those that are withheld; on every request, whoever sent it.
+    pub(super) fn strip(&self, request: &mut RequestHeader, changes: Option<&SessionCookieChanges>) -> pingora::Result<()> {
         let misleading: Vec<HeaderName> = request.headers.keys().filter(|name| self.is_misleading(name)).cloned().collect();
         for name in misleading {
             request.remove_header(&name);
         }
-        let joined = match self.jar.without_ours(&request.headers) {
+        let joined = match self.jar.for_calculator(&request.headers, changes) {
             Some(Cow::Borrowed(_)) => return Ok(()),
             Some(Cow::Owned(joined)) => HeaderValue::from_maybe_shared(Bytes::from(joined)).ok(),
             None => None,
@@ -258,7 +259,7 @@ mod tests {
         }
         request.append_header("X-Vtnr-Other", "kept").expect("a field");
         request.append_header("Host", "rechner.example").expect("a field");
-        identity().strip(&mut request).expect("strips");
+        identity().strip(&mut request, None).expect("strips");
         identity().inject(&mut request, &permit(), Some("192.0.2.7".parse().expect("an address"))).expect("injects");
         let all: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII"))).collect();
         assert!(!all.iter().any(|(_, value)| *value == "forged"), "{all:?}");
@@ -278,7 +279,7 @@ mod tests {
     fn a_public_path_names_nobody() {
         let mut request = RequestHeader::build("GET", b"/", None).expect("a request");
         request.append_header("X-VTNR", "forged").expect("a field");
-        identity().strip(&mut request).expect("strips");
+        identity().strip(&mut request, None).expect("strips");
         identity().inject(&mut request, &Permit::public(), None).expect("injects");
         assert!(request.headers.get("x-vtnr").is_none());
     }

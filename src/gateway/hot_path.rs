@@ -77,7 +77,7 @@ impl HotPath {
     /// # Errors
     /// A field that Pingora does not take.
     pub fn strip(&self, request: &mut RequestHeader) -> pingora::Result<()> {
-        self.gateway.identity.strip(request)
+        self.gateway.identity.strip(request, None)
     }
 
     /// Puts in who asks.

@@ -4,6 +4,7 @@
 //! permits; read [`Gateway::admit`] and `domain/policy.rs` to see that it is so. `app` builds a [`Gateway`] and serves it.
 
 mod access_log;
+mod application_cookies;
 mod build;
 mod certified;
 mod connections;
@@ -44,8 +45,10 @@ pub use passage::Passage;
 pub use pingora::listeners::tls::Acceptor;
 pub use workers::Workers;
 
+use crate::application_sessions::ApplicationSessions;
 use crate::clock::{Chance, Clock};
 use crate::directory::Directory;
+use crate::domain::application_session::SessionCookies;
 use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::session::{Session as BrokerSession, SessionLimits};
 use crate::domain::submission::{self, Body, Intent, SubmissionRules};
@@ -100,6 +103,8 @@ pub struct Gateway {
     directory: Arc<Directory>,
     roll: roll::Roll,
     parking: Arc<Parking>,
+    application_sessions: Arc<ApplicationSessions>,
+    session_cookies: SessionCookies,
     certificates: Option<Arc<CertificateDoor>>,
     portal: Option<Arc<Portal>>,
     /// The portal's own server, where it has one.
@@ -320,6 +325,9 @@ impl ProxyHttp for Served {
     async fn request_filter(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<bool> {
         let reply = match self.admit(http, passage).await {
             Ok(Forward(permit)) => {
+                if self.has_doubtful_cookies(http, &permit, passage) {
+                    Box::pin(self.judge_cookies(http, &permit, passage)).await;
+                }
                 passage.grant(permit);
                 return Ok(TO_UPSTREAM);
             }
@@ -375,7 +383,7 @@ impl ProxyHttp for Served {
         request: &mut RequestHeader,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
-        self.identity.strip(request)?;
+        self.identity.strip(request, passage.session_cookies.as_deref())?;
         self.identity.inject(request, passage.permit()?, self.client_address(http))?;
         if let Some(outgoing) = &passage.outgoing {
             self.identity.dress(request, outgoing.form(), outgoing.length())?;
@@ -428,7 +436,10 @@ impl ProxyHttp for Served {
         }
         self.upstream_of(passage).answered(response, &passage.tries);
         self.identity.clean(response)?;
-        self.give_ticket(response, passage)
+        if self.changes_sessions(response, passage) {
+            Box::pin(self.keep_set_cookies(http, response, passage)).await?;
+        }
+        self.give_ticket(http, response, passage)
     }
 
     fn error_while_proxy(

@@ -1,11 +1,13 @@
 //! What one request carries on its way through the gateway.
 
+use super::application_cookies::SessionCookieChanges;
 use super::connections::{Connection, Connections};
 use super::parked::Outgoing;
 use super::route::Page;
 use super::seats::Seat;
 use super::tunnels::Opened;
 use super::upstream::Tries;
+use crate::domain::ids::SessionToken;
 use crate::domain::policy::Permit;
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Request;
@@ -45,12 +47,30 @@ impl About {
     }
 }
 
+/// A browser's session of ours.
+#[derive(Clone, Copy)]
+pub(super) struct BrowserSession {
+    pub(super) token: SessionToken,
+    /// As of when the ticket is that the browser has.
+    pub(super) ticket_as_of: Option<Timestamp>,
+}
+
+/// Whether the browser is to be given a session ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TicketDue {
+    No,
+    /// If the one that it has is old.
+    IfOld,
+    /// There is news that its ticket does not tell.
+    Now,
+}
+
 /// One request's passage.
 pub struct Passage {
     /// The time that every rule judges this request by.
     pub(super) now: Timestamp,
     /// For durations.
-    pub(super) begun: Instant,
+    pub(super) began: Instant,
     /// When it was handed to the calculator.
     pub(super) handed_over: Option<Instant>,
     /// How it ended, for the metrics and the log.
@@ -70,8 +90,11 @@ pub struct Passage {
     pub(super) tries: Tries,
     /// A form that was kept, in place of the request's own body.
     pub(super) outgoing: Option<Outgoing>,
-    /// The session ticket that the browser is to be given, and as of when it is.
-    pub(super) ticket: Option<(Timestamp, Vec<u8>)>,
+    /// The browser's session of ours, for a new ticket.
+    pub(super) session: Option<BrowserSession>,
+    pub(super) ticket_due: TicketDue,
+    /// What is withheld of the calculator's session cookies, and begins with its answer; most requests have neither.
+    pub(super) session_cookies: Option<Box<SessionCookieChanges>>,
     /// It goes to the portal.
     pub(super) to_portal: bool,
     /// Its place among those that are served at once.
@@ -84,12 +107,12 @@ pub struct Passage {
 impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
-        let (handed_over, incident, connection, tunnel, watch, outgoing, ticket) = (None, None, None, None, None, None, None);
+        let (handed_over, incident, connection, tunnel, watch, outgoing) = (None, None, None, None, None, None);
         let (outcome, tries, seat, permit, upload, under_way) = (Request::Failed, Tries::default(), None, None, None, None);
-        let (begun, about) = (Instant::now(), About::Page);
+        let (began, about) = (Instant::now(), About::Page);
         Self {
             now,
-            begun,
+            began,
             handed_over,
             outcome,
             about,
@@ -100,7 +123,9 @@ impl Passage {
             watch,
             tries,
             outgoing,
-            ticket,
+            session: None,
+            ticket_due: TicketDue::No,
+            session_cookies: None,
             to_portal: false,
             seat,
             permit,

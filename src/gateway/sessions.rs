@@ -2,6 +2,7 @@
 
 use super::cookies::{Ambiguous, Held};
 use super::failure::Failure;
+use super::passage::{BrowserSession, TicketDue};
 use super::{Gateway, Passage, headers, route};
 use crate::domain::ids::SessionToken;
 use crate::domain::session::Session as BrokerSession;
@@ -38,16 +39,24 @@ impl Gateway {
             ticket().inspect(|ticket| self.sessions.has_ended(token, ticket));
             return Ok(None);
         };
-        if route::is_navigation(headers) {
-            passage.ticket = self.sessions.ticket(token, held.ticket_as_of, passage.now);
-        }
+        passage.session = Some(BrowserSession { token: *token, ticket_as_of: held.ticket_as_of });
+        passage.ticket_due = if route::is_navigation(headers) { TicketDue::IfOld } else { TicketDue::No };
         Ok(self.roll.has(&session).then_some(session))
     }
 
     /// Adds the ticket that is due, unless the answer may end up in a cache that others use too.
-    pub(super) fn give_ticket(&self, response: &mut ResponseHeader, passage: &mut Passage) -> pingora::Result<()> {
-        let ticket = passage.ticket.take_if(|_| !response.status.is_informational() && !headers::is_shared(response));
-        let Some((as_of, ticket)) = ticket else { return Ok(()) };
+    pub(super) fn give_ticket(
+        &self,
+        http: &Session,
+        response: &mut ResponseHeader,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        let may_have =
+            passage.ticket_due != TicketDue::No && !response.status.is_informational() && !headers::is_shared(response);
+        let Some(session) = passage.session.filter(|_| may_have) else { return Ok(()) };
+        let has = session.ticket_as_of.filter(|_| passage.ticket_due == TicketDue::IfOld);
+        let owns = || self.owned_sessions(http, passage);
+        let Some((as_of, ticket)) = self.sessions.ticket(&session.token, has, owns, passage.now) else { return Ok(()) };
         response.append_header(SET_COOKIE, self.jar.set_ticket(as_of, &ticket)).map(|_| ())
     }
 }

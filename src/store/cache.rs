@@ -165,11 +165,17 @@ impl Sessions {
 
     /// A ticket for a session that was just found, and as of when it is: with it, any gateway that cannot ask the store knows the
     /// session. `None` if the one that the browser has will do, while ends are not heard of, and where the store is this process's own.
-    pub fn ticket(&self, token: &SessionToken, has: Option<Timestamp>, now: Timestamp) -> Option<(Timestamp, Vec<u8>)> {
+    pub fn ticket(
+        &self,
+        token: &SessionToken,
+        has: Option<Timestamp>,
+        owns: impl FnOnce() -> Vec<u64>,
+        now: Timestamp,
+    ) -> Option<(Timestamp, Vec<u8>)> {
         // In this order: what ended before that time is not in memory any more.
         let as_of = self.known_ends.lock().ticket_due(has, self.limits.idle / TICKETS_AN_IDLE_LIMIT)?;
         let session = self.recall(self.key(token), self.hearing(), now)?;
-        let ticket = Ticket { session: Session { seen_at: now, ..session }, as_of };
+        let ticket = Ticket { session: Session { seen_at: now, ..session }, as_of, owns: owns() };
         self.tickets.seal(token, &ticket).map(|sealed| (as_of, sealed))
     }
 
@@ -182,13 +188,29 @@ impl Sessions {
         if now.since(heard_until.map_or(since, |ended_at| ended_at.min(since))) >= self.grace {
             return None;
         }
-        let Ticket { session, as_of } = self.tickets.open(token, sealed)?;
+        let Ticket { session, as_of, .. } = self.tickets.open(token, sealed)?;
         let names = [self.key(token), self.tickets.revocation(session.vtnr)];
         let lives = session.liveness(&self.limits, now) == Liveness::Alive && self.known_ends.lock().none_since(as_of, names);
         lives.then(|| {
             self.metrics.session_looked_up(Lookup::Ticket);
             session
         })
+    }
+
+    /// The sessions of the calculator that a ticket names as the broker's own. They stay so for as long as they last, so that the age of
+    /// the ticket does not matter.
+    pub fn owned_by_ticket(&self, token: &SessionToken, sealed: &[u8]) -> Vec<u64> {
+        self.tickets.open(token, sealed).map(|ticket| ticket.owns).unwrap_or_default()
+    }
+
+    /// By what number tickets name a session of the calculator ([`Tickets::mark`]).
+    pub fn mark(&self, id: &[u8]) -> u64 {
+        self.tickets.mark(id)
+    }
+
+    /// Whether the store was last found not to answer. It is not asked for this.
+    pub fn is_store_down(&self) -> bool {
+        self.outage.lock().is_some()
     }
 
     /// The store knows the session no more that this ticket stands for: its end may have been missed.

@@ -13,7 +13,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Watches over a store.
 pub struct Measured<S> {
-    store: S,
+    pub(super) store: S,
     metrics: Arc<Metrics>,
     outage: Mutex<Option<Outage>>,
 }
@@ -32,7 +32,7 @@ impl<S: Store> Measured<S> {
         Self { store, metrics, outage: Mutex::default() }
     }
 
-    async fn watch<T>(&self, operation: StoreOperation, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    pub(super) async fn watch<T>(&self, operation: StoreOperation, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let begun = Instant::now();
         let result = work.await;
         self.metrics.store_took(operation, begun.elapsed());

@@ -5,6 +5,7 @@
 //! keyed by digests and sealed: a copy of it signs nobody in. A store that cannot answer gives an [`Error`],
 //! never "nothing found". The gateway, the outbox and the command line call this module.
 
+pub mod application_sessions;
 pub mod cache;
 pub mod embedded;
 pub mod engine;
@@ -31,6 +32,7 @@ use async_trait::async_trait;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
+pub use application_sessions::ApplicationSessionStore;
 pub use error::{Cause, Error, Result};
 pub use measured::Measured;
 pub use sealed::Sealed;
@@ -140,6 +142,11 @@ pub trait Store: Send + Sync {
     /// may have ended meanwhile.
     fn hearing(&self) -> Option<Hearing>;
 }
+
+/// A store with all its operations.
+pub trait Stores: Store + ApplicationSessionStore {}
+
+impl<S: Store + ApplicationSessionStore> Stores for S {}
 
 /// A record with the state in which it was read, so that a change can be refused if somebody was faster.
 #[derive(Clone)]

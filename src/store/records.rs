@@ -1,6 +1,7 @@
 //! How records are written: JSON, inside the seal. A gateway reads what an older or newer one wrote, since
 //! unknown fields are passed over; that is what a rolling update needs.
 
+use crate::domain::application_session::{ApplicationSession, CookieScope, CookieScopes};
 use crate::domain::challenge::{Challenge, Delivery};
 use crate::domain::device::{Device, DeviceEntry, UserMark, UserTag};
 use crate::domain::email::Email;
@@ -99,17 +100,69 @@ impl Record for Session {
 pub(super) struct TicketRecord {
     session: SessionRecord,
     as_of: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    owns: Vec<u64>,
 }
 
 impl Record for Ticket {
     type Written = TicketRecord;
 
     fn write(&self) -> TicketRecord {
-        TicketRecord { session: self.session.write(), as_of: self.as_of.as_millis() }
+        TicketRecord { session: self.session.write(), as_of: self.as_of.as_millis(), owns: self.owns.clone() }
     }
 
     fn read(written: TicketRecord) -> Option<Self> {
-        Some(Self { session: Session::read(written.session)?, as_of: Timestamp::from_millis(written.as_of) })
+        let TicketRecord { session, as_of, owns } = written;
+        Some(Self { session: Session::read(session)?, as_of: Timestamp::from_millis(as_of), owns })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct OwnersRecord {
+    owners: Vec<u32>,
+}
+
+impl Record for ApplicationSession {
+    type Written = OwnersRecord;
+
+    fn write(&self) -> OwnersRecord {
+        OwnersRecord { owners: self.owners().iter().map(|owner| owner.number()).collect() }
+    }
+
+    fn read(written: OwnersRecord) -> Option<Self> {
+        let owners = written.owners.into_iter().map(|owner| Vtnr::from_number(owner).ok());
+        owners.collect::<Option<_>>().map(Self::from_owners)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ScopesRecord {
+    scopes: Vec<ScopeRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ScopeRecord {
+    name: String,
+    path: Option<String>,
+    domain: Option<String>,
+    #[serde(default)]
+    partitioned: bool,
+}
+
+impl Record for CookieScopes {
+    type Written = ScopesRecord;
+
+    fn write(&self) -> ScopesRecord {
+        let scope = |scope: &CookieScope| {
+            let CookieScope { name, path, domain, partitioned } = scope.clone();
+            ScopeRecord { name, path, domain, partitioned }
+        };
+        ScopesRecord { scopes: self.all().iter().map(scope).collect() }
+    }
+
+    fn read(written: ScopesRecord) -> Option<Self> {
+        let scope = |ScopeRecord { name, path, domain, partitioned }| CookieScope { name, path, domain, partitioned };
+        Some(Self::from_scopes(written.scopes.into_iter().map(scope).collect()))
     }
 }
 

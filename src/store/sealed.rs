@@ -26,13 +26,13 @@ use tokio::sync::broadcast;
 
 /// A store on an engine.
 pub struct Sealed<E> {
-    engine: E,
-    vault: Vault,
+    pub(super) engine: E,
+    pub(super) vault: Vault,
     clock: Clock,
 }
 
 /// Records that no browser's token protects are sealed with the operator's secret alone.
-const NO_TOKEN: &[u8] = b"";
+pub(super) const NO_TOKEN: &[u8] = b"";
 /// What became of a mail is of interest as long as the longest attempt lasts (`login.attempt_lifetime`, at most 4 h).
 const DELIVERY_LIVES: Duration = Duration::from_secs(5 * 3_600);
 /// Times differ at least by this.
@@ -46,7 +46,7 @@ impl<E: Engine> Sealed<E> {
         Self { engine, vault, clock }
     }
 
-    fn seal<R: Record>(&self, name: RecordKey, token: &[u8], record: &R) -> Result<Vec<u8>> {
+    pub(super) fn seal<R: Record>(&self, name: RecordKey, token: &[u8], record: &R) -> Result<Vec<u8>> {
         let plain = record.to_bytes().map_err(|Malformed| Error::Unsealable(name.kind().name()))?;
         self.seal_bytes(name, token, &plain)
     }
@@ -64,7 +64,7 @@ impl<E: Engine> Sealed<E> {
         self.vault.open(name, token, sealed).map_err(|Unsealable| Error::Unsealable(name.kind().name()))
     }
 
-    async fn find<R: Record>(&self, name: RecordKey, token: &[u8]) -> Result<Option<Seen<R>>> {
+    pub(super) async fn find<R: Record>(&self, name: RecordKey, token: &[u8]) -> Result<Option<Seen<R>>> {
         let sealed = self.engine.read(&[name]).await?.pop().flatten();
         sealed.map(|sealed| self.seen(name, token, sealed)).transpose()
     }
@@ -158,7 +158,7 @@ impl<E: Engine> Sealed<E> {
         }
     }
 
-    fn add_charges(&self, change: &mut Change, charges: &Charges) {
+    pub(super) fn add_charges(&self, change: &mut Change, charges: &Charges) {
         let groups = [(&charges.take, TallyMode::Take), (&charges.check, TallyMode::Check), (&charges.count, TallyMode::Count)];
         for (group, mode) in groups {
             change.tally.extend(group.iter().map(|charge| self.tally(charge, mode)));
@@ -178,7 +178,7 @@ impl<E: Engine> Sealed<E> {
         Change { expect, leased: Some((letter, attempt)), ..Change::default() }
     }
 
-    async fn settle(&self, change: Change, charges: &Charges) -> Result<Settled> {
+    pub(super) async fn settle(&self, change: Change, charges: &Charges) -> Result<Settled> {
         Ok(match self.engine.commit(&change).await? {
             Committed::Done => Settled::Done,
             Committed::Conflict => Settled::Conflict,
@@ -230,6 +230,8 @@ fn counter_id(counter: Counter) -> (Vec<u8>, Option<Vec<u8>>) {
         Counter::WithoutEmailOf(vtnr) => (of(b"without email of ", vtnr), None),
         Counter::FormsFrom(client) => (from(b"forms from ", client), None),
         Counter::FormsOfAll => (b"forms all".to_vec(), None),
+        Counter::ApplicationSessionsSetFor(client) => (from(b"application sessions set for ", client), None),
+        Counter::ApplicationSessionsSeenFrom(client) => (from(b"application sessions seen from ", client), None),
     }
 }
 

@@ -13,12 +13,14 @@ use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
 
 /// What a gateway knew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The session, in use when the ticket was written.
     pub session: Session,
     /// By the store's clock: all that had ended by then had been heard of, and this session was not among it.
     pub as_of: Timestamp,
+    /// The sessions of the calculator that the browser holds and the broker owns ([`Tickets::mark`]).
+    pub owns: Vec<u64>,
 }
 
 /// Writes and reads tickets.
@@ -41,6 +43,12 @@ impl Tickets {
     pub fn open(&self, token: &SessionToken, sealed: &[u8]) -> Option<Ticket> {
         let plain = self.0.open(self.name(token), token.reveal(), sealed).ok()?;
         Ticket::from_bytes(&plain).ok()
+    }
+
+    /// By what number tickets name a session of the calculator, given the canonical bytes of its cookie. Nobody can make one without the
+    /// secret of the gateways.
+    pub fn mark(&self, id: &[u8]) -> u64 {
+        self.0.name(Kind::ApplicationSession, id).spread()
     }
 
     /// By what name [`super::Invalidation::Broker`] tells that the broker was revoked.

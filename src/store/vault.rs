@@ -40,10 +40,12 @@ pub(crate) enum Kind {
     FormBody,
     Ticket,
     Newest,
+    ApplicationSession,
+    CookieScopes,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Session,
         Self::Flow,
         Self::Trust,
@@ -57,6 +59,8 @@ impl Kind {
         Self::FormBody,
         Self::Ticket,
         Self::Newest,
+        Self::ApplicationSession,
+        Self::CookieScopes,
     ];
 
     const fn letter(self) -> u8 {
@@ -74,6 +78,8 @@ impl Kind {
             Self::FormBody => b'b',
             Self::Ticket => b'k',
             Self::Newest => b'n',
+            Self::ApplicationSession => b'a',
+            Self::CookieScopes => b'i',
         }
     }
 
@@ -101,6 +107,8 @@ impl Kind {
             Self::FormBody => "kept form's body",
             Self::Ticket => "session ticket",
             Self::Newest => "time of the newest sign-in",
+            Self::ApplicationSession => "owner of a session of the calculator",
+            Self::CookieScopes => "scopes of the calculator's session cookies",
         }
     }
 }

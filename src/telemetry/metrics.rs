@@ -6,7 +6,7 @@ mod registration;
 
 pub use labels::{
     Connect, Label, Lookup, Mail, Outcome, Parking, PortalCheck, Refusal, Rejection, Request, SessionLevel, Step, StoreOperation,
-    StoreTrouble,
+    StoreTrouble, Withheld,
 };
 
 use crate::domain::time::Timestamp;
@@ -35,6 +35,7 @@ pub struct Metrics {
     portal_checks: Counters<PortalCheck>,
     refusals: Counters<Refusal>,
     submissions_blocked: IntCounter,
+    cookies_withheld: Counters<Withheld>,
     forms_parked: Counters<Parking>,
     sign_ins: IntCounterVec,
     sessions_begun: Counters<SessionLevel>,
@@ -139,6 +140,11 @@ impl Metrics {
     /// A session without submission was denied the Antragsversand.
     pub fn submission_blocked(&self) {
         self.submissions_blocked.inc();
+    }
+
+    /// A session cookie of the calculator was withheld from it, or from the browser.
+    pub fn cookie_withheld(&self, reason: Withheld) {
+        self.cookies_withheld.count(reason);
     }
 
     /// A form that could not be forwarded was kept, or not, or something became of it.

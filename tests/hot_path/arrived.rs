@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Notify;
+use vtnr_gateway::application_sessions::{ApplicationSessions, Learnt, Ownership, Reach};
 use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::config::Config;
 use vtnr_gateway::directory::Directory;
+use vtnr_gateway::domain::application_session::{ApplicationSessionId, Origin};
 use vtnr_gateway::domain::ids::SessionToken;
 use vtnr_gateway::domain::session::{Level, Proof, Session};
+use vtnr_gateway::domain::throttle::ClientAddress;
 use vtnr_gateway::domain::vtnr::Vtnr;
 use vtnr_gateway::gateway::Parts;
 use vtnr_gateway::gateway::hot_path::HotPath;
@@ -63,6 +66,8 @@ pub(crate) const ANSWER: [(&str, &str); 7] = [
     ("Keep-Alive", "timeout=20"),
 ];
 
+const APPLICATION_SESSION: &str = "0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1";
+
 /// The whole arrangement.
 pub(crate) struct Arrived {
     pub(crate) hot: HotPath,
@@ -85,6 +90,11 @@ impl Arrived {
             assert!(sessions.find(&token, parts.clock.now()).await.expect("the store answers").is_some());
             tokio::task::yield_now().await;
         }
+        // The calculator's own session is the broker's, and known to be.
+        let session = ApplicationSessionId { name: b"JSESSIONID", value: APPLICATION_SESSION.as_bytes() };
+        let learnt = Learnt { origin: Origin::Answer, replaces: None, client: ClientAddress::of([192, 0, 2, 7].into()) };
+        let owner = parts.application_sessions.claim(&session, vtnr(BROKERS / 3), learnt, Reach::Up, |_| false).await;
+        assert_eq!(owner, Ownership::Own);
         let hot = HotPath::new(&config, parts, &request(&token)).await.expect("a sound request");
         Self { hot, token, _folder: folder }
     }
@@ -106,7 +116,8 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
     let (clock, chance, metrics) = (Clock::default(), Chance, Arc::new(Metrics::new().expect("sound")));
     let vault = Vault::new(config.store.secret.reveal(), chance);
     let engine = Embedded::in_memory(clock.clone()).expect("memory suffices");
-    let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
+    let stores = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
+    let store: Arc<dyn Store> = Arc::clone(&stores) as _;
     let grace = config.store.outage_grace;
     let sessions = Sessions::new(
         Arc::clone(&store),
@@ -135,6 +146,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
         sign_ins: Arc::new(sign_ins),
         directory,
         parking: Arc::new(parking),
+        application_sessions: Arc::new(ApplicationSessions::new(stores)),
         certificates: None,
         portal: None,
         pages: InForce::new(pages),
@@ -165,7 +177,7 @@ fn request(session: &SessionToken) -> Vec<u8> {
     let (session, trust) = (encoded(session.reveal()), encoded(Chance.browser_token().reveal()));
     let fields: String = browser::FIELDS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!(
-        "GET /kfz/angebot?id=42&schritt=3 HTTP/1.1\r\nHost: rechner.example\r\nConnection: keep-alive\r\n{fields}Cookie: JSESSIONID=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1; \
+        "GET /kfz/angebot?id=42&schritt=3 HTTP/1.1\r\nHost: rechner.example\r\nConnection: keep-alive\r\n{fields}Cookie: JSESSIONID={APPLICATION_SESSION}; \
          __Host-vtnr_trust={trust}; __Host-vtnr_session={session}; _pk_id.7.1fff=4c1d3f0a9b2e7c58.1758000000.; \
          zustimmung=notwendig%2Cstatistik; ansicht=kompakt\r\n\r\n"
     )

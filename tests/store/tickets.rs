@@ -92,7 +92,7 @@ impl Pair {
     /// The broker opens a page, and is given a ticket if one is due.
     async fn opens_a_page(&self, token: &SessionToken, has: Option<Timestamp>) -> Option<(Timestamp, Vec<u8>)> {
         assert!(self.used.sessions.find(token, self.clock.now()).await.expect("answers").is_some());
-        self.used.sessions.ticket(token, has, self.clock.now())
+        self.used.sessions.ticket(token, has, Vec::new, self.clock.now())
     }
 
     async fn ticket(&self, token: &SessionToken) -> Vec<u8> {
@@ -226,7 +226,7 @@ async fn a_session_that_has_ended_is_written_no_ticket() {
     let token = pair.sign_in().await;
     assert!(pair.opens_a_page(&token, None).await.is_some());
     pair.both_hear(Invalidation::Session(pair.used.store.session_key(&token))).await;
-    assert_eq!(pair.used.sessions.ticket(&token, None, pair.clock.now()), None);
+    assert_eq!(pair.used.sessions.ticket(&token, None, Vec::new, pair.clock.now()), None);
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ fn upstream(keys: &mut Vec<&'static str>, old: &Upstream, new: &Upstream) {
     differing!(keys, old, new, Upstream {
         routes: "upstream.routes",
         affinity_cookies: "upstream.affinity_cookie",
+        session_cookies: "upstream.session_cookies",
         connect_timeout: "upstream.connect_timeout",
         write_timeout: "upstream.write_timeout",
         read_timeout: "upstream.read_timeout",

@@ -40,6 +40,7 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
     let targets = reader.required_one_or_more(URL, target);
     let routes = reader.list(ROUTES, route);
     let affinity_cookies = reader.one_or_more("upstream.affinity_cookie", cookie);
+    let session_cookies = reader.list("upstream.session_cookies", cookie_pattern);
     let connect_timeout = timeout(reader, "upstream.connect_timeout", "5s");
     let write_timeout = reader.or("upstream.write_timeout", "1m", duration(seconds(1)..=hours(1)));
     let read_timeout = reader.or("upstream.read_timeout", "5m", duration(seconds(1)..=hours(1)));
@@ -57,12 +58,13 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
         reader.mistake("upstream.level_header", "is the same field as upstream.vtnr_header");
     }
     let (tls, servers) = together(reader, targets?);
-    let (routes, affinity_cookies) = (routes?, affinity_cookies?);
+    let (routes, affinity_cookies, session_cookies) = (routes?, affinity_cookies?, session_cookies?);
     routes_fit(reader, &routes, &affinity_cookies, servers.len());
     Some(Upstream {
         tls,
         servers,
         routes,
+        session_cookies,
         affinity_cookies,
         connect_timeout: connect_timeout?,
         write_timeout: write_timeout?,
@@ -152,6 +154,16 @@ pub(super) fn cookie(value: &Value) -> Result<String, String> {
         return Err(format!("{} is not the name of a cookie, such as \"JSESSIONID\"", quoted(&text)));
     }
     Ok(text)
+}
+
+/// A cookie's name, with `*` at one end for any text.
+fn cookie_pattern(value: &Value) -> Result<String, String> {
+    let text = text(value)?;
+    let name = text.strip_suffix('*').or_else(|| text.strip_prefix('*')).unwrap_or(&text);
+    if name.is_empty() || name.contains('*') {
+        return Err(format!("{} is not the name of a cookie, nor the beginning or the end of one with a *", quoted(&text)));
+    }
+    cookie(&Value::Text(name.to_owned())).map(|_| text)
 }
 
 pub(super) fn header(value: &Value) -> Result<String, String> {

@@ -307,6 +307,13 @@ impl Gateway {
         self.told(refused.state(), request, passage.now)
     }
 
+    /// For whom the certificate of a connection at this door stands, where nobody has signed out of it.
+    pub(super) fn certified_broker(&self, http: &Session) -> Option<Vtnr> {
+        let connection = self.connections.of(http.digest().and_then(|digest| digest.socket_digest.as_ref()))?;
+        let (door, shown) = self.certificates.as_deref().zip(connection.shown())?;
+        door.find(shown).whose.ok().filter(|_| !self.has_left(shown, http))
+    }
+
     /// Whether the broker has signed out in this browser, with this certificate.
     fn has_left(&self, shown: &Shown, http: &Session) -> bool {
         self.jar.has_left(&http.req_header().headers, &shown.sum)
@@ -341,6 +348,7 @@ impl Gateway {
                     return Ok(reply);
                 }
                 door.leave(shown);
+                let reply = self.end_application_sessions(reply, http.req_header()).await;
                 Ok(reply.with_cookie(self.jar.set_left(&shown.sum)))
             }
             _ if is_post => Err(Failure::Method),

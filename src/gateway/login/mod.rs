@@ -65,7 +65,10 @@ impl Gateway {
                 Page::Tan => self.post_tan(&visit, &form).await,
                 Page::UnknownEmail => self.post_without_email(&visit).await,
                 Page::Password => self.post_password(&visit, &form).await,
-                Page::SignOut => self.post_sign_out(&visit, &form).await,
+                Page::SignOut => {
+                    let reply = self.post_sign_out(&visit, &form).await?;
+                    Ok(self.end_application_sessions(reply, http.req_header()).await)
+                }
                 Page::Form => self.discard_parked(&visit).await,
                 Page::Portal => self.post_portal(&visit),
                 Page::Start | Page::Help | Page::Certificate | Page::Status => Err(Failure::Method),

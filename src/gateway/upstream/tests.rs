@@ -11,6 +11,7 @@ fn config(hosts: &[(&str, u16)]) -> config::Upstream {
         servers: hosts.iter().map(|(host, port)| Target { host: (*host).to_owned(), port: *port }).collect(),
         routes: Vec::new(),
         affinity_cookies: vec!["PHPSESSID".to_owned()],
+        session_cookies: Vec::new(),
         connect_timeout: seconds(1),
         write_timeout: seconds(1),
         read_timeout: seconds(1),

@@ -234,10 +234,28 @@ labels! {
         RenewLease => "renew_lease",
         /// `note_delivery`
         NoteDelivery => "note_delivery",
+        /// `find_owners`
+        FindOwners => "find_owners",
+        /// `keep_owners`
+        KeepOwners => "keep_owners",
+        /// `find_scopes`
+        FindScopes => "find_scopes",
+        /// `keep_scopes`
+        KeepScopes => "keep_scopes",
         /// `outbox_length`
         OutboxLength => "outbox_length",
         /// `ping`
         Ping => "ping",
+    }
+
+    /// Why a session cookie of the calculator was withheld.
+    Withheld {
+        /// It belongs to another broker.
+        Foreign => "foreign",
+        /// The store could not be asked whose it is, and the browser had no proof.
+        Unproven => "unproven",
+        /// More were remembered for the client than a day allows.
+        OverLimit => "over_limit",
     }
 
     /// Why the store could not do what was asked.

@@ -69,6 +69,11 @@ impl Metrics {
                 "submissions_blocked_total",
                 "Requests for the Antragsversand that a session without submission was denied.",
             )?,
+            cookies_withheld: make.counters(
+                "calculator_cookies_withheld_total",
+                "Session cookies of the calculator that were not passed on, by reason.",
+                "reason",
+            )?,
             forms_parked: make.counters(
                 "parked_forms_total",
                 "Forms that could not be forwarded when they came, by what became of them.",
