@@ -7,7 +7,7 @@ use crate::support::curl::Curl;
 use crate::support::redis::Redis;
 use crate::support::upstream::Upstream;
 use crate::support::world::{ADA, BEN, Builder, StoreKind, World};
-use crate::support::{eventually, ports};
+use crate::support::{Raw, eventually, ports};
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -93,9 +93,11 @@ async fn a_good_certificate_is_a_full_session_without_a_page_a_cookie_or_a_tan()
     for request in &requests {
         assert_eq!((request.values("x-vtnr"), request.values("x-vtnr-level")), (vec![ADA.0], vec!["full"]), "{request:?}");
     }
-    assert!(certified.world.postbox.mails().is_empty());
-    let log = certified.world.log();
-    assert!(log.contains(r#""step":"certificate","outcome":"ok""#), "{log}");
+    assert!(certified.world.mails().await.is_empty());
+    certified.world.log_has(r#""step":"certificate","outcome":"ok""#).await;
+    // With the lines of the four requests themselves.
+    let all = |log: &str| (log.matches(r#""target":"access""#).count() >= 4).then(|| log.to_owned());
+    let log = certified.world.log_shows("all requests", all).await;
     assert!(!log.contains("VM-1") && !log.contains(ADA.0), "no log names a holder or broker");
     assert!(certified.world.metric(r#"vtnr_gateway_sign_ins_total{outcome="ok",step="certificate"}"#).await >= 1.0);
 }
@@ -180,10 +182,9 @@ async fn each_unfit_certificate_gets_a_page_that_says_what_is_wrong_and_offers_t
     none.get("/").await.is(401).shows("client certificate required");
     none.navigating().and(&SUBMIT).get("/antrag/versand").await.is(403).shows("Ihre Eingabe wurde nicht gesendet");
     upstream.saw_nothing("certificates that prove nothing");
-    assert!(
-        certified.world.metric(r#"vtnr_gateway_connections_rejected_total{reason="handshake"}"#).await < 1.0,
-        "no alert ended a connection"
-    );
+    // No alert ended a connection before this one, which speaks no TLS.
+    Raw::connect(certified.port).await.send("GET / HTTP/1.1\r\n\r\n").await.rest().await;
+    certified.world.metric_is(r#"vtnr_gateway_connections_rejected_total{reason="handshake"}"#, 1.0).await;
 }
 
 #[tokio::test]
@@ -374,7 +375,7 @@ async fn who_signs_out_is_out_in_this_browser_until_they_say_otherwise() {
     let ada = certified.curl().with(&identity).navigating();
     ada.get("/ui/login/de/abmelden").await.is(200).shows(ADA.0);
     let out = ada.and(&["-d", ""]).get("/ui/login/de/abmelden").await;
-    assert!(certified.world.log().contains(r#""step":"sign_out","outcome":"ok","broker""#), "the audit log knows of it");
+    certified.world.log_has(r#""step":"sign_out","outcome":"ok","broker""#).await;
     out.is(200).shows("Sie sind abgemeldet").shows("Ihr Zertifikat steht in diesem Browser weiter zur Verfügung");
     let cookies = out.cookies();
     assert!(cookies.contains("__Host-vtnr_left="), "{cookies}");
@@ -504,7 +505,7 @@ async fn another_issuer_with_columns_of_its_own_waits_for_a_restart() {
     let text =
         std::fs::read_to_string(config).expect("read").replace("[certificate]", "[certificate]\nissuer_column = \"aussteller\"");
     std::fs::write(config, text).expect("written");
-    eventually("it was read", async || certified.world.log().contains(r#""needs_restart":"certificate"#).then_some(())).await;
+    certified.world.log_has(r#""needs_restart":"certificate"#).await;
     theirs.get("/").await.is(401).shows("unknown issuer");
 }
 
@@ -536,7 +537,7 @@ async fn a_websocket_ends_when_its_certificate_gets_another_broker_or_its_browse
     let mut socket = certified.websocket(&ada).await;
     certified.world.write_brokers(&format!("vtnr;email;zertifikat\n{};;VM-1\n", BEN.0));
     is_cut(&mut socket).await;
-    assert_eq!(certified.world.metric("vtnr_gateway_websockets_cut_total").await, 2.0);
+    certified.world.metric_is("vtnr_gateway_websockets_cut_total", 2.0).await;
 }
 
 /// A calculator that answers, and takes WebSockets.

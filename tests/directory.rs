@@ -5,11 +5,6 @@ use crate::support::world::{ADA, BEN, UNKNOWN, World};
 
 const TAN: &str = "/ui/login/de/tan";
 
-/// Waits until the gateway's log holds this so many times.
-async fn logged(world: &World, text: &str, times: usize) {
-    eventually(text, async || (world.log().matches(text).count() == times).then_some(())).await;
-}
-
 #[tokio::test]
 async fn a_new_file_is_in_force_as_a_whole() {
     let world = World::start().await;
@@ -18,7 +13,7 @@ async fn a_new_file_is_in_force_as_a_whole() {
         BEN.0, BEN.0
     );
     world.write_brokers(&new);
-    logged(&world, "the directory was reloaded", 1).await;
+    world.log_has_times("the directory was reloaded", 1).await;
     world.browser().claim(ADA.0, ADA.1, "/").await.shows("ungültig");
     world.browser().claim(UNKNOWN, "neu@makler.example", "/").await.leads_to(TAN);
     world.browser().claim(BEN.0, BEN.1, "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
@@ -34,8 +29,8 @@ async fn a_bad_file_keeps_the_old_brokers_and_its_lines_are_named_without_what_s
     let bad =
         format!("vtnr;email\n{UNKNOWN};geheim@privat.example\n60/12;verraten@privat.example\n{};keine-adresse-privat\n", BEN.0);
     world.write_brokers(&bad);
-    logged(&world, "the former one stays in force", 1).await;
-    let log = world.log();
+    world.log_has_times("the former one stays in force", 1).await;
+    let log = world.log().await;
     assert!(log.contains("line 3: not a VTNR") && log.contains("line 4: not an e-mail address"), "the lines are named");
     for secret in ["geheim", "verraten", "privat", "60/12", "60/999"] {
         assert!(!log.contains(secret), "{secret} is in the log");
@@ -47,7 +42,7 @@ async fn a_bad_file_keeps_the_old_brokers_and_its_lines_are_named_without_what_s
     world.browser().claim(UNKNOWN, "geheim@privat.example", "/").await.shows("ungültig");
     world.browser().claim(BEN.0, BEN.1, "/").await.leads_to(TAN);
     world.write_brokers(&format!("vtnr;email\n{};{}\n", ADA.0, ADA.1));
-    logged(&world, "the directory was reloaded", 1).await;
+    world.log_has_times("the directory was reloaded", 1).await;
     eventually("it is well again", async || (world.metric("vtnr_gateway_directory_reload_ok").await == 1.0).then_some(())).await;
     world.browser().claim(BEN.0, BEN.1, "/").await.shows("ungültig");
 }
@@ -57,10 +52,10 @@ async fn files_that_would_lock_everybody_out_are_not_taken() {
     let world = World::start().await;
     for (times, text) in ["", "vtnr;email\n", "vtnr,email\n60/123/4567,a@b.example\n", "nummer;email\n"].iter().enumerate() {
         world.write_brokers(text);
-        logged(&world, "the former one stays in force", times + 1).await;
+        world.log_has_times("the former one stays in force", times + 1).await;
     }
     std::fs::remove_file(world.folder.path().join("brokers.csv")).expect("it is there");
-    logged(&world, "the former one stays in force", 5).await;
+    world.log_has_times("the former one stays in force", 5).await;
     world.browser().claim(ADA.0, ADA.1, "/").await.leads_to(TAN);
 }
 
@@ -70,7 +65,7 @@ async fn an_address_that_changes_while_the_tan_is_on_its_way_gets_nobody_in() {
     let browser = world.browser();
     let tan = world.ask(&browser, ADA).await;
     world.write_brokers(&format!("vtnr;email\n{};neu@makler.example\n", ADA.0));
-    logged(&world, "the directory was reloaded", 1).await;
+    world.log_has_times("the directory was reloaded", 1).await;
     browser.enter_tan(&tan, "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
     browser.open("/").await.leads_to("/ui/login/de/vtnr-login");
     assert_eq!(world.calculator.requests().len(), 0);
@@ -82,7 +77,7 @@ async fn a_broker_removed_while_the_tan_is_on_its_way_gets_nobody_in() {
     let browser = world.browser();
     let tan = world.ask(&browser, ADA).await;
     world.write_brokers(&format!("vtnr;email\n{};{}\n", BEN.0, BEN.1));
-    logged(&world, "the directory was reloaded", 1).await;
+    world.log_has_times("the directory was reloaded", 1).await;
     browser.enter_tan(&tan, "/").await.leads_to("/ui/login/de/vtnr-login");
     browser.open("/").await.leads_to("/ui/login/de/vtnr-login");
     assert_eq!(world.calculator.requests().len(), 0);

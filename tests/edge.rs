@@ -69,7 +69,7 @@ async fn a_header_must_be_complete_in_time_whatever_trickles_in() {
         }
     };
     tokio::join!(slow, silent, later, uploading, others);
-    assert!(behind.world.metric("vtnr_gateway_connections_rejected_total{reason=\"header_timeout\"}").await >= 3.0);
+    behind.world.metric_reaches("vtnr_gateway_connections_rejected_total{reason=\"header_timeout\"}", 3.0).await;
 }
 
 #[tokio::test]
@@ -364,7 +364,7 @@ async fn what_is_under_way_at_the_end_is_finished_and_nothing_new_begun() {
     let begun = Instant::now();
     assert_eq!(behind.world.gateways[0].end().await, Some(0));
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    let told = last_words(&behind.world);
+    let told = last_words(&behind.world).await;
     assert!(told.contains("\"INFO\"") && told.contains("\"message\":\"ended\""), "{told}");
     assert!(
         told.contains("\"requests_finished\":3,\"requests_cut\":0,\"websockets_told\":0,\"mails_waiting\":0,\"mails_in_hand\":0"),
@@ -373,8 +373,8 @@ async fn what_is_under_way_at_the_end_is_finished_and_nothing_new_begun() {
 }
 
 /// What a gateway that has ended said of it.
-fn last_words(world: &World) -> String {
-    world.log().lines().rfind(|line| line.contains("\"requests_cut\"")).expect("it says what became of all").to_owned()
+async fn last_words(world: &World) -> String {
+    world.log().await.lines().rfind(|line| line.contains("\"requests_cut\"")).expect("it says what became of all").to_owned()
 }
 
 #[tokio::test]
@@ -406,7 +406,7 @@ async fn what_does_not_finish_within_the_grace_is_cut() {
     assert_eq!(behind.world.gateways[0].end().await, Some(0));
     about_a_second(begun);
     assert!(!download.rest().await.ends_with(b"0\r\n\r\n"), "a cut answer does not look whole");
-    let told = last_words(&behind.world);
+    let told = last_words(&behind.world).await;
     assert!(told.contains("\"WARN\"") && told.contains("\"requests_finished\":0,\"requests_cut\":1,"), "{told}");
 }
 
@@ -417,13 +417,12 @@ async fn fails_with(behind: &Behind, status: u16, what: &str) {
     let page = behind.ask("GET /kfz", PAGE).await;
     assert_eq!(page.status(), status, "{what}: {page:?}");
     assert_eq!(page.values("content-type"), ["text/html; charset=utf-8"], "{what}");
-    // The log is written beside the requests.
-    eventually(&format!("{what}: the page's incident number in the log\n{}", page.text()), async || {
-        let log = behind.world.log();
+    let text = page.text();
+    let incidents = |log: &str| {
         let mut known = log.split("\"incident\":\"").skip(1).filter_map(|rest| rest.split('"').next());
-        known.any(|number| page.text().contains(number)).then_some(())
-    })
-    .await;
+        known.any(|number| text.contains(number)).then_some(())
+    };
+    behind.world.log_shows(&format!("{what}: the page's incident number\n{text}"), incidents).await;
     let problem = behind.ask("GET /kfz", "Sec-Fetch-Mode: cors\r\n").await;
     assert_eq!((problem.status(), problem.values("content-type")), (status, vec!["application/problem+json"]), "{what}");
     for answer in [&page, &problem] {

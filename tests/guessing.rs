@@ -1,7 +1,7 @@
 //! Guessing TANs: what is compared, what is counted, and that nobody is locked out by a stranger.
 
 use crate::support::world::{ADA, BEN, World, not, tan_of};
-use crate::support::{Browser, StoreKind, eventually, on_both_stores};
+use crate::support::{Browser, StoreKind, on_both_stores};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
 
@@ -137,7 +137,7 @@ async fn browsers_that_are_known_have_a_budget_of_their_own(store: StoreKind) {
     let own = world.signed_in(ADA).await;
     own.post("/ui/login/de/abmelden", &[]).await.is(200);
     world.write_brokers(&format!("vtnr;email\n{};ada.neu@makler.example\n", ADA.0));
-    eventually("the new address is in force", async || world.log().contains("the directory was reloaded").then_some(())).await;
+    world.log_has("the directory was reloaded").await;
     spend(&world, (ADA.0, "ada.neu@makler.example"), 10).await;
     let tan = world.ask(&own, (ADA.0, "ada.neu@makler.example")).await;
     assert_eq!(tan.len(), 6, "a browser that was trusted keeps short TANs whatever strangers do");
@@ -154,7 +154,7 @@ async fn the_breaker_over_all_brokers_raises_an_alarm(store: StoreKind) {
     waiting.enter_tan(&short, "/").await.shows(LONG_NEEDED);
     assert_eq!(world.metric("vtnr_gateway_tan_guess_breaker").await, 1.0);
     assert_eq!(world.metric("vtnr_gateway_tan_guess_breaker_trips_total").await, 1.0);
-    eventually("the alarm is in the log", async || world.log().contains("\"tan_guess_breaker\"").then_some(())).await;
+    world.log_has("\"tan_guess_breaker\"").await;
     assert_eq!(world.ask(&world.browser(), BEN).await.len(), 10);
 }
 

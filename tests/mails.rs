@@ -1,7 +1,7 @@
 //! How many mails a broker can be sent, and by whom.
 
-use crate::support::world::{ADA, BEN, MOMENT, World};
-use crate::support::{Browser, StoreKind, eventually, on_both_stores};
+use crate::support::world::{ADA, BEN, World};
+use crate::support::{Browser, StoreKind, on_both_stores};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
 const TAN: &str = "/ui/login/de/tan";
@@ -22,7 +22,7 @@ async fn one_mail_in_half_a_minute_whichever_browsers_ask(store: StoreKind) {
     let after: u64 = refused.headers["retry-after"].to_str().expect("ASCII").parse().expect("seconds");
     assert!((20..=30).contains(&after), "{after}");
     world.ask(&world.browser(), BEN).await;
-    assert_eq!(world.postbox.mails().len(), 2);
+    assert_eq!(world.mails().await.len(), 2);
 }
 
 async fn three_mails_in_a_quarter_of_an_hour(store: StoreKind) {
@@ -38,8 +38,7 @@ async fn three_mails_in_a_quarter_of_an_hour(store: StoreKind) {
     assert!((800..=900).contains(&after), "{after}");
     world.browser().claim(ADA.0, ADA.1, "/").await.is(429);
     world.postbox.next(2).await;
-    tokio::time::sleep(MOMENT).await;
-    assert_eq!(world.postbox.mails().len(), 3);
+    assert_eq!(world.mails().await.len(), 3);
 }
 
 async fn twenty_browsers_at_once_get_one_mail(store: StoreKind) {
@@ -49,8 +48,7 @@ async fn twenty_browsers_at_once_get_one_mail(store: StoreKind) {
     let count = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
     assert_eq!((count(303), count(429)), (1, 19));
     world.postbox.next(0).await;
-    tokio::time::sleep(MOMENT).await;
-    assert_eq!(world.postbox.mails().len(), 1);
+    assert_eq!(world.mails().await.len(), 1);
 }
 
 /// A browser that confirmed an address for Ada which is no longer the one on file, so that a TAN is due.
@@ -58,7 +56,7 @@ async fn known(world: &World) -> Browser {
     let browser = world.signed_in(ADA).await;
     browser.post("/ui/login/de/abmelden", &[]).await.is(200);
     world.write_brokers(&format!("vtnr;email\n{};{}\n", ADA.0, NEW.1));
-    eventually("the new address is in force", async || world.log().contains("the directory was reloaded").then_some(())).await;
+    world.log_has("the directory was reloaded").await;
     browser
 }
 
@@ -81,7 +79,6 @@ async fn the_reserve_does_not_shorten_the_wait_before_sending_again() {
     world.ask(&own, NEW).await;
     own.post(TAN, &RESEND).await.is(429);
     own.post(TAN, &RESEND).await.is(429);
-    tokio::time::sleep(MOMENT).await;
-    assert_eq!(world.postbox.mails().len(), 2, "one for the first sign-in, one now");
+    assert_eq!(world.mails().await.len(), 2, "one for the first sign-in, one now");
     own.open("/").await.leads_to(SIGN_IN);
 }

@@ -91,11 +91,9 @@ async fn a_page_that_nobody_can_be_known_for_is_asked_for_again() {
     let again = told.href_of("ERNEUT VERSUCHEN");
     assert_eq!(again, "/kfz/angebot?id=42&t=b");
     browser.open("//kfz").await.is(503).hides("ERNEUT VERSUCHEN");
-    eventually("the log says why, with what the system said", async || {
-        let says = |line: &str| line.contains("a request failed") && line.contains("the store cannot be reached: ");
-        world.log().lines().any(|line| says(line) && line.contains("Connection")).then_some(())
-    })
-    .await;
+    let words = ["a request failed", "the store cannot be reached: ", "Connection"];
+    let says = |log: &str| log.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(());
+    world.log_shows("why, with what the system said", says).await;
     let form = browser.post("/kfz/angebot?id=42", &[("a", "1")]).await;
     form.is(503).waits(5).shows("Ihre Eingabe wurde nicht gesendet").hides("ERNEUT VERSUCHEN");
     restart(&world);
@@ -111,8 +109,8 @@ async fn the_log_tells_how_an_outage_begins_and_ends_and_not_each_of_its_failure
     }
     restart(&world);
     let again = "\"message\":\"the store works again\"";
-    eventually("its end is told", async || world.log().contains(again).then_some(())).await;
-    let (log, failures) = (world.log(), world.metric("vtnr_gateway_store_errors_total{kind=\"unreachable\"}").await);
+    world.log_has(again).await;
+    let (log, failures) = (world.log().await, world.metric("vtnr_gateway_store_errors_total{kind=\"unreachable\"}").await);
     assert!(failures >= 20.0 && log.matches(again).count() == 1, "{failures}");
     let told = log.matches("\"message\":\"the store fails\"").count();
     assert!((1..10).contains(&told), "{told} lines");

@@ -173,10 +173,9 @@ async fn of_200_letters_two_gateways_hand_each_over_once_whatever_the_mail_serve
     let address = |number: usize| format!("makler{number}@makler.example");
     let lines: String = (0..LETTERS).map(|number| format!("60/200/{number:04};{}\n", address(number))).collect();
     world.write_brokers(&format!("vtnr;email\n{lines}"));
-    eventually("both know the brokers", async || {
-        world.gateways.iter().all(|gateway| gateway.log().contains("the directory was reloaded")).then_some(())
-    })
-    .await;
+    for gateway in &world.gateways {
+        gateway.log_has("the directory was reloaded").await;
+    }
     let bases: Vec<_> = world.gateways.iter().map(support::Gateway::base).collect();
     let claims = (0..LETTERS).map(|number| {
         let browser = Browser::new(&bases[number % 2]);
@@ -190,8 +189,10 @@ async fn of_200_letters_two_gateways_hand_each_over_once_whatever_the_mail_serve
     }
     let once: BTreeMap<_, _> = (0..LETTERS).map(|number| (address(number), 1)).collect();
     assert_eq!(mails, once);
-    let by_each: Vec<_> =
-        world.gateways.iter().map(|gateway| gateway.log().matches("\"outcome\":\"accepted\"").count()).collect();
+    let mut by_each = Vec::new();
+    for gateway in &world.gateways {
+        by_each.push(gateway.log().await.matches("\"outcome\":\"accepted\"").count());
+    }
     println!("handed over by each gateway: {by_each:?}");
     assert!(by_each.iter().all(|mails| *mails > 0), "both take part: {by_each:?}");
 }
@@ -303,10 +304,8 @@ async fn where_one_mail_server_is_down_the_next_one_gets_the_mail_at_once_and_op
     let ready = world.browser().open(&format!("{admin}/readyz")).await;
     assert!(ready.status == 200 && ready.body.contains(&format!("127.0.0.1:{nobody}: connecting: no connection")), "{ready:?}");
     assert!(!ready.body.contains(&relay.port.to_string()), "{ready:?}");
-    let metrics = world.browser().open(&format!("{admin}/metrics")).await.body;
-    for (port, works) in [(nobody, 0), (relay.port, 1)] {
-        let line = format!("vtnr_gateway_mail_relay_ok{{relay=\"127.0.0.1:{port}\"}} {works}");
-        assert!(metrics.contains(&line), "{line} is missing");
+    for (port, works) in [(relay.port, 1.0), (nobody, 0.0)] {
+        world.metric_is(&format!("vtnr_gateway_mail_relay_ok{{relay=\"127.0.0.1:{port}\"}}"), works).await;
     }
 }
 
@@ -339,7 +338,7 @@ async fn a_gateway_that_ends_waits_for_the_yes_of_a_mail_that_may_be_out_and_no_
     let browser = asked_at_the_first(&world).await;
     relay.holds().await;
     world.gateways[0].signal("TERM");
-    eventually("it ends", async || world.gateways[0].log().contains("shutting down").then_some(())).await;
+    world.gateways[0].log_has("shutting down").await;
     let begun = Instant::now();
     // So that the yes is awaited when the time for mails that were not sent is over.
     tokio::time::sleep(PATIENCE / 2).await;

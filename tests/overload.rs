@@ -84,7 +84,7 @@ async fn beyond_the_limit_brokers_are_told_to_come_again_in_a_moment_and_do_not_
         assert_eq!(client.answer().await.status(), 200);
     }
     eventually("there are seats", async || (behind.ask("GET /kfz", "").await.status() == 200).then_some(())).await;
-    assert!(behind.world.metric("vtnr_gateway_requests_total{outcome=\"shed\"}").await >= 2.0);
+    behind.world.metric_reaches("vtnr_gateway_requests_total{outcome=\"shed\"}", 2.0).await;
 }
 
 #[tokio::test]

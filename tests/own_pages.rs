@@ -92,7 +92,7 @@ async fn no_form_of_ours_takes_what_another_site_posts() {
     }
     assert_eq!(browser.cookie("vtnr_session"), Some(session));
     browser.open("/").await.is(200);
-    assert_eq!(world.postbox.mails().len(), 1);
+    assert_eq!(world.mails().await.len(), 1);
 }
 
 #[tokio::test]

@@ -135,7 +135,7 @@ async fn a_double_click_is_one_sign_in_and_no_error() {
     chromium.type_into("#tan", &tan).await;
     chromium.double_click("form > button").await;
     chromium.arrives_at("/kfz/angebot").await;
-    assert_eq!(world.postbox.mails().len(), 1);
+    assert_eq!(world.mails().await.len(), 1);
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn two_answers_at_once_without_javascript_are_one_sign_in_and_no_error() {
     chromium.type_into("#tan", &typed_tan(&world, 0).await).await;
     chromium.double_click("form > button").await;
     chromium.arrives_at("/kfz/angebot").await;
-    assert_eq!(world.postbox.mails().len(), 1);
+    assert_eq!(world.mails().await.len(), 1);
 }
 
 #[tokio::test]
@@ -329,7 +329,7 @@ async fn the_mail_can_be_sent_again_once_the_countdown_is_over_and_the_older_tan
     chromium.type_into("#tan", &tan).await;
     chromium.press(ENTER).await;
     chromium.arrives_at("/").await;
-    assert_eq!(world.postbox.mails().len(), 2);
+    assert_eq!(world.mails().await.len(), 2);
 }
 
 #[tokio::test]
@@ -385,7 +385,7 @@ async fn back_and_reload_never_show_an_error() {
         chromium.back().await;
         chromium.arrives_at("/kfz/angebot").await.shows("Angebot berechnen").await;
     }
-    assert_eq!(world.postbox.mails().len(), 1);
+    assert_eq!(world.mails().await.len(), 1);
 }
 
 #[tokio::test]
@@ -793,7 +793,7 @@ async fn a_broker_with_a_password_comes_to_the_deep_link_with_its_fragment_and_n
     let (users, chromium) = (UsersFile::of_two(), Chromium::start().await);
     let world = users.world(COST).start().await;
     signs_in_with_a_password(&world, &chromium).await;
-    assert_eq!((chromium.complaints().await, world.postbox.mails().len()), (Vec::new(), 0));
+    assert_eq!((chromium.complaints().await, world.mails().await.len()), (Vec::new(), 0));
 }
 
 #[tokio::test]

@@ -72,8 +72,8 @@ async fn the_password_opens_the_deep_link_and_the_antragsversand(store: StoreKin
     assert!(seen.iter().all(|request| !cookies(request).contains("vtnr_")), "no cookie of ours goes up");
     browser.open(PAGE).await.leads_to("/");
     browser.open(&door).await.leads_to("/kfz/angebot?id=42");
-    assert_eq!((world.postbox.mails().len(), counted(&world, "ok").await), (0, 1.0));
-    let audited = world.log().lines().any(|line| line.contains("\"step\":\"password\"") && line.contains("\"broker\":"));
+    assert_eq!((world.mails().await.len(), counted(&world, "ok").await), (0, 1.0));
+    let audited = world.log().await.lines().any(|line| line.contains("\"step\":\"password\"") && line.contains("\"broker\":"));
     assert!(audited, "the audit log names the broker by a pseudonym");
 }
 
@@ -108,7 +108,7 @@ async fn a_wrong_password_and_an_unknown_user_get_the_same_answer(store: StoreKi
         }
         // Whoever is not in the directory any more is nobody, whatever the password.
         world.write_brokers(&format!("vtnr;email\n{};{}\n", BEN.0, BEN.1));
-        eventually("Ada is gone", async || world.log().contains("the directory was reloaded").then_some(())).await;
+        world.log_has("the directory was reloaded").await;
         let gone = world.browser().enter_password(ADA_KEY, "/").await;
         assert_eq!(alike(&gone, ADA_KEY.0).2, alike(&nobody, NO_KEY).2);
         world.browser().enter_password(BEN_KEY, "/").await.leads_to("/");
@@ -340,7 +340,7 @@ async fn hashes_with_other_parameters_are_renewed_at_the_sign_in() {
     world.browser().enter_password(ADA_KEY, "/").await.leads_to("/");
     let after = users.text();
     assert!(after.contains("Löwe-7;60/123/4567;$argon2id$v=19$m=128,t=2,p=1$") && after.contains(&ben), "{after}");
-    eventually("the renewed file is in force", async || world.log().contains("the users file was loaded").then_some(())).await;
+    world.log_has("the users file was loaded").await;
     world.browser().enter_password(ADA_KEY, "/").await.leads_to("/");
     assert_eq!(users.text(), after);
 }
@@ -355,14 +355,16 @@ async fn changed_users_come_into_force_and_a_bad_file_leaves_the_former_ones() {
     users.replace("user;vtnr;hash\nnonsense;1;2\n");
     eventually("it was judged", async || (world.metric("vtnr_gateway_users_reload_failures_total").await >= 1.0).then_some(()))
         .await;
-    assert_eq!((world.metric("vtnr_gateway_users_reload_ok").await, world.metric("vtnr_gateway_users").await), (0.0, 2.0));
-    assert!(world.log().contains("line 2: not a VTNR") && !world.log().contains("nonsense"));
+    world.metric_is("vtnr_gateway_users_reload_ok", 0.0).await;
+    assert_eq!(world.metric("vtnr_gateway_users").await, 2.0);
+    world.log_has("line 2: not a VTNR").await;
+    assert!(!world.log().await.contains("nonsense"));
     world.browser().enter_password(BEN_KEY, "/").await.leads_to("/");
     let without_ada: String = sound.lines().filter(|line| !line.starts_with("Löwe")).map(|line| format!("{line}\n")).collect();
     users.replace(&without_ada);
     eventually("Ada has no user key any more", async || (world.metric("vtnr_gateway_users").await == 1.0).then_some(())).await;
     world.browser().enter_password(ADA_KEY, "/").await.is(200).shows(WRONG);
-    assert_eq!(world.metric("vtnr_gateway_users_reload_ok").await, 1.0);
+    world.metric_is("vtnr_gateway_users_reload_ok", 1.0).await;
     ada.open("/").await.leads_to(SIGN_IN);
     let ben = world.browser();
     ben.enter_password(BEN_KEY, "/").await.leads_to("/");

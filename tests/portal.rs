@@ -136,11 +136,11 @@ async fn who_is_signed_in_at_the_portal_has_a_full_session_and_sees_no_page_of_o
     }
     ada.get("/ui/login/de/vtnr-login?return_to=%2Fkfz").await.is(200);
     assert_eq!(ada.cookie("vtnr_session"), None);
-    assert!(world.postbox.mails().is_empty());
+    assert!(world.mails().await.is_empty());
     let asked = portal.server.requests();
     assert_eq!(asked.len(), 1, "its word counts for a minute");
     assert_eq!(asked[0].values("cookie"), ["PORTAL=ada"], "other systems' cookies are none of its business");
-    assert!(world.log().contains(r#""step":"portal","outcome":"ok""#));
+    world.log_has(r#""step":"portal","outcome":"ok""#).await;
     assert_eq!(world.metric("vtnr_gateway_portal_checks_total{outcome=\"signed_in\"}").await, 1.0);
 }
 
@@ -157,7 +157,8 @@ async fn whatever_is_not_a_clear_yes_is_a_no() {
     // Whom the portal knows and we do not would be sent back and forth.
     let nobody = with(&world, "nobody").open("/ui/login/de/portal?return_to=%2F").await;
     nobody.is(403).shows("keiner Vermittlernummer zugeordnet");
-    assert!(world.log().contains("its answers name no broker"), "operators are told of answers that name nobody");
+    // Operators are told of answers that name nobody.
+    world.log_has("its answers name no broker").await;
     upstream.saw_nothing("doubtful answers of the portal");
 }
 
@@ -439,7 +440,7 @@ async fn a_websocket_is_cut_when_the_portal_says_that_nobody_is_signed_in() {
     ben.is_open().await;
     portal.has_ended.store(true, Ordering::Release);
     assert_eq!((ada.closed().await, ben.closed().await), (4401, 4401));
-    assert_eq!(world.metric("vtnr_gateway_websockets_cut_total").await, 2.0);
+    world.metric_is("vtnr_gateway_websockets_cut_total", 2.0).await;
 }
 
 #[tokio::test]

@@ -52,5 +52,5 @@ async fn a_broker_signs_in_over_a_redis_with_tls_user_password_and_prefix() {
     browser.open("/kfz/angebot?id=42").await.is(200);
     browser.post("/ui/login/de/abmelden", &[]).await.is(200);
     browser.open("/").await.is(303);
-    assert!(!world.log().contains("geheim"), "the password is in the log");
+    assert!(!world.log().await.contains("geheim"), "the password is in the log");
 }

@@ -45,7 +45,7 @@ async fn a_changed_submission_rule_holds_from_the_next_request_on_without_a_rest
     change(&world, "paths = [\"/antrag/versand\"]", "paths = [\"/antrag/versand\", \"/kfz/angebot\"]");
     eventually("the rule holds", async || (send().await == 403).then_some(())).await;
     browser.open("/").await.is(200);
-    assert_eq!(world.metric("vtnr_gateway_config_reload_ok").await, 1.0);
+    world.metric_is("vtnr_gateway_config_reload_ok", 1.0).await;
 }
 
 #[tokio::test]
@@ -74,8 +74,8 @@ async fn a_configuration_with_a_mistake_changes_nothing_and_says_what_is_wrong()
     let ada = world.signed_in(ADA).await;
     change(&world, "Altes Programm", "Neues Programm\"\ncolour = \"#123456");
     eventually("it is refused", async || (reloads_failed(&world).await > 0.0).then_some(())).await;
-    assert_eq!(world.metric("vtnr_gateway_config_reload_ok").await, 0.0);
-    assert!(world.log().contains("brand.colour: unknown key"), "{}", world.log());
+    world.metric_is("vtnr_gateway_config_reload_ok", 0.0).await;
+    world.log_has("brand.colour: unknown key").await;
     world.browser().open(SIGN_IN).await.is(200).shows("Altes Programm");
     ada.open("/").await.is(200);
     assert_eq!(reloads_failed(&world).await, 1.0, "told once");
@@ -95,7 +95,7 @@ async fn what_needs_a_restart_is_named_and_the_rest_comes_into_force() {
         world.browser().open(SIGN_IN).await.text().contains("Neues Programm").then_some(())
     })
     .await;
-    eventually("it is told", async || world.log().contains("\"needs_restart\":\"session.idle\"").then_some(())).await;
+    world.log_has("\"needs_restart\":\"session.idle\"").await;
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn told(world: &World, words: &[&str]) {
         let mut rest = line;
         words.iter().all(|word| rest.split_once(word).map(|(_, after)| rest = after).is_some())
     };
-    eventually(&format!("{words:?}"), async || world.log().lines().any(holds).then_some(())).await;
+    world.log_shows(&format!("{words:?}"), |log| log.lines().any(holds).then_some(())).await;
 }
 
 #[tokio::test]
@@ -148,13 +148,15 @@ async fn a_page_of_the_operators_own_changes_and_a_broken_one_does_not() {
     eventually("it is refused", async || (reloads_failed(&world).await > 0.0).then_some(())).await;
     assert!(help(&world).await.contains("Rufen Sie an."));
     told(&world, &["\"message\":\"the configuration cannot be used", &format!("{}:2: ", file.display()), "\"}"]).await;
-    assert!(!world.log().contains("can be used again"));
+    assert!(!world.log().await.contains("can be used again"));
     std::fs::write(&file, page("Schreiben Sie uns.")).expect("written");
     eventually("the new page is shown", async || help(&world).await.contains("Schreiben Sie uns.").then_some(())).await;
     told(&world, &["\"INFO\"", "the configuration was reloaded, and can be used again"]).await;
     std::fs::write(&file, page("Schreiben Sie.")).expect("written");
     eventually("the next one is shown", async || help(&world).await.contains("Schreiben Sie.").then_some(())).await;
-    assert_eq!(world.log().matches("the configuration was reloaded, and can be used again").count(), 1);
+    // Only then the last reload is in the log.
+    world.log_has_times("the configuration was reloaded", 2).await;
+    assert_eq!(world.log().await.matches("the configuration was reloaded, and can be used again").count(), 1);
 }
 
 #[tokio::test]
@@ -188,12 +190,9 @@ async fn a_mail_of_the_operators_own_that_is_written_in_place_is_taken() {
     let subject = folder.path().join("mail/subject.txt");
     std::fs::create_dir(folder.path().join("mail")).expect("a folder");
     for (text, broker) in [("Ihr Zugang", ADA), ("Ihre TAN", BEN)] {
-        let before = world.log().matches("the configuration was reloaded").count();
+        let before = world.log().await.matches("the configuration was reloaded").count();
         std::fs::write(&subject, text).expect("written");
-        eventually("it is taken", async || {
-            (world.log().matches("the configuration was reloaded").count() > before).then_some(())
-        })
-        .await;
+        world.log_has_times("the configuration was reloaded", before + 1).await;
         let mails = world.postbox.mails().len();
         world.browser().claim(broker.0, broker.1, "/").await.is(303);
         assert_eq!(world.postbox.next(mails).await.subject, text);
@@ -240,5 +239,5 @@ async fn that_a_file_can_be_used_again_is_told_once() {
     told(&world, &["\"INFO\"", "the users file was loaded, and can be used again"]).await;
     world.write_brokers(&format!("{brokers}60/123/4570;\n"));
     told(&world, &["the directory was reloaded\""]).await;
-    assert_eq!(world.log().matches("can be used again").count(), 2);
+    assert_eq!(world.log().await.matches("can be used again").count(), 2);
 }

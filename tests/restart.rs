@@ -114,7 +114,8 @@ async fn a_gateway_that_ends_says_how_many_mails_wait() {
     world.browser().claim(ADA.0, ADA.1, "/").await.is(303);
     world.gateways[0].signal("TERM");
     assert_eq!(world.gateways[0].end().await, Some(0));
-    assert!(world.log().contains("\"mails_waiting\":1,\"mails_in_hand\":0"), "{}", world.log());
+    let log = world.log().await;
+    assert!(log.contains("\"mails_waiting\":1,\"mails_in_hand\":0"), "{log}");
 }
 
 /// The exit code of `serve` with this configuration and further arguments, where it does not come to serve.

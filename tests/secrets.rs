@@ -1,6 +1,5 @@
 //! After a hundred sign-ins of all kinds: nothing secret lies in the store, the logs, the metrics, or at the calculator.
 
-use crate::support;
 use crate::support::users::{COST, UsersFile};
 use crate::support::world::{World, not, tan_of};
 use crate::support::{Browser, StoreKind, eventually};
@@ -97,7 +96,7 @@ async fn a_hundred_sign_ins_leave_no_secret_anywhere() {
     let world = World::builder().store(StoreKind::OwnRedis).config(LIMITS).start().await;
     let lines: String = (0..BROKERS).map(broker).map(|(vtnr, email)| format!("{vtnr};{email}\n")).collect();
     world.write_brokers(&format!("vtnr;email\n{lines}"));
-    support::eventually("the brokers are there", async || world.log().contains("the directory was reloaded").then_some(())).await;
+    world.log_has("the directory was reloaded").await;
     let mut canaries = Canaries::default();
     for number in 0..BROKERS {
         sign_in_in_all_ways(&world, number, &mut canaries).await;
@@ -106,9 +105,8 @@ async fn a_hundred_sign_ins_leave_no_secret_anywhere() {
     let store = dump(&world);
     assert!(store.len() > 20_000, "{} bytes of store", store.len());
     canaries.are_not_in("the store", &store);
-    let url = format!("http://127.0.0.1:{}/metrics", world.gateways[0].admin);
-    canaries.are_not_in("the metrics", Browser::new(&url).open(&url).await.body.as_bytes());
-    let log = world.log();
+    canaries.are_not_in("the metrics", world.gateways[0].metrics().await.as_bytes());
+    let log = world.log().await;
     assert!(log.matches("\"sign_in\"").count() > 100, "the audit log tells of them");
     canaries.are_not_in("the log", log.as_bytes());
     let ours = |cookies: &str| cookies.contains("vtnr_");
@@ -136,11 +134,8 @@ async fn user_keys_and_passwords_are_nowhere_but_in_the_users_file() {
         canaries.typed(user);
         canaries.typed(password);
     }
-    eventually("they are known", async || {
-        let loaded = world.metric("vtnr_gateway_users").await == 12.0;
-        (loaded && world.log().contains("the directory was reloaded")).then_some(())
-    })
-    .await;
+    world.log_has("the directory was reloaded").await;
+    eventually("they are known", async || (world.metric("vtnr_gateway_users").await == 12.0).then_some(())).await;
     for (user, password) in &claims {
         let (browser, wrong) = (world.browser(), format!("{password}?"));
         for guess in [&wrong, &user.to_owned()] {
@@ -156,12 +151,11 @@ async fn user_keys_and_passwords_are_nowhere_but_in_the_users_file() {
         world.browser().enter_password((user, &format!("{password}?")), "/").await;
     }
     users.replace(&format!("{}{user};{password};{password}\n", users.text()));
-    eventually("the bad file is told of", async || world.log().contains("the former users stay in force").then_some(())).await;
+    world.log_has("the former users stay in force").await;
     assert!(canaries.0.len() > 150, "{} canaries", canaries.0.len());
     canaries.are_not_in("the store", &dump(&world));
-    let url = format!("http://127.0.0.1:{}/metrics", world.gateways[0].admin);
-    canaries.are_not_in("the metrics", Browser::new(&url).open(&url).await.body.as_bytes());
-    let log = world.log();
+    canaries.are_not_in("the metrics", world.gateways[0].metrics().await.as_bytes());
+    let log = world.log().await;
     assert!(log.matches("\"step\":\"password\"").count() > 50, "the audit log tells of them");
     canaries.are_not_in("the log", log.as_bytes());
     let pid = world.gateways[0].pid();

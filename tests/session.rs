@@ -100,7 +100,7 @@ async fn a_broker_removed_from_the_directory_is_refused_at_the_next_request(stor
     let world = World::builder().store(store).start().await;
     let (ada, ben) = (world.signed_in(ADA).await, world.signed_in(BEN).await);
     world.write_brokers(&format!("vtnr;email\n{};{}\n", BEN.0, BEN.1));
-    eventually("the new file is in force", async || world.log().contains("the directory was reloaded").then_some(())).await;
+    world.log_has("the directory was reloaded").await;
     let before = world.calculator.requests().len();
     is_out(&ada).await;
     ada.fetch("/").await.is(401);
@@ -161,7 +161,7 @@ async fn tabs_share_one_sign_in_and_keep_their_own_targets(store: StoreKind) {
     }
     one.enter_tan(&tan, "/kfz/angebot?id=42").await.leads_to("/kfz/angebot?id=42");
     one.open("/kfz/angebot?id=42").await.is(200);
-    assert_eq!(world.postbox.mails().len(), 1);
+    assert_eq!(world.mails().await.len(), 1);
 }
 
 async fn status(browser: &Browser) -> serde_json::Value {

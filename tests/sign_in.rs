@@ -1,7 +1,7 @@
 //! Brokers sign in: the first page, the page for unknown addresses, and the way out.
 
 use crate::support::browser::page;
-use crate::support::world::{ADA, BEN, MOMENT, NO_EMAIL, UNKNOWN, World, tan_of};
+use crate::support::world::{ADA, BEN, NO_EMAIL, UNKNOWN, World, tan_of};
 use crate::support::{Answer, StoreKind, on_both_stores};
 
 const SIGN_IN: &str = "/ui/login/de/vtnr-login";
@@ -84,7 +84,7 @@ async fn what_is_no_address_is_told_at_its_field() {
         let page = world.browser().claim(ADA.0, email, "/").await;
         page.is(200).shows("vollständige E-Mail-Adresse").hides(INVALID);
     }
-    assert_eq!(world.postbox.mails().len(), 0);
+    assert_eq!(world.mails().await.len(), 0);
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn a_broker_without_the_right_address_uses_the_calculator_without_submissi
     );
     browser.post("/antrag/versand", &[("angebot", "42")]).await.is(403).shows("Antragsversand noch nicht möglich");
     assert_eq!(world.calculator.submissions().len(), 0);
-    assert_eq!(world.postbox.mails().len(), 0);
+    assert_eq!(world.mails().await.len(), 0);
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn signing_out_ends_the_session_and_keeps_the_browser_known(store: StoreKi
     browser.set_cookie("vtnr_session", &stolen);
     browser.open("/").await.leads_to(SIGN_IN);
     browser.claim(ADA.0, ADA.1, "/kfz").await.leads_to("/kfz");
-    assert_eq!(world.postbox.mails().len(), 1);
+    assert_eq!(world.mails().await.len(), 1);
 }
 
 async fn signing_out_can_forget_the_browser(store: StoreKind) {
@@ -263,6 +263,5 @@ async fn forms_of_other_sites_are_refused() {
         let answer = world.browser().send(reqwest::Method::POST, SIGN_IN, &headers, Some(body.clone().into())).await;
         answer.is(403).shows("Dieses Formular kam nicht von uns");
     }
-    tokio::time::sleep(MOMENT).await;
-    assert_eq!(world.postbox.mails().len(), 0);
+    assert_eq!(world.mails().await.len(), 0);
 }

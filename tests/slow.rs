@@ -309,6 +309,6 @@ async fn five_hundred_slow_connections_keep_nobody_from_being_served() {
         eventually(reason, async || (rejected(&behind, reason).await >= number).then_some(())).await;
     }
     // What clients do is counted, not an error line each.
-    let log = behind.world.log();
+    let log = behind.world.log().await;
     assert!(!log.contains("\"level\":\"ERROR\""), "{:?}", log.lines().find(|line| line.contains("ERROR")));
 }

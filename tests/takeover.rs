@@ -90,14 +90,14 @@ async fn a_process_that_does_not_come_to_serve_leaves_the_former_one_at_work() {
     assert_eq!(world.gateways[0].take_over(Some(&broken)).await, None);
     assert_eq!(world.gateways[0].pid(), former);
     ada.open("/").await.is(200);
-    eventually("it is told", async || world.log().contains("this one goes on").then_some(())).await;
+    world.log_has("this one goes on").await;
     // Or the new one's Redis does not answer: it could sign nobody in.
     let redis = world.redis.as_ref().expect("a redis-server").lock().expect("no panic").url();
     let nobody = support::ports::free();
     std::fs::write(&broken, text.replace(&redis, &format!("redis://127.0.0.1:{nobody}/0"))).expect("written");
     assert_eq!(world.gateways[0].take_over(Some(&broken)).await, None);
     assert_eq!(world.gateways[0].pid(), former);
-    assert!(world.log().contains("nobody could sign in here"), "it says why");
+    world.log_has("nobody could sign in here").await;
     assert_eq!(world.gateways[0].readiness().await, 200);
     world.browser().claim(BEN.0, BEN.1, "/").await.is(303);
     // Nor does one that fails at the very last.
@@ -141,7 +141,7 @@ async fn where_nobody_waits_to_be_taken_over_that_is_said_with_what_to_do() {
         }
         assert_eq!(world.gateways[0].take_over(Some(&config)).await, None);
         let told = format!("no gateway waits at {} (listen.handover)", socket.display());
-        let log = world.log();
+        let log = world.log().await;
         let said = log.lines().rfind(|line| line.contains("--takeover")).expect("it says why");
         assert!(said.contains(&told) && said.contains("start this one without --takeover"), "{said}");
     }
@@ -215,6 +215,6 @@ async fn systemd_is_told_which_process_serves_before_the_former_one_ends() {
     world.gateways[0].ready().await;
     successor.signal("TERM");
     assert_eq!(eventually("it is told", async || told()).await, "STOPPING=1");
-    eventually("both have ended", async || (world.log().matches("\"message\":\"ended\"").count() == 2).then_some(())).await;
+    world.log_has_times("\"message\":\"ended\"", 2).await;
     assert_eq!(told(), None, "the one that was replaced did not stop the service");
 }

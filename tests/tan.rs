@@ -173,7 +173,7 @@ async fn sending_again_waits_half_a_minute_on_the_server() {
     refused.is(429).shows("eine weitere können Sie ab");
     let after: u64 = refused.headers["retry-after"].to_str().expect("ASCII").parse().expect("seconds");
     assert!((1..=30).contains(&after), "{after}");
-    assert_eq!(world.postbox.mails().len(), 1);
+    assert_eq!(world.mails().await.len(), 1);
     browser.enter_tan(&tan, "/").await.leads_to("/");
 }
 
@@ -186,7 +186,7 @@ async fn claiming_the_same_again_sends_no_second_mail() {
         browser.claim("601234567", ADA.1, "/kfz").await.leads_to(&page("tan", "/kfz"));
     }
     browser.enter_tan(&tan, "/kfz").await.leads_to("/kfz");
-    assert_eq!(world.postbox.mails().len(), 1);
+    assert_eq!(world.mails().await.len(), 1);
 }
 
 async fn looking_at_pages_changes_nothing(store: StoreKind) {
@@ -216,8 +216,8 @@ async fn looking_at_pages_changes_nothing(store: StoreKind) {
     assert_eq!(browser.cookie("vtnr_flow"), cookie);
     browser.enter_tan(&not(&tan, 1), "/").await.shows("noch 3 Versuche");
     browser.enter_tan(&tan, "/").await.leads_to("/");
-    assert_eq!(world.postbox.mails().len(), 1);
-    assert_eq!(world.metric("vtnr_gateway_mails_total{outcome=\"accepted\"}").await, 1.0);
+    assert_eq!(world.mails().await.len(), 1);
+    world.metric_is("vtnr_gateway_mails_total{outcome=\"accepted\"}", 1.0).await;
 }
 
 async fn sending_the_right_tan_twice_is_one_sign_in(store: StoreKind) {

@@ -31,8 +31,7 @@ async fn out(browser: &Browser) {
 
 async fn brokers_are(world: &World, text: &str, reloads: usize) {
     world.write_brokers(text);
-    let told = || world.log().matches("the directory was reloaded").count();
-    eventually("the new file is in force", async || (told() == reloads).then_some(())).await;
+    world.log_has_times("the directory was reloaded", reloads).await;
 }
 
 async fn the_second_sign_in_on_a_browser_needs_no_mail(store: StoreKind) {
@@ -44,7 +43,7 @@ async fn the_second_sign_in_on_a_browser_needs_no_mail(store: StoreKind) {
         browser.open("/kfz").await;
         assert_eq!(world.calculator.requests().last().expect("a request").headers["x-vtnr-level"], "full");
     }
-    assert_eq!(world.postbox.mails().len(), 1);
+    assert_eq!(world.mails().await.len(), 1);
 }
 
 async fn another_browser_needs_one(store: StoreKind) {

@@ -5,7 +5,7 @@ use super::redirects;
 use crate::support::browser::page;
 use crate::support::upstream::latin1;
 use crate::support::world::{ADA, BEN, StoreKind};
-use crate::support::{Browser, World, eventually};
+use crate::support::{Browser, World};
 use reqwest::Url;
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
@@ -195,7 +195,7 @@ async fn what_strangers_send_stays_within_its_line_of_the_log() {
         }
     }
     world.browser().open("/zuletzt").await.leads_to(&page("vtnr-login", "/zuletzt"));
-    let log = eventually("the log is written", async || Some(world.log()).filter(|log| log.contains("\"/zuletzt\""))).await;
+    let log = world.log().await;
     assert!(log.lines().count() > breaks.len() * 8, "{} lines", log.lines().count());
     // What is said of the configuration comes before there is a log.
     for line in log.lines().skip_while(|line| line.starts_with("warning: ")) {
@@ -315,10 +315,7 @@ async fn a_mail_goes_to_the_stored_address_alone_or_nowhere() {
     world.browser().claim(BEN.0, BEN.1, "/").await.leads_to(&format!("{LOGIN}tan"));
     let forgiven = hostile.iter().filter(|email| email.trim() == ADA.1).count();
     let expected = confirmed.len() + forgiven + 1;
-    eventually("the mails are there", async || (world.postbox.mails().len() >= expected).then_some(())).await;
-    let accepted = "vtnr_gateway_mails_total{outcome=\"accepted\"}";
-    eventually("they are counted", async || (world.metric(accepted).await >= expected as f64).then_some(())).await;
-    let mails = world.postbox.mails();
+    let mails = world.mails().await;
     assert_eq!(mails.len(), expected);
     for mail in &mails {
         assert!(mail.to == [ADA.1] || mail.to == [BEN.1], "{:?}", mail.to);
@@ -381,7 +378,7 @@ async fn with_half_a_sign_in_every_address_leads_to_the_sign_in_and_looking_chan
             assert!(answer.status.is_client_error(), "{method} {address}: {}", answer.status);
         }
     }
-    assert_eq!((house.arrived(), world.postbox.mails().len()), (before, mails), "something went out");
+    assert_eq!((house.arrived(), world.mails().await.len()), (before, mails), "something went out");
     assert_eq!(browser.cookie("__Host-vtnr_flow"), cookie);
     browser.enter_tan(&tan, "/").await.leads_to("/");
     is_in(&browser).await;

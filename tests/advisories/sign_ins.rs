@@ -1,8 +1,8 @@
 //! Whose TAN it is, how often it counts, and what a restart forgets.
 
 use super::house::{FREE, LOGIN};
+use crate::support::World;
 use crate::support::world::{ADA, BEN, StoreKind, not};
-use crate::support::{Browser, World};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
 
@@ -89,8 +89,7 @@ async fn no_session_is_stored_before_the_tan_was_right() {
 async fn sum(world: &World, line: &str) -> f64 {
     let mut sum = 0.0;
     for gateway in &world.gateways {
-        let url = format!("http://127.0.0.1:{}/metrics", gateway.admin);
-        let metrics = Browser::new(&url).open(&url).await.body;
+        let metrics = gateway.metrics().await;
         sum += metrics.lines().find_map(|found| found.strip_prefix(line)?.trim().parse::<f64>().ok()).unwrap_or(0.0);
     }
     sum

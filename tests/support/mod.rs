@@ -12,6 +12,7 @@ pub mod curl;
 pub mod desk;
 pub mod failover;
 pub mod gallery;
+pub mod log;
 pub mod node;
 pub mod ports;
 pub mod raw;

@@ -124,14 +124,36 @@ impl World {
 
     /// A metric's value on the first gateway, by its line's beginning; 0 if there is none.
     pub async fn metric(&self, line: &str) -> f64 {
-        let url = format!("http://127.0.0.1:{}/metrics", self.gateways[0].admin);
-        let metrics = Browser::new(&url).open(&url).await.body;
-        metrics.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok()).unwrap_or(0.0)
+        value(&self.gateways[0].metrics().await, line).unwrap_or(0.0)
     }
 
-    /// All that the gateways logged.
-    pub fn log(&self) -> String {
-        self.gateways.iter().map(Gateway::log).collect()
+    /// Waits until a metric of the first gateway has this value: some are counted beside what the browser sees.
+    pub async fn metric_is(&self, line: &str, value: f64) {
+        eventually(&format!("{line} is not {value}"), async || (self.metric(line).await == value).then_some(())).await;
+    }
+
+    /// Waits until a metric of the first gateway has this value or a greater one.
+    pub async fn metric_reaches(&self, line: &str, value: f64) {
+        eventually(&format!("{line} is less than {value}"), async || (self.metric(line).await >= value).then_some(())).await;
+    }
+
+    /// All mails, once the gateways are done with every letter that was asked for up to now. Where letters were withdrawn before they left, or
+    /// wait for a mail server that does not take them, this does not come to be.
+    pub async fn mails(&self) -> Vec<Mail> {
+        let asked_for = self.log().await.matches("\"outcome\":\"mail_queued\"").count();
+        eventually("letters are in the outbox", async || (self.letters_done().await >= asked_for).then_some(())).await;
+        self.postbox.mails()
+    }
+
+    /// Of how many letters it is settled what became of them.
+    async fn letters_done(&self) -> usize {
+        let (mut done, outcomes) = (0.0, ["accepted", "decoy", "dropped", "refused"]);
+        for gateway in &self.gateways {
+            let metrics = gateway.metrics().await;
+            let lines = outcomes.map(|outcome| format!("vtnr_gateway_mails_total{{outcome=\"{outcome}\"}}"));
+            done += lines.iter().filter_map(|line| value(&metrics, line)).sum::<f64>();
+        }
+        done as usize
     }
 
     /// Replaces the directory file.
@@ -140,6 +162,11 @@ impl World {
         std::fs::write(&new, text).expect("the file can be written");
         std::fs::rename(new, file).expect("the file can be replaced");
     }
+}
+
+/// A metric's value, by its line's beginning.
+fn value(metrics: &str, line: &str) -> Option<f64> {
+    metrics.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
 }
 
 /// The TAN in a mail: alone on its line.
@@ -339,9 +366,18 @@ impl Gateway {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What it logged.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+    /// The lines that are in its log by now; more may be on its way.
+    pub(super) fn log_so_far(&self) -> String {
+        let written = std::fs::read(&self.log).unwrap_or_default();
+        // The last line may be half written.
+        let lines = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        String::from_utf8_lossy(&written[..lines]).into_owned()
+    }
+
+    /// What its admin listener shows of its metrics.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
+        Browser::new(&url).open(&url).await.body
     }
 
     /// Its configuration file.
@@ -358,7 +394,7 @@ impl Gateway {
     pub async fn ready(&self) {
         let url = format!("http://127.0.0.1:{}/readyz", self.admin);
         let client = super::browser::client();
-        eventually(&format!("the gateway is not ready\n{}", self.log()), async || {
+        eventually(&format!("the gateway is not ready\n{}", self.log_so_far()), async || {
             client.get(&url).send().await.ok().filter(|answer| answer.status().is_success()).map(|_| ())
         })
         .await;
@@ -434,7 +470,7 @@ impl Drop for Gateway {
         let _ = self.child.wait();
         if std::thread::panicking() {
             let config = std::fs::read_to_string(&self.config).unwrap_or_default();
-            let log = self.log();
+            let log = self.log_so_far();
             let from = log.len().saturating_sub(20_000);
             let from = (from..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(0);
             eprintln!("--- configuration\n{config}\n--- log\n{}", &log[from..]);
