@@ -1,15 +1,19 @@
 //! A session of the calculator's own belongs to one broker: its cookie never goes up with another broker's request.
 
 use crate::support::browser::{Browser, page};
+use crate::support::chromium::Chromium;
 use crate::support::upstream::{Request, Upstream};
-use crate::support::world::{ADA, BEN, Builder, NO_EMAIL, World};
+use crate::support::world::{ADA, BEN, Builder, NO_EMAIL, World, tan_of};
 use crate::support::{StoreKind, on_both_stores};
+use crate::tomcat::tomcat;
 use reqwest::Method;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+const ENTER: &str = "\u{e007}";
 const SIGN_OUT: &str = "/ui/login/de/abmelden";
 const WITHOUT_EMAIL: &str = "/ui/login/de/unbekannte-e-mail";
 
@@ -104,7 +108,7 @@ async fn signs_in(world: &World, browser: &Browser, broker: (&str, &str)) {
         return;
     }
     answer.leads_to("/ui/login/de/tan");
-    let tan = crate::support::world::tan_of(&world.postbox.next(before).await);
+    let tan = tan_of(&world.postbox.next(before).await);
     browser.enter_tan(&tan, "/").await.leads_to("/");
 }
 
@@ -373,4 +377,45 @@ async fn a_session_is_withheld_over_http2_and_from_a_websocket_and_a_kept_form_t
     browser.post_body("/kfz", "application/x-www-form-urlencoded", "a=b").await.is(200);
     assert!(!application.server.last().values("cookie").concat().contains(&adas));
     application.never_mixed_brokers_up("other requests");
+}
+
+/// Tomcat's own example keeps what is entered in a session whose cookie has a path of its own, which the sign-out's page never sees.
+#[tokio::test]
+async fn what_one_broker_entered_at_a_real_tomcat_the_next_one_in_that_chromium_does_not_see() {
+    let (tomcat, chromium) = (tomcat().await, Chromium::start().await);
+    let world = World::builder().upstream(&format!("http://127.0.0.1:{}", tomcat.port)).start().await;
+    let example = "/examples/servlets/servlet/SessionExample";
+    let open = async |query: &str| chromium.open(&format!("{}{example}{query}", world.base())).await;
+    let sign_in = async |broker: (&str, &str)| {
+        let before = world.postbox.mails().len();
+        chromium.type_into("#vtnr", broker.0).await;
+        chromium.type_into("#email", broker.1).await;
+        chromium.press(ENTER).await;
+        chromium.shows("Überprüfen Sie Ihren Posteingang").await;
+        chromium.type_into("#tan", &tan_of(&world.postbox.next(before).await)).await;
+        chromium.press(ENTER).await;
+        chromium.shows("Session ID").await;
+    };
+    open("?dataname=kunde&datavalue=Meier").await;
+    sign_in(ADA).await;
+    open("").await;
+    chromium.shows("kunde = Meier").await;
+    let all = chromium.cdp("Network.getAllCookies", json!({})).await;
+    let adas = all["cookies"].as_array().expect("cookies").iter().find(|cookie| cookie["name"] == "JSESSIONID").cloned();
+    let adas = adas.expect("Tomcat's session");
+    assert_eq!(adas["path"], "/examples");
+    chromium.open(&format!("{}{SIGN_OUT}", world.base())).await;
+    chromium.click("main form button").await;
+    chromium.shows("Sie sind abgemeldet").await;
+    let left = chromium.cdp("Network.getAllCookies", json!({})).await;
+    assert!(!left.to_string().contains("JSESSIONID"), "{left}");
+    // As if the browser had kept it.
+    let again = json!({ "name": "JSESSIONID", "value": adas["value"], "url": world.base(), "path": "/examples" });
+    chromium.cdp("Network.setCookie", again).await;
+    open("").await;
+    sign_in(BEN).await;
+    chromium.hides("Meier").await;
+    open("?dataname=kunde&datavalue=Huber").await;
+    open("").await;
+    chromium.shows("kunde = Huber").await.hides("Meier").await;
 }

@@ -19,7 +19,7 @@ const MAY_DIFFER: [(&str, &str); 5] = [
 ];
 
 /// Tomcat with its examples.
-async fn tomcat() -> Tomcat {
+pub(crate) async fn tomcat() -> Tomcat {
     let examples = "/usr/share/tomcat10-examples/examples";
     assert!(std::path::Path::new(examples).join("index.html").exists(), "install Debian's tomcat10-examples");
     let mut tomcat = Tomcat::start("", &format!(r#"<Context path="/examples" docBase="{examples}"/>"#));

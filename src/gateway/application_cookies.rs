@@ -25,7 +25,7 @@ const MOST_ASKED: usize = 16;
 /// A cookie of unknown scope is deleted in so many folders of the request's path.
 const MOST_FOLDERS: usize = 8;
 /// As many sessions as a ticket names; the latest count.
-const MOST_IN_A_TICKET: usize = 16;
+const MOST_IN_A_TICKET: usize = 8;
 
 /// What becomes of the session cookies of one request and its answer.
 #[derive(Debug, Default)]
