@@ -36,7 +36,7 @@ impl Identity {
     pub(super) fn new(jar: Jar, url: &PublicUrl, upstream: &Upstream) -> Self {
         let scheme = HeaderValue::from_static(if url.secure { "https" } else { "http" });
         let own = [upstream.vtnr_header.as_deref(), upstream.level_header.as_deref()];
-        let client_fields = ClientFields::new(own.into_iter().flatten(), &[], &[]);
+        let client_fields = ClientFields::new(own.into_iter().flatten(), &upstream.strip, &upstream.pass_fields);
         let [vtnr, level] = own.map(|name| name.and_then(FieldName::new));
         Self { jar, vtnr, level, scheme, client_fields }
     }
