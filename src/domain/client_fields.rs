@@ -31,9 +31,9 @@ enum Extent {
     Whole,
 }
 
-/// A set of the first three bytes of names, with false positives: few of a browser's fields are in it.
-#[derive(Clone, Copy, Debug)]
-struct Openings([u64; 16]);
+/// What names that are dropped begin with, and how long they are, with false positives: few of a browser's fields are in it.
+#[derive(Clone, Debug)]
+struct Openings([u64; 64]);
 
 impl ClientFields {
     /// Drops all untrusted fields, those that may be taken for one of `own`, and those that a pattern in `strip` covers; passes the names
@@ -50,7 +50,7 @@ impl ClientFields {
     /// Whether a field of this name, in lower case as parsers give it, is dropped.
     #[must_use]
     pub fn drops(&self, name: &[u8]) -> bool {
-        if !name.iter().copied().all(is_plain) {
+        if !is_plain(name) {
             return !self.passed.iter().any(|passed| **passed == *name);
         }
         self.openings.may_hold(name) && self.is_covered(name)
@@ -80,11 +80,26 @@ pub fn covers(pattern: &str, name: &str) -> bool {
 /// Whether all characters of a name are letters, digits and `-`.
 #[must_use]
 pub fn is_plain_name(name: &str) -> bool {
-    name.bytes().all(is_plain)
+    is_plain(name.to_ascii_lowercase().as_bytes())
 }
 
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-'
+/// Whether there are only lower-case letters, digits and `-`, eight bytes at a time: this is asked of each field of each request.
+fn is_plain(name: &[u8]) -> bool {
+    let (eights, rest) = name.as_chunks::<8>();
+    let mut last = [b'-'; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    eights.iter().chain([&last]).all(|eight| are_plain(u64::from_le_bytes(*eight)))
+}
+
+fn are_plain(eight: u64) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let low = eight & !HIGH;
+    // The high bit of each byte that is not below `least`. No sum runs over into the next byte.
+    let from = |least: u8| low + (0x80 - u64::from(least)) * EACH;
+    let is_between = |first: u8, last: u8| from(first) & !from(last + 1);
+    let plain = is_between(b'a', b'z') | is_between(b'0', b'9') | is_between(b'-', b'-');
+    plain & !eight & HIGH == HIGH
 }
 
 /// What names have in common that applications may take for one: WSGI, CGI and PHP turn hyphens into underscores, some turn dots, and
@@ -120,10 +135,12 @@ impl Openings {
     fn of(patterns: &[Pattern]) -> Self {
         let is_short = |pattern: &Pattern| pattern.extent == Extent::Beginning && pattern.name.len() < 3;
         if patterns.iter().any(is_short) {
-            return Self([u64::MAX; 16]);
+            return Self([u64::MAX; 64]);
         }
-        let mut all = Self([0; 16]);
-        for (place, bit) in patterns.iter().map(|pattern| Self::place(&pattern.name)) {
+        let mut all = Self([0; 64]);
+        for pattern in patterns {
+            let length = if pattern.extent == Extent::Whole { pattern.name.len() } else { 0 };
+            let (place, bit) = place(&pattern.name, length);
             if let Some(word) = all.0.get_mut(place) {
                 *word |= bit;
             }
@@ -132,16 +149,17 @@ impl Openings {
     }
 
     fn may_hold(&self, name: &[u8]) -> bool {
-        let (place, bit) = Self::place(name);
-        self.0.get(place).is_some_and(|word| word & bit != 0)
+        let has = |(place, bit): (usize, u64)| self.0.get(place).is_some_and(|word| word & bit != 0);
+        has(place(name, 0)) || has(place(name, name.len()))
     }
+}
 
-    /// The word and the bit in it, from a multiplicative hash of ten bits.
-    fn place(name: &[u8]) -> (usize, u64) {
-        let byte = |at: usize| name.get(at).copied().unwrap_or_default();
-        let hash = u32::from_le_bytes([byte(0), byte(1), byte(2), 0]).wrapping_mul(0x9e37_79b1) >> 22;
-        (usize::try_from(hash / 64).unwrap_or_default(), 1 << (hash % 64))
-    }
+/// The word and the bit in it for what begins with these three bytes and is so long, or 0 for any length: a multiplicative hash.
+fn place(name: &[u8], length: usize) -> (usize, u64) {
+    let byte = |at: usize| name.get(at).copied().unwrap_or_default();
+    let length = u8::try_from(length).unwrap_or(u8::MAX);
+    let hash = u32::from_le_bytes([byte(0), byte(1), byte(2), length]).wrapping_mul(0x9e37_79b1) >> 20;
+    (usize::try_from(hash / 64).unwrap_or_default(), 1 << (hash % 64))
 }
 
 #[cfg(test)]

@@ -198,7 +198,8 @@ async fn php_is_told_who_asks_by_the_gateway_alone() {
     let told = String::from_utf8_lossy(&direct.rest().await).into_owned();
     assert!(told.contains("HTTP_REMOTE_USER=forged") && told.contains("HTTP_X_FORWARDED_USER=forged"), "{told}");
     let url = format!("http://127.0.0.1:{port}");
-    let world = World::builder().store(StoreKind::Memory).https().upstream(&url).start().await;
+    let strip = "[upstream]\nstrip = [\"X-Intern\", \"X-Intern-*\"]";
+    let world = World::builder().store(StoreKind::Memory).https().upstream(&url).config(strip).start().await;
     let session = session_of(&world.signed_in(ADA).await);
     let (gateway, https) = (world.gateways[0].port, world.gateways[0].https.expect("https"));
     let mut h2 = H2::connect(&world).await;

@@ -81,6 +81,19 @@ fn the_gateways_own_fields_and_the_operators_are_dropped_and_those_like_them_arr
 }
 
 #[test]
+fn each_character_is_told_from_each_other_at_each_place() {
+    for byte in 0..=u8::MAX {
+        let expected = byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        for (before, after) in (0..18).map(|at| (at, 17 - at)) {
+            let name = [vec![b'z'; before], vec![byte], vec![b'0'; after]].concat();
+            assert_eq!(is_plain(&name), expected, "{byte:#x} at {before}");
+            assert_eq!(is_plain(&name[..=before]), expected, "{byte:#x} at the end, {before}");
+        }
+    }
+    assert!(is_plain(b"") && is_plain_name("X-VTNR") && !is_plain_name("X_VTNR"));
+}
+
+#[test]
 fn a_pattern_of_one_or_two_characters_covers_what_begins_so() {
     for (pattern, name) in [("q*", "quelle"), ("x-*", "x-requested-with"), ("x-*", "x-"), ("ab", "ab")] {
         assert!(ClientFields::new([], &[pattern.to_owned()], &[]).drops(name.as_bytes()), "{pattern} {name}");
