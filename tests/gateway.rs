@@ -10,6 +10,7 @@ mod certificate;
 mod directory;
 mod enumeration;
 mod expiry;
+mod fields;
 mod fronts;
 mod guessing;
 mod mails;

@@ -3,6 +3,8 @@
 
 #[path = "real_servers/clients.rs"]
 mod clients;
+#[path = "real_servers/fields.rs"]
+mod fields;
 #[path = "real_servers/servers.rs"]
 mod servers;
 #[path = "real_servers/spellings.rs"]

@@ -40,7 +40,8 @@ async fn both_ways(behind: &Behind, line: &[u8], fields: &[u8], body: &[u8]) -> 
 
 #[tokio::test]
 async fn every_request_arrives_as_it_was_sent() {
-    let behind = Behind::http(Upstream::fine().await).await;
+    let passed = "[upstream]\npass_fields = [\"X_Under\", \"x.dot\"]";
+    let behind = Behind::with(Upstream::fine().await, World::builder().config(passed)).await;
     let long = format!("X-Long: {}\r\n", "a".repeat(30_000));
     let many: String = (0..150).map(|number| format!("X-Many-{number}: {number}\r\n")).collect();
     let cases: &[(&[u8], &[u8], &[u8])] = &[

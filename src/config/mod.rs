@@ -168,6 +168,10 @@ pub struct Upstream {
     pub vtnr_header: Option<String>,
     /// Header field that tells it the level: `full` or `without-submission`.
     pub level_header: Option<String>,
+    /// Request fields of clients that the calculator does not get, besides those that it never gets; `*` at the end stands for any rest.
+    pub strip: Vec<String>,
+    /// Request fields that it gets although their names have other characters than letters, digits and `-`.
+    pub pass_fields: Vec<String>,
     /// Exact paths that need no sign-in, such as `/favicon.ico`.
     pub public_paths: Vec<String>,
     /// How often each server is looked over.

@@ -341,6 +341,28 @@ fn each_section_refuses_what_would_do_harm() {
         ("upstream.vtnr_header = \"Cookie\"", "has a meaning of its own in HTTP"),
         ("upstream.level_header = \"transfer-encoding\"", "has a meaning of its own in HTTP"),
         ("upstream.vtnr_header = \"X-A\"\nupstream.level_header = \"x-a\"", "is the same field"),
+        ("upstream.strip = [\"X-Internal-*\", \"\"]", "1: upstream.strip: \"\" is not the name of a header field"),
+        ("upstream.strip = [\"*\"]", "only at its end * may stand for any rest"),
+        ("upstream.strip = [\"X-*-User\"]", "only at its end * may stand for any rest"),
+        ("upstream.strip = [\n\"X-A\",\n\"X Rolle\"]", "3: upstream.strip: \"X Rolle\" is not the name of a header field"),
+        ("upstream.strip = [\"Host\"]", "\"Host\" takes away host, which requests need"),
+        ("upstream.strip = [\"Content-*\"]", "takes away content-encoding, which requests need"),
+        ("upstream.pass_fields = [\"X Alt\"]", "1: upstream.pass_fields: \"X Alt\" is not the name of a header field"),
+        ("upstream.pass_fields = [\"X_*\"]", "is not the name of a header field, such as \"X_Legacy_Token\""),
+        (
+            "upstream.pass_fields = [\n\"X_A\",\n\"SCRIPT_NAME\"]",
+            "3: upstream.pass_fields: \"SCRIPT_NAME\" may be taken for script-* (",
+        ),
+        ("upstream.pass_fields = [\"sm.user\"]", "may be taken for sm-* (CA and Broadcom SiteMinder"),
+        ("upstream.pass_fields = [\"X-Forwarded-User\"]", "may be taken for x-forward* ("),
+        ("upstream.vtnr_header = \"X-Makler\"\nupstream.pass_fields = [\"X_MAKLER\"]", "may be taken for X-Makler, by which"),
+        ("upstream.level_header = \"X_Stufe\"\nupstream.pass_fields = [\"X_Stufe\"]", "may be taken for X_Stufe, by which"),
+        ("upstream.pass_fields = [\"Content_Length\"]", "may be taken for content-length, which has a meaning of its own"),
+        (
+            "upstream.strip = [\"X-Alt-*\"]\nupstream.pass_fields = [\"X_Alt_Token\"]",
+            "2: upstream.pass_fields: \"X_Alt_Token\" is taken away by \"X-Alt-*\" of upstream.strip",
+        ),
+        ("upstream.vtnr_header = \"X-A\"\nupstream.level_header = \"x_a\"", "is the same field"),
         ("upstream.public_paths = [\"/a\", \"b\"]", "\"b\" does not begin with /"),
         ("upstream.public_paths = [\"/ui/login/de/x\"]", "lies under login.prefix"),
         ("upstream.public_paths = [\"/Antrag/versand/\"]", "would let anybody submit"),
@@ -654,6 +676,14 @@ fn a_link_that_leads_back_to_the_sign_in_page_is_warned_of() {
     let inner = sound("upstream.public_paths = [\"/impressum\"]\nbrand.privacy_url = \"https://insurer.example/datenschutz\"");
     assert_eq!(inner.warnings, [""; 0]);
     assert_eq!(sound("").warnings.len(), 2);
+}
+
+#[test]
+fn a_field_that_arrives_without_being_listed_is_warned_of() {
+    let config = sound("upstream.pass_fields = [\"X_Legacy_Token\", \"X-Legacy-Token\"]\nupstream.strip = [\"X-Internal-*\"]");
+    assert_eq!((config.upstream.strip, config.upstream.pass_fields.len()), (vec!["X-Internal-*".to_owned()], 2));
+    let warned: Vec<_> = config.warnings.iter().filter(|warning| warning.contains("pass_fields")).collect();
+    assert!(warned.len() == 1 && warned[0].contains("\"X-Legacy-Token\" arrives without being listed"), "{warned:?}");
 }
 
 #[test]

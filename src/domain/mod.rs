@@ -6,6 +6,7 @@
 pub mod application_session;
 pub mod browser;
 pub mod challenge;
+pub mod client_fields;
 pub mod device;
 pub mod email;
 pub mod flow;

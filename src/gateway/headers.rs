@@ -1,8 +1,9 @@
-//! Fields that tell the calculator who asks: the client's own are taken away, in every spelling; ours are put in.
+//! Fields that tell the calculator who asks: the client's own are taken away, in every spelling (`domain/client_fields.rs`); ours are put in.
 
 use super::application_cookies::SessionCookieChanges;
 use super::cookies::Jar;
 use crate::config::{PublicUrl, Upstream};
+use crate::domain::client_fields::ClientFields;
 use crate::domain::parking::ParkedForm;
 use crate::domain::policy::Permit;
 use crate::domain::session::Level;
@@ -19,43 +20,13 @@ use std::fmt::Display;
 use std::io::{Cursor, Write as _};
 use std::net::IpAddr;
 
-/// Fields that an application may take for the truth about the client or the request, besides [`MISLEADING_BEGINNINGS`].
-const MISLEADING: [&str; 23] = [
-    "forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-original-uri",
-    "x-original-host",
-    "x-host",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "client-cert",
-    "client-cert-chain",
-    "x-client-cert",
-    "x-client-dn",
-    "x-client-verify",
-    "x-arr-clientcert",
-    "remote-user",
-    "x-remote-user",
-];
-/// All that begins so: what fronts say of a client's address, and of its certificate.
-const MISLEADING_BEGINNINGS: [&[u8]; 3] = [b"x-forwarded-", b"x-ssl-", b"ssl-client-"];
-
 /// What is stripped from and put into requests.
 pub(super) struct Identity {
     jar: Jar,
     vtnr: Option<FieldName>,
     level: Option<FieldName>,
     scheme: HeaderValue,
-    /// Of names that are taken away whole, as [`initial`] gives them: most of a browser's fields have others.
-    initials: u32,
+    client_fields: ClientFields,
 }
 
 /// A field's name from the configuration, in lower case, as Pingora takes it without a copy.
@@ -64,20 +35,17 @@ struct FieldName(Bytes);
 impl Identity {
     pub(super) fn new(jar: Jar, url: &PublicUrl, upstream: &Upstream) -> Self {
         let scheme = HeaderValue::from_static(if url.secure { "https" } else { "http" });
-        Self::with(jar, upstream.vtnr_header.as_deref(), upstream.level_header.as_deref(), scheme)
+        let own = [upstream.vtnr_header.as_deref(), upstream.level_header.as_deref()];
+        let client_fields = ClientFields::new(own.into_iter().flatten(), &upstream.strip, &upstream.pass_fields);
+        let [vtnr, level] = own.map(|name| name.and_then(FieldName::new));
+        Self { jar, vtnr, level, scheme, client_fields }
     }
 
-    fn with(jar: Jar, vtnr: Option<&str>, level: Option<&str>, scheme: HeaderValue) -> Self {
-        let (vtnr, level) = (vtnr.and_then(FieldName::new), level.and_then(FieldName::new));
-        let ours = vtnr.iter().chain(&level).map(|FieldName(name)| name.as_ref());
-        let initials = MISLEADING.iter().map(|name| name.as_bytes()).chain(ours).fold(0, |all, name| all | initial(name));
-        Self { jar, vtnr, level, scheme, initials }
-    }
-
-    /// Takes away what could be mistaken for ours, our cookies, and those that are withheld; on every request, whoever sent it.
+    /// Takes away the fields that a client must not set, our cookies, and those that are withheld; on every request, whoever sent it.
     pub(super) fn strip(&self, request: &mut RequestHeader, changes: Option<&SessionCookieChanges>) -> pingora::Result<()> {
-        let misleading: Vec<HeaderName> = request.headers.keys().filter(|name| self.is_misleading(name)).cloned().collect();
-        for name in misleading {
+        let is_dropped = |name: &&HeaderName| self.client_fields.drops(name.as_str().as_bytes());
+        let dropped: Vec<HeaderName> = request.headers.keys().filter(is_dropped).cloned().collect();
+        for name in dropped {
             request.remove_header(&name);
         }
         let joined = match self.jar.for_calculator(&request.headers, changes) {
@@ -137,16 +105,6 @@ impl Identity {
         response.remove_header(&SET_COOKIE);
         theirs.into_iter().try_for_each(|field| response.append_header(SET_COOKIE, field).map(|_| ()))
     }
-
-    fn is_misleading(&self, name: &HeaderName) -> bool {
-        let name = name.as_str().as_bytes();
-        let is_ours = |field: &Option<FieldName>| field.as_ref().is_some_and(|FieldName(ours)| are_alike(name, ours));
-        let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|beginning| are_alike(beginning, with));
-        let begins_so = MISLEADING_BEGINNINGS.iter().any(|beginning| begins(beginning));
-        let is_one =
-            || MISLEADING.iter().any(|other| are_alike(name, other.as_bytes())) || is_ours(&self.vtnr) || is_ours(&self.level);
-        begins_so || (self.initials & initial(name) != 0 && is_one())
-    }
 }
 
 /// Whether a cache that others use too may keep this answer: it says how long it stays fresh, and not that it is for one alone.
@@ -176,21 +134,6 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// Whether applications may take one name for the other: WSGI, CGI and PHP turn hyphens into underscores, some turn dots, and servers as
-/// old as Apache 2.2 every sign that is no letter or digit.
-fn are_alike(name: &[u8], other: &[u8]) -> bool {
-    name.len() == other.len() && name.iter().zip(other).all(|(one, other)| normal(*one) == normal(*other))
-}
-
-fn normal(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
-}
-
-/// A bit that names have in common if they are alike.
-fn initial(name: &[u8]) -> u32 {
-    name.first().map_or(0, |first| 1 << (normal(*first) % 32))
-}
-
 /// An address or a number as a field's value, copied once. Neither is longer than 45 signs.
 fn written(what: impl Display) -> pingora::Result<HeaderValue> {
     let mut text = Cursor::new([0; 48]);
@@ -218,8 +161,9 @@ mod tests {
     use std::time::Duration;
 
     fn identity() -> Identity {
-        let scheme = HeaderValue::from_static("https");
-        Identity::with(Jar::Secure, Some("X-VTNR"), Some("X-VTNR-Level"), scheme)
+        let (own, scheme) = (["X-VTNR", "X-VTNR-Level"], HeaderValue::from_static("https"));
+        let [vtnr, level] = own.map(FieldName::new);
+        Identity { jar: Jar::Secure, vtnr, level, scheme, client_fields: ClientFields::new(own, &[], &[]) }
     }
 
     fn permit() -> Permit {

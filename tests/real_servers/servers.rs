@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-const APPLICATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_servers/applications");
+pub(super) const APPLICATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_servers/applications");
 /// Express and method-override, put there by `.ci/tools`.
 const PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/express");
 const JAVA: [&str; 5] = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp"];
@@ -104,7 +104,7 @@ impl Servers {
     }
 }
 
-fn record_of(folder: &Path, name: &str) -> PathBuf {
+pub(super) fn record_of(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.submissions"))
 }
 
@@ -189,7 +189,7 @@ fn nginx(folder: &Path, tomcat: u16) -> (u16, u16, Server) {
     (origin, front, Server::spawn("nginx", command, &folder.join("nginx.log")))
 }
 
-fn apache(folder: &Path) -> (u16, Server) {
+pub(super) fn apache(folder: &Path) -> (u16, Server) {
     let (port, modules) = (ports::free(), Path::new("/usr/lib/apache2/modules"));
     let php = std::fs::read_dir(modules).expect("Apache's modules: install apache2-bin").flatten();
     let php = php.map(|entry| entry.file_name().to_string_lossy().into_owned()).find(|name| name.starts_with("libphp"));

@@ -78,6 +78,8 @@ fn upstream(keys: &mut Vec<&'static str>, old: &Upstream, new: &Upstream) {
         pool_size: "upstream.pool_size",
         vtnr_header: "upstream.vtnr_header",
         level_header: "upstream.level_header",
+        strip: "upstream.strip",
+        pass_fields: "upstream.pass_fields",
         public_paths: "upstream.public_paths",
         health_interval: "upstream.health_interval",
         health_timeout: "upstream.health_timeout",

@@ -4,6 +4,7 @@
 
 mod brand;
 mod certificate;
+mod client_fields;
 mod limits;
 mod listen;
 mod login;

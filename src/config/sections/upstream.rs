@@ -5,7 +5,9 @@ use super::super::kinds::{duration, hours, minutes, number, path, quoted, second
 use super::super::read::Reader;
 use super::super::url::Url;
 use super::super::{Server, Upstream};
+use super::client_fields::client_fields;
 use super::timeout;
+use crate::domain::client_fields::covers;
 use http::HeaderName;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ const ROUTES: &str = "upstream.routes";
 const MOST_SERVERS: usize = 64;
 
 /// Fields that frame a message, belong to one connection, or mean something else to the calculator.
-const TAKEN_HEADERS: [&str; 18] = [
+pub(super) const TAKEN_HEADERS: [&str; 18] = [
     "authorization",
     "connection",
     "content-encoding",
@@ -48,17 +50,19 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
     let pool_size = reader.or("upstream.pool_size", 512, number(1..=65_536));
     let vtnr_header = reader.optional("upstream.vtnr_header", header);
     let level_header = reader.optional("upstream.level_header", header);
+    let client_fields = client_fields(reader, &[vtnr_header.as_deref(), level_header.as_deref()]);
     let public_paths = reader.list("upstream.public_paths", path);
     let health_interval = reader.or("upstream.health_interval", "5s", duration(Duration::from_millis(100)..=minutes(5)));
     let health_timeout = timeout(reader, "upstream.health_timeout", "2s");
     let health_path = reader.optional("upstream.health_path", path);
     if let (Some(vtnr), Some(level)) = (&vtnr_header, &level_header)
-        && vtnr.eq_ignore_ascii_case(level)
+        && covers(vtnr, level)
     {
         reader.mistake("upstream.level_header", "is the same field as upstream.vtnr_header");
     }
     let (tls, servers) = together(reader, targets?);
     let (routes, affinity_cookies, session_cookies) = (routes?, affinity_cookies?, session_cookies?);
+    let (strip, pass_fields) = client_fields?;
     routes_fit(reader, &routes, &affinity_cookies, servers.len());
     Some(Upstream {
         tls,
@@ -73,6 +77,8 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
         pool_size: pool_size?,
         vtnr_header,
         level_header,
+        strip,
+        pass_fields,
         public_paths: public_paths?,
         health_interval: health_interval?,
         health_timeout: health_timeout?,

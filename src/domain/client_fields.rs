@@ -1,0 +1,166 @@
+//! Which request fields of a client go on to the calculator.
+//!
+//! Never those by which servers and applications learn from a trusted front who asks, or for what (`untrusted.rs`). And none whose name
+//! has anything but letters, digits and `-`: CGI, WSGI and PHP take `SCRIPT_NAME`, `script.name` and `Script-Name` for one.
+
+mod untrusted;
+
+use self::untrusted::UNTRUSTED;
+
+/// Decides by their names. Asking allocates nothing.
+#[derive(Clone, Debug)]
+pub struct ClientFields {
+    /// Sorted; none begins with one that stands for a beginning, so that only the last one up to a name can match it.
+    patterns: Vec<Pattern>,
+    /// In lower case.
+    passed: Vec<Box<[u8]>>,
+    openings: Openings,
+}
+
+/// Names that are dropped: one, or all that begin so.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Pattern {
+    /// As [`normal`] gives it.
+    name: Vec<u8>,
+    extent: Extent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    Beginning,
+    Whole,
+}
+
+/// What names that are dropped begin with, and how long they are, with false positives: few of a browser's fields are in it.
+#[derive(Clone, Debug)]
+struct Openings([u64; 64]);
+
+impl ClientFields {
+    /// Drops all untrusted fields, those that may be taken for one of `own`, and those that a pattern in `strip` covers; passes the names
+    /// in `pass` although they have other characters.
+    pub fn new<'n>(own: impl IntoIterator<Item = &'n str>, strip: &'n [String], pass: &[String]) -> Self {
+        let untrusted = UNTRUSTED.iter().flat_map(|(_, patterns)| patterns.iter().copied());
+        let patterns = untrusted.chain(own).chain(strip.iter().map(String::as_str)).map(Pattern::new);
+        let patterns = without_covered(patterns.collect());
+        let openings = Openings::of(&patterns);
+        let passed = pass.iter().map(|name| name.to_ascii_lowercase().into_bytes().into_boxed_slice()).collect();
+        Self { patterns, passed, openings }
+    }
+
+    /// Whether a field of this name, in lower case as parsers give it, is dropped.
+    #[must_use]
+    pub fn drops(&self, name: &[u8]) -> bool {
+        if !is_plain(name) {
+            return !self.passed.iter().any(|passed| **passed == *name);
+        }
+        self.openings.may_hold(name) && self.is_covered(name)
+    }
+
+    fn is_covered(&self, name: &[u8]) -> bool {
+        let after = self.patterns.partition_point(|pattern| pattern.name.as_slice() <= name);
+        after.checked_sub(1).and_then(|at| self.patterns.get(at)).is_some_and(|pattern| pattern.covers(name))
+    }
+}
+
+/// Why a field of this name, or one that may be taken for it, is never passed: the pattern, and the products it comes from.
+#[must_use]
+pub fn untrusted(name: &str) -> Option<(&'static str, &'static str)> {
+    let in_group = |(source, patterns): &(&'static str, &'static [&'static str])| {
+        patterns.iter().find(|pattern| covers(pattern, name)).map(|pattern| (*pattern, *source))
+    };
+    UNTRUSTED.iter().find_map(in_group)
+}
+
+/// Whether a pattern covers a name, or one that may be taken for it.
+#[must_use]
+pub fn covers(pattern: &str, name: &str) -> bool {
+    Pattern::new(pattern).covers(&normal(name))
+}
+
+/// Whether all characters of a name are letters, digits and `-`.
+#[must_use]
+pub fn is_plain_name(name: &str) -> bool {
+    is_plain(name.to_ascii_lowercase().as_bytes())
+}
+
+/// Whether there are only lower-case letters, digits and `-`, eight bytes at a time: this is asked of each field of each request.
+fn is_plain(name: &[u8]) -> bool {
+    let (eights, rest) = name.as_chunks::<8>();
+    let mut last = [b'-'; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    eights.iter().chain([&last]).all(|eight| are_plain(u64::from_le_bytes(*eight)))
+}
+
+fn are_plain(eight: u64) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let low = eight & !HIGH;
+    // The high bit of each byte that is not below `least`. No sum runs over into the next byte.
+    let from = |least: u8| low + (0x80 - u64::from(least)) * EACH;
+    let is_between = |first: u8, last: u8| from(first) & !from(last + 1);
+    let plain = is_between(b'a', b'z') | is_between(b'0', b'9') | is_between(b'-', b'-');
+    plain & !eight & HIGH == HIGH
+}
+
+/// What names have in common that applications may take for one: WSGI, CGI and PHP turn hyphens into underscores, some turn dots, and
+/// servers as old as Apache 2.2 every character that is no letter or digit.
+fn normal(name: &str) -> Vec<u8> {
+    name.bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }).collect()
+}
+
+impl Pattern {
+    fn new(text: &str) -> Self {
+        match text.strip_suffix('*') {
+            Some(beginning) => Self { name: normal(beginning), extent: Extent::Beginning },
+            None => Self { name: normal(text), extent: Extent::Whole },
+        }
+    }
+
+    fn covers(&self, name: &[u8]) -> bool {
+        match self.extent {
+            Extent::Whole => name == self.name,
+            Extent::Beginning => name.starts_with(&self.name),
+        }
+    }
+}
+
+/// The patterns in their order, without those that cover nothing that another does not.
+fn without_covered(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
+    patterns.sort();
+    patterns.dedup_by(|later, kept| kept.covers(&later.name));
+    patterns
+}
+
+impl Openings {
+    fn of(patterns: &[Pattern]) -> Self {
+        let is_short = |pattern: &Pattern| pattern.extent == Extent::Beginning && pattern.name.len() < 3;
+        if patterns.iter().any(is_short) {
+            return Self([u64::MAX; 64]);
+        }
+        let mut all = Self([0; 64]);
+        for pattern in patterns {
+            let length = if pattern.extent == Extent::Whole { pattern.name.len() } else { 0 };
+            let (place, bit) = place(&pattern.name, length);
+            if let Some(word) = all.0.get_mut(place) {
+                *word |= bit;
+            }
+        }
+        all
+    }
+
+    fn may_hold(&self, name: &[u8]) -> bool {
+        let has = |(place, bit): (usize, u64)| self.0.get(place).is_some_and(|word| word & bit != 0);
+        has(place(name, 0)) || has(place(name, name.len()))
+    }
+}
+
+/// The word and the bit in it for what begins with these three bytes and is so long, or 0 for any length: a multiplicative hash.
+fn place(name: &[u8], length: usize) -> (usize, u64) {
+    let byte = |at: usize| name.get(at).copied().unwrap_or_default();
+    let length = u8::try_from(length).unwrap_or(u8::MAX);
+    let hash = u32::from_le_bytes([byte(0), byte(1), byte(2), length]).wrapping_mul(0x9e37_79b1) >> 20;
+    (usize::try_from(hash / 64).unwrap_or_default(), 1 << (hash % 64))
+}
+
+#[cfg(test)]
+mod tests;
