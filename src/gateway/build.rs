@@ -86,7 +86,7 @@ impl Gateway {
         tokio::spawn(tunnels.watch());
         tokio::spawn(upstream::watch(Arc::clone(&servers)));
         let threads = config.listen.workers();
-        let proxies = (0..threads.get()).map(|_| Arc::new(proxy(Arc::clone(&gateway), config, threads))).collect();
+        let proxies = (0..threads.get()).map(|thread| Arc::new(proxy(Arc::clone(&gateway), config, thread, threads))).collect();
         let times = Times { handshake: config.listen.header_timeout, keepalive: config.listen.keepalive };
         let kept = Kept { connections, tunnels: leaving_tunnels, upstream: servers };
         Arc::new(Edge::new(proxies, kept, times, shutdown, metrics))
@@ -177,12 +177,12 @@ fn session_cookies(config: &config::Upstream) -> SessionCookies {
 }
 
 /// One thread's proxy, with its share of the connections that are kept.
-fn proxy(gateway: Arc<Gateway>, config: &Config, threads: NonZero<usize>) -> HttpProxy<Served> {
+fn proxy(gateway: Arc<Gateway>, config: &Config, thread: usize, threads: NonZero<usize>) -> HttpProxy<Served> {
     let pool_size = config.upstream.pool_size.div_ceil(threads.get());
     // What is tried again is decided in `retry.rs`; this is only the bound.
     let tries = usize::try_from(crate::config::Upstream::TRIES).unwrap_or(1);
     let conf = ServerConf { upstream_keepalive_pool_size: pool_size, max_retries: tries, ..ServerConf::default() };
-    let mut proxy = HttpProxy::new(Served(gateway), Arc::new(conf));
+    let mut proxy = HttpProxy::new(Served::new(gateway, thread, pool_size), Arc::new(conf));
     proxy.handle_init_modules();
     // Pingora's bounded defaults, with larger windows: options made from scratch would be unbounded (CVE-2026-105297).
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();

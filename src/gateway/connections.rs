@@ -2,6 +2,7 @@
 
 use super::certified::Shown;
 use super::fronts::Fronts;
+use super::reuse::BoundKeys;
 use super::tunnel::Line;
 use super::uploads::Uploads;
 use crate::domain::throttle::ClientAddress;
@@ -62,6 +63,8 @@ pub(super) struct Connection {
     line: Arc<Line>,
     /// What was shown in the handshake, at the certificates' door.
     shown: OnceLock<Shown>,
+    /// Connections to a server that nobody else's requests may take.
+    bound: BoundKeys,
     all: Arc<Connections>,
 }
 
@@ -106,6 +109,7 @@ impl Connections {
             uploads: Uploads::new(self.limits.body_timeout, begun),
             line: Arc::default(),
             shown: OnceLock::new(),
+            bound: BoundKeys::default(),
             all: Arc::clone(self),
         }))
     }
@@ -253,6 +257,16 @@ impl Connection {
     /// What was shown at the certificates' door; `None` if it came in by another.
     pub(super) fn shown(&self) -> Option<&Shown> {
         self.shown.get()
+    }
+
+    /// The connections to a server that belong to this one.
+    pub(super) fn bound(&self) -> &BoundKeys {
+        &self.bound
+    }
+
+    /// Whether many clients' requests may come on it.
+    pub(super) fn is_of_a_front(&self) -> bool {
+        self.client.is_none()
     }
 
     /// The bodies that come on it.

@@ -27,7 +27,7 @@ impl HotPath {
     /// # Errors
     /// What Pingora says of a request that it cannot read.
     pub async fn new(config: &Config, parts: Parts, request: &[u8]) -> pingora::Result<Self> {
-        let gateway = Served(Arc::new(Gateway::assemble(config, parts).await));
+        let gateway = Served::new(Arc::new(Gateway::assemble(config, parts).await), 0, config.upstream.pool_size);
         let (http, client) = read(request).await?;
         Ok(Self { gateway, http, _client: client })
     }

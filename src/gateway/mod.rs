@@ -25,6 +25,7 @@ mod passage;
 mod portal;
 mod reply;
 mod retry;
+mod reuse;
 mod roll;
 mod route;
 mod seats;
@@ -78,10 +79,10 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use reply::Reply;
 use retry::Connection;
+use reuse::Served;
 use route::{Page, Route, Routes};
 use seats::Seats;
 use std::net::{IpAddr, Ipv4Addr};
-use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -284,17 +285,6 @@ fn has_begun_to_answer(http: &Session) -> bool {
     http.response_written().is_some_and(|response| is_answer(response.status))
 }
 
-/// The gateway as one of Pingora's proxies has it: each thread has a proxy of its own, with its own connections to the calculator.
-struct Served(Arc<Gateway>);
-
-impl Deref for Served {
-    type Target = Gateway;
-
-    fn deref(&self) -> &Gateway {
-        &self.0
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for Served {
     type CTX = Passage;
@@ -344,8 +334,10 @@ impl ProxyHttp for Served {
         passage.permit()?;
         let sending = if passage.outgoing.is_some() { Sending::Once } else { Sending::Usual };
         let whose = self.whose(http, passage).await?;
-        let peer = self.upstream_of(passage).peer(http.req_header(), whose, sending, &mut passage.tries)?;
-        self.share_out(peer, passage)
+        let (peer, reuse) = self.upstream_of(passage).peer(http.req_header(), whose, sending, &mut passage.tries)?;
+        let mut peer = self.share_out(peer, passage)?;
+        self.lease(&mut peer, reuse, http, passage);
+        Ok(peer)
     }
 
     fn fail_to_connect(
@@ -363,11 +355,12 @@ impl ProxyHttp for Served {
         _: &mut Session,
         reused: bool,
         _: &HttpPeer,
-        _: RawFd,
+        socket: RawFd,
         _: Option<&Digest>,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
         passage.tries.connected();
+        passage.lease.iter_mut().for_each(|lease| lease.connected(socket));
         if !reused && !passage.to_portal {
             self.metrics.upstream_connected(Connect::Ok);
         }
@@ -434,6 +427,7 @@ impl ProxyHttp for Served {
         if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
             self.metrics.upstream_answered(handed_over.elapsed());
         }
+        self.answer_decides(http, response, passage);
         self.upstream_of(passage).answered(response, &passage.tries);
         self.identity.clean(response)?;
         if self.changes_sessions(response, passage) {
@@ -483,6 +477,9 @@ impl ProxyHttp for Served {
 
     async fn logging(&self, http: &mut Session, error: Option<&pingora::Error>, passage: &mut Passage) {
         self.log(http, error, passage);
+        if error.is_none() {
+            self.give_back(passage);
+        }
         let Some(connection) = &passage.connection else { return };
         if !http.as_downstream_mut().is_body_done() {
             connection.left_unread();

@@ -3,6 +3,7 @@
 use super::application_cookies::SessionCookieChanges;
 use super::connections::{Connection, Connections};
 use super::parked::Outgoing;
+use super::reuse::Lease;
 use super::route::Page;
 use super::seats::Seat;
 use super::tunnels::Opened;
@@ -88,6 +89,8 @@ pub struct Passage {
     pub(super) watch: Option<Watch>,
     /// How it fares on its way to the calculator.
     pub(super) tries: Tries,
+    /// The connection that it goes up on.
+    pub(super) lease: Option<Lease>,
     /// A form that was kept, in place of the request's own body.
     pub(super) outgoing: Option<Outgoing>,
     /// The browser's session of ours, for a new ticket.
@@ -122,6 +125,7 @@ impl Passage {
             tunnel,
             watch,
             tries,
+            lease: None,
             outgoing,
             session: None,
             ticket_due: TicketDue::No,

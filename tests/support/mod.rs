@@ -14,6 +14,7 @@ pub mod failover;
 pub mod gallery;
 pub mod log;
 pub mod node;
+pub mod ntlm;
 pub mod ports;
 pub mod raw;
 pub mod redis;

@@ -26,8 +26,6 @@ use server::Server;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 pub(super) use affinity::Whose;
 pub(super) use watch::watch;
@@ -39,8 +37,6 @@ pub(super) struct Upstream {
     authority: String,
     servers: ArcSwap<Vec<Arc<Server>>>,
     affinity: Affinity,
-    /// Groups given out to connections that are used once.
-    groups: AtomicU64,
     /// What is told of them; nothing of servers that are not the calculator's.
     metrics: Option<Arc<Metrics>>,
     /// The servers that the metrics speak of. One at a time changes what they say, so that the last word is the right one.
@@ -97,9 +93,12 @@ impl Tries {
 
 /// Whether a request may take a connection that another one left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reuse {
+pub(super) enum Reuse {
     Allowed,
+    /// It takes a new one.
     Forbidden,
+    /// It takes a new one, which is not for requests afterwards.
+    Never,
 }
 
 /// Whether a request is sent once, whatever comes of it.
@@ -120,7 +119,6 @@ impl Upstream {
             authority: authority.to_owned(),
             servers: ArcSwap::default(),
             affinity,
-            groups: AtomicU64::new(0),
             metrics,
             told: Mutex::default(),
             unknown: Mutex::default(),
@@ -139,7 +137,7 @@ impl Upstream {
         self.servers.load().iter().filter(|server| server.health.is_up()).count()
     }
 
-    /// The peer for this request, by a kept connection if there is one, or by a new one only.
+    /// The peer for this request, and whether it may take a kept connection.
     ///
     /// # Errors
     /// No server answers. It costs nothing to find that out.
@@ -149,7 +147,7 @@ impl Upstream {
         whose: Whose,
         sending: Sending,
         tries: &mut Tries,
-    ) -> pingora::Result<Box<HttpPeer>> {
+    ) -> pingora::Result<(Box<HttpPeer>, Reuse)> {
         let servers = self.servers.load();
         let Some(server) = self.choose(&servers, &request.headers, whose, tries) else {
             self.metrics.iter().for_each(|metrics| metrics.upstream_not_asked());
@@ -160,7 +158,7 @@ impl Upstream {
         let reuse = if tries.begun > 0 || sending == Sending::Once { Reuse::Forbidden } else { Reuse::Allowed };
         tries.begun += 1;
         tries.server = Some(server.address);
-        Ok(self.by(server, request, reuse))
+        Ok(by(server, request, reuse))
     }
 
     fn choose<'s>(
@@ -181,21 +179,6 @@ impl Upstream {
             .or_else(|| self.affinity.choose(servers, headers, whose, |server| server.health.is_up()))?;
         tries.astray = self.affinity.is_astray(servers, chosen, whose).then_some(chosen.address);
         Some(chosen)
-    }
-
-    fn by(&self, server: &Server, request: &RequestHeader, reuse: Reuse) -> Box<HttpPeer> {
-        let is_socket = request.headers.contains_key(UPGRADE);
-        let mut peer = Box::new(match route::may_stay_silent(&request.headers) {
-            _ if is_socket => server.peers.socket.clone(),
-            true => server.peers.patient.clone(),
-            false => server.peers.ordinary.clone(),
-        });
-        if is_socket || reuse == Reuse::Forbidden {
-            // A group of its own: no connection of another request is in it, and none looks there for one.
-            peer.group_key = self.groups.fetch_add(1, Ordering::Relaxed) + 1;
-            peer.options.idle_timeout = Some(Duration::ZERO);
-        }
-        peer
     }
 
     /// The calculator answers. An application's session that began away from its broker's own server stays where it began.
@@ -265,6 +248,16 @@ impl Upstream {
         told.iter().filter(|before| !now.contains(before)).for_each(|gone| metrics.upstream_server_gone(*gone));
         *told = now;
     }
+}
+
+fn by(server: &Server, request: &RequestHeader, reuse: Reuse) -> (Box<HttpPeer>, Reuse) {
+    let is_socket = request.headers.contains_key(UPGRADE);
+    let peer = match route::may_stay_silent(&request.headers) {
+        _ if is_socket => &server.peers.socket,
+        true => &server.peers.patient,
+        false => &server.peers.ordinary,
+    };
+    (Box::new(peer.clone()), if is_socket { Reuse::Never } else { reuse })
 }
 
 fn outcome(error: &Error) -> Connect {

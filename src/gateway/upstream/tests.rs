@@ -46,7 +46,7 @@ fn request(cookie: Option<&str>) -> RequestHeader {
 
 fn port(upstream: &Upstream, whose: Whose, cookie: Option<&str>) -> Option<u16> {
     let mut tries = Tries::default();
-    let peer = upstream.peer(&request(cookie), whose, Sending::Usual, &mut tries).ok()?;
+    let (peer, _) = upstream.peer(&request(cookie), whose, Sending::Usual, &mut tries).ok()?;
     address_of(&peer).map(|address| address.port())
 }
 
