@@ -33,7 +33,7 @@ enum Extent {
 
 /// What names that are dropped begin with, and how long they are, with false positives: few of a browser's fields are in it.
 #[derive(Clone, Debug)]
-struct Openings([u64; 64]);
+struct Openings([u64; 256]);
 
 impl ClientFields {
     /// Drops all untrusted fields, those that may be taken for one of `own`, and those that a pattern in `strip` covers; passes the names
@@ -85,13 +85,16 @@ pub fn is_plain_name(name: &str) -> bool {
 
 /// Whether there are only lower-case letters, digits and `-`, eight bytes at a time: this is asked of each field of each request.
 fn is_plain(name: &[u8]) -> bool {
-    let (eights, rest) = name.as_chunks::<8>();
-    let mut last = [b'-'; 8];
-    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    eights.iter().chain([&last]).all(|eight| are_plain(u64::from_le_bytes(*eight)))
+    let Some(last) = name.last_chunk::<8>() else {
+        return name.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-');
+    };
+    // The last eight may have been among those before.
+    let (eights, _) = name.as_chunks::<8>();
+    are_plain(last) && eights.iter().all(are_plain)
 }
 
-fn are_plain(eight: u64) -> bool {
+fn are_plain(eight: &[u8; 8]) -> bool {
+    let eight = u64::from_le_bytes(*eight);
     const EACH: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * EACH;
     let low = eight & !HIGH;
@@ -135,9 +138,9 @@ impl Openings {
     fn of(patterns: &[Pattern]) -> Self {
         let is_short = |pattern: &Pattern| pattern.extent == Extent::Beginning && pattern.name.len() < 3;
         if patterns.iter().any(is_short) {
-            return Self([u64::MAX; 64]);
+            return Self([u64::MAX; 256]);
         }
-        let mut all = Self([0; 64]);
+        let mut all = Self([0; 256]);
         for pattern in patterns {
             let length = if pattern.extent == Extent::Whole { pattern.name.len() } else { 0 };
             let (place, bit) = place(&pattern.name, length);
@@ -158,7 +161,7 @@ impl Openings {
 fn place(name: &[u8], length: usize) -> (usize, u64) {
     let byte = |at: usize| name.get(at).copied().unwrap_or_default();
     let length = u8::try_from(length).unwrap_or(u8::MAX);
-    let hash = u32::from_le_bytes([byte(0), byte(1), byte(2), length]).wrapping_mul(0x9e37_79b1) >> 20;
+    let hash = u32::from_le_bytes([byte(0), byte(1), byte(2), length]).wrapping_mul(0x9e37_79b1) >> 18;
     (usize::try_from(hash / 64).unwrap_or_default(), 1 << (hash % 64))
 }
 
