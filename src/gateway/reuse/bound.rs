@@ -71,7 +71,7 @@ mod tests {
 
     fn owner(broker: u32, session: u8, client: u8) -> Owner {
         let token = SessionToken::from_bytes([session; 32]);
-        Owner::new(Vtnr::from_number(broker), Some(&token), IpAddr::from([192, 0, 2, client]))
+        Owner::new(Vtnr::from_number(broker).ok(), Some(&token), IpAddr::from([192, 0, 2, client]))
     }
 
     #[test]

@@ -39,9 +39,10 @@ mod tests {
         let pair = |(name, value): &(&str, &str)| {
             (HeaderName::try_from(*name).expect("a name"), HeaderValue::from_str(value).expect("a value"))
         };
-        let mut all = HeaderMap::new();
-        fields.iter().map(pair).for_each(|(name, value)| drop(all.append(name, value)));
-        all
+        fields.iter().map(pair).fold(HeaderMap::new(), |mut all, (name, value)| {
+            all.append(name, value);
+            all
+        })
     }
 
     #[test]

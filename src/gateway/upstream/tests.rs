@@ -3,6 +3,7 @@ use crate::config::Server as Target;
 use crate::domain::vtnr::Vtnr;
 use http::HeaderValue;
 use http::header::COOKIE;
+use std::time::Duration;
 
 fn config(hosts: &[(&str, u16)]) -> config::Upstream {
     let seconds = Duration::from_secs;
