@@ -333,7 +333,10 @@ impl ProxyHttp for Served {
         // No permit, no upstream: a forgotten decision fails closed.
         passage.permit()?;
         let sending = if passage.outgoing.is_some() { Sending::Once } else { Sending::Usual };
-        let whose = self.whose(http, passage).await?;
+        let whose = match self.known_whose(passage)? {
+            Some(whose) => whose,
+            None => Box::pin(self.whose(http, passage)).await,
+        };
         let (peer, reuse) = self.upstream_of(passage).peer(http.req_header(), whose, sending, &mut passage.tries)?;
         let mut peer = self.share_out(peer, passage)?;
         self.lease(&mut peer, reuse, http, passage);

@@ -52,21 +52,23 @@ impl Gateway {
         self.portal_server.as_ref().filter(|_| passage.to_portal).unwrap_or(&self.upstream)
     }
 
-    /// Whose request it is: the broker's, on public paths too, whose cookies the calculator may set there; else the client's.
-    pub(super) async fn whose(&self, http: &Session, passage: &Passage) -> pingora::Result<Whose> {
+    /// Whose request it is, where that is known or does not matter.
+    pub(super) fn known_whose(&self, passage: &Passage) -> pingora::Result<Option<Whose>> {
         if !self.upstream_of(passage).has_several() {
-            return Ok(Whose::NOBODYS);
+            return Ok(Some(Whose::NOBODYS));
         }
-        if let Some((vtnr, _)) = passage.permit()?.broker() {
-            return Ok(Whose::broker(vtnr));
-        }
+        Ok(passage.permit()?.broker().map(|(vtnr, _)| Whose::broker(vtnr)))
+    }
+
+    /// Whose request it is on a public path: the broker's, whose cookies the calculator may set there too; else the client's.
+    pub(super) async fn whose(&self, http: &Session, passage: &Passage) -> Whose {
         let session = match self.held(http).ok().and_then(|held| held.session) {
             // A store that cannot answer keeps nobody from a public path.
             Some(token) => self.sessions.look(&token, passage.now).await.ok().flatten(),
             None => None,
         };
         let client = || self.client_address(http).map_or(Whose::NOBODYS, Whose::client);
-        Ok(session.map_or_else(client, |session| Whose::broker(session.vtnr)))
+        session.map_or_else(client, |session| Whose::broker(session.vtnr))
     }
 }
 

@@ -23,7 +23,7 @@ impl IdleKeys {
     pub(in crate::gateway) fn new(thread: usize, most: usize) -> Self {
         // There are fewer threads than would make ranges overlap.
         let first = ((thread as u64) << RANGE_BITS) + 1;
-        Self { next: AtomicU64::new(first), idle: Mutex::default(), most }
+        Self { next: AtomicU64::new(first), idle: Mutex::new(VecDeque::with_capacity(most)), most }
     }
 
     /// A key that no connection has.
