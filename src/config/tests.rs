@@ -1,7 +1,7 @@
 //! What operators write, and what they are told.
 
 use super::*;
-use crate::domain::submission::{Body, Intent, Request};
+use crate::domain::submission::{Body, Charset, Intent, Request};
 use crate::domain::throttle::Allowance;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -117,7 +117,7 @@ listen = "127.0.0.1:9090"
     let config = Config::parse(example, folder().path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(config.directory.file, Path::new("/etc/vtnr-gateway/brokers.csv"));
     assert_eq!(config.store.secret.reveal(), "s".repeat(32).as_bytes());
-    let submit = Request { method: "POST", target: b"/antrag/versand", body: Body::Some };
+    let submit = Request { method: "POST", target: b"/antrag/versand", body: Body::Some, charset: Charset::AsciiCompatible };
     assert_eq!(config.submission.judge(&submit), Intent::Submit);
     assert_eq!((config.upstream.servers.as_slice(), config.upstream.tls), ([server("127.0.0.1", 9_000)].as_slice(), false));
     assert_eq!(relays(&config), [("127.0.0.1", 2525, MailProtection::Plain, None)]);
