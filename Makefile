@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := demo
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: demo test soak bench bench-load bench-storm pgo fuzz build-tools bench-tools test-tools pgo-tools fuzz-tools lint
+.PHONY: demo test test-servers soak bench bench-load bench-storm pgo fuzz build-tools bench-tools test-tools pgo-tools fuzz-tools server-tools lint
 
 # Runs the gateway with a calculator and a postbox to try it.
 demo: build-tools
@@ -11,10 +11,14 @@ demo: build-tools
 
 # Everything that must hold before a change lands. Most of what `gateway` tests waits, for a time to pass or a browser, so that more of it
 # can run at once than there are processors; the others want the machine for themselves.
-ALONE := $(filter-out gateway,$(shell sed -n '/^\[\[test\]\]/{n;s/name = "\(.*\)"/\1/p}' Cargo.toml))
+ALONE := $(filter-out gateway servers,$(shell sed -n '/^\[\[test\]\]/{n;s/name = "\(.*\)"/\1/p}' Cargo.toml))
 test: test-tools lint
 	RUST_TEST_THREADS=4 cargo test --locked --test gateway
 	cargo test --locked --lib --bins $(ALONE:%=--test %)
+
+# The guard before real servers whose packages are large.
+test-servers: server-tools
+	cargo test --locked --test servers
 
 # What judging a request costs, what the gateway itself does for one and what Pingora does beside, what sessions in memory take, and how
 # long an ended one lives on.
@@ -95,3 +99,6 @@ fuzz-tools:
 # What the tests take besides: real parts to test with.
 test-tools:
 	@.ci/tools test
+
+server-tools: build-tools
+	@.ci/tools servers

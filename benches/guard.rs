@@ -11,10 +11,10 @@ use percent_encoding::percent_decode;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use vtnr_gateway::domain::submission::{Body, Intent, Letters, PathAlphabet, Request, SubmissionRules};
+use vtnr_gateway::domain::submission::{Body, Charset, Intent, Letters, PathAlphabet, Request, SubmissionRules};
 
 /// Requests by what they are like.
-const REQUESTS: [(&str, &str, &str); 8] = [
+const REQUESTS: [(&str, &str, &str); 9] = [
     ("honest GET", "GET", "/kfz/angebot?id=42"),
     ("honest POST", "POST", "/kfz/angebot/speichern"),
     (
@@ -22,6 +22,11 @@ const REQUESTS: [(&str, &str, &str); 8] = [
         "POST",
         "/kfz/angebot/speichern?vorgang=2026-000123&fahrer=Erika+Mustermann&ort=M%C3%BCnchen&stra%C3%9Fe=Gro%C3%9Fe+Gasse+12&tarif=komfort&sf=12&\
          rabatt=5%2C0&schutzbrief=ja&auslandsschaden=nein&werkstatt=frei&zahlung=jaehrlich&beginn=2026-07-01&kennzeichen=M-AB+1234",
+    ),
+    (
+        "honest POST, per cent",
+        "POST",
+        "/index.php?vorgang=2026-000123&fahrer=Erika+Mustermann&ort=M%C3%BCnchen&tarif=komfort&rabatt=5%25&schutzbrief=ja&zahlung=jaehrlich",
     ),
     (
         "honest GET, long query",
@@ -57,7 +62,7 @@ fn rules() -> SubmissionRules {
 }
 
 fn judge(rules: &SubmissionRules, method: &str, target: &str) -> Intent {
-    rules.judge(&Request { method, target: target.as_bytes(), body: Body::None })
+    rules.judge(&Request { method, target: target.as_bytes(), body: Body::None, charset: Charset::AsciiCompatible })
 }
 
 /// The peer.

@@ -43,7 +43,7 @@ async fn every_page_of_ours_is_shut_to_strangers_and_no_answer_of_the_calculator
         ("no such page", nobody.open(&path("gibt-es-nicht")).await),
         ("a method that is none", nobody.send(Method::PUT, &path("tan"), &navigation, None).await),
         ("a blocked submission", reduced.post("/antrag/versand", &[("a", "b")]).await),
-        ("a doubtful path", reduced.open("/a%2fb").await),
+        ("a doubtful request", reduced.post("/a%2fb", &[]).await),
         ("another host", nobody.send(Method::GET, "/", &elsewhere, None).await),
         ("signed out", full.post(&path("abmelden"), &[]).await),
     ] {

@@ -32,14 +32,14 @@ struct Pair {
 
 impl Pair {
     async fn start(origin: Origin) -> Self {
-        let rules = "[submission]\npaths = [\"/antrag/versand\", \"/index.php/antrag/versand\", \"/?r=antrag/versand\"]\n[log]\nfilter = \"warn\"";
+        let rules = "[submission]\npaths = [\"/antrag/versand\", \"/index.php/antrag/versand\", \"/index.php?r=antrag/versand\", \"/main?module=antrag&action=versand\"]\n[log]\nfilter = \"warn\"";
         let world = World::builder().store(StoreKind::Memory).https().upstream(&origin.url).config(rules).start().await;
         let full = session_of(&world.signed_in(ADA).await);
         let without_email = session_of(&world.signed_in_without_email().await);
         Self { origin, world, full, without_email, seen: Cell::new(0) }
     }
 
-    /// What this server takes for the Antragsversand, besides much else: method and target.
+    /// What this server takes for the Antragsversand, besides much else: method, target and, where it matters, a charset.
     fn oddities(&self) -> &'static [&'static str] {
         match self.origin.name {
             "Tomcat" => &[
@@ -50,6 +50,11 @@ impl Pair {
                 "POST /antrag%5cversand",
                 "POST /x/..;/antrag/versand",
                 "POST //antrag/;x/versand",
+                "POST /main?module=antrag&action=versand",
+                "POST /main?%94%96%84%a4%93%85=%81%95%a3%99%81%87&%81%83%a3%89%96%95=%a5%85%99%a2%81%95%84 IBM037",
+                "POST /main?%94%96%84%a4%93%85=%81%95%a3%99%81%87&%81%83%a3%89%96%95=%a5%85%99%a2%81%95%84 \"ibm-1140\"",
+                "POST /main?%00m%00o%00d%00u%00l%00e=%00a%00n%00t%00r%00a%00g&%00a%00c%00t%00i%00o%00n=%00v%00e%00r%00s%00a%00n%00d UTF-16",
+                "POST /main?m%00o%00d%00u%00l%00e%00=a%00n%00t%00r%00a%00g%00&a%00c%00t%00i%00o%00n%00=v%00e%00r%00s%00a%00n%00d%00 utf-16le",
             ],
             "Jetty" => &[
                 "POST /antrag%u002fversand",
@@ -71,6 +76,9 @@ impl Pair {
             "Apache with PHP" => &[
                 "POST /index.php?r=antrag%2fversand",
                 "POST /x/y?r[]=/antrag/versand",
+                "POST /?r=antrag/versand",
+                "POST /kfz/?r=antrag%2fversand",
+                "POST /kfz/index.php?r=antrag/versand",
                 "POST /index.php?r%00x=+antrag/versand",
                 "POST /index.php/ANTRAG/versand/",
                 "POST /antrag%2fversand",
@@ -106,8 +114,7 @@ impl Pair {
     async fn runs_what_arrives(&self) {
         let mut client = Http1::new(&self.world, &self.full);
         for line in self.oddities() {
-            let (method, target) = line.split_once(' ').expect("a method and a target");
-            let fate = client.ask(&Spelling::plain(method, target), Shape::Sized).await;
+            let fate = client.ask(&spelled(line), Shape::Sized).await;
             assert_eq!(self.ran().await.len(), 1, "{} runs {line}: {fate:?}", self.origin.name);
         }
     }
@@ -124,8 +131,7 @@ impl Pair {
 
     /// Sends every spelling with a session without e-mail, in every way.
     async fn is_kept_from(&self, all: &[Spelling]) {
-        let odd = self.oddities().iter().filter_map(|line| line.split_once(' '));
-        let odd: Vec<_> = odd.map(|(method, target)| Spelling::plain(method, target)).collect();
+        let odd: Vec<_> = self.oddities().iter().map(|line| spelled(line)).collect();
         let all = [all, &odd].concat();
         tokio::join!(
             self.over_http1(&all, Shape::Sized),
@@ -179,7 +185,51 @@ impl Pair {
             assert!(same, "{} {method} {target}: {} {seen:?}", self.origin.name, answer.line);
         }
     }
+
+    /// What a safe method asks for arrives as it was sent, also where the server does not understand it.
+    async fn gets_what_it_asks_for(&self) {
+        let mut clients = [&self.full, &self.without_email].map(|session| Http1::new(&self.world, session));
+        for target in ODD_GETS {
+            let mut answers = Vec::new();
+            for client in &mut clients {
+                let answer = client.answer(&Spelling::plain("GET", target), Shape::Sized).await.expect("an answer");
+                answers.push((
+                    answer.line.clone(),
+                    answer.values("x-seen").iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    answer.text(),
+                ));
+            }
+            assert!(!answers[1].2.contains("nicht eindeutig"), "{} {target}: {answers:?}", self.origin.name);
+            assert_eq!(answers[0], answers[1], "{} {target}", self.origin.name);
+        }
+    }
 }
+
+/// A line of a server's oddities as a request.
+fn spelled(line: &str) -> Spelling {
+    let mut words = line.split(' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let plain = Spelling::plain(method, target);
+    let Some(charset) = words.next() else { return plain };
+    let content_type = format!("Content-Type: application/x-www-form-urlencoded; charset={charset}");
+    Spelling { fields: format!("{content_type}\r\nContent-Length: 10\r\n"), body: Body::Raw("fahrer=Ada"), ..plain }
+}
+
+/// What old pages link to.
+const ODD_GETS: [&str; 12] = [
+    "/dok/Antr%E4ge/P.pdf",
+    "/kfz/a%zz",
+    "/kfz/50%",
+    "/x/../y",
+    "//x//y",
+    "/a%2Fb%5Cc",
+    "/a./b%20",
+    "/(S(x))/antrag/versand.aspx",
+    "/a;x=(1)",
+    "/ver%C5%BFand",
+    "/suche?q=%u20AC%zz",
+    "/antrag//versand",
+];
 
 /// What browsers send to honest applications.
 const HONEST: [(&str, &str); 35] = [
@@ -241,6 +291,7 @@ async fn no_real_server_runs_the_submission_in_any_spelling_without_a_confirmed_
     }
     join_all(pairs.iter().map(|pair| pair.is_kept_from(&all))).await;
     join_all(pairs.iter().map(Pair::gets_what_is_honest)).await;
+    join_all(pairs.iter().map(Pair::gets_what_it_asks_for)).await;
     // They still would.
     join_all(pairs.iter().map(Pair::runs_what_arrives)).await;
     println!("servers up after {started:?}, all done after {:?}", begun.elapsed());

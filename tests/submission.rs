@@ -2,8 +2,9 @@
 
 use crate::support::behind::session_of;
 use crate::support::raw::whole;
-use crate::support::world::{ADA, StoreKind};
-use crate::support::{Browser, H2, Raw, World, eventually};
+use crate::support::world::{ADA, NO_EMAIL, StoreKind};
+use crate::support::{Browser, H2, Raw, Upstream, World, eventually};
+use reqwest::Method;
 
 /// Spellings that at least one server in use runs as `POST /antrag/versand`, and some that only look like it.
 const SPELLINGS: [&str; 44] = [
@@ -288,19 +289,177 @@ async fn three_gateways_block_alike_until_the_address_is_confirmed_and_then_none
 }
 
 #[tokio::test]
-async fn who_is_refused_for_a_doubtful_address_is_told_what_is_doubtful() {
-    let world = World::builder().store(StoreKind::Memory).start().await;
+async fn who_is_refused_for_a_doubtful_request_is_told_what_is_doubtful() {
+    let world = World::builder().store(StoreKind::Memory).config(ROUTES).start().await;
     let browser = world.signed_in_without_email().await;
     for (target, why) in [
         ("/kfz//angebot", "zwischen zwei Schrägstrichen ist leer"),
+        ("/(S(x))/antrag/versand", "beginnt mit einer Klammer"),
         ("/kfz%2fangebot", "zum Beispiel „%2F“"),
+        ("/main?%u006dodule=%u0061ntrag&action=versand", "eine fehlerhafte Verschlüsselung"),
         ("/kfz;x=(1)", "nach einem Semikolon ungewöhnliche Zeichen"),
         ("/kfz/ver%C5%BFand", "das manche Server durch ein anderes ersetzen"),
-        ("/kfz?_method=POST", "eine zweite Methode"),
     ] {
-        let answer = browser.open(target).await;
+        let answer = browser.post(target, &[("fahrer", "Ada")]).await;
         answer.is(400).shows("Diese Anfrage ist nicht eindeutig").shows(why).shows("Es wurde nichts ausgeführt.");
-        assert_eq!(browser.fetch(target).await.is(400).headers["content-type"], "application/problem+json", "{target}");
+        let fetched = browser.send(Method::POST, target, &[("sec-fetch-mode", "cors".to_owned())], Some(b"x".into())).await;
+        assert_eq!(fetched.is(400).headers["content-type"], "application/problem+json", "{target}");
     }
+    let foreign = browser.post_body("/main", &format!("{FORM}; charset=ibm037"), "fahrer=Ada").await;
+    foreign.is(400).shows("nennt einen Zeichensatz, in dem die Adresse anders zu lesen wäre");
+    browser.open("/kfz?_method=POST").await.is(400).shows("eine zweite Methode");
     assert!(world.calculator.requests().is_empty());
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+/// Rules by the query.
+const ROUTES: &str =
+    "[submission]\npaths = [\"/antrag/versand\", \"/main?module=antrag&action=versand\", \"/amt/index.php?r=antrag/versand\"]";
+
+/// What a safe method asks for is its own affair: the calculator sees the very bytes.
+#[tokio::test]
+async fn safe_methods_arrive_byte_for_byte_whatever_their_path() {
+    let upstream = Upstream::fine().await;
+    let world = World::builder().store(StoreKind::Memory).config(ROUTES).https().upstream(&upstream.url()).start().await;
+    let browser = world.signed_in_without_email().await;
+    let desk = Desk { world: &world, number: 0, session: session_of(&browser) };
+    let mut h2 = H2::connect(&world).await;
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        for target in [
+            "/dok/Antr%E4ge/P.pdf",
+            "/kfz/a%zz",
+            "/kfz/50%",
+            "/x/../y",
+            "//x//y",
+            "/a%2Fb%5Cc",
+            "/a./b%20",
+            "/(S(x))/antrag/versand.aspx",
+            "/a;x=(1)",
+            "/ver%C5%BFand",
+            "/x%00y",
+            "/main?module=antrag&action=versand&p=%u20AC",
+            "/main?text=a%0d%0ab",
+            "/antrag/versand",
+        ] {
+            let answer = desk.connect().await.send(desk.head(&format!("{method} {target}"), "")).await.answer_to(method).await;
+            assert_eq!(answer.status(), 200, "{method} {target}");
+            let answer = h2.get(desk.h2(method, target).body(()).expect("a request")).await.expect("an answer");
+            assert_eq!(answer.status(), 200, "{method} {target} over HTTP/2");
+            let line = format!("{method} {target} HTTP/1.1");
+            let arrived = upstream.requests().into_iter().filter(|request| request.line == line).count();
+            assert_eq!(arrived, 2, "{line}");
+        }
+    }
+}
+
+/// What could make another method of a safe one.
+#[tokio::test]
+async fn safe_methods_that_may_become_another_do_not_arrive() {
+    let upstream = Upstream::fine().await;
+    let world = World::builder().store(StoreKind::Memory).https().upstream(&upstream.url()).start().await;
+    let browser = world.signed_in_without_email().await;
+    let desk = Desk { world: &world, number: 0, session: session_of(&browser) };
+    let mut h2 = H2::connect(&world).await;
+    let foreign = "application/x-www-form-urlencoded; charset=IBM037";
+    for (target, content_type) in [
+        ("/antrag/versand?_method=POST", FORM),
+        ("/antrag/versand?%u005fmethod=POST", FORM),
+        ("/antrag/versand?.method=POST", FORM),
+        ("/antrag/versand%3f_method=POST", FORM),
+        ("/x%20HTTP/1.1%0d%0aHost:x%0d%0a%0d%0aPOST%20/antrag/versand", FORM),
+        ("/antrag/versand?%6d%94%85%a3%88%96%84=%d7%d6%e2%e3", foreign),
+    ] {
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            let fields = format!("Content-Type: {content_type}\r\n");
+            let request = desk.head(&format!("{method} {target}"), &fields);
+            assert_eq!(desk.connect().await.send(request).await.answer_to(method).await.status(), 400, "{method} {target}");
+            let request = desk.h2(method, target).header("content-type", content_type).body(()).expect("a request");
+            assert_eq!(h2.get(request).await.expect("an answer").status(), 400, "{method} {target} over HTTP/2");
+        }
+    }
+    upstream.saw_nothing("a request that may become another");
+}
+
+/// Rules by the query hold in every charset and spelling that some server reads, and for the folder that a file stands for.
+#[tokio::test]
+async fn no_spelling_of_a_route_in_the_query_arrives_without_a_confirmed_address() {
+    let upstream = Upstream::fine().await;
+    let world = World::builder().store(StoreKind::Memory).config(ROUTES).https().upstream(&upstream.url()).start().await;
+    let browser = world.signed_in_without_email().await;
+    let desk = Desk { world: &world, number: 0, session: session_of(&browser) };
+    let mut h2 = H2::connect(&world).await;
+    let mut rows: Vec<(String, String, u16)> = Vec::new();
+    for charset in ["IBM037", "utf-7", "\"UTF-16\"", "Shift_JIS", "unicode_escape", "utf-8; charset=utf-16", "nonsense", ""] {
+        rows.push(("/main?x=1".to_owned(), format!("{FORM}; charset={charset}"), 400));
+        rows.push(("/tarif".to_owned(), format!("multipart/form-data; boundary=x;CHARSET = {charset}"), 400));
+    }
+    for target in ["/main?%u006dodule=%u0061ntrag&action=versand", "/main?module=antrag&action=ver%25u0073and", "/tarif?%U0061"] {
+        rows.push((target.to_owned(), FORM.to_owned(), 400));
+    }
+    for path in ["/amt", "/amt/", "/AMT/", "/amt/index.php", "/amt/index", "/amt/x", "/amt;y"] {
+        rows.push((format!("{path}?r=antrag%2fversand"), FORM.to_owned(), 403));
+    }
+    for charset in ["utf-8", "UTF-8", "\"iso-8859-1\"", "windows-1252", "ISO-8859-15"] {
+        rows.push(("/main?action=versand&module=antrag".to_owned(), format!("{FORM};charset={charset}"), 403));
+    }
+    for (target, content_type, status) in &rows {
+        let fields = format!("Content-Type: {content_type}\r\nContent-Length: 0\r\n");
+        let answer = desk.connect().await.send(desk.head(&format!("POST {target}"), &fields)).await.answer().await;
+        assert_eq!(answer.status(), *status, "{target} {content_type}");
+        let request = desk.h2("POST", target).header("content-type", content_type).body(()).expect("a request");
+        assert_eq!(h2.get(request).await.expect("an answer").status(), *status, "{target} {content_type} over HTTP/2");
+    }
+    let twice = format!("Content-Type: {FORM}\r\nContent-Type: {FORM};charset=utf-16\r\nContent-Length: 0\r\n");
+    assert_eq!(desk.connect().await.send(desk.head("POST /main?x=1", &twice)).await.answer().await.status(), 400);
+    upstream.saw_nothing("the submission");
+
+    let honest = format!("Content-Type: {FORM}; charset=UTF-8\r\nContent-Length: 0\r\n");
+    for target in ["/main?module=antrag&action=speichern", "/main?rabatt=5%25und", "/amt/?r=tarif", "/x?r=antrag/versand"] {
+        assert_eq!(
+            desk.connect().await.send(desk.head(&format!("POST {target}"), &honest)).await.answer().await.status(),
+            200,
+            "{target}"
+        );
+        assert_eq!(upstream.last().target(), target);
+    }
+    // ASP.NET takes it for the charset of browsers on old telephones.
+    let telephone = "User-Agent: UP.Browser\r\nX-Up-Devcap-Post-Charset: utf-16\r\nContent-Length: 0\r\n";
+    assert_eq!(desk.connect().await.send(desk.head("POST /main?y=1", telephone)).await.answer().await.status(), 200);
+    assert_eq!((upstream.last().target(), upstream.last().values("x-up-devcap-post-charset").len()), ("/main?y=1", 0));
+}
+
+#[tokio::test]
+async fn a_kept_form_is_judged_by_the_charset_that_it_came_with() {
+    let world = World::builder().store(StoreKind::Memory).config(ROUTES).start().await;
+    let browser = world.browser();
+    let told = browser.post_body("/main?x=1", &format!("{FORM}; charset=ibm037"), "fahrer=Ada").await;
+    let claimed = browser.post(&told.href_of("ZUR ANMELDUNG"), &[("vtnr", NO_EMAIL), ("email", "nobody@makler.example")]).await;
+    let unknown = claimed.location().expect("the page of an unknown address");
+    let welcome = browser.post(&unknown, &[("action", "without-email")]).await;
+    browser.follow(welcome).await.is(400).shows("nennt einen Zeichensatz");
+    assert!(world.calculator.requests().iter().all(|request| request.method != http::Method::POST));
+}
+
+/// What needs no sign-in never sends an application, whatever its query.
+#[tokio::test]
+async fn the_submission_is_never_public() {
+    let upstream = Upstream::fine().await;
+    let routes = "[submission]\npaths = [\"/index.php?r=antrag/versand\"]\n[upstream]\npublic_paths = [\"/favicon.ico\"]";
+    let world = World::builder().store(StoreKind::Memory).config(routes).upstream(&upstream.url()).start().await;
+    let ask = async |line: &str| {
+        let port = world.gateways[0].port;
+        let request = format!("{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\n\r\n");
+        Raw::connect(port).await.send(request).await.answer().await.status()
+    };
+    for line in [
+        "POST /favicon.ico?r=antrag/versand",
+        "POST /favicon.ico?%u0072=antrag/versand",
+        "post /favicon.ico?r=antrag/versand",
+        "GET /favicon.ico?r=antrag/versand&_method=POST",
+    ] {
+        assert_eq!(ask(line).await, 401, "{line}");
+    }
+    upstream.saw_nothing("the submission");
+    assert_eq!(ask("GET /favicon.ico?r=antrag/versand").await, 200);
+    assert_eq!(ask("POST /favicon.ico").await, 200);
 }

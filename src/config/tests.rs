@@ -1,7 +1,7 @@
 //! What operators write, and what they are told.
 
 use super::*;
-use crate::domain::submission::{Body, Intent, Request};
+use crate::domain::submission::{Body, Charset, Intent, Request};
 use crate::domain::throttle::Allowance;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -117,7 +117,7 @@ listen = "127.0.0.1:9090"
     let config = Config::parse(example, folder().path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(config.directory.file, Path::new("/etc/vtnr-gateway/brokers.csv"));
     assert_eq!(config.store.secret.reveal(), "s".repeat(32).as_bytes());
-    let submit = Request { method: "POST", target: b"/antrag/versand", body: Body::Some };
+    let submit = Request { method: "POST", target: b"/antrag/versand", body: Body::Some, charset: Charset::AsciiCompatible };
     assert_eq!(config.submission.judge(&submit), Intent::Submit);
     assert_eq!((config.upstream.servers.as_slice(), config.upstream.tls), ([server("127.0.0.1", 9_000)].as_slice(), false));
     assert_eq!(relays(&config), [("127.0.0.1", 2525, MailProtection::Plain, None)]);
@@ -444,6 +444,9 @@ fn each_section_refuses_what_would_do_harm() {
         ("submission.paths = [\"//antrag\"]", "can never match"),
         ("submission.paths = [\"/antrag%20x\"]", "can never match: write it as people read it"),
         ("upstream.public_paths = [\"/antrag/Versand.css\"]", "would let anybody submit"),
+        ("upstream.public_paths = [\"/\"]\nsubmission.paths = [\"/index.php?r=antrag/versand\"]", "would let anybody submit"),
+        ("upstream.public_paths = [\"/Kfz\"]\nsubmission.paths = [\"/kfz/default.aspx\"]", "would let anybody submit"),
+        ("submission.paths = [\"/(x)/antrag\"]", "can never match: requests with //, dot segments, a segment that begins with ("),
         ("submission.paths = [\"/ui/login/de/x\"]", "lies under login.prefix"),
         ("login.prefix = \"/\"", "would take every path"),
         ("login.prefix = \"/ui\"", "does not begin and end with /"),
@@ -658,6 +661,21 @@ fn a_secret_that_others_can_read_is_warned_of() {
     let warnings = Config::load(&config).expect("sound").warnings.join("\n");
     assert!(warnings.contains("gateway.toml:2: mail.password: is a secret in a file that others"), "{warnings}");
     assert!(warnings.contains("store.secret_file:") && warnings.contains("secret can be read by others"), "{warnings}");
+}
+
+#[test]
+fn what_a_rule_with_a_query_may_leave_open_is_warned_of() {
+    let warnings = |paths: &str| {
+        let all = sound(&format!("submission.paths = [{paths}]")).warnings;
+        all.into_iter().filter(|warning| warning.contains("submission.paths")).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("\"/antrag/versand\", \"/index.php\""), [""; 0]);
+    let query = warnings("\"/index.php?r=antrag/versand\", \"/main?module=antrag\"");
+    assert!(query.len() == 1 && query[0].contains("compared with the query alone"), "{query:?}");
+    let file = warnings("\"/kfz/start.php?r=antrag/versand\"");
+    let missing = "does not guard the folder: if the server answers it with start.php, add \"/kfz/?r=antrag/versand\"";
+    assert!(file.len() == 2 && file[1].contains(missing), "{file:?}");
+    assert_eq!(warnings("\"/kfz/start.php?r=antrag/versand\", \"/kfz/?r=antrag/versand\"").len(), 1);
 }
 
 #[test]

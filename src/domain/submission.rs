@@ -3,11 +3,15 @@
 //! Servers differ in what they make of a path: they decode it, once or twice, cut parameters, merge slashes, resolve dots, fold case.
 //! So a request of a session without submission is judged like this (security.md, 1): what any server could read differently from
 //! plain sight is refused as doubtful; what is left has one reading, and that is compared. It is judged in the very bytes that are
-//! forwarded, and judging allocates nothing.
+//! forwarded, and judging allocates nothing. A safe method sends no application, whatever the address, unless something in the request
+//! could turn it into another method.
 
+mod charset;
 mod query;
 
-use self::query::{Parameter, overrides_method};
+pub use self::charset::Charset;
+
+use self::query::{Parameter, breaks_line, has_numbered_escape, overrides_method};
 use super::lookalikes::may_become_ascii;
 
 /// What a request means to do, as far as the policy is concerned.
@@ -32,12 +36,14 @@ pub enum Doubt {
     Escape,
     /// Path parameters (`;name=value`) of unusual characters.
     Parameters,
-    /// An empty segment within the path, one of dots or with blanks or a dot at its end, or one that names a stream.
+    /// An empty segment within the path, one of dots or with blanks or a dot at its end, one that names a stream or begins with `(`.
     Segment,
     /// A character that may become ASCII or vanish.
     Character,
-    /// A body or `_method=` with a method that promises to change nothing.
+    /// A body, `_method=` or the end of a line with a method that promises to change nothing.
     Override,
+    /// A charset in which the query's bytes may mean other characters.
+    Charset,
 }
 
 /// What of a request is judged.
@@ -49,6 +55,8 @@ pub struct Request<'a> {
     pub target: &'a [u8],
     /// Whether a body comes with it.
     pub body: Body,
+    /// The charset that it names.
+    pub charset: Charset,
 }
 
 /// Whether a body comes with a request.
@@ -71,7 +79,10 @@ pub struct SubmissionRules {
 /// A path, and what the query must hold for it.
 #[derive(Clone, Debug)]
 struct Rule {
+    /// Guarded with all that begins like it.
     path: Box<str>,
+    /// A folder that is guarded by itself, since the server answers it with the file that `path` names.
+    folder: Option<Box<str>>,
     query: Box<[Parameter]>,
 }
 
@@ -107,9 +118,22 @@ pub enum NeverMatches {
 /// Methods that send no application, by RFC 9110, 9.2.1 ("safe").
 const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
+/// The names, with any extension, of files that servers answer a folder with.
+const INDEX_FILES: [&str; 2] = ["index", "default"];
+
+/// The folder, with its slash, that a server answers with the file of this path: `/` for `/index.php`. `None` for other files.
+pub fn index_folder(path: &str) -> Option<&str> {
+    let (folder, file) = path.rsplit_once('/')?;
+    let stem = file.split('.').next().unwrap_or_default();
+    let is_index = INDEX_FILES.iter().any(|index| index.eq_ignore_ascii_case(stem));
+    is_index.then(|| path.get(..=folder.len())).flatten()
+}
+
 impl SubmissionRules {
     /// Rules for these paths. A path matches with everything that begins with it. With `?` and parameters, such as
     /// `/index.php?r=antrag/versand` or `/index.php?module=antrag&action=versand`, it matches if the query holds all of them, in any order.
+    /// A file that servers answer a folder with ([`index_folder`]) guards the folder too: with a query all of it, since servers lead
+    /// other addresses there as well, else the folder's own address.
     ///
     /// # Errors
     /// The first path that can never match, and why.
@@ -136,9 +160,14 @@ impl SubmissionRules {
         let query: Option<Box<[Parameter]>> = parameters.map(Parameter::parse).collect();
         let query = query.ok_or(NeverMatches::EmptyQuery)?;
         self.check_rule(path).map_err(NeverMatches::Doubtful)?;
-        let fold =
-            |text: &str| if self.letters == Letters::Folded { text.chars().flat_map(folded).collect() } else { text.to_owned() };
-        Ok(Rule { path: fold(path).into(), query })
+        let fold = |text: &str| -> Box<str> {
+            if self.letters == Letters::Folded { text.chars().flat_map(folded).collect::<String>().into() } else { text.into() }
+        };
+        let folder = index_folder(path);
+        Ok(match folder.filter(|_| !query.is_empty()) {
+            Some(all) => Rule { path: fold(all), folder: None, query },
+            None => Rule { path: fold(path), folder: folder.map(fold), query },
+        })
     }
 
     /// A rule is written as people read it, without escapes.
@@ -159,24 +188,27 @@ impl SubmissionRules {
 
     /// Judges a request.
     pub fn judge(&self, request: &Request<'_>) -> Intent {
+        let method = request.method;
+        if !(3..=10).contains(&method.len()) || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Intent::Unclear(Doubt::Method);
+        }
         let (path, query) = split(request.target);
-        if let Err(doubt) = self.check(request, path, query) {
-            return Intent::Unclear(doubt);
+        if path.first() != Some(&b'/') {
+            return Intent::Unclear(Doubt::RawByte);
         }
-        if SAFE_METHODS.contains(&request.method) {
-            return Intent::Use;
-        }
+        let judged = if SAFE_METHODS.contains(&method) {
+            check_safe(request, path, query).map(|()| Intent::Use)
+        } else {
+            self.check(request, path, query).map(|()| self.compare(path, query))
+        };
+        judged.unwrap_or_else(Intent::Unclear)
+    }
+
+    fn compare(&self, path: &[u8], query: &[u8]) -> Intent {
         if self.paths.iter().any(|rule| self.matches(rule, path, query)) { Intent::Submit } else { Intent::Use }
     }
 
     fn check(&self, request: &Request<'_>, path: &[u8], query: &[u8]) -> Result<(), Doubt> {
-        let method = request.method;
-        if !(3..=10).contains(&method.len()) || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(Doubt::Method);
-        }
-        if path.first() != Some(&b'/') {
-            return Err(Doubt::RawByte);
-        }
         let mut segment = Segment::default();
         for piece in Pieces::of(path) {
             match piece? {
@@ -188,9 +220,13 @@ impl SubmissionRules {
             }
         }
         segment.end(Place::Last)?;
-        let is_safe = SAFE_METHODS.contains(&method);
-        let overrides = is_safe && (request.body == Body::Some || overrides_method(query));
-        if overrides { Err(Doubt::Override) } else { Ok(()) }
+        if self.paths.iter().all(|rule| rule.query.is_empty()) {
+            return Ok(());
+        }
+        if request.charset == Charset::Other {
+            return Err(Doubt::Charset);
+        }
+        if has_numbered_escape(query) { Err(Doubt::Escape) } else { Ok(()) }
     }
 
     fn check_character(&self, symbol: char) -> Result<(), Doubt> {
@@ -198,22 +234,62 @@ impl SubmissionRules {
         if refused { Err(Doubt::Character) } else { Ok(()) }
     }
 
-    /// Whether the path, which was found to have one reading only, begins with the rule's, and the query holds the rule's parameters.
+    /// Whether the path, which was found to have one reading only, begins with the rule's or is its folder, and the query holds the
+    /// rule's parameters. What follows a `(` in a segment may be a session's mark (`/sap(bD1kZQ==)/x`) and is read both ways.
     fn matches(&self, rule: &Rule, path: &[u8], query: &[u8]) -> bool {
-        let read = Pieces::of(path).map_while(Result::ok).map(|piece| match piece {
-            Piece::Slash => '/',
-            Piece::Character(symbol) => symbol,
-        });
-        let mut read = std::iter::once('/').chain(read);
-        let begins = match self.letters {
-            Letters::AsWritten => rule.path.chars().all(|symbol| read.next() == Some(symbol)),
-            Letters::Folded => {
-                let mut folded = read.flat_map(folded);
-                rule.path.chars().all(|symbol| folded.next() == Some(symbol))
-            }
+        let is_at = |parentheses| match self.letters {
+            Letters::AsWritten => rule.is_at(|| read(path, parentheses)),
+            Letters::Folded => rule.is_at(|| read(path, parentheses).flat_map(folded)),
         };
-        begins && rule.query.iter().all(|parameter| parameter.is_in(query))
+        (is_at(Parentheses::Kept) || is_at(Parentheses::Cut)) && rule.query.iter().all(|parameter| parameter.is_in(query))
     }
+}
+
+impl Rule {
+    /// Whether this is the path as it was read, with one more `/` at its end.
+    fn is_at<I: Iterator<Item = char>>(&self, read: impl Fn() -> I) -> bool {
+        let begins_with = |read: &mut I, path: &str| path.chars().all(|symbol| read.next() == Some(symbol));
+        let is_folder = |folder: &str| {
+            let mut read = read();
+            begins_with(&mut read, folder) && read.next().is_none_or(|symbol| symbol == '/') && read.next().is_none()
+        };
+        begins_with(&mut read(), &self.path) || self.folder.as_deref().is_some_and(is_folder)
+    }
+}
+
+/// A safe method is never the submission, unless another one may become of it: by a body or a parameter, also one that a server finds
+/// behind an escaped `?`; by a line's end, where a server decodes the path and writes the request anew; by a charset in which the query
+/// says something else.
+fn check_safe(request: &Request<'_>, path: &[u8], query: &[u8]) -> Result<(), Doubt> {
+    let overrides = overrides_method(query) || overrides_method(path.get(1..).unwrap_or_default());
+    if request.body == Body::Some || overrides || breaks_line(path) {
+        return Err(Doubt::Override);
+    }
+    if request.charset == Charset::Other && !query.is_empty() { Err(Doubt::Charset) } else { Ok(()) }
+}
+
+/// What is made of a `(` in a segment, and of what follows it there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parentheses {
+    Kept,
+    /// SAP puts marks of sessions there.
+    Cut,
+}
+
+/// The characters of a path that was found to have one reading. They end in a `/`, so that a folder is found without it too.
+fn read(path: &[u8], parentheses: Parentheses) -> impl Iterator<Item = char> {
+    let mut is_cut = false;
+    let read = Pieces::of(path).map_while(Result::ok).filter_map(move |piece| {
+        is_cut = match piece {
+            Piece::Slash => false,
+            Piece::Character(symbol) => is_cut || symbol == '(' && parentheses == Parentheses::Cut,
+        };
+        match piece {
+            Piece::Slash => Some('/'),
+            Piece::Character(symbol) => (!is_cut).then_some(symbol),
+        }
+    });
+    std::iter::once('/').chain(read).chain(std::iter::once('/'))
 }
 
 /// A character as comparisons without regard to case see it; servers that compare in upper case take `ß` for `SS`.
@@ -337,11 +413,12 @@ impl Segment {
         self.last = Some(symbol);
     }
 
-    /// Ends it and begins the next. Only the last may be empty. One that ends in a dot is `.`, `..` or what Windows reads without the dot.
+    /// Ends it and begins the next. Only the last may be empty. One that ends in a dot is `.`, `..` or what Windows reads without the dot;
+    /// from one that begins with `(` up to the next `)/` ASP.NET cuts a session's mark.
     fn end(&mut self, place: Place) -> Result<(), Doubt> {
         let Self { first, last, names_a_stream } = std::mem::take(self);
         let is_sound = match (first, last) {
-            (Some(first), Some(last)) => !names_a_stream && first != ' ' && last != ' ' && last != '.',
+            (Some(first), Some(last)) => !names_a_stream && first != ' ' && first != '(' && last != ' ' && last != '.',
             _ => place == Place::Last,
         };
         if is_sound { Ok(()) } else { Err(Doubt::Segment) }

@@ -17,6 +17,7 @@ mod handshake;
 mod headers;
 #[doc(hidden)]
 pub mod hot_path;
+mod intent;
 mod login;
 mod outbuffer;
 mod pace;
@@ -52,7 +53,7 @@ use crate::directory::Directory;
 use crate::domain::application_session::SessionCookies;
 use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::session::{Session as BrokerSession, SessionLimits};
-use crate::domain::submission::{self, Body, Intent, SubmissionRules};
+use crate::domain::submission::{Body, SubmissionRules};
 use crate::domain::throttle::ClientAddress;
 use crate::in_force::InForce;
 use crate::pages::Pages;
@@ -72,6 +73,7 @@ use fronts::Fronts;
 use headers::Identity;
 use http::StatusCode;
 use http::header::EXPECT;
+use intent::body_of;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -164,7 +166,7 @@ impl Gateway {
     /// The same for a request without a mark, or whose mark was cut off. What does not lead to the calculator is boxed, so that the future
     /// of what does, which Pingora allocates, stays small.
     async fn admit_plain(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
-        match self.routes.of(http.req_header()) {
+        match self.route(http) {
             Route::Asset(name) => return self.asset(&name, passage).map(Answer),
             Route::Login(page) => {
                 passage.about = About::page(page);
@@ -202,12 +204,6 @@ impl Gateway {
             Decision::BlockSubmission(session) => Answer(Box::pin(self.block_submission(http, &held, &session, passage)).await),
             Decision::Refuse(doubt) => return Err(Failure::Doubtful(doubt)),
         })
-    }
-
-    /// What a request means to do, judged by the bytes that are forwarded.
-    fn intent(&self, http: &mut Session) -> Intent {
-        let (body, request) = (body_of(http), http.req_header());
-        self.submission.now().judge(&submission::Request { method: request.method.as_str(), target: request.raw_path(), body })
     }
 
     fn asset(&self, name: &str, passage: &mut Passage) -> Result<Reply, Failure> {
@@ -262,15 +258,6 @@ impl Gateway {
     /// The same as counters know it.
     fn client_counted(&self, http: &Session) -> ClientAddress {
         ClientAddress::of(self.client_address(http).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
-    }
-}
-
-/// Whether a body comes with a request. Over HTTP/2 none of its fields need say so.
-fn body_of(http: &mut Session) -> Body {
-    if strict::announces_body(&http.req_header().headers) || !http.as_downstream_mut().is_body_empty() {
-        Body::Some
-    } else {
-        Body::None
     }
 }
 

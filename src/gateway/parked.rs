@@ -7,18 +7,19 @@
 use super::cookies::Held;
 use super::failure::Failure;
 use super::form::{self, BadForm, Maker, read_body};
+use super::intent::body_of;
 use super::login::Visit;
 use super::passage::{About, Passage};
 use super::portal::best;
 use super::reply::Reply;
 use super::route::{is_navigation, retarget, wanted, with_mark, without_mark};
-use super::{Admission, Gateway, body_of};
+use super::{Admission, Gateway};
 use crate::domain::ids::FormId;
 use crate::domain::parking::{Fate, FormStage, ParkedForm, is_keepable};
 use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::Session as BrokerSession;
-use crate::domain::submission::{self, Body, Intent};
+use crate::domain::submission::{self, Body, Charset, Intent};
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
 use crate::pages::{BlockedSubmission, Keeping, KeptForm, OnFile, SessionEnded, View};
@@ -286,8 +287,9 @@ impl Gateway {
     }
 
     fn intent_of(&self, form: &ParkedForm) -> Intent {
-        let target = form.target.as_str().as_bytes();
-        self.submission.now().judge(&submission::Request { method: Method::POST.as_str(), target, body: Body::Some })
+        let (method, target) = (Method::POST.as_str(), form.target.as_str().as_bytes());
+        let charset = Charset::of([form.content_type.as_bytes()]);
+        self.submission.now().judge(&submission::Request { method, target, body: Body::Some, charset })
     }
 
     fn kept_form(&self, form: KeptForm, now: Timestamp) -> Reply {

@@ -3,8 +3,10 @@
 //! Whatever a request asks, it may try another server as long as no connection stood: not a byte of it went up. Once one stood, only
 //! what promises to change nothing goes up a second time, and nothing ever a third.
 
+use super::intent::body_of;
 use super::upstream::{Upstream, Whose};
-use super::{Body, Gateway, Passage, body_of, has_begun_to_answer};
+use super::{Gateway, Passage, has_begun_to_answer};
+use crate::domain::submission::Body;
 use http::Method;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;

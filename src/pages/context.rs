@@ -332,5 +332,6 @@ fn doubt_name(doubt: Doubt) -> &'static str {
         Doubt::Segment => "segment",
         Doubt::Character => "character",
         Doubt::Override => "override",
+        Doubt::Charset => "charset",
     }
 }

@@ -232,8 +232,16 @@ fn sign_out() -> Vec<(String, View<'static>)> {
 }
 
 fn problems() -> Vec<(String, View<'static>)> {
-    let doubts =
-        [Doubt::Method, Doubt::RawByte, Doubt::Escape, Doubt::Parameters, Doubt::Segment, Doubt::Character, Doubt::Override];
+    let doubts = [
+        Doubt::Method,
+        Doubt::RawByte,
+        Doubt::Escape,
+        Doubt::Parameters,
+        Doubt::Segment,
+        Doubt::Character,
+        Doubt::Override,
+        Doubt::Charset,
+    ];
     let later = Duration::from_secs(60);
     let kinds = [
         ("bad-request", ProblemKind::BadRequest, None),

@@ -3,7 +3,7 @@
 //!
 //! The models are written from what servers did in tests and from their advisories. They know nothing of the guard.
 
-use super::submission::{Body, Intent, Letters, PathAlphabet, Request, SubmissionRules};
+use super::submission::{Body, Charset, Intent, Letters, PathAlphabet, Request, SubmissionRules};
 use unicode_normalization::UnicodeNormalization;
 
 /// The Antragsversand: by its path, and by a front controller's route.
@@ -19,37 +19,57 @@ pub(crate) fn rules() -> SubmissionRules {
 pub(crate) fn holds(rules: &SubmissionRules, bytes: &[u8]) -> Result<(), String> {
     let blank = bytes.iter().position(|byte| *byte == b' ').unwrap_or(bytes.len());
     let (method, target) = (String::from_utf8_lossy(&bytes[..blank]), bytes.get(blank + 1..).unwrap_or_default());
-    for body in [Body::None, Body::Some] {
-        let judged = rules.judge(&Request { method: &method, target, body });
+    for (body, charset) in [Body::None, Body::Some]
+        .into_iter()
+        .flat_map(|body| [Charset::AsciiCompatible, Charset::Other].map(|charset| (body, charset)))
+    {
+        let judged = rules.judge(&Request { method: &method, target, body, charset });
         if judged == Intent::Use
-            && let Some(reader) = submits(&method, target, body)
+            && let Some(reader) = submits(&method, target, body, charset)
         {
-            return Err(format!("{method} {:?} with {body:?} is allowed, and {reader}", target.escape_ascii().to_string()));
+            let target = target.escape_ascii().to_string();
+            return Err(format!("{method} {target:?} with {body:?} and {charset:?} is allowed, and {reader}"));
         }
     }
     Ok(())
 }
 
 /// Who runs the Antragsversand for this, if anybody does.
-fn submits(method: &str, target: &[u8], body: Body) -> Option<String> {
-    let query = target.iter().position(|byte| *byte == b'?').map_or(&b""[..], |at| &target[at + 1..]);
+fn submits(method: &str, target: &[u8], body: Body, charset: Charset) -> Option<String> {
+    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    let (path, query) = (&target[..end], target.get(end + 1..).unwrap_or_default());
     let is_safe = ["GET", "HEAD", "OPTIONS"].contains(&method.to_ascii_uppercase().as_str());
     if is_safe && body == Body::Some {
         return Some("the body may name another method".to_owned());
     }
-    let parameters = queries::of(query);
+    let parameters = queries::of(query, charset);
     if is_safe {
-        let found = parameters.iter().find(|(name, value)| name == b"_method" && !value.is_empty());
-        return found.map(|(_, value)| format!("some framework takes {} for the method", value.escape_ascii()));
+        return becomes_another(path, &parameters);
     }
     let read = paths::of(target);
     let is_submission = |(_, path): &&(&str, String)| path.starts_with("/antrag/versand");
     if let Some((server, path)) = read.iter().find(is_submission) {
         return Some(format!("{server} reads {path:?}"));
     }
+    // Where a server leads every address to its front controller, the route alone counts.
     let route = parameters.iter().filter(|(name, _)| name == b"r").find(|(_, value)| is_route(value));
-    let is_controller = read.iter().any(|(_, path)| path.starts_with("/index.php"));
-    route.filter(|_| is_controller).map(|(_, value)| format!("a front controller reads the route {}", value.escape_ascii()))
+    route.map(|(_, value)| format!("a front controller reads the route {}", value.escape_ascii()))
+}
+
+/// Who makes another method of a safe one.
+fn becomes_another(path: &[u8], parameters: &[(Vec<u8>, Vec<u8>)]) -> Option<String> {
+    let decoded = queries::decode(path);
+    let behind =
+        decoded.iter().position(|byte| *byte == b'?').map(|at| queries::of(&decoded[at + 1..], Charset::AsciiCompatible));
+    let all = parameters.iter().chain(behind.iter().flatten());
+    let mut named = all.filter(|(name, value)| name == b"_method" && !value.is_empty());
+    if let Some((_, value)) = named.next() {
+        return Some(format!("some framework takes {} for the method", value.escape_ascii()));
+    }
+    // As nginx does with `proxy_pass http://server$uri`.
+    let mut lines = decoded.split(|byte| *byte == b'\n').skip(1);
+    let begins = |line: &[u8]| line.split(|byte| *byte == b' ').next().is_some_and(|method| method == b"POST");
+    lines.any(begins).then(|| "a server that writes the decoded path begins another request".to_owned())
 }
 
 /// Whether a front controller that tidies its routes takes this for the Antragsversand.
@@ -68,7 +88,7 @@ mod paths {
     type Step = fn(&str) -> String;
 
     /// Each server by what it does to a path, in its order.
-    const SERVERS: [(&str, &[Step]); 17] = [
+    const SERVERS: [(&str, &[Step]); 20] = [
         ("one that compares raw bytes", &[]),
         ("Tomcat", &[without_parameters, decoded, backslashes, resolved]),
         ("Jetty", &[without_parameters, decoded_with_u, resolved, without_parameters]),
@@ -86,6 +106,9 @@ mod paths {
         ("one that cuts at ? and # after decoding", &[decoded, cut, resolved]),
         ("one that normalises", &[decoded, normalised, resolved]),
         ("one that resolves first", &[resolved, decoded, without_parameters, resolved]),
+        ("ASP.NET without cookies", &[decoded_with_u, backslashes, windows, resolved, without_session]),
+        ("ASP.NET behind one that decodes", &[decoded, decoded_with_u, without_session, resolved]),
+        ("SAP", &[decoded, without_marks, resolved]),
     ];
 
     /// All readings, in lower case, with who has them.
@@ -155,6 +178,18 @@ mod paths {
 
     fn without_parameters(path: &str) -> String {
         path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect::<Vec<_>>().join("/")
+    }
+
+    /// Without what ASP.NET takes for the session's number: from `/(` to `)/`, or to `)` at the end.
+    fn without_session(path: &str) -> String {
+        let Some(start) = path.find("/(") else { return path.to_owned() };
+        let end = path[start..].find(")/").map(|end| start + end + 1).or_else(|| path.ends_with(')').then_some(path.len()));
+        end.map_or_else(|| path.to_owned(), |end| format!("{}{}", &path[..start], &path[end..]))
+    }
+
+    /// Without what SAP puts into a segment: `sap(bD1kZQ==)`.
+    fn without_marks(path: &str) -> String {
+        path.split('/').map(|segment| segment.split('(').next().unwrap_or_default()).collect::<Vec<_>>().join("/")
     }
 
     pub(super) fn resolved(path: &str) -> String {
@@ -239,14 +274,18 @@ mod paths {
 
 /// What frameworks of several kinds read as a query's parameters.
 mod queries {
+    use super::Charset;
+
     type Parameter = (Vec<u8>, Vec<u8>);
 
     /// All readings of all parameters.
-    pub(super) fn of(query: &[u8]) -> Vec<Parameter> {
+    pub(super) fn of(query: &[u8], charset: Charset) -> Vec<Parameter> {
         let mut all = Vec::new();
         let decoded = decode(query);
-        // Parted before decoding, as they should; decoded before parting, and twice, as some do.
-        for (query, is_decoded) in [(query, false), (&decoded, true)] {
+        // Parted before decoding, as they should; decoded before parting, and twice, as some do; with `%uXXXX`.
+        for (query, is_decoded) in
+            [(query, false), (&decoded, true), (&decode_with_u(query), true), (&decode_with_u(&decoded), true)]
+        {
             for parameter in query.split(|byte| *byte == b'&').chain(query.split(|byte| matches!(byte, b'&' | b';'))) {
                 let at = parameter.iter().position(|byte| *byte == b'=').unwrap_or(parameter.len());
                 let (name, value) = (&parameter[..at], parameter.get(at + 1..).unwrap_or_default());
@@ -255,12 +294,78 @@ mod queries {
                 all.push((nested(&name), value.clone()));
                 all.push((name.to_ascii_lowercase(), value.clone()));
                 all.push((decode(&name).to_ascii_lowercase(), decode(&value)));
+                if charset == Charset::Other {
+                    let read = [utf16, ibm037, utf7].map(|read| (read(&name).to_ascii_lowercase(), read(&value)));
+                    all.extend(read);
+                }
             }
         }
         all
     }
 
-    fn decode(text: &[u8]) -> Vec<u8> {
+    /// UTF-16 of either order, without a mark, as far as it is ASCII.
+    fn utf16(text: &[u8]) -> Vec<u8> {
+        text.iter().copied().filter(|byte| *byte != 0).collect()
+    }
+
+    /// The letters and signs of EBCDIC that a route needs.
+    fn ibm037(text: &[u8]) -> Vec<u8> {
+        let read = |byte: &u8| match byte {
+            0x81..=0x89 => byte - 0x81 + b'a',
+            0x91..=0x99 => byte - 0x91 + b'j',
+            0xa2..=0xa9 => byte - 0xa2 + b's',
+            0x6d => b'_',
+            0x61 => b'/',
+            other => *other,
+        };
+        text.iter().map(read).collect()
+    }
+
+    /// `+AGE-` is `a`; as far as it is ASCII, a character each.
+    fn utf7(text: &[u8]) -> Vec<u8> {
+        let (mut out, mut rest) = (Vec::new(), text);
+        while let Some((first, after)) = rest.split_first() {
+            let digit = |at: usize| {
+                after.get(at).and_then(|digit| {
+                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|known| known == digit)
+                })
+            };
+            rest = match (first, digit(0), digit(1), digit(2)) {
+                // Sixteen bits in three digits, the first of them nought.
+                (b'+' | b' ', Some(0), Some(second), Some(third)) => {
+                    out.push(u8::try_from((second & 0xf) << 4 | third >> 2).unwrap_or(0));
+                    after[3..].strip_prefix(b"-").unwrap_or(&after[3..])
+                }
+                _ => {
+                    out.push(*first);
+                    after
+                }
+            };
+        }
+        out
+    }
+
+    /// With `%uXXXX` up to a byte.
+    fn decode_with_u(text: &[u8]) -> Vec<u8> {
+        let (mut plain, mut rest) = (Vec::new(), text);
+        while let Some((first, after)) = rest.split_first() {
+            let is_numbered = *first == b'%'
+                && after.len() > 4
+                && after[0].eq_ignore_ascii_case(&b'u')
+                && after[1..3] == *b"00"
+                && after[3..5].iter().all(u8::is_ascii_hexdigit);
+            rest = if is_numbered {
+                plain.extend([b'%', after[3], after[4]]);
+                &after[5..]
+            } else {
+                plain.push(*first);
+                after
+            };
+        }
+        decode(&plain)
+    }
+
+    pub(super) fn decode(text: &[u8]) -> Vec<u8> {
         let (mut out, mut rest) = (Vec::new(), text);
         while let Some((first, after)) = rest.split_first() {
             let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));

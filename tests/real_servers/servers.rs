@@ -151,15 +151,19 @@ fn tomcat(folder: &Path) -> Tomcat {
     let web = format!(
         r#"<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0" metadata-complete="true">
         <servlet><servlet-name>submission</servlet-name><servlet-class>Submission</servlet-class>
-          <init-param><param-name>record</param-name><param-value>{}</param-value></init-param></servlet>
+          <init-param><param-name>record</param-name><param-value>{0}</param-value></init-param></servlet>
         <servlet><servlet-name>else</servlet-name><servlet-class>Submission</servlet-class></servlet>
+        <servlet><servlet-name>route</servlet-name><servlet-class>Submission</servlet-class>
+          <init-param><param-name>record</param-name><param-value>{0}</param-value></init-param>
+          <init-param><param-name>by</param-name><param-value>parameters</param-value></init-param></servlet>
         <servlet-mapping><servlet-name>submission</servlet-name><url-pattern>/antrag/versand/*</url-pattern></servlet-mapping>
+        <servlet-mapping><servlet-name>route</servlet-name><url-pattern>/main</url-pattern></servlet-mapping>
         <servlet-mapping><servlet-name>else</servlet-name><url-pattern>/</url-pattern></servlet-mapping></web-app>"#,
         record_of(folder, "tomcat").display()
     );
     std::fs::write(root.join("WEB-INF/web.xml"), web).expect("written");
-    // As forgiving as it can be made.
-    let forgiving = r#"encodedSolidusHandling="decode" allowBackslash="true" relaxedPathChars="&quot;&lt;&gt;[\]^`{|}" relaxedQueryChars="&quot;&lt;&gt;[\]^`{|}""#;
+    // As forgiving as it can be made, and with a query that is read as the body.
+    let forgiving = r#"useBodyEncodingForURI="true" encodedSolidusHandling="decode" allowBackslash="true" relaxedPathChars="&quot;&lt;&gt;[\]^`{|}" relaxedQueryChars="&quot;&lt;&gt;[\]^`{|}""#;
     Tomcat::start(forgiving, &format!(r#"<Context path="" docBase="{}"/>"#, root.display()))
 }
 
@@ -194,8 +198,10 @@ pub(super) fn apache(folder: &Path) -> (u16, Server) {
     let php = std::fs::read_dir(modules).expect("Apache's modules: install apache2-bin").flatten();
     let php = php.map(|entry| entry.file_name().to_string_lossy().into_owned()).find(|name| name.starts_with("libphp"));
     let own = folder.join("apache");
-    std::fs::create_dir_all(own.join("documents")).expect("a folder");
-    std::fs::copy(Path::new(APPLICATIONS).join("index.php"), own.join("documents/index.php")).expect("copied");
+    std::fs::create_dir_all(own.join("documents/kfz")).expect("a folder");
+    for file in ["documents/index.php", "documents/kfz/index.php"] {
+        std::fs::copy(Path::new(APPLICATIONS).join("index.php"), own.join(file)).expect("copied");
+    }
     let values = [
         ("@USER@", if is_root(folder) { "User www-data\nGroup www-data" } else { "" }.to_owned()),
         ("@RECORD@", record_of(folder, "apache").display().to_string()),

@@ -398,7 +398,7 @@ const BEGINNINGS: [&str; 74] = [
 ];
 
 /// Targets that are none of these: letters of either case, characters that become ASCII, and routes of front controllers.
-const WHOLE: [&str; 79] = [
+const WHOLE: [&str; 90] = [
     "antrag/versand",
     "*",
     "/ANTRAG/VERSAND",
@@ -478,6 +478,17 @@ const WHOLE: [&str; 79] = [
     "/x?r=%09antrag/versand",
     "/x?%2572=antrag/versand",
     "/x?r==antrag/versand",
+    "/kfz?r=antrag/versand",
+    "/kfz/?r=antrag/versand",
+    "/index?r=antrag/versand",
+    "/index.php?%u0072=antrag/versand",
+    "/index.php?r=%u0061ntrag/versand",
+    "/index.php?r=%25u0061ntrag/versand",
+    "/(S(lit3py55t21z5v55vlm25s55))/antrag/versand",
+    "/(A(x)S(y))/antrag/versand.aspx",
+    "/antrag/(x)/versand",
+    "/antrag(bD1kZSZjPTAwMA==)/versand",
+    "/%28x%29/antrag/versand",
 ];
 
 fn methods() -> Vec<Spelling> {

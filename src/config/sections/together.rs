@@ -3,6 +3,7 @@
 use super::super::read::Reader;
 use super::super::url::Url;
 use super::super::{Brand, Certificate, Door, Doors, Listen, Login, Portal, Upstream};
+use crate::domain::submission::index_folder;
 use std::net::{IpAddr, SocketAddr};
 
 /// The sections that depend on each other, as far as they could be read.
@@ -54,8 +55,15 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 fn submissions_are_protected(reader: &mut Reader<'_>, submissions: &[String], public: &[String]) {
-    let opens = |path: &str| public.iter().any(|public| public.to_lowercase().starts_with(&path.to_lowercase()));
-    for path in submissions.iter().filter(|path| opens(path.split('?').next().unwrap_or_default().trim_end_matches('/'))) {
+    let begins = |path: &str| public.iter().any(|public| public.to_lowercase().starts_with(&path.to_lowercase()));
+    let is_folder = |folder: &str| {
+        public.iter().any(|public| public.trim_end_matches('/').to_lowercase() == folder.trim_end_matches('/').to_lowercase())
+    };
+    let opens = |rule: &str| {
+        let path = rule.split('?').next().unwrap_or_default();
+        begins(path.trim_end_matches('/')) || index_folder(path).is_some_and(is_folder)
+    };
+    for path in submissions.iter().filter(|rule| opens(rule)) {
         reader.mistake("submission.paths", format!("{path:?} is in upstream.public_paths too, which would let anybody submit"));
     }
 }

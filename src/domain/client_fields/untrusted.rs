@@ -39,6 +39,7 @@ pub(super) const UNTRUSTED: &[Group] = &[
     ("method overrides of Rack, Symfony, Laravel, ASP.NET Web API, OData, GWT, Django and Express", &[
         "x-http-method", "x-http-method-override", "x-http-methodoverride", "x-method-override", "x-methodoverride",
     ]),
+    ("ASP.NET, which reads the query in the charset that browsers of old telephones name", &["x-up-devcap-post-charset"]),
     // Host and scheme.
     ("X-Forwarded-* of nearly all fronts, Forwarded (RFC 7239), request-ip, WordPress, TYPO3", &["x-forward*", "forwarded*"]),
     ("Django, Rails, mod_wsgi and Pyramid idioms for host and scheme", &["x-host", "x-scheme", "x-url-scheme", "x-https", "https*", "x-proto"]),

@@ -32,36 +32,91 @@ pub(super) fn overrides_method(query: &[u8]) -> bool {
     holds(query, b"_method", b"")
 }
 
+/// Whether a path holds the end of a line, by which a server that writes requests anew would begin another one.
+pub(super) fn breaks_line(path: &[u8]) -> bool {
+    (0..=decodings(path)).any(|decodings| Decoded::of(path, decodings).any(|byte| matches!(byte, b'\r' | b'\n')))
+}
+
+/// Whether the query holds `%uXXXX`, which some servers read as a character, and others as it stands.
+pub(super) fn has_numbered_escape(query: &[u8]) -> bool {
+    // Where every `%` begins an escape of a byte, and none of a `%`, no decoding leaves one.
+    let most = decodings(query);
+    let mut escapes = query.iter().enumerate().filter(|(_, byte)| **byte == b'%').map(|(at, _)| query.get(at..));
+    most > 1 && escapes.any(|rest| (0..=most).any(|decodings| is_numbered(Decoded::of(rest.unwrap_or_default(), decodings))))
+}
+
+fn is_numbered(mut reading: Decoded<'_>) -> bool {
+    reading.next() == Some(b'%')
+        && reading.next().is_some_and(|byte| matches!(byte, b'u' | b'U'))
+        && (0..4).all(|_| reading.next().is_some_and(|byte| byte.is_ascii_hexdigit()))
+}
+
 fn holds(query: &[u8], name: &[u8], value: &[u8]) -> bool {
-    query.split(|byte| *byte == b'&').any(|parameter| {
-        let most = decodings(parameter);
-        (0..=most).any(|decodings| reads_as(Decoded { rest: parameter, decodings }, name, value))
+    let mut parameters = query.split(|byte| *byte == b'&');
+    parameters.any(|parameter| {
+        let signs = if first(parameter, is_sign).is_none() { Signs::None } else { Signs::Some };
+        if signs == Signs::None && parameter.len() < name.len() + value.len() {
+            return false;
+        }
+        let most = if signs == Signs::None { 0 } else { decodings(parameter) };
+        (0..=most).any(|decodings| reads_as(Decoded { rest: parameter, decodings, signs }, name, value))
     })
 }
 
+/// What begins a parameter anew, or may become that or a character beyond ASCII.
+fn is_sign(byte: u8) -> bool {
+    (byte == b'%') | (byte == b'&') | (byte == b';') | (byte == b'?') | (byte == b'#') | (byte >= 0x80)
+}
+
+/// Where the first such byte is. Looks at several bytes at once.
+fn first(text: &[u8], is_one: impl Fn(u8) -> bool) -> Option<usize> {
+    let (chunks, rest) = text.as_chunks::<16>();
+    let found = chunks.iter().position(|chunk| chunk.iter().fold(0, |found, byte| found | u8::from(is_one(*byte))) > 0);
+    let start = found.unwrap_or(chunks.len()) * 16;
+    let within = if found.is_some() { text.get(start..).unwrap_or_default() } else { rest };
+    within.iter().position(|byte| is_one(*byte)).map(|at| start + at)
+}
+
 /// How often decoding changes something: never without an escape, and again if the first time leaves a `%`.
-fn decodings(parameter: &[u8]) -> u8 {
-    let escapes = parameter.iter().enumerate().filter(|(_, byte)| **byte == b'%').map(|(at, _)| parameter.get(at + 1..at + 3));
-    let leave = escapes.map(|digits| match digits {
-        Some(b"25") => 2,
-        Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => 1,
-        _ => 2,
-    });
-    leave.max().unwrap_or(0)
+fn decodings(text: &[u8]) -> u8 {
+    let (mut most, mut rest) = (0, text);
+    while let Some(at) = first(rest, |byte| byte == b'%') {
+        rest = rest.get(at + 1..).unwrap_or_default();
+        match rest {
+            [b'2', b'5', ..] => return 2,
+            [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => most = 1,
+            _ => return 2,
+        }
+    }
+    most
 }
 
 /// Whether this reading comes by the name and then by the value, or by something after the name that may become anything.
 fn reads_as(mut reading: Decoded<'_>, name: &[u8], value: &[u8]) -> bool {
     let mut name = Name::of(name);
+    // How many bytes are left of a character beyond ASCII.
+    let mut left = 0_u8;
     loop {
-        if name.state == State::Found && (reading.begins_with(value) || !name.whole.is_empty() && reading.begins_oddly()) {
+        let is_found = name.state == State::Found;
+        if is_found && (reading.begins_with(value) || !name.whole.is_empty() && left == 0 && reading.begins_oddly()) {
             return true;
         }
         let Some(byte) = reading.next() else { return false };
+        left = if matches!(byte, 0x80..=0xbf) { left.saturating_sub(1) } else { length_of(byte).saturating_sub(1) };
         name.take(byte);
         if name.state == State::Missed {
             reading.skip_to_sign();
         }
+    }
+}
+
+/// How many bytes a character of UTF-8 has that begins with this one.
+fn length_of(first: u8) -> u8 {
+    match first {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
     }
 }
 
@@ -128,13 +183,39 @@ fn fold(byte: u8) -> u8 {
 struct Decoded<'a> {
     rest: &'a [u8],
     decodings: u8,
+    signs: Signs,
 }
 
-impl Decoded<'_> {
+/// Whether there is anything that begins a parameter anew, or may become that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signs {
+    None,
+    Some,
+}
+
+impl<'a> Decoded<'a> {
+    fn of(rest: &'a [u8], decodings: u8) -> Self {
+        Self { rest, decodings, signs: Signs::Some }
+    }
+
     /// Passes over what can neither begin a parameter nor become something that does.
     fn skip_to_sign(&mut self) {
-        let sign = self.rest.iter().position(|byte| matches!(byte, b'%' | b'&' | b';' | b'?' | b'#'));
-        self.rest = self.rest.get(sign.unwrap_or(self.rest.len())..).unwrap_or_default();
+        let mut next = if self.signs == Signs::None { None } else { first(self.rest, is_sign) };
+        while let Some(at) = next {
+            self.rest = self.rest.get(at..).unwrap_or_default();
+            let is_letter = match self.rest {
+                [b'%', ..] if self.decodings == 0 => true,
+                // Whatever comes of it, once or twice decoded, is beyond ASCII.
+                [b'%', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F', ..] | [0x80..=0xff, ..] => true,
+                _ => false,
+            };
+            if !is_letter {
+                return;
+            }
+            self.rest = self.rest.get(1..).unwrap_or_default();
+            next = first(self.rest, is_sign);
+        }
+        self.rest = &[];
     }
 
     /// Whether these letters come next, with whatever else between them.
@@ -148,15 +229,13 @@ impl Decoded<'_> {
         })
     }
 
-    /// Whether a character comes next that may become ASCII, or bytes that are none.
+    /// Whether a character comes next that may become ASCII, by itself in Latin-1 too, or bytes that are none.
     fn begins_oddly(&self) -> bool {
         let mut reading = self.clone();
         let length = match reading.next() {
-            Some(0xc2..=0xdf) => 2,
-            Some(0xe0..=0xef) => 3,
-            Some(0xf0..=0xf4) => 4,
+            Some(alone @ 0x80..=0xbf) => return may_become_ascii(char::from(alone)),
             Some(0xc0 | 0xc1 | 0xf5..) => return true,
-            // The bytes after the first of a character come with it.
+            Some(first @ 0xc2..) => usize::from(length_of(first)),
             _ => return false,
         };
         let (mut bytes, mut reading) = ([0; 4], self.clone());
@@ -186,10 +265,23 @@ fn escaped_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
     if outer != b'%' {
         return Some((outer, after));
     }
-    let digits = escaped_at(after, less).and_then(|(high, after)| {
-        let (low, after) = escaped_at(after, less)?;
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        u8::try_from(digit(high)? << 4 | digit(low)?).ok().map(|byte| (byte, after))
-    });
-    Some(digits.unwrap_or((outer, after)))
+    Some(byte_at(after, less).or_else(|| numbered_at(after, less)).unwrap_or((outer, after)))
+}
+
+/// A byte of two hexadecimal digits.
+fn byte_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
+    let (high, after) = escaped_at(text, decodings)?;
+    let (low, after) = escaped_at(after, decodings)?;
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok().map(|byte| (byte, after))
+}
+
+/// The same as ASP.NET, Jetty and Perl's CGI module write it: `u` and four digits. What is more than a byte stays as it is.
+fn numbered_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
+    let (letter, after) = escaped_at(text, decodings)?;
+    if !letter.eq_ignore_ascii_case(&b'u') {
+        return None;
+    }
+    let (high, after) = byte_at(after, decodings)?;
+    if high == 0 { byte_at(after, decodings) } else { None }
 }

@@ -14,7 +14,7 @@ fn rules() -> SubmissionRules {
 }
 
 fn judged(method: &str, target: &str) -> Intent {
-    rules().judge(&Request { method, target: target.as_bytes(), body: Body::None })
+    rules().judge(&Request { method, target: target.as_bytes(), body: Body::None, charset: Charset::AsciiCompatible })
 }
 
 #[test]
@@ -115,8 +115,139 @@ fn what_servers_read_in_several_ways_is_in_doubt() {
     ];
     for (target, doubt) in cases {
         assert_eq!(judged("POST", target), Intent::Unclear(doubt), "{target:?}");
-        assert_eq!(judged("GET", target), Intent::Unclear(doubt), "GET {target:?}");
+        for method in SAFE_METHODS.into_iter().filter(|_| target.starts_with('/') && !target.contains("%0a")) {
+            assert_eq!(judged(method, target), Intent::Use, "{method} {target:?}: what it asks for is never the submission");
+        }
     }
+}
+
+/// Where sessions have no cookies, ASP.NET and SAP cut their mark out of the path.
+#[test]
+fn a_session_in_the_path_hides_nothing() {
+    for target in [
+        "/(S(lit3py55t21z5v55vlm25s55))/antrag/versand",
+        "/(lit3py55t21z5v55vlm25s55)/antrag/versand",
+        "/(A(x)S(y)F(z))/antrag/versand.aspx",
+        "/antrag/(S(x))/versand",
+        "/antrag/versand/(S(x))",
+        "/x/(S(x))/",
+        "/%28S(x)%29/antrag/versand",
+        "/(S(x));y/antrag/versand",
+        "/(lit3py55t/1z5v55vlm25s55)/antrag/versand",
+        "/(bD1kZSZjPTAwMA==)/antrag/versand",
+        "/()/antrag/versand",
+        "/(S(x)/y)/antrag/versand",
+        "/x/(/y/)/antrag/versand",
+        "/(x)antrag/versand",
+        "/(/antrag/versand",
+    ] {
+        assert_eq!(judged("POST", target), Intent::Unclear(Doubt::Segment), "{target}");
+    }
+    for target in
+        ["/antrag(bD1kZSZjPTAwMA==)/versand", "/antrag/versand(bD1kZQ==)", "/antrag%28x%29/versand", "/antrag(x/versand"]
+    {
+        assert_eq!(judged("POST", target), Intent::Submit, "{target}");
+    }
+    for target in ["/f(1)/x", "/f(1)/antrag/versand", "/x(a)(b)/", "/a(b)c/d)", "/sap(bD1kZQ==)/tarif", "/antrag(x)/vorschau"] {
+        assert_eq!(judged("POST", target), Intent::Use, "{target}");
+    }
+}
+
+/// Servers answer a folder with a file in it, and lead other addresses there.
+#[test]
+fn a_rule_for_an_index_file_guards_its_folder() {
+    let rules =
+        |path: &str| SubmissionRules::new([path.to_owned()], Letters::Folded, PathAlphabet::Unicode).expect("a sound rule");
+    let judged = |rules: &SubmissionRules, target: &str| {
+        rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::Some, charset: Charset::AsciiCompatible })
+    };
+    for file in [
+        "index.php",
+        "index.html",
+        "index.htm",
+        "Index.JSP",
+        "index.do",
+        "index.cgi",
+        "index.php5",
+        "index",
+        "default.aspx",
+        "Default.asp",
+    ] {
+        let with_query = rules(&format!("/kfz/{file}?r=antrag/versand"));
+        for path in
+            ["/kfz", "/kfz/", "/KFZ;x", "/kfz/index.php", "/kfz/index", "/kfz/default.aspx", "/kfz/x/y", "/kfz/index.php/x"]
+        {
+            assert_eq!(judged(&with_query, &format!("{path}?r=antrag%2Fversand")), Intent::Submit, "{file} {path}");
+            assert_eq!(judged(&with_query, &format!("{path}?r=tarif")), Intent::Use, "{file} {path}");
+        }
+        for path in ["/", "/kf", "/kfzx", "/x/kfz/"] {
+            assert_eq!(judged(&with_query, &format!("{path}?r=antrag/versand")), Intent::Use, "{file} {path}");
+        }
+        let without = rules(&format!("/kfz/{file}"));
+        for path in ["/kfz", "/kfz/", "/kfz/?x", "/kfz;x/;y", &format!("/kfz/{file}"), &format!("/KFZ/{file}/x?y")] {
+            assert_eq!(judged(&without, path), Intent::Submit, "{file} {path}");
+        }
+        for path in ["/", "/kfzx", "/kfz/x", "/kfz/x/", "/kfz/main.php", "/x/kfz/"] {
+            assert_eq!(judged(&without, path), Intent::Use, "{file} {path}");
+        }
+    }
+    for other in ["/kfz/main.php?r=antrag/versand", "/kfz/indexer.php?r=antrag/versand", "/index.php/kfz?r=antrag/versand"] {
+        assert_eq!(judged(&rules(other), "/kfz/?r=antrag/versand"), Intent::Use, "{other}");
+    }
+    let folder = rules("/kfz/?r=antrag/versand");
+    for path in ["/kfz", "/kfz/", "/kfz/index.php"] {
+        assert_eq!(judged(&folder, &format!("{path}?r=antrag/versand")), Intent::Submit, "{path}");
+    }
+}
+
+/// ASP.NET, Mono, Jetty and Perl's CGI module read `%uXXXX` as a character.
+#[test]
+fn a_query_with_numbered_escapes_is_in_doubt_where_a_rule_has_a_query() {
+    let query = |query: &str| judged("POST", &format!("/main?{query}"));
+    for doubtful in [
+        "r=%u0061ntrag/versand",
+        "%u0072=antrag/versand",
+        "r=%U0061ntrag/versand",
+        "r=%uff41ntrag/versand",
+        "r=%25u0061ntrag/versand",
+        "r=%%750061ntrag/versand",
+        "r=%25%2575%30%30%36%31",
+        "r=%2525u0061",
+        "x&y=%u00%36%31",
+        "a%u0026r=antrag/versand",
+        "%u0000",
+    ] {
+        assert_eq!(query(doubtful), Intent::Unclear(Doubt::Escape), "{doubtful}");
+    }
+    for honest in
+        ["x=5%25und", "x=5%25und+50%25", "x=%uhr", "x=%u12", "x=%u123g", "u0061", "x=%25", "%", "%%u", "x=100%25%20u1234"]
+    {
+        assert_eq!(query(honest), Intent::Use, "{honest}");
+    }
+    for method in SAFE_METHODS {
+        assert_eq!(judged(method, "/index.php?r=%u0061ntrag/versand"), Intent::Use, "{method}");
+    }
+    let path_alone = SubmissionRules::new(["/antrag/versand".to_owned()], Letters::Folded, PathAlphabet::Unicode).expect("sound");
+    let target = b"/main?preis=5%u20ac";
+    let request = Request { method: "POST", target, body: Body::Some, charset: Charset::Other };
+    assert_eq!(path_alone.judge(&request), Intent::Use, "no rule looks at a query");
+}
+
+/// Tomcat, ASP.NET and Django read the query in the charset that the request names.
+#[test]
+fn a_query_in_another_charset_is_in_doubt_where_a_rule_has_a_query() {
+    let judged =
+        |method, target: &str, charset| rules().judge(&Request { method, target: target.as_bytes(), body: Body::None, charset });
+    for target in ["/index.php?%99=%81%95%a3%99%81%87%61%a5%85%99%a2%81%95%84", "/tarif", "/index.php"] {
+        assert_eq!(judged("POST", target, Charset::Other), Intent::Unclear(Doubt::Charset), "{target}");
+        assert_eq!(judged("POST", target, Charset::AsciiCompatible), Intent::Use, "{target}");
+    }
+    // It might name another method.
+    assert_eq!(
+        judged("GET", "/antrag/versand?%6d%94%85%a3%88%96%84=%d7%d6%e2%e3", Charset::Other),
+        Intent::Unclear(Doubt::Charset)
+    );
+    assert_eq!(judged("GET", "/antrag/versand", Charset::Other), Intent::Use);
 }
 
 /// Of each row Apache with PHP runs at least one like it, or a framework is known to.
@@ -182,7 +313,7 @@ fn a_route_of_several_parameters_is_found_in_any_order() {
     let rules = SubmissionRules::new(path, Letters::Folded, PathAlphabet::Unicode).expect("sound");
     let judged = |query: &str| {
         let target = format!("/index.php?{query}");
-        rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None })
+        rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None, charset: Charset::AsciiCompatible })
     };
     for query in ["mein_modul=antrag&aktion=versand", "aktion=versand&x&mein.modul=antrag", "Aktion=Versand&mein+modul=Antrag"] {
         assert_eq!(judged(query), Intent::Submit, "{query}");
@@ -219,7 +350,8 @@ fn names_that_only_end_like_an_override_are_honest() {
 
 #[test]
 fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
-    let with_body = |method| rules().judge(&Request { method, target: b"/tarif", body: Body::Some });
+    let with_body =
+        |method| rules().judge(&Request { method, target: b"/tarif", body: Body::Some, charset: Charset::AsciiCompatible });
     assert_eq!(with_body("GET"), Intent::Unclear(Doubt::Override));
     assert_eq!(with_body("POST"), Intent::Use);
     for query in [
@@ -234,8 +366,56 @@ fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
         "+_method=POST",
         "[method=POST",
         "a;_method=POST",
+        "%u005fmethod=POST",
+        "%25u005fmethod=POST",
+        "a%u0026_method=POST",
     ] {
         assert_eq!(judged("GET", &format!("/antrag/versand?{query}")), Intent::Unclear(Doubt::Override), "{query}");
+    }
+    // A server before the calculator may decode the path and write it anew.
+    for path in [
+        "/antrag/versand%3f_method=POST",
+        "/antrag/versand%3Fa=1&_method=POST",
+        "/antrag/versand%253f_method=POST",
+        "/antrag/versand%23%5fmethod=POST",
+        "/antrag/versand;_method=POST",
+        "/x%20HTTP/1.1%0d%0aHost:%20x%0d%0a%0d%0aPOST%20/antrag/versand",
+        "/x%0aPOST%20/antrag/versand",
+        "/x%250d%250aPOST%20/antrag/versand",
+        "/x%u000aPOST%20/antrag/versand",
+    ] {
+        for method in SAFE_METHODS {
+            assert_eq!(judged(method, path), Intent::Unclear(Doubt::Override), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn what_a_safe_method_asks_for_is_its_own_affair() {
+    for target in [
+        "/dok/Antr%E4ge/P.pdf",
+        "/kfz/a%zz",
+        "/kfz/50%",
+        "/x/../y",
+        "//x",
+        "/a//b/./c",
+        "/a%2Fb%5Cc",
+        "/a.b./c%20",
+        "/bilder/(1)/x.png",
+        "/(S(x))/antrag/versand.aspx",
+        "/antr\u{e4}ge",
+        "/a;x=(1)",
+        "/ver%C5%BFand",
+        "/%00",
+        "/suche?q=5%u20AC",
+        "/methode?x=1",
+        "/_method?x=1",
+        "/pfad/_method=1",
+        "/antrag/versand?zeilen=a%0d%0ab",
+    ] {
+        for method in SAFE_METHODS {
+            assert_eq!(judged(method, target), Intent::Use, "{method} {target}");
+        }
     }
 }
 
@@ -274,7 +454,9 @@ fn honest_requests_are_neither_doubted_nor_blocked() {
 fn the_operator_can_ask_for_exact_letters_and_for_ascii_only() {
     let paths = || ["/antrag/Versand".to_owned()];
     let exact = SubmissionRules::new(paths(), Letters::AsWritten, PathAlphabet::Ascii).expect("sound");
-    let judged = |target: &str| exact.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None });
+    let judged = |target: &str| {
+        exact.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None, charset: Charset::AsciiCompatible })
+    };
     assert_eq!(judged("/antrag/Versand"), Intent::Submit);
     assert_eq!(judged("/antrag/versand"), Intent::Use);
     assert_eq!(judged("/%C4%81ntrag/Versand"), Intent::Unclear(Doubt::Character));
@@ -283,7 +465,9 @@ fn the_operator_can_ask_for_exact_letters_and_for_ascii_only() {
 #[test]
 fn sharp_s_is_compared_as_two() {
     let rules = SubmissionRules::new(["/abschluss".to_owned()], Letters::Folded, PathAlphabet::Unicode).expect("sound");
-    let judged = |target: &str| rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None });
+    let judged = |target: &str| {
+        rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None, charset: Charset::AsciiCompatible })
+    };
     for target in ["/abschlu%C3%9F", "/ABSCHLU%E1%BA%9E", "/AbschluSS"] {
         assert_eq!(judged(target), Intent::Submit, "{target}");
     }
@@ -319,7 +503,8 @@ proptest! {
         parts in prop::collection::vec(prop::sample::select(vec![
             "/", "antrag", "versand", "%61ntrag", "VERSAND", "ver%73and", "%2f", "%5c", "\\", ".", "..", "%2e", ";x", ";", "//", "%25", "%2561", "?", "#", "%00",
             "%20", " ", "\t", "x", "ver%c5%bfand", "http://h", "%3b", "%u002f", "%u0061ntrag", "+", "%", "%c0%af", "%e2%80%8b", "/antrag/versand", "::$DATA", "..;",
-            "index.php", "?r=", "&", "r", "r=", "_method", "=", "POST", "[]", "[x]", "%5b", "%5d", "%26", "%3d", "%72", "%255fmethod",
+            "index.php", "?r=", "&", "r", "r=", "_method", "=", "POST", "[]", "[x]", "%5b", "%5d", "%26", "%3d", "%72", "%255fmethod", "(", ")", "/(S(x))/",
+            "%u0072", "%u005fmethod", "%3f", "%0aPOST ", "%99=", "%81%95%a3%99%81%87%61%a5%85%99%a2%81%95%84", "+AHI-",
         ]), 0..10),
         method in prop::sample::select(vec!["POST", "PUT", "DELETE", "post", "GET", "HEAD"]),
     ) {
@@ -329,6 +514,6 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_judge_panic(target in prop::collection::vec(any::<u8>(), 0..100), method in ".{0,12}") {
-        let _ = rules().judge(&Request { method: &method, target: &target, body: Body::None });
+        let _ = rules().judge(&Request { method: &method, target: &target, body: Body::None, charset: Charset::AsciiCompatible });
     }
 }

@@ -9,7 +9,7 @@ import javax.servlet.http.HttpServletResponse;
 
 /**
  * The Antragsversand as a servlet, for any method that is not a safe one: each run is a line in the file that the init parameter `record` names.
- * Mapped to anything else, it only answers. For Tomcat the package is jakarta.servlet.
+ * With the init parameter `by`, the request's parameters say whether it is the Antragsversand. Mapped to anything else, it only answers. For Tomcat the package is jakarta.servlet.
  */
 public final class Submission extends HttpServlet {
     private static final long serialVersionUID = 1L;
@@ -21,6 +21,7 @@ public final class Submission extends HttpServlet {
         boolean acts = record != null && !method.equals("GET") && !method.equals("HEAD") && !method.equals("OPTIONS");
         // Reads the body to its end, as an application would.
         request.getInputStream().readAllBytes();
+        acts = acts && (getInitParameter("by") == null || isRoute(request));
         String query = request.getQueryString();
         String target = request.getRequestURI() + (query == null ? "" : "?" + query);
         if (acts) {
@@ -30,5 +31,9 @@ public final class Submission extends HttpServlet {
         answer.setContentType("text/plain;charset=UTF-8");
         answer.setHeader("X-Seen", target);
         answer.getWriter().println(acts ? "versandt" : "anderes");
+    }
+
+    private static boolean isRoute(HttpServletRequest request) {
+        return "antrag".equals(request.getParameter("module")) && "versand".equals(request.getParameter("action"));
     }
 }
