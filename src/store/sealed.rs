@@ -4,8 +4,8 @@ use super::engine::{Change, Committed, Durability, Engine, Expect, Tally, TallyM
 use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
 use super::{
-    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen, Settled, SignIn,
-    Store, TakenForm, Taking, read_time,
+    Charges, DeviceChange, Due, Error, FOLLOWED, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen,
+    Settled, SignIn, Store, TakenForm, Taking, read_time,
 };
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
@@ -77,6 +77,10 @@ impl<E: Engine> Sealed<E> {
         self.vault.name(Kind::Flow, token.reveal())
     }
 
+    fn moved_key(&self, token: &FlowToken) -> RecordKey {
+        self.vault.name(Kind::FlowMoved, token.reveal())
+    }
+
     fn trust_key(&self, token: &BrowserToken) -> RecordKey {
         self.vault.name(Kind::Trust, token.reveal())
     }
@@ -144,7 +148,13 @@ impl<E: Engine> Sealed<E> {
     fn add_flow(&self, change: &mut Change, flow: &FlowChange<'_>) -> Result<()> {
         let name = self.flow_key(flow.token);
         let expected = flow.seen.map_or(Expect::Absent, |seen| Expect::Is(seen.version.clone()));
-        change.expect.push((name, expected));
+        match flow.formerly.map(|former| self.flow_key(former)) {
+            Some(former) => {
+                change.expect.extend([(former, expected), (name, Expect::Absent)]);
+                change.delete.push(former);
+            }
+            None => change.expect.push((name, expected)),
+        }
         change.write.push((name, self.seal(name, flow.token.reveal(), flow.next)?, flow.lives));
         let before = flow.seen.map_or(&[][..], |seen| seen.value.letters());
         self.withdraw(change, before.iter().filter(|letter| !flow.next.letters().contains(letter)));
@@ -297,6 +307,35 @@ impl<E: Engine> Store for Sealed<E> {
     async fn keep_flow(&self, flow: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
         let mut change = durable();
         self.add_flow(&mut change, &flow)?;
+        self.add_charges(&mut change, charges);
+        self.settle(change, charges).await
+    }
+
+    async fn move_flow(&self, flow: FlowChange<'_>) -> Result<Settled> {
+        let mut change = durable();
+        self.add_flow(&mut change, &flow)?;
+        if let Some(former) = flow.formerly {
+            let name = self.moved_key(former);
+            change.write.push((name, self.seal(name, former.reveal(), flow.token)?, FOLLOWED));
+        }
+        self.settle(change, &Charges::none()).await
+    }
+
+    async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>> {
+        Ok(self.find(self.moved_key(token), token.reveal()).await?.map(|seen| seen.value))
+    }
+
+    async fn charge_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+        let expect = vec![(self.flow_key(token), Expect::Is(seen.version.clone()))];
+        let mut change = Change { expect, ..durable() };
+        self.add_charges(&mut change, charges);
+        self.settle(change, charges).await
+    }
+
+    async fn end_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+        let name = self.flow_key(token);
+        let mut change = Change { expect: vec![(name, Expect::Is(seen.version.clone()))], delete: vec![name], ..durable() };
+        self.withdraw(&mut change, seen.value.letters());
         self.add_charges(&mut change, charges);
         self.settle(change, charges).await
     }
