@@ -12,6 +12,7 @@ mod directory;
 mod enumeration;
 mod expiry;
 mod fields;
+mod flow;
 mod fronts;
 mod guessing;
 mod mails;

@@ -98,8 +98,12 @@ async fn take_step(dice: &mut Dice, desk: &mut Desk, tabs: &mut [Tab], at: usize
 async fn claim(dice: &mut Dice, desk: &Desk, tab: &mut Tab, past: &mut History, told: &str) {
     let broker = dice.pick(NUMBERS.len());
     let address = if dice.roll(5) == 0 { dice.pick(ADDRESSES.len()) } else { desk.on_file(broker).unwrap_or(0) };
-    let (now, old) = (desk.now(), tab.session);
+    let (now, old, former) = (desk.now(), tab.session, tab.flow);
     let answer = desk.begin(tab, broker, address).await;
+    if matches!(answer, Answer::TanAsked(_) | Answer::UnknownEmail(_)) {
+        assert_ne!(tab.flow, former, "{told}: a claim under the former token");
+        assert!(!desk.is_under_way(former).await, "{told}: the former token still leads somewhere");
+    }
     if desk.deliver().await > 0 {
         past.mailed(&desk.asked(tab).await.unwrap_or_else(|| panic!("{told}: a mail and no TAN")), now);
         assert_eq!(desk.on_file(broker), Some(address), "{told}: a mail for a wrong claim");

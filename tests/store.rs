@@ -90,6 +90,12 @@ mod every_store {
             a_tan_without_room_in_a_counter_queues_no_letter
             a_sign_in_that_ended_meanwhile_is_a_conflict
             of_100_sign_ins_with_the_same_tan_one_is_done
+            a_new_token_takes_the_place_of_the_former_one_in_one_step
+            a_new_token_takes_the_place_only_of_what_was_seen_and_of_nothing_else
+            a_sign_in_that_moves_keeps_its_tries_and_letters_and_is_followed_for_a_moment
+            of_100_that_move_a_sign_in_one_does
+            a_sign_in_that_is_charged_stays_and_one_that_is_ended_counts_once
+            without_room_in_a_counter_a_sign_in_is_neither_charged_nor_ended
         }
         counters {
             of_200_at_once_exactly_as_many_are_done_as_there_is_room_for

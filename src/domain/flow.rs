@@ -3,8 +3,9 @@
 use super::challenge::Challenge;
 use super::email::Email;
 use super::ids::{BrowserToken, LetterId, SessionToken};
-use super::tan::{EnteredTan, Tan};
+use super::tan::Tan;
 use super::time::Timestamp;
+use super::trust::Standing;
 use super::vtnr::Vtnr;
 
 /// What a broker says they are: well-formed, not yet proven.
@@ -63,14 +64,16 @@ pub struct SignedIn {
     /// The browser's new token, where it became a trusted one.
     pub browser: Option<BrowserToken>,
     /// The TAN that was right, where one was needed.
-    pub tan: Option<Tan>,
+    pub redeemed: Option<Redeemed>,
     /// When.
     pub at: Timestamp,
 }
 
-impl SignedIn {
-    /// Whether the TAN just entered is the one that signed in: the second of two clicks.
-    pub fn repeats(&self, entered: &EnteredTan) -> bool {
-        self.tan.as_ref().is_some_and(|tan| tan.is(entered))
-    }
+/// A TAN that was right.
+#[derive(Clone)]
+pub struct Redeemed {
+    /// The TAN.
+    pub tan: Tan,
+    /// How well the browser was known when it asked; says which budgets a wrong answer after the sign-in is charged to.
+    pub standing: Standing,
 }

@@ -2,13 +2,13 @@
 
 use super::{Admission, Admitting, Answer, RACES, SignIns, TanOver, Visitor, dated};
 use crate::domain::challenge::{Challenge, Verdict};
-use crate::domain::flow::{Flow, SignedIn, Stage};
+use crate::domain::flow::{Flow, Redeemed, SignedIn, Stage};
 use crate::domain::ids::FlowToken;
 use crate::domain::session::{Level, Proof};
-use crate::domain::tan::{EnteredTan, Tan, TanLength};
-use crate::domain::throttle::Charge;
+use crate::domain::tan::{EnteredTan, TanLength};
+use crate::domain::throttle::{Charge, Subject};
 use crate::domain::time::Timestamp;
-use crate::domain::trust::{Trust, TrustEntry};
+use crate::domain::trust::{Standing, Trust, TrustEntry};
 use crate::store::{Charges, FlowChange, Result, Seen, Settled};
 use crate::telemetry::metrics::{Outcome, Step};
 
@@ -35,7 +35,7 @@ impl SignIns {
             let Some(seen) = self.store.find_flow(&token).await? else { return Ok(Answer::NoSignIn) };
             let settled = match seen.value.stage.clone() {
                 Stage::UnknownEmail => Some(Answer::UnknownEmail(token)),
-                Stage::SignedIn(signed_in) => Some(self.repeat(&signed_in, entered)),
+                Stage::SignedIn(signed_in) => self.repeat(visitor, token, seen, signed_in, entered, now).await?,
                 Stage::Tan(challenge) => self.judge(visitor, token, seen, challenge, entered, now).await?,
             };
             if let Some(answer) = settled {
@@ -46,15 +46,52 @@ impl SignIns {
         Ok(Answer::Busy)
     }
 
-    /// The second of two clicks gets what the first one got.
-    fn repeat(&self, signed_in: &SignedIn, entered: &str) -> Answer {
-        let length = signed_in.tan.as_ref().map_or(TanLength::Usual, Tan::length);
-        match EnteredTan::parse(entered, &self.rules.now().login.alphabet, length) {
-            Ok(entered) if signed_in.repeats(&entered) => {
+    /// The second of two clicks gets what the first one got. A wrong answer counts here as elsewhere, and is the last one that is compared;
+    /// a right one only looks whether there is room, as elsewhere. `None` if another request was faster.
+    async fn repeat(
+        &self,
+        visitor: &Visitor,
+        token: FlowToken,
+        seen: Seen<Flow>,
+        signed_in: SignedIn,
+        entered: &str,
+        now: Timestamp,
+    ) -> Result<Option<Answer>> {
+        let Some(Redeemed { tan, standing }) = &signed_in.redeemed else { return Ok(Some(Answer::NoSignIn)) };
+        let (length, standing, vtnr) = (tan.length(), *standing, seen.value.claim.vtnr);
+        let Ok(entered) = EnteredTan::parse(entered, &self.rules.now().login.alphabet, length) else {
+            return Ok(Some(Answer::NoSignIn));
+        };
+        let charges = self.rules.now().limits.answer(Subject::Broker(vtnr), standing, length, visitor.client);
+        let is_right = tan.is(&entered);
+        let settled = if is_right {
+            self.store.charge_flow(&token, &seen, &Charges::check(charges)).await?
+        } else {
+            let charges = self.wrong(charges, length, Subject::Broker(vtnr), standing);
+            self.store.end_flow(&token, &seen, &charges).await?
+        };
+        Ok(match settled {
+            Settled::Conflict => None,
+            Settled::Over { charge, retry_after } => Some(self.over(Step::Tan, charge, retry_after, now)),
+            Settled::Done if is_right => {
                 self.metrics.sign_in(Step::Tan, Outcome::Repeated);
-                Answer::SignedIn(Admission { session: signed_in.session, browser: signed_in.browser })
+                Some(Answer::SignedIn(Admission { session: signed_in.session, browser: signed_in.browser }))
             }
-            _ => Answer::NoSignIn,
+            Settled::Done => {
+                self.audit(Step::Tan, Outcome::Wrong, vtnr, visitor);
+                Some(Answer::NoSignIn)
+            }
+        })
+    }
+
+    /// What a wrong answer is charged to.
+    fn wrong(&self, charges: Vec<Charge>, length: TanLength, subject: Subject, standing: Standing) -> Charges {
+        match length {
+            TanLength::Usual => Charges::take(charges),
+            // A long TAN is not guessed; that it was tried still counts.
+            TanLength::Long => {
+                Charges { take: charges, count: self.rules.now().limits.guesses(subject, standing), ..Charges::none() }
+            }
         }
     }
 
@@ -100,16 +137,11 @@ impl SignIns {
 
     async fn count_wrong(&self, attempt: Attempt<'_>, left: Challenge) -> Result<Option<Answer>> {
         let Attempt { visitor, token, seen, charges, now } = attempt;
-        let charges = match left.tan.length() {
-            TanLength::Usual => Charges::take(charges),
-            // A long TAN is not guessed; that it was tried still counts.
-            TanLength::Long => {
-                Charges { take: charges, count: self.rules.now().limits.guesses(left.subject, left.standing), ..Charges::none() }
-            }
-        };
+        let charges = self.wrong(charges, left.tan.length(), left.subject, left.standing);
         let (tries_left, vtnr) = (left.tries_left, seen.value.claim.vtnr);
         let next = Flow { claim: seen.value.claim.clone(), stage: Stage::Tan(left) };
-        let change = FlowChange { token: &token, seen: Some(&seen), next: &next, lives: self.rules.now().login.tan.attempt };
+        let lives = self.rules.now().login.tan.attempt;
+        let change = FlowChange { token: &token, formerly: None, seen: Some(&seen), next: &next, lives };
         match self.store.keep_flow(change, &charges).await? {
             Settled::Conflict => Ok(None),
             Settled::Over { charge, retry_after } => Ok(Some(self.over(Step::Tan, charge, retry_after, now))),
@@ -127,8 +159,8 @@ impl SignIns {
             // The directory changed after the mail was sent: the claim is judged afresh.
             return self.begin(visitor, claim, now).await.map(Some);
         };
-        let tan = match &seen.value.stage {
-            Stage::Tan(challenge) => Some(challenge.tan.clone()),
+        let redeemed = match &seen.value.stage {
+            Stage::Tan(challenge) => Some(Redeemed { tan: challenge.tan.clone(), standing: challenge.standing }),
             Stage::UnknownEmail | Stage::SignedIn(_) => None,
         };
         let former = match &visitor.browser {
@@ -140,7 +172,7 @@ impl SignIns {
         let trust = Some(former.granting(TrustEntry { vtnr: claim.vtnr, email: on_file, granted_at }));
         let level = Level::Full { proof: Proof::Mailbox };
         let flow = Some((&token, &seen));
-        let admitting = Admitting { visitor, flow, vtnr: claim.vtnr, level, trust, tan, revoked_at };
+        let admitting = Admitting { visitor, flow, vtnr: claim.vtnr, level, trust, redeemed, revoked_at };
         let (settled, admission) = self.admit(admitting, &Charges::check(charges), now).await?;
         Ok(match settled {
             Settled::Conflict => None,

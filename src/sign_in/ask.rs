@@ -16,6 +16,8 @@ use crate::telemetry::metrics::{Outcome, Step};
 /// A TAN to be asked for.
 pub(super) struct Request<'a> {
     pub(super) visitor: &'a Visitor,
+    /// What the sign-in is to be found by.
+    pub(super) token: FlowToken,
     pub(super) claim: Claim,
     /// The address on file; `None` for a decoy.
     pub(super) to: Option<Email>,
@@ -64,7 +66,8 @@ impl SignIns {
                 },
             };
             let (standing, subject) = (challenge.standing, challenge.subject);
-            let request = Request { visitor, claim, to, standing, subject, charges: Charges::none() };
+            // The claim is the one that was made under this token.
+            let request = Request { visitor, token, claim, to, standing, subject, charges: Charges::none() };
             let same = self.again(challenge, now).await?;
             let answer = match same {
                 Some(challenge) => self.mail(&request, Some((token, seen)), challenge, now).await?,
@@ -126,11 +129,12 @@ impl SignIns {
             browser: request.visitor.family.clone(),
             not_after,
         };
-        let token = flow.as_ref().map_or_else(|| self.chance.flow_token(), |(token, _)| *token);
+        let token = request.token;
+        let formerly = flow.as_ref().map(|(former, _)| former).filter(|former| **former != token);
         let seen = flow.as_ref().map(|(_, seen)| seen);
         let next = Flow { claim: request.claim.clone(), stage: Stage::Tan(challenge) };
         let lives = self.rules.now().login.tan.attempt;
-        let change = || FlowChange { token: &token, seen, next: &next, lives };
+        let change = || FlowChange { token: &token, formerly, seen, next: &next, lives };
 
         let mut settled = self
             .store

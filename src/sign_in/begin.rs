@@ -64,7 +64,8 @@ impl SignIns {
             Charges::check(self.rules.now().limits.sign_in(visitor.client, None))
         };
         let subject = Subject::Broker(claim.vtnr);
-        let request = Request { visitor, claim, to: Some(on_file), standing, subject, charges };
+        let token = self.chance.flow_token();
+        let request = Request { visitor, token, claim, to: Some(on_file), standing, subject, charges };
         self.ask_or_go_on(request, now).await
     }
 
@@ -78,24 +79,47 @@ impl SignIns {
         {
             self.store.revoked_at(claim.vtnr).await?;
         }
-        let request = Request { visitor, claim, to: None, standing: Standing::Stranger, subject, charges };
+        let token = self.chance.flow_token();
+        let request = Request { visitor, token, claim, to: None, standing: Standing::Stranger, subject, charges };
         self.ask_or_go_on(request, now).await
     }
 
-    /// Asks for a TAN, unless this browser has asked for the same one already and can still use it.
+    /// Asks for a TAN, unless this browser has asked for the same one already and can still use it. The sign-in gets a new token in
+    /// either case: whoever knew the former one, or planted it, sees and answers nothing of what is claimed now.
     async fn ask_or_go_on(&self, request: Request<'_>, now: Timestamp) -> Result<Answer> {
         for _ in 0..RACES {
-            let flow = self.flow_to_continue(request.visitor).await?;
-            if let Some((token, seen)) = &flow
-                && self.can_go_on(&seen.value, &request.claim, now).await?
-            {
-                return Ok(Answer::TanAsked(*token));
-            }
+            let flow = match self.flow_to_continue(request.visitor).await? {
+                Some((token, seen)) if self.can_go_on(&seen.value, &request.claim, now).await? => {
+                    if self.go_on(&request, &token, &seen).await? == Settled::Done {
+                        return Ok(Answer::TanAsked(request.token));
+                    }
+                    continue;
+                }
+                Some(other) => Some(other),
+                None => match self.gone_on(&request, now).await? {
+                    Some(token) => return Ok(Answer::TanAsked(token)),
+                    None => None,
+                },
+            };
             if let Some(answer) = self.ask(&request, flow, now).await? {
                 return Ok(answer);
             }
         }
         Ok(Answer::Busy)
+    }
+
+    /// Moves the sign-in to the request's token, with its TAN, its tries and its letters.
+    async fn go_on(&self, request: &Request<'_>, former: &FlowToken, seen: &Seen<Flow>) -> Result<Settled> {
+        let (token, formerly, lives) = (&request.token, Some(former), self.rules.now().login.tan.attempt);
+        self.store.move_flow(FlowChange { token, formerly, seen: Some(seen), next: &seen.value, lives }).await
+    }
+
+    /// The token to which the same claim, sent a moment ago, has moved the sign-in.
+    async fn gone_on(&self, request: &Request<'_>, now: Timestamp) -> Result<Option<FlowToken>> {
+        let Some(former) = request.visitor.flow else { return Ok(None) };
+        let Some(token) = self.store.moved_flow(&former).await? else { return Ok(None) };
+        let Some(seen) = self.store.find_flow(&token).await? else { return Ok(None) };
+        Ok(self.can_go_on(&seen.value, &request.claim, now).await?.then_some(token))
     }
 
     async fn can_go_on(&self, flow: &Flow, claim: &Claim, now: Timestamp) -> Result<bool> {
@@ -143,7 +167,7 @@ impl SignIns {
             self.store.discard_flow(&token, &seen.value).await?;
         }
         let level = Level::Full { proof: Proof::Mailbox };
-        let admitting = Admitting { visitor, flow: None, vtnr: claim.vtnr, level, trust: None, tan: None, revoked_at };
+        let admitting = Admitting { visitor, flow: None, vtnr: claim.vtnr, level, trust: None, redeemed: None, revoked_at };
         // A broker's own browser signs in whatever others do from the same address (product rule: successes do not count).
         let (_, admission) = self.admit(admitting, &Charges::none(), now).await?;
         self.audit(Step::Trusted, Outcome::Ok, claim.vtnr, visitor);
@@ -165,10 +189,9 @@ impl SignIns {
         let charges = Charges::take(self.rules.now().limits.sign_in(visitor.client, Some(claim.vtnr)));
         let next = Flow { claim, stage: Stage::UnknownEmail };
         for _ in 0..RACES {
-            let flow = self.flow_to_continue(visitor).await?;
-            let token = flow.as_ref().map_or_else(|| self.chance.flow_token(), |(token, _)| *token);
-            let seen = flow.as_ref().map(|(_, seen)| seen);
-            let change = FlowChange { token: &token, seen, next: &next, lives: self.rules.now().login.tan.attempt };
+            let (flow, token) = (self.flow_to_continue(visitor).await?, self.chance.flow_token());
+            let (formerly, seen) = flow.as_ref().map(|(token, seen)| (token, seen)).unzip();
+            let change = FlowChange { token: &token, formerly, seen, next: &next, lives: self.rules.now().login.tan.attempt };
             match self.store.keep_flow(change, &charges).await? {
                 Settled::Over { charge, retry_after } => return Ok(self.over(Step::Vtnr, charge, retry_after, now)),
                 Settled::Done => {

@@ -18,7 +18,7 @@ use crate::clock::Chance;
 use crate::config::{Config, Enumeration, Login};
 use crate::directory::Directory;
 use crate::domain::challenge::{Challenge, Delivery};
-use crate::domain::flow::{Flow, SignedIn, Stage};
+use crate::domain::flow::{Flow, Redeemed, SignedIn, Stage};
 use crate::domain::ids::{BrowserToken, FlowToken, SessionToken};
 use crate::domain::session::{Level, Session, SessionLimits};
 use crate::domain::tan::MalformedTan;
@@ -158,7 +158,7 @@ struct Admitting<'a> {
     vtnr: Vtnr,
     level: Level,
     trust: Option<Trust>,
-    tan: Option<crate::domain::tan::Tan>,
+    redeemed: Option<Redeemed>,
     /// The broker's revocation that was known when this was judged; a later one ends the session.
     revoked_at: Option<Timestamp>,
 }
@@ -166,14 +166,15 @@ struct Admitting<'a> {
 impl SignIns {
     /// Signs in if `charges` allow it and nobody was faster; all or nothing.
     async fn admit(&self, admitting: Admitting<'_>, charges: &Charges, now: Timestamp) -> Result<(Settled, Admission)> {
-        let Admitting { visitor, flow, vtnr, level, trust, tan, revoked_at } = admitting;
+        let Admitting { visitor, flow, vtnr, level, trust, redeemed, revoked_at } = admitting;
         let session = Session { signed_in_at: dated(now, revoked_at), ..Session::begin(vtnr, level, now) };
         let admission =
             Admission { session: self.chance.session_token(), browser: trust.as_ref().map(|_| self.chance.browser_token()) };
-        let signed_in = SignedIn { session: admission.session, browser: admission.browser, tan, at: now };
+        let signed_in = SignedIn { session: admission.session, browser: admission.browser, redeemed, at: now };
         let next = flow.map(|(_, seen)| Flow { claim: seen.value.claim.clone(), stage: Stage::SignedIn(signed_in) });
         let flow = flow.zip(next.as_ref());
-        let flow = flow.map(|((token, seen), next)| FlowChange { token, seen: Some(seen), next, lives: REPEATABLE });
+        let flow =
+            flow.map(|((token, seen), next)| FlowChange { token, formerly: None, seen: Some(seen), next, lives: REPEATABLE });
         let sign_in = SignIn {
             flow,
             session: (&admission.session, &session),

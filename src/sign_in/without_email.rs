@@ -23,7 +23,7 @@ impl SignIns {
             match &seen.value.stage {
                 Stage::UnknownEmail => {}
                 Stage::Tan(_) => return Ok(Answer::TanAsked(token)),
-                Stage::SignedIn(before) if before.tan.is_none() => {
+                Stage::SignedIn(before) if before.redeemed.is_none() => {
                     return Ok(Answer::SignedIn(Admission { session: before.session, browser: before.browser }));
                 }
                 Stage::SignedIn(_) => return Ok(Answer::NoSignIn),
@@ -35,7 +35,7 @@ impl SignIns {
             let charges = Charges::take(self.rules.now().limits.without_email(visitor.client, vtnr));
             let level = Level::WithoutSubmission;
             let (flow, revoked_at) = (Some((&token, &seen)), self.store.revoked_at(vtnr).await?);
-            let admitting = Admitting { visitor, flow, vtnr, level, trust: None, tan: None, revoked_at };
+            let admitting = Admitting { visitor, flow, vtnr, level, trust: None, redeemed: None, revoked_at };
             let (settled, admission) = self.admit(admitting, &charges, now).await?;
             match settled {
                 Settled::Conflict => {}

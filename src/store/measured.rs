@@ -112,6 +112,22 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::KeepFlow, self.store.keep_flow(change, charges)).await
     }
 
+    async fn move_flow(&self, change: FlowChange<'_>) -> Result<Settled> {
+        self.watch(StoreOperation::MoveFlow, self.store.move_flow(change)).await
+    }
+
+    async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>> {
+        self.watch(StoreOperation::MovedFlow, self.store.moved_flow(token)).await
+    }
+
+    async fn charge_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+        self.watch(StoreOperation::ChargeFlow, self.store.charge_flow(token, seen, charges)).await
+    }
+
+    async fn end_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+        self.watch(StoreOperation::EndFlow, self.store.end_flow(token, seen, charges)).await
+    }
+
     async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
         self.watch(StoreOperation::DiscardFlow, self.store.discard_flow(token, flow)).await
     }

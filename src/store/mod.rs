@@ -68,6 +68,19 @@ pub trait Store: Send + Sync {
     /// ([`Flow::letters`]) leave the outbox with the same step, here as in [`Store::ask_for_tan`] and [`Store::sign_in`].
     async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled>;
 
+    /// Has a sign-in be found by another token from now on, otherwise as it was, if it still is as it was `seen`. The former token only
+    /// leads to the new one, for [`FOLLOWED`].
+    async fn move_flow(&self, change: FlowChange<'_>) -> Result<Settled>;
+
+    /// By which token a sign-in is found that was found by this one until a moment ago.
+    async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>>;
+
+    /// Counts what a sign-in was answered with, if it still is as it was `seen`. It stays as it is.
+    async fn charge_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled>;
+
+    /// The same, and the sign-in is forgotten.
+    async fn end_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled>;
+
     /// Forgets a sign-in; its letters leave the outbox.
     async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()>;
 
@@ -156,10 +169,16 @@ pub struct Seen<T> {
     pub(crate) version: Vec<u8>,
 }
 
+/// For how long the token of a sign-in that was moved leads to the new one: until a form that was sent twice has arrived twice.
+pub const FOLLOWED: Duration = Duration::from_secs(5);
+
 /// A sign-in's new state.
 pub struct FlowChange<'a> {
-    /// Which browser's.
+    /// What it is found by.
     pub token: &'a FlowToken,
+    /// What it was found by when it was `seen`, where that is another token. Nothing is found by that one any more, and nothing may be found by
+    /// the new one yet.
+    pub formerly: Option<&'a FlowToken>,
     /// As it was read; `None` if there was none.
     pub seen: Option<&'a Seen<Flow>>,
     /// As it is to be.

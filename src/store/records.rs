@@ -5,8 +5,8 @@ use crate::domain::application_session::{ApplicationSession, CookieScope, Cookie
 use crate::domain::challenge::{Challenge, Delivery};
 use crate::domain::device::{Device, DeviceEntry, UserMark, UserTag};
 use crate::domain::email::Email;
-use crate::domain::flow::{Claim, Flow, SignedIn, Stage};
-use crate::domain::ids::{BrowserToken, LetterId, SessionToken, TOKEN_BYTES};
+use crate::domain::flow::{Claim, Flow, Redeemed, SignedIn, Stage};
+use crate::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken, TOKEN_BYTES};
 use crate::domain::letter::Letter;
 use crate::domain::parking::{FormStage, ParkedForm};
 use crate::domain::return_to::ReturnTo;
@@ -178,7 +178,15 @@ pub(super) struct FlowRecord {
 enum StageRecord {
     UnknownEmail,
     Tan(ChallengeRecord),
-    SignedIn { session: String, browser: Option<String>, tan: Option<String>, at: u64 },
+    SignedIn {
+        session: String,
+        browser: Option<String>,
+        tan: Option<String>,
+        /// Older gateways do not write it.
+        #[serde(default)]
+        known: bool,
+        at: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -221,7 +229,7 @@ impl Record for Challenge {
             asked_at: Timestamp::from_millis(written.asked_at),
             mailed_at: Timestamp::from_millis(written.mailed_at),
             letters: written.letters.into_iter().map(LetterId::from_bits).collect(),
-            standing: if written.known { Standing::Known } else { Standing::Stranger },
+            standing: standing(written.known),
             subject: written.decoy.map_or(Subject::Broker(vtnr), |fingerprint| Subject::Decoy(vtnr, fingerprint)),
         })
     }
@@ -237,7 +245,8 @@ impl Record for Flow {
             Stage::SignedIn(signed_in) => StageRecord::SignedIn {
                 session: URL_SAFE_NO_PAD.encode(signed_in.session.reveal()),
                 browser: signed_in.browser.map(|browser| URL_SAFE_NO_PAD.encode(browser.reveal())),
-                tan: signed_in.tan.as_ref().map(|tan| tan.reveal().to_owned()),
+                tan: signed_in.redeemed.as_ref().map(|redeemed| redeemed.tan.reveal().to_owned()),
+                known: signed_in.redeemed.as_ref().is_some_and(|redeemed| redeemed.standing != Standing::Stranger),
                 at: signed_in.at.as_millis(),
             },
         };
@@ -249,15 +258,32 @@ impl Record for Flow {
         let stage = match written.stage {
             StageRecord::UnknownEmail => Stage::UnknownEmail,
             StageRecord::Tan(challenge) => Stage::Tan(Challenge::read(challenge)?),
-            StageRecord::SignedIn { session, browser, tan, at } => Stage::SignedIn(SignedIn {
+            StageRecord::SignedIn { session, browser, tan, known, at } => Stage::SignedIn(SignedIn {
                 session: SessionToken::from_bytes(token(&session)?),
                 browser: browser.map(|browser| token(&browser).ok_or(Malformed)).transpose().ok()?.map(BrowserToken::from_bytes),
-                tan: tan.as_deref().map(Tan::from_record),
+                redeemed: tan.map(|tan| Redeemed { tan: Tan::from_record(&tan), standing: standing(known) }),
                 at: Timestamp::from_millis(at),
             }),
         };
         Some(Self { claim, stage })
     }
+}
+
+/// Where a flow went that had another token.
+impl Record for FlowToken {
+    type Written = String;
+
+    fn write(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.reveal())
+    }
+
+    fn read(written: String) -> Option<Self> {
+        token(&written).map(Self::from_bytes)
+    }
+}
+
+fn standing(known: bool) -> Standing {
+    if known { Standing::Known } else { Standing::Stranger }
 }
 
 fn token(text: &str) -> Option<[u8; TOKEN_BYTES]> {
@@ -464,5 +490,21 @@ impl Record for Delivery {
             DeliveryRecord::Accepted(at) => Self::Accepted { at: Timestamp::from_millis(at) },
             DeliveryRecord::Refused(at) => Self::Refused { at: Timestamp::from_millis(at) },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_in_that_an_older_gateway_wrote_is_read() {
+        let session = URL_SAFE_NO_PAD.encode([7; TOKEN_BYTES]);
+        let written = format!(
+            r#"{{"vtnr":601234567,"email":"ada@makler.example","stage":{{"signed-in":{{"session":"{session}","browser":null,"tan":"BCDFGH","at":1}}}}}}"#
+        );
+        let flow = Flow::from_bytes(written.as_bytes()).expect("a sign-in");
+        let Stage::SignedIn(SignedIn { redeemed: Some(redeemed), .. }) = flow.stage else { panic!("it succeeded") };
+        assert_eq!((redeemed.tan.reveal(), redeemed.standing), ("BCDFGH", Standing::Stranger));
     }
 }

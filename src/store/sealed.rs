@@ -1,11 +1,14 @@
 //! The domain's operations, carried out on an engine: named by digests, sealed, one change each.
 
+#[cfg(test)]
+mod tests;
+
 use super::engine::{Change, Committed, Durability, Engine, Expect, Tally, TallyMode};
 use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
 use super::{
-    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen, Settled, SignIn,
-    Store, TakenForm, Taking, read_time,
+    Charges, DeviceChange, Due, Error, FOLLOWED, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen,
+    Settled, SignIn, Store, TakenForm, Taking, read_time,
 };
 use crate::clock::Clock;
 use crate::domain::challenge::Delivery;
@@ -77,6 +80,10 @@ impl<E: Engine> Sealed<E> {
         self.vault.name(Kind::Flow, token.reveal())
     }
 
+    fn moved_key(&self, token: &FlowToken) -> RecordKey {
+        self.vault.name(Kind::FlowMoved, token.reveal())
+    }
+
     fn trust_key(&self, token: &BrowserToken) -> RecordKey {
         self.vault.name(Kind::Trust, token.reveal())
     }
@@ -144,7 +151,13 @@ impl<E: Engine> Sealed<E> {
     fn add_flow(&self, change: &mut Change, flow: &FlowChange<'_>) -> Result<()> {
         let name = self.flow_key(flow.token);
         let expected = flow.seen.map_or(Expect::Absent, |seen| Expect::Is(seen.version.clone()));
-        change.expect.push((name, expected));
+        match flow.formerly.map(|former| self.flow_key(former)) {
+            Some(former) => {
+                change.expect.extend([(former, expected), (name, Expect::Absent)]);
+                change.delete.push(former);
+            }
+            None => change.expect.push((name, expected)),
+        }
         change.write.push((name, self.seal(name, flow.token.reveal(), flow.next)?, flow.lives));
         let before = flow.seen.map_or(&[][..], |seen| seen.value.letters());
         self.withdraw(change, before.iter().filter(|letter| !flow.next.letters().contains(letter)));
@@ -301,6 +314,35 @@ impl<E: Engine> Store for Sealed<E> {
         self.settle(change, charges).await
     }
 
+    async fn move_flow(&self, flow: FlowChange<'_>) -> Result<Settled> {
+        let mut change = durable();
+        self.add_flow(&mut change, &flow)?;
+        if let Some(former) = flow.formerly {
+            let name = self.moved_key(former);
+            change.write.push((name, self.seal(name, former.reveal(), flow.token)?, FOLLOWED));
+        }
+        self.settle(change, &Charges::none()).await
+    }
+
+    async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>> {
+        Ok(self.find(self.moved_key(token), token.reveal()).await?.map(|seen| seen.value))
+    }
+
+    async fn charge_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+        let expect = vec![(self.flow_key(token), Expect::Is(seen.version.clone()))];
+        let mut change = Change { expect, ..durable() };
+        self.add_charges(&mut change, charges);
+        self.settle(change, charges).await
+    }
+
+    async fn end_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+        let name = self.flow_key(token);
+        let mut change = Change { expect: vec![(name, Expect::Is(seen.version.clone()))], delete: vec![name], ..durable() };
+        self.withdraw(&mut change, seen.value.letters());
+        self.add_charges(&mut change, charges);
+        self.settle(change, charges).await
+    }
+
     async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
         let mut change = Change { delete: vec![self.flow_key(token)], ..Change::default() };
         self.withdraw(&mut change, flow.letters());
@@ -451,37 +493,5 @@ impl<E: Engine> Store for Sealed<E> {
 
     fn hearing(&self) -> Option<Hearing> {
         self.engine.hearing()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Chance;
-    use crate::domain::parking::FormStage;
-    use crate::domain::return_to::ReturnTo;
-    use crate::store::embedded::Embedded;
-
-    #[tokio::test]
-    async fn with_the_secret_alone_nobody_reads_a_kept_form() {
-        let (clock, vault) = (Clock::manual(Timestamp::from_millis(1_000)), Vault::new(b"the operator's secret", Chance));
-        let store = Sealed::new(Embedded::in_memory(clock.clone()).expect("a store"), vault.clone(), clock.clone());
-        let (token, id) = (Chance.parking_token(), Chance.form_id());
-        let form = ParkedForm {
-            target: ReturnTo::start(),
-            content_type: "application/json".into(),
-            referer: None,
-            owner: None,
-            parked_at: clock.now(),
-            stage: FormStage::Waits,
-        };
-        let parking = Parking { token: &token, id, form: &form, body: b"{}", lives: Duration::from_secs(9), over: None };
-        store.park(parking, &Charges::none()).await.expect("kept");
-        let (name, body) = store.form_keys(&token, id);
-        for name in [name, body] {
-            let sealed = store.engine.read(&[name]).await.expect("answers").pop().flatten().expect("a record");
-            assert!(vault.open(name, token.reveal(), &sealed).is_ok());
-            assert_eq!(vault.open(name, NO_TOKEN, &sealed), Err(Unsealable));
-        }
     }
 }

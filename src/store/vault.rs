@@ -29,6 +29,7 @@ const DIGEST_BYTES: usize = 24;
 pub(crate) enum Kind {
     Session,
     Flow,
+    FlowMoved,
     Trust,
     Device,
     Revocation,
@@ -45,9 +46,10 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Session,
         Self::Flow,
+        Self::FlowMoved,
         Self::Trust,
         Self::Device,
         Self::Revocation,
@@ -67,6 +69,7 @@ impl Kind {
         match self {
             Self::Session => b's',
             Self::Flow => b'f',
+            Self::FlowMoved => b'm',
             Self::Trust => b't',
             Self::Device => b'u',
             Self::Revocation => b'r',
@@ -96,6 +99,7 @@ impl Kind {
         match self {
             Self::Session => "session",
             Self::Flow => "sign-in",
+            Self::FlowMoved => "sign-in's new token",
             Self::Trust => "trust",
             Self::Device => "device",
             Self::Revocation => "revocation",

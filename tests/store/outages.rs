@@ -10,9 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::domain::challenge::Delivery;
+use vtnr_gateway::domain::flow::Flow;
 use vtnr_gateway::domain::ids::SessionToken;
 use vtnr_gateway::store::redis::Usage;
-use vtnr_gateway::store::{Charges, Due, Error, FlowChange, Lease, Result, Settled};
+use vtnr_gateway::store::{Charges, Due, Error, FlowChange, Lease, Result, Seen, Settled};
 
 /// security.md, 6: so soon after its return a store is used again.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -37,8 +38,10 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
     let (token, flow, browser, id) = (Chance.session_token(), Chance.flow_token(), Chance.browser_token(), Chance.letter_id());
     let (session, next, charges) = (session(on.now()), unknown_email(), counts(vec![failures(5)]));
     let (asked, letter) = (tan_asked(on.now(), 5), letter(on.now()));
-    let keep = FlowChange { token: &flow, seen: None, next: &next, lives: HOUR };
-    let ask = FlowChange { token: &flow, seen: None, next: &asked, lives: HOUR };
+    let keep = FlowChange { token: &flow, formerly: None, seen: None, next: &next, lives: HOUR };
+    let ask = FlowChange { token: &flow, formerly: None, seen: None, next: &asked, lives: HOUR };
+    let (other, seen) = (Chance.flow_token(), seen_elsewhere().await);
+    let moved = FlowChange { token: &other, formerly: Some(&flow), seen: None, next: &next, lives: HOUR };
     vec![
         ("find_session", store.find_session(&token).await.map(drop)),
         ("touch_session", store.touch_session(&token, &session, HOUR).await.map(drop)),
@@ -47,6 +50,10 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
         ("revoked_at", store.revoked_at(vtnr()).await.map(drop)),
         ("find_flow", store.find_flow(&flow).await.map(drop)),
         ("keep_flow", store.keep_flow(keep, &Charges::none()).await.map(drop)),
+        ("move_flow", store.move_flow(moved).await.map(drop)),
+        ("moved_flow", store.moved_flow(&flow).await.map(drop)),
+        ("charge_flow", store.charge_flow(&flow, &seen, &charges).await.map(drop)),
+        ("end_flow", store.end_flow(&flow, &seen, &charges).await.map(drop)),
         ("discard_flow", store.discard_flow(&flow, &next).await),
         ("ask_for_tan", store.ask_for_tan(ask, &letter, &Charges::none()).await.map(drop)),
         ("sign_in", store.sign_in(bare(&token, &session, HOUR), &Charges::none()).await.map(drop)),
@@ -60,6 +67,12 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
         ("outbox_length", store.outbox_length().await.map(drop)),
         ("ping", store.ping().await),
     ]
+}
+
+/// A sign-in as it was seen in another store.
+async fn seen_elsewhere() -> Seen<Flow> {
+    let attempt = Attempt::begun(&Fixture::memory().await).await;
+    attempt.seen.expect("a sign-in under way")
 }
 
 async fn all_work(on: &Fixture) {

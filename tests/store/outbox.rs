@@ -216,14 +216,14 @@ pub(crate) async fn letters_that_a_sign_in_no_longer_waits_for_leave(on: Fixture
     for next in [unknown_email(), with_letter(&on, Chance.letter_id()), used_up] {
         let (token, letter) = (Chance.flow_token(), letter(on.now()));
         let begun = with_letter(&on, letter.id);
-        let ask = FlowChange { token: &token, seen: None, next: &begun, lives: HOUR };
+        let ask = FlowChange { token: &token, formerly: None, seen: None, next: &begun, lives: HOUR };
         on.store.ask_for_tan(ask, &letter, &Charges::none()).await.expect("answers");
         let (seen, lease) = (on.store.find_flow(&token).await.expect("answers"), held(&on, Duration::ZERO).await);
-        let wrong = FlowChange { token: &token, seen: seen.as_ref(), next: &begun, lives: HOUR };
+        let wrong = FlowChange { token: &token, formerly: None, seen: seen.as_ref(), next: &begun, lives: HOUR };
         on.store.keep_flow(wrong, &Charges::none()).await.expect("answers");
         assert_eq!(waiting(&on).await, 1, "the sign-in waits for it");
         let seen = on.store.find_flow(&token).await.expect("answers");
-        let change = FlowChange { token: &token, seen: seen.as_ref(), next: &next, lives: HOUR };
+        let change = FlowChange { token: &token, formerly: None, seen: seen.as_ref(), next: &next, lives: HOUR };
         on.store.keep_flow(change, &Charges::none()).await.expect("answers");
         note(&on, lease, Delivery::Delayed { next_try_at: on.now() }).await;
         assert_eq!((waiting(&on).await, leased(&on, HOUR).await), (0, None));
@@ -242,7 +242,7 @@ fn with_letter(on: &Fixture, id: LetterId) -> Flow {
 pub(crate) async fn a_sign_in_that_is_discarded_takes_its_letters_along(on: Fixture) {
     let (token, letter) = (Chance.flow_token(), letter(on.now()));
     let begun = with_letter(&on, letter.id);
-    let ask = FlowChange { token: &token, seen: None, next: &begun, lives: HOUR };
+    let ask = FlowChange { token: &token, formerly: None, seen: None, next: &begun, lives: HOUR };
     on.store.ask_for_tan(ask, &letter, &Charges::none()).await.expect("answers");
     on.store.discard_flow(&token, &begun).await.expect("answers");
     assert!(on.store.find_flow(&token).await.expect("answers").is_none());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vtnr_gateway::clock::Chance;
 use vtnr_gateway::domain::challenge::Challenge;
 use vtnr_gateway::domain::email::Email;
-use vtnr_gateway::domain::flow::{Claim, Flow, SignedIn, Stage};
+use vtnr_gateway::domain::flow::{Claim, Flow, Redeemed, SignedIn, Stage};
 use vtnr_gateway::domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
 use vtnr_gateway::domain::letter::Letter;
 use vtnr_gateway::domain::session::{Level, Proof, Session};
@@ -114,7 +114,7 @@ pub(crate) fn bare<'a>(token: &'a SessionToken, session: &'a Session, lives: Dur
 /// Puts a letter into the outbox, with a sign-in of its own.
 pub(crate) async fn ask_for(on: &Fixture, letter: &Letter, lives: Duration) {
     let (token, next) = (Chance.flow_token(), tan_asked(on.now(), 5));
-    let change = FlowChange { token: &token, seen: None, next: &next, lives };
+    let change = FlowChange { token: &token, formerly: None, seen: None, next: &next, lives };
     assert_eq!(on.store.ask_for_tan(change, letter, &Charges::none()).await.expect("answers"), Settled::Done);
 }
 
@@ -141,7 +141,7 @@ impl Attempt {
         let (session, trust) = (session(now), trust(now));
         let before = SignIn { trust: Some((&old_browser, &trust)), ..bare(&old_session, &session, HOUR) };
         assert_eq!(on.store.sign_in(before, &Charges::none()).await.expect("answers"), Settled::Done);
-        let change = FlowChange { token: &flow, seen: None, next: &next, lives: HOUR };
+        let change = FlowChange { token: &flow, formerly: None, seen: None, next: &next, lives: HOUR };
         assert_eq!(on.store.keep_flow(change, &Charges::none()).await.expect("answers"), Settled::Done);
         let seen = on.store.find_flow(&flow).await.expect("answers");
         let (session, browser) = (Chance.session_token(), Chance.browser_token());
@@ -159,11 +159,11 @@ impl Attempt {
         let next = flow(Stage::SignedIn(SignedIn {
             session: self.session,
             browser: Some(self.browser),
-            tan: Some(Tan::from_record(TAN)),
+            redeemed: Some(Redeemed { tan: Tan::from_record(TAN), standing: Standing::Known }),
             at: self.now,
         }));
         let sign_in = SignIn {
-            flow: Some(FlowChange { token: &self.flow, seen: self.seen.as_ref(), next: &next, lives: HOUR }),
+            flow: Some(FlowChange { token: &self.flow, formerly: None, seen: self.seen.as_ref(), next: &next, lives: HOUR }),
             session: (&self.session, &session),
             lives: HOUR,
             replaces: Some(&self.old_session),

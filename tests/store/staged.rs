@@ -162,6 +162,22 @@ impl Store for Staged {
         self.elsewhere.keep_flow(change, charges).await
     }
 
+    async fn move_flow(&self, change: FlowChange<'_>) -> Result<Settled> {
+        self.elsewhere.move_flow(change).await
+    }
+
+    async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>> {
+        self.elsewhere.moved_flow(token).await
+    }
+
+    async fn charge_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+        self.elsewhere.charge_flow(token, seen, charges).await
+    }
+
+    async fn end_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+        self.elsewhere.end_flow(token, seen, charges).await
+    }
+
     async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
         self.elsewhere.discard_flow(token, flow).await
     }

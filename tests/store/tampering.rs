@@ -95,11 +95,11 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
     let flow = scene.name("f:*");
     scene.run("COPY", &[&flow, b"older", b"REPLACE"]);
     let next = unknown_email();
-    let change = FlowChange { token: &attempt.flow, seen: attempt.seen.as_ref(), next: &next, lives: HOUR };
+    let change = FlowChange { token: &attempt.flow, formerly: None, seen: attempt.seen.as_ref(), next: &next, lives: HOUR };
     assert_eq!(scene.on.store.keep_flow(change, &Charges::none()).await.expect("answers"), Settled::Done);
     let seen = scene.on.store.find_flow(&attempt.flow).await.expect("answers");
     scene.run("COPY", &[b"older", &flow, b"REPLACE"]);
-    let change = FlowChange { token: &attempt.flow, seen: seen.as_ref(), next: &next, lives: HOUR };
+    let change = FlowChange { token: &attempt.flow, formerly: None, seen: seen.as_ref(), next: &next, lives: HOUR };
     assert_eq!(scene.on.store.keep_flow(change, &Charges::none()).await.expect("answers"), Settled::Conflict);
 }
 

@@ -48,6 +48,13 @@ impl Browser {
         self.cookies.lock().expect("no panic here").remove(name);
     }
 
+    /// Another tab as it was with this one cookie: what either gets from now on is not the other's.
+    pub fn clone_with(&self, (name, value): &(&str, String)) -> Self {
+        let tab = Self { cookies: Arc::default(), ..self.clone() };
+        tab.set_cookie(name, value);
+        tab
+    }
+
     /// The same browser with connections of its own.
     pub fn on_new_connections(&self, base: &str) -> Self {
         Self { client: client(), ..self.at(base) }

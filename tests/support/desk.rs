@@ -160,6 +160,13 @@ impl Desk {
         taken
     }
 
+    /// Whether a sign-in that can go on is found by this token.
+    pub async fn is_under_way(&self, token: Option<FlowToken>) -> bool {
+        let Some(token) = token else { return false };
+        let seen = self.sign_ins.store.find_flow(&token).await.expect("the store works");
+        seen.is_some_and(|seen| !matches!(seen.value.stage, Stage::SignedIn(_)))
+    }
+
     /// The TAN that this browser was asked for.
     pub async fn asked(&self, tab: &Tab) -> Option<Asked> {
         let flow = self.sign_ins.store.find_flow(&tab.flow?).await.expect("the store works")?.value;

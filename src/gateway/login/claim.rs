@@ -125,8 +125,8 @@ impl Gateway {
             confirming: None,
             left_portal: Self::left_portal(visit),
         };
-        let page = self.page(StatusCode::OK, &View::SignIn(view), visit);
-        Ok(page.with_cookie(self.jar.clear(self.jar.flow())))
+        // The cookie stays: another tab may have got a new one while this answer is on its way.
+        Ok(self.page(StatusCode::OK, &View::SignIn(view), visit))
     }
 }
 

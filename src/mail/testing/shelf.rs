@@ -172,6 +172,18 @@ impl Store for Shelf {
     async fn keep_flow(&self, _: FlowChange<'_>, _: &Charges) -> Result<Settled> {
         unimplemented!()
     }
+    async fn move_flow(&self, _: FlowChange<'_>) -> Result<Settled> {
+        unimplemented!()
+    }
+    async fn moved_flow(&self, _: &FlowToken) -> Result<Option<FlowToken>> {
+        unimplemented!()
+    }
+    async fn charge_flow(&self, _: &FlowToken, _: &Seen<Flow>, _: &Charges) -> Result<Settled> {
+        unimplemented!()
+    }
+    async fn end_flow(&self, _: &FlowToken, _: &Seen<Flow>, _: &Charges) -> Result<Settled> {
+        unimplemented!()
+    }
     async fn discard_flow(&self, _: &FlowToken, _: &Flow) -> Result<()> {
         unimplemented!()
     }

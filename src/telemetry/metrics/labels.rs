@@ -200,6 +200,14 @@ labels! {
         FindFlow => "find_flow",
         /// `keep_flow`
         KeepFlow => "keep_flow",
+        /// `move_flow`
+        MoveFlow => "move_flow",
+        /// `moved_flow`
+        MovedFlow => "moved_flow",
+        /// `charge_flow`
+        ChargeFlow => "charge_flow",
+        /// `end_flow`
+        EndFlow => "end_flow",
         /// `discard_flow`
         DiscardFlow => "discard_flow",
         /// `ask_for_tan`
