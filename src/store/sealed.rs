@@ -471,6 +471,7 @@ mod tests {
             target: ReturnTo::start(),
             content_type: "application/json".into(),
             referer: None,
+            origin: None,
             owner: None,
             parked_at: clock.now(),
             stage: FormStage::Waits,
