@@ -64,7 +64,7 @@ impl Certified {
     }
 
     fn curl(&self) -> Curl {
-        Curl::at(&format!("https://localhost:{}", self.port)).and(&["-4"])
+        Curl::at(&format!("https://localhost:{}", self.port)).and(&["-4", "-H", "Accept: application/json"])
     }
 
     fn main_host(&self) -> Curl {
@@ -353,8 +353,11 @@ async fn what_another_sites_page_sends_in_a_brokers_name_is_refused() {
     from("cross-site", "navigate").and(&SUBMIT).get("/antrag/versand").await.is(403);
     from("cross-site", "no-cors").and(&SUBMIT).get("/antrag/versand").await.is(403);
     from("cross-site", "no-cors").get("/kunden.json").await.is(403);
-    let old = ada.and(&["-H", "Origin: https://evil.example", "-H", "Accept: text/html"]);
-    old.and(&SUBMIT).get("/antrag/versand").await.is(403);
+    let old = Curl::at(&format!("https://localhost:{}", certified.port)).with(&certified.ada()).and(&["-4"]);
+    for field in ["Origin: https://evil.example", "Referer: https://evil.example/"] {
+        let posted = old.and(&["-H", field, "-H", "Accept: image/gif, */*"]).and(&SUBMIT).get("/antrag/versand").await;
+        posted.is(403).shows("Die Eingabe kam von der Website <strong>evil.example</strong>");
+    }
     ada.and(&["-H", "Origin: null"]).and(&SUBMIT).get("/antrag/versand").await.is(403);
     upstream.saw_nothing("other sites' requests");
     let framed = from("cross-site", "navigate").and(&["-H", "Sec-Fetch-Dest: iframe"]);
@@ -430,7 +433,7 @@ async fn a_certificate_counts_for_its_issuer_and_key_alone() {
          issuer_column = \"aussteller\"\nkey_column = \"schluessel\"\n"
     );
     let world = World::builder().upstream(&upstream.url()).https().brokers(&brokers).config(&config).start().await;
-    let curl = Curl::at(&format!("https://localhost:{port}"));
+    let curl = Curl::at(&format!("https://localhost:{port}")).and(&["-H", "Accept: application/json"]);
     for (identity, vtnr) in [(&ada, ADA.0), (&ben, BEN.0), (&pinned, ADA.0)] {
         curl.with(identity).get("/").await.is(200);
         assert_eq!(upstream.last().values("x-vtnr"), [vtnr]);
@@ -662,7 +665,7 @@ async fn request_for(connection: &mut TlsStream<TcpStream>, host: &str, path: &s
 
 /// One request on a connection that others follow on; the answer has a length.
 async fn try_request_for(connection: &mut TlsStream<TcpStream>, host: &str, path: &str) -> Option<String> {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n\r\n");
     connection.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     loop {
@@ -751,6 +754,23 @@ impl ServerCertVerifier for Anybody {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_say_what_it_wants_gets_a_page_with_the_status_of_a_failure() {
+    let certified = Certified::start().await;
+    let curl = Curl::at(&format!("https://localhost:{}", certified.port)).and(&["-4"]);
+    let missing = curl.get("/kfz").await;
+    missing.is(401).shows("Ihr Browser hat kein Zertifikat gesendet");
+    let ada = curl.with(&certified.ada());
+    ada.get("/").await.is(200);
+    let out = ada.and(&["-d", ""]).get("/ui/login/de/abmelden").await;
+    let left = ada.and(&["-b", &out.is(200).cookies()]);
+    let told = left.get("/kfz?x=1").await;
+    told.is(401).shows("<h1>Bitte melden Sie sich an</h1>").shows("/ui/login/de/zertifikat?return_to=/kfz%3Fx%3D1");
+    assert_eq!(told.field("refresh"), Some("0;url=/ui/login/de/zertifikat?return_to=%2Fkfz%3Fx%3D1"));
+    assert_eq!(told.field("set-cookie"), None);
+    left.and(&["-d", "a=1"]).get("/kfz").await.is(401).shows("action=\"/ui/login/de/zertifikat?return_to=/kfz\"");
 }
 
 /// A broker with a browser in which the certificate is installed.

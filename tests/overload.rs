@@ -76,7 +76,7 @@ async fn beyond_the_limit_brokers_are_told_to_come_again_in_a_moment_and_do_not_
     assert_eq!((page.status(), page.values("retry-after").len()), (503, 1));
     assert!(page.text().contains("Gerade sind sehr viele Anfragen unterwegs"), "{page:?}");
     assert!(page.values("set-cookie").is_empty());
-    assert_eq!(behind.ask("GET /kfz", "").await.values("content-type"), ["application/problem+json"]);
+    assert_eq!(behind.ask("GET /kfz", "Accept: application/json\r\n").await.values("content-type"), ["application/problem+json"]);
     assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     assert_eq!(behind.upstream.requests().len(), BROKERS, "nothing of it went up");
     go.send_replace(true);

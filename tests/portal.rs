@@ -229,12 +229,35 @@ async fn a_portal_that_hangs_is_given_up_in_time() {
 #[tokio::test]
 async fn what_another_sites_page_sends_has_nothing_of_the_portal() {
     let (portal, upstream) = (Portal::start().await, Upstream::fine().await);
-    let world = built(World::builder().upstream(&upstream.url()), &portal, "").await;
+    let login = "[login]\nentry_origins = [\"https://vergleich.example\"]";
+    let world = built(World::builder().upstream(&upstream.url()).config(login), &portal, "").await;
     let ada = with(&world, "ada");
     let foreign = [("sec-fetch-site", "cross-site".to_owned()), ("sec-fetch-mode", "no-cors".to_owned())];
     ada.send(http::Method::POST, "/antrag/versand", &foreign, Some(b"angebot=42".to_vec())).await.is(401);
     ada.send(http::Method::GET, "/kunden.json", &foreign, None).await.is(401);
+    // Not even with a form in a window of its own; Internet Explorer says with `Referer` alone whose it is.
+    let form = |name, value: &str| {
+        let fields = [("accept", "*/*"), ("content-type", "application/x-www-form-urlencoded"), (name, value)];
+        fields.map(|(name, value)| (name, value.to_owned()))
+    };
+    let post = async |fields: &[(&'static str, String)]| {
+        ada.send(http::Method::POST, "/antrag/versand", fields, Some(b"angebot=42".to_vec())).await
+    };
+    for (name, value) in
+        [("origin", "https://evil.example"), ("referer", "https://evil.example/"), ("sec-fetch-site", "cross-site")]
+    {
+        post(&form(name, value)).await.is(403).shows("Wir haben sie nicht an den Online-Rechner weitergegeben");
+    }
     upstream.saw_nothing("another site's requests");
+    // A listed site's is kept, and the portal's word counts on the page with the button.
+    let kept = post(&form("origin", "https://vergleich.example")).await;
+    assert_eq!(kept.is(303).set_cookies().len(), 1);
+    upstream.saw_nothing("a form that nobody has confirmed");
+    let page = ada.follow(kept).await;
+    page.is(200).shows("von der Website vergleich.example");
+    ada.press(&page, "Eingabe jetzt absenden").await.is(200);
+    let sent = upstream.only();
+    assert_eq!((sent.line.as_str(), &sent.body[..]), ("POST /antrag/versand HTTP/1.1", &b"angebot=42"[..]));
 }
 
 #[tokio::test]

@@ -360,6 +360,8 @@ pub struct Login {
     pub enumeration: Enumeration,
     /// The other ways in.
     pub doors: Doors,
+    /// Origins of other sites that may post forms into the calculator, in lower case and without a usual port.
+    pub entry_origins: Vec<String>,
     /// IANA name of the time zone that pages and mails give times in.
     pub time_zone: String,
 }

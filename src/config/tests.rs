@@ -460,6 +460,17 @@ fn each_section_refuses_what_would_do_harm() {
         ("login.enumeration = \"neutral\"\nlogin.without_email = true", "reveals whether a VTNR exists"),
         ("login.password_url = \"//evil.example/\"", "is neither a path"),
         ("login.password_url = \"javascript:alert(1)\"", "is neither a path"),
+        ("login.entry_origins = [\"https://a.example/x\"]", "is more than scheme and host"),
+        ("login.entry_origins = [\"https://a.example/\"]", "is more than scheme and host"),
+        ("login.entry_origins = [\"https://a.example?x\"]", "is more than scheme and host"),
+        ("login.entry_origins = [\"https://a@b.example\"]", "is more than scheme and host"),
+        ("login.entry_origins = [\"https://*.example\"]", "has no proper host name"),
+        ("login.entry_origins = [\"*\"]", "has no scheme"),
+        ("login.entry_origins = [\"null\"]", "has no scheme"),
+        ("login.entry_origins = [\"http://a.example\"]", "begins with http://: whoever sits on the line"),
+        ("login.entry_origins = [\"ftp://a.example\"]", "does not begin with https://"),
+        ("login.entry_origins = [\"https://vergleich.example\", \"https://ü.example\"]", "has blanks or letters beyond ASCII"),
+        ("login.entry_origins = \"https://a.example\"", "must be a list"),
         ("login.time_zone = \"Europe/Bayreuth\"", "is not a known time zone"),
         ("session.idle = \"13h\"", "is longer than session.absolute"),
         ("brand.color = \"red\"", "is not a colour"),
@@ -554,6 +565,9 @@ fn values_arrive_as_they_were_meant() {
     assert!(!format!("{config:?}").contains("pa:"), "a password is shown");
     let config = sound("mail.url = \"smtps://mail.example\"\nmail.username = \"u\"\nmail.password_file = \"password\"");
     assert_eq!(relays(&config), [("mail.example", 465, MailProtection::Tls, Some("u:pa:ss/wö@rd".into()))]);
+    let config =
+        sound("login.entry_origins = [\"https://Vergleich.example:443\", \"http://127.0.0.1:80\", \"https://[::1]:8443\"]");
+    assert_eq!(config.login.entry_origins, ["https://vergleich.example", "http://127.0.0.1", "https://[::1]:8443"]);
     let config = sound("limits.mail_day = \"7 in 90m\"\nlogin.enumeration = \"neutral\"");
     assert_eq!((config.limits.mail_day, config.login.without_email), (Allowance::per(7, 5_400), false));
     let config = sound(

@@ -16,6 +16,8 @@ pub struct ParkedForm {
     pub content_type: String,
     /// The page that it was filled in on, as the browser named it.
     pub referer: Option<String>,
+    /// The origin of the other site whose page posted it; `None` if it was one of this host's.
+    pub origin: Option<String>,
     /// Whose session it came with; `None` if it came without one.
     pub owner: Option<Vtnr>,
     /// When it came.
@@ -108,17 +110,26 @@ impl ParkedForm {
     /// At most how many bytes it takes to write down, without its body.
     pub fn size(&self) -> usize {
         const FRAME: usize = 512;
-        let referer = self.referer.as_deref().unwrap_or_default();
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         // Written, a character may take two.
-        FRAME + 2 * (self.target.as_str().len() + self.content_type.len() + referer.len())
+        FRAME + 2 * (self.target.as_str().len() + self.content_type.len() + length(&self.referer) + length(&self.origin))
     }
 }
 
 /// The media types that forms are kept in: those of HTML forms that carry fields, and JSON (product rule).
 pub fn is_keepable(content_type: &str) -> bool {
-    const KEPT: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "application/json"];
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    KEPT.iter().any(|kept| essence.eq_ignore_ascii_case(kept))
+    is_of_html_forms(content_type) || essence(content_type).eq_ignore_ascii_case("application/json")
+}
+
+/// The media types of HTML forms that carry fields.
+pub fn is_of_html_forms(content_type: &str) -> bool {
+    let kinds = ["application/x-www-form-urlencoded", "multipart/form-data"];
+    kinds.iter().any(|kind| essence(content_type).eq_ignore_ascii_case(kind))
+}
+
+/// A media type without its parameters.
+fn essence(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
 }
 
 impl ParkingLimits {
@@ -163,6 +174,7 @@ mod tests {
             target: ReturnTo::start(),
             content_type: "application/json".into(),
             referer: None,
+            origin: None,
             owner,
             parked_at: Timestamp::from_millis(1_000),
             stage: FormStage::Waits,

@@ -4,6 +4,8 @@
 ///
 /// Whatever a browser could read as another host is refused: `//host`, `/\host`, control characters
 /// (browsers drop tabs and line ends before they read a URL) and anything that does not begin with `/`.
+/// To browsers a backslash is a slash before the query, and a character like any other within it (WHATWG URL, path state), where old
+/// applications have paths of Windows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReturnTo(Box<str>);
 
@@ -22,7 +24,7 @@ impl ReturnTo {
     pub fn parse(text: &str) -> Result<Self, NotAReturnPath> {
         let mut bytes = text.bytes();
         let begins_like_a_path = bytes.next() == Some(b'/') && !matches!(bytes.next(), Some(b'/' | b'\\'));
-        let is_plain = text.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'\\');
+        let is_plain = text.bytes().all(|byte| matches!(byte, 0x21..=0x7e)) && !path_of(text).contains('\\');
         if begins_like_a_path && is_plain && text.len() <= Self::LONGEST { Ok(Self(text.into())) } else { Err(NotAReturnPath) }
     }
 
@@ -37,6 +39,11 @@ impl ReturnTo {
     }
 }
 
+/// All before the first `?`, a fragment included.
+fn path_of(text: &str) -> &str {
+    text.split('?').next().unwrap_or(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,9 +51,18 @@ mod tests {
 
     #[test]
     fn paths_on_this_host_are_kept_as_they_are() {
-        for text in
-            ["/", "/kfz/angebot?id=42", "/a//b?x=//evil.example", "/%2F%2Fevil", "/?url=https://x.example/", "/a;b=c", "/.//x"]
-        {
+        for text in [
+            "/",
+            "/kfz/angebot?id=42",
+            "/a//b?x=//evil.example",
+            "/%2F%2Fevil",
+            "/?url=https://x.example/",
+            "/a;b=c",
+            "/.//x",
+            "/kfz?pfad=C:\\dok\\a.pdf",
+            "/?\\evil.example",
+            "/?\\\\evil.example#\\",
+        ] {
             assert_eq!(ReturnTo::parse(text).as_ref().map(ReturnTo::as_str), Ok(text));
         }
     }
@@ -69,6 +85,10 @@ mod tests {
             "https:evil.example",
             "javascript:alert(1)",
             "/a\\b",
+            "/a\\b?x=\\",
+            "/#\\evil.example",
+            "/\\?x",
+            "/\\/evil.example?x",
             "/a b",
             "/\u{a0}x",
             "/x\u{7f}",
@@ -89,7 +109,7 @@ mod tests {
         fn what_is_accepted_stays_on_this_host(text in "[/\\\\.:@?#a-z\\t\\r\\n %]{0,24}") {
             if let Ok(target) = ReturnTo::parse(&text) {
                 prop_assert!(target.as_str().starts_with('/'));
-                prop_assert!(!target.as_str().starts_with("//") && !target.as_str().contains('\\'));
+                prop_assert!(!target.as_str().starts_with("//") && !path_of(target.as_str()).contains('\\'));
                 prop_assert!(target.as_str().bytes().all(|b| b.is_ascii_graphic()));
             }
         }

@@ -183,7 +183,7 @@ impl Gateway {
     ) -> pingora::Result<()> {
         let broker = self.broker_of(http, passage.permit()?, passage.now).await;
         let fields: Vec<HeaderValue> = response.headers.get_all(SET_COOKIE).iter().cloned().collect();
-        let (mut kept, mut scopes) = (Vec::with_capacity(fields.len()), Vec::new());
+        let (came, mut kept, mut scopes) = (fields.len(), Vec::with_capacity(fields.len()), Vec::new());
         for field in fields {
             let (name, value) = set_name_and_value(field.as_bytes());
             let is_session = self.is_session(name) && !value.is_empty();
@@ -204,6 +204,10 @@ impl Gateway {
             Some(changes) => self.deletions(&changes.expire, http.req_header()).await,
             None => Vec::new(),
         };
+        if expired.is_empty() && kept.len() == came {
+            // As it came, to the letter case of the names.
+            return Ok(());
+        }
         response.remove_header(&SET_COOKIE);
         // The calculator's own come last, so that one of the same name and scope stays.
         expired.into_iter().chain(kept).try_for_each(|field| response.append_header(SET_COOKIE, field).map(|_| ()))

@@ -2,7 +2,7 @@
 
 use super::application_cookies::SessionCookieChanges;
 use crate::domain::device::Device;
-use crate::domain::ids::{BrowserToken, DeviceToken, FlowToken, ParkingToken, SessionToken, TOKEN_BYTES};
+use crate::domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, ParkingToken, SessionToken, TOKEN_BYTES};
 use crate::domain::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -48,6 +48,9 @@ const OURS: [&[u8]; 8] = [
     b"vtnr_left",
     b"vtnr_left_portal",
 ];
+
+/// What the names of kept forms' own cookies begin with.
+const APART: &[u8] = b"vtnr_parked_";
 
 const LONGEST_TOKEN: usize = TOKEN_BYTES.div_ceil(3) * 4;
 
@@ -138,6 +141,27 @@ impl Jar {
         })
     }
 
+    /// The same for a request that is about this form, whose token may lie in a cookie of its own.
+    pub(super) fn read_for(self, form: FormId, headers: &HeaderMap) -> Result<Held, Ambiguous> {
+        let held = self.read(headers)?;
+        let name = self.parking_of(form);
+        let own = pairs(headers).find(|(found, _)| *found == name.as_bytes()).and_then(|(_, value)| token(value));
+        Ok(Held { parking: own.map(ParkingToken::from_bytes).or(held.parking), ..held })
+    }
+
+    /// The names of the cookies that hold the token of one form each.
+    pub(super) fn apart(self, headers: &HeaderMap) -> Vec<String> {
+        let id = |name: &[u8]| {
+            let digits = name.strip_prefix(self.parking().as_bytes())?.strip_prefix(b"_")?;
+            FormId::parse(std::str::from_utf8(digits).ok()?)
+        };
+        pairs(headers).filter_map(|(name, _)| id(name)).map(|form| self.parking_of(form)).collect()
+    }
+
+    fn parking_of(self, form: FormId) -> String {
+        format!("{}_{form}", self.parking())
+    }
+
     /// The session ticket, sealed.
     pub(super) fn read_ticket(self, headers: &HeaderMap) -> Option<Vec<u8>> {
         let (_, value) = pairs(headers).find(|(name, _)| *name == self.ticket().as_bytes())?;
@@ -175,7 +199,7 @@ impl Jar {
     /// Whether this cookie is ours, whichever of the two names it goes by.
     pub(super) fn owns(self, name: &[u8]) -> bool {
         let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
-        OURS.contains(&bare)
+        OURS.contains(&bare) || bare.starts_with(APART)
     }
 
     /// Whether a `Set-Cookie` field of the calculator would set a cookie of ours.
@@ -205,6 +229,10 @@ impl Jar {
         self.set(self.parking(), token.reveal(), Some(lives))
     }
 
+    pub(super) fn set_parking_of(self, form: FormId, token: &ParkingToken, lives: Duration) -> String {
+        self.set(self.parking_of(form), token.reveal(), Some(lives))
+    }
+
     pub(super) fn set_ticket(self, as_of: Timestamp, sealed: &[u8]) -> String {
         let value = format!("{}.{}", as_of.as_millis(), URL_SAFE_NO_PAD.encode(sealed));
         self.build(self.ticket(), value).build().to_string()
@@ -230,11 +258,11 @@ impl Jar {
         holds(headers, self.left_portal(), claim)
     }
 
-    pub(super) fn clear(self, name: &'static str) -> String {
+    pub(super) fn clear(self, name: impl Into<Cow<'static, str>>) -> String {
         self.build(name, String::new()).max_age(cookie::time::Duration::ZERO).build().to_string()
     }
 
-    fn set(self, name: &'static str, token: &[u8; TOKEN_BYTES], lives: Option<Duration>) -> String {
+    fn set(self, name: impl Into<Cow<'static, str>>, token: &[u8; TOKEN_BYTES], lives: Option<Duration>) -> String {
         let cookie = self.build(name, URL_SAFE_NO_PAD.encode(token));
         let lives = lives.and_then(|lives| cookie::time::Duration::try_from(lives).ok());
         match lives {
@@ -243,8 +271,8 @@ impl Jar {
         }
     }
 
-    fn build(self, name: &'static str, value: String) -> cookie::CookieBuilder<'static> {
-        Cookie::build((name, value)).path("/").http_only(true).secure(self == Self::Secure).same_site(SameSite::Lax)
+    fn build(self, name: impl Into<Cow<'static, str>>, value: String) -> cookie::CookieBuilder<'static> {
+        Cookie::build((name.into(), value)).path("/").http_only(true).secure(self == Self::Secure).same_site(SameSite::Lax)
     }
 }
 
@@ -333,6 +361,10 @@ mod tests {
         assert_eq!(seen(&["vtnr_flow=x; __Secure-vtnr_trust=y"]), None);
         assert_eq!(seen(&["__Host-vtnr_left=x; __Host-vtnr_left_portal=y; vtnr_left_portal=z"]), None);
         assert_eq!(seen(&["vtnr_sessions=x"]).as_deref(), Some("vtnr_sessions=x"));
+        assert_eq!(
+            seen(&["a=1; __Host-vtnr_parked_00000000000000ab=x; vtnr_parked_y=z; vtnr_parkedx=2"]).as_deref(),
+            Some("a=1; vtnr_parkedx=2")
+        );
         assert_eq!(seen(&[]), None);
     }
 
@@ -363,6 +395,19 @@ mod tests {
             assert!(Jar::Secure.is_set_by(&HeaderValue::from_static(field)), "{field}");
         }
         assert!(!Jar::Secure.is_set_by(&HeaderValue::from_static("JSESSIONID=vtnr_session=x")));
+    }
+
+    #[test]
+    fn a_form_of_another_site_has_a_cookie_of_its_own() {
+        let (form, other) = (FormId::from_bits(0xab), FormId::from_bits(0xac));
+        let cookie = Jar::Secure.set_parking_of(form, &ParkingToken::from_bytes([3; 32]), Duration::from_secs(900));
+        let (pair, attributes) = cookie.split_once("; ").expect("attributes");
+        assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=900");
+        let headers = headers(&[&format!("__Host-vtnr_parked={}; {pair}; __Host-vtnr_parked_x=y", encoded(4))]);
+        let token = |form| Jar::Secure.read_for(form, &headers).expect("unambiguous").parking;
+        assert_eq!(token(form), Some(ParkingToken::from_bytes([3; 32])));
+        assert_eq!(token(other), Some(ParkingToken::from_bytes([4; 32])));
+        assert_eq!(Jar::Secure.apart(&headers), ["__Host-vtnr_parked_00000000000000ab"]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The one table from what went wrong to what is answered.
 
+use super::Gateway;
+use super::audience::Audience;
 use super::form::BadForm;
 use super::passage::{About, Passage};
 use super::reply::Reply;
-use super::{Gateway, route};
 use crate::clock::Chance;
 use crate::domain::return_to::ReturnTo;
 use crate::domain::submission::Doubt;
@@ -189,11 +190,12 @@ impl Gateway {
             self.metrics.request_refused(*reason);
         }
         passage.outcome = failure.outcome();
-        let reply = if route::is_navigation(&request.headers) {
-            self.problem_page(failure, request, passage)
-        } else {
-            let status = failure.status();
-            Reply::problem(status, status.canonical_reason().unwrap_or("error"))
+        let reply = match Audience::of(&request.headers) {
+            Audience::Navigation | Audience::Unspecified => self.problem_page(failure, request, passage),
+            Audience::Script => {
+                let status = failure.status();
+                Reply::problem(status, status.canonical_reason().unwrap_or("error"))
+            }
         };
         let reply = match failure.retry_after(passage.now) {
             Some(after) => reply.retry_after(after),

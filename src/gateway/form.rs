@@ -1,8 +1,8 @@
 //! Forms posted to our own pages.
 
 use bytes::BytesMut;
-use http::HeaderMap;
-use http::header::{CONTENT_TYPE, EXPECT, HOST, ORIGIN};
+use http::header::{CONTENT_TYPE, EXPECT, HOST, ORIGIN, REFERER};
+use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use std::time::Duration;
@@ -127,7 +127,8 @@ pub(super) enum Maker {
     Unknown,
 }
 
-/// Whose page made a request. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are older than 2023, `Origin`.
+/// Whose page made a request. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are older than 2023, `Origin`, or, in Internet
+/// Explorer, `Referer`, which a page of another site cannot forge.
 pub(super) fn made_by(request: &RequestHeader) -> Maker {
     let headers = &request.headers;
     match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
@@ -136,16 +137,37 @@ pub(super) fn made_by(request: &RequestHeader) -> Maker {
         Some(_) => return Maker::Foreign,
         None => {}
     }
-    if !headers.contains_key(ORIGIN) {
-        return Maker::Unknown;
+    match origin_of(request) {
+        None => Maker::Unknown,
+        Some(origin) if is_of_own_host(origin, request) => Maker::Own,
+        Some(_) => Maker::Foreign,
     }
-    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
-    let origin = headers.get(ORIGIN).and_then(text);
-    let origin = origin.as_deref().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+}
+
+/// The origin of the page that made a request, by `Origin`, or else by the `Referer` of what is not a mere look: a link from another
+/// site leads here as well. What cannot be read is nobody's, like `null`.
+pub(super) fn origin_of(request: &RequestHeader) -> Option<&str> {
+    match request.headers.get(ORIGIN) {
+        Some(origin) => Some(origin.to_str().unwrap_or("null")),
+        None if matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS) => None,
+        None => request.headers.get(REFERER).and_then(|referer| referer.to_str().ok()).and_then(origin_in),
+    }
+}
+
+/// The origin of an address.
+fn origin_in(address: &str) -> Option<&str> {
+    let (scheme, rest) = address.split_once("://")?;
+    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    address.get(..scheme.len() + "://".len() + authority.len())
+}
+
+/// Whether an origin is that of the host that the request was sent to.
+fn is_of_own_host(origin: &str, request: &RequestHeader) -> bool {
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
     // Over HTTP/2 the host stands in the target.
-    let ours = headers.get(HOST).and_then(text).or_else(|| request.uri.authority().map(ToString::to_string));
-    let is_own = origin.zip(ours).is_some_and(|(origin, ours)| origin.eq_ignore_ascii_case(&ours));
-    if is_own { Maker::Own } else { Maker::Foreign }
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let ours = host.or_else(|| request.uri.authority().map(|authority| authority.as_str()));
+    authority.zip(ours).is_some_and(|(theirs, ours)| theirs.eq_ignore_ascii_case(ours))
 }
 
 #[cfg(test)]
@@ -205,5 +227,36 @@ mod tests {
             headers(&[("origin", "https://rechner.example")]),
         ];
         assert!(foreign.iter().all(|fields| is_foreign(&request(fields))));
+    }
+
+    #[test]
+    fn where_nothing_else_is_said_the_page_before_tells_whose_a_form_is() {
+        let (own, foreign) = ("https://rechner.example/kfz?x=1", "https://evil.example/rechner.example");
+        let maker = |method: &str, fields: &[(&'static str, &'static str)]| {
+            let fields = headers(fields);
+            let mut request = RequestHeader::build(method, b"/", None).expect("a request");
+            for (name, value) in &fields {
+                request.append_header(name.clone(), value.clone()).expect("a field");
+            }
+            made_by(&request)
+        };
+        let host = ("host", "rechner.example");
+        for (method, referer, expected) in [
+            ("POST", own, Maker::Own),
+            ("POST", "https://RECHNER.example", Maker::Own),
+            ("POST", foreign, Maker::Foreign),
+            ("POST", "https://rechner.example:8443/", Maker::Foreign),
+            ("POST", "https://rechner.example@evil.example/", Maker::Foreign),
+            ("POST", "https://rechner.example.evil.example/", Maker::Foreign),
+            ("POST", "about:blank", Maker::Unknown),
+            ("POST", "", Maker::Unknown),
+            ("GET", foreign, Maker::Unknown),
+            ("GET", own, Maker::Unknown),
+        ] {
+            assert_eq!(maker(method, &[host, ("referer", referer)]), expected, "{method} {referer}");
+        }
+        assert_eq!(maker("POST", &[host, ("referer", own), ("origin", "null")]), Maker::Foreign);
+        assert_eq!(maker("POST", &[host, ("referer", own), ("sec-fetch-site", "cross-site")]), Maker::Foreign);
+        assert_eq!(maker("POST", &[host]), Maker::Unknown);
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::policy::Permit;
 use crate::domain::session::Level;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, EXPIRES, HOST, REFERER, SET_COOKIE,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, EXPIRES, HOST, ORIGIN, REFERER, SET_COOKIE,
     TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -89,6 +89,9 @@ impl Identity {
         }
         if let Some(referer) = &form.referer {
             request.insert_header(REFERER, referer.as_str())?;
+        }
+        if let Some(origin) = &form.origin {
+            request.insert_header(ORIGIN, origin.as_str())?;
         }
         request.insert_header(CONTENT_TYPE, form.content_type.as_str())?;
         request.insert_header(CONTENT_LENGTH, length)
@@ -238,6 +241,7 @@ mod tests {
             ("Content-Encoding", "gzip"),
             ("Expect", "100-continue"),
             ("Referer", "https://rechner.example/ui/login/de/eingabe"),
+            ("Origin", "https://rechner.example"),
             ("User-Agent", "kept"),
         ];
         for (name, value) in press {
@@ -247,6 +251,7 @@ mod tests {
             target: ReturnTo::parse("/kfz?x=1").expect("a path"),
             content_type: "application/json".into(),
             referer: None,
+            origin: Some("https://vergleich.example".into()),
             owner: None,
             parked_at: Timestamp::from_millis(1),
             stage: FormStage::Waits,
@@ -254,7 +259,12 @@ mod tests {
         identity().dress(&mut request, &form, 7).expect("dressed");
         let fields: Vec<_> =
             request.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII"))).collect();
-        let expected = [("content-length", "7"), ("content-type", "application/json"), ("user-agent", "kept")];
+        let expected = [
+            ("content-length", "7"),
+            ("content-type", "application/json"),
+            ("origin", "https://vergleich.example"),
+            ("user-agent", "kept"),
+        ];
         assert!(expected.iter().all(|field| fields.contains(field)) && fields.len() == expected.len(), "{fields:?}");
         assert_eq!(request.raw_path(), b"/kfz?x=1");
     }

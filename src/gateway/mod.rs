@@ -5,11 +5,13 @@
 
 mod access_log;
 mod application_cookies;
+mod audience;
 mod build;
 mod certified;
 mod connections;
 mod cookies;
 mod edge;
+mod entry;
 mod failure;
 mod form;
 mod fronts;
@@ -35,6 +37,7 @@ mod stream;
 mod strict;
 mod tunnel;
 mod tunnels;
+mod unauthenticated;
 mod uploads;
 mod upstream;
 mod workers;
@@ -64,6 +67,7 @@ use crate::store::cache::Sessions;
 use crate::telemetry::metrics::{Connect, Metrics, Request};
 use access_log::AccessLog;
 use async_trait::async_trait;
+use audience::Audience;
 use bytes::Bytes;
 use certified::CertificateDoor;
 use connections::Connections;
@@ -213,24 +217,10 @@ impl Gateway {
         Ok(Reply::asset(asset.content_type, asset.body.clone()))
     }
 
-    /// Nobody is signed in: a browser going somewhere is led to the sign-in, what it posts is kept, all else is told so.
-    async fn sign_in_required(&self, http: &mut Session, held: &Held, passage: &mut Passage) -> Reply {
-        let request = http.req_header();
-        if !route::is_navigation(&request.headers) {
-            passage.outcome = Request::Unauthorized;
-            return Reply::problem(StatusCode::UNAUTHORIZED, "sign-in required");
-        }
-        if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
-            return self.park_without_session(http, held, passage).await;
-        }
-        passage.outcome = Request::SignInRequired;
-        Reply::see_other(&self.routes.page("vtnr-login", route::wanted(request).as_str()))
-    }
-
     async fn block_submission(&self, http: &mut Session, held: &Held, session: &BrokerSession, passage: &mut Passage) -> Reply {
         passage.outcome = Request::SubmissionBlocked;
         self.metrics.submission_blocked();
-        if !route::is_navigation(&http.req_header().headers) {
+        if Audience::of(&http.req_header().headers) == Audience::Script {
             return Reply::problem(StatusCode::FORBIDDEN, "submission needs a confirmed e-mail address");
         }
         self.park_submission(http, held, session, passage).await

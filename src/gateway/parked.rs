@@ -1,10 +1,13 @@
 //! Forms that cannot be forwarded when they come: kept, shown, and carried up once.
 //!
-//! A form is kept if it comes from a page of this host; else the gateway would send other sites' forms in a broker's name. It is
+//! A form is kept if it comes from a page of this host, or of a site that may post forms here (`entry.rs`); else the gateway would send
+//! other sites' forms in a broker's name. It is
 //! sent by a press on a button of ours, which posts nothing to where the form went at first, with a mark in the query. The request that
 //! goes up is then the form's own, byte for byte; the policy is asked about that one.
 
-use super::cookies::Held;
+use super::audience::Audience;
+use super::cookies::{Ambiguous, Held};
+use super::entry::host_in;
 use super::failure::Failure;
 use super::form::{self, BadForm, Maker, read_body};
 use super::intent::body_of;
@@ -12,10 +15,10 @@ use super::login::Visit;
 use super::passage::{About, Passage};
 use super::portal::best;
 use super::reply::Reply;
-use super::route::{is_navigation, retarget, wanted, with_mark, without_mark};
+use super::route::{retarget, wanted, with_mark, without_mark};
 use super::{Admission, Gateway};
 use crate::domain::ids::FormId;
-use crate::domain::parking::{Fate, FormStage, ParkedForm, is_keepable};
+use crate::domain::parking::{Fate, FormStage, ParkedForm, is_keepable, is_of_html_forms};
 use crate::domain::policy::{self, Decision, Permit};
 use crate::domain::return_to::ReturnTo;
 use crate::domain::session::Session as BrokerSession;
@@ -74,6 +77,22 @@ impl Outgoing {
     }
 }
 
+/// A form that was just kept.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) place: Place,
+    holder: Holder,
+}
+
+/// Which cookie holds the token of a kept form.
+#[derive(Clone, Copy)]
+enum Holder {
+    /// The one of all forms that were posted in this browser.
+    Browser,
+    /// One of its own: with a form of another site the browser does not send the other one, which must not be replaced.
+    Form,
+}
+
 /// What is found of a form for whoever asks for it.
 enum Found {
     /// It can be sent, with this permit, as this broker's.
@@ -89,7 +108,7 @@ impl Gateway {
     pub(super) async fn park_without_session(&self, http: &mut Session, held: &Held, passage: &mut Passage) -> Reply {
         passage.outcome = Request::SignInRequired;
         let kept = self.park(http, held, None, passage.now).await;
-        let page = kept.map(|place| self.routes.form_page(place.id)).ok();
+        let page = kept.map(|kept| self.routes.form_page(kept.place.id)).ok();
         let return_to = page.as_deref().unwrap_or("/");
         let view = SessionEnded { return_to, keeping: self.keeping(kept, passage.now) };
         let html = self.pages.now().render(&View::SessionEnded(view), passage.now);
@@ -105,7 +124,7 @@ impl Gateway {
         passage: &mut Passage,
     ) -> Reply {
         let kept = self.park(http, held, Some(session.vtnr), passage.now).await;
-        let page = kept.map(|place| self.routes.form_page(place.id)).ok();
+        let page = kept.map(|kept| self.routes.form_page(kept.place.id)).ok();
         let page = self.blocked(session.vtnr, self.keeping(kept, passage.now), page.as_deref().unwrap_or("/"), passage.now);
         self.with_place(page, kept)
     }
@@ -129,7 +148,7 @@ impl Gateway {
             return if carries { Err(Failure::Form(BadForm::Malformed)) } else { self.send_parked(id, http, passage).await };
         }
         let request = http.req_header();
-        if matches!(request.method, Method::GET | Method::HEAD) && is_navigation(&request.headers) {
+        if matches!(request.method, Method::GET | Method::HEAD) && Audience::of(&request.headers) == Audience::Navigation {
             // From a bookmark, or typed: the address is cleared of the mark.
             passage.outcome = Request::LoginPage;
             let target = wanted(request);
@@ -145,7 +164,7 @@ impl Gateway {
         }
         passage.outcome = Request::LoginPage;
         passage.about = About::KeptForm(self.routes.form_page(id));
-        let held = self.held(http)?;
+        let held = self.held_for(id, http)?;
         let session = self.session(held.session.as_ref(), passage.now).await?;
         let session = best(session, self.at_portal(http, passage).await?.as_ref());
         self.seat(session.as_ref(), http, passage)?;
@@ -189,10 +208,16 @@ impl Gateway {
         let waits = KeptForm::Waits {
             action: with_mark(form.target.as_str(), id),
             vtnr: vtnr.to_string(),
+            site: form.origin.as_deref().and_then(host_in).map(str::to_owned),
             parked_at: form.parked_at,
             until: form.kept_until(self.parking.limits()),
         };
         Ok(self.kept_form(waits, now))
+    }
+
+    /// Our cookies of a request that is about a form.
+    pub(super) fn held_for(&self, id: FormId, http: &Session) -> Result<Held, Failure> {
+        self.jar.read_for(id, &http.req_header().headers).map_err(|Ambiguous| Failure::Refused(Refusal::Header))
     }
 
     /// Looks a form up for whoever is signed in, and asks the policy about it as about any request.
@@ -259,15 +284,25 @@ impl Gateway {
         is_back.then(|| self.routes.form_page(taken.place.id))
     }
 
-    async fn park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Place, NotKept> {
+    pub(super) async fn park(
+        &self,
+        http: &mut Session,
+        held: &Held,
+        owner: Option<Vtnr>,
+        now: Timestamp,
+    ) -> Result<Kept, NotKept> {
         let kept = self.try_to_park(http, held, owner, now).await;
         let who = Who { client: self.client_counted(http), broker: owner };
-        self.parking.note(kept.map_or_else(Outcome::from, |_| Outcome::Kept), who);
+        // What programs post is no news.
+        let is_form = Audience::of(&http.req_header().headers) == Audience::Navigation || !matches!(kept, Err(NotKept::Unfit));
+        if is_form {
+            self.parking.note(kept.map_or_else(Outcome::from, |_| Outcome::Kept), who);
+        }
         kept
     }
 
-    async fn try_to_park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Place, NotKept> {
-        let form = particulars(http.req_header(), owner, now)?;
+    async fn try_to_park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Kept, NotKept> {
+        let form = self.particulars(http.req_header(), owner, now)?;
         let client = self.client_counted(http);
         let mut reservation = self.parking.reserve(client, length(&http.req_header().headers))?;
         let largest = self.parking.limits().largest;
@@ -283,7 +318,26 @@ impl Gateway {
         })?;
         let place = self.parking.keep(held.parking, client, &form, &body).await;
         drop(reservation);
-        place
+        let holder = if form.origin.is_some() && held.parking.is_none() { Holder::Form } else { Holder::Browser };
+        place.map(|place| Kept { place, holder })
+    }
+
+    /// What is kept of a request besides its body.
+    fn particulars(&self, request: &RequestHeader, owner: Option<Vtnr>, now: Timestamp) -> Result<ParkedForm, NotKept> {
+        let origin = match form::made_by(request) {
+            Maker::Own => None,
+            Maker::Foreign => Some(self.entry_origin(request).ok_or(NotKept::Foreign)?),
+            Maker::Person | Maker::Unknown => return Err(NotKept::Unfit),
+        };
+        if request.method != Method::POST || request.headers.contains_key(CONTENT_ENCODING) {
+            return Err(NotKept::Unfit);
+        }
+        let target = std::str::from_utf8(request.raw_path()).ok().and_then(|target| ReturnTo::parse(target).ok());
+        let content_type = text(&request.headers, CONTENT_TYPE).filter(|kind| kind.len() <= LONGEST_TYPE && is_keepable(kind));
+        let content_type = content_type.filter(|kind| !is_scripts(kind, request));
+        let (target, content_type) = target.zip(content_type).ok_or(NotKept::Unfit)?;
+        let referer = text(&request.headers, REFERER).filter(|referer| referer.len() <= ReturnTo::LONGEST);
+        Ok(ParkedForm { target, content_type, referer, origin, owner, parked_at: now, stage: FormStage::Waits })
     }
 
     fn intent_of(&self, form: &ParkedForm) -> Intent {
@@ -315,7 +369,7 @@ impl Gateway {
         if has_address { OnFile::Some } else { OnFile::None }
     }
 
-    fn keeping(&self, kept: Result<Place, NotKept>, now: Timestamp) -> Keeping {
+    pub(super) fn keeping(&self, kept: Result<Kept, NotKept>, now: Timestamp) -> Keeping {
         match kept {
             Ok(_) => Keeping::Until(now.plus(self.parking.limits().lifetime)),
             Err(NotKept::Foreign) => Keeping::Foreign,
@@ -328,29 +382,19 @@ impl Gateway {
     }
 
     /// The cookie lives as long as the form, and as the browser's other forms that are kept.
-    fn with_place(&self, reply: Reply, kept: Result<Place, NotKept>) -> Reply {
-        match kept {
-            Ok(place) => reply.with_cookie(self.jar.set_parking(&place.token, self.parking.limits().lifetime)),
-            Err(_) => reply,
-        }
+    pub(super) fn with_place(&self, reply: Reply, kept: Result<Kept, NotKept>) -> Reply {
+        let Ok(Kept { place, holder }) = kept else { return reply };
+        let lifetime = self.parking.limits().lifetime;
+        reply.with_cookie(match holder {
+            Holder::Browser => self.jar.set_parking(&place.token, lifetime),
+            Holder::Form => self.jar.set_parking_of(place.id, &place.token, lifetime),
+        })
     }
 }
 
-/// What is kept of a request besides its body.
-fn particulars(request: &RequestHeader, owner: Option<Vtnr>, now: Timestamp) -> Result<ParkedForm, NotKept> {
-    match form::made_by(request) {
-        Maker::Own => {}
-        Maker::Foreign => return Err(NotKept::Foreign),
-        Maker::Person | Maker::Unknown => return Err(NotKept::Unfit),
-    }
-    if request.method != Method::POST || request.headers.contains_key(CONTENT_ENCODING) {
-        return Err(NotKept::Unfit);
-    }
-    let target = std::str::from_utf8(request.raw_path()).ok().and_then(|target| ReturnTo::parse(target).ok());
-    let content_type = text(&request.headers, CONTENT_TYPE).filter(|kind| kind.len() <= LONGEST_TYPE && is_keepable(kind));
-    let (target, content_type) = target.zip(content_type).ok_or(NotKept::Unfit)?;
-    let referer = text(&request.headers, REFERER).filter(|referer| referer.len() <= ReturnTo::LONGEST);
-    Ok(ParkedForm { target, content_type, referer, owner, parked_at: now, stage: FormStage::Waits })
+/// Whether a script posted this: no form is JSON in a client that does not say that it navigates.
+fn is_scripts(content_type: &str, request: &RequestHeader) -> bool {
+    Audience::of(&request.headers) != Audience::Navigation && !is_of_html_forms(content_type)
 }
 
 /// Whether this is the press of our button: its form is of a kind that no page of a calculator's has.

@@ -3,11 +3,11 @@
 //! The portal's cookies come along with requests that pages of other sites make, unless the portal forbids it; so, as with
 //! certificates, such requests count for nobody.
 
+use super::audience::Audience;
 use super::certified::crosses_sites;
 use super::cookies::pairs;
 use super::failure::Failure;
 use super::passage::Watch;
-use super::route::is_navigation;
 use super::tunnel::{Cut, Line};
 use super::{Gateway, Passage};
 use crate::domain::session::{Level, Proof, Session as BrokerSession, SessionLimits};
@@ -60,7 +60,9 @@ impl Gateway {
         let suffices = match own.map(|session| session.level) {
             Some(Level::Full { .. }) => true,
             // What pages load is not what the portal is asked about.
-            Some(Level::WithoutSubmission) => self.intent(http) == Intent::Use && !is_navigation(&http.req_header().headers),
+            Some(Level::WithoutSubmission) => {
+                self.intent(http) == Intent::Use && Audience::of(&http.req_header().headers) != Audience::Navigation
+            }
             None => false,
         };
         if suffices {

@@ -29,7 +29,7 @@ pub(super) struct Reply {
 impl Reply {
     /// A page of ours.
     pub(super) fn page(status: StatusCode, html: String) -> Self {
-        let fields = vec![
+        let mut fields = vec![
             (CONTENT_TYPE, "text/html; charset=utf-8".into()),
             (CACHE_CONTROL, "no-store".into()),
             (HeaderName::from_static("content-security-policy"), CONTENT_SECURITY_POLICY.into()),
@@ -37,6 +37,7 @@ impl Reply {
             (HeaderName::from_static("referrer-policy"), "same-origin".into()),
             (HeaderName::from_static("x-content-type-options"), "nosniff".into()),
         ];
+        fields.extend(challenge(status));
         Self { status, fields, body: html.into() }
     }
 
@@ -74,16 +75,20 @@ impl Reply {
             (CACHE_CONTROL, "no-store".into()),
             (HeaderName::from_static("x-content-type-options"), "nosniff".into()),
         ];
-        if status == StatusCode::UNAUTHORIZED {
-            // RFC 9110, 15.5.2 asks for a challenge; no browser knows this one, so that none shows a dialog.
-            fields.push((WWW_AUTHENTICATE, "Session".into()));
-        }
+        fields.extend(challenge(status));
         Self { status, fields, body: body.into() }
     }
 
     /// The same with a cookie set or cleared.
     pub(super) fn with_cookie(mut self, cookie: String) -> Self {
         self.fields.push((SET_COOKIE, cookie));
+        self
+    }
+
+    /// The same, leading a person on to this path on this host at once. To a program it stays the answer that it is. Unlike an element of the
+    /// page it is there whatever templates the operator has.
+    pub(super) fn refresh(mut self, location: &str) -> Self {
+        self.fields.push((HeaderName::from_static("refresh"), format!("0;url={location}")));
         self
     }
 
@@ -132,6 +137,11 @@ impl Reply {
         }
         Ok(())
     }
+}
+
+/// RFC 9110, 15.5.2 asks for a challenge; no browser knows this one, so that none shows a dialog.
+fn challenge(status: StatusCode) -> Option<(HeaderName, String)> {
+    (status == StatusCode::UNAUTHORIZED).then(|| (WWW_AUTHENTICATE, "Session".into()))
 }
 
 /// Reads what is left of the body, within bounds. What goes wrong is the client's affair: the answer follows anyway.

@@ -4,8 +4,12 @@ use crate::domain::ids::FormId;
 use crate::domain::return_to::ReturnTo;
 use http::HeaderMap;
 use http::header::{ACCEPT, UPGRADE};
+use percent_encoding::{AsciiSet, percent_encode};
 use pingora::http::RequestHeader;
 use pingora::{ErrorType, OrErr};
+
+/// Escapes nothing of ASCII; what is beyond it is escaped always.
+const BEYOND_ASCII: &AsciiSet = &AsciiSet::EMPTY;
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,26 +161,10 @@ fn own(page: &[u8]) -> Route {
     })
 }
 
-/// Where a request wants to go, for after a sign-in.
+/// Where a request wants to go, for after a sign-in. Bytes beyond ASCII, which Internet Explorer sends as they are, are escaped.
 pub(super) fn wanted(request: &RequestHeader) -> ReturnTo {
-    ReturnTo::parse(&String::from_utf8_lossy(request.raw_path())).unwrap_or_else(|_| ReturnTo::start())
-}
-
-/// Whether a browser goes to a page with this request, so that a page is the right answer. Current browsers say so; others are
-/// known by what they accept.
-pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
-    if headers.contains_key(UPGRADE) {
-        return false;
-    }
-    match headers.get("sec-fetch-mode").map(http::HeaderValue::as_bytes) {
-        Some(b"navigate") => true,
-        Some(_) => false,
-        None => accepts_html(headers) && !headers.contains_key("x-requested-with"),
-    }
-}
-
-fn accepts_html(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT).iter().any(|accept| accept.as_bytes().windows(9).any(|part| part == b"text/html"))
+    let target: String = percent_encode(request.raw_path(), BEYOND_ASCII).collect();
+    ReturnTo::parse(&target).unwrap_or_else(|_| ReturnTo::start())
 }
 
 /// Whether the answer may be a stream that is silent for long: a WebSocket, or server-sent events.
@@ -241,6 +229,17 @@ mod tests {
     }
 
     #[test]
+    fn a_deep_link_is_remembered_as_it_was_sent() {
+        let wanted = |target: &[u8]| wanted(&RequestHeader::build("GET", target, None).expect("a request")).as_str().to_owned();
+        for target in ["/kfz?pfad=C:\\dok\\a.pdf", "/kfz?a=|^'", "/kfz?a=%5C&b=\\", "/kfz?\\\\x"] {
+            assert_eq!(wanted(target.as_bytes()), target);
+        }
+        assert_eq!(wanted(b"/kfz?name=M\xfcller"), "/kfz?name=M%FCller");
+        assert_eq!(wanted("/kfz?name=Müller".as_bytes()), "/kfz?name=M%C3%BCller");
+        assert_eq!(wanted(b"/kfz\\x?y"), "/");
+    }
+
+    #[test]
     fn a_form_that_was_kept_is_sent_to_where_it_went_at_first() {
         let id = FormId::from_bits(0xab);
         for (target, marked) in [
@@ -268,28 +267,5 @@ mod tests {
             (request.raw_path(), request.uri.authority().map(|host| host.as_str())),
             (&b"/kfz"[..], Some("rechner.example"))
         );
-    }
-
-    #[test]
-    fn only_a_browser_going_somewhere_navigates() {
-        let headers = |fields: &[(&'static str, &'static str)]| -> HeaderMap {
-            let field = |(name, value): &(&'static str, &'static str)| {
-                (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
-            };
-            fields.iter().map(field).collect()
-        };
-        assert!(is_navigation(&headers(&[("sec-fetch-mode", "navigate")])));
-        assert!(is_navigation(&headers(&[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")])));
-        for other in [
-            headers(&[]),
-            headers(&[("sec-fetch-mode", "cors"), ("accept", "text/html")]),
-            headers(&[("accept", "*/*")]),
-            headers(&[("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")]),
-            headers(&[("sec-fetch-mode", "websocket")]),
-            headers(&[("upgrade", "websocket"), ("accept", "text/html")]),
-            headers(&[("sec-fetch-mode", "no-cors"), ("accept", "image/*")]),
-        ] {
-            assert!(!is_navigation(&other), "{other:?}");
-        }
     }
 }

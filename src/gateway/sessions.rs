@@ -1,9 +1,10 @@
 //! Whose session a request is: by the cookie, by the store, and while the store cannot be asked, by the browser's ticket.
 
+use super::audience::Audience;
 use super::cookies::{Ambiguous, Held};
 use super::failure::Failure;
 use super::passage::{BrowserSession, TicketDue};
-use super::{Gateway, Passage, headers, route};
+use super::{Gateway, Passage, headers};
 use crate::domain::ids::SessionToken;
 use crate::domain::session::Session as BrokerSession;
 use crate::domain::time::Timestamp;
@@ -40,7 +41,8 @@ impl Gateway {
             return Ok(None);
         };
         passage.session = Some(BrowserSession { token: *token, ticket_as_of: held.ticket_as_of });
-        passage.ticket_due = if route::is_navigation(headers) { TicketDue::IfOld } else { TicketDue::No };
+        let is_navigation = Audience::of(headers) == Audience::Navigation;
+        passage.ticket_due = if is_navigation { TicketDue::IfOld } else { TicketDue::No };
         Ok(self.roll.has(&session).then_some(session))
     }
 

@@ -58,6 +58,7 @@ pub(super) fn login() -> config::Login {
         without_email: true,
         enumeration: config::Enumeration::Open,
         doors: config::Doors::default(),
+        entry_origins: Vec::new(),
         time_zone: "Europe/Berlin".to_owned(),
     }
 }

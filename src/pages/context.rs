@@ -42,6 +42,16 @@ impl Context<'_> {
             View::SessionEnded(page) => {
                 ("session-ended.html", self.page(page.return_to, context! { keeping => self.keeping(page.keeping) }))
             }
+            View::SignInRequired { return_to, by } => {
+                let way = match by {
+                    SignInBy::Number => "sign_in",
+                    SignInBy::Certificate => "here_certificate",
+                };
+                ("sign-in-required.html", self.page(return_to, context! { way }))
+            }
+            View::FormOfAnotherSite(FormOfAnotherSite { site, keeping }) => {
+                ("form-of-another-site.html", self.page("/", context! { site, keeping => self.keeping(*keeping) }))
+            }
             View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
             View::SignOut(SignOut { signed_in, perhaps_at_portal, trusted, device }) => {
                 let device_days = Device::LIFETIME.as_secs() / 86_400;
@@ -164,9 +174,9 @@ impl Context<'_> {
 
     fn kept_form(&self, page: &KeptForm) -> Value {
         match page {
-            KeptForm::Waits { action, vtnr, parked_at, until } => {
+            KeptForm::Waits { action, vtnr, site, parked_at, until } => {
                 let (parked_at, until) = (self.time(*parked_at), self.time(*until));
-                context! { state => "waits", action, vtnr, parked_at, until }
+                context! { state => "waits", action, vtnr, site, parked_at, until }
             }
             KeptForm::Going => context! { state => "going" },
             KeptForm::Sent { at } => context! { state => "sent", at => self.time(*at) },

@@ -18,6 +18,8 @@ pub fn views() -> Vec<(String, View<'static>)> {
     let mut views = vec![("help".into(), View::Help)];
     views.extend(blocked());
     views.extend(session_ended());
+    views.extend(sign_in_required());
+    views.extend(forms_of_another_site());
     views.extend(kept_forms());
     views.extend(sign_in());
     views.extend(tan());
@@ -31,6 +33,7 @@ pub fn views() -> Vec<(String, View<'static>)> {
     views
 }
 
+const SITE: &str = "vergleich.versicherungsportal.example";
 const KEPT: &str = "/ui/login/de/eingabe?nr=00000000000000ab";
 const KEEPINGS: [(&str, Keeping); 6] = [
     ("kept", Keeping::Until(Timestamp::from_millis(NOW.as_millis() + 900_000))),
@@ -54,20 +57,36 @@ fn blocked() -> Vec<(String, View<'static>)> {
 }
 
 fn session_ended() -> Vec<(String, View<'static>)> {
-    let ended =
-        |(name, keeping)| (format!("session-ended-{name}"), View::SessionEnded(SessionEnded { return_to: KEPT, keeping }));
-    KEEPINGS.map(ended).into()
+    let ended = |keeping| View::SessionEnded(SessionEnded { return_to: KEPT, keeping });
+    // One of another site has a page of its own.
+    let own = KEEPINGS.into_iter().filter(|(_, keeping)| *keeping != Keeping::Foreign);
+    own.map(|(name, keeping)| (format!("session-ended-{name}"), ended(keeping))).collect()
+}
+
+fn sign_in_required() -> Vec<(String, View<'static>)> {
+    [("sign-in-required", SignInBy::Number), ("sign-in-required-certificate", SignInBy::Certificate)]
+        .map(|(name, by)| (name.into(), View::SignInRequired { return_to: TARGET, by }))
+        .into()
+}
+
+fn forms_of_another_site() -> Vec<(String, View<'static>)> {
+    let page = |site, keeping| View::FormOfAnotherSite(FormOfAnotherSite { site, keeping });
+    let not_kept = KEEPINGS.into_iter().filter(|(_, keeping)| !matches!(keeping, Keeping::Until(_)));
+    let each = not_kept.map(|(name, keeping)| (format!("form-of-another-site-{name}"), page(Some(SITE), keeping)));
+    each.chain([("form-of-another-site-unnamed".into(), page(None, Keeping::Foreign))]).collect()
 }
 
 fn kept_forms() -> Vec<(String, View<'static>)> {
-    let waits = KeptForm::Waits {
+    let waits = |site: Option<&str>| KeptForm::Waits {
         action: "/kfz/angebot?id=42&vtnr-eingabe=00000000000000ab".into(),
         vtnr: "60/123/4567".into(),
+        site: site.map(Into::into),
         parked_at: NOW,
         until: in_minutes(15),
     };
     [
-        ("kept-form", waits),
+        ("kept-form", waits(None)),
+        ("kept-form-of-another-site", waits(Some(SITE))),
         ("kept-form-going", KeptForm::Going),
         ("kept-form-sent", KeptForm::Sent { at: NOW }),
         ("kept-form-others", KeptForm::Others { vtnr: "60/123/4568".into() }),

@@ -33,6 +33,8 @@ built_in![
     "password-spent.html",
     "blocked-submission.html",
     "session-ended.html",
+    "sign-in-required.html",
+    "form-of-another-site.html",
     "kept-form.html",
     "sign-out.html",
     "signed-out.html",

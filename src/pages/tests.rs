@@ -47,6 +47,7 @@ fn login() -> Login {
             portal: Some(Door::Page("portal")),
             portal_sign_out: Some("/portal/abmelden".into()),
         },
+        entry_origins: Vec::new(),
         time_zone: "Europe/Berlin".into(),
     }
 }
@@ -191,7 +192,15 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
             keeping: Keeping::Until(NOW),
         }),
         View::SessionEnded(SessionEnded { return_to: HOSTILE, keeping: Keeping::Until(NOW) }),
-        View::KeptForm(KeptForm::Waits { action: HOSTILE.into(), vtnr: HOSTILE.into(), parked_at: NOW, until: NOW }),
+        View::SignInRequired { return_to: HOSTILE, by: SignInBy::Number },
+        View::FormOfAnotherSite(FormOfAnotherSite { site: Some(HOSTILE), keeping: Keeping::Foreign }),
+        View::KeptForm(KeptForm::Waits {
+            action: HOSTILE.into(),
+            vtnr: HOSTILE.into(),
+            site: Some(HOSTILE.into()),
+            parked_at: NOW,
+            until: NOW,
+        }),
         View::Password(PasswordPage { return_to: HOSTILE, user: HOSTILE, error: Some(PasswordError::Wrong), store_down: true }),
         View::SignOut(SignOut { signed_in: Some(HOSTILE.into()), perhaps_at_portal: false, trusted: true, device: true }),
         View::Problem(Problem {

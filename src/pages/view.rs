@@ -24,6 +24,15 @@ pub enum View<'a> {
         /// Until when, and whose doing it may be.
         spent: Spent,
     },
+    /// Instead of what a client that does not say that it goes to a page asked for without a session; goes out with 401.
+    SignInRequired {
+        /// Where the broker wants to go: path and query.
+        return_to: &'a str,
+        /// Which sign-in it leads to.
+        by: SignInBy,
+    },
+    /// Instead of what a page of another site posted a form to; goes out with 403.
+    FormOfAnotherSite(FormOfAnotherSite<'a>),
     /// Instead of the Antragsversand in a session without submission; goes out with 403.
     BlockedSubmission(BlockedSubmission<'a>),
     /// Instead of what a form was posted to without a session; goes out with 401.
@@ -272,6 +281,24 @@ pub struct SessionEnded<'a> {
     pub keeping: Keeping,
 }
 
+/// Which sign-in a page leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInBy {
+    /// That with the broker number.
+    Number,
+    /// That with the certificate, on its host.
+    Certificate,
+}
+
+/// See [`View::FormOfAnotherSite`].
+#[derive(Clone, Debug)]
+pub struct FormOfAnotherSite<'a> {
+    /// The other site's host, where it is known.
+    pub site: Option<&'a str>,
+    /// Why the form is not kept.
+    pub keeping: Keeping,
+}
+
 /// Whether a form that could not be forwarded is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeping {
@@ -298,6 +325,8 @@ pub enum KeptForm {
         action: String,
         /// As whose it would be sent, as the number is displayed.
         vtnr: String,
+        /// The host of the other site whose page posted it; `None` if it was one of the calculator's.
+        site: Option<String>,
         /// When it was posted at first.
         parked_at: Timestamp,
         /// Until when it is kept.

@@ -367,6 +367,8 @@ pub(super) struct FormRecord {
     target: String,
     content_type: String,
     referer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
     owner: Option<u32>,
     parked_at: u64,
     stage: FormStageRecord,
@@ -388,6 +390,7 @@ impl Record for ParkedForm {
             target: self.target.as_str().to_owned(),
             content_type: self.content_type.clone(),
             referer: self.referer.clone(),
+            origin: self.origin.clone(),
             owner: self.owner.map(Vtnr::number),
             parked_at: self.parked_at.as_millis(),
             stage: match self.stage {
@@ -403,6 +406,7 @@ impl Record for ParkedForm {
             target: ReturnTo::parse(&written.target).ok()?,
             content_type: written.content_type,
             referer: written.referer,
+            origin: written.origin,
             owner: written.owner.map(Vtnr::from_number).transpose().ok()?,
             parked_at: Timestamp::from_millis(written.parked_at),
             stage: match written.stage {

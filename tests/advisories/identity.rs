@@ -114,6 +114,8 @@ async fn of_a_thousand_requests_at_once_none_gets_anothers_answer() {
 fn is_for(vtnr: &str, target: &str, status: u16, body: &str) {
     if vtnr.is_empty() {
         assert_eq!(status, 401, "{body}");
+        // The page leads back to what was asked for, and knows of nothing else.
+        let body = body.replace(target, "");
         assert!(!body.contains("60/123") && !body.contains("kanarienvogel"), "{body}");
     } else {
         assert_eq!((status, body), (200, format!("{vtnr} {target} 0").as_str()));

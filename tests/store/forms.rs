@@ -23,6 +23,7 @@ fn form(now: Timestamp) -> ParkedForm {
         target: ReturnTo::parse("/kfz/antrag?schritt=2").expect("a path"),
         content_type: "multipart/form-data; boundary=----x".into(),
         referer: Some("https://rechner.example/kfz/antrag".into()),
+        origin: Some("https://vergleich.example".into()),
         owner: Some(vtnr()),
         parked_at: now,
         stage: FormStage::Waits,

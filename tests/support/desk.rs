@@ -227,6 +227,7 @@ fn rules() -> Login {
         without_email: true,
         enumeration: Enumeration::Open,
         doors: Doors::default(),
+        entry_origins: Vec::new(),
         time_zone: "Europe/Berlin".into(),
     }
 }

@@ -73,7 +73,7 @@ async fn put(store: &impl Store, number: u32) -> Result<()> {
     let letter =
         Letter { id, to: Some(email), tan, asked_at: now, browser: "Firefox unter Windows".into(), not_after: now.plus(HOUR) };
     let (token, next) = (Chance.flow_token(), Flow { claim, stage: Stage::Tan(challenge) });
-    let change = FlowChange { token: &token, seen: None, next: &next, lives: HOUR };
+    let change = FlowChange { token: &token, formerly: None, seen: None, next: &next, lives: HOUR };
     store.ask_for_tan(change, &letter, &Charges::none()).await?;
     Ok(())
 }

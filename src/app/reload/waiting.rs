@@ -27,7 +27,7 @@ pub(super) fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
     mail(&mut keys, &old.mail, &new.mail);
     parking(&mut keys, &old.parking, &new.parking);
     differing!(keys, &old.login, new.login, Login { prefix: "login.prefix" }
-        but alphabet, tan, tries, trust, without_email, enumeration, doors, time_zone);
+        but alphabet, tan, tries, trust, without_email, enumeration, doors, entry_origins, time_zone);
     password(&mut keys, old.password.as_ref(), new.password.as_ref());
     certificate(&mut keys, old.certificate.as_ref(), new.certificate.as_ref());
     portal(&mut keys, old.portal.as_ref(), new.portal.as_ref());

@@ -24,6 +24,7 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
     let without_email = reader.told(WITHOUT_EMAIL, "true", flag);
     let password_url = reader.optional("login.password_url", link).map(Door::Elsewhere);
     let certificate_url = reader.optional("login.certificate_url", link).map(Door::Elsewhere);
+    let entry_origins = reader.list("login.entry_origins", origin);
     let time_zone = reader.or("login.time_zone", "Europe/Berlin", time_zone);
     let enumeration = enumeration?;
     if enumeration == Enumeration::Neutral && without_email == Some(true) {
@@ -41,6 +42,7 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
         without_email: without_email.unwrap_or(enumeration == Enumeration::Open),
         enumeration,
         doors: Doors { password: password_url, certificate: certificate_url, portal: None, portal_sign_out: None },
+        entry_origins: entry_origins?,
         time_zone: time_zone?,
     })
 }
@@ -85,6 +87,27 @@ fn time_zone(value: &Value) -> Result<String, String> {
     let name = text(value)?;
     let known = TimeZone::get(&name).is_ok();
     if known { Ok(name) } else { Err(format!("{} is not a known time zone, such as \"Europe/Berlin\"", quoted(&name))) }
+}
+
+/// Another site's origin, as browsers write it.
+fn origin(value: &Value) -> Result<String, String> {
+    let text = text(value)?;
+    let wrong = |what: &str| Err(format!("{} {what}", quoted(&text)));
+    let url = match Url::parse(&text) {
+        Ok(url) => url,
+        Err(what) => return wrong(what),
+    };
+    let usual_port = match url.scheme {
+        "https" => 443,
+        "http" if url.is_loopback() => 80,
+        "http" => return wrong("begins with http://: whoever sits on the line could post forms; only loopback may"),
+        _ => return wrong("does not begin with https://"),
+    };
+    if !url.path.is_empty() || url.query.is_some() || url.user.is_some() {
+        return wrong("is more than scheme and host, such as \"https://vergleich.example\"");
+    }
+    let port = url.port.filter(|port| *port != usual_port).map(|port| format!(":{port}")).unwrap_or_default();
+    Ok(format!("{}://{}{port}", url.scheme, url.bracketed_host()))
 }
 
 /// Where a link leads: a path of this host, or an http(s) URL.

@@ -8,6 +8,7 @@ mod stream;
 
 pub use stream::Acceptor;
 
+use super::audience::Audience;
 use super::connections::Connection;
 use super::failure::Failure;
 use super::form::{self, BadForm};
@@ -16,6 +17,7 @@ use super::reply::Reply;
 use super::route::{Page, Route};
 use super::strict::Hosts;
 use super::tunnel::Cut;
+use super::unauthenticated::is_look;
 use super::{Admission, Gateway, Passage, route, strict};
 use crate::certificate::{Flaw, Holder, Trust};
 use crate::clock::Clock;
@@ -26,7 +28,8 @@ use crate::domain::session::{Level, Proof, Session as BrokerSession};
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
 use crate::in_force::InForce;
-use crate::pages::{CertificatePage, CertificateState, View};
+use crate::pages::{CertificatePage, CertificateState, SignInBy, View};
+use crate::parking::NotKept;
 use crate::telemetry::metrics::{Metrics, Outcome, Refusal, Request, Step};
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
@@ -253,7 +256,7 @@ impl Gateway {
             return Ok(Admission::Answer(self.sign_in_with_certificate(http, passage)));
         }
         if crosses_sites(http) {
-            return Err(Failure::Form(BadForm::Foreign));
+            return self.refuse_other_site(http, passage).map(Admission::Answer);
         }
         match policy::decide(|| self.intent(http), Some(&session), &self.limits, passage.now) {
             Decision::Allow(permit) => {
@@ -278,30 +281,45 @@ impl Gateway {
     /// Nobody is signed in, since the broker signed out in this browser: the certificate counts again once they say so.
     fn sign_in_with_certificate(&self, http: &Session, passage: &mut Passage) -> Reply {
         let request = http.req_header();
-        if !route::is_navigation(&request.headers) {
+        let audience = Audience::of(&request.headers);
+        if audience == Audience::Script {
             passage.outcome = Request::Unauthorized;
             return Reply::problem(StatusCode::UNAUTHORIZED, "signed out");
         }
-        if !matches!(request.method, Method::GET | Method::HEAD) {
+        if !is_look(&request.method) {
             passage.outcome = Request::Unauthorized;
             return self.told(CertificateState::SignedOut, request, passage.now);
         }
-        passage.outcome = Request::SignInRequired;
-        Reply::see_other(&self.routes.page("zertifikat", route::wanted(request).as_str()))
+        self.lead_to_sign_in(SignInBy::Certificate, http, passage)
     }
 
-    /// The page in place of the calculator's.
+    /// The page in place of the calculator's. A program that does not say so is told by the status.
     fn told(&self, state: CertificateState, request: &RequestHeader, now: Timestamp) -> Reply {
         let return_to = route::wanted(request);
         let is_form = !matches!(request.method, Method::GET | Method::HEAD);
         let view = CertificatePage { return_to: return_to.as_str(), state, is_form };
-        Reply::page(StatusCode::FORBIDDEN, self.pages.now().render(&View::Certificate(view), now))
+        let status = match Audience::of(&request.headers) {
+            Audience::Unspecified => StatusCode::UNAUTHORIZED,
+            Audience::Navigation | Audience::Script => StatusCode::FORBIDDEN,
+        };
+        Reply::page(status, self.pages.now().render(&View::Certificate(view), now))
+    }
+
+    /// Another site's page made the request: the certificate does not count then.
+    fn refuse_other_site(&self, http: &Session, passage: &mut Passage) -> Result<Reply, Failure> {
+        let request = http.req_header();
+        let is_form = !matches!(request.method, Method::GET | Method::HEAD);
+        if !is_form || Audience::of(&request.headers) == Audience::Script {
+            return Err(Failure::Form(BadForm::Foreign));
+        }
+        passage.outcome = Request::Refused;
+        Ok(self.form_of_another_site(request, Err(NotKept::Foreign), passage.now))
     }
 
     fn refuse_certificate(&self, refused: Refused, http: &Session, passage: &mut Passage) -> Reply {
         let request = http.req_header();
         passage.outcome = Request::Unauthorized;
-        if !route::is_navigation(&request.headers) {
+        if Audience::of(&request.headers) == Audience::Script {
             return Reply::problem(StatusCode::UNAUTHORIZED, refused.title());
         }
         self.told(refused.state(), request, passage.now)
@@ -427,7 +445,7 @@ pub(super) fn crosses_sites(http: &Session) -> bool {
     let request = http.req_header();
     // A page in a frame is a navigation too, and could be laid under other things to click on.
     let in_a_frame = request.headers.get("sec-fetch-dest").is_some_and(|place| place.as_bytes() != b"document");
-    let is_navigation = route::is_navigation(&request.headers) && !in_a_frame;
+    let is_navigation = Audience::of(&request.headers) == Audience::Navigation && !in_a_frame;
     let leads_here = is_navigation && matches!(request.method, Method::GET | Method::HEAD);
     !leads_here && form::is_of_another_site(request)
 }

@@ -37,6 +37,8 @@ pub(super) struct Visit {
     pub(super) now: Timestamp,
     /// What the insurer's portal says of the browser.
     at_portal: Option<AtPortal>,
+    /// Cookies of kept forms that have one of their own.
+    apart: Vec<String>,
 }
 
 impl Gateway {
@@ -95,8 +97,10 @@ impl Gateway {
     }
 
     pub(super) fn visit(&self, http: &Session, now: Timestamp) -> Result<Visit, Failure> {
-        let held = self.held(http)?;
         let request = http.req_header();
+        let target = request.raw_path();
+        let form = form_in(target);
+        let held = form.map_or_else(|| self.held(http), |form| self.held_for(form, http))?;
         let agent = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
         let visitor = Visitor {
             client: self.client_counted(http),
@@ -105,8 +109,8 @@ impl Gateway {
             browser: held.browser,
             session: held.session,
         };
-        let target = request.raw_path();
-        Ok(Visit { held, visitor, return_to: self.return_to(target), form: form_in(target), now, at_portal: None })
+        let apart = self.jar.apart(&request.headers);
+        Ok(Visit { held, visitor, return_to: self.return_to(target), form, now, at_portal: None, apart })
     }
 
     /// Where the broker wants to go; the start page if that is missing, leads elsewhere, or into the sign-in itself.

@@ -69,7 +69,7 @@ impl Gateway {
             &View::SignedOut(SignedOut {
                 browser_forgotten,
                 trust_ended: browser_forgotten && visit.held.browser.is_some(),
-                forms_lost: visit.held.parking.is_some(),
+                forms_lost: visit.held.parking.is_some() || !visit.apart.is_empty(),
                 outside,
             }),
             visit,
@@ -77,6 +77,7 @@ impl Gateway {
         // Without its cookie nobody can open a form that is kept.
         let cookies = [self.jar.session(), self.jar.ticket(), self.jar.flow(), self.jar.parking()];
         let page = cookies.into_iter().fold(page.clear_site_data(), |page, name| page.with_cookie(self.jar.clear(name)));
+        let page = visit.apart.iter().fold(page, |page, name| page.with_cookie(self.jar.clear(name.clone())));
         let page = match at_portal {
             Some(at_portal) => page.with_cookie(self.jar.set_left_portal(at_portal.claim.sum())),
             None => page,

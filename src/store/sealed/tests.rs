@@ -13,6 +13,7 @@ async fn with_the_secret_alone_nobody_reads_a_kept_form() {
         target: ReturnTo::start(),
         content_type: "application/json".into(),
         referer: None,
+        origin: None,
         owner: None,
         parked_at: clock.now(),
         stage: FormStage::Waits,

@@ -46,7 +46,7 @@ labels! {
         LoginPage => "login_page",
         /// A navigation without a session was led to the sign-in.
         SignInRequired => "sign_in_required",
-        /// Something other than a navigation came without a session: 401.
+        /// What is not known to be a navigation came without a session: 401.
         Unauthorized => "unauthorized",
         /// A session without submission asked for the Antragsversand.
         SubmissionBlocked => "submission_blocked",
