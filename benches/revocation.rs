@@ -109,7 +109,7 @@ fn main() -> ExitCode {
             answered as f64 / seconds
         );
         // What went wrong with the store or the subscription would explain long times.
-        let log = scene.world.log();
+        let log = scene.world.log().await;
         log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).for_each(|line| println!("{line}"));
         took.into_iter().flatten().collect::<Vec<_>>()
     });
