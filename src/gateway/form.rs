@@ -1,8 +1,9 @@
 //! Forms posted to our own pages.
 
+use super::origin::{Said, Scheme, is_of_own_host, said};
 use bytes::BytesMut;
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, EXPECT, HOST, ORIGIN};
+use http::header::{CONTENT_TYPE, EXPECT};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use std::time::Duration;
@@ -39,8 +40,8 @@ pub(super) enum BadForm {
 
 impl Form {
     /// Reads a form to its end.
-    pub(super) async fn read(session: &mut Session) -> Result<Self, BadForm> {
-        if is_foreign(session.req_header()) {
+    pub(super) async fn read(session: &mut Session, scheme: Scheme) -> Result<Self, BadForm> {
+        if is_foreign(session.req_header(), scheme) {
             return Err(BadForm::Foreign);
         }
         let mut body =
@@ -104,14 +105,14 @@ fn is_urlencoded(headers: &HeaderMap) -> bool {
 
 /// Whether a request that changes something was made by another site's page. A client that says nothing of where it comes from is no
 /// browser, and nobody's cookies ride on its requests.
-pub(super) fn is_foreign(request: &RequestHeader) -> bool {
-    made_by(request) == Maker::Foreign
+pub(super) fn is_foreign(request: &RequestHeader, scheme: Scheme) -> bool {
+    made_by(request, scheme) == Maker::Foreign
 }
 
 /// Whether a page of another site made the request, as browsers mean it: hosts below one registered domain are one site.
-pub(super) fn is_of_another_site(request: &RequestHeader) -> bool {
+pub(super) fn is_of_another_site(request: &RequestHeader, scheme: Scheme) -> bool {
     let is_same_site = request.headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"same-site");
-    made_by(request) == Maker::Foreign && !is_same_site
+    made_by(request, scheme) == Maker::Foreign && !is_same_site
 }
 
 /// Whose page made a request.
@@ -127,25 +128,20 @@ pub(super) enum Maker {
     Unknown,
 }
 
-/// Whose page made a request. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are older than 2023, `Origin`.
-pub(super) fn made_by(request: &RequestHeader) -> Maker {
-    let headers = &request.headers;
-    match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
+/// Whose page made a request, where pages of its host have this scheme. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are
+/// older than 2023, `Origin`.
+pub(super) fn made_by(request: &RequestHeader, scheme: Scheme) -> Maker {
+    match request.headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
         Some(b"same-origin") => return Maker::Own,
         Some(b"none") => return Maker::Person,
         Some(_) => return Maker::Foreign,
         None => {}
     }
-    if !headers.contains_key(ORIGIN) {
-        return Maker::Unknown;
+    match said(&request.headers) {
+        Said::Nothing => Maker::Unknown,
+        Said::Origin(origin) if is_of_own_host(origin, request, scheme) => Maker::Own,
+        Said::Origin(_) | Said::Nonsense => Maker::Foreign,
     }
-    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
-    let origin = headers.get(ORIGIN).and_then(text);
-    let origin = origin.as_deref().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
-    // Over HTTP/2 the host stands in the target.
-    let ours = headers.get(HOST).and_then(text).or_else(|| request.uri.authority().map(ToString::to_string));
-    let is_own = origin.zip(ours).is_some_and(|(origin, ours)| origin.eq_ignore_ascii_case(&ours));
-    if is_own { Maker::Own } else { Maker::Foreign }
 }
 
 #[cfg(test)]
@@ -194,16 +190,19 @@ mod tests {
             headers(&[("sec-fetch-site", "same-origin")]),
             headers(&[("sec-fetch-site", "none")]),
             headers(&[]),
+            headers(&[("sec-fetch-site", "same-origin"), ("origin", "null")]),
             headers(&[("origin", "https://Rechner.example"), ("host", "rechner.example")]),
         ];
-        assert!(own.iter().all(|fields| !is_foreign(&request(fields))));
+        assert!(own.iter().all(|fields| !is_foreign(&request(fields), Scheme::Https)));
         let foreign = [
             headers(&[("sec-fetch-site", "cross-site")]),
             headers(&[("sec-fetch-site", "same-site")]),
             headers(&[("origin", "https://evil.example"), ("host", "rechner.example")]),
+            headers(&[("origin", "http://rechner.example"), ("host", "rechner.example")]),
+            headers(&[("sec-fetch-site", "cross-site"), ("origin", "https://rechner.example"), ("host", "rechner.example")]),
             headers(&[("origin", "null"), ("host", "rechner.example")]),
             headers(&[("origin", "https://rechner.example")]),
         ];
-        assert!(foreign.iter().all(|fields| is_foreign(&request(fields))));
+        assert!(foreign.iter().all(|fields| is_foreign(&request(fields), Scheme::Https)));
     }
 }

@@ -18,6 +18,7 @@ mod headers;
 #[doc(hidden)]
 pub mod hot_path;
 mod login;
+mod origin;
 mod outbuffer;
 mod pace;
 mod parked;
@@ -71,6 +72,7 @@ use fronts::Fronts;
 use headers::Identity;
 use http::StatusCode;
 use http::header::EXPECT;
+use origin::Scheme;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -250,6 +252,12 @@ impl Gateway {
         // A tunnelled WebSocket may pause for ever. Over HTTP/2 the second limit is for a client that never opens its window.
         http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(self.patience));
         http.as_downstream_mut().set_write_timeout(Some(self.patience));
+    }
+
+    /// The scheme of the pages on this host, whose forms may come. Behind a front proxy that ends TLS, it is that of `listen.public_url`.
+    fn scheme(&self, http: &Session) -> Scheme {
+        let is_tls = || http.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        if self.jar == Jar::Secure || is_tls() { Scheme::Https } else { Scheme::Http }
     }
 
     /// Who sent the request: the peer, or whom a front proxy of the operator's names.

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::form::{self, BadForm, Maker, read_body};
 use super::login::Visit;
 use super::passage::{About, Passage};
+use super::origin::Scheme;
 use super::portal::best;
 use super::reply::Reply;
 use super::route::{is_navigation, retarget, wanted, with_mark, without_mark};
@@ -139,7 +140,7 @@ impl Gateway {
 
     /// Sends a form that was kept: a permit for it, or a page that says why not.
     async fn send_parked(&self, id: FormId, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
-        if form::is_foreign(http.req_header()) {
+        if form::is_foreign(http.req_header(), self.scheme(http)) {
             return Err(Failure::Form(BadForm::Foreign));
         }
         passage.outcome = Request::LoginPage;
@@ -266,7 +267,7 @@ impl Gateway {
     }
 
     async fn try_to_park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Place, NotKept> {
-        let form = particulars(http.req_header(), owner, now)?;
+        let form = particulars(http.req_header(), self.scheme(http), owner, now)?;
         let client = self.client_counted(http);
         let mut reservation = self.parking.reserve(client, length(&http.req_header().headers))?;
         let largest = self.parking.limits().largest;
@@ -335,8 +336,8 @@ impl Gateway {
 }
 
 /// What is kept of a request besides its body.
-fn particulars(request: &RequestHeader, owner: Option<Vtnr>, now: Timestamp) -> Result<ParkedForm, NotKept> {
-    match form::made_by(request) {
+fn particulars(request: &RequestHeader, scheme: Scheme, owner: Option<Vtnr>, now: Timestamp) -> Result<ParkedForm, NotKept> {
+    match form::made_by(request, scheme) {
         Maker::Own => {}
         Maker::Foreign => return Err(NotKept::Foreign),
         Maker::Person | Maker::Unknown => return Err(NotKept::Unfit),

@@ -59,7 +59,8 @@ fn canonical(authority: &str) -> (&str, &str) {
     (name.strip_suffix('.').unwrap_or(name), port)
 }
 
-fn split_port(authority: &str) -> (&str, &str) {
+/// The host, and the port with its colon.
+pub(super) fn split_port(authority: &str) -> (&str, &str) {
     match authority.rfind(':') {
         Some(at) if !authority.ends_with(']') => authority.split_at(at),
         _ => (authority, ""),
@@ -136,7 +137,8 @@ pub(super) fn names_host(request: &RequestHeader, host: &str) -> bool {
     authority(request).is_some_and(|authority| canonical(authority).0.eq_ignore_ascii_case(canonical(host).0))
 }
 
-fn authority(request: &RequestHeader) -> Option<&str> {
+/// The host that a request names, with its port.
+pub(super) fn authority(request: &RequestHeader) -> Option<&str> {
     let target = request.uri.authority().filter(|_| request.version == Version::HTTP_2);
     target.map(|authority| authority.as_str()).or_else(|| host(request))
 }
