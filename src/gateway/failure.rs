@@ -104,6 +104,14 @@ impl Failure {
         self.kind().0
     }
 
+    /// What a program is told.
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::Origin) => "pages of this origin may not open WebSockets",
+            _ => self.status().canonical_reason().unwrap_or("error"),
+        }
+    }
+
     /// What the page says, which tells of what the broker was about: whoever posted a form, what became of it.
     fn kind_about(&self, passage: &Passage) -> ProblemKind {
         let server = if passage.to_portal { Server::Portal } else { Server::Calculator };
@@ -132,7 +140,7 @@ impl Failure {
             Self::Refused(Refusal::Host) => (StatusCode::MISDIRECTED_REQUEST, ProblemKind::WrongHost),
             Self::Refused(Refusal::Method) | Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed),
             Self::Form(BadForm::TooLarge | BadForm::NoRoom) => (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge),
-            Self::Form(BadForm::Foreign) => (StatusCode::FORBIDDEN, ProblemKind::ForeignForm),
+            Self::Form(BadForm::Foreign) | Self::Refused(Refusal::Origin) => (StatusCode::FORBIDDEN, ProblemKind::ForeignForm),
             Self::Doubtful(doubt) => (StatusCode::BAD_REQUEST, ProblemKind::Doubtful(*doubt)),
             Self::FormReturned(_, status) => (*status, ProblemKind::FormReturned),
             Self::Refused(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => {
@@ -186,14 +194,14 @@ impl Gateway {
     /// The answer to a failure, counted and logged.
     pub(super) fn failed(&self, failure: &Failure, request: &RequestHeader, passage: &mut Passage) -> Reply {
         if let Failure::Refused(reason) = failure {
+            passage.refused = Some(*reason);
             self.metrics.request_refused(*reason);
         }
         passage.outcome = failure.outcome();
         let reply = if route::is_navigation(&request.headers) {
             self.problem_page(failure, request, passage)
         } else {
-            let status = failure.status();
-            Reply::problem(status, status.canonical_reason().unwrap_or("error"))
+            Reply::problem(failure.status(), failure.title())
         };
         let reply = match failure.retry_after(passage.now) {
             Some(after) => reply.retry_after(after),

@@ -60,7 +60,7 @@ use crate::parking::Parking;
 use crate::portal::Portal;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
-use crate::telemetry::metrics::{Connect, Metrics, Request};
+use crate::telemetry::metrics::{Connect, Metrics, Refusal, Request};
 use access_log::AccessLog;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -71,8 +71,8 @@ use failure::Failure;
 use fronts::Fronts;
 use headers::Identity;
 use http::StatusCode;
-use http::header::EXPECT;
-use origin::Scheme;
+use http::header::{EXPECT, TRANSFER_ENCODING};
+use origin::{Scheme, SocketOrigins};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -96,6 +96,7 @@ pub struct Gateway {
     routes: Routes,
     submission: Arc<InForce<SubmissionRules>>,
     hosts: Hosts,
+    socket_origins: SocketOrigins,
     jar: Jar,
     identity: Identity,
     upstream: Arc<Upstream>,
@@ -150,6 +151,7 @@ impl Gateway {
         let hosts = certified.map_or(&self.hosts, |(door, _)| door.hosts());
         strict::check(http.req_header(), hosts).map_err(Failure::Refused)?;
         strict::check_length(http.as_downstream()).map_err(Failure::Refused)?;
+        self.socket_origins.check(http.req_header(), self.scheme(http)).map_err(Failure::Refused)?;
         if !matches!(http.req_header().method, http::Method::GET | http::Method::HEAD) {
             passage.about = About::Form;
         }

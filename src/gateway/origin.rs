@@ -1,8 +1,10 @@
 //! Where pages come from, as browsers say in `Origin` (RFC 6454, 6.2): scheme, host and port.
 
 use super::strict::{authority, split_port};
+use crate::config::{Config, PublicUrl, WebSocketOrigins};
+use crate::telemetry::metrics::Refusal;
 use http::HeaderMap;
-use http::header::ORIGIN;
+use http::header::{ORIGIN, UPGRADE};
 use pingora::http::RequestHeader;
 
 /// The scheme of a page's address.
@@ -101,6 +103,36 @@ pub(super) fn said(headers: &HeaderMap) -> Said<'_> {
 pub(super) fn is_of_own_host(origin: Origin<'_>, request: &RequestHeader, scheme: Scheme) -> bool {
     let own = |scheme| authority(request).and_then(|authority| Origin::of_host(scheme, authority)) == Some(origin);
     own(scheme) || origin.is_loopback() && own(origin.scheme)
+}
+
+/// Whose pages may open WebSockets.
+///
+/// A handshake is no request that a page of another site could not make: browsers send cookies along and let any page read the answer.
+pub(super) struct SocketOrigins {
+    /// None: everybody's.
+    allowed: Option<Vec<String>>,
+}
+
+impl SocketOrigins {
+    pub(super) fn new(config: &Config) -> Self {
+        let WebSocketOrigins::Listed(listed) = &config.upstream.websocket_origins else { return Self { allowed: None } };
+        let listen = &config.listen;
+        let certificate = config.certificate.as_ref().map(|certificate| certificate.public_url.origin());
+        let host = |host: &String| PublicUrl { secure: listen.public_url.secure, authority: host.clone() }.origin();
+        let own = std::iter::once(listen.public_url.origin()).chain(certificate).chain(listen.hosts.iter().map(host));
+        Self { allowed: Some(own.chain(listed.iter().cloned()).collect()) }
+    }
+
+    /// Refuses a handshake that a page made which may not, where pages of this host have this scheme.
+    pub(super) fn check(&self, request: &RequestHeader, scheme: Scheme) -> Result<(), Refusal> {
+        let Some(allowed) = self.allowed.as_ref().filter(|_| request.headers.contains_key(UPGRADE)) else { return Ok(()) };
+        match said(&request.headers) {
+            Said::Nothing => Ok(()),
+            Said::Origin(origin) if is_of_own_host(origin, request, scheme) => Ok(()),
+            Said::Origin(origin) if allowed.iter().any(|allowed| Origin::parse(allowed) == Some(origin)) => Ok(()),
+            Said::Origin(_) | Said::Nonsense => Err(Refusal::Origin),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::upstream::Tries;
 use crate::domain::ids::SessionToken;
 use crate::domain::policy::Permit;
 use crate::domain::time::Timestamp;
-use crate::telemetry::metrics::Request;
+use crate::telemetry::metrics::{Refusal, Request};
 use http::Version;
 use std::sync::Arc;
 use std::time::Instant;
@@ -75,6 +75,8 @@ pub struct Passage {
     pub(super) handed_over: Option<Instant>,
     /// How it ended, for the metrics and the log.
     pub(super) outcome: Request,
+    /// Why it was refused before anything else, for the log.
+    pub(super) refused: Option<Refusal>,
     /// What the broker is about.
     pub(super) about: About,
     /// What went wrong with the server that it went to, for the log.
@@ -115,6 +117,7 @@ impl Passage {
             began,
             handed_over,
             outcome,
+            refused: None,
             about,
             upstream_error: None,
             incident,

@@ -9,9 +9,9 @@ mod stream;
 pub use stream::Acceptor;
 
 use super::connections::Connection;
-use super::origin::Scheme;
 use super::failure::Failure;
 use super::form::{self, BadForm};
+use super::origin::Scheme;
 use super::passage::{About, Watch};
 use super::reply::Reply;
 use super::route::{Page, Route};

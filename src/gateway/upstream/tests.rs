@@ -20,6 +20,7 @@ fn config(hosts: &[(&str, u16)]) -> config::Upstream {
         vtnr_header: None,
         level_header: None,
         public_paths: Vec::new(),
+        websocket_origins: config::WebSocketOrigins::All,
         health_interval: seconds(1),
         health_timeout: seconds(1),
         health_path: None,

@@ -340,6 +340,8 @@ labels! {
         Host => "host",
         /// Its method is not forwarded.
         Method => "method",
+        /// It would open a WebSocket for a page of another site.
+        Origin => "origin",
         /// A header field is malformed, repeated or too long.
         Header => "header",
         /// Its body is too large.
