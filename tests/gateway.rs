@@ -7,6 +7,7 @@ mod support;
 mod advisories;
 mod application_sessions;
 mod certificate;
+mod chunks;
 mod directory;
 mod enumeration;
 mod expiry;

@@ -2,7 +2,7 @@
 
 use super::certified::Shown;
 use super::fronts::Fronts;
-use super::tunnel::Line;
+use super::tunnel::{Following, Line};
 use super::uploads::Uploads;
 use crate::domain::throttle::ClientAddress;
 use crate::telemetry::metrics::{Metrics, Rejection};
@@ -59,6 +59,7 @@ pub(super) struct Connection {
     /// Whether the client was too slow. Nothing more is waited for then.
     given_up: AtomicBool,
     uploads: Uploads,
+    following: Following,
     line: Arc<Line>,
     /// What was shown in the handshake, at the certificates' door.
     shown: OnceLock<Shown>,
@@ -104,6 +105,7 @@ impl Connections {
             unread: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             uploads: Uploads::new(self.limits.body_timeout, begun),
+            following: Following::default(),
             line: Arc::default(),
             shown: OnceLock::new(),
             all: Arc::clone(self),
@@ -258,6 +260,11 @@ impl Connection {
     /// The bodies that come on it.
     pub(super) fn uploads(&self) -> &Uploads {
         &self.uploads
+    }
+
+    /// The bodies that come on it in chunks.
+    pub(super) fn following(&self) -> &Following {
+        &self.following
     }
 
     /// The longest silence that is borne of a client that has an answer to take.

@@ -149,6 +149,9 @@ impl Gateway {
         let connection = self.certificates.as_ref().and_then(|_| passage.connection.clone());
         let certified = self.certificates.as_deref().zip(connection.as_ref().and_then(|connection| connection.shown()));
         let hosts = certified.map_or(&self.hosts, |(door, _)| door.hosts());
+        if passage.has_malformed_body() {
+            return Err(Failure::Refused(Refusal::Chunks));
+        }
         strict::check(http.req_header(), hosts).map_err(Failure::Refused)?;
         strict::check_length(http.as_downstream()).map_err(Failure::Refused)?;
         self.socket_origins.check(http.req_header(), self.scheme(http)).map_err(Failure::Refused)?;
@@ -256,6 +259,21 @@ impl Gateway {
         http.as_downstream_mut().set_write_timeout(Some(self.patience));
     }
 
+    /// Answers a request that does not go to the calculator.
+    async fn answer(&self, answer: Result<Reply, Failure>, http: &mut Session, passage: &mut Passage) -> pingora::Result<()> {
+        reply::discard_body(http).await;
+        let answer = if passage.has_malformed_body() {
+            // Nobody can tell where the next request would begin.
+            http.set_keepalive(None);
+            Err(Failure::Refused(Refusal::Chunks))
+        } else {
+            answer
+        };
+        let reply = answer.unwrap_or_else(|failure| self.failed(&failure, http.req_header(), passage));
+        let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
+        reply.send(http).await
+    }
+
     /// The scheme of the pages on this host, whose forms may come. Behind a front proxy that ends TLS, it is that of `listen.public_url`.
     fn scheme(&self, http: &Session) -> Scheme {
         let is_tls = || http.digest().is_some_and(|digest| digest.ssl_digest.is_some());
@@ -321,6 +339,11 @@ impl ProxyHttp for Served {
         passage.connection = self.connections.of(http.digest().and_then(|digest| digest.socket_digest.as_ref()));
         if let Some(connection) = &passage.connection {
             connection.header_complete();
+            if http.req_header().headers.contains_key(TRANSFER_ENCODING) {
+                connection.following().follow_chunks();
+            } else {
+                connection.following().pass_on();
+            }
         }
         self.prepare(http);
         // One that asks whether it may send its body is waited for from its first byte on.
@@ -333,7 +356,7 @@ impl ProxyHttp for Served {
 
     /// Answers the request here, or leaves a permit in the passage for the upstream half.
     async fn request_filter(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<bool> {
-        let reply = match self.admit(http, passage).await {
+        let answer = match self.admit(http, passage).await {
             Ok(Forward(permit)) => {
                 if self.has_doubtful_cookies(http, &permit, passage) {
                     Box::pin(self.judge_cookies(http, &permit, passage)).await;
@@ -341,11 +364,10 @@ impl ProxyHttp for Served {
                 passage.grant(permit);
                 return Ok(TO_UPSTREAM);
             }
-            Ok(Answer(reply)) => reply,
-            Err(failure) => self.failed(&failure, http.req_header(), passage),
+            Ok(Answer(reply)) => Ok(reply),
+            Err(failure) => Err(failure),
         };
-        let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
-        Box::pin(reply.send(http)).await?;
+        Box::pin(self.answer(answer, http, passage)).await?;
         Ok(ANSWERED)
     }
 
@@ -467,7 +489,7 @@ impl ProxyHttp for Served {
     /// The calculator failed before it answered: a page of ours. If it had begun to answer, the broken-off answer shows as such.
     async fn fail_to_proxy(&self, http: &mut Session, error: &pingora::Error, passage: &mut Passage) -> FailToProxy {
         let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        let failure = Failure::of(error);
+        let failure = if passage.has_malformed_body() { Some(Failure::Refused(Refusal::Chunks)) } else { Failure::of(error) };
         // A client that went away is no failure.
         if failure.is_some() {
             passage.outcome = Request::Failed;
@@ -485,6 +507,7 @@ impl ProxyHttp for Served {
         // The connection ends with this answer, which has to say so: a client that used it once more would lose that request.
         http.set_keepalive(None);
         let error_code = reply.status().as_u16();
+        reply::discard_body(http).await;
         match reply.send(http).await {
             Ok(()) => FailToProxy { error_code, can_reuse_downstream: false },
             Err(_) => nothing,

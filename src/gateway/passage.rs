@@ -167,6 +167,11 @@ impl Passage {
         self.upload = None;
     }
 
+    /// Whether a body that came on the connection was malformed.
+    pub(super) fn has_malformed_body(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.following().is_malformed())
+    }
+
     /// Lets the request through to the calculator.
     pub(super) fn grant(&mut self, permit: Permit) {
         self.permit = Some(permit);

@@ -99,7 +99,7 @@ fn has_sound_framing(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length_is_sound = match (lengths.next(), lengths.next()) {
         (None, _) => true,
-        (Some(only), None) => !only.is_empty() && only.as_bytes().iter().all(u8::is_ascii_digit),
+        (Some(only), None) => is_length(only.as_bytes()),
         (Some(_), Some(_)) => false,
     };
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -109,6 +109,11 @@ fn has_sound_framing(headers: &HeaderMap) -> bool {
         (Some(_), Some(_)) => false,
     };
     length_is_sound && coding_is_sound && !headers.contains_key("content_length") && !headers.contains_key("transfer_encoding")
+}
+
+/// A number as it is written: what has a sign, or zeros in front, is read by some and not by others, and by some as octal.
+fn is_length(text: &[u8]) -> bool {
+    text == b"0" || text.first().is_some_and(|first| *first != b'0') && text.iter().all(u8::is_ascii_digit)
 }
 
 /// Servers differ in where such a body ends and the other protocol begins; and a tunnel may pause for ever, which a body may not.
@@ -203,11 +208,18 @@ mod tests {
     #[test]
     fn lengths_and_codings_that_servers_read_differently_are_refused() {
         let with = |name, value| checked(&request(b"/", &[("Host", "rechner.example"), (name, value)]));
-        assert_eq!(with("Content-Length", "5"), Ok(()));
+        assert_eq!(
+            (with("Content-Length", "5"), with("Content-Length", "0"), with("Content-Length", "50")),
+            (Ok(()), Ok(()), Ok(()))
+        );
         assert_eq!(with("Transfer-Encoding", "chunked"), Ok(()));
         for (name, value) in [
             ("Content-Length", "5, 5"),
             ("Content-Length", "+5"),
+            ("Content-Length", "-5"),
+            ("Content-Length", "05"),
+            ("Content-Length", "00"),
+            ("Content-Length", "000000000000000005"),
             ("Content-Length", ""),
             ("Content-Length", "0x5"),
             ("Content_Length", "5"),

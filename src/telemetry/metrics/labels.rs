@@ -344,6 +344,8 @@ labels! {
         Origin => "origin",
         /// A header field is malformed, repeated or too long.
         Header => "header",
+        /// Its body comes in chunks that are malformed.
+        Chunks => "chunks",
         /// Its body is too large.
         BodyTooLarge => "body_too_large",
         /// Its body did not come in time.
