@@ -639,6 +639,65 @@ fn a_secret_that_others_can_read_is_warned_of() {
 }
 
 #[test]
+fn a_secret_that_others_can_write_is_a_mistake() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let set = |name: &str, mode| fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("set");
+    let config = path("gateway.toml");
+    let keys = "store.password_file = \"password\"\nmail.username = \"u\"\nmail.password_file = \"password\"\n\
+                listen.https = \"127.0.0.1:8443\"\nlisten.tls.cert = \"one.pem\"\nlisten.tls.key = \"one.key\"";
+    fs::write(&config, text_with(keys)).expect("written");
+    set("gateway.toml", 0o600);
+    let told = || Config::load(&config).map_or_else(|mistakes| mistakes.to_string(), |_| String::new());
+    for (name, keys) in [
+        ("secret", &["store.secret_file"][..]),
+        ("password", &["store.password_file", "mail.password_file"]),
+        ("one.key", &["listen.tls.key"]),
+    ] {
+        for mode in [0o620, 0o602, 0o622, 0o660, 0o666, 0o777] {
+            set(name, mode);
+            let told = told();
+            for key in keys {
+                let mistake = format!("{key}: {} can be written by others than its owner; chmod go-w it", path(name).display());
+                assert!(told.contains(&mistake), "{name} {mode:o}: {told}");
+            }
+        }
+        for mode in [0o600, 0o400, 0o640, 0o440, 0o644, 0o444] {
+            set(name, mode);
+            assert_eq!(told(), "", "{name} {mode:o}");
+        }
+    }
+    // Another file can be put in its place, unless names are sticky, as in /tmp.
+    for (mode, is_mistake) in [(0o777, true), (0o703, true), (0o1777, false), (0o775, false), (0o755, false), (0o700, false)] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("set");
+        assert_eq!(told().contains("lies in a folder in which everybody can replace it"), is_mistake, "{mode:o}: {}", told());
+    }
+    // As Kubernetes mounts secrets: a link to a link, the folder open and sticky, the file for all to read.
+    for (link, target) in [("..data", "..2026_12_01"), ("mounted", "..data/mounted")] {
+        fs::create_dir_all(path("..2026_12_01")).expect("a folder");
+        std::os::unix::fs::symlink(target, path(link)).expect("a link");
+    }
+    write(&folder, "..2026_12_01/mounted", &"s".repeat(32));
+    fs::write(&config, text_with("store.secret_file = \"mounted\"")).expect("written");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).expect("set");
+    set("..2026_12_01/mounted", 0o644);
+    assert_eq!(told(), "");
+    set("..2026_12_01", 0o777);
+    assert!(told().contains("store.secret_file:"), "where the file lies counts too: {}", told());
+    set("..2026_12_01", 0o755);
+    // A secret in the configuration itself.
+    fs::write(&config, text_with("store.secret = \"0123456789abcdef0123456789abcdef\"\n-store.secret_file")).expect("written");
+    set("gateway.toml", 0o660);
+    assert!(
+        told().contains("gateway.toml:1: store.secret: is a secret in a file that others than its owner can write"),
+        "{}",
+        told()
+    );
+    set("gateway.toml", 0o640);
+    assert_eq!(told(), "");
+}
+
+#[test]
 fn what_owasp_takes_for_too_little_is_warned_of() {
     for (memory, iterations, is_enough) in
         [("19MiB", 2, true), ("19MiB", 1, false), ("46MiB", 1, true), ("7MiB", 5, true), ("7MiB", 4, false), ("1GiB", 1, true)]
