@@ -73,6 +73,8 @@ pub struct Config {
     pub brand: Brand,
     /// Where operators reach the gateway, `admin.listen`.
     pub admin_listen: SocketAddr,
+    /// Names under which they may, `admin.hosts`, in lower case; addresses and `localhost` are always taken.
+    pub admin_hosts: Vec<String>,
     /// What is logged, and how.
     pub log: Log,
     /// What SIGTERM leads to.
