@@ -12,6 +12,7 @@ mod directory;
 mod enumeration;
 mod expiry;
 mod fronts;
+mod garbage;
 mod guessing;
 mod mails;
 mod outbox;

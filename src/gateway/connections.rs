@@ -54,6 +54,8 @@ pub(super) struct Connection {
     deadline: AtomicU64,
     /// Whether the next byte that arrives begins a request.
     idle: AtomicBool,
+    /// Whether bytes came that are to be a request, and have not been read as one.
+    unparsed: AtomicBool,
     /// Whether a request was answered before its body was read.
     unread: AtomicBool,
     /// Whether the client was too slow. Nothing more is waited for then.
@@ -102,6 +104,7 @@ impl Connections {
             begun,
             deadline: AtomicU64::new(millis(self.limits.header_timeout)),
             idle: AtomicBool::new(false),
+            unparsed: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             uploads: Uploads::new(self.limits.body_timeout, begun),
@@ -220,8 +223,14 @@ impl Connection {
         }
     }
 
+    /// What comes now is to be a request.
+    pub(super) fn request_begins(&self) {
+        self.unparsed.store(true, Ordering::Release);
+    }
+
     /// A header is complete.
     pub(super) fn header_complete(&self) {
+        self.unparsed.store(false, Ordering::Release);
         self.deadline.store(0, Ordering::Release);
         self.idle.store(false, Ordering::Release);
     }
@@ -282,6 +291,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        if self.unparsed.load(Ordering::Acquire) {
+            self.give_up(Rejection::NoRequest);
+        }
         let key = self.key.load(Ordering::Acquire);
         if let Some(shard) = self.all.shard(key) {
             let mut shard = shard.lock();

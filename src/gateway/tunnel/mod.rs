@@ -227,6 +227,9 @@ impl<S: IO> Peek for Tunnel<S> {
         self.connection.following().may_read()?;
         if self.ahead.is_empty() {
             self.ahead = poll_fn(|context| self.poll_ahead(context)).await?;
+            if !self.ahead.is_empty() {
+                self.connection.request_begins();
+            }
         }
         for (place, byte) in buffer.iter_mut().zip(&self.ahead) {
             *place = *byte;

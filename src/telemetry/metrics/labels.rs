@@ -328,6 +328,8 @@ labels! {
         SlowReader => "slow_reader",
         /// The TLS handshake failed or took too long.
         Handshake => "handshake",
+        /// What came was no request, or it ended within the first header.
+        NoRequest => "no_request",
     }
 
     /// Why a request was refused before it was known what it asks for.
