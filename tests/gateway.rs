@@ -15,6 +15,8 @@ mod fronts;
 mod garbage;
 mod guessing;
 mod mails;
+mod memory;
+mod origins;
 mod outbox;
 mod own_pages;
 mod pages;

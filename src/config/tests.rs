@@ -386,7 +386,7 @@ fn each_section_refuses_what_would_do_harm() {
         ("parking.largest = 1048576", "must be a size in quotes"),
         ("parking.largest = \"100B\"", "is less than 4KiB"),
         ("parking.per_client = \"512KiB\"", "is less than parking.largest"),
-        ("parking.total = \"2MiB\"", "is less than parking.per_client"),
+        ("parking.total = \"31MiB\"", "is less than twice parking.per_client"),
         ("parking.lifetime = \"30s\"", "30s is shorter than the shortest allowed, 1m"),
         ("listen.trusted_proxies = [7]", "must be a text in quotes"),
         ("listen.body_timeout = \"11m\"", "11m is longer than the longest allowed, 10m"),

@@ -1,7 +1,6 @@
 //! Forms posted to our own pages.
 
 use super::origin::{Said, Scheme, is_of_own_host, said};
-use bytes::BytesMut;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, EXPECT};
 use pingora::http::RequestHeader;
@@ -11,6 +10,8 @@ use zeroize::Zeroize as _;
 
 /// Our longest form has a broker number, an address and a path.
 const MOST_FORM: usize = 16 * 1_024;
+/// By so much room for a body grows.
+const STEP: usize = 64 * 1_024;
 const FORM_TIME: Duration = Duration::from_secs(10);
 
 /// The fields of a form, each at most once. One may be a password or a TAN: there is no `Debug`, and they are overwritten in the end.
@@ -50,7 +51,7 @@ impl Form {
             return Err(BadForm::Malformed);
         }
         let form = Self::parse(&body);
-        body.as_mut().zeroize();
+        body.zeroize();
         form
     }
 
@@ -77,19 +78,23 @@ pub(super) async fn read_body(
     session: &mut Session,
     time: Duration,
     may_have: impl FnMut(usize) -> Result<(), BadForm>,
-) -> Result<BytesMut, BadForm> {
+) -> Result<Vec<u8>, BadForm> {
     tokio::time::timeout(time, read_all(session, may_have)).await.unwrap_or(Err(BadForm::BrokenOff))
 }
 
-async fn read_all(session: &mut Session, mut may_have: impl FnMut(usize) -> Result<(), BadForm>) -> Result<BytesMut, BadForm> {
+async fn read_all(session: &mut Session, mut may_have: impl FnMut(usize) -> Result<(), BadForm>) -> Result<Vec<u8>, BadForm> {
     if session.req_header().headers.contains_key(EXPECT) {
         session.as_downstream_mut().write_continue_response().await.map_err(|_| BadForm::BrokenOff)?;
     }
-    let mut body = BytesMut::new();
+    let mut body = Vec::new();
     loop {
         match session.as_mut().read_request_body().await {
             Ok(Some(chunk)) => {
                 may_have(body.len() + chunk.len())?;
+                // In steps: to double what is there each time would hold room that nobody counts.
+                if body.capacity() - body.len() < chunk.len() {
+                    body.reserve_exact(chunk.len().max(STEP));
+                }
                 body.extend_from_slice(&chunk);
             }
             Ok(None) => return Ok(body),
