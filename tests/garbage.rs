@@ -5,7 +5,7 @@ use crate::support::raw::{
     literal, tls,
 };
 use crate::support::world::StoreKind;
-use crate::support::{Raw, Upstream, World, eventually};
+use crate::support::{Upstream, World};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -164,13 +164,10 @@ async fn pour(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, garbage: &[
     let _ = tokio::time::timeout(Duration::from_millis(150), talk).await;
 }
 
-/// The lines of the log up to a request that is logged after all else, above INFO.
-async fn loud_lines(world: &World, mark: &str) -> Vec<String> {
-    let mut client = Raw::connect(world.gateways[0].port).await;
-    client.send(format!("GET /{mark} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", world.gateways[0].port)).await.answer().await;
-    let log = eventually("the log is written", async || Some(world.gateways[0].log()).filter(|log| log.contains(mark))).await;
+/// The lines of the log above INFO.
+async fn loud_lines(world: &World) -> Vec<String> {
     let loud = |line: &&str| line.contains("\"ERROR\"") || line.contains("\"WARN\"");
-    log.lines().filter(loud).map(str::to_owned).collect()
+    world.log().await.lines().filter(loud).map(str::to_owned).collect()
 }
 
 #[tokio::test]
@@ -178,7 +175,7 @@ async fn garbage_from_strangers_is_no_line_of_the_log_above_info() {
     let upstream = Upstream::fine().await;
     let world = World::builder().https().store(StoreKind::Memory).upstream(&upstream.url()).start().await;
     let (http, https) = (world.gateways[0].port, world.gateways[0].https.expect("a world with https"));
-    let before = loud_lines(&world, "vorher").await;
+    let before = loud_lines(&world).await;
     let tcp = async |port| TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
     let mut kinds = 0;
     for garbage in http1() {
@@ -198,7 +195,7 @@ async fn garbage_from_strangers_is_no_line_of_the_log_above_info() {
         kinds += 1;
     }
     assert!(kinds >= 80, "{kinds}");
-    assert_eq!(loud_lines(&world, "nachher").await, before);
+    assert_eq!(loud_lines(&world).await, before);
     upstream.saw_nothing("garbage");
     let counted = |reason: &str| format!("vtnr_gateway_connections_rejected_total{{reason=\"{reason}\"}}");
     assert!(world.metric(&counted("handshake")).await >= 20.0);

@@ -6,6 +6,8 @@ use super::tunnel::{Following, Line};
 use super::uploads::Uploads;
 use crate::domain::throttle::ClientAddress;
 use crate::telemetry::metrics::{Metrics, Rejection};
+use http::HeaderMap;
+use http::header::TRANSFER_ENCODING;
 use parking_lot::Mutex;
 use pingora::protocols::SocketDigest;
 use std::collections::HashMap;
@@ -228,8 +230,13 @@ impl Connection {
         self.unparsed.store(true, Ordering::Release);
     }
 
-    /// A header is complete.
-    pub(super) fn header_complete(&self) {
+    /// A request's header is complete; these are its fields.
+    pub(super) fn header_complete(&self, fields: &HeaderMap) {
+        if fields.contains_key(TRANSFER_ENCODING) {
+            self.following.follow_chunks();
+        } else {
+            self.following.pass_on();
+        }
         self.unparsed.store(false, Ordering::Release);
         self.deadline.store(0, Ordering::Release);
         self.idle.store(false, Ordering::Release);

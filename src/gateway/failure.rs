@@ -1,8 +1,9 @@
 //! The one table from what went wrong to what is answered.
 
+use super::cookies::Jar;
 use super::form::BadForm;
 use super::passage::{About, Passage};
-use super::reply::Reply;
+use super::reply::{self, Reply};
 use super::{Gateway, route};
 use crate::clock::Chance;
 use crate::domain::return_to::ReturnTo;
@@ -14,6 +15,7 @@ use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{Refusal, Request};
 use http::{Method, StatusCode};
 use pingora::http::RequestHeader;
+use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::time::Duration;
 
@@ -191,6 +193,26 @@ impl Failure {
 }
 
 impl Gateway {
+    /// Answers a request that does not go to the calculator.
+    pub(super) async fn answer(
+        &self,
+        answer: Result<Reply, Failure>,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        reply::discard_body(http).await;
+        let answer = if passage.has_malformed_body() {
+            // Nobody can tell where the next request would begin.
+            http.set_keepalive(None);
+            Err(Failure::Refused(Refusal::Chunks))
+        } else {
+            answer
+        };
+        let reply = answer.unwrap_or_else(|failure| self.failed(&failure, http.req_header(), passage));
+        let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
+        reply.send(http).await
+    }
+
     /// The answer to a failure, counted and logged.
     pub(super) fn failed(&self, failure: &Failure, request: &RequestHeader, passage: &mut Passage) -> Reply {
         if let Failure::Refused(reason) = failure {

@@ -71,8 +71,8 @@ use failure::Failure;
 use fronts::Fronts;
 use headers::Identity;
 use http::StatusCode;
-use http::header::{EXPECT, TRANSFER_ENCODING};
-use origin::{Scheme, SocketOrigins};
+use http::header::EXPECT;
+use origin::SocketOrigins;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -149,12 +149,7 @@ impl Gateway {
         let connection = self.certificates.as_ref().and_then(|_| passage.connection.clone());
         let certified = self.certificates.as_deref().zip(connection.as_ref().and_then(|connection| connection.shown()));
         let hosts = certified.map_or(&self.hosts, |(door, _)| door.hosts());
-        if passage.has_malformed_body() {
-            return Err(Failure::Refused(Refusal::Chunks));
-        }
-        strict::check(http.req_header(), hosts).map_err(Failure::Refused)?;
-        strict::check_length(http.as_downstream()).map_err(Failure::Refused)?;
-        self.socket_origins.check(http.req_header(), self.scheme(http)).map_err(Failure::Refused)?;
+        self.check(hosts, http, passage).map_err(Failure::Refused)?;
         if !matches!(http.req_header().method, http::Method::GET | http::Method::HEAD) {
             passage.about = About::Form;
         }
@@ -259,27 +254,6 @@ impl Gateway {
         http.as_downstream_mut().set_write_timeout(Some(self.patience));
     }
 
-    /// Answers a request that does not go to the calculator.
-    async fn answer(&self, answer: Result<Reply, Failure>, http: &mut Session, passage: &mut Passage) -> pingora::Result<()> {
-        reply::discard_body(http).await;
-        let answer = if passage.has_malformed_body() {
-            // Nobody can tell where the next request would begin.
-            http.set_keepalive(None);
-            Err(Failure::Refused(Refusal::Chunks))
-        } else {
-            answer
-        };
-        let reply = answer.unwrap_or_else(|failure| self.failed(&failure, http.req_header(), passage));
-        let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
-        reply.send(http).await
-    }
-
-    /// The scheme of the pages on this host, whose forms may come. Behind a front proxy that ends TLS, it is that of `listen.public_url`.
-    fn scheme(&self, http: &Session) -> Scheme {
-        let is_tls = || http.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-        if self.jar == Jar::Secure || is_tls() { Scheme::Https } else { Scheme::Http }
-    }
-
     /// Who sent the request: the peer, or whom a front proxy of the operator's names.
     fn client_address(&self, http: &Session) -> Option<IpAddr> {
         let peer = http.client_addr()?.as_inet()?.ip();
@@ -304,12 +278,6 @@ fn body_of(http: &mut Session) -> Body {
 /// Whether what follows the header may be a tunnel. Pingora's own word says so of bodies too.
 fn is_handshake(http: &Session) -> bool {
     http.as_downstream().is_upgrade_req() && !strict::announces_body(&http.req_header().headers)
-}
-
-/// Whether the client has got more of an answer than that one will come.
-fn has_begun_to_answer(http: &Session) -> bool {
-    let is_answer = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
-    http.response_written().is_some_and(|response| is_answer(response.status))
 }
 
 /// The gateway as one of Pingora's proxies has it: each thread has a proxy of its own, with its own connections to the calculator.
@@ -338,12 +306,7 @@ impl ProxyHttp for Served {
         passage.enter(&self.connections);
         passage.connection = self.connections.of(http.digest().and_then(|digest| digest.socket_digest.as_ref()));
         if let Some(connection) = &passage.connection {
-            connection.header_complete();
-            if http.req_header().headers.contains_key(TRANSFER_ENCODING) {
-                connection.following().follow_chunks();
-            } else {
-                connection.following().pass_on();
-            }
+            connection.header_complete(&http.req_header().headers);
         }
         self.prepare(http);
         // One that asks whether it may send its body is waited for from its first byte on.
@@ -494,7 +457,7 @@ impl ProxyHttp for Served {
         if failure.is_some() {
             passage.outcome = Request::Failed;
         }
-        if has_begun_to_answer(http) {
+        if reply::has_begun(http) {
             return nothing;
         }
         let Some(failure) = failure else { return nothing };

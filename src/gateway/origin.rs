@@ -1,11 +1,14 @@
 //! Where pages come from, as browsers say in `Origin` (RFC 6454, 6.2): scheme, host and port.
 
+use super::Gateway;
+use super::cookies::Jar;
 use super::strict::{authority, split_port};
 use crate::config::{Config, PublicUrl, WebSocketOrigins};
 use crate::telemetry::metrics::Refusal;
 use http::HeaderMap;
 use http::header::{ORIGIN, UPGRADE};
 use pingora::http::RequestHeader;
+use pingora::proxy::Session;
 
 /// The scheme of a page's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +135,14 @@ impl SocketOrigins {
             Said::Origin(origin) if allowed.iter().any(|allowed| Origin::parse(allowed) == Some(origin)) => Ok(()),
             Said::Origin(_) | Said::Nonsense => Err(Refusal::Origin),
         }
+    }
+}
+
+impl Gateway {
+    /// The scheme of the pages on this host, whose forms may come. Behind a front proxy that ends TLS, it is that of `listen.public_url`.
+    pub(super) fn scheme(&self, http: &Session) -> Scheme {
+        let is_tls = || http.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        if self.jar == Jar::Secure || is_tls() { Scheme::Https } else { Scheme::Http }
     }
 }
 

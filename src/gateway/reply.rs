@@ -133,6 +133,12 @@ impl Reply {
     }
 }
 
+/// Whether the client has got more of an answer than that one will come.
+pub(super) fn has_begun(http: &Session) -> bool {
+    let is_answer = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+    http.response_written().is_some_and(|response| is_answer(response.status))
+}
+
 /// Reads what is left of the body, within bounds. What goes wrong is the client's affair: the answer follows anyway.
 /// A client that asked whether it should send the body (`Expect: 100-continue`) is spared it.
 pub(super) async fn discard_body(session: &mut Session) {

@@ -3,8 +3,9 @@
 //! Whatever a request asks, it may try another server as long as no connection stood: not a byte of it went up. Once one stood, only
 //! what promises to change nothing goes up a second time, and nothing ever a third.
 
+use super::reply::has_begun;
 use super::upstream::{Upstream, Whose};
-use super::{Body, Gateway, Passage, body_of, has_begun_to_answer};
+use super::{Body, Gateway, Passage, body_of};
 use http::Method;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
@@ -34,7 +35,7 @@ impl Gateway {
             && !http.as_ref().retry_buffer_truncated();
         let retry = changes_nothing
             && passage.tries.went_up_once()
-            && !has_begun_to_answer(http)
+            && !has_begun(http)
             && ended_unanswered(&error)
             && match connection {
                 Connection::Kept => true,

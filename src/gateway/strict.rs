@@ -3,12 +3,13 @@
 //! Pingora hands on what it received, not what it understood: `uri.path()` and the bytes that go to the calculator can differ.
 //! So the raw target is judged, and whatever is judged goes up unchanged.
 
-use super::headers;
+use super::{Gateway, Passage, headers};
 use crate::telemetry::metrics::Refusal;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession as HttpSession;
+use pingora::proxy::Session;
 
 /// All header fields together, in bytes.
 const MOST_HEADER: usize = 64 * 1_024;
@@ -85,6 +86,18 @@ pub(super) fn check(request: &RequestHeader, hosts: &Hosts) -> Result<(), Refusa
         Some(_) => Err(Refusal::Host),
         // RFC 9112, 3.2: none, or several, is malformed.
         None => Err(Refusal::Malformed),
+    }
+}
+
+impl Gateway {
+    /// Refuses what is not fit to be asked whose it is.
+    pub(super) fn check(&self, hosts: &Hosts, http: &Session, passage: &Passage) -> Result<(), Refusal> {
+        if passage.has_malformed_body() {
+            return Err(Refusal::Chunks);
+        }
+        check(http.req_header(), hosts)?;
+        check_length(http.as_downstream())?;
+        self.socket_origins.check(http.req_header(), self.scheme(http))
     }
 }
 
