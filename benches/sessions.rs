@@ -41,7 +41,7 @@ impl Engine for Latest {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Vec<u8>>>> {
         let latest = self.change.lock();
         let written = |key| latest.write.iter().find(|(name, ..)| name == key).map(|(_, record, _)| record.clone());
-        Ok(keys.iter().map(written).collect())
+        Ok(keys.iter().map(written).map(|record| record.map(Vec::from)).collect())
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed> {

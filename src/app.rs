@@ -259,7 +259,8 @@ impl App {
         });
         let mut tasks = JoinSet::new();
         let (admin_stop, admin_down) = watch::channel(false);
-        let admin = admin::serve(listeners.admin, Arc::clone(&parts.metrics), readiness, announced(admin_down));
+        let hosts = config.admin_hosts.clone();
+        let admin = admin::serve(listeners.admin, hosts, Arc::clone(&parts.metrics), readiness, announced(admin_down));
         let admin = tokio::spawn(admin);
         let mails_in_hand = parts.outbox.in_hand();
         let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));

@@ -267,7 +267,7 @@ on_both_stores!(
 
 #[tokio::test]
 async fn what_cannot_be_kept_is_told_before_the_broker_leaves_the_page() {
-    let limits = "[parking]\nlargest = \"64KiB\"\nper_client = \"128KiB\"\ntotal = \"128KiB\"";
+    let limits = "[parking]\nlargest = \"64KiB\"\nper_client = \"128KiB\"\ntotal = \"256KiB\"";
     let desk = Desk::with(World::builder().store(StoreKind::Memory).config(limits)).await;
     let browser = desk.world.browser();
     let navigation = |site: &str, content_type: &str| {
@@ -612,7 +612,7 @@ async fn while_the_store_is_down_what_was_typed_is_not_lost_sight_of() {
 
 #[tokio::test]
 async fn what_comes_with_a_form_takes_room_too() {
-    let limits = "[parking]\nlargest = \"4KiB\"\nper_client = \"64KiB\"\ntotal = \"64KiB\"";
+    let limits = "[parking]\nlargest = \"4KiB\"\nper_client = \"64KiB\"\ntotal = \"128KiB\"";
     let desk = Desk::with(World::builder().store(StoreKind::Memory).config(limits)).await;
     let browser = desk.world.browser();
     let post = async |referer: usize| {

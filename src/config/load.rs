@@ -14,7 +14,11 @@ impl Config {
         let cannot = |why: String| Mistakes::new(vec![Mistake::new(&file, None, None, why)]);
         let bytes = std::fs::read(path).map_err(|error| cannot(format!("cannot be read: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|_| cannot("is not UTF-8 text".to_owned()))?;
-        let exposure = if secret_file::is_open_to_others(path) { Exposure::Others } else { Exposure::Owner };
+        let exposure = match secret_file::only_its_owner_writes(path) {
+            Err(_) => Exposure::Writable,
+            Ok(()) if secret_file::is_open_to_others(path) => Exposure::Others,
+            Ok(()) => Exposure::Owner,
+        };
         Self::read(Origin { file: &file, base: path.parent().unwrap_or(Path::new("")), exposure }, &text)
     }
 

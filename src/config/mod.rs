@@ -73,6 +73,8 @@ pub struct Config {
     pub brand: Brand,
     /// Where operators reach the gateway, `admin.listen`.
     pub admin_listen: SocketAddr,
+    /// Names under which they may, `admin.hosts`, in lower case; addresses and `localhost` are always taken.
+    pub admin_hosts: Vec<String>,
     /// What is logged, and how.
     pub log: Log,
     /// What SIGTERM leads to.
@@ -140,6 +142,13 @@ pub struct PublicUrl {
     pub authority: String,
 }
 
+impl PublicUrl {
+    /// The address as it is written: `https://rechner.insurer.example`.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.authority)
+    }
+}
+
 /// `[upstream]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
@@ -174,12 +183,23 @@ pub struct Upstream {
     pub pass_fields: Vec<String>,
     /// Exact paths that need no sign-in, such as `/favicon.ico`.
     pub public_paths: Vec<String>,
+    /// Whose pages may open WebSockets here, besides those of the gateway's own hosts.
+    pub websocket_origins: WebSocketOrigins,
     /// How often each server is looked over.
     pub health_interval: Duration,
     /// How long that may take.
     pub health_timeout: Duration,
     /// What a server is asked for then; if there is none, it only has to accept a connection.
     pub health_path: Option<String>,
+}
+
+/// `upstream.websocket_origins`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebSocketOrigins {
+    /// Pages of these origins, such as `https://partner.example`.
+    Listed(Vec<String>),
+    /// Every page.
+    All,
 }
 
 impl Upstream {

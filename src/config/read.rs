@@ -39,13 +39,15 @@ pub(super) struct Origin<'a> {
     pub(super) exposure: Exposure,
 }
 
-/// Who can read the configuration.
+/// Who can read or write the configuration.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exposure {
     /// Its owner, as far as is known.
     Owner,
     /// Group or others.
     Others,
+    /// They can write it as well.
+    Writable,
 }
 
 /// Takes typed values out of a document.
@@ -194,8 +196,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Warns of a secret that others can read along with the configuration it stands in.
-    pub(super) fn warn_if_exposed(&mut self, key: &str, instead: &str) {
+    /// Warns of a secret that others can read along with the configuration it stands in, and refuses one that they can write.
+    pub(super) fn look_at_exposure(&mut self, key: &str, instead: &str) {
+        if self.origin.exposure == Exposure::Writable {
+            self.mistake(key, "is a secret in a file that others than its owner can write; chmod 600 it");
+        }
         if self.origin.exposure == Exposure::Others {
             self.warn(key, &format!("is a secret in a file that others than its owner can read; chmod 600 it, or use {instead}"));
         }

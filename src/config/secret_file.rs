@@ -25,6 +25,10 @@ pub(super) enum Shape {
     Line,
 }
 
+const GROUP_WRITES: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+
 /// No secret is larger; what is, was not meant.
 const LARGEST: u64 = 64 * 1_024;
 
@@ -39,7 +43,7 @@ impl Reader<'_> {
             return None;
         }
         if inline.is_some() {
-            self.warn_if_exposed(key, file_key);
+            self.look_at_exposure(key, file_key);
         }
         let Some(name) = name else { return inline };
         self.in_file(file_key, &name, shape)
@@ -58,7 +62,7 @@ impl Reader<'_> {
             return None;
         }
         if inline.is_some() {
-            self.warn_if_exposed(key, file_key);
+            self.look_at_exposure(key, file_key);
         }
         let Some(names) = names else { return inline };
         let mut secrets = Vec::with_capacity(names.len());
@@ -70,6 +74,7 @@ impl Reader<'_> {
 
     fn in_file(&mut self, file_key: &'static str, name: &str, shape: Shape) -> Option<Secret> {
         let path = self.path(name);
+        self.refuse_other_writers(file_key, &path);
         if is_open_to_others(&path) {
             let warning = format!("{} can be read by others than its owner; chmod 600 it", path.display());
             self.warn(file_key, &warning);
@@ -78,6 +83,36 @@ impl Reader<'_> {
         let secret = secret.map(|secret| secret.of(file_key));
         secret.map_err(|what| self.mistake(file_key, format!("{} {what}", path.display()))).ok()
     }
+}
+
+impl Reader<'_> {
+    /// Refuses a secret that others than its owner could have put there.
+    pub(super) fn refuse_other_writers(&mut self, key: &str, path: &Path) {
+        if let Err(what) = only_its_owner_writes(path) {
+            self.mistake(key, what);
+        }
+    }
+}
+
+/// A secret that others can write is one that they know. A file that is not there is told of elsewhere.
+pub(super) fn only_its_owner_writes(path: &Path) -> Result<(), String> {
+    let mode = |path: &Path| path.metadata().map(|metadata| metadata.permissions().mode());
+    if mode(path).is_ok_and(|mode| mode & (GROUP_WRITES | OTHERS_WRITE) != 0) {
+        return Err(format!("{} can be written by others than its owner; chmod go-w it", path.display()));
+    }
+    // With a link both folders matter: that of the link, and that of the file.
+    let target = path.canonicalize().ok();
+    for folder in [Some(path), target.as_deref()].into_iter().flatten().filter_map(Path::parent) {
+        // Where names are sticky, nobody can put another file in the place of this one.
+        if mode(folder).is_ok_and(|mode| mode & OTHERS_WRITE != 0 && mode & STICKY == 0) {
+            return Err(format!(
+                "{} lies in a folder in which everybody can replace it; chmod o-w {}",
+                path.display(),
+                folder.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>, String> {

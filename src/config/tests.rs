@@ -363,6 +363,14 @@ fn each_section_refuses_what_would_do_harm() {
             "2: upstream.pass_fields: \"X_Alt_Token\" is taken away by \"X-Alt-*\" of upstream.strip",
         ),
         ("upstream.vtnr_header = \"X-A\"\nupstream.level_header = \"x_a\"", "is the same field"),
+        ("admin.hosts = [\"m.internal:9090\"]", "\"m.internal:9090\" is not a host name without a port"),
+        ("admin.hosts = [\"http://m.internal\"]", "is not a host name without a port"),
+        ("admin.hosts = [\"*\"]", "is not a host name without a port"),
+        ("upstream.websocket_origins = [\"partner.example\"]", "\"partner.example\" is not an origin, such as"),
+        ("upstream.websocket_origins = [\"https://partner.example/\"]", "is not an origin"),
+        ("upstream.websocket_origins = [\"wss://partner.example\"]", "is not an origin"),
+        ("upstream.websocket_origins = [\"null\"]", "is not an origin"),
+        ("upstream.websocket_origins = [\"*\", \"https://partner.example\"]", "is every origin, beside others"),
         ("upstream.public_paths = [\"/a\", \"b\"]", "\"b\" does not begin with /"),
         ("upstream.public_paths = [\"/ui/login/de/x\"]", "lies under login.prefix"),
         ("upstream.public_paths = [\"/Antrag/versand/\"]", "would let anybody submit"),
@@ -400,7 +408,7 @@ fn each_section_refuses_what_would_do_harm() {
         ("parking.largest = 1048576", "must be a size in quotes"),
         ("parking.largest = \"100B\"", "is less than 4KiB"),
         ("parking.per_client = \"512KiB\"", "is less than parking.largest"),
-        ("parking.total = \"2MiB\"", "is less than parking.per_client"),
+        ("parking.total = \"31MiB\"", "is less than twice parking.per_client"),
         ("parking.lifetime = \"30s\"", "30s is shorter than the shortest allowed, 1m"),
         ("listen.trusted_proxies = [7]", "must be a text in quotes"),
         ("listen.body_timeout = \"11m\"", "11m is longer than the longest allowed, 10m"),
@@ -690,6 +698,65 @@ fn what_a_rule_with_a_query_may_leave_open_is_warned_of() {
     let missing = "does not guard the folder: if the server answers it with start.php, add \"/kfz/?r=antrag/versand\"";
     assert!(file.len() == 2 && file[1].contains(missing), "{file:?}");
     assert_eq!(warnings("\"/kfz/start.php?r=antrag/versand\", \"/kfz/?r=antrag/versand\"").len(), 1);
+}
+
+#[test]
+fn a_secret_that_others_can_write_is_a_mistake() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let set = |name: &str, mode| fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("set");
+    let config = path("gateway.toml");
+    let keys = "store.password_file = \"password\"\nmail.username = \"u\"\nmail.password_file = \"password\"\n\
+                listen.https = \"127.0.0.1:8443\"\nlisten.tls.cert = \"one.pem\"\nlisten.tls.key = \"one.key\"";
+    fs::write(&config, text_with(keys)).expect("written");
+    set("gateway.toml", 0o600);
+    let told = || Config::load(&config).map_or_else(|mistakes| mistakes.to_string(), |_| String::new());
+    for (name, keys) in [
+        ("secret", &["store.secret_file"][..]),
+        ("password", &["store.password_file", "mail.password_file"]),
+        ("one.key", &["listen.tls.key"]),
+    ] {
+        for mode in [0o620, 0o602, 0o622, 0o660, 0o666, 0o777] {
+            set(name, mode);
+            let told = told();
+            for key in keys {
+                let mistake = format!("{key}: {} can be written by others than its owner; chmod go-w it", path(name).display());
+                assert!(told.contains(&mistake), "{name} {mode:o}: {told}");
+            }
+        }
+        for mode in [0o600, 0o400, 0o640, 0o440, 0o644, 0o444] {
+            set(name, mode);
+            assert_eq!(told(), "", "{name} {mode:o}");
+        }
+    }
+    // Another file can be put in its place, unless names are sticky, as in /tmp.
+    for (mode, is_mistake) in [(0o777, true), (0o703, true), (0o1777, false), (0o775, false), (0o755, false), (0o700, false)] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("set");
+        assert_eq!(told().contains("lies in a folder in which everybody can replace it"), is_mistake, "{mode:o}: {}", told());
+    }
+    // As Kubernetes mounts secrets: a link to a link, the folder open and sticky, the file for all to read.
+    for (link, target) in [("..data", "..2026_12_01"), ("mounted", "..data/mounted")] {
+        fs::create_dir_all(path("..2026_12_01")).expect("a folder");
+        std::os::unix::fs::symlink(target, path(link)).expect("a link");
+    }
+    write(&folder, "..2026_12_01/mounted", &"s".repeat(32));
+    fs::write(&config, text_with("store.secret_file = \"mounted\"")).expect("written");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).expect("set");
+    set("..2026_12_01/mounted", 0o644);
+    assert_eq!(told(), "");
+    set("..2026_12_01", 0o777);
+    assert!(told().contains("store.secret_file:"), "where the file lies counts too: {}", told());
+    set("..2026_12_01", 0o755);
+    // A secret in the configuration itself.
+    fs::write(&config, text_with("store.secret = \"0123456789abcdef0123456789abcdef\"\n-store.secret_file")).expect("written");
+    set("gateway.toml", 0o660);
+    assert!(
+        told().contains("gateway.toml:1: store.secret: is a secret in a file that others than its owner can write"),
+        "{}",
+        told()
+    );
+    set("gateway.toml", 0o640);
+    assert_eq!(told(), "");
 }
 
 #[test]

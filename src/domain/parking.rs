@@ -52,7 +52,7 @@ pub struct ParkingLimits {
     pub largest: usize,
     /// From one client within a lifetime, in bytes.
     pub per_client: u64,
-    /// From all clients within a lifetime, in bytes.
+    /// From all clients at once, in bytes, with those that are coming in; at least twice `per_client`.
     pub total: u64,
     /// After this long a form that was taken has gone up, or was put back.
     pub settles: Duration,
@@ -138,14 +138,22 @@ impl ParkingLimits {
     /// What even the smallest form is counted as, in bytes: it takes room as well.
     pub const LEAST: u64 = 4 << 10;
 
+    /// What forms that are coming in may take of [`ParkingLimits::total`], in bytes.
+    pub fn coming_in(&self) -> u64 {
+        const MOST: u64 = 64 << 20;
+        MOST.min(self.total / 4).min(self.total.saturating_sub(2 * self.per_client))
+    }
+
     /// What keeping a form of so many bytes in all is charged to. Counters count kibibytes, begun ones whole.
     pub fn room(&self, client: ClientAddress, bytes: usize) -> Vec<Charge> {
         let kib = |bytes: u64| u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
         let amount = kib(Self::LEAST.max(bytes as u64));
         let within = |bytes| Allowance { limit: kib(bytes), window: self.lifetime };
+        // A window begins with its first form: of two that follow each other, the forms may be alive at once.
+        let kept = self.total.saturating_sub(self.coming_in()) / 2;
         vec![
             Charge { counter: Counter::FormsFrom(client), allowance: within(self.per_client), amount },
-            Charge { counter: Counter::FormsOfAll, allowance: within(self.total), amount },
+            Charge { counter: Counter::FormsOfAll, allowance: within(kept), amount },
         ]
     }
 }
@@ -201,6 +209,21 @@ mod tests {
         ];
         for (form, broker, now, expected) in cases {
             assert_eq!(form.fate(broker, &LIMITS, at(now)), expected, "{form:?} {now}");
+        }
+    }
+
+    #[test]
+    fn what_two_windows_take_and_what_is_coming_in_is_never_more_than_the_total() {
+        let client = ClientAddress::of(std::net::IpAddr::from([192, 0, 2, 1]));
+        for (per_client, total) in
+            [(16, 256), (16, 32), (1, 16), (1, 2), (1, 3), (16, 1 << 20)].map(|(one, all)| (one << 20, all << 20))
+        {
+            let limits = ParkingLimits { per_client, total, ..LIMITS };
+            let of_all = limits.room(client, 1)[1].allowance.limit;
+            let window = u64::from(of_all) << 10;
+            assert!(2 * window + limits.coming_in() <= total, "{per_client} {total}");
+            assert!(window >= per_client, "one client's share fits: {per_client} {total}");
+            assert!(2 * window + limits.coming_in() + 4_096 > total, "nothing is given away: {per_client} {total}");
         }
     }
 

@@ -30,8 +30,11 @@ impl Gateway {
         let status = http.response_written().map_or(0, |response| response.status.as_u16());
         let client = self.client_address(http).map(tracing::field::display);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let (outcome, incident, error) =
-            (passage.outcome, passage.incident.as_deref(), error.map(|error| error.etype().as_str()));
-        tracing::info!(target: "access", method = request.method.as_str(), path, status, outcome = outcome.as_str(), micros, client, incident, error);
+        let (outcome, reason) = (passage.outcome, passage.refused.map(|reason| reason.as_str()));
+        let (incident, error) = (passage.incident.as_deref(), error.map(|error| error.etype().as_str()));
+        tracing::info!(
+            target: "access",
+            method = request.method.as_str(), path, status, outcome = outcome.as_str(), reason, micros, client, incident, error
+        );
     }
 }

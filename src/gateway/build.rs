@@ -6,6 +6,7 @@ use super::cookies::Jar;
 use super::edge::{Kept, Times};
 use super::fronts::Fronts;
 use super::headers::Identity;
+use super::origin::SocketOrigins;
 use super::roll::Roll;
 use super::route::Routes;
 use super::seats::Seats;
@@ -131,13 +132,14 @@ impl Gateway {
         let certificates = config.certificate.as_ref().zip(certificates).map(|(config, trust)| {
             CertificateDoor::new(trust, &config.public_url.authority, Arc::clone(&directory), Arc::clone(&metrics))
         });
-        let home = format!("{}://{authority}", if listen.public_url.secure { "https" } else { "http" });
+        let home = listen.public_url.origin();
         let users = sign_ins.passwords.as_ref().map(|passwords| Arc::clone(&passwords.users));
         let roll = Roll::new(Arc::clone(&directory), users);
         let tunnels = Tunnels::new(Arc::clone(&sessions), roll.clone(), config.session, clock.clone(), Arc::clone(&metrics));
         Self {
             routes: Routes::new(&config.login.prefix, &config.upstream.public_paths, portal_paths),
             submission,
+            socket_origins: SocketOrigins::new(config),
             hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
             jar,
             identity: Identity::new(jar, &listen.public_url, &config.upstream),

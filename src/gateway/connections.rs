@@ -3,10 +3,12 @@
 use super::certified::Shown;
 use super::fronts::Fronts;
 use super::reuse::BoundKeys;
-use super::tunnel::Line;
+use super::tunnel::{Following, Line};
 use super::uploads::Uploads;
 use crate::domain::throttle::ClientAddress;
 use crate::telemetry::metrics::{Metrics, Rejection};
+use http::HeaderMap;
+use http::header::TRANSFER_ENCODING;
 use parking_lot::Mutex;
 use pingora::protocols::SocketDigest;
 use std::collections::HashMap;
@@ -55,11 +57,14 @@ pub(super) struct Connection {
     deadline: AtomicU64,
     /// Whether the next byte that arrives begins a request.
     idle: AtomicBool,
+    /// Whether bytes came that are to be a request, and have not been read as one.
+    unparsed: AtomicBool,
     /// Whether a request was answered before its body was read.
     unread: AtomicBool,
     /// Whether the client was too slow. Nothing more is waited for then.
     given_up: AtomicBool,
     uploads: Uploads,
+    following: Following,
     line: Arc<Line>,
     /// What was shown in the handshake, at the certificates' door.
     shown: OnceLock<Shown>,
@@ -104,9 +109,11 @@ impl Connections {
             begun,
             deadline: AtomicU64::new(millis(self.limits.header_timeout)),
             idle: AtomicBool::new(false),
+            unparsed: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             uploads: Uploads::new(self.limits.body_timeout, begun),
+            following: Following::default(),
             line: Arc::default(),
             shown: OnceLock::new(),
             bound: BoundKeys::default(),
@@ -222,8 +229,19 @@ impl Connection {
         }
     }
 
-    /// A header is complete.
-    pub(super) fn header_complete(&self) {
+    /// What comes now is to be a request.
+    pub(super) fn request_begins(&self) {
+        self.unparsed.store(true, Ordering::Release);
+    }
+
+    /// A request's header is complete; these are its fields.
+    pub(super) fn header_complete(&self, fields: &HeaderMap) {
+        if fields.contains_key(TRANSFER_ENCODING) {
+            self.following.follow_chunks();
+        } else {
+            self.following.pass_on();
+        }
+        self.unparsed.store(false, Ordering::Release);
         self.deadline.store(0, Ordering::Release);
         self.idle.store(false, Ordering::Release);
     }
@@ -274,6 +292,11 @@ impl Connection {
         &self.uploads
     }
 
+    /// The bodies that come on it in chunks.
+    pub(super) fn following(&self) -> &Following {
+        &self.following
+    }
+
     /// The longest silence that is borne of a client that has an answer to take.
     pub(super) fn write_patience(&self) -> Duration {
         self.all.limits.body_timeout.saturating_mul(super::MOST_CREDIT)
@@ -289,6 +312,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        if self.unparsed.load(Ordering::Acquire) {
+            self.give_up(Rejection::NoRequest);
+        }
         let key = self.key.load(Ordering::Acquire);
         if let Some(shard) = self.all.shard(key) {
             let mut shard = shard.lock();

@@ -213,6 +213,9 @@ impl Edge {
             edge.connections.register(&connection, &digest);
             let stream = ClientStream::new(tcp, digest, Arc::clone(&connection));
             let Some(stream) = edge.shake_hands(stream, &connection, tls).await else { return };
+            if stream.selected_alpn_proto() == Some(ALPN::H2) {
+                connection.request_begins();
+            }
             let line = Arc::clone(connection.line());
             // From here on the stream and its requests keep the connection.
             drop(connection);

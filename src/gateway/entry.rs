@@ -21,7 +21,7 @@ use pingora::proxy::Session;
 impl Gateway {
     /// Takes a form that came without a session.
     pub(super) async fn take_form(&self, http: &mut Session, held: &Held, passage: &mut super::Passage) -> Reply {
-        if !form::is_foreign(http.req_header()) {
+        if !form::is_foreign(http.req_header(), self.scheme(http)) {
             return self.park_without_session(http, held, passage).await;
         }
         passage.outcome = Request::Refused;

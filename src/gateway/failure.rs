@@ -2,9 +2,10 @@
 
 use super::Gateway;
 use super::audience::Audience;
+use super::cookies::Jar;
 use super::form::BadForm;
 use super::passage::{About, Passage};
-use super::reply::Reply;
+use super::reply::{self, Reply};
 use crate::clock::Chance;
 use crate::domain::return_to::ReturnTo;
 use crate::domain::submission::Doubt;
@@ -15,6 +16,7 @@ use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{Refusal, Request};
 use http::{Method, StatusCode};
 use pingora::http::RequestHeader;
+use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::time::Duration;
 
@@ -105,6 +107,14 @@ impl Failure {
         self.kind().0
     }
 
+    /// What a program is told.
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::Origin) => "pages of this origin may not open WebSockets",
+            _ => self.status().canonical_reason().unwrap_or("error"),
+        }
+    }
+
     /// What the page says, which tells of what the broker was about: whoever posted a form, what became of it.
     fn kind_about(&self, passage: &Passage) -> ProblemKind {
         let server = if passage.to_portal { Server::Portal } else { Server::Calculator };
@@ -133,7 +143,7 @@ impl Failure {
             Self::Refused(Refusal::Host) => (StatusCode::MISDIRECTED_REQUEST, ProblemKind::WrongHost),
             Self::Refused(Refusal::Method) | Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed),
             Self::Form(BadForm::TooLarge | BadForm::NoRoom) => (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge),
-            Self::Form(BadForm::Foreign) => (StatusCode::FORBIDDEN, ProblemKind::ForeignForm),
+            Self::Form(BadForm::Foreign) | Self::Refused(Refusal::Origin) => (StatusCode::FORBIDDEN, ProblemKind::ForeignForm),
             Self::Doubtful(doubt) => (StatusCode::BAD_REQUEST, ProblemKind::Doubtful(*doubt)),
             Self::FormReturned(_, status) => (*status, ProblemKind::FormReturned),
             Self::Refused(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => {
@@ -184,18 +194,36 @@ impl Failure {
 }
 
 impl Gateway {
+    /// Answers a request that does not go to the calculator.
+    pub(super) async fn answer(
+        &self,
+        answer: Result<Reply, Failure>,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        reply::discard_body(http).await;
+        let answer = if passage.has_malformed_body() {
+            // Nobody can tell where the next request would begin.
+            http.set_keepalive(None);
+            Err(Failure::Refused(Refusal::Chunks))
+        } else {
+            answer
+        };
+        let reply = answer.unwrap_or_else(|failure| self.failed(&failure, http.req_header(), passage));
+        let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
+        reply.send(http).await
+    }
+
     /// The answer to a failure, counted and logged.
     pub(super) fn failed(&self, failure: &Failure, request: &RequestHeader, passage: &mut Passage) -> Reply {
         if let Failure::Refused(reason) = failure {
+            passage.refused = Some(*reason);
             self.metrics.request_refused(*reason);
         }
         passage.outcome = failure.outcome();
         let reply = match Audience::of(&request.headers) {
             Audience::Navigation | Audience::Unspecified => self.problem_page(failure, request, passage),
-            Audience::Script => {
-                let status = failure.status();
-                Reply::problem(status, status.canonical_reason().unwrap_or("error"))
-            }
+            Audience::Script => Reply::problem(failure.status(), failure.title()),
         };
         let reply = match failure.retry_after(passage.now) {
             Some(after) => reply.retry_after(after),

@@ -1,7 +1,7 @@
 //! Forms posted to our own pages.
 
-use bytes::BytesMut;
-use http::header::{CONTENT_TYPE, EXPECT, HOST, ORIGIN, REFERER};
+use super::origin::{Origin, Said, Scheme, is_of_own_host, said};
+use http::header::{CONTENT_TYPE, EXPECT, ORIGIN, REFERER};
 use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
@@ -10,6 +10,8 @@ use zeroize::Zeroize as _;
 
 /// Our longest form has a broker number, an address and a path.
 const MOST_FORM: usize = 16 * 1_024;
+/// By so much room for a body grows.
+const STEP: usize = 64 * 1_024;
 const FORM_TIME: Duration = Duration::from_secs(10);
 
 /// The fields of a form, each at most once. One may be a password or a TAN: there is no `Debug`, and they are overwritten in the end.
@@ -39,8 +41,8 @@ pub(super) enum BadForm {
 
 impl Form {
     /// Reads a form to its end.
-    pub(super) async fn read(session: &mut Session) -> Result<Self, BadForm> {
-        if is_foreign(session.req_header()) {
+    pub(super) async fn read(session: &mut Session, scheme: Scheme) -> Result<Self, BadForm> {
+        if is_foreign(session.req_header(), scheme) {
             return Err(BadForm::Foreign);
         }
         let mut body =
@@ -49,7 +51,7 @@ impl Form {
             return Err(BadForm::Malformed);
         }
         let form = Self::parse(&body);
-        body.as_mut().zeroize();
+        body.zeroize();
         form
     }
 
@@ -76,19 +78,23 @@ pub(super) async fn read_body(
     session: &mut Session,
     time: Duration,
     may_have: impl FnMut(usize) -> Result<(), BadForm>,
-) -> Result<BytesMut, BadForm> {
+) -> Result<Vec<u8>, BadForm> {
     tokio::time::timeout(time, read_all(session, may_have)).await.unwrap_or(Err(BadForm::BrokenOff))
 }
 
-async fn read_all(session: &mut Session, mut may_have: impl FnMut(usize) -> Result<(), BadForm>) -> Result<BytesMut, BadForm> {
+async fn read_all(session: &mut Session, mut may_have: impl FnMut(usize) -> Result<(), BadForm>) -> Result<Vec<u8>, BadForm> {
     if session.req_header().headers.contains_key(EXPECT) {
         session.as_downstream_mut().write_continue_response().await.map_err(|_| BadForm::BrokenOff)?;
     }
-    let mut body = BytesMut::new();
+    let mut body = Vec::new();
     loop {
         match session.as_mut().read_request_body().await {
             Ok(Some(chunk)) => {
                 may_have(body.len() + chunk.len())?;
+                // In steps: to double what is there each time would hold room that nobody counts.
+                if body.capacity() - body.len() < chunk.len() {
+                    body.reserve_exact(chunk.len().max(STEP));
+                }
                 body.extend_from_slice(&chunk);
             }
             Ok(None) => return Ok(body),
@@ -104,14 +110,14 @@ fn is_urlencoded(headers: &HeaderMap) -> bool {
 
 /// Whether a request that changes something was made by another site's page. A client that says nothing of where it comes from is no
 /// browser, and nobody's cookies ride on its requests.
-pub(super) fn is_foreign(request: &RequestHeader) -> bool {
-    made_by(request) == Maker::Foreign
+pub(super) fn is_foreign(request: &RequestHeader, scheme: Scheme) -> bool {
+    made_by(request, scheme) == Maker::Foreign
 }
 
 /// Whether a page of another site made the request, as browsers mean it: hosts below one registered domain are one site.
-pub(super) fn is_of_another_site(request: &RequestHeader) -> bool {
+pub(super) fn is_of_another_site(request: &RequestHeader, scheme: Scheme) -> bool {
     let is_same_site = request.headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"same-site");
-    made_by(request) == Maker::Foreign && !is_same_site
+    made_by(request, scheme) == Maker::Foreign && !is_same_site
 }
 
 /// Whose page made a request.
@@ -127,20 +133,23 @@ pub(super) enum Maker {
     Unknown,
 }
 
-/// Whose page made a request. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are older than 2023, `Origin`, or, in Internet
-/// Explorer, `Referer`, which a page of another site cannot forge.
-pub(super) fn made_by(request: &RequestHeader) -> Maker {
-    let headers = &request.headers;
-    match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
+/// Whose page made a request, where pages of its host have this scheme. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are
+/// older than 2023, `Origin`, or, in Internet Explorer, `Referer`, which a page of another site cannot forge.
+pub(super) fn made_by(request: &RequestHeader, scheme: Scheme) -> Maker {
+    match request.headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
         Some(b"same-origin") => return Maker::Own,
         Some(b"none") => return Maker::Person,
         Some(_) => return Maker::Foreign,
         None => {}
     }
-    match origin_of(request) {
-        None => Maker::Unknown,
-        Some(origin) if is_of_own_host(origin, request) => Maker::Own,
-        Some(_) => Maker::Foreign,
+    match said(&request.headers) {
+        Said::Origin(origin) if is_of_own_host(origin, request, scheme) => Maker::Own,
+        Said::Origin(_) | Said::Nonsense => Maker::Foreign,
+        Said::Nothing => match origin_of(request) {
+            None => Maker::Unknown,
+            Some(page) if Origin::parse(page).is_some_and(|page| is_of_own_host(page, request, scheme)) => Maker::Own,
+            Some(_) => Maker::Foreign,
+        },
     }
 }
 
@@ -159,15 +168,6 @@ fn origin_in(address: &str) -> Option<&str> {
     let (scheme, rest) = address.split_once("://")?;
     let authority = rest.split(['/', '?', '#', '\\']).next()?;
     address.get(..scheme.len() + "://".len() + authority.len())
-}
-
-/// Whether an origin is that of the host that the request was sent to.
-fn is_of_own_host(origin: &str, request: &RequestHeader) -> bool {
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    // Over HTTP/2 the host stands in the target.
-    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let ours = host.or_else(|| request.uri.authority().map(|authority| authority.as_str()));
-    authority.zip(ours).is_some_and(|(theirs, ours)| theirs.eq_ignore_ascii_case(ours))
 }
 
 #[cfg(test)]
@@ -216,17 +216,20 @@ mod tests {
             headers(&[("sec-fetch-site", "same-origin")]),
             headers(&[("sec-fetch-site", "none")]),
             headers(&[]),
+            headers(&[("sec-fetch-site", "same-origin"), ("origin", "null")]),
             headers(&[("origin", "https://Rechner.example"), ("host", "rechner.example")]),
         ];
-        assert!(own.iter().all(|fields| !is_foreign(&request(fields))));
+        assert!(own.iter().all(|fields| !is_foreign(&request(fields), Scheme::Https)));
         let foreign = [
             headers(&[("sec-fetch-site", "cross-site")]),
             headers(&[("sec-fetch-site", "same-site")]),
             headers(&[("origin", "https://evil.example"), ("host", "rechner.example")]),
+            headers(&[("origin", "http://rechner.example"), ("host", "rechner.example")]),
+            headers(&[("sec-fetch-site", "cross-site"), ("origin", "https://rechner.example"), ("host", "rechner.example")]),
             headers(&[("origin", "null"), ("host", "rechner.example")]),
             headers(&[("origin", "https://rechner.example")]),
         ];
-        assert!(foreign.iter().all(|fields| is_foreign(&request(fields))));
+        assert!(foreign.iter().all(|fields| is_foreign(&request(fields), Scheme::Https)));
     }
 
     #[test]
@@ -238,7 +241,7 @@ mod tests {
             for (name, value) in &fields {
                 request.append_header(name.clone(), value.clone()).expect("a field");
             }
-            made_by(&request)
+            made_by(&request, Scheme::Https)
         };
         let host = ("host", "rechner.example");
         for (method, referer, expected) in [

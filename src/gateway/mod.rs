@@ -21,6 +21,7 @@ mod headers;
 pub mod hot_path;
 mod intent;
 mod login;
+mod origin;
 mod outbuffer;
 mod pace;
 mod parked;
@@ -64,7 +65,7 @@ use crate::parking::Parking;
 use crate::portal::Portal;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
-use crate::telemetry::metrics::{Connect, Metrics, Request};
+use crate::telemetry::metrics::{Connect, Metrics, Refusal, Request};
 use access_log::AccessLog;
 use async_trait::async_trait;
 use audience::Audience;
@@ -78,6 +79,7 @@ use headers::Identity;
 use http::StatusCode;
 use http::header::EXPECT;
 use intent::body_of;
+use origin::SocketOrigins;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -101,6 +103,7 @@ pub struct Gateway {
     routes: Routes,
     submission: Arc<InForce<SubmissionRules>>,
     hosts: Hosts,
+    socket_origins: SocketOrigins,
     jar: Jar,
     identity: Identity,
     upstream: Arc<Upstream>,
@@ -153,8 +156,7 @@ impl Gateway {
         let connection = self.certificates.as_ref().and_then(|_| passage.connection.clone());
         let certified = self.certificates.as_deref().zip(connection.as_ref().and_then(|connection| connection.shown()));
         let hosts = certified.map_or(&self.hosts, |(door, _)| door.hosts());
-        strict::check(http.req_header(), hosts).map_err(Failure::Refused)?;
-        strict::check_length(http.as_downstream()).map_err(Failure::Refused)?;
+        self.check(hosts, http, passage).map_err(Failure::Refused)?;
         if !matches!(http.req_header().method, http::Method::GET | http::Method::HEAD) {
             passage.about = About::Form;
         }
@@ -256,12 +258,6 @@ fn is_handshake(http: &Session) -> bool {
     http.as_downstream().is_upgrade_req() && !strict::announces_body(&http.req_header().headers)
 }
 
-/// Whether the client has got more of an answer than that one will come.
-fn has_begun_to_answer(http: &Session) -> bool {
-    let is_answer = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
-    http.response_written().is_some_and(|response| is_answer(response.status))
-}
-
 #[async_trait]
 impl ProxyHttp for Served {
     type CTX = Passage;
@@ -277,7 +273,7 @@ impl ProxyHttp for Served {
         passage.enter(&self.connections);
         passage.connection = self.connections.of(http.digest().and_then(|digest| digest.socket_digest.as_ref()));
         if let Some(connection) = &passage.connection {
-            connection.header_complete();
+            connection.header_complete(&http.req_header().headers);
         }
         self.prepare(http);
         // One that asks whether it may send its body is waited for from its first byte on.
@@ -290,7 +286,7 @@ impl ProxyHttp for Served {
 
     /// Answers the request here, or leaves a permit in the passage for the upstream half.
     async fn request_filter(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<bool> {
-        let reply = match self.admit(http, passage).await {
+        let answer = match self.admit(http, passage).await {
             Ok(Forward(permit)) => {
                 if self.has_doubtful_cookies(http, &permit, passage) {
                     Box::pin(self.judge_cookies(http, &permit, passage)).await;
@@ -298,11 +294,10 @@ impl ProxyHttp for Served {
                 passage.grant(permit);
                 return Ok(TO_UPSTREAM);
             }
-            Ok(Answer(reply)) => reply,
-            Err(failure) => self.failed(&failure, http.req_header(), passage),
+            Ok(Answer(reply)) => Ok(reply),
+            Err(failure) => Err(failure),
         };
-        let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
-        Box::pin(reply.send(http)).await?;
+        Box::pin(self.answer(answer, http, passage)).await?;
         Ok(ANSWERED)
     }
 
@@ -431,12 +426,12 @@ impl ProxyHttp for Served {
     /// The calculator failed before it answered: a page of ours. If it had begun to answer, the broken-off answer shows as such.
     async fn fail_to_proxy(&self, http: &mut Session, error: &pingora::Error, passage: &mut Passage) -> FailToProxy {
         let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        let failure = Failure::of(error);
+        let failure = if passage.has_malformed_body() { Some(Failure::Refused(Refusal::Chunks)) } else { Failure::of(error) };
         // A client that went away is no failure.
         if failure.is_some() {
             passage.outcome = Request::Failed;
         }
-        if has_begun_to_answer(http) {
+        if reply::has_begun(http) {
             return nothing;
         }
         let Some(failure) = failure else { return nothing };
@@ -449,6 +444,7 @@ impl ProxyHttp for Served {
         // The connection ends with this answer, which has to say so: a client that used it once more would lose that request.
         http.set_keepalive(None);
         let error_code = reply.status().as_u16();
+        reply::discard_body(http).await;
         match reply.send(http).await {
             Ok(()) => FailToProxy { error_code, can_reuse_downstream: false },
             Err(_) => nothing,

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::form::{self, BadForm, Maker, read_body};
 use super::intent::body_of;
 use super::login::Visit;
+use super::origin::Scheme;
 use super::passage::{About, Passage};
 use super::portal::best;
 use super::reply::Reply;
@@ -159,7 +160,7 @@ impl Gateway {
 
     /// Sends a form that was kept: a permit for it, or a page that says why not.
     async fn send_parked(&self, id: FormId, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
-        if form::is_foreign(http.req_header()) {
+        if form::is_foreign(http.req_header(), self.scheme(http)) {
             return Err(Failure::Form(BadForm::Foreign));
         }
         passage.outcome = Request::LoginPage;
@@ -302,7 +303,7 @@ impl Gateway {
     }
 
     async fn try_to_park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Kept, NotKept> {
-        let form = self.particulars(http.req_header(), owner, now)?;
+        let form = self.particulars(http.req_header(), self.scheme(http), owner, now)?;
         let client = self.client_counted(http);
         let mut reservation = self.parking.reserve(client, length(&http.req_header().headers))?;
         let largest = self.parking.limits().largest;
@@ -323,8 +324,14 @@ impl Gateway {
     }
 
     /// What is kept of a request besides its body.
-    fn particulars(&self, request: &RequestHeader, owner: Option<Vtnr>, now: Timestamp) -> Result<ParkedForm, NotKept> {
-        let origin = match form::made_by(request) {
+    fn particulars(
+        &self,
+        request: &RequestHeader,
+        scheme: Scheme,
+        owner: Option<Vtnr>,
+        now: Timestamp,
+    ) -> Result<ParkedForm, NotKept> {
+        let origin = match form::made_by(request, scheme) {
             Maker::Own => None,
             Maker::Foreign => Some(self.entry_origin(request).ok_or(NotKept::Foreign)?),
             Maker::Person | Maker::Unknown => return Err(NotKept::Unfit),

@@ -11,7 +11,7 @@ use super::upstream::Tries;
 use crate::domain::ids::SessionToken;
 use crate::domain::policy::Permit;
 use crate::domain::time::Timestamp;
-use crate::telemetry::metrics::Request;
+use crate::telemetry::metrics::{Refusal, Request};
 use http::Version;
 use std::sync::Arc;
 use std::time::Instant;
@@ -76,6 +76,8 @@ pub struct Passage {
     pub(super) handed_over: Option<Instant>,
     /// How it ended, for the metrics and the log.
     pub(super) outcome: Request,
+    /// Why it was refused before anything else, for the log.
+    pub(super) refused: Option<Refusal>,
     /// What the broker is about.
     pub(super) about: About,
     /// What went wrong with the server that it went to, for the log.
@@ -118,6 +120,7 @@ impl Passage {
             began,
             handed_over,
             outcome,
+            refused: None,
             about,
             upstream_error: None,
             incident,
@@ -166,6 +169,11 @@ impl Passage {
     /// The body has arrived.
     pub(super) fn body_complete(&mut self) {
         self.upload = None;
+    }
+
+    /// Whether a body that came on the connection was malformed.
+    pub(super) fn has_malformed_body(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.following().is_malformed())
     }
 
     /// Lets the request through to the calculator.

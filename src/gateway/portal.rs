@@ -103,7 +103,7 @@ impl Gateway {
     }
 
     fn portal_claim(&self, http: &Session) -> Option<(&Arc<Portal>, Claim)> {
-        let portal = self.portal.as_ref().filter(|_| !crosses_sites(http))?;
+        let portal = self.portal.as_ref().filter(|_| !crosses_sites(http, self.scheme(http)))?;
         Some((portal, portal.claim(pairs(&http.req_header().headers))?))
     }
 

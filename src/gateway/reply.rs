@@ -121,9 +121,8 @@ impl Reply {
         self.status
     }
 
-    /// Sends it. The connection can be used again if the request's body was read to its end.
+    /// Sends it. The connection can be used again if the request's body was read to its end, for which there is [`discard_body`].
     pub(super) async fn send(self, session: &mut Session) -> pingora::Result<()> {
-        discard_body(session).await;
         let is_head = session.req_header().method == http::Method::HEAD;
         let mut header = ResponseHeader::build(self.status, Some(self.fields.len() + 1))?;
         for (name, value) in self.fields {
@@ -144,9 +143,15 @@ fn challenge(status: StatusCode) -> Option<(HeaderName, String)> {
     (status == StatusCode::UNAUTHORIZED).then(|| (WWW_AUTHENTICATE, "Session".into()))
 }
 
+/// Whether the client has got more of an answer than that one will come.
+pub(super) fn has_begun(http: &Session) -> bool {
+    let is_answer = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+    http.response_written().is_some_and(|response| is_answer(response.status))
+}
+
 /// Reads what is left of the body, within bounds. What goes wrong is the client's affair: the answer follows anyway.
 /// A client that asked whether it should send the body (`Expect: 100-continue`) is spared it.
-async fn discard_body(session: &mut Session) {
+pub(super) async fn discard_body(session: &mut Session) {
     if session.req_header().headers.contains_key(EXPECT) {
         return;
     }

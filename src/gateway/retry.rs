@@ -4,8 +4,9 @@
 //! what promises to change nothing goes up a second time, and nothing ever a third.
 
 use super::intent::body_of;
+use super::reply::has_begun;
 use super::upstream::{Upstream, Whose};
-use super::{Gateway, Passage, has_begun_to_answer};
+use super::{Gateway, Passage};
 use crate::domain::submission::Body;
 use http::Method;
 use pingora::proxy::Session;
@@ -36,7 +37,7 @@ impl Gateway {
             && !http.as_ref().retry_buffer_truncated();
         let retry = changes_nothing
             && passage.tries.went_up_once()
-            && !has_begun_to_answer(http)
+            && !has_begun(http)
             && ended_unanswered(&error)
             && match connection {
                 Connection::Kept => true,

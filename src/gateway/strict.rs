@@ -3,12 +3,13 @@
 //! Pingora hands on what it received, not what it understood: `uri.path()` and the bytes that go to the calculator can differ.
 //! So the raw target is judged, and whatever is judged goes up unchanged.
 
-use super::headers;
+use super::{Gateway, Passage, headers};
 use crate::telemetry::metrics::Refusal;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession as HttpSession;
+use pingora::proxy::Session;
 
 /// All header fields together, in bytes.
 const MOST_HEADER: usize = 64 * 1_024;
@@ -59,7 +60,8 @@ fn canonical(authority: &str) -> (&str, &str) {
     (name.strip_suffix('.').unwrap_or(name), port)
 }
 
-fn split_port(authority: &str) -> (&str, &str) {
+/// The host, and the port with its colon.
+pub(super) fn split_port(authority: &str) -> (&str, &str) {
     match authority.rfind(':') {
         Some(at) if !authority.ends_with(']') => authority.split_at(at),
         _ => (authority, ""),
@@ -87,6 +89,18 @@ pub(super) fn check(request: &RequestHeader, hosts: &Hosts) -> Result<(), Refusa
     }
 }
 
+impl Gateway {
+    /// Refuses what is not fit to be asked whose it is.
+    pub(super) fn check(&self, hosts: &Hosts, http: &Session, passage: &Passage) -> Result<(), Refusal> {
+        if passage.has_malformed_body() {
+            return Err(Refusal::Chunks);
+        }
+        check(http.req_header(), hosts)?;
+        check_length(http.as_downstream())?;
+        self.socket_origins.check(http.req_header(), self.scheme(http))
+    }
+}
+
 /// Only targets in origin form, without what servers cut, turn or escape each in their own way.
 fn is_sound_target(target: &[u8]) -> bool {
     let path = target.split(|byte| *byte == b'?').next().unwrap_or(target);
@@ -98,7 +112,7 @@ fn has_sound_framing(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length_is_sound = match (lengths.next(), lengths.next()) {
         (None, _) => true,
-        (Some(only), None) => !only.is_empty() && only.as_bytes().iter().all(u8::is_ascii_digit),
+        (Some(only), None) => is_length(only.as_bytes()),
         (Some(_), Some(_)) => false,
     };
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -108,6 +122,11 @@ fn has_sound_framing(headers: &HeaderMap) -> bool {
         (Some(_), Some(_)) => false,
     };
     length_is_sound && coding_is_sound && !headers.contains_key("content_length") && !headers.contains_key("transfer_encoding")
+}
+
+/// A number as it is written: what has a sign, or zeros in front, is read by some and not by others, and by some as octal.
+fn is_length(text: &[u8]) -> bool {
+    text == b"0" || text.first().is_some_and(|first| *first != b'0') && text.iter().all(u8::is_ascii_digit)
 }
 
 /// Servers differ in where such a body ends and the other protocol begins; and a tunnel may pause for ever, which a body may not.
@@ -136,7 +155,8 @@ pub(super) fn names_host(request: &RequestHeader, host: &str) -> bool {
     authority(request).is_some_and(|authority| canonical(authority).0.eq_ignore_ascii_case(canonical(host).0))
 }
 
-fn authority(request: &RequestHeader) -> Option<&str> {
+/// The host that a request names, with its port.
+pub(super) fn authority(request: &RequestHeader) -> Option<&str> {
     let target = request.uri.authority().filter(|_| request.version == Version::HTTP_2);
     target.map(|authority| authority.as_str()).or_else(|| host(request))
 }
@@ -201,11 +221,18 @@ mod tests {
     #[test]
     fn lengths_and_codings_that_servers_read_differently_are_refused() {
         let with = |name, value| checked(&request(b"/", &[("Host", "rechner.example"), (name, value)]));
-        assert_eq!(with("Content-Length", "5"), Ok(()));
+        assert_eq!(
+            (with("Content-Length", "5"), with("Content-Length", "0"), with("Content-Length", "50")),
+            (Ok(()), Ok(()), Ok(()))
+        );
         assert_eq!(with("Transfer-Encoding", "chunked"), Ok(()));
         for (name, value) in [
             ("Content-Length", "5, 5"),
             ("Content-Length", "+5"),
+            ("Content-Length", "-5"),
+            ("Content-Length", "05"),
+            ("Content-Length", "00"),
+            ("Content-Length", "000000000000000005"),
             ("Content-Length", ""),
             ("Content-Length", "0x5"),
             ("Content_Length", "5"),

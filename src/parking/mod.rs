@@ -80,7 +80,7 @@ pub struct Taken {
 impl Parking {
     /// Keeps forms in this store.
     pub fn new(store: Arc<dyn Store>, limits: ParkingLimits, chance: Chance, metrics: Arc<Metrics>, vault: Vault) -> Self {
-        Self { store, limits, chance, metrics, vault, under_way: UnderWay::new(limits.largest) }
+        Self { store, limits, chance, metrics, vault, under_way: UnderWay::new(&limits) }
     }
 
     /// What may be kept, and for how long.

@@ -1,18 +1,22 @@
 //! How much of forms is in this process's memory while they come in, in all and for each client.
 
+use crate::domain::parking::ParkingLimits;
 use crate::domain::throttle::ClientAddress;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Bodies under way at once, in bytes, whoever posts them.
-const MOST: usize = 64 << 20;
-/// The same from one client.
-const MOST_OF_ONE: usize = 16 << 20;
+/// A body is there as it came and, while the store takes it, sealed.
+const COPIES: usize = 2;
+/// One client may take this part of the room.
+const SHARES: usize = 4;
 
 /// Bodies that are being received.
 pub(super) struct UnderWay {
-    largest: usize,
+    /// In bytes of this process's memory, whoever posts them.
+    most: usize,
+    /// The same from one client.
+    most_of_one: usize,
     held: Mutex<Held>,
 }
 
@@ -30,9 +34,11 @@ pub struct Reservation {
 }
 
 impl UnderWay {
-    /// For bodies of at most so many bytes, one of which always finds room.
-    pub(super) fn new(largest: usize) -> Arc<Self> {
-        Arc::new(Self { largest, held: Mutex::default() })
+    /// Within these limits; one of the largest bodies always finds room.
+    pub(super) fn new(limits: &ParkingLimits) -> Arc<Self> {
+        let one = limits.largest.saturating_mul(COPIES);
+        let most = usize::try_from(limits.coming_in()).unwrap_or(usize::MAX).max(one);
+        Arc::new(Self { most, most_of_one: (most / SHARES).max(one), held: Mutex::default() })
     }
 
     /// Room for a body of which nothing has come yet.
@@ -42,13 +48,13 @@ impl UnderWay {
 }
 
 impl Reservation {
-    /// Takes room for so many bytes in all; what only was announced takes none. False if there is none.
+    /// Takes room for a body of so many bytes in all; what only was announced takes none. False if there is none.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.bytes);
+        let more = bytes.saturating_mul(COPIES).saturating_sub(self.bytes);
         let mut held = self.room.held.lock();
         let theirs = held.clients.get(&self.client).copied().unwrap_or(0);
-        let has_room = held.total + more <= MOST.max(self.room.largest) && theirs + more <= MOST_OF_ONE.max(self.room.largest);
+        let has_room = held.total + more <= self.room.most && theirs + more <= self.room.most_of_one;
         if has_room && more > 0 {
             held.total += more;
             held.clients.insert(self.client, theirs + more);
@@ -75,22 +81,25 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
 
+    const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+
     fn client(last: u8) -> ClientAddress {
         ClientAddress::of(std::net::IpAddr::from([192, 0, 2, last]))
     }
 
     #[test]
     fn one_client_cannot_take_all_the_room_and_all_together_not_more_than_there_is() {
-        let room = UnderWay::new(1 << 20);
+        let (largest, per_client, total) = (1 << 20, 16 << 20, 512 << 20);
+        let room = UnderWay::new(&ParkingLimits { lifetime: SECOND, largest, per_client, total, settles: SECOND });
         let reserve = |last, bytes| {
             let mut reservation = UnderWay::reserve(&room, client(last));
             reservation.grow(bytes).then_some(reservation)
         };
-        let first: Vec<_> = (0..16).filter_map(|_| reserve(1, 1 << 20)).collect();
-        assert_eq!(first.len(), 16);
+        let first: Vec<_> = (0..8).filter_map(|_| reserve(1, 1 << 20)).collect();
+        assert_eq!(first.len(), 8, "each is there twice");
         assert!(reserve(1, 1).is_none(), "its share is used up");
         let announced: Vec<_> = (0..1_000).map(|_| UnderWay::reserve(&room, client(2))).collect();
-        let others: Vec<_> = (2..5).filter_map(|last| reserve(last, MOST_OF_ONE)).collect();
+        let others: Vec<_> = (2..5).filter_map(|last| reserve(last, 8 << 20)).collect();
         assert_eq!((others.len(), announced.len()), (3, 1_000), "others have theirs, and what is only announced takes none");
         assert!(reserve(9, 1).is_none(), "all is used up");
         drop(first);

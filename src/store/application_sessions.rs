@@ -77,10 +77,10 @@ impl<E: Engine> ApplicationSessionStore for Sealed<E> {
     async fn keep_owners(&self, change: OwnerChange<'_>, charges: &Charges) -> Result<Settled> {
         let OwnerChange { id, seen, next, replaces } = change;
         let name = self.owner_key(id);
-        let write = vec![(name, self.seal(name, NO_TOKEN, next)?, ApplicationSession::LIFETIME)];
+        let write = vec![(name, self.seal(name, NO_TOKEN, next)?.into(), ApplicationSession::LIFETIME)];
         let mut change = Change { expect: vec![(name, expected(seen))], write, ..Change::default() };
         if let Some(former) = replaces.map(|id| self.owner_key(id)) {
-            change.write.push((former, self.seal(former, NO_TOKEN, next)?, ApplicationSession::REPLACED_LIFETIME));
+            change.write.push((former, self.seal(former, NO_TOKEN, next)?.into(), ApplicationSession::REPLACED_LIFETIME));
         }
         self.add_charges(&mut change, charges);
         self.settle(change, charges).await
@@ -92,7 +92,7 @@ impl<E: Engine> ApplicationSessionStore for Sealed<E> {
 
     async fn keep_scopes(&self, seen: Option<&Seen<CookieScopes>>, next: &CookieScopes) -> Result<Settled> {
         let name = self.scopes_key();
-        let write = vec![(name, self.seal(name, NO_TOKEN, next)?, SCOPES_LIVE)];
+        let write = vec![(name, self.seal(name, NO_TOKEN, next)?.into(), SCOPES_LIVE)];
         let change = Change { expect: vec![(name, expected(seen))], write, ..Change::default() };
         self.settle(change, &Charges::none()).await
     }

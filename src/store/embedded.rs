@@ -2,6 +2,7 @@
 //!
 //! One write transaction a change; redb lets one writer in at a time. Sign-ins are on disk when they are answered.
 
+mod memory;
 mod opened;
 
 use super::engine::{Change, Committed, Engine, Expect, Tally, TallyMode};

@@ -8,6 +8,7 @@ use super::{Due, Hearing, Invalidation, Result};
 use crate::domain::ids::LetterId;
 use crate::domain::time::Timestamp;
 use async_trait::async_trait;
+use bytes::Bytes;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
@@ -56,7 +57,7 @@ pub struct Change {
     /// Counters.
     pub tally: Vec<Tally>,
     /// Records to write, with how long they are kept.
-    pub write: Vec<(RecordKey, Vec<u8>, Duration)>,
+    pub write: Vec<(RecordKey, Bytes, Duration)>,
     /// A record that holds a time in the open, in milliseconds: it is put forward to this one, never back; with how long it is kept.
     pub advance: Option<(RecordKey, Timestamp, Duration)>,
     /// Records to delete.

@@ -102,14 +102,14 @@ impl<E: Engine> Sealed<E> {
         let (token, session) = sign_in.session;
         change.advance = Some((self.newest_key(), session.signed_in_at, REVOCATION_LIVES));
         let name = self.session_key(token);
-        change.write.push((name, self.seal(name, token.reveal(), session)?, sign_in.lives));
+        change.write.push((name, self.seal(name, token.reveal(), session)?.into(), sign_in.lives));
         if let Some(old) = sign_in.replaces.map(|old| self.session_key(old)) {
             change.delete.push(old);
             change.announce.push(Invalidation::Session(old));
         }
         if let Some((browser, trust)) = sign_in.trust {
             let name = self.trust_key(browser);
-            change.write.push((name, self.seal(name, browser.reveal(), trust)?, sign_in.trust_lives));
+            change.write.push((name, self.seal(name, browser.reveal(), trust)?.into(), sign_in.trust_lives));
         }
         change.delete.extend(sign_in.forgets.map(|browser| self.trust_key(browser)));
         Ok(change)
@@ -131,7 +131,7 @@ impl<E: Engine> Sealed<E> {
         let Taking { seen, next, lives } = taking;
         let version = self.seal(name, token.reveal(), next)?;
         let expect = vec![(name, Expect::Is(seen.version.clone()))];
-        let change = Change { expect, write: vec![(name, version.clone(), lives)], delete, ..Change::default() };
+        let change = Change { expect, write: vec![(name, version.clone().into(), lives)], delete, ..Change::default() };
         let is_done = self.engine.commit(&change).await? == Committed::Done;
         Ok(is_done.then(|| Seen { value: next.clone(), version }))
     }
@@ -158,7 +158,7 @@ impl<E: Engine> Sealed<E> {
             }
             None => change.expect.push((name, expected)),
         }
-        change.write.push((name, self.seal(name, flow.token.reveal(), flow.next)?, flow.lives));
+        change.write.push((name, self.seal(name, flow.token.reveal(), flow.next)?.into(), flow.lives));
         let before = flow.seen.map_or(&[][..], |seen| seen.value.letters());
         self.withdraw(change, before.iter().filter(|letter| !flow.next.letters().contains(letter)));
         Ok(())
@@ -261,7 +261,7 @@ impl<E: Engine> Store for Sealed<E> {
     async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<bool> {
         let name = self.session_key(token);
         let expect = vec![(name, Expect::Present)];
-        let write = vec![(name, self.seal(name, token.reveal(), session)?, lives)];
+        let write = vec![(name, self.seal(name, token.reveal(), session)?.into(), lives)];
         Ok(self.engine.commit(&Change { expect, write, ..Change::default() }).await? == Committed::Done)
     }
 
@@ -284,7 +284,7 @@ impl<E: Engine> Store for Sealed<E> {
                 Err(Error::Unsealable(_)) => (Vec::new(), at),
                 Err(error) => return Err(error),
             };
-            let write = vec![(name, self.seal(name, NO_TOKEN, &at)?, REVOCATION_LIVES)];
+            let write = vec![(name, self.seal(name, NO_TOKEN, &at)?.into(), REVOCATION_LIVES)];
             let change = Change { expect, write, announce: vec![Invalidation::Broker(name)], ..durable() };
             if self.engine.commit(&change).await? != Committed::Conflict {
                 return Ok(());
@@ -319,7 +319,7 @@ impl<E: Engine> Store for Sealed<E> {
         self.add_flow(&mut change, &flow)?;
         if let Some(former) = flow.formerly {
             let name = self.moved_key(former);
-            change.write.push((name, self.seal(name, former.reveal(), flow.token)?, FOLLOWED));
+            change.write.push((name, self.seal(name, former.reveal(), flow.token)?.into(), FOLLOWED));
         }
         self.settle(change, &Charges::none()).await
     }
@@ -354,8 +354,8 @@ impl<E: Engine> Store for Sealed<E> {
         self.add_flow(&mut change, &flow)?;
         self.add_charges(&mut change, charges);
         let (letter_name, delivery_name) = (self.letter_key(letter.id), self.delivery_key(letter.id));
-        change.write.push((letter_name, self.seal(letter_name, NO_TOKEN, letter)?, flow.lives));
-        change.write.push((delivery_name, self.seal(delivery_name, NO_TOKEN, &Delivery::Queued)?, DELIVERY_LIVES));
+        change.write.push((letter_name, self.seal(letter_name, NO_TOKEN, letter)?.into(), flow.lives));
+        change.write.push((delivery_name, self.seal(delivery_name, NO_TOKEN, &Delivery::Queued)?.into(), DELIVERY_LIVES));
         change.queue.push((letter.id, Duration::ZERO));
         self.settle(change, charges).await
     }
@@ -367,7 +367,7 @@ impl<E: Engine> Store for Sealed<E> {
     async fn sign_in_on_device(&self, sign_in: SignIn<'_>, device: DeviceChange<'_>, charges: &Charges) -> Result<Settled> {
         let mut change = self.signing_in(&sign_in, charges)?;
         let (name, token) = (self.device_key(device.token), device.token.reveal());
-        change.write.push((name, self.seal(name, token, device.next)?, device.lives));
+        change.write.push((name, self.seal(name, token, device.next)?.into(), device.lives));
         change.delete.extend(device.forgets.map(|former| self.device_key(former)));
         self.settle(change, charges).await
     }
@@ -400,8 +400,8 @@ impl<E: Engine> Store for Sealed<E> {
         let expected = over.map_or(Expect::Absent, |seen| Expect::Is(seen.version.clone()));
         let mut change = Change { expect: vec![(name, expected)], ..Change::default() };
         self.add_charges(&mut change, charges);
-        change.write.push((name, self.seal(name, token.reveal(), form)?, lives));
-        change.write.push((body_name, self.seal_bytes(body_name, token.reveal(), body)?, lives));
+        change.write.push((name, self.seal(name, token.reveal(), form)?.into(), lives));
+        change.write.push((body_name, self.seal_bytes(body_name, token.reveal(), body)?.into(), lives));
         self.settle(change, charges).await
     }
 
@@ -458,7 +458,7 @@ impl<E: Engine> Store for Sealed<E> {
 
     async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
         let (letter, name) = (lease.letter, self.delivery_key(lease.letter));
-        let write = vec![(name, self.seal(name, NO_TOKEN, &delivery)?, DELIVERY_LIVES)];
+        let write = vec![(name, self.seal(name, NO_TOKEN, &delivery)?.into(), DELIVERY_LIVES)];
         let mut change = Change { write, ..self.holding(lease) };
         match delivery {
             Delivery::Queued => change.queue.push((letter, Duration::ZERO)),

@@ -2,6 +2,8 @@
 //!
 //! It changes nothing, needs no sign-in, and so belongs on an address that brokers do not reach.
 
+mod hosts;
+
 use super::metrics::Metrics;
 use async_trait::async_trait;
 use axum::Router;
@@ -9,6 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hosts::Hosts;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,22 +56,24 @@ struct Admin {
     readiness: Arc<dyn Readiness>,
 }
 
-/// Answers on `listener` until `shutdown` completes, and at most a second longer.
+/// Answers on `listener`, for requests to these hosts (`admin.hosts`), addresses and `localhost`, until `shutdown` completes, and at most a second longer.
 ///
 /// # Errors
 /// None at present; `axum` keeps the right to give one.
 pub async fn serve(
     listener: TcpListener,
+    hosts: Vec<String>,
     metrics: Arc<Metrics>,
     readiness: Arc<dyn Readiness>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let router = router(Admin { metrics, readiness }, Hosts::new(&hosts));
     let (stopping, mut stopped) = watch::channel(());
     let until = async move {
         shutdown.await;
         drop(stopping);
     };
-    let answers = axum::serve(listener, router(Admin { metrics, readiness })).with_graceful_shutdown(until);
+    let answers = axum::serve(listener, router).with_graceful_shutdown(until);
     // A client that reads slowly must not keep the process alive.
     let farewell = async {
         while stopped.changed().await.is_ok() {}
@@ -80,12 +85,13 @@ pub async fn serve(
     }
 }
 
-fn router(admin: Admin) -> Router {
+fn router(admin: Admin, hosts: Hosts) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .fallback(async || (StatusCode::NOT_FOUND, "not found\n"))
+        .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
         .layer(axum::middleware::map_response(not_to_be_stored))
         .with_state(admin)
 }
@@ -148,7 +154,7 @@ mod tests {
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { drop(stopped.await) };
         let metrics = Arc::new(Metrics::new().expect("registered"));
-        let server = tokio::spawn(serve(listener, metrics, Arc::new(Says(problems)), shutdown));
+        let server = tokio::spawn(serve(listener, vec!["admin".to_owned()], metrics, Arc::new(Says(problems)), shutdown));
         let mut client = TcpStream::connect(address).await.expect("connected");
         let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
         client.write_all(request.as_bytes()).await.expect("sent");
@@ -217,7 +223,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
         client.write_all(b"GET /healthz HTTP/1.1\r\n").await.expect("sent");
         let metrics = Arc::new(Metrics::new().expect("registered"));
-        let ended = serve(listener, metrics, Arc::new(Says(vec![])), async {});
+        let ended = serve(listener, Vec::new(), metrics, Arc::new(Says(vec![])), async {});
         tokio::time::timeout(FAREWELL * 3, ended).await.expect("ended in time").expect("ended");
     }
 }

@@ -28,6 +28,17 @@ use tracing_subscriber::registry::LookupSpan;
 const OURS: &str = "vtnr_gateway";
 /// As much as foreign code may say.
 const FOREIGN_CAP: LevelFilter = LevelFilter::INFO;
+/// What these say is what clients did, an error line for each: garbage in place of HTTP/2, TLS that breaks off, odd lengths. It is
+/// counted, and answered; what fails on the other sides is logged by us. Whoever names one of them in the filter hears it all the same.
+const OF_CLIENTS: [&str; 7] = [
+    "h2",
+    "hyper",
+    "pingora_core::apps",
+    "pingora_core::protocols::http",
+    "pingora_core::protocols::tls",
+    "pingora_proxy",
+    "rustls",
+];
 /// Lines that may wait: some megabytes, seconds of full load.
 const QUEUE: usize = 16_384;
 
@@ -61,12 +72,7 @@ pub fn start(config: &Log) -> Result<Guard, Error> {
     let subscriber = subscriber(config, writer)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::StartedBefore)?;
     // Only foreign code logs through the `log` crate, so its cap can be applied at the source.
-    // What Pingora's proxy has to say is either a client's doing, an error line each, or logged by us with its incident number.
-    LogTracer::builder()
-        .ignore_crate("pingora_proxy")
-        .with_max_level(log::LevelFilter::Info)
-        .init()
-        .map_err(|_| Error::StartedBefore)?;
+    LogTracer::builder().with_max_level(log::LevelFilter::Info).init().map_err(|_| Error::StartedBefore)?;
     Ok(guard)
 }
 
@@ -139,6 +145,7 @@ where
 fn capped(asked: &Targets) -> Targets {
     let default = asked.default_level().unwrap_or(LevelFilter::OFF);
     let base = Targets::new().with_default(default.min(FOREIGN_CAP)).with_target(OURS, default);
+    let base = base.with_targets(OF_CLIENTS.map(|target| (target, LevelFilter::OFF)));
     let cap = |target: &str, level: LevelFilter| if is_ours(target) { level } else { level.min(FOREIGN_CAP) };
     base.with_targets(asked.iter().map(|(target, level)| (target.to_owned(), cap(target, level))))
 }
@@ -285,17 +292,36 @@ mod tests {
 
     #[test]
     fn foreign_code_says_no_more_than_info_whatever_the_filter() {
-        for filter in ["trace", "redis=trace,pingora=debug,h=trace,lettre=trace,info", "vtnr=trace,trace"] {
+        for filter in ["trace", "redis=trace,pingora=debug,h2=trace,lettre=trace,info", "vtnr=trace,trace"] {
             let log = logged(Form::Text, filter, || {
                 tracing::debug!(target: "pingora_proxy::proxy_h1", "secret");
                 tracing::trace!(target: "redis", "secret");
                 tracing::trace!(target: "lettre::transport::smtp", "secret");
                 tracing::debug!(target: "hyper::proto", "secret");
                 tracing::trace!(target: "h2::codec", "secret");
-                tracing::info!(target: "h2::codec", "harmless");
+                tracing::info!(target: "redis", "harmless");
             });
             assert!(log.contains("harmless") && !log.contains("secret"), "{filter}: {log}");
         }
+    }
+
+    #[test]
+    fn what_clients_do_is_no_line_unless_the_filter_asks_for_it() {
+        let speak = || {
+            tracing::warn!(target: "h2::proto::streams::recv", "garbage");
+            tracing::warn!(target: "pingora_core::protocols::http::v2::server", "garbage");
+            tracing::error!(target: "pingora_proxy", "garbage");
+            tracing::warn!(target: "rustls::common_state", "garbage");
+            log::error!(target: "pingora_core::apps", "garbage");
+            tracing::warn!(target: "pingora_core::protocols::l4", "Crit");
+        };
+        let _ = LogTracer::init();
+        for filter in ["info", "trace", "error", "vtnr_gateway=debug,info"] {
+            let log = logged(Form::Text, filter, speak);
+            assert!(!log.contains("garbage"), "{filter}: {log}");
+            assert_eq!(log.contains("Crit"), filter != "error", "{filter}: {log}");
+        }
+        assert!(logged(Form::Text, "h2=info,info", speak).contains("garbage"));
     }
 
     #[test]

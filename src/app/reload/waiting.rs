@@ -32,7 +32,7 @@ pub(super) fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
     certificate(&mut keys, old.certificate.as_ref(), new.certificate.as_ref());
     portal(&mut keys, old.portal.as_ref(), new.portal.as_ref());
     differing!(keys, &old.session, new.session, SessionLimits { idle: "session.idle", absolute: "session.absolute" });
-    differing!(keys, old, new, Config { admin_listen: "admin.listen" }
+    differing!(keys, old, new, Config { admin_listen: "admin.listen", admin_hosts: "admin.hosts" }
         but listen, upstream, store, directory, mail, parking, login, password, certificate, portal, session, log, shutdown,
         submission, limits, brand, warnings);
     differing!(keys, &old.log, new.log, Log { json: "log.format", filter: "log.filter", access: "log.access" });
@@ -81,6 +81,7 @@ fn upstream(keys: &mut Vec<&'static str>, old: &Upstream, new: &Upstream) {
         strip: "upstream.strip",
         pass_fields: "upstream.pass_fields",
         public_paths: "upstream.public_paths",
+        websocket_origins: "upstream.websocket_origins",
         health_interval: "upstream.health_interval",
         health_timeout: "upstream.health_timeout",
         health_path: "upstream.health_path",
@@ -237,6 +238,7 @@ mod tests {
             (&["listen.hosts = [\"b.example\"]"], "listen.hosts"),
             (&["listen.max_requests = 9"], "listen.max_requests"),
             (&["upstream.url = \"http://b\""], "upstream.url"),
+            (&["upstream.websocket_origins = [\"*\"]"], "upstream.websocket_origins"),
             (&["upstream.affinity_cookie = \"JSESSIONID\""], "upstream.affinity_cookie"),
             (&["store.url = \"redis+sentinel://a,b/n\""], "store.url"),
             (&["store.url = \"memory:\""], "store.url"),
@@ -257,6 +259,7 @@ mod tests {
             (&["portal.cache = \"9s\""], "portal.cache"),
             (&["session.idle = \"9m\""], "session.idle"),
             (&["admin.listen = \"127.0.0.1:9\""], "admin.listen"),
+            (&["admin.hosts = [\"m.internal\"]"], "admin.hosts"),
             (&["log.access = false"], "log.access"),
             (&["shutdown.delay = \"9s\""], "shutdown.delay"),
         ];

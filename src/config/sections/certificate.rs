@@ -54,6 +54,9 @@ pub(super) fn certificate(reader: &mut Reader<'_>, listen: Option<&Listen>) -> O
     }
     let (cert, key) = files?;
     reader.check_tls_files(&cert, &key);
+    if reader.is_given(KEY) {
+        reader.refuse_other_writers(KEY, &key);
+    }
     let url = url?;
     if !url.secure {
         reader.mistake(PUBLIC_URL, "does not begin with https://, and a certificate can be shown over https only");

@@ -66,6 +66,7 @@ fn https(reader: &mut Reader<'_>, address: Option<SocketAddr>) -> Option<Https> 
     }
     let (cert, key) = (cert?, key?);
     reader.check_tls_files(&cert, &key);
+    reader.refuse_other_writers(KEY, &key);
     Some(Https { address: address?, cert, key })
 }
 

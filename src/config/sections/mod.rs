@@ -19,8 +19,9 @@ mod upstream;
 
 use self::together::Sections;
 use super::document::Value;
-use super::kinds::{address, days, duration, flag, hours, line, minutes, seconds, text, word};
+use super::kinds::{address, days, duration, flag, hours, line, minutes, quoted, seconds, text, word};
 use super::read::Reader;
+use super::url::host_and_port;
 use super::{CertificateColumns, Config, Directory, Door, Log, Shutdown, Upstream};
 use crate::domain::session::SessionLimits;
 use std::time::Duration;
@@ -54,6 +55,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let limits = limits::limits(reader);
     let brand = brand::brand(reader);
     let admin_listen = reader.required("admin.listen", address);
+    let admin_hosts = reader.list("admin.hosts", admin_host);
     let log = log(reader);
     let shutdown = shutdown(reader);
     let sections = Sections {
@@ -83,10 +85,20 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         portal,
         brand: brand?,
         admin_listen: admin_listen?,
+        admin_hosts: admin_hosts?,
         log: log?,
         shutdown: shutdown?,
         warnings: Vec::new(),
     })
+}
+
+/// A name without a port: whichever it comes by is this listener's.
+fn admin_host(value: &Value) -> Result<String, String> {
+    let text = text(value)?;
+    match host_and_port(&text) {
+        Ok((host, None)) if !text.starts_with('[') => Ok(host),
+        _ => Err(format!("{} is not a host name without a port, such as \"vtnr-metrics.internal\"", quoted(&text))),
+    }
 }
 
 fn directory(reader: &mut Reader<'_>, certificates: Option<CertificateColumns>) -> Option<Directory> {

@@ -26,8 +26,8 @@ pub(super) fn parking(reader: &mut Reader<'_>, connecting: Option<Duration>) -> 
     if per_client < largest {
         reader.mistake(PER_CLIENT, format!("is less than {LARGEST}: no client could have such a form kept"));
     }
-    if total < per_client {
-        reader.mistake(TOTAL, format!("is less than {PER_CLIENT}"));
+    if total < 2 * per_client {
+        reader.mistake(TOTAL, format!("is less than twice {PER_CLIENT}"));
     }
     Some(ParkingLimits {
         lifetime: lifetime?,

@@ -82,7 +82,7 @@ fn url(reader: &mut Reader<'_>, written: Written, password: Option<Secret>, sent
         Deployment::Single | Deployment::Cluster => refuse(reader, keys_of_sentinels.into_iter()),
     }
     if servers.login.password.is_some() {
-        reader.warn_if_exposed(URL, PASSWORD.file_key);
+        reader.look_at_exposure(URL, PASSWORD.file_key);
     }
     if password.is_some() && servers.login.password.is_some() {
         reader.mistake(URL, "has a password, and so has store.password or store.password_file; give one");

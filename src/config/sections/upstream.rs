@@ -4,7 +4,7 @@ use super::super::document::Value;
 use super::super::kinds::{duration, hours, minutes, number, path, quoted, seconds, text};
 use super::super::read::Reader;
 use super::super::url::Url;
-use super::super::{Server, Upstream};
+use super::super::{Server, Upstream, WebSocketOrigins};
 use super::client_fields::client_fields;
 use super::timeout;
 use crate::domain::client_fields::covers;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 const URL: &str = "upstream.url";
 const ROUTES: &str = "upstream.routes";
+const WEBSOCKET_ORIGINS: &str = "upstream.websocket_origins";
 /// Each is looked over by each gateway.
 const MOST_SERVERS: usize = 64;
 
@@ -52,6 +53,7 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
     let level_header = reader.optional("upstream.level_header", header);
     let client_fields = client_fields(reader, &[vtnr_header.as_deref(), level_header.as_deref()]);
     let public_paths = reader.list("upstream.public_paths", path);
+    let websocket_origins = websocket_origins(reader);
     let health_interval = reader.or("upstream.health_interval", "5s", duration(Duration::from_millis(100)..=minutes(5)));
     let health_timeout = timeout(reader, "upstream.health_timeout", "2s");
     let health_path = reader.optional("upstream.health_path", path);
@@ -80,10 +82,34 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
         strip,
         pass_fields,
         public_paths: public_paths?,
+        websocket_origins: websocket_origins?,
         health_interval: health_interval?,
         health_timeout: health_timeout?,
         health_path,
     })
+}
+
+fn websocket_origins(reader: &mut Reader<'_>) -> Option<WebSocketOrigins> {
+    const ALL: &str = "*";
+    let origins = reader.list(WEBSOCKET_ORIGINS, |value| match text(value)? {
+        all if all == ALL => Ok(all),
+        origin => sound_origin(&origin),
+    })?;
+    if !origins.iter().any(|origin| origin == ALL) {
+        return Some(WebSocketOrigins::Listed(origins));
+    }
+    if origins.len() > 1 {
+        reader.mistake(WEBSOCKET_ORIGINS, "has \"*\", which is every origin, beside others; give one of the two");
+    }
+    Some(WebSocketOrigins::All)
+}
+
+/// An origin as browsers write it (RFC 6454, 6.2).
+fn sound_origin(text: &str) -> Result<String, String> {
+    let wrong = || format!("{} is not an origin, such as \"https://partner.example\"", quoted(text));
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let is_sound = matches!(url.scheme, "https" | "http") && url.user.is_none() && url.path.is_empty() && url.query.is_none();
+    if is_sound { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
 pub(super) struct Target {

@@ -12,6 +12,7 @@ use super::audience::Audience;
 use super::connections::Connection;
 use super::failure::Failure;
 use super::form::{self, BadForm};
+use super::origin::Scheme;
 use super::passage::{About, Watch};
 use super::reply::Reply;
 use super::route::{Page, Route};
@@ -255,7 +256,7 @@ impl Gateway {
         if self.has_left(shown, http) {
             return Ok(Admission::Answer(self.sign_in_with_certificate(http, passage)));
         }
-        if crosses_sites(http) {
+        if crosses_sites(http, self.scheme(http)) {
             return self.refuse_other_site(http, passage).map(Admission::Answer);
         }
         match policy::decide(|| self.intent(http), Some(&session), &self.limits, passage.now) {
@@ -356,11 +357,11 @@ impl Gateway {
         let whose = self.certified(door, shown, http);
         match page {
             Page::Certificate if is_post => {
-                form::Form::read(http).await?;
+                form::Form::read(http, self.scheme(http)).await?;
                 Ok(Self::on_to_calculator(&visit).with_cookie(self.jar.clear(self.jar.left())))
             }
             Page::SignOut if is_post => {
-                form::Form::read(http).await?;
+                form::Form::read(http, self.scheme(http)).await?;
                 let reply = self.certified_sign_out(whose.ok(), &visit);
                 if whose.is_err() {
                     return Ok(reply);
@@ -441,11 +442,11 @@ fn refuse_other_names(shown: &Shown, http: &Session) -> Result<(), Failure> {
 }
 
 /// Whether another site's page made the request, and not by leading the browser here: no cookie with `SameSite=Lax` would come along.
-pub(super) fn crosses_sites(http: &Session) -> bool {
+pub(super) fn crosses_sites(http: &Session, scheme: Scheme) -> bool {
     let request = http.req_header();
     // A page in a frame is a navigation too, and could be laid under other things to click on.
     let in_a_frame = request.headers.get("sec-fetch-dest").is_some_and(|place| place.as_bytes() != b"document");
     let is_navigation = Audience::of(&request.headers) == Audience::Navigation && !in_a_frame;
     let leads_here = is_navigation && matches!(request.method, Method::GET | Method::HEAD);
-    !leads_here && form::is_of_another_site(request)
+    !leads_here && form::is_of_another_site(request, scheme)
 }

@@ -58,7 +58,7 @@ impl Gateway {
         }
         let method = http.req_header().method.clone();
         if method == Method::POST {
-            let form = Form::read(http).await?;
+            let form = Form::read(http, self.scheme(http)).await?;
             if page == Page::SignOut {
                 passage.about = About::SignOut { forget_browser: sign_out::forgets_browser(&form) };
             }

@@ -1,11 +1,15 @@
-//! The stream that Pingora reads and writes: a mere pass-through until a request on it was answered 101.
+//! The stream that Pingora reads and writes: a mere pass-through until a request on it was answered 101, but for bodies in chunks, which
+//! are looked at before Pingora has them.
 //!
 //! From then on it knows where one WebSocket frame ends and the next begins, so that a tunnel whose session ended can be cut
 //! between two frames, with a close frame that says why. Once told to end it takes nothing more from the client.
 
+mod chunks;
+mod following;
 mod frames;
 mod line;
 
+pub(super) use following::Following;
 pub(super) use line::{Cut, Line};
 
 use super::connections::Connection;
@@ -160,9 +164,15 @@ impl<S: IO> AsyncRead for Tunnel<S> {
             let most = self.ahead.len().min(buffer.remaining());
             let now = self.ahead.split_to(most);
             buffer.put_slice(&now);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(self.connection.following().pass(now));
         }
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+        if !self.connection.following().is_on() {
+            return Pin::new(&mut self.inner).poll_read(context, buffer);
+        }
+        self.connection.following().may_read()?;
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        Poll::Ready(self.connection.following().look_at(buffer.filled().get(before..).unwrap_or_default()))
     }
 }
 
@@ -211,10 +221,15 @@ impl<S: IO> Shutdown for Tunnel<S> {
 
 #[async_trait]
 impl<S: IO> Peek for Tunnel<S> {
-    /// Waits until the client sends something, and keeps it for whoever reads next. While it waits, no memory is held for it.
+    /// Waits until the client sends something, which begins a request, and keeps it for whoever reads next. While it waits, no memory is held for it.
     async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        self.connection.following().request_begins();
+        self.connection.following().may_read()?;
         if self.ahead.is_empty() {
             self.ahead = poll_fn(|context| self.poll_ahead(context)).await?;
+            if !self.ahead.is_empty() {
+                self.connection.request_begins();
+            }
         }
         for (place, byte) in buffer.iter_mut().zip(&self.ahead) {
             *place = *byte;

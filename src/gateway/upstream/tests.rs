@@ -23,6 +23,7 @@ fn config(hosts: &[(&str, u16)]) -> config::Upstream {
         public_paths: Vec::new(),
         strip: Vec::new(),
         pass_fields: Vec::new(),
+        websocket_origins: config::WebSocketOrigins::All,
         health_interval: seconds(1),
         health_timeout: seconds(1),
         health_path: None,

@@ -5,15 +5,20 @@
 //! writes is refused for a second before the disk is tried again, so that a crowd of them does not have it opened without end.
 
 use super::super::{Cause, Error, Result};
+use super::memory::Memory;
 use crate::telemetry::metrics::StoreTrouble;
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
-use redb::backends::InMemoryBackend;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// From a write that failed to the next that is tried.
 const PAUSE: Duration = Duration::from_secs(1);
+/// What redb keeps of a file besides the operating system: enough for sessions and sign-ins. By itself it would keep a gibibyte, and with
+/// it every form that waits.
+const CACHE: usize = 32 << 20;
+/// The same of what lies in memory anyway.
+const CACHE_OF_MEMORY: usize = 1 << 20;
 
 pub(super) struct Opened {
     /// None for what lies in memory, where no disk can fail.
@@ -40,11 +45,12 @@ pub(super) enum Outcome<T> {
 
 impl Opened {
     pub(super) fn file(file: &Path) -> std::result::Result<Self, redb::DatabaseError> {
-        Ok(Self::of(Database::create(file)?, Some(file.to_owned())))
+        Ok(Self::of(Database::builder().set_cache_size(CACHE).create(file)?, Some(file.to_owned())))
     }
 
     pub(super) fn in_memory() -> std::result::Result<Self, redb::DatabaseError> {
-        Ok(Self::of(Database::builder().create_with_backend(InMemoryBackend::new())?, None))
+        let memory = Database::builder().set_cache_size(CACHE_OF_MEMORY).create_with_backend(Memory::default())?;
+        Ok(Self::of(memory, None))
     }
 
     fn of(database: Database, file: Option<PathBuf>) -> Self {
@@ -102,7 +108,7 @@ impl Opened {
         // The former one holds the file's lock.
         state.database = None;
         state.generation += 1;
-        match Database::open(file) {
+        match Database::builder().set_cache_size(CACHE).open(file) {
             Ok(database) => state.database = Some(database),
             Err(error) => tracing::error!(target: "store", %error, "the store's file cannot be opened again yet"),
         }

@@ -336,6 +336,8 @@ labels! {
         SlowReader => "slow_reader",
         /// The TLS handshake failed or took too long.
         Handshake => "handshake",
+        /// What came was no request, or it ended within the first header.
+        NoRequest => "no_request",
     }
 
     /// Why a request was refused before it was known what it asks for.
@@ -348,8 +350,12 @@ labels! {
         Host => "host",
         /// Its method is not forwarded.
         Method => "method",
+        /// It would open a WebSocket for a page of another site.
+        Origin => "origin",
         /// A header field is malformed, repeated or too long.
         Header => "header",
+        /// Its body comes in chunks that are malformed.
+        Chunks => "chunks",
         /// Its body is too large.
         BodyTooLarge => "body_too_large",
         /// Its body did not come in time.
