@@ -7,6 +7,7 @@ mod passwords;
 mod readiness;
 mod reload;
 mod standing;
+mod stores;
 
 use crate::application_sessions::ApplicationSessions;
 use crate::certificate::{self, Trust};
@@ -22,10 +23,8 @@ use crate::parking::Parking;
 use crate::portal::{self, Portal};
 use crate::sign_in::{Rules, SignIns};
 use crate::store::cache::Sessions;
-use crate::store::embedded::Embedded;
-use crate::store::redis::{Redis, Usage};
 use crate::store::tickets::Tickets;
-use crate::store::{self, Invalidation, Measured, Sealed, Store, Stores, Vault};
+use crate::store::{self, Store, Vault};
 use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::{self, Metrics};
@@ -42,6 +41,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+pub use stores::{follow_store, open_store};
+use stores::{refuse_wrong_credentials, signs_in};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -51,10 +52,6 @@ const BACKLOG: u32 = 4_096;
 
 /// How often what has ended is deleted and gauges are set.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
-
-/// How long a process that is to take another one's place waits for its store: long enough to find a master that is about to be replaced.
-const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
-const STORE_ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -397,72 +394,6 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
-}
-
-/// Opens the store that `store.url` names. Must be called within the runtime that is to drive its connections.
-///
-/// # Errors
-/// [`store::Error::Setup`] if it cannot be used.
-pub fn open_store(config: &Config, vault: Vault, clock: Clock, metrics: Arc<Metrics>) -> store::Result<Arc<dyn Stores>> {
-    Ok(match &config.store.url {
-        StoreUrl::Redis(servers) => {
-            let Config { store, .. } = config;
-            let usage = Usage { prefix: &store.key_prefix, timeout: store.timeout, replicas: store.replicas };
-            let redis = Redis::new(servers, usage);
-            Arc::new(Measured::new(Sealed::new(redis, vault, clock), metrics))
-        }
-        StoreUrl::File(file) => Arc::new(Measured::new(Sealed::new(Embedded::open(file, clock.clone())?, vault, clock), metrics)),
-        StoreUrl::Memory => Arc::new(Measured::new(Sealed::new(Embedded::in_memory(clock.clone())?, vault, clock), metrics)),
-    })
-}
-
-/// Sets the clock by that of the store, where it has one and answers: the same for all that share it.
-/// Says whether that could be done; where the store has none, there is nothing to do.
-pub async fn follow_store(clock: &Clock, store: &dyn Store, config: &config::Store, within: Duration) -> bool {
-    if !matches!(config.url, StoreUrl::Redis(_)) {
-        return true;
-    }
-    let mut told = store.invalidations();
-    let time = async {
-        loop {
-            if let Invalidation::HeardUntil(time) = told.recv().await.ok()? {
-                return Some(time);
-            }
-        }
-    };
-    let time = tokio::time::timeout(within, time).await.ok().flatten();
-    if let Some(time) = time {
-        clock.follow(time);
-    }
-    time.is_some()
-}
-
-/// A store that refuses us is an operator's mistake, to be told at once; one that is merely down will come back.
-async fn refuse_wrong_credentials(store: &dyn Store) -> store::Result<()> {
-    match store.ping().await {
-        Err(error @ store::Error::Refused(_)) => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Returns once the store can be written to, or with the reason why it cannot.
-async fn signs_in(store: &dyn Store) -> store::Result<()> {
-    let until = tokio::time::Instant::now() + STORE_ANSWERS_WITHIN;
-    let mut trouble = store.ping().await;
-    while let Err(error) = trouble {
-        if matches!(error, store::Error::Refused(_)) {
-            return Err(error);
-        }
-        let again = async {
-            tokio::time::sleep(STORE_ASKED_EVERY).await;
-            store.ping().await
-        };
-        trouble = tokio::time::timeout_at(until, again).await.unwrap_or(Err(error));
-        if tokio::time::Instant::now() >= until {
-            return trouble;
-        }
-    }
-    Ok(())
 }
 
 async fn keep_house(store: Arc<dyn Store>, sessions: Arc<Sessions>, metrics: Arc<Metrics>, log: Arc<Guard>) {

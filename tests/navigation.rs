@@ -212,9 +212,11 @@ async fn over_http2_too_the_referer_tells_whose_a_form_is() {
     let behind = Behind::https(Upstream::fine().await).await;
     let port = behind.world.gateways[0].https.expect("https");
     let mut client = H2::connect(&behind.world).await;
-    for (referer, status) in
-        [(format!("https://localhost:{port}/kfz"), 401), (format!("https://localhost:{}/kfz", port - 1), 403)]
-    {
+    for (referer, status) in [
+        (format!("https://localhost:{port}/kfz"), 401),
+        (format!("https://localhost:{}/kfz", port - 1), 403),
+        (format!("https://evil.example:{port}/kfz"), 403),
+    ] {
         let request = http::Request::builder().method("POST").uri(format!("https://localhost:{port}/kfz"));
         let request = request.header("accept", "*/*").header("referer", &referer).header("content-type", FORM);
         let (answer, mut body) = client.begin(request.body(()).expect("a request")).await;

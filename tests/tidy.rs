@@ -38,7 +38,7 @@ fn code(text: &str) -> &str {
 }
 
 /// Who may import whom. What is not listed is forbidden.
-const MAY_IMPORT: [(&str, &[&str]); 22] = [
+const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("domain", &[]),
     ("in_force", &[]),
     ("stamp", &["domain"]),
@@ -53,6 +53,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("users", &["csv_lines", "domain", "clock", "config", "stamp", "telemetry"]),
     ("pages", &["domain", "config"]),
     ("store", &["domain", "clock", "config", "telemetry"]),
+    ("application_sessions", &["domain", "store"]),
     ("mail", &["domain", "clock", "config", "in_force", "store", "telemetry"]),
     ("sign_in", &["domain", "clock", "config", "directory", "in_force", "store", "telemetry", "users"]),
     ("portal", &["domain", "config", "digest", "telemetry"]),
@@ -60,6 +61,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     (
         "gateway",
         &[
+            "application_sessions",
             "certificate",
             "domain",
             "clock",
@@ -80,6 +82,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     (
         "app",
         &[
+            "application_sessions",
             "certificate",
             "clock",
             "config",
