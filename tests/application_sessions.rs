@@ -4,7 +4,7 @@ use crate::support::browser::{Browser, page};
 use crate::support::chromium::Chromium;
 use crate::support::upstream::{Request, Upstream};
 use crate::support::world::{ADA, BEN, Builder, NO_EMAIL, World, tan_of};
-use crate::support::{StoreKind, on_both_stores};
+use crate::support::{StoreKind, eventually, on_both_stores};
 use crate::tomcat::tomcat;
 use reqwest::Method;
 use serde_json::json;
@@ -335,7 +335,14 @@ async fn while_redis_is_down_brokers_keep_their_sessions_at_every_gateway_and_no
     signs_in(&world, &ada, ADA).await;
     signs_in(&world, &ben, BEN).await;
     let (adas, bens) = (shows(&ada).await, shows(&ben).await);
-    assert!(ada.cookie("vtnr_ticket").is_some(), "the ticket names the calculator's session");
+    // Tickets are written once the store's clock was read.
+    for browser in [&ada, &ben] {
+        let has_ticket = async || {
+            shows(browser).await;
+            browser.cookie("vtnr_ticket")
+        };
+        eventually("a ticket, which names the calculator's session", has_ticket).await;
+    }
     let redis = world.redis.clone().expect("a Redis");
     redis.lock().expect("no panic").kill();
     for gateway in &world.gateways {

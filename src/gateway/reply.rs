@@ -130,9 +130,10 @@ impl Reply {
         }
         header.set_content_length(self.body.len())?;
         let has_body = !is_head && !self.body.is_empty();
-        session.write_response_header(Box::new(header), !has_body).await?;
+        // A client that does not take its answer is no failure of ours.
+        session.write_response_header(Box::new(header), !has_body).await.map_err(|error| error.into_down())?;
         if has_body {
-            session.write_response_body(Some(self.body), true).await?;
+            session.write_response_body(Some(self.body), true).await.map_err(|error| error.into_down())?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! One write transaction a change; redb lets one writer in at a time. Sign-ins are on disk when they are answered.
 
-mod memory;
+mod bodies;
 mod opened;
 
 use super::engine::{Change, Committed, Engine, Expect, Tally, TallyMode};
@@ -13,12 +13,13 @@ use crate::domain::ids::LetterId;
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::StoreTrouble;
 use async_trait::async_trait;
+use bodies::Bodies;
 use opened::{Opened, Outcome, failed};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition, Value, WriteTransaction};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 
 /// When a record ends, in milliseconds since the epoch, and its bytes.
 const RECORDS: TableDefinition<'_, &[u8], (u64, &[u8])> = TableDefinition::new("records");
@@ -35,12 +36,18 @@ const PINGS: TableDefinition<'_, (), ()> = TableDefinition::new("pings");
 /// Records that are deleted in one transaction; meanwhile sign-ins have to wait.
 const TIDIED_AT_ONCE: usize = 1_000;
 
+/// Operations that run at once. Only one can write, and each thread that copied a large record keeps memory for the next.
+const MOST_AT_ONCE: usize = 4;
+
 /// Invalidations that a receiver may lag behind before it is told to forget everything.
 const INVALIDATIONS: usize = 4_096;
 
 /// redb as an engine.
 pub struct Embedded {
     database: Arc<Opened>,
+    /// None for a file.
+    bodies: Option<Bodies>,
+    turns: Semaphore,
     clock: Clock,
     announcements: broadcast::Sender<Invalidation>,
 }
@@ -53,7 +60,7 @@ impl Embedded {
     pub fn open(file: &Path, clock: Clock) -> Result<Self> {
         let setup =
             |error: redb::DatabaseError| Error::Setup(format!("the store file {} cannot be opened: {error}", file.display()));
-        Self::with(Opened::file(file).map_err(setup)?, clock)
+        Self::with(Opened::file(file).map_err(setup)?, None, clock)
     }
 
     /// A store that is gone when the process ends.
@@ -61,10 +68,10 @@ impl Embedded {
     /// # Errors
     /// [`Error::Setup`] if redb refuses, which it has no reason to.
     pub fn in_memory(clock: Clock) -> Result<Self> {
-        Self::with(Opened::in_memory().map_err(|error| Error::Setup(error.to_string()))?, clock)
+        Self::with(Opened::in_memory().map_err(|error| Error::Setup(error.to_string()))?, Some(Bodies::default()), clock)
     }
 
-    fn with(database: Opened, clock: Clock) -> Result<Self> {
+    fn with(database: Opened, bodies: Option<Bodies>, clock: Clock) -> Result<Self> {
         database.write(|database| {
             let write = database.begin_write().map_err(failed)?;
             write.open_table(RECORDS).map_err(failed)?;
@@ -72,32 +79,41 @@ impl Embedded {
             put_in_order(&write)?;
             write.commit().map_err(failed).map(Outcome::Written)
         })?;
-        Ok(Self { database: Arc::new(database), clock, announcements: broadcast::channel(INVALIDATIONS).0 })
+        let turns = Semaphore::new(MOST_AT_ONCE);
+        Ok(Self { database: Arc::new(database), bodies, turns, clock, announcements: broadcast::channel(INVALIDATIONS).0 })
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Opened) -> Result<T> + Send + 'static) -> Result<T> {
+        let unreachable = |error| Error::Unreachable(Cause::new(StoreTrouble::Unreachable, error));
+        let _turn = self.turns.acquire().await.map_err(|error| unreachable(std::io::Error::other(error)))?;
         let database = Arc::clone(&self.database);
         let done = tokio::task::spawn_blocking(move || work(&database)).await;
-        done.map_err(|error| Error::Unreachable(Cause::new(StoreTrouble::Unreachable, error)))?
+        done.map_err(|error| unreachable(std::io::Error::other(error)))?
     }
 }
 
 #[async_trait]
 impl Engine for Embedded {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Vec<u8>>>> {
-        let (keys, now) = (keys.to_vec(), self.clock.now());
-        self.blocking(move |opened| {
-            opened.read(|database| {
-                let read = database.begin_read().map_err(failed)?;
-                let records = read.open_table(RECORDS).map_err(failed)?;
-                keys.iter().map(|key| find(&records, *key, now)).collect()
+        let (wanted, now) = (keys.to_vec(), self.clock.now());
+        let found: Vec<_> = self
+            .blocking(move |opened| {
+                opened.read(|database| {
+                    let read = database.begin_read().map_err(failed)?;
+                    let records = read.open_table(RECORDS).map_err(failed)?;
+                    wanted.iter().map(|key| find(&records, *key, now)).collect::<Result<_>>()
+                })
             })
+            .await?;
+        Ok(match &self.bodies {
+            Some(bodies) => keys.iter().zip(found).map(|(key, read)| bodies.resolve(*key, read)).collect(),
+            None => found,
         })
-        .await
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed> {
-        let (now, work) = (self.clock.now(), change.clone());
+        let (now, mut work) = (self.clock.now(), change.clone());
+        let before = self.bodies.as_ref().map(|bodies| bodies.take_from(&mut work)).unwrap_or_default();
         let committed = self
             .blocking(move |opened| {
                 opened.write(|database| {
@@ -108,7 +124,13 @@ impl Engine for Embedded {
                     }
                 })
             })
-            .await?;
+            .await;
+        match (&self.bodies, &committed) {
+            (Some(bodies), Ok(Committed::Done)) => bodies.forget_deleted(change),
+            (Some(bodies), _) => bodies.restore(before),
+            (None, _) => {}
+        }
+        let committed = committed?;
         if committed == Committed::Done {
             for invalidation in &change.announce {
                 // Nobody listening is no failure: there is no cache then.
@@ -143,7 +165,7 @@ impl Engine for Embedded {
 
     async fn tidy(&self) -> Result<()> {
         let now = self.clock.now();
-        self.blocking(move |opened| {
+        let ended = self.blocking(move |opened| {
             // Looking keeps nobody waiting; only what has to go is looked for again by the one who may write.
             let (records, counters) = opened.read(|database| {
                 let read = database.begin_read().map_err(failed)?;
@@ -157,9 +179,12 @@ impl Engine for Embedded {
             for some in counters.chunks(TIDIED_AT_ONCE) {
                 opened.write(|database| delete_ended(database, COUNTERS, some, |(ends, _)| ends, now))?;
             }
-            Ok(())
-        })
-        .await
+            Ok(records)
+        });
+        let ended = ended.await?;
+        // A body's name is never used again.
+        self.bodies.iter().for_each(|bodies| bodies.forget(ended.iter().filter_map(|name| RecordKey::from_bytes(name))));
+        Ok(())
     }
 
     async fn ping(&self) -> Result<()> {

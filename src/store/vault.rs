@@ -214,11 +214,15 @@ impl Vault {
     pub(crate) fn seal(&self, name: RecordKey, token: &[u8], plain: &[u8]) -> Result<Vec<u8>, Unsealable> {
         let mut nonce = [0; NONCE_LEN];
         self.chance.fill(&mut nonce);
-        let mut sealed = plain.to_vec();
         let key = self.key_for(name, token)?;
         let aad = Aad::from(name.to_bytes());
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).map_err(|_| Unsealable)?;
-        sealed.splice(..0, nonce);
+        // As long as it will be: a form's body is not to be copied once more.
+        let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + key.algorithm().tag_len());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(plain);
+        let text = sealed.get_mut(NONCE_LEN..).ok_or(Unsealable)?;
+        let tag = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad, text).map_err(|_| Unsealable)?;
+        sealed.extend_from_slice(tag.as_ref());
         Ok(sealed)
     }
 

@@ -5,10 +5,10 @@
 //! writes is refused for a second before the disk is tried again, so that a crowd of them does not have it opened without end.
 
 use super::super::{Cause, Error, Result};
-use super::memory::Memory;
 use crate::telemetry::metrics::StoreTrouble;
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
+use redb::backends::InMemoryBackend;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What redb keeps of a file besides the operating system: enough for sessions and sign-ins. By itself it would keep a gibibyte, and with
 /// it every form that waits.
 const CACHE: usize = 32 << 20;
-/// The same of what lies in memory anyway.
-const CACHE_OF_MEMORY: usize = 1 << 20;
 
 pub(super) struct Opened {
     /// None for what lies in memory, where no disk can fail.
@@ -49,8 +47,7 @@ impl Opened {
     }
 
     pub(super) fn in_memory() -> std::result::Result<Self, redb::DatabaseError> {
-        let memory = Database::builder().set_cache_size(CACHE_OF_MEMORY).create_with_backend(Memory::default())?;
-        Ok(Self::of(memory, None))
+        Ok(Self::of(Database::builder().set_cache_size(CACHE).create_with_backend(InMemoryBackend::new())?, None))
     }
 
     fn of(database: Database, file: Option<PathBuf>) -> Self {
