@@ -113,7 +113,7 @@ pub(crate) async fn a_form_is_gone_when_its_time_is_over(on: Fixture) {
 }
 
 pub(crate) async fn forms_are_kept_up_to_a_size_for_each_client_and_for_all(on: Fixture) {
-    let limits = ParkingLimits { lifetime: HOUR, largest: 1 << 20, per_client: 10 << 10, total: 15 << 10, settles: HOUR };
+    let limits = ParkingLimits { lifetime: HOUR, largest: 1 << 20, per_client: 10 << 10, total: 40 << 10, settles: HOUR };
     let (form, body) = (form(on.now()), vec![0; 5 << 10]);
     let park = async |last: u8| {
         let (token, charges) = (Chance.parking_token(), Charges::take(limits.room(client(last), body.len())));
@@ -124,6 +124,8 @@ pub(crate) async fn forms_are_kept_up_to_a_size_for_each_client_and_for_all(on: 
     let Settled::Over { charge, .. } = park(1).await else { panic!("10 KiB are used up") };
     assert_eq!(charge.counter, Counter::FormsFrom(client(1)));
     assert_eq!(park(2).await, Settled::Done);
-    let Settled::Over { charge, .. } = park(3).await else { panic!("15 KiB are used up") };
+    let Settled::Over { charge, .. } = park(3).await else {
+        panic!("15 KiB are used up: a quarter is for forms that come in, and two windows share the rest")
+    };
     assert_eq!(charge.counter, Counter::FormsOfAll);
 }
