@@ -53,7 +53,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("users", &["csv_lines", "domain", "clock", "config", "stamp", "telemetry"]),
     ("pages", &["domain", "config"]),
     ("store", &["domain", "clock", "config", "telemetry"]),
-    ("application_sessions", &["domain", "store"]),
+    ("application_sessions", &["clock", "domain", "store"]),
     ("mail", &["domain", "clock", "config", "in_force", "store", "telemetry"]),
     ("sign_in", &["domain", "clock", "config", "directory", "in_force", "store", "telemetry", "users"]),
     ("portal", &["domain", "config", "digest", "telemetry"]),
