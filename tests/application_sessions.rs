@@ -270,7 +270,7 @@ async fn a_foreign_session_is_deleted_where_the_calculator_set_it() {
     for (cookie, attributes, expected) in [
         ("JSESSIONID", "; Path=/rechner; HttpOnly", "; Path=/rechner"),
         ("ASP.NET_SessionId", "; path=/; Domain=127.0.0.1; HttpOnly", "; Path=/; Domain=127.0.0.1"),
-        ("meine_session", "", ""),
+        ("meine_session", "", "; Path=/"),
     ] {
         let application = Application::start(cookie, attributes).await;
         let world = world(&application, StoreKind::Redis).gateways(2).start().await;
@@ -335,11 +335,17 @@ async fn while_redis_is_down_brokers_keep_their_sessions_at_every_gateway_and_no
     signs_in(&world, &ada, ADA).await;
     signs_in(&world, &ben, BEN).await;
     let (adas, bens) = (shows(&ada).await, shows(&ben).await);
-    // Tickets are written once the store's clock was read.
+    // A gateway believes tickets that were written since it hears of ends: both do so by now.
+    for gateway in &world.gateways {
+        ada.at(&gateway.base()).open("/kfz").await.is(200);
+    }
+    let begun = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() + 500;
     for browser in [&ada, &ben] {
         let has_ticket = async || {
+            browser.drop_cookie("vtnr_ticket");
             shows(browser).await;
-            browser.cookie("vtnr_ticket")
+            let ticket = browser.cookie("vtnr_ticket")?;
+            ticket.split('.').next()?.parse().ok().filter(|as_of: &u128| *as_of > begun)
         };
         eventually("a ticket, which names the calculator's session", has_ticket).await;
     }
@@ -425,4 +431,66 @@ async fn what_one_broker_entered_at_a_real_tomcat_the_next_one_in_that_chromium_
     open("?dataname=kunde&datavalue=Huber").await;
     open("").await;
     chromium.shows("kunde = Huber").await.hides("Meier").await;
+}
+
+/// What a calculator gives to everybody, or takes back, is nobody's session, and gives away no other.
+#[tokio::test]
+async fn what_the_calculator_deletes_or_gives_to_all_passes_no_session_on() {
+    for (deletion, value) in [
+        ("PHPSESSID=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; Max-Age=0; path=/", "deleted"),
+        ("PHPSESSID=\"\"; Path=/", "\"\""),
+        ("PHPSESSID=constant-for-all; Path=/", "constant-for-all"),
+    ] {
+        let upstream =
+            Upstream::answering(format!("HTTP/1.1 200 OK\r\nSet-Cookie: {deletion}\r\nContent-Length: 2\r\n\r\nok")).await;
+        let world = World::builder().upstream(&upstream.url()).start().await;
+        let (ada, ben) = (world.signed_in(ADA).await, world.signed_in(BEN).await);
+        ada.open("/abmelden").await.is(200);
+        ben.set_cookie("PHPSESSID", "sitzung-of-ben");
+        ben.open("/abmelden").await.is(200);
+        ada.set_cookie("PHPSESSID", "sitzung-of-ben");
+        ada.open("/").await.is(200);
+        assert_eq!(upstream.last().values("cookie"), [""; 0], "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_planted_session_does_not_sign_a_broker_out_of_their_own_and_floods_nothing() {
+    let application = Application::start("JSESSIONID", "; Path=/").await;
+    let world = world(&application, StoreKind::Redis).config("[upstream]\npublic_paths = [\"/hilfe\"]").start().await;
+    let (ada, ben) = (world.browser(), world.browser());
+    signs_in(&world, &ada, ADA).await;
+    signs_in(&world, &ben, BEN).await;
+    let (adas, bens) = (shows(&ada).await, shows(&ben).await);
+    assert_eq!((shows(&ada).await, shows(&ben).await), (adas.clone(), bens));
+    let own = ada.cookie("JSESSIONID").expect("a session");
+    // A sibling host has planted it for the whole domain; the broker's own comes first or last.
+    let planted = ben.cookie("JSESSIONID").expect("a session");
+    for both in [format!("{own}; JSESSIONID={planted}"), format!("{planted}; JSESSIONID={own}")] {
+        ada.set_cookie("JSESSIONID", &both);
+        let answer = ada.open("/kfz").await;
+        assert_eq!((answer.body.as_str(), answer.set_cookies().len()), (adas.as_str(), 0), "{both}");
+    }
+    // As a separator, in the name, and in the value.
+    for (name, value) in [
+        ("theme", format!("x JSESSIONID={planted}")),
+        ("%4aSESSIONID", planted.clone()),
+        ("JSESSIONID", format!("{planted}.node1")),
+        ("JSESSIONID", format!("{}*{}", &planted[..4], &planted[4..])),
+    ] {
+        let thief = ada.clone();
+        thief.drop_cookie("JSESSIONID");
+        thief.set_cookie(name, &value);
+        thief.open("/kfz").await.is(200);
+        let sent = application.server.last().values("cookie").concat();
+        assert!(!sent.contains(&planted[..4]), "{name}={value}: {sent}");
+        thief.drop_cookie(name);
+    }
+    let stranger = world.browser();
+    let many: Vec<String> = (0..2_000).map(|number| format!("sid=made-up-{number:05}")).collect();
+    stranger.send(Method::GET, "/hilfe", &[("cookie", many.join("; "))], None).await;
+    assert_eq!(application.server.last().values("cookie"), [""; 0], "none of so many goes up");
+    let lines = world.log().await.matches("withheld session cookies").count();
+    assert!(lines < 20, "{lines} lines");
+    application.never_mixed_brokers_up("planted beside the own");
 }

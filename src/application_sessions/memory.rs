@@ -18,7 +18,7 @@ pub(super) struct Memory {
     hasher: RandomState,
     /// The store has it.
     recorded: RwLock<Halves>,
-    /// The store could not be asked when it was learnt, and is to be.
+    /// The calculator has set it, or it was proven while the store could not be asked: the store is asked at its next use.
     provisional: RwLock<Halves>,
 }
 

@@ -71,7 +71,7 @@ impl ApplicationSessions {
         &self,
         id: &ApplicationSessionId<'_>,
         vtnr: Vtnr,
-        learnt: Learnt<'_>,
+        learnt: Learnt,
         reach: Reach,
         has_proof: impl FnOnce(&[u8]) -> bool,
     ) -> Ownership {
@@ -85,6 +85,11 @@ impl ApplicationSessions {
             Reach::Down => Found::Unknown,
         };
         match found {
+            // The first request that brings it has it remembered for long.
+            Found::Is(Ownership::Own) if learnt.origin == Origin::Answer => {
+                self.memory.note_provisionally(key);
+                Ownership::Own
+            }
             Found::Is(Ownership::Own) => {
                 self.memory.record(key);
                 Ownership::Own
@@ -104,7 +109,7 @@ impl ApplicationSessions {
         reach == Reach::Down || !matches!(self.store.find_owners(&id.to_bytes()).await, Ok(None))
     }
 
-    async fn claim_in_store(&self, id: &[u8], vtnr: Vtnr, learnt: Learnt<'_>) -> Found {
+    async fn claim_in_store(&self, id: &[u8], vtnr: Vtnr, learnt: Learnt) -> Found {
         for _ in 0..RACES {
             match self.try_to_claim(id, vtnr, learnt).await {
                 Ok(Some(ownership)) => return Found::Is(ownership),
@@ -118,7 +123,7 @@ impl ApplicationSessions {
         Found::Unknown
     }
 
-    async fn try_to_claim(&self, id: &[u8], vtnr: Vtnr, learnt: Learnt<'_>) -> Result<Option<Ownership>> {
+    async fn try_to_claim(&self, id: &[u8], vtnr: Vtnr, learnt: Learnt) -> Result<Option<Ownership>> {
         let seen = self.store.find_owners(id).await?;
         let (next, charges) = match &seen {
             Some(seen) if seen.value.belongs_to(vtnr) => (seen.value.clone(), Charges::none()),
@@ -126,8 +131,10 @@ impl ApplicationSessions {
             Some(seen) => (seen.value.and(vtnr), Charges::none()),
             None => (ApplicationSession::of(vtnr), Charges::take(vec![ApplicationSession::charge(learnt.client, learnt.origin)])),
         };
-        let change =
-            OwnerChange { id, seen: seen.as_ref(), next: &next, replaces: learnt.replaces.filter(|former| *former != id) };
+        // What the calculator has only set may never be used: an application can begin a session with every answer.
+        let is_unused = learnt.origin == Origin::Answer && seen.is_none();
+        let lives = if is_unused { ApplicationSession::UNUSED_LIFETIME } else { ApplicationSession::LIFETIME };
+        let change = OwnerChange { id, seen: seen.as_ref(), next: &next, lives };
         Ok(match self.store.keep_owners(change, &charges).await? {
             Settled::Done => Some(Ownership::Own),
             Settled::Conflict => None,
@@ -168,11 +175,9 @@ impl ApplicationSessions {
 
 /// How the gateway learnt of a session that is claimed.
 #[derive(Clone, Copy, Debug)]
-pub struct Learnt<'a> {
+pub struct Learnt {
     /// By an answer or by a request.
     pub origin: Origin,
-    /// The canonical bytes of the session's cookie whose value an answer replaces.
-    pub replaces: Option<&'a [u8]>,
     /// Who brought it, or gets it.
     pub client: ClientAddress,
 }

@@ -53,8 +53,8 @@ fn id(value: &str) -> ApplicationSessionId<'_> {
     ApplicationSessionId { name: b"JSESSIONID", value: value.as_bytes() }
 }
 
-fn learnt(origin: Origin) -> Learnt<'static> {
-    Learnt { origin, replaces: None, client: ClientAddress::of("192.0.2.7".parse().expect("an address")) }
+fn learnt(origin: Origin) -> Learnt {
+    Learnt { origin, client: ClientAddress::of("192.0.2.7".parse().expect("an address")) }
 }
 
 /// One gateway of several on a store.
@@ -83,6 +83,8 @@ async fn a_session_belongs_to_the_first_broker_at_every_gateway_and_in_every_spe
     let store = Switched::new();
     let (here, there) = (Gateway::on(&store), Gateway::on(&store));
     assert_eq!(here.sets("0A1B", broker(0)).await, Ownership::Own);
+    assert!(!here.0.is_known(&id("0A1B"), broker(0)), "its first use is noted in the store");
+    assert_eq!(here.sees("0A1B", broker(0)).await, Ownership::Own);
     assert!(here.0.is_known(&id("0A1B"), broker(0)) && !here.0.is_known(&id("0A1B"), broker(1)));
     for gateway in [&here, &there] {
         assert_eq!(gateway.sees("0A1B", broker(0)).await, Ownership::Own);

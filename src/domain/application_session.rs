@@ -3,6 +3,7 @@
 
 use super::throttle::{Allowance, Charge, ClientAddress, Counter};
 use super::vtnr::Vtnr;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Names of the calculator's session cookies, compared without regard to case: some servers do not tell upper from lower.
@@ -15,7 +16,12 @@ pub struct SessionCookies {
     initials: [u32; LONGEST_NAME],
     /// The first letters of the prefixes.
     prefix_initials: u32,
+    /// Values with fewer letters and digits are no secret, and so no session.
+    least: usize,
 }
+
+/// What a value must have to be a session of a cookie that only goes by a usual name: short ones are flags that scripts set.
+const LEAST_OF_USUAL: usize = 8;
 
 /// Longer names are compared one by one.
 const LONGEST_NAME: usize = 32;
@@ -64,7 +70,7 @@ pub struct CookieScopes(Vec<CookieScope>);
 
 impl SessionCookies {
     /// The names that servers and frameworks use by default.
-    pub const USUAL: [&'static str; 57] = [
+    pub const USUAL: [&'static str; 56] = [
         // Servlet containers, Spring Session, WebSphere, WebLogic, Domino.
         "JSESSIONID",
         "JSESSIONIDSSO",
@@ -80,8 +86,10 @@ impl SessionCookies {
         ".ASPXAUTH",
         ".ASPXFORMSAUTH",
         ".ASPXROLES",
-        ".AspNet.*",
-        ".AspNetCore.*",
+        ".AspNet.ApplicationCookie*",
+        ".AspNetCore.Session",
+        ".AspNetCore.Cookies*",
+        ".AspNetCore.Identity.*",
         "FedAuth",
         "FedAuth1",
         // PHP and its applications.
@@ -89,14 +97,11 @@ impl SessionCookies {
         "PHPSESSIONID",
         "CAKEPHP",
         "ci_session",
-        "SESS*",
-        "SSESS*",
         "fe_typo_user",
         "be_typo_user",
         "wordpress_logged_in_*",
         "wordpress_sec_*",
         // ColdFusion.
-        "CFID",
         "CFTOKEN",
         "CFAUTHORIZATION_*",
         // Node.js.
@@ -134,19 +139,24 @@ impl SessionCookies {
         "sid",
     ];
 
-    /// Cookies of these names. `*` at the beginning or end of a name stands for any text.
+    /// Cookies of the usual names and these. `*` at the beginning or end of a name stands for any text.
+    pub fn usual<'n>(further: impl IntoIterator<Item = &'n str>) -> Self {
+        Self { least: LEAST_OF_USUAL, ..Self::new(Self::USUAL.into_iter().chain(further)) }
+    }
+
+    /// Cookies of these names, whatever their values.
     pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         let mut exact: Vec<Box<[u8]>> = Vec::new();
         let mut prefixes: Vec<Box<[u8]>> = Vec::new();
         let mut suffixes: Vec<Box<[u8]>> = Vec::new();
         for name in names {
-            let name = name.to_ascii_lowercase();
-            let (list, name) = match (name.strip_suffix('*'), name.strip_prefix('*')) {
-                (Some(prefix), _) => (&mut prefixes, prefix),
-                (None, Some(suffix)) => (&mut suffixes, suffix),
-                (None, None) => (&mut exact, name.as_str()),
+            let (name, ends_open, begins_open) = parts(name);
+            let list = match (ends_open, begins_open) {
+                (true, _) => &mut prefixes,
+                (false, true) => &mut suffixes,
+                (false, false) => &mut exact,
             };
-            list.push(Box::from(name.as_bytes()));
+            list.push(name);
         }
         let mut initials = [0; LONGEST_NAME];
         for name in &exact {
@@ -155,38 +165,73 @@ impl SessionCookies {
             }
         }
         let prefix_initials = prefixes.iter().fold(0, |all, prefix| all | initial(prefix));
-        Self { exact: exact.into(), prefixes: prefixes.into(), suffixes: suffixes.into(), initials, prefix_initials }
+        Self { exact: exact.into(), prefixes: prefixes.into(), suffixes: suffixes.into(), initials, prefix_initials, least: 1 }
     }
 
     /// The same without cookies of these names.
     #[must_use]
     pub fn except(mut self, names: &[String]) -> Self {
-        let is_named = |own: &[u8]| names.iter().any(|name| bare(name.as_bytes()).eq_ignore_ascii_case(own));
+        let is_named = |own: &[u8]| names.iter().any(|name| is_alike(bare(name.as_bytes()), own));
         self.exact = self.exact.into_iter().filter(|own| !is_named(own)).collect();
         self
     }
 
-    /// Whether a cookie of this name is a session of the calculator's. `__Host-` and `__Secure-` before a name change nothing.
-    pub fn contain(&self, name: &[u8]) -> bool {
-        let name = bare(name);
+    /// Whether a cookie is a session of the calculator's. `__Host-` and `__Secure-` before a name change nothing, nor does a sign in the place
+    /// of another: PHP takes `.` for `_`. Escapes and what is not ASCII are passed over, as some servers do.
+    pub fn contain(&self, id: &ApplicationSessionId<'_>) -> bool {
+        let is_one = match plain_name(id.name) {
+            Cow::Borrowed(name) => self.name_is_one(bare(name)),
+            Cow::Owned(name) => self.name_is_one(bare(&name)),
+        };
+        is_one && id.value.iter().filter(|byte| byte.is_ascii_alphanumeric()).take(self.least).count() == self.least
+    }
+
+    fn name_is_one(&self, name: &[u8]) -> bool {
         let first = initial(name);
         let may_be_exact = self.initials.get(length_class(name)).is_some_and(|initials| initials & first != 0);
-        may_be_exact && self.exact.iter().any(|own| own.eq_ignore_ascii_case(name))
+        may_be_exact && self.exact.iter().any(|own| is_alike(name, own))
             || self.prefix_initials & first != 0 && self.prefixes.iter().any(|prefix| begins(name, prefix))
             || self.suffixes.iter().any(|suffix| ends(name, suffix))
     }
+}
+
+/// A pattern's text, and whether any text may follow or precede it.
+fn parts(pattern: &str) -> (Box<[u8]>, bool, bool) {
+    let (ends_open, begins_open) = (pattern.ends_with('*'), pattern.starts_with('*'));
+    let text = pattern.trim_matches('*').bytes().map(normal);
+    (text.collect(), ends_open, begins_open)
 }
 
 fn bare(name: &[u8]) -> &[u8] {
     name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name)
 }
 
+/// A name without escapes and without what is not visible ASCII.
+fn plain_name(name: &[u8]) -> Cow<'_, [u8]> {
+    if name.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'%') {
+        return Cow::Borrowed(name);
+    }
+    let mut plain = Vec::with_capacity(name.len());
+    unescape(name, |byte| plain.extend(byte.is_ascii_graphic().then_some(byte)));
+    Cow::Owned(plain)
+}
+
+/// What names have in common that some server takes for one.
+const fn normal(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' }
+}
+
+/// Whether a name is this one, which is given as [`normal`] makes it.
+fn is_alike(name: &[u8], own: &[u8]) -> bool {
+    name.len() == own.len() && name.iter().zip(own).all(|(byte, own)| normal(*byte) == normal(*own))
+}
+
 fn begins(name: &[u8], prefix: &[u8]) -> bool {
-    name.get(..prefix.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
+    name.get(..prefix.len()).is_some_and(|beginning| is_alike(beginning, prefix))
 }
 
 fn ends(name: &[u8], suffix: &[u8]) -> bool {
-    name.len().checked_sub(suffix.len()).and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+    name.len().checked_sub(suffix.len()).and_then(|at| name.get(at..)).is_some_and(|end| is_alike(end, suffix))
 }
 
 fn length_class(name: &[u8]) -> usize {
@@ -195,31 +240,25 @@ fn length_class(name: &[u8]) -> usize {
 
 /// A bit that names share if they begin alike.
 fn initial(name: &[u8]) -> u32 {
-    name.first().map_or(0, |first| 1 << (first.to_ascii_lowercase() % 32))
+    name.first().map_or(0, |first| 1 << (normal(*first) % 32))
 }
 
 impl ApplicationSessionId<'_> {
-    /// Gives the bytes of the name and the value to `sink` in the one form that all spellings share: servers take quotes and escapes off
-    /// a value, and some fold case.
+    /// Gives the bytes of the name and the value to `sink` in the one form that all spellings share: servers take quotes and escapes off a
+    /// value, some fold case, and decoders of base64 pass over other signs. So a value is its letters and digits. What servlet containers
+    /// put after a session's number names a node of theirs.
     pub fn canonical(&self, mut sink: impl FnMut(u8)) {
-        self.name.iter().for_each(|byte| sink(byte.to_ascii_lowercase()));
+        let name = plain_name(self.name);
+        bare(&name).iter().for_each(|byte| sink(normal(*byte)));
         sink(b'=');
-        let mut rest = self.value.iter();
-        while let Some(byte) = rest.next() {
-            let byte = match (*byte, rest.as_slice()) {
-                (b'%', [high, low, ..]) => match escaped(*high, *low) {
-                    Some(byte) => {
-                        rest.nth(1);
-                        byte
-                    }
-                    None => b'%',
-                },
-                (byte, _) => byte,
-            };
-            if !matches!(byte, b'"' | b'\\' | b' ' | b'\t') {
+        let names_a_node = is_alike(bare(&name), b"jsessionid");
+        let mut is_over = false;
+        unescape(self.value, |byte| {
+            is_over |= names_a_node && matches!(byte, b'.' | b'!' | b':');
+            if byte.is_ascii_alphanumeric() && !is_over {
                 sink(byte.to_ascii_lowercase());
             }
-        }
+        });
     }
 
     /// The same bytes, collected.
@@ -227,6 +266,21 @@ impl ApplicationSessionId<'_> {
         let mut bytes = Vec::with_capacity(self.name.len() + 1 + self.value.len());
         self.canonical(|byte| bytes.push(byte));
         bytes
+    }
+}
+
+/// Gives each byte to `sink`, escapes decoded once.
+fn unescape(text: &[u8], mut sink: impl FnMut(u8)) {
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        let decoded = match rest.as_slice() {
+            [high, low, ..] if *byte == b'%' => escaped(*high, *low),
+            _ => None,
+        };
+        if decoded.is_some() {
+            rest.nth(1);
+        }
+        sink(decoded.unwrap_or(*byte));
     }
 }
 
@@ -238,8 +292,8 @@ fn escaped(high: u8, low: u8) -> Option<u8> {
 impl ApplicationSession {
     /// How long its owner is remembered after it was last claimed.
     pub const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
-    /// How long the owner of a value is remembered that the calculator has replaced.
-    pub const REPLACED_LIFETIME: Duration = Duration::from_secs(86_400);
+    /// How long the owner of a value is remembered that no request has brought yet, or that the calculator has replaced.
+    pub const UNUSED_LIFETIME: Duration = Duration::from_secs(86_400);
     /// Sessions that are remembered a day for one client, so that nobody fills the store with them. A broker's number sets no limit: others
     /// can sign in with it. A broker house shares an address, and some applications begin a session with every answer.
     const SET: Allowance = Allowance::per(500_000, 86_400);
@@ -321,88 +375,4 @@ impl CookieScopes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn usual() -> SessionCookies {
-        SessionCookies::new(SessionCookies::USUAL)
-    }
-
-    fn canonical(name: &str, value: &str) -> String {
-        String::from_utf8(ApplicationSessionId { name: name.as_bytes(), value: value.as_bytes() }.to_bytes()).expect("ASCII")
-    }
-
-    fn broker(number: u32) -> Vtnr {
-        Vtnr::from_number(601_234_567 + number).expect("nine digits")
-    }
-
-    #[test]
-    fn session_cookies_are_known_by_name_in_any_case_and_with_any_prefix() {
-        for name in [
-            "JSESSIONID",
-            "jsessionid",
-            "__Host-JSESSIONID",
-            "__Secure-PHPSESSID",
-            "ASPSESSIONIDQQABCDEF",
-            "asp.net_sessionid",
-            ".AspNetCore.Session",
-            "laravel_session",
-            "_rechner_session",
-            "SESS0123456789abcdef",
-            "sid",
-            "connect.sid",
-            "wordpress_logged_in_0123456789abcdef0123456789abcdef",
-        ] {
-            assert!(usual().contain(name.as_bytes()), "{name}");
-        }
-        for name in
-            ["theme", "", "xJSESSIONID", "JSESSIONIDX", "ansicht", "_pk_id.7.1fff", "XSRF-TOKEN", "vtnr_sessions", "xsession"]
-        {
-            assert!(!usual().contain(name.as_bytes()), "{name}");
-        }
-        let own = SessionCookies::new(["RECHNER", "part*", "*_teil"]);
-        assert!(own.contain(b"rechner") && own.contain(b"PARTNER") && own.contain(b"ein_TEIL") && !own.contain(b"JSESSIONID"));
-        assert!(!own.clone().except(&["Rechner".to_owned()]).contain(b"RECHNER") && own.contain(b"part"));
-    }
-
-    #[test]
-    fn a_long_name_is_compared_as_any_other() {
-        let long = "x".repeat(100);
-        let own = SessionCookies::new([long.as_str()]);
-        assert!(own.contain(long.as_bytes()) && !own.contain(&long.as_bytes()[1..]));
-    }
-
-    #[test]
-    fn every_spelling_of_a_value_is_the_same_session() {
-        let one = canonical("JSESSIONID", "0A1B.node-1");
-        for value in ["\"0A1B.node-1\"", "0a1b.NODE-1", "%30A1B%2enode-1", " 0A1B.node-1 ", "\"\\0A1B.node-1\""] {
-            assert_eq!(canonical("jsessionid", value), one, "{value}");
-        }
-        for value in ["0A1C.node-1", "0A1B.node-", "%0A1B.node-1", "0A1B.node-1x"] {
-            assert_ne!(canonical("JSESSIONID", value), one, "{value}");
-        }
-        assert_eq!(canonical("a", "100%"), "a=100%");
-        assert_eq!(canonical("a", "%zz%4"), "a=%zz%4");
-    }
-
-    #[test]
-    fn a_session_belongs_to_those_whom_the_calculator_gave_it() {
-        let of_one = ApplicationSession::of(broker(0));
-        assert!(of_one.belongs_to(broker(0)) && !of_one.belongs_to(broker(1)));
-        let of_both = of_one.and(broker(1));
-        assert!(of_both.belongs_to(broker(0)) && of_both.belongs_to(broker(1)));
-        let of_many = (2..20).fold(of_both, |session, number| session.and(broker(number)));
-        assert!(of_many.owners().len() == 8 && of_many.belongs_to(broker(19)) && !of_many.belongs_to(broker(0)));
-    }
-
-    #[test]
-    fn scopes_are_learnt_once_and_within_bounds() {
-        let scope =
-            |path: &str| CookieScope { name: "JSESSIONID".into(), path: Some(path.into()), domain: None, partitioned: false };
-        let mut scopes = CookieScopes::default();
-        assert!(scopes.add(&[scope("/a"), scope("/a"), scope("/b")]) && !scopes.add(&[scope("/b")]));
-        assert_eq!((scopes.all().len(), scopes.of("JSESSIONID").count(), scopes.of("x").count()), (2, 2, 0));
-        let many: Vec<_> = (0..100).map(|number| scope(&number.to_string())).collect();
-        assert!(scopes.add(&many) && scopes.all().len() == 64);
-    }
-}
+mod tests;

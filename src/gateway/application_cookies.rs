@@ -3,7 +3,7 @@
 //! What may not go up is found once the policy has allowed the request, and taken away with the gateway's own cookies. The answer tells the
 //! browser to delete it. What the calculator sets in its answer is the broker's from then on; it is remembered before the browser has it.
 
-use super::cookies::{self, crumbs, name_and_value, pairs};
+use super::cookies::{self, crumbs, name_and_value};
 use super::headers::is_shared;
 use super::passage::TicketDue;
 use super::reply::Reply;
@@ -13,15 +13,19 @@ use crate::domain::application_session::{ApplicationSessionId, CookieScope, Orig
 use crate::domain::policy::Permit;
 use crate::domain::time::Timestamp;
 use crate::domain::vtnr::Vtnr;
-use crate::telemetry::metrics::Withheld as Reason;
-use http::header::{COOKIE, SET_COOKIE};
+use crate::telemetry::metrics::{Label as _, Withheld as Reason};
+use cookie::Cookie;
+use cookie::time::OffsetDateTime;
+use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use std::borrow::Cow;
 
-/// No browser has more session cookies of one application; what comes beyond is withheld without asking whose it is.
+/// No browser has more session cookies of one application: of a request with more of them no cookie goes up.
 const MOST_ASKED: usize = 16;
+/// No longer name is deleted, in bytes.
+const LONGEST_DELETED: usize = 128;
 /// A cookie of unknown scope is deleted in so many folders of the request's path.
 const MOST_FOLDERS: usize = 8;
 /// As many sessions as a ticket names; the latest count.
@@ -32,6 +36,8 @@ const MOST_IN_A_TICKET: usize = 8;
 pub(super) struct SessionCookieChanges {
     /// Those that do not go up, each as it came, without blanks around.
     withheld: Vec<Box<[u8]>>,
+    /// None of the request's cookies goes up.
+    withholds_all: bool,
     /// Names of those that the browser is to delete.
     expire: Vec<String>,
     /// Sessions that the calculator begins, as tickets name them.
@@ -40,7 +46,7 @@ pub(super) struct SessionCookieChanges {
 
 impl SessionCookieChanges {
     pub(super) fn withholds(&self, crumb: &[u8]) -> bool {
-        self.withheld.iter().any(|withheld| **withheld == *crumb)
+        self.withholds_all || self.withheld.iter().any(|withheld| **withheld == *crumb)
     }
 }
 
@@ -57,52 +63,62 @@ impl Gateway {
 
     /// Whether all session cookies are known to be this broker's.
     fn knows_all(&self, headers: &HeaderMap, broker: Option<Vtnr>) -> bool {
-        let may_hide = headers.get_all(COOKIE).iter().any(|field| field.as_bytes().contains(&b','));
-        let knows = |id| broker.is_some_and(|vtnr| self.application_sessions.is_known(&id, vtnr));
-        !may_hide && self.session_ids(headers).all(knows)
+        crumbs(headers).all(|crumb| match (self.session_in(crumb), broker) {
+            (Some(id), Some(vtnr)) => self.application_sessions.is_known(&id, vtnr),
+            (Some(_), None) => false,
+            (None, _) => !may_hide(crumb) || !self.hides_session(crumb),
+        })
     }
 
     /// Whether a cookie is a session of the calculator's, and none of ours.
-    fn is_session(&self, name: &[u8]) -> bool {
-        self.session_cookies.contain(name) && !self.jar.owns(name)
+    fn is_session(&self, id: &ApplicationSessionId<'_>) -> bool {
+        self.session_cookies.contain(id) && !self.jar.owns(id.name)
+    }
+
+    /// The session that a cookie stands for, if it does.
+    fn session_in<'c>(&self, crumb: &'c [u8]) -> Option<ApplicationSessionId<'c>> {
+        let (name, value) = name_and_value(crumb);
+        Some(ApplicationSessionId { name, value }).filter(|id| self.is_session(id))
     }
 
     fn session_ids<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = ApplicationSessionId<'h>> {
-        let sessions = pairs(headers).filter(|(name, value)| self.is_session(name) && !value.is_empty());
-        sessions.map(|(name, value)| ApplicationSessionId { name, value })
+        crumbs(headers).filter_map(|crumb| self.session_in(crumb))
     }
 
-    /// Whether servers that part cookies at commas would find a session in a cookie of another name.
+    /// Whether servers that part cookies at more than semicolons would find a session in a cookie of another name.
     fn hides_session(&self, crumb: &[u8]) -> bool {
-        let mut parts = crumb.split(|byte| *byte == b',').skip(1);
-        parts.any(|part| self.is_session(name_and_value(part.trim_ascii_start()).0))
+        crumb.split(|byte| is_odd(*byte)).skip(1).any(|part| self.session_in(part).is_some())
     }
 
     /// Finds the cookies that must not go up.
     pub(super) async fn judge_cookies(&self, http: &Session, permit: &Permit, passage: &mut Passage) {
+        let headers = &http.req_header().headers;
         let broker = self.broker_of(http, permit, passage.now).await;
-        let (mut changes, mut asked) = (SessionCookieChanges::default(), 0);
-        for crumb in crumbs(&http.req_header().headers) {
-            let (name, value) = name_and_value(crumb);
-            if self.hides_session(crumb) {
-                changes.withheld.push(crumb.into());
+        let (mut changes, mut own, mut reasons) = (SessionCookieChanges::default(), Vec::new(), Vec::new());
+        let odd =
+            crumbs(headers).filter(|crumb| self.session_in(crumb).is_none() && may_hide(crumb) && self.hides_session(crumb));
+        changes.withheld.extend(odd.take(MOST_ASKED).map(Box::from));
+        for (asked, crumb) in crumbs(headers).filter(|crumb| self.session_in(crumb).is_some()).enumerate() {
+            let Some(id) = self.session_in(crumb).filter(|_| asked < MOST_ASKED) else {
+                changes.withholds_all = true;
+                reasons.push(Reason::OverLimit);
+                break;
+            };
+            let Some(reason) = reason(self.ownership(&id, broker, http, passage).await) else {
+                own.push(id.name);
                 continue;
-            }
-            if !self.is_session(name) || value.is_empty() {
-                continue;
-            }
-            asked += 1;
-            let id = ApplicationSessionId { name, value };
-            let ownership =
-                if asked > MOST_ASKED { Ownership::OverLimit } else { self.ownership(&id, broker, http, passage).await };
-            let Some(reason) = reason(ownership) else { continue };
-            self.note_withheld(reason, name, broker);
+            };
+            reasons.push(reason);
             changes.withheld.push(crumb.into());
-            if reason == Reason::Foreign && broker.is_some() {
-                changes.expire.push(String::from_utf8_lossy(name).into_owned());
+            if reason == Reason::Foreign && broker.is_some() && id.name.len() <= LONGEST_DELETED {
+                changes.expire.push(String::from_utf8_lossy(id.name).into_owned());
             }
         }
-        passage.session_cookies = (!changes.withheld.is_empty()).then(|| Box::new(changes));
+        // To delete a foreign one would delete the broker's own with it, wherever both are set.
+        changes.expire.retain(|name| !own.contains(&name.as_bytes()));
+        self.note_withheld(&reasons, broker);
+        let withholds = changes.withholds_all || !changes.withheld.is_empty();
+        passage.session_cookies = withholds.then(|| Box::new(changes));
     }
 
     async fn ownership(
@@ -121,7 +137,7 @@ impl Gateway {
             return Ownership::Own;
         }
         let has_proof = |id: &[u8]| self.is_in_ticket(id, http, passage);
-        let learnt = Learnt { origin: Origin::Request, replaces: None, client: self.client_counted(http) };
+        let learnt = Learnt { origin: Origin::Request, client: self.client_counted(http) };
         let ownership = self.application_sessions.claim(id, vtnr, learnt, self.reach(), has_proof).await;
         if ownership == Ownership::Own {
             passage.ticket_due = TicketDue::Now;
@@ -160,15 +176,17 @@ impl Gateway {
         self.known_at_portal(http, now).and_then(|at_portal| at_portal.session).map(|session| session.vtnr)
     }
 
-    fn note_withheld(&self, reason: Reason, name: &[u8], broker: Option<Vtnr>) {
-        self.metrics.cookie_withheld(reason);
-        let (cookie, broker) = (String::from_utf8_lossy(name), broker.map(|vtnr| self.sign_ins.vault.pseudonym(vtnr)));
-        tracing::info!(target: "gateway", ?reason, %cookie, broker, "withheld a session cookie of the calculator");
+    /// Names of cookies are the client's, and stay out of the log.
+    fn note_withheld(&self, reasons: &[Reason], broker: Option<Vtnr>) {
+        let Some(reason) = reasons.first() else { return };
+        reasons.iter().for_each(|reason| self.metrics.cookie_withheld(*reason));
+        let (reason, cookies, broker) = (reason.as_str(), reasons.len(), broker.map(|vtnr| self.sign_ins.vault.pseudonym(vtnr)));
+        tracing::info!(target: "gateway", reason, cookies, broker, "withheld session cookies of the calculator");
     }
 
     /// Whether the calculator begins sessions with this answer, or the browser is to delete some.
     pub(super) fn changes_sessions(&self, response: &ResponseHeader, passage: &Passage) -> bool {
-        let begins = |field: &HeaderValue| self.is_session(set_name_and_value(field.as_bytes()).0);
+        let begins = |field: &HeaderValue| self.is_session(&set_cookie(field.as_bytes()));
         let changes = passage.session_cookies.is_some() || response.headers.get_all(SET_COOKIE).iter().any(begins);
         let is_final = !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS;
         changes && is_final && !self.is_for_portal_server(passage)
@@ -185,14 +203,14 @@ impl Gateway {
         let fields: Vec<HeaderValue> = response.headers.get_all(SET_COOKIE).iter().cloned().collect();
         let (came, mut kept, mut scopes) = (fields.len(), Vec::with_capacity(fields.len()), Vec::new());
         for field in fields {
-            let (name, value) = set_name_and_value(field.as_bytes());
-            let is_session = self.is_session(name) && !value.is_empty();
-            scopes.extend(scope_of(field.as_bytes()).filter(|_| is_session));
-            let may_pass = match broker.filter(|_| is_session) {
-                Some(vtnr) => self.begins_for(&ApplicationSessionId { name, value }, vtnr, http, passage).await,
+            let id = set_cookie(field.as_bytes());
+            let scope = self.is_session(&id).then(|| scope_of(field.as_bytes(), http.req_header(), passage.now)).flatten();
+            let may_pass = match broker.filter(|_| scope.is_some()) {
+                Some(vtnr) => self.begins_for(&id, vtnr, http, passage).await,
                 // What begins for nobody belongs to nobody yet.
                 None => true,
             };
+            scopes.extend(scope);
             if may_pass {
                 kept.push(field);
             }
@@ -215,13 +233,10 @@ impl Gateway {
 
     /// A session begins for this broker. False if it cannot be remembered: then the browser does not get it.
     async fn begins_for(&self, id: &ApplicationSessionId<'_>, vtnr: Vtnr, http: &Session, passage: &mut Passage) -> bool {
-        let own = self.session_ids(&http.req_header().headers);
-        let replaced = own.filter(|own| own.name == id.name && self.application_sessions.is_known(own, vtnr)).last();
-        let replaced = replaced.map(|own| own.to_bytes());
-        let learnt = Learnt { origin: Origin::Answer, replaces: replaced.as_deref(), client: self.client_counted(http) };
+        let learnt = Learnt { origin: Origin::Answer, client: self.client_counted(http) };
         let ownership = self.application_sessions.claim(id, vtnr, learnt, self.reach(), |_| false).await;
         let reason = reason(ownership);
-        reason.inspect(|reason| self.note_withheld(*reason, id.name, Some(vtnr)));
+        self.note_withheld(reason.as_slice(), Some(vtnr));
         if reason.is_none() {
             passage.session_cookies.get_or_insert_default().begun.push(self.sessions.mark(&id.to_bytes()));
             passage.ticket_due = TicketDue::Now;
@@ -237,9 +252,8 @@ impl Gateway {
             former.map(|(session, ticket)| self.sessions.owned_by_ticket(&session.token, &ticket)).unwrap_or_default();
         let changes = passage.session_cookies.as_ref();
         let is_withheld = |crumb: &[u8]| changes.is_some_and(|changes| changes.withholds(crumb));
-        let went_up = crumbs(headers).filter(|crumb| !is_withheld(crumb)).map(name_and_value);
-        let went_up = went_up.filter(|(name, value)| self.is_session(name) && !value.is_empty());
-        let went_up = went_up.map(|(name, value)| self.sessions.mark(&ApplicationSessionId { name, value }.to_bytes()));
+        let went_up = crumbs(headers).filter(|crumb| !is_withheld(crumb)).filter_map(|crumb| self.session_in(crumb));
+        let went_up = went_up.map(|id| self.sessions.mark(&id.to_bytes()));
         for mark in went_up.chain(changes.into_iter().flat_map(|changes| changes.begun.iter().copied())) {
             owned.retain(|known| *known != mark);
             owned.push(mark);
@@ -285,26 +299,47 @@ fn reason(ownership: Ownership) -> Option<Reason> {
     }
 }
 
-/// Name and value of a `Set-Cookie` field.
-fn set_name_and_value(field: &[u8]) -> (&[u8], &[u8]) {
-    cookies::name_and_value(field.split(|byte| *byte == b';').next().unwrap_or_default())
+/// Whether a cookie has what only some servers take for its end.
+fn may_hide(crumb: &[u8]) -> bool {
+    crumb.iter().any(|byte| is_odd(*byte))
 }
 
-/// Where a `Set-Cookie` field sets its cookie.
-fn scope_of(field: &[u8]) -> Option<CookieScope> {
-    let mut parts = field.split(|byte| *byte == b';').map(name_and_value);
-    let text = |value: &[u8]| String::from_utf8(value.to_vec()).ok();
-    let name = text(parts.next()?.0)?;
-    let mut scope = CookieScope { name, path: None, domain: None, partitioned: false };
-    for (attribute, value) in parts {
-        match attribute.to_ascii_lowercase().as_slice() {
-            b"path" if value.starts_with(b"/") => scope.path = text(value),
-            b"domain" => scope.domain = text(value).filter(|domain| !domain.is_empty()),
-            b"partitioned" => scope.partitioned = true,
-            _ => {}
-        }
-    }
-    Some(scope)
+fn is_odd(byte: u8) -> bool {
+    byte == b',' || !byte.is_ascii_graphic()
+}
+
+/// The cookie that a `Set-Cookie` field sets.
+fn set_cookie(field: &[u8]) -> ApplicationSessionId<'_> {
+    let (name, value) = name_and_value(field.split(|byte| *byte == b';').next().unwrap_or_default());
+    ApplicationSessionId { name, value }
+}
+
+/// Where a `Set-Cookie` field sets its cookie; none if it deletes it.
+fn scope_of(field: &[u8], request: &RequestHeader, now: Timestamp) -> Option<CookieScope> {
+    let cookie = Cookie::parse(std::str::from_utf8(field).ok()?).ok()?;
+    let is_past = |ends: OffsetDateTime| {
+        u64::try_from(ends.unix_timestamp()).is_ok_and(|ends| ends * 1_000 <= now.as_millis()) || ends.unix_timestamp() < 0
+    };
+    let deletes = match cookie.max_age() {
+        Some(age) => age.whole_seconds() <= 0,
+        None => cookie.expires_datetime().is_some_and(is_past),
+    };
+    let path = cookie.path().filter(|path| path.starts_with('/')).map_or_else(|| default_path(request), str::to_owned);
+    let scope = CookieScope {
+        name: cookie.name().to_owned(),
+        path: Some(path),
+        domain: cookie.domain().filter(|domain| !domain.is_empty()).map(str::to_owned),
+        partitioned: cookie.partitioned().unwrap_or_default(),
+    };
+    (!deletes).then_some(scope)
+}
+
+/// Where browsers put a cookie without a path (RFC 6265, 5.1.4).
+fn default_path(request: &RequestHeader) -> String {
+    let path = request.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    let folder = path.get(..end).filter(|folder| !folder.is_empty()).unwrap_or(b"/");
+    String::from_utf8_lossy(folder).into_owned()
 }
 
 fn scope(name: &str, path: &str) -> CookieScope {

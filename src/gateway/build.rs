@@ -173,9 +173,8 @@ impl Gateway {
 
 /// The calculator's session cookies: the usual ones or those that are named, and those by which requests find their server.
 fn session_cookies(config: &config::Upstream) -> SessionCookies {
-    let named = &config.session_cookies;
-    let usual = SessionCookies::USUAL.into_iter().filter(|_| named.is_empty());
-    SessionCookies::new(usual.chain(named.iter().chain(&config.affinity_cookies).map(String::as_str)))
+    let further = config.session_cookies.iter().chain(&config.affinity_cookies).map(String::as_str);
+    if config.session_cookies.is_empty() { SessionCookies::usual(further) } else { SessionCookies::new(further) }
 }
 
 /// One thread's proxy, with its share of the connections that are kept.

@@ -19,8 +19,8 @@ pub struct OwnerChange<'a> {
     pub seen: Option<&'a Seen<ApplicationSession>>,
     /// As it is to be.
     pub next: &'a ApplicationSession,
-    /// The session, by the canonical bytes of its cookie, whose value the calculator replaced with this one; it has the same owners.
-    pub replaces: Option<&'a [u8]>,
+    /// How long they are remembered.
+    pub lives: Duration,
 }
 
 /// Scopes change with the calculator; those that it does not use any more are learnt anew.
@@ -75,13 +75,10 @@ impl<E: Engine> ApplicationSessionStore for Sealed<E> {
     }
 
     async fn keep_owners(&self, change: OwnerChange<'_>, charges: &Charges) -> Result<Settled> {
-        let OwnerChange { id, seen, next, replaces } = change;
+        let OwnerChange { id, seen, next, lives } = change;
         let name = self.owner_key(id);
-        let write = vec![(name, self.seal(name, NO_TOKEN, next)?.into(), ApplicationSession::LIFETIME)];
+        let write = vec![(name, self.seal(name, NO_TOKEN, next)?.into(), lives)];
         let mut change = Change { expect: vec![(name, expected(seen))], write, ..Change::default() };
-        if let Some(former) = replaces.map(|id| self.owner_key(id)) {
-            change.write.push((former, self.seal(former, NO_TOKEN, next)?.into(), ApplicationSession::REPLACED_LIFETIME));
-        }
         self.add_charges(&mut change, charges);
         self.settle(change, charges).await
     }

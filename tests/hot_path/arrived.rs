@@ -92,7 +92,7 @@ impl Arrived {
         }
         // The calculator's own session is the broker's, and known to be.
         let session = ApplicationSessionId { name: b"JSESSIONID", value: APPLICATION_SESSION.as_bytes() };
-        let learnt = Learnt { origin: Origin::Answer, replaces: None, client: ClientAddress::of([192, 0, 2, 7].into()) };
+        let learnt = Learnt { origin: Origin::Request, client: ClientAddress::of([192, 0, 2, 7].into()) };
         let owner = parts.application_sessions.claim(&session, vtnr(BROKERS / 3), learnt, Reach::Up, |_| false).await;
         assert_eq!(owner, Ownership::Own);
         let hot = HotPath::new(&config, parts, &request(&token)).await.expect("a sound request");
