@@ -277,10 +277,15 @@ async fn only_a_form_of_the_very_origin_that_is_listed_is_kept() {
     let desk = Desk::with(World::builder().config("[parking]\nlargest = \"4KiB\""), &[PARTNER]).await;
     let browser = desk.world.browser();
     for (origin, content_type, length, why) in [
-        ("https://vergleich.example.evil.example", FORM, 3, "Das hat nichts damit zu tun, ob Sie angemeldet sind"),
-        ("http://vergleich.example", FORM, 3, "Das hat nichts damit zu tun"),
+        (
+            "https://vergleich.example.evil.example",
+            FORM,
+            3,
+            "nehmen wir nur Eingaben an, die Sie im Online-Rechner selbst machen",
+        ),
+        ("http://vergleich.example", FORM, 3, "nehmen wir nur Eingaben an"),
         ("https://vergleich.example:8443", FORM, 3, "von der Website vergleich.example:8443"),
-        ("https://sub.vergleich.example", FORM, 3, "Das hat nichts damit zu tun"),
+        ("https://sub.vergleich.example", FORM, 3, "nehmen wir nur Eingaben an"),
         ("null", FORM, 3, "von einer anderen Website"),
         ("https://<b>.example", FORM, 3, "von einer anderen Website"),
         (PARTNER, "text/plain", 3, "Ihre Eingabe konnten wir leider nicht aufbewahren"),
