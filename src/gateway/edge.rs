@@ -120,7 +120,10 @@ impl Edge {
         shutdown: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let Times { handshake, keepalive } = times;
+        let Times {
+            handshake,
+            keepalive,
+        } = times;
         Self {
             proxies,
             connections: kept.connections,
@@ -200,7 +203,9 @@ impl Edge {
     }
 
     fn let_in(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, proxy: &Arc<Proxy>, tls: Tls) {
-        let Some(connection) = self.connections.admit(address.ip()) else { return };
+        let Some(connection) = self.connections.admit(address.ip()) else {
+            return;
+        };
         let (edge, proxy) = (Arc::clone(self), Arc::clone(proxy));
         // Not awaited: `drain` waits for the requests, and the runtime's end for the rest.
         tokio::spawn(async move {
@@ -212,7 +217,9 @@ impl Edge {
             let digest = Arc::new(digest);
             edge.connections.register(&connection, &digest);
             let stream = ClientStream::new(tcp, digest, Arc::clone(&connection));
-            let Some(stream) = edge.shake_hands(stream, &connection, tls).await else { return };
+            let Some(stream) = edge.shake_hands(stream, &connection, tls).await else {
+                return;
+            };
             if stream.selected_alpn_proto() == Some(ALPN::H2) {
                 connection.request_begins();
             }
@@ -227,18 +234,30 @@ impl Edge {
         });
     }
 
-    async fn shake_hands(&self, stream: ClientStream, connection: &Arc<Connection>, tls: Tls) -> Option<Stream> {
+    async fn shake_hands(
+        &self,
+        stream: ClientStream,
+        connection: &Arc<Connection>,
+        tls: Tls,
+    ) -> Option<Stream> {
         let connection = Arc::clone(connection);
         let shaken: Option<Stream> = match tls {
             Tls::None => return Some(Box::new(Tunnel::new(stream, connection))),
             Tls::Server(tls) => {
                 let tls = tls.now();
-                let stream = tokio::time::timeout(self.handshake_timeout, tls.tls_handshake(stream)).await.ok();
-                stream.and_then(Result::ok).map(|stream| Box::new(Tunnel::new(stream, connection)) as Stream)
+                let stream =
+                    tokio::time::timeout(self.handshake_timeout, tls.tls_handshake(stream))
+                        .await
+                        .ok();
+                stream
+                    .and_then(Result::ok)
+                    .map(|stream| Box::new(Tunnel::new(stream, connection)) as Stream)
             }
             Tls::Certificates(tls) => {
                 let tls = tls.now();
-                let shaken = tokio::time::timeout(self.handshake_timeout, tls.shake_hands(stream)).await.ok();
+                let shaken = tokio::time::timeout(self.handshake_timeout, tls.shake_hands(stream))
+                    .await
+                    .ok();
                 shaken.and_then(Result::ok).map(|(stream, shown)| {
                     connection.note_shown(shown);
                     Box::new(Tunnel::new(stream, connection)) as Stream

@@ -15,7 +15,9 @@ pub(super) async fn show(visit: Visit) -> Response {
 
 /// `POST /upload`: name, size and SHA-256 of every file in the form.
 pub(super) async fn take(visit: Visit, form: Result<Multipart, MultipartRejection>) -> Response {
-    let Ok(form) = form else { return refuse(&visit) };
+    let Ok(form) = form else {
+        return refuse(&visit);
+    };
     match measure_all(form).await {
         Ok(files) if files.is_empty() => refuse(&visit),
         Ok(files) => visit.page("upload.html", context! { files }),
@@ -45,6 +47,11 @@ async fn measure(mut field: Field<'_>) -> Result<Value, MultipartError> {
         size += chunk.len();
         digest.update(&chunk);
     }
-    let sha256: String = digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256: String = digest
+        .finish()
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Ok(context! { name, size, sha256 })
 }
