@@ -10,7 +10,7 @@ COPY src src
 COPY benches benches
 COPY pages pages
 COPY config config
-RUN cargo build --release --locked --bin vtnr-gateway
+RUN cargo build --release --locked --no-default-features --bin vtnr-gateway
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \

@@ -4,13 +4,7 @@
 // A test that cannot go on should say so at once; all else goes on.
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing,
-        clippy::disallowed_methods
-    )
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)
 )]
 
 pub mod app;
@@ -20,10 +14,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod csv_lines;
-pub mod demo;
 mod digest;
 pub mod directory;
-pub mod domain;
 pub mod gateway;
 pub mod in_force;
 pub mod mail;

@@ -2,6 +2,7 @@
 
 mod brokers;
 mod check;
+#[cfg(feature = "demo")]
 mod demo;
 mod health;
 mod serve;
@@ -27,6 +28,7 @@ enum Command {
     /// Runs the gateway in the foreground; logs go to stderr
     Serve(serve::Serve),
     /// Runs the gateway with a calculator and a postbox to try it, needing nothing else
+    #[cfg(feature = "demo")]
     Demo(demo::Demo),
     /// Checks a configuration and all files that it names; exit code 64 if something is wrong
     Check(check::Check),
@@ -58,6 +60,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match arguments.command {
         Command::Serve(serve) => serve.run(),
+        #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Revoke(revoke) => revoke.run(),
@@ -71,11 +74,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 pub fn refuse(usage: &clap::Error) -> ExitCode {
     // A terminal that is gone is no reason for another exit code.
     let _ = usage.print();
-    if usage.use_stderr() {
-        ExitCode::from(USAGE)
-    } else {
-        ExitCode::SUCCESS
-    }
+    if usage.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
 }
 
 impl ConfigFile {
@@ -110,14 +109,9 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 
 /// For all but clients' requests, which have threads of their own.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 fn start_log(config: &Config) -> Result<std::sync::Arc<logging::Guard>, ExitCode> {
-    logging::start(&config.log)
-        .map(std::sync::Arc::new)
-        .map_err(|error| fail(&error))
+    logging::start(&config.log).map(std::sync::Arc::new).map_err(|error| fail(&error))
 }

@@ -16,10 +16,10 @@ pub use self::snapshot::{Broker, Snapshot};
 
 use crate::config;
 use crate::digest::sha256;
-use crate::domain::time::Timestamp;
-use crate::domain::vtnr::Vtnr;
 use crate::stamp::{Stamp, Watch};
 use arc_swap::ArcSwap;
+use domain::time::Timestamp;
+use domain::vtnr::Vtnr;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{self, Read};
@@ -93,11 +93,7 @@ impl Directory {
 
     /// Looks at the file every `directory.poll` and reloads it when it changed; never returns. `on_event` is told
     /// what became of each change, once.
-    pub async fn watch(
-        self: Arc<Self>,
-        clock: impl Fn() -> Timestamp + Send,
-        on_event: impl Fn(Result<Reload, Error>) + Send,
-    ) {
+    pub async fn watch(self: Arc<Self>, clock: impl Fn() -> Timestamp + Send, on_event: impl Fn(Result<Reload, Error>) + Send) {
         let mut ticks = tokio::time::interval(self.poll);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -126,11 +122,7 @@ impl Directory {
         }
     }
 
-    fn judge(
-        &self,
-        (watch, in_force): &mut (Watch, [u8; 32]),
-        now: Timestamp,
-    ) -> Result<Reload, Error> {
+    fn judge(&self, (watch, in_force): &mut (Watch, [u8; 32]), now: Timestamp) -> Result<Reload, Error> {
         let content = read(&self.file).inspect_err(|error| {
             if !matches!(error, Error::Unusable(_, Fault::BeingWritten)) {
                 watch.could_not_read();
@@ -149,11 +141,7 @@ impl Directory {
         let brokers = new.len();
         self.current.store(Arc::new(new));
         *in_force = digest;
-        Ok(Reload::Swapped {
-            brokers,
-            added,
-            removed,
-        })
+        Ok(Reload::Swapped { brokers, added, removed })
     }
 }
 

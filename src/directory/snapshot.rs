@@ -3,9 +3,9 @@
 use super::holders::Holders;
 use super::parse::Content;
 use crate::certificate::Holder;
-use crate::domain::email::Email;
-use crate::domain::time::Timestamp;
-use crate::domain::vtnr::Vtnr;
+use domain::email::Email;
+use domain::time::Timestamp;
+use domain::vtnr::Vtnr;
 
 /// All brokers, as they stood in the file when it was read.
 pub struct Snapshot {
@@ -25,10 +25,7 @@ pub struct Broker {
 impl Snapshot {
     /// Puts the lines of a file together, at least one.
     pub(super) fn new(content: Content, generation: u64, loaded_at: Timestamp) -> Self {
-        let Content {
-            brokers: mut lines,
-            holders,
-        } = content;
+        let Content { brokers: mut lines, holders } = content;
         // Stable: addresses of a broker stay in the order of the file.
         lines.sort_by_key(|(vtnr, _)| *vtnr);
         let mut brokers = Vec::with_capacity(lines.len());
@@ -38,25 +35,14 @@ impl Snapshot {
             while let Some((_, further)) = lines.next_if(|(next, _)| *next == vtnr) {
                 emails.extend(further.filter(|email| !emails.contains(email)));
             }
-            brokers.push(Broker {
-                vtnr,
-                emails: emails.into(),
-            });
+            brokers.push(Broker { vtnr, emails: emails.into() });
         }
-        Self {
-            brokers: brokers.into(),
-            holders,
-            generation,
-            loaded_at,
-        }
+        Self { brokers: brokers.into(), holders, generation, loaded_at }
     }
 
     /// The broker with this number.
     pub fn find(&self, vtnr: Vtnr) -> Option<&Broker> {
-        let at = self
-            .brokers
-            .binary_search_by_key(&vtnr, |broker| broker.vtnr)
-            .ok()?;
+        let at = self.brokers.binary_search_by_key(&vtnr, |broker| broker.vtnr).ok()?;
         self.brokers.get(at)
     }
 
@@ -66,10 +52,7 @@ impl Snapshot {
     }
 
     /// How many brokers there are.
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "a file without brokers is refused"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "a file without brokers is refused")]
     pub fn len(&self) -> usize {
         self.brokers.len()
     }
@@ -86,10 +69,7 @@ impl Snapshot {
 
     /// How many of these brokers `other` does not have.
     pub(super) fn count_missing_in(&self, other: &Self) -> usize {
-        self.brokers
-            .iter()
-            .filter(|broker| other.find(broker.vtnr).is_none())
-            .count()
+        self.brokers.iter().filter(|broker| other.find(broker.vtnr).is_none()).count()
     }
 }
 

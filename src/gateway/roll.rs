@@ -2,8 +2,8 @@
 //! users file. It is asked for each request, so that nobody who was taken out goes on.
 
 use crate::directory::Directory;
-use crate::domain::session::{Level, Proof, Session};
 use crate::users::Users;
+use domain::session::{Level, Proof, Session};
 use std::sync::Arc;
 
 /// Those who may be signed in.
@@ -25,12 +25,9 @@ impl Roll {
 
     fn has_user(&self, session: &Session) -> bool {
         match session.level {
-            Level::Full {
-                proof: Proof::Password { user },
-            } => self
-                .users
-                .as_ref()
-                .is_some_and(|users| users.knows(session.vtnr, user)),
+            Level::Full { proof: Proof::Password { user } } => {
+                self.users.as_ref().is_some_and(|users| users.knows(session.vtnr, user))
+            }
             Level::Full { .. } | Level::WithoutSubmission => true,
         }
     }

@@ -1,12 +1,12 @@
 //! A mail server, a store and a letter for the tests of this folder.
 
 use crate::config;
-use crate::domain::challenge::TanLimits;
-use crate::domain::email::Email;
-use crate::domain::ids::LetterId;
-use crate::domain::letter::Letter;
-use crate::domain::tan::{Alphabet, Tan};
-use crate::domain::time::Timestamp;
+use domain::challenge::TanLimits;
+use domain::email::Email;
+use domain::ids::LetterId;
+use domain::letter::Letter;
+use domain::tan::{Alphabet, Tan};
+use domain::time::Timestamp;
 use std::time::Duration;
 
 mod relay;
@@ -45,22 +45,14 @@ pub(super) fn mail(port: u16) -> config::Mail {
 
 /// The mail server at this port.
 pub(super) fn relay_at(port: u16) -> config::MailRelay {
-    config::MailRelay {
-        host: "localhost".to_owned(),
-        port,
-        protection: config::MailProtection::Plain,
-        credentials: None,
-    }
+    config::MailRelay { host: "localhost".to_owned(), port, protection: config::MailProtection::Plain, credentials: None }
 }
 
 pub(super) fn login() -> config::Login {
     config::Login {
         prefix: "/ui/login/de/".to_owned(),
         alphabet: Alphabet::parse(Alphabet::DEFAULT).expect("sound"),
-        tan: TanLimits {
-            lifetime: Duration::from_secs(900),
-            attempt: HOUR,
-        },
+        tan: TanLimits { lifetime: Duration::from_secs(900), attempt: HOUR },
         tries: 5,
         trust: HOUR * 24 * 30,
         without_email: true,

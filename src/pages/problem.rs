@@ -1,7 +1,7 @@
 //! What a page is told about what went wrong.
 
-use crate::domain::submission::Doubt;
-use crate::domain::time::Timestamp;
+use domain::submission::Doubt;
+use domain::time::Timestamp;
 use std::time::Duration;
 
 /// See [`super::View::Problem`].

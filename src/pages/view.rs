@@ -1,7 +1,7 @@
 //! What each page is told. Plain data, already judged; the pages decide nothing.
 
 use super::problem::Problem;
-use crate::domain::time::Timestamp;
+use domain::time::Timestamp;
 use std::time::Duration;
 
 /// A page, with what it shows.

@@ -17,19 +17,19 @@ pub use view::{Mailing, State};
 use crate::clock::Chance;
 use crate::config::{Config, Enumeration, Login};
 use crate::directory::Directory;
-use crate::domain::challenge::{Challenge, Delivery};
-use crate::domain::flow::{Flow, Redeemed, SignedIn, Stage};
-use crate::domain::ids::{BrowserToken, FlowToken, SessionToken};
-use crate::domain::session::{Level, Session, SessionLimits};
-use crate::domain::tan::MalformedTan;
-use crate::domain::throttle::{Charge, ClientAddress, Counter, Limits};
-use crate::domain::time::Timestamp;
-use crate::domain::trust::Trust;
-use crate::domain::vtnr::Vtnr;
 use crate::in_force::InForce;
 use crate::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, Store, Vault};
 use crate::telemetry::metrics::{Label as _, Metrics, Outcome, Step};
 use crate::users::Passwords;
+use domain::challenge::{Challenge, Delivery};
+use domain::flow::{Flow, Redeemed, SignedIn, Stage};
+use domain::ids::{BrowserToken, FlowToken, SessionToken};
+use domain::session::{Level, Session, SessionLimits};
+use domain::tan::MalformedTan;
+use domain::throttle::{Charge, ClientAddress, Counter, Limits};
+use domain::time::Timestamp;
+use domain::trust::Trust;
+use domain::vtnr::Vtnr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -52,10 +52,7 @@ pub struct Rules {
 impl Rules {
     /// As the configuration says.
     pub fn of(config: &Config) -> Self {
-        Self {
-            login: config.login.clone(),
-            limits: config.limits.clone(),
-        }
+        Self { login: config.login.clone(), limits: config.limits.clone() }
     }
 }
 
@@ -168,47 +165,16 @@ struct Admitting<'a> {
 
 impl SignIns {
     /// Signs in if `charges` allow it and nobody was faster; all or nothing.
-    async fn admit(
-        &self,
-        admitting: Admitting<'_>,
-        charges: &Charges,
-        now: Timestamp,
-    ) -> Result<(Settled, Admission)> {
-        let Admitting {
-            visitor,
-            flow,
-            vtnr,
-            level,
-            trust,
-            redeemed,
-            revoked_at,
-        } = admitting;
-        let session = Session {
-            signed_in_at: dated(now, revoked_at),
-            ..Session::begin(vtnr, level, now)
-        };
-        let admission = Admission {
-            session: self.chance.session_token(),
-            browser: trust.as_ref().map(|_| self.chance.browser_token()),
-        };
-        let signed_in = SignedIn {
-            session: admission.session,
-            browser: admission.browser,
-            redeemed,
-            at: now,
-        };
-        let next = flow.map(|(_, seen)| Flow {
-            claim: seen.value.claim.clone(),
-            stage: Stage::SignedIn(signed_in),
-        });
+    async fn admit(&self, admitting: Admitting<'_>, charges: &Charges, now: Timestamp) -> Result<(Settled, Admission)> {
+        let Admitting { visitor, flow, vtnr, level, trust, redeemed, revoked_at } = admitting;
+        let session = Session { signed_in_at: dated(now, revoked_at), ..Session::begin(vtnr, level, now) };
+        let admission =
+            Admission { session: self.chance.session_token(), browser: trust.as_ref().map(|_| self.chance.browser_token()) };
+        let signed_in = SignedIn { session: admission.session, browser: admission.browser, redeemed, at: now };
+        let next = flow.map(|(_, seen)| Flow { claim: seen.value.claim.clone(), stage: Stage::SignedIn(signed_in) });
         let flow = flow.zip(next.as_ref());
-        let flow = flow.map(|((token, seen), next)| FlowChange {
-            token,
-            formerly: None,
-            seen: Some(seen),
-            next,
-            lives: REPEATABLE,
-        });
+        let flow =
+            flow.map(|((token, seen), next)| FlowChange { token, formerly: None, seen: Some(seen), next, lives: REPEATABLE });
         let sign_in = SignIn {
             flow,
             session: (&admission.session, &session),
@@ -267,13 +233,7 @@ impl SignIns {
     /// tell a right claim from a wrong one.
     async fn deliveries(&self, challenge: &Challenge) -> Result<Vec<Delivery>> {
         let deliveries = self.store.deliveries(&challenge.letters).await?;
-        Ok(if self.is_neutral() {
-            vec![Delivery::Accepted {
-                at: challenge.mailed_at,
-            }]
-        } else {
-            deliveries
-        })
+        Ok(if self.is_neutral() { vec![Delivery::Accepted { at: challenge.mailed_at }] } else { deliveries })
     }
 
     fn is_neutral(&self) -> bool {
@@ -284,7 +244,5 @@ impl SignIns {
 /// When something begins that a revocation does not concern that was known before: later than that, though the clock may have been set
 /// back since.
 fn dated(now: Timestamp, revoked_at: Option<Timestamp>) -> Timestamp {
-    revoked_at.map_or(now, |revoked_at| {
-        now.max(revoked_at.plus(Duration::from_millis(1)))
-    })
+    revoked_at.map_or(now, |revoked_at| now.max(revoked_at.plus(Duration::from_millis(1))))
 }

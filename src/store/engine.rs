@@ -5,10 +5,10 @@
 
 use super::vault::RecordKey;
 use super::{Due, Hearing, Invalidation, Result};
-use crate::domain::ids::LetterId;
-use crate::domain::time::Timestamp;
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::ids::LetterId;
+use domain::time::Timestamp;
 use std::time::Duration;
 use tokio::sync::broadcast;
 

@@ -7,10 +7,10 @@
 use super::RecordKey;
 use super::records::Record as _;
 use super::vault::{Kind, Vault};
-use crate::domain::ids::SessionToken;
-use crate::domain::session::Session;
-use crate::domain::time::Timestamp;
-use crate::domain::vtnr::Vtnr;
+use domain::ids::SessionToken;
+use domain::session::Session;
+use domain::time::Timestamp;
+use domain::vtnr::Vtnr;
 
 /// What a gateway knew.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,16 +4,16 @@ use super::{STEPS, microseconds, store_on};
 use crate::crowd::brokers::broker;
 use crate::crowd::redis_server;
 use anyhow::{Context, Result};
+use domain::challenge::{Challenge, Delivery};
+use domain::email::Email;
+use domain::flow::{Claim, Flow, Stage};
+use domain::letter::Letter;
+use domain::tan::{Alphabet, TanLength};
+use domain::throttle::Subject;
+use domain::trust::Standing;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::time::{Duration, Instant};
 use vtnr_gateway::clock::{Chance, Clock};
-use vtnr_gateway::domain::challenge::{Challenge, Delivery};
-use vtnr_gateway::domain::email::Email;
-use vtnr_gateway::domain::flow::{Claim, Flow, Stage};
-use vtnr_gateway::domain::letter::Letter;
-use vtnr_gateway::domain::tan::{Alphabet, TanLength};
-use vtnr_gateway::domain::throttle::Subject;
-use vtnr_gateway::domain::trust::Standing;
 use vtnr_gateway::store::{Charges, Due, FlowChange, Store};
 
 const FEWEST: u32 = 100;
@@ -22,10 +22,7 @@ const TAKEN: u32 = 100;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(super) async fn run() -> Result<()> {
-    println!(
-        "{:>9} {:>12} {:>12} {:>12}   (Redis)",
-        "letters", "put in, us", "taken, us", "noted, us"
-    );
+    println!("{:>9} {:>12} {:>12} {:>12}   (Redis)", "letters", "put in, us", "taken, us", "noted, us");
     for letters in STEPS.map(|step| step * FEWEST) {
         let server = redis_server::Redis::start();
         row(&store_on(&server)?, letters).await?;
@@ -39,29 +36,15 @@ pub(super) async fn run() -> Result<()> {
 /// # Errors
 /// The store does not answer.
 pub(super) async fn row(store: &impl Store, letters: u32) -> Result<()> {
-    stream::iter(0..letters)
-        .map(|number| put(store, number))
-        .buffer_unordered(64)
-        .try_collect::<()>()
-        .await?;
+    stream::iter(0..letters).map(|number| put(store, number)).buffer_unordered(64).try_collect::<()>().await?;
     let mut times = [Duration::ZERO; 3];
     for number in 0..TAKEN {
         let begun = Instant::now();
         put(store, letters + number).await?;
         let put_in = Instant::now();
-        let leased = store
-            .lease_letter(Due::All, HOUR)
-            .await?
-            .context("no letter waits")?;
+        let leased = store.lease_letter(Due::All, HOUR).await?.context("no letter waits")?;
         let taken = Instant::now();
-        store
-            .note_delivery(
-                leased.lease(),
-                Delivery::Accepted {
-                    at: Clock::System.now(),
-                },
-            )
-            .await?;
+        store.note_delivery(leased.lease(), Delivery::Accepted { at: Clock::System.now() }).await?;
         let took = [put_in - begun, taken - put_in, taken.elapsed()];
         for (sum, time) in times.iter_mut().zip(took) {
             *sum += time;
@@ -86,32 +69,11 @@ async fn put(store: &impl Store, number: u32) -> Result<()> {
         standing: Standing::Stranger,
         subject: Subject::Broker(broker.vtnr),
     };
-    let claim = Claim {
-        vtnr: broker.vtnr,
-        email: email.clone(),
-    };
-    let letter = Letter {
-        id,
-        to: Some(email),
-        tan,
-        asked_at: now,
-        browser: "Firefox unter Windows".into(),
-        not_after: now.plus(HOUR),
-    };
-    let (token, next) = (
-        Chance.flow_token(),
-        Flow {
-            claim,
-            stage: Stage::Tan(challenge),
-        },
-    );
-    let change = FlowChange {
-        token: &token,
-        formerly: None,
-        seen: None,
-        next: &next,
-        lives: HOUR,
-    };
+    let claim = Claim { vtnr: broker.vtnr, email: email.clone() };
+    let letter =
+        Letter { id, to: Some(email), tan, asked_at: now, browser: "Firefox unter Windows".into(), not_after: now.plus(HOUR) };
+    let (token, next) = (Chance.flow_token(), Flow { claim, stage: Stage::Tan(challenge) });
+    let change = FlowChange { token: &token, formerly: None, seen: None, next: &next, lives: HOUR };
     store.ask_for_tan(change, &letter, &Charges::none()).await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::super::vault::RecordKey;
 use super::super::{Hearing, Invalidation};
-use crate::domain::time::Timestamp;
+use domain::time::Timestamp;
 use redis::{PushInfo, PushKind, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,11 +23,7 @@ pub(super) struct Announcements {
 
 impl Announcements {
     pub(super) fn on(channel: Vec<u8>) -> Self {
-        Self {
-            channel,
-            listeners: broadcast::channel(INVALIDATIONS).0,
-            turns: Arc::default(),
-        }
+        Self { channel, listeners: broadcast::channel(INVALIDATIONS).0, turns: Arc::default() }
     }
 
     pub(super) fn channel(&self) -> &[u8] {
@@ -62,8 +58,7 @@ impl Announcements {
 
     /// Takes what Redis pushed.
     pub(super) fn receive(&self, push: &PushInfo) {
-        if let (PushKind::Message, [Value::BulkString(from), Value::BulkString(what)]) =
-            (&push.kind, push.data.as_slice())
+        if let (PushKind::Message, [Value::BulkString(from), Value::BulkString(what)]) = (&push.kind, push.data.as_slice())
             && *from == self.channel
         {
             self.tell(meaning(what));

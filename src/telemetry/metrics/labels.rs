@@ -1,6 +1,6 @@
 //! The values that labels can take. All of them are here, so that no stranger can make a new time series.
 
-use crate::domain::session::Level;
+use domain::session::Level;
 
 /// A closed set of label values.
 pub trait Label: Copy + 'static {
@@ -379,13 +379,7 @@ mod tests {
     fn sound<L: Label + PartialEq + std::fmt::Debug>() {
         for (position, value) in L::ALL.iter().enumerate() {
             assert_eq!(value.position(), position, "{value:?}");
-            assert!(
-                value
-                    .as_str()
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
-                "{value:?}"
-            );
+            assert!(value.as_str().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{value:?}");
         }
     }
 

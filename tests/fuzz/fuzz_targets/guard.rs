@@ -4,8 +4,6 @@
 
 // All of it is std only, so that nothing else needs to be built. Most of it is not used here.
 #[allow(dead_code, reason = "the guard is a part of it")]
-#[path = "../../../src/domain/mod.rs"]
-mod domain;
 #[path = "../law.rs"]
 mod law;
 

@@ -7,7 +7,7 @@ use super::dial::Dial;
 use super::guide::Station;
 use super::{Error, Result, Terms};
 use crate::config::Server;
-use crate::domain::time::Timestamp;
+use domain::time::Timestamp;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value};
 use std::io;
@@ -47,17 +47,10 @@ impl Link {
                 return Ok(None);
             }
             let connection = dial.commands(server).await?;
-            Ok(Some(Copies::new(
-                connection,
-                terms.replicas,
-                terms.probe.clone(),
-            )))
+            Ok(Some(Copies::new(connection, terms.replicas, terms.probe.clone())))
         };
-        let (commands, listening, copies) = tokio::try_join!(
-            dial.commands(server),
-            dial.listening(server, announcements, Arc::clone(&suspected)),
-            copying
-        )?;
+        let (commands, listening, copies) =
+            tokio::try_join!(dial.commands(server), dial.listening(server, announcements, Arc::clone(&suspected)), copying)?;
         Ok(Self {
             number,
             station,
@@ -109,9 +102,7 @@ impl Link {
             if missing == Missing::Answer {
                 self.suspect();
             }
-            Error::Unconfirmed {
-                wanted: copies.wanted,
-            }
+            Error::Unconfirmed { wanted: copies.wanted }
         })
     }
 
@@ -131,17 +122,11 @@ impl Link {
         let mut listening = self.listening.clone();
         loop {
             let (time, asked) = (redis::cmd("TIME"), Instant::now());
-            match tokio::time::timeout(
-                SIGN_OF_LIFE_WITHIN,
-                time.query_async::<(u64, u64)>(&mut listening),
-            )
-            .await
-            {
+            match tokio::time::timeout(SIGN_OF_LIFE_WITHIN, time.query_async::<(u64, u64)>(&mut listening)).await {
                 // This process was stopped meanwhile: the time that was told is long over.
                 Ok(Ok(_)) if asked.elapsed() > SIGN_OF_LIFE_WITHIN => {}
                 Ok(Ok((seconds, micros))) => {
-                    announcements
-                        .heard_until(Timestamp::from_millis(seconds * 1_000 + micros / 1_000));
+                    announcements.heard_until(Timestamp::from_millis(seconds * 1_000 + micros / 1_000));
                     tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;
                 }
                 Ok(Err(error)) => return error,

@@ -3,6 +3,11 @@
 //! Pure: no IO, no clock, no randomness, nothing asynchronous; time and chance come in as arguments.
 //! Everything else in this crate may call it; it imports only `std`.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)
+)]
+
 pub mod application_session;
 pub mod browser;
 pub mod challenge;
