@@ -33,20 +33,34 @@ const REQUESTS: [(&str, &str, &str); 9] = [
         "GET",
         "/suche?vorgang=2026-000123&fahrer=Erika+Mustermann&ort=M%C3%BCnchen&stra%C3%9Fe=Gro%C3%9Fe+Gasse+12&tarif=komfort&sf=12&rabatt=5%2C0",
     ),
-    ("honest, jsessionid", "POST", "/a/b/c.do;jsessionid=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1?x=1"),
-    ("honest, umlauts", "POST", "/%C3%BCbersicht/Stra%C3%9Fe/M%C3%BCnchen"),
+    (
+        "honest, jsessionid",
+        "POST",
+        "/a/b/c.do;jsessionid=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1?x=1",
+    ),
+    (
+        "honest, umlauts",
+        "POST",
+        "/%C3%BCbersicht/Stra%C3%9Fe/M%C3%BCnchen",
+    ),
     ("blocked", "POST", "/antrag/versand"),
     ("doubtful", "POST", "/x/..;/antrag%2fversand"),
 ];
 
 fn main() -> ExitCode {
     let rules = rules();
-    let mut criterion =
-        Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2)).configure_from_args();
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
     for (name, method, target) in REQUESTS {
         let mut group = criterion.benchmark_group(name);
-        group.bench_function("guard", |bencher| bencher.iter(|| judge(&rules, black_box(method), black_box(target))));
-        group.bench_function("peer", |bencher| bencher.iter(|| compare(black_box(method), black_box(target))));
+        group.bench_function("guard", |bencher| {
+            bencher.iter(|| judge(&rules, black_box(method), black_box(target)))
+        });
+        group.bench_function("peer", |bencher| {
+            bencher.iter(|| compare(black_box(method), black_box(target)))
+        });
         group.finish();
     }
     criterion.final_summary();
@@ -62,27 +76,43 @@ fn rules() -> SubmissionRules {
 }
 
 fn judge(rules: &SubmissionRules, method: &str, target: &str) -> Intent {
-    rules.judge(&Request { method, target: target.as_bytes(), body: Body::None, charset: Charset::AsciiCompatible })
+    rules.judge(&Request {
+        method,
+        target: target.as_bytes(),
+        body: Body::None,
+        charset: Charset::AsciiCompatible,
+    })
 }
 
 /// The peer.
 fn compare(method: &str, target: &str) -> bool {
     let path = target.split('?').next().unwrap_or_default();
-    let decoded = percent_decode(path.as_bytes()).decode_utf8_lossy().to_lowercase();
+    let decoded = percent_decode(path.as_bytes())
+        .decode_utf8_lossy()
+        .to_lowercase();
     method != "GET" && decoded.starts_with("/antrag/versand")
 }
 
 fn report(rules: &SubmissionRules) -> bool {
     let mut holds = true;
-    println!("{:<26} {:>8} {:>8} {:>6}  allocations (guard, peer)", "request", "guard", "peer", "ratio");
+    println!(
+        "{:<26} {:>8} {:>8} {:>6}  allocations (guard, peer)",
+        "request", "guard", "peer", "ratio"
+    );
     for (name, method, target) in REQUESTS {
         // Without measurements when run as a test.
-        let (Some(guard), Some(peer)) = (nanoseconds(name, "guard"), nanoseconds(name, "peer")) else {
+        let (Some(guard), Some(peer)) = (nanoseconds(name, "guard"), nanoseconds(name, "peer"))
+        else {
             continue;
         };
-        let allocated = allocation_counter::measure(|| _ = black_box(judge(rules, method, target))).count_total;
-        let peers = allocation_counter::measure(|| _ = black_box(compare(method, target))).count_total;
-        println!("{name:<26} {guard:>5.0} ns {peer:>5.0} ns {:>6.2}  {allocated}, {peers}", guard / peer);
+        let allocated =
+            allocation_counter::measure(|| _ = black_box(judge(rules, method, target))).count_total;
+        let peers =
+            allocation_counter::measure(|| _ = black_box(compare(method, target))).count_total;
+        println!(
+            "{name:<26} {guard:>5.0} ns {peer:>5.0} ns {:>6.2}  {allocated}, {peers}",
+            guard / peer
+        );
         if guard >= 1_000.0 || allocated > 0 {
             eprintln!("{name}: a judgement takes less than 1000 ns and allocates nothing");
             holds = false;
@@ -94,7 +124,18 @@ fn report(rules: &SubmissionRules) -> bool {
 /// Whether a query made to be compared again and again takes time in proportion to its length: twice as long, at most three times
 /// the time.
 fn is_proportional(rules: &SubmissionRules) -> bool {
-    const PIECES: [&str; 10] = ["r[", "r=", "r%00", "a/", "aaaa", "%2525", "r=antrag/", "&r", "_method[", "r=a//////"];
+    const PIECES: [&str; 10] = [
+        "r[",
+        "r=",
+        "r%00",
+        "a/",
+        "aaaa",
+        "%2525",
+        "r=antrag/",
+        "&r",
+        "_method[",
+        "r=a//////",
+    ];
     let best = |piece: &str, length: usize| {
         let target = format!("/index.php?{}", piece.repeat(length / piece.len()));
         let run = || {
@@ -102,7 +143,11 @@ fn is_proportional(rules: &SubmissionRules) -> bool {
             _ = black_box(judge(rules, "POST", &target));
             begun.elapsed()
         };
-        (0..20).map(|_| run()).min().unwrap_or_default().as_secs_f64()
+        (0..20)
+            .map(|_| run())
+            .min()
+            .unwrap_or_default()
+            .as_secs_f64()
     };
     let ratios = PIECES.map(|piece| (piece, best(piece, 64_000) / best(piece, 32_000)));
     for (piece, ratio) in ratios {

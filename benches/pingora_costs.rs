@@ -28,7 +28,10 @@ fn main() {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let _inside = runtime.enter();
 
     criterion.bench_function("a body's buffer, taken and freed", |bencher| {
@@ -42,23 +45,34 @@ fn main() {
         bencher.iter(|| runtime.block_on(channels()));
     });
     let request = request();
-    criterion.bench_function("a request's header, cloned", |bencher| bencher.iter(|| black_box(&request).clone()));
+    criterion.bench_function("a request's header, cloned", |bencher| {
+        bencher.iter(|| black_box(&request).clone())
+    });
     let peer = HttpPeer::new("127.0.0.1:9000", false, "rechner.example".into());
     criterion.bench_function("a peer, cloned and hashed", |bencher| {
         bencher.iter(|| black_box(Box::new(black_box(&peer).clone())).reuse_hash());
     });
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let socket = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
-    criterion.bench_function("a socket's peer, asked for", |bencher| bencher.iter(|| black_box(&socket).peer_addr()));
-    criterion.bench_function("an idle connection's task, begun and ended", |bencher| bencher.iter(|| runtime.block_on(idle())));
-    criterion.bench_function("twelve hooks' futures, boxed", |bencher| bencher.iter(|| runtime.block_on(hooks())));
-    criterion.bench_function("six time limits, set and dropped", |bencher| bencher.iter(|| runtime.block_on(limits())));
+    criterion.bench_function("a socket's peer, asked for", |bencher| {
+        bencher.iter(|| black_box(&socket).peer_addr())
+    });
+    criterion.bench_function("an idle connection's task, begun and ended", |bencher| {
+        bencher.iter(|| runtime.block_on(idle()))
+    });
+    criterion.bench_function("twelve hooks' futures, boxed", |bencher| {
+        bencher.iter(|| runtime.block_on(hooks()))
+    });
+    criterion.bench_function("six time limits, set and dropped", |bencher| {
+        bencher.iter(|| runtime.block_on(limits()))
+    });
     criterion.final_summary();
 }
 
 /// As a browser sends it, with the names' own spelling kept beside.
 fn request() -> RequestHeader {
-    let mut request = RequestHeader::build("GET", b"/kfz/angebot?vorgang=2026-000123", Some(16)).expect("a request");
+    let mut request = RequestHeader::build("GET", b"/kfz/angebot?vorgang=2026-000123", Some(16))
+        .expect("a request");
     let fields = browser::FIELDS.into_iter().chain([
         ("Host", "tarifrechner.insurer.example"),
         ("Cookie", "JSESSIONID=0A1B2C3D4E5F60718293A4B5C6D7E8F9.node-1; kfz_vorgang=2026-000123; ui_sprache=de"),
@@ -76,7 +90,11 @@ async fn channels() {
     up.send(HttpTask::Body(None, true)).await.expect("open");
     down.send(HttpTask::Body(None, false)).await.expect("open");
     down.send(HttpTask::Done).await.expect("open");
-    black_box((from_up.recv().await, from_down.recv().await, from_down.recv().await));
+    black_box((
+        from_up.recv().await,
+        from_down.recv().await,
+        from_down.recv().await,
+    ));
     up.send(HttpTask::Done).await.expect("open");
     black_box(from_up.recv().await);
 }
@@ -98,7 +116,8 @@ async fn idle() {
 
 async fn hooks() {
     for hook in 0..12_u64 {
-        let future: std::pin::Pin<Box<dyn Future<Output = u64> + Send>> = Box::pin(async move { black_box(hook) });
+        let future: std::pin::Pin<Box<dyn Future<Output = u64> + Send>> =
+            Box::pin(async move { black_box(hook) });
         future.await;
     }
 }

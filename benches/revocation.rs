@@ -92,8 +92,14 @@ struct Scene {
 }
 
 fn main() -> ExitCode {
-    let ended = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(ENDED);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let ended = std::env::args()
+        .skip(1)
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(ENDED);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let took = runtime.block_on(async {
         let scene = Scene::set(ended).await;
         let (begun, load) = (Instant::now(), async { join_all((0..2 * LOAD).map(|number| scene.load(number))).await });
@@ -113,12 +119,25 @@ fn main() -> ExitCode {
         log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).for_each(|line| println!("{line}"));
         took.into_iter().flatten().collect::<Vec<_>>()
     });
-    println!("{:<12} {:>8}  {:>26}  {:>26}", "", "sessions", "since the answer", "since the asking");
-    println!("{:<21}  {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}", "", "p50", "p99", "max", "p50", "p99", "max");
+    println!(
+        "{:<12} {:>8}  {:>26}  {:>26}",
+        "", "sessions", "since the answer", "since the asking"
+    );
+    println!(
+        "{:<21}  {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}",
+        "", "p50", "p99", "max", "p50", "p99", "max"
+    );
     for end in End::ALL {
-        report(&format!("{end:?}"), took.iter().filter(|took| took.end == end));
+        report(
+            &format!("{end:?}"),
+            took.iter().filter(|took| took.end == end),
+        );
     }
-    if report("all", took.iter()) <= MOST { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report("all", took.iter()) <= MOST {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Prints a row and gives the p99 since the answer.
@@ -126,12 +145,26 @@ fn report<'a>(what: &str, took: impl Iterator<Item = &'a Took> + Clone) -> Durat
     let of = |which: fn(&Took) -> Duration| {
         let mut all: Vec<_> = took.clone().map(which).collect();
         all.sort();
-        let at = |part: f64| all.get((all.len() as f64 * part) as usize).or(all.last()).copied().unwrap_or_default();
+        let at = |part: f64| {
+            all.get((all.len() as f64 * part) as usize)
+                .or(all.last())
+                .copied()
+                .unwrap_or_default()
+        };
         [at(0.5), at(0.99), at(1.0)]
     };
     let (answered, sent) = (of(|took| took.answered), of(|took| took.sent));
-    let ms = |times: [Duration; 3]| times.map(|time| format!("{:>5.1} ms", time.as_secs_f64() * 1e3)).join(" ");
-    println!("{what:<12} {:>8}  {}  {}", took.clone().count(), ms(answered), ms(sent));
+    let ms = |times: [Duration; 3]| {
+        times
+            .map(|time| format!("{:>5.1} ms", time.as_secs_f64() * 1e3))
+            .join(" ")
+    };
+    println!(
+        "{what:<12} {:>8}  {}  {}",
+        took.clone().count(),
+        ms(answered),
+        ms(sent)
+    );
     answered[1]
 }
 
@@ -139,23 +172,49 @@ impl Scene {
     /// Two gateways, and brokers who are signed in without submission and whose browsers are trusted.
     async fn set(ended: usize) -> Self {
         let calculator = calculator().await;
-        let world = World::builder().gateways(2).store(StoreKind::OwnRedis).upstream(&calculator).config(CONFIG).start().await;
-        let config = Config::load(&world.folder.path().join("gateway-0.toml")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let world = World::builder()
+            .gateways(2)
+            .store(StoreKind::OwnRedis)
+            .upstream(&calculator)
+            .config(CONFIG)
+            .start()
+            .await;
+        let config = Config::load(&world.folder.path().join("gateway-0.toml"))
+            .unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let vault = Vault::new(config.store.secret.reveal(), Chance);
         let metrics = Arc::new(Metrics::new().expect("sound"));
         let store = app::open_store(&config, vault, Clock::System, metrics).expect("a store");
         let brokers = u32::try_from(ended + ALIVE).expect("it fits");
         let visitors = (0..brokers).map(Visitor::new).collect();
-        let scene = Self { world, store, visitors, next: AtomicUsize::new(0), is_over: AtomicBool::new(false) };
-        let file = scene.visitors.iter().fold("vtnr;email\n".to_owned(), |mut file, visitor| {
-            writeln!(file, "{};{}", visitor.vtnr(), visitor.email()).expect("a String takes all");
-            file
-        });
+        let scene = Self {
+            world,
+            store,
+            visitors,
+            next: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+        };
+        let file = scene
+            .visitors
+            .iter()
+            .fold("vtnr;email\n".to_owned(), |mut file, visitor| {
+                writeln!(file, "{};{}", visitor.vtnr(), visitor.email())
+                    .expect("a String takes all");
+                file
+            });
         scene.world.write_brokers(&file);
-        join_all(scene.visitors.iter().map(|visitor| visitor.sign_in(&*scene.store))).await;
+        join_all(
+            scene
+                .visitors
+                .iter()
+                .map(|visitor| visitor.sign_in(&*scene.store)),
+        )
+        .await;
         for port in scene.ports() {
             let last = scene.visitors.last().expect("somebody");
-            eventually("the brokers are known", async || (Connection::to(port).await.ask(last).await == 200).then_some(())).await;
+            eventually("the brokers are known", async || {
+                (Connection::to(port).await.ask(last).await == 200).then_some(())
+            })
+            .await;
         }
         scene
     }
@@ -172,7 +231,11 @@ impl Scene {
             if self.is_over.load(Ordering::Relaxed) {
                 break;
             }
-            assert_eq!(connection.ask(visitor).await, 200, "a session that was not ended");
+            assert_eq!(
+                connection.ask(visitor).await,
+                200,
+                "a session that was not ended"
+            );
             answered += 1;
         }
         answered
@@ -189,7 +252,11 @@ impl Scene {
             }
             let (visitor, end) = (&self.visitors[number], End::of(number));
             for connection in [&mut here, &mut there] {
-                assert_eq!(connection.ask(visitor).await, 200, "it is alive, and in memory from now on");
+                assert_eq!(
+                    connection.ask(visitor).await,
+                    200,
+                    "it is alive, and in memory from now on"
+                );
             }
             let sent = Instant::now();
             self.end(&mut here, visitor, end).await;
@@ -198,10 +265,17 @@ impl Scene {
                 match there.ask(visitor).await {
                     200 => {}
                     401 => break,
-                    other => panic!("an ended session is answered with {other} after {:?}", answered.elapsed()),
+                    other => panic!(
+                        "an ended session is answered with {other} after {:?}",
+                        answered.elapsed()
+                    ),
                 }
             }
-            took.push(Took { end, sent: sent.elapsed(), answered: answered.elapsed() });
+            took.push(Took {
+                end,
+                sent: sent.elapsed(),
+                answered: answered.elapsed(),
+            });
         }
     }
 
@@ -209,18 +283,31 @@ impl Scene {
         match end {
             End::SignOut => assert_eq!(here.post("abmelden", "", visitor).await, 200),
             End::Level => {
-                let claim = [("vtnr", visitor.vtnr().to_string()), ("email", visitor.email())];
-                let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(claim).finish();
+                let claim = [
+                    ("vtnr", visitor.vtnr().to_string()),
+                    ("email", visitor.email()),
+                ];
+                let form = form_urlencoded::Serializer::new(String::new())
+                    .extend_pairs(claim)
+                    .finish();
                 assert_eq!(here.post("vtnr-login", &form, visitor).await, 303);
             }
-            End::Revocation => self.store.revoke_broker(visitor.vtnr(), Clock::System.now()).await.expect("it is revoked"),
+            End::Revocation => self
+                .store
+                .revoke_broker(visitor.vtnr(), Clock::System.now())
+                .await
+                .expect("it is revoked"),
         }
     }
 }
 
 impl Visitor {
     fn new(number: u32) -> Self {
-        Self { number, session: Chance.session_token(), browser: Chance.browser_token() }
+        Self {
+            number,
+            session: Chance.session_token(),
+            browser: Chance.browser_token(),
+        }
     }
 
     fn vtnr(&self) -> Vtnr {
@@ -234,34 +321,60 @@ impl Visitor {
     fn cookies(&self) -> String {
         use base64::Engine as _;
         let text = |token: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token);
-        format!("vtnr_session={}; vtnr_trust={}", text(self.session.reveal()), text(self.browser.reveal()))
+        format!(
+            "vtnr_session={}; vtnr_trust={}",
+            text(self.session.reveal()),
+            text(self.browser.reveal())
+        )
     }
 
     async fn sign_in(&self, store: &dyn Store) {
         let now = Clock::System.now();
         let email = Email::parse(&self.email()).expect("well-formed");
-        let trust = Trust::default().granting(TrustEntry { vtnr: self.vtnr(), email, granted_at: now });
+        let trust = Trust::default().granting(TrustEntry {
+            vtnr: self.vtnr(),
+            email,
+            granted_at: now,
+        });
         let sign_in = SignIn {
             flow: None,
-            session: (&self.session, &Session::begin(self.vtnr(), Level::WithoutSubmission, now)),
+            session: (
+                &self.session,
+                &Session::begin(self.vtnr(), Level::WithoutSubmission, now),
+            ),
             lives: LIVES,
             replaces: None,
             trust: Some((&self.browser, &trust)),
             forgets: None,
             trust_lives: LIVES,
         };
-        assert_eq!(store.sign_in(sign_in, &Charges::none()).await.expect("the store answers"), Settled::Done);
+        assert_eq!(
+            store
+                .sign_in(sign_in, &Charges::none())
+                .await
+                .expect("the store answers"),
+            Settled::Done
+        );
     }
 }
 
 impl Connection {
     async fn to(port: u16) -> Self {
-        Self { raw: Raw::connect(port).await, port }
+        Self {
+            raw: Raw::connect(port).await,
+            port,
+        }
     }
 
     /// Fetches something, and gives the status: 401 where nobody is signed in.
     async fn ask(&mut self, visitor: &Visitor) -> u16 {
-        self.send("GET /kfz/angebot?id=42", "Sec-Fetch-Mode: cors\r\n", "", visitor).await
+        self.send(
+            "GET /kfz/angebot?id=42",
+            "Sec-Fetch-Mode: cors\r\n",
+            "",
+            visitor,
+        )
+        .await
     }
 
     /// Posts a form of the sign-in's pages, and gives the status.
@@ -270,12 +383,15 @@ impl Connection {
             "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
             form.len()
         );
-        self.send(&format!("POST /ui/login/de/{page}"), &fields, form, visitor).await
+        self.send(&format!("POST /ui/login/de/{page}"), &fields, form, visitor)
+            .await
     }
 
     async fn send(&mut self, what: &str, fields: &str, body: &str, visitor: &Visitor) -> u16 {
         let (port, cookies) = (self.port, visitor.cookies());
-        let request = format!("{what} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookies}\r\n{fields}\r\n{body}");
+        let request = format!(
+            "{what} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookies}\r\n{fields}\r\n{body}"
+        );
         self.raw.send(request).await.answer().await.status()
     }
 }
@@ -295,10 +411,19 @@ async fn calculator() -> String {
 async fn answer(mut connection: TcpStream) {
     connection.set_nodelay(true).expect("an option");
     let mut header = Vec::new();
-    while connection.read_buf(&mut header).await.is_ok_and(|read| read > 0) {
+    while connection
+        .read_buf(&mut header)
+        .await
+        .is_ok_and(|read| read > 0)
+    {
         if header.ends_with(b"\r\n\r\n") {
             header.clear();
-            if connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok").await.is_err()
+            if connection
+                .write_all(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok",
+                )
+                .await
+                .is_err()
             {
                 return;
             }

@@ -21,14 +21,19 @@ use vtnr_gateway::clock::{Chance, Clock};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::engine::{Change, Committed, Engine};
 use vtnr_gateway::store::tickets::Tickets;
-use vtnr_gateway::store::{Charges, Due, Hearing, Invalidation, RecordKey, Result, Sealed, SignIn, Store, Vault};
+use vtnr_gateway::store::{
+    Charges, Due, Hearing, Invalidation, RecordKey, Result, Sealed, SignIn, Store, Vault,
+};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const MILLION: usize = 1_000_000;
 const ROOM: usize = 1_048_576;
 const MOST_BYTES: f64 = 80.0;
 const DAY: Duration = Duration::from_secs(86_400);
-const LIMITS: SessionLimits = SessionLimits { idle: DAY, absolute: DAY };
+const LIMITS: SessionLimits = SessionLimits {
+    idle: DAY,
+    absolute: DAY,
+};
 
 /// Remembers the latest change.
 struct Latest {
@@ -40,8 +45,18 @@ struct Latest {
 impl Engine for Latest {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Vec<u8>>>> {
         let latest = self.change.lock();
-        let written = |key| latest.write.iter().find(|(name, ..)| name == key).map(|(_, record, _)| record.clone());
-        Ok(keys.iter().map(written).map(|record| record.map(Vec::from)).collect())
+        let written = |key| {
+            latest
+                .write
+                .iter()
+                .find(|(name, ..)| name == key)
+                .map(|(_, record, _)| record.clone())
+        };
+        Ok(keys
+            .iter()
+            .map(written)
+            .map(|record| record.map(Vec::from))
+            .collect())
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed> {
@@ -79,19 +94,37 @@ struct Gateway {
 impl Gateway {
     async fn start() -> Self {
         let clock = Clock::manual(Timestamp::from_millis(1_790_683_350_000));
-        let engine = Latest { change: Mutex::default(), announcements: broadcast::channel(1).0 };
+        let engine = Latest {
+            change: Mutex::default(),
+            announcements: broadcast::channel(1).0,
+        };
         let vault = Vault::new(b"the operator's secret, 32 bytes.", Chance);
         let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
-        let sessions = Arc::new(Sessions::new(Arc::clone(&store), Tickets::new(vault), LIMITS, DAY, clock.clone(), metrics));
+        let sessions = Arc::new(Sessions::new(
+            Arc::clone(&store),
+            Tickets::new(vault),
+            LIMITS,
+            DAY,
+            clock.clone(),
+            metrics,
+        ));
         tokio::spawn(Arc::clone(&sessions).listen());
         tokio::task::yield_now().await;
-        Self { store, sessions, now: clock.now() }
+        Self {
+            store,
+            sessions,
+            now: clock.now(),
+        }
     }
 
     /// Lets so many sessions in, each of which is then in memory.
     fn let_in(&self, number: usize) -> Vec<SessionToken> {
-        let session = Session::begin(Vtnr::from_number(601_234_567).expect("nine digits"), Level::WithoutSubmission, self.now);
+        let session = Session::begin(
+            Vtnr::from_number(601_234_567).expect("nine digits"),
+            Level::WithoutSubmission,
+            self.now,
+        );
         let let_in = |_| {
             let token = Chance.session_token();
             let sign_in = SignIn {
@@ -103,7 +136,11 @@ impl Gateway {
                 forgets: None,
                 trust_lives: DAY,
             };
-            self.store.sign_in(sign_in, &Charges::none()).now_or_never().expect("at once").expect("the store answers");
+            self.store
+                .sign_in(sign_in, &Charges::none())
+                .now_or_never()
+                .expect("at once")
+                .expect("the store answers");
             assert!(self.finds(&token));
             token
         };
@@ -111,7 +148,12 @@ impl Gateway {
     }
 
     fn finds(&self, token: &SessionToken) -> bool {
-        self.sessions.find(token, self.now).now_or_never().expect("at once").expect("the store answers").is_some()
+        self.sessions
+            .find(token, self.now)
+            .now_or_never()
+            .expect("at once")
+            .expect("the store answers")
+            .is_some()
     }
 
     /// How long a look-up takes, over all of them; the tokens are random, and so is where their sessions lie.
@@ -123,14 +165,20 @@ impl Gateway {
 }
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     let gateway = runtime.block_on(Gateway::start());
     // As a test, all of it is tried with a few.
-    let (number, is_bench) =
-        if std::env::args().any(|argument| argument == "--bench") { (MILLION, true) } else { (1_000, false) };
+    let (number, is_bench) = if std::env::args().any(|argument| argument == "--bench") {
+        (MILLION, true)
+    } else {
+        (1_000, false)
+    };
     let mut tokens = Vec::new();
     let counted = allocation_counter::measure(|| tokens = gateway.let_in(number));
-    let tokens_take = i64::try_from(tokens.capacity() * size_of::<SessionToken>()).expect("it fits");
+    let tokens_take =
+        i64::try_from(tokens.capacity() * size_of::<SessionToken>()).expect("it fits");
     let bytes = (counted.bytes_current - tokens_take) as f64 / number as f64;
     let peer = peer(&gateway, &tokens);
     println!(
@@ -143,7 +191,10 @@ fn main() -> ExitCode {
         let threads = [first, second].map(|tokens| scope.spawn(|| gateway.nanoseconds(tokens)));
         threads.map(|thread| thread.join().expect("no panic"))
     });
-    println!("found in {one:.0} ns; on two threads at once in {:.0} and {:.0} ns", two[0], two[1]);
+    println!(
+        "found in {one:.0} ns; on two threads at once in {:.0} and {:.0} ns",
+        two[0], two[1]
+    );
     let begun = Instant::now();
     gateway.let_in(number / 4);
     println!(
@@ -153,14 +204,26 @@ fn main() -> ExitCode {
         gateway.sessions.len()
     );
     let holds = !is_bench || bytes <= MOST_BYTES && gateway.sessions.len() <= ROOM;
-    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if holds {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn peer(gateway: &Gateway, tokens: &[SessionToken]) -> f64 {
-    let session = Session::begin(Vtnr::from_number(601_234_567).expect("nine digits"), Level::WithoutSubmission, gateway.now);
+    let session = Session::begin(
+        Vtnr::from_number(601_234_567).expect("nine digits"),
+        Level::WithoutSubmission,
+        gateway.now,
+    );
     let mut map = HashMap::new();
-    let counted =
-        allocation_counter::measure(|| map = tokens.iter().map(|token| (gateway.store.session_key(token), session)).collect());
+    let counted = allocation_counter::measure(|| {
+        map = tokens
+            .iter()
+            .map(|token| (gateway.store.session_key(token), session))
+            .collect()
+    });
     black_box(&map);
     counted.bytes_current as f64 / tokens.len() as f64
 }

@@ -108,7 +108,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// `--takeover` without a place where a process could wait.
-    #[error("--takeover needs listen.handover, the same that the gateway has whose place is to be taken")]
+    #[error(
+        "--takeover needs listen.handover, the same that the gateway has whose place is to be taken"
+    )]
     NobodyToTakeOverFrom,
     /// The process that is to take another one's place could sign nobody in.
     #[error("--takeover: nobody could sign in here, so that the former process keeps its place")]
@@ -168,7 +170,11 @@ impl App {
     ///
     /// # Errors
     /// [`Error`] says what in the configuration or the surroundings keeps it from starting.
-    pub async fn build(config: Config, source: Option<Source>, takes_over: TakesOver) -> Result<Self, Error> {
+    pub async fn build(
+        config: Config,
+        source: Option<Source>,
+        takes_over: TakesOver,
+    ) -> Result<Self, Error> {
         let source = source.map(|source| source.and_all_that_it_names(&config));
         let mut inherited = inherit(&config, takes_over)?;
         let metrics = Arc::new(Metrics::new()?);
@@ -183,20 +189,33 @@ impl App {
         let store: Arc<dyn Store> = Arc::clone(&stores) as _;
         match takes_over {
             TakesOver::No => refuse_wrong_credentials(store.as_ref()).await?,
-            TakesOver::Yes => signs_in(store.as_ref()).await.map_err(Error::NobodyCouldSignIn)?,
+            TakesOver::Yes => signs_in(store.as_ref())
+                .await
+                .map_err(Error::NobodyCouldSignIn)?,
         }
         // While Redis is down, it will be followed when it is back.
         follow_store(&clock, store.as_ref(), &config.store, config.store.timeout).await;
         let directory = Arc::new(Directory::open(&config.directory, clock.now())?);
         metrics.directory_loaded(directory.snapshot().len(), clock.now());
         let passwords = passwords::open(&config, chance, &metrics)?;
-        let users = passwords.as_ref().map(|passwords| Arc::clone(&passwords.users));
+        let users = passwords
+            .as_ref()
+            .map(|passwords| Arc::clone(&passwords.users));
         let pages = InForce::new(Pages::load(&config.brand, &config.login, &config.parking)?);
         let letters = InForce::new(Writer::new(&config.mail, &config.login, &config.brand)?);
-        let (rules, submission) = (InForce::new(Rules::of(&config)), InForce::new(config.submission.clone()));
+        let (rules, submission) = (
+            InForce::new(Rules::of(&config)),
+            InForce::new(config.submission.clone()),
+        );
         let smtp = Smtp::new(&config.mail, clock.clone())?;
-        let outbox =
-            Outbox::new(Arc::clone(&store), smtp, Arc::clone(&letters), Arc::clone(&metrics), clock.clone(), &config.mail);
+        let outbox = Outbox::new(
+            Arc::clone(&store),
+            smtp,
+            Arc::clone(&letters),
+            Arc::clone(&metrics),
+            clock.clone(),
+            &config.mail,
+        );
         let sessions = Arc::new(Sessions::new(
             Arc::clone(&store),
             Tickets::new(vault.clone()),
@@ -221,7 +240,13 @@ impl App {
             sessions: Arc::clone(&sessions),
             sign_ins,
             directory: Arc::clone(&directory),
-            parking: Arc::new(Parking::new(Arc::clone(&store), config.parking, chance, Arc::clone(&metrics), vault)),
+            parking: Arc::new(Parking::new(
+                Arc::clone(&store),
+                config.parking,
+                chance,
+                Arc::clone(&metrics),
+                vault,
+            )),
             application_sessions: Arc::new(ApplicationSessions::new(stores)),
             pages: Arc::clone(&pages),
             submission: Arc::clone(&submission),
@@ -231,11 +256,39 @@ impl App {
             clock: clock.clone(),
             chance,
         };
-        let doors = listeners.clients.iter().map(|door| door.tls.clone()).collect();
-        let replaceable = Replaceable { rules, submission, pages, letters, certificates, doors };
+        let doors = listeners
+            .clients
+            .iter()
+            .map(|door| door.tls.clone())
+            .collect();
+        let replaceable = Replaceable {
+            rules,
+            submission,
+            pages,
+            letters,
+            certificates,
+            doors,
+        };
         let edge = Gateway::build(&config, parts, down).await;
-        let parts = Running { store, sessions, directory, users, outbox, metrics, clock };
-        Ok(Self { config, source, edge, parts, listeners, inherited, shutdown, replaceable })
+        let parts = Running {
+            store,
+            sessions,
+            directory,
+            users,
+            outbox,
+            metrics,
+            clock,
+        };
+        Ok(Self {
+            config,
+            source,
+            edge,
+            parts,
+            listeners,
+            inherited,
+            shutdown,
+            replaceable,
+        })
     }
 
     /// Runs until `stop` completes; then lets requests under way finish for the configured grace.
@@ -243,9 +296,22 @@ impl App {
     /// # Errors
     /// [`Error::Threads`] if there are no threads to serve clients.
     pub async fn run(self, log: Arc<Guard>, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { config, source, edge, parts, listeners, inherited, shutdown, replaceable } = self;
+        let Self {
+            config,
+            source,
+            edge,
+            parts,
+            listeners,
+            inherited,
+            shutdown,
+            replaceable,
+        } = self;
         let (leaving, leaves) = watch::channel(false);
-        let (outbox_trouble, bell_stop, store) = (parts.outbox.trouble(), shutdown.subscribe(), Arc::clone(&parts.store));
+        let (outbox_trouble, bell_stop, store) = (
+            parts.outbox.trouble(),
+            shutdown.subscribe(),
+            Arc::clone(&parts.store),
+        );
         let readiness = Arc::new(Readiness {
             store: Arc::clone(&parts.store),
             directory: Arc::clone(&parts.directory),
@@ -257,20 +323,37 @@ impl App {
         let mut tasks = JoinSet::new();
         let (admin_stop, admin_down) = watch::channel(false);
         let hosts = config.admin_hosts.clone();
-        let admin = admin::serve(listeners.admin, hosts, Arc::clone(&parts.metrics), readiness, announced(admin_down));
+        let admin = admin::serve(
+            listeners.admin,
+            hosts,
+            Arc::clone(&parts.metrics),
+            readiness,
+            announced(admin_down),
+        );
         let admin = tokio::spawn(admin);
         let mails_in_hand = parts.outbox.in_hand();
         let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));
         tasks.spawn(Arc::clone(&parts.sessions).listen());
-        let directory = DirectoryFile::of(parts.directory, Arc::clone(&parts.metrics), parts.clock.clone());
-        let users = parts.users.map(|users| UsersFile::of(users, Arc::clone(&parts.metrics), parts.clock.clone()));
+        let directory = DirectoryFile::of(
+            parts.directory,
+            Arc::clone(&parts.metrics),
+            parts.clock.clone(),
+        );
+        let users = parts
+            .users
+            .map(|users| UsersFile::of(users, Arc::clone(&parts.metrics), parts.clock.clone()));
         if let Some(source) = source {
             let (directory, users) = (Arc::clone(&directory), users.clone());
             let hangup = move || {
                 directory.reload();
                 users.iter().for_each(|users| users.reload());
             };
-            let reloader = Reloader::new(source, config.clone(), replaceable, Arc::clone(&parts.metrics))?;
+            let reloader = Reloader::new(
+                source,
+                config.clone(),
+                replaceable,
+                Arc::clone(&parts.metrics),
+            )?;
             tasks.spawn(reloader.run(config.directory.poll, hangup));
         }
         if let Some(users) = users {
@@ -302,7 +385,16 @@ impl App {
             Why::TakenOver => drop(admin_stop.send_replace(true)),
         }
         leaving.send_replace(true);
-        Leaving { edge, workers, outbox, mails_in_hand, store, shutdown }.end(why, config.shutdown).await;
+        Leaving {
+            edge,
+            workers,
+            outbox,
+            mails_in_hand,
+            store,
+            shutdown,
+        }
+        .end(why, config.shutdown)
+        .await;
         admin_stop.send_replace(true);
         let _ = admin.await;
         tasks.shutdown().await;
@@ -327,25 +419,45 @@ pub enum TakesOver {
 fn inherit(config: &Config, takes_over: TakesOver) -> Result<Option<Inherited>, Error> {
     if takes_over == TakesOver::No {
         // Its socket would be replaced, and nobody could take its place any more.
-        let taken = config.listen.handover.clone().filter(|path| Inherited::is_to_be_had(path));
+        let taken = config
+            .listen
+            .handover
+            .clone()
+            .filter(|path| Inherited::is_to_be_had(path));
         return taken.map_or(Ok(None), |path| Err(Error::SomebodyThere { path }));
     }
-    let path = config.listen.handover.clone().ok_or(Error::NobodyToTakeOverFrom)?;
+    let path = config
+        .listen
+        .handover
+        .clone()
+        .ok_or(Error::NobodyToTakeOverFrom)?;
     let nobody = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
-    Inherited::from(&path).map(Some).map_err(|source| match source.kind() {
-        kind if nobody.contains(&kind) => Error::NobodyThere { path },
-        _ => Error::Handover { path, source },
-    })
+    Inherited::from(&path)
+        .map(Some)
+        .map_err(|source| match source.kind() {
+            kind if nobody.contains(&kind) => Error::NobodyThere { path },
+            _ => Error::Handover { path, source },
+        })
 }
 
 /// Waits for a process that is to take this one's place, where one may.
-fn await_successor(config: &Config, doors: &[Door], admin: std::net::TcpListener) -> Result<Option<Handover>, Error> {
+fn await_successor(
+    config: &Config,
+    doors: &[Door],
+    admin: std::net::TcpListener,
+) -> Result<Option<Handover>, Error> {
     let Some(path) = config.listen.handover.clone() else {
         return Ok(None);
     };
-    let sockets = doors.iter().map(|door| door.listener.try_clone()).chain([Ok(admin)]).collect::<std::io::Result<_>>();
+    let sockets = doors
+        .iter()
+        .map(|door| door.listener.try_clone())
+        .chain([Ok(admin)])
+        .collect::<std::io::Result<_>>();
     let waits = sockets.and_then(|sockets| Handover::wait_at(&path, sockets));
-    waits.map(Some).map_err(|source| Error::Handover { path, source })
+    waits
+        .map(Some)
+        .map_err(|source| Error::Handover { path, source })
 }
 
 async fn handed_over(successor: Option<Handover>) {
@@ -356,7 +468,10 @@ async fn handed_over(successor: Option<Handover>) {
 }
 
 fn portal(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<Portal>>, portal::Error> {
-    let portal = config.portal.clone().map(|config| Portal::new(config, Arc::clone(metrics)));
+    let portal = config
+        .portal
+        .clone()
+        .map(|config| Portal::new(config, Arc::clone(metrics)));
     Ok(portal.transpose()?.map(Arc::new))
 }
 
@@ -364,41 +479,79 @@ fn load_trust(config: &config::Certificate) -> Result<Trust, certificate::Error>
     Trust::load(&config.ca_file, &config.crl_files, config.identity)
 }
 
-fn bind(config: &Config, trust: Option<&Trust>, mut inherited: Option<&mut Inherited>) -> Result<Listeners, Error> {
+fn bind(
+    config: &Config,
+    trust: Option<&Trust>,
+    mut inherited: Option<&mut Inherited>,
+) -> Result<Listeners, Error> {
     let mut listen = |key, address| {
-        let handed_over = inherited.as_mut().and_then(|inherited| inherited.take(address));
-        handed_over.map_or_else(|| listen(address), Ok).map_err(|source| Error::Listen { key, address, source })
+        let handed_over = inherited
+            .as_mut()
+            .and_then(|inherited| inherited.take(address));
+        handed_over
+            .map_or_else(|| listen(address), Ok)
+            .map_err(|source| Error::Listen {
+                key,
+                address,
+                source,
+            })
     };
     let mut clients = Vec::new();
     if let Some(address) = config.listen.http {
-        clients.push(Door { listener: listen("listen.http", address)?, tls: Tls::None });
+        clients.push(Door {
+            listener: listen("listen.http", address)?,
+            tls: Tls::None,
+        });
     }
     if let Some(https) = &config.listen.https {
         let listener = listen("listen.https", https.address)?;
-        clients.push(Door { listener, tls: Tls::Server(InForce::new(gateway::tls(https).map_err(Error::Tls)?)) });
+        clients.push(Door {
+            listener,
+            tls: Tls::Server(InForce::new(gateway::tls(https).map_err(Error::Tls)?)),
+        });
     }
     if let Some((certificate, trust)) = config.certificate.as_ref().zip(trust) {
         let listener = listen("certificate.listen", certificate.https.address)?;
         let acceptor = gateway::certificate_tls(&certificate.https, trust).map_err(Error::Tls)?;
-        clients.push(Door { listener, tls: Tls::Certificates(InForce::new(acceptor)) });
+        clients.push(Door {
+            listener,
+            tls: Tls::Certificates(InForce::new(acceptor)),
+        });
     }
     let (key, address) = ("admin.listen", config.admin_listen);
     let admin = listen(key, address)?;
-    let failed = |source| Error::Listen { key, address, source };
+    let failed = |source| Error::Listen {
+        key,
+        address,
+        source,
+    };
     admin.set_nonblocking(true).map_err(failed)?;
     let admin_too = admin.try_clone().map_err(failed)?;
-    Ok(Listeners { clients, admin: TcpListener::from_std(admin).map_err(failed)?, admin_too })
+    Ok(Listeners {
+        clients,
+        admin: TcpListener::from_std(admin).map_err(failed)?,
+        admin_too,
+    })
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     // The port of a gateway that was restarted is still in use by the connections that it had.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
 }
 
-async fn keep_house(store: Arc<dyn Store>, sessions: Arc<Sessions>, metrics: Arc<Metrics>, log: Arc<Guard>) {
+async fn keep_house(
+    store: Arc<dyn Store>,
+    sessions: Arc<Sessions>,
+    metrics: Arc<Metrics>,
+    log: Arc<Guard>,
+) {
     loop {
         sessions.tidy();
         // Failures are counted and logged by the store itself.

@@ -1,6 +1,8 @@
 //! The one clock and the one source of chance. `app` holds them; everything else gets times and random bytes from them.
 
-use domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken, TOKEN_BYTES};
+use domain::ids::{
+    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken, TOKEN_BYTES,
+};
 use domain::tan::{Alphabet, Tan, TanLength};
 use domain::time::Timestamp;
 use rand::Rng as _;
@@ -44,7 +46,11 @@ impl Step {
 
     fn between(before: u64, now: u64) -> Option<Self> {
         let by = Duration::from_millis(now.abs_diff(before));
-        (by > Self::LEAST).then_some(if now > before { Self::Forward(by) } else { Self::Back(by) })
+        (by > Self::LEAST).then_some(if now > before {
+            Self::Forward(by)
+        } else {
+            Self::Back(by)
+        })
     }
 }
 
@@ -57,8 +63,15 @@ impl Steady {
 impl Clock {
     /// A steady clock that begins with the machine's time.
     pub fn steady() -> Self {
-        let (began, then) = (Instant::now(), AtomicU64::new(Self::System.now().as_millis()));
-        Self::Steady(Arc::new(Steady { began, then, follows: AtomicBool::new(false) }))
+        let (began, then) = (
+            Instant::now(),
+            AtomicU64::new(Self::System.now().as_millis()),
+        );
+        Self::Steady(Arc::new(Steady {
+            began,
+            then,
+            follows: AtomicBool::new(false),
+        }))
     }
 
     /// Sets a steady clock: this is the time now, by a clock that it goes by from now on. Any other clock is left alone. Says so if the
@@ -69,7 +82,11 @@ impl Clock {
         };
         let then = time.as_millis().saturating_sub(steady.gone_by());
         let before = steady.then.swap(then, Ordering::Relaxed);
-        steady.follows.swap(true, Ordering::Relaxed).then(|| Step::between(before, then)).flatten()
+        steady
+            .follows
+            .swap(true, Ordering::Relaxed)
+            .then(|| Step::between(before, then))
+            .flatten()
     }
 
     /// Sets a steady clock to the machine's where that is ahead: the machine slept, which no steady clock notices.
@@ -90,10 +107,17 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => {
-                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+                let since_epoch = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or(Duration::ZERO);
                 Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
             }
-            Self::Steady(steady) => Timestamp::from_millis(steady.then.load(Ordering::Relaxed).saturating_add(steady.gone_by())),
+            Self::Steady(steady) => Timestamp::from_millis(
+                steady
+                    .then
+                    .load(Ordering::Relaxed)
+                    .saturating_add(steady.gone_by()),
+            ),
             Self::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
         }
     }
@@ -101,7 +125,10 @@ impl Clock {
     /// Moves a manual clock on; the machine's clock is left alone.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(millis) = self {
-            millis.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+            millis.fetch_add(
+                u64::try_from(by.as_millis()).unwrap_or(u64::MAX),
+                Ordering::SeqCst,
+            );
         }
     }
 }
@@ -112,7 +139,10 @@ pub struct Chance;
 
 impl Chance {
     /// Fills the buffer.
-    #[expect(clippy::disallowed_methods, reason = "this is the one source of chance")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one source of chance"
+    )]
     pub fn fill(self, buffer: &mut [u8]) {
         rand::rng().fill_bytes(buffer);
     }
@@ -180,15 +210,28 @@ mod tests {
             begun.since(Clock::System.now()) < Duration::from_secs(1)
                 && Clock::System.now().since(begun) < Duration::from_secs(1)
         );
-        for (time, step) in [(1_790_683_350_000, None), (1_000_000_000_000, Some("back")), (2_000_000_000_000, Some("forward"))] {
-            let found = clock.follow(Timestamp::from_millis(time)).map(|step| match step {
-                Step::Forward(_) => "forward",
-                Step::Back(_) => "back",
-            });
+        for (time, step) in [
+            (1_790_683_350_000, None),
+            (1_000_000_000_000, Some("back")),
+            (2_000_000_000_000, Some("forward")),
+        ] {
+            let found = clock
+                .follow(Timestamp::from_millis(time))
+                .map(|step| match step {
+                    Step::Forward(_) => "forward",
+                    Step::Back(_) => "back",
+                });
             assert_eq!(found, step);
-            assert_eq!(clock.follow(Timestamp::from_millis(time)), None, "it goes on");
+            assert_eq!(
+                clock.follow(Timestamp::from_millis(time)),
+                None,
+                "it goes on"
+            );
             let (first, later) = (clock.now(), clock.clone().now());
-            assert!(first >= Timestamp::from_millis(time) && first.since(Timestamp::from_millis(time)) < Duration::from_secs(5));
+            assert!(
+                first >= Timestamp::from_millis(time)
+                    && first.since(Timestamp::from_millis(time)) < Duration::from_secs(5)
+            );
             assert!(later >= first);
         }
     }

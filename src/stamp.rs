@@ -35,7 +35,9 @@ impl Stamp {
     /// How long the file has been left alone; zero if it was changed in what `now` takes for the future.
     pub(crate) fn age(&self, now: Timestamp) -> Duration {
         let (seconds, nanoseconds) = self.changed;
-        let millis = seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000);
+        let millis = seconds
+            .saturating_mul(1_000)
+            .saturating_add(nanoseconds / 1_000_000);
         now.since(Timestamp::from_millis(u64::try_from(millis).unwrap_or(0)))
     }
 }
@@ -57,7 +59,11 @@ const RESTLESS: u32 = 3;
 impl Watch {
     /// It was read when it looked so.
     pub(crate) fn begin(stamp: Stamp) -> Self {
-        Self { judged: Some(stamp), previous: Some(stamp), restless: 0 }
+        Self {
+            judged: Some(stamp),
+            previous: Some(stamp),
+            restless: 0,
+        }
     }
 
     /// One look: whether it is another than was read, and has come to rest or been restless for long.
@@ -105,6 +111,9 @@ mod tests {
         assert_eq!(due, [false, false, false, true]);
         watch.has_read(Stamp::of_file(&file).expect("there"));
         write(9);
-        assert!(!watch.look(&file, long, now) && watch.look(&file, long, now), "at rest since the last look");
+        assert!(
+            !watch.look(&file, long, now) && watch.look(&file, long, now),
+            "at rest since the last look"
+        );
     }
 }

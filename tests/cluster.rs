@@ -4,7 +4,9 @@ mod support;
 
 use std::path::PathBuf;
 use support::Cluster;
-use support::failover::{Deployment, Fate, PREFIX, nobody_signed_in_notices_and_each_tan_works_once};
+use support::failover::{
+    Deployment, Fate, PREFIX, nobody_signed_in_notices_and_each_tan_works_once,
+};
 use support::redis::{Certificate, Redis};
 
 impl Deployment for Cluster {
@@ -21,7 +23,10 @@ impl Deployment for Cluster {
     }
 
     fn server(&self, port: u16) -> &Redis {
-        self.nodes.iter().find(|node| node.port() == port).expect("one of ours")
+        self.nodes
+            .iter()
+            .find(|node| node.port() == port)
+            .expect("one of ours")
     }
 }
 
@@ -31,12 +36,20 @@ fn tag() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_is_killed_is_replaced_and_nobody_signed_in_notices() {
-    nobody_signed_in_notices_and_each_tan_works_once(&Cluster::with_two_replicas_for(&tag()), Fate::Killed).await;
+    nobody_signed_in_notices_and_each_tan_works_once(
+        &Cluster::with_two_replicas_for(&tag()),
+        Fate::Killed,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_hangs_is_replaced_and_not_believed_when_it_goes_on() {
-    nobody_signed_in_notices_and_each_tan_works_once(&Cluster::with_two_replicas_for(&tag()), Fate::Frozen).await;
+    nobody_signed_in_notices_and_each_tan_works_once(
+        &Cluster::with_two_replicas_for(&tag()),
+        Fate::Frozen,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

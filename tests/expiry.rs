@@ -13,36 +13,70 @@ const DAY: u64 = 24 * 60 * MINUTE;
 async fn asked(desk: &Desk, tab: &mut Tab) -> String {
     assert!(matches!(desk.begin(tab, 0, 0).await, Answer::TanAsked(_)));
     assert_eq!(desk.deliver().await, 1);
-    desk.asked(tab).await.expect("a TAN").challenge.tan.reveal().to_owned()
+    desk.asked(tab)
+        .await
+        .expect("a TAN")
+        .challenge
+        .tan
+        .reveal()
+        .to_owned()
 }
 
 async fn sign_in(desk: &Desk, tab: &mut Tab) {
     let tan = asked(desk, tab).await;
-    let Answer::SignedIn(admission) = desk.answer(tab, &tan).await else { panic!("signed in") };
+    let Answer::SignedIn(admission) = desk.answer(tab, &tan).await else {
+        panic!("signed in")
+    };
     (tab.session, tab.browser, tab.flow) = (Some(admission.session), admission.browser, None);
 }
 
 #[tokio::test]
 async fn a_tan_is_valid_for_15_minutes_and_not_a_second_more() {
-    for (after, is_valid) in [(0, true), (15 * MINUTE - SECOND, true), (15 * MINUTE, false), (15 * MINUTE + SECOND, false)] {
+    for (after, is_valid) in [
+        (0, true),
+        (15 * MINUTE - SECOND, true),
+        (15 * MINUTE, false),
+        (15 * MINUTE + SECOND, false),
+    ] {
         let (desk, mut tab) = (Desk::open(), Tab::new(1));
         let tan = asked(&desk, &mut tab).await;
         desk.pass(after);
         let answer = desk.answer(&mut tab, &tan).await;
-        assert_eq!(matches!(answer, Answer::SignedIn(_)), is_valid, "after {after} ms: {answer:?}");
-        assert_eq!(matches!(answer, Answer::TanOver(TanOver::Expired)), !is_valid, "after {after} ms: {answer:?}");
+        assert_eq!(
+            matches!(answer, Answer::SignedIn(_)),
+            is_valid,
+            "after {after} ms: {answer:?}"
+        );
+        assert_eq!(
+            matches!(answer, Answer::TanOver(TanOver::Expired)),
+            !is_valid,
+            "after {after} ms: {answer:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn the_15_minutes_begin_when_the_mail_server_takes_the_mail() {
     let (desk, mut tab) = (Desk::open(), Tab::new(1));
-    assert!(matches!(desk.begin(&mut tab, 0, 0).await, Answer::TanAsked(_)));
+    assert!(matches!(
+        desk.begin(&mut tab, 0, 0).await,
+        Answer::TanAsked(_)
+    ));
     desk.pass(20 * MINUTE);
     assert_eq!(desk.deliver().await, 1);
-    let tan = desk.asked(&tab).await.expect("a TAN").challenge.tan.reveal().to_owned();
+    let tan = desk
+        .asked(&tab)
+        .await
+        .expect("a TAN")
+        .challenge
+        .tan
+        .reveal()
+        .to_owned();
     desk.pass(15 * MINUTE - SECOND);
-    assert!(matches!(desk.answer(&mut tab, &tan).await, Answer::SignedIn(_)));
+    assert!(matches!(
+        desk.answer(&mut tab, &tan).await,
+        Answer::SignedIn(_)
+    ));
 }
 
 #[tokio::test]
@@ -50,12 +84,28 @@ async fn an_expired_tan_is_replaced_by_a_new_one() {
     let (desk, mut tab) = (Desk::open(), Tab::new(1));
     let old = asked(&desk, &mut tab).await;
     desk.pass(16 * MINUTE);
-    assert!(matches!(desk.ask_again(&mut tab).await, Answer::TanAsked(_)));
+    assert!(matches!(
+        desk.ask_again(&mut tab).await,
+        Answer::TanAsked(_)
+    ));
     assert_eq!(desk.deliver().await, 1);
-    let new = desk.asked(&tab).await.expect("a TAN").challenge.tan.reveal().to_owned();
+    let new = desk
+        .asked(&tab)
+        .await
+        .expect("a TAN")
+        .challenge
+        .tan
+        .reveal()
+        .to_owned();
     assert_ne!(old, new);
-    assert!(matches!(desk.answer(&mut tab, &old).await, Answer::WrongTan { tries_left: 4 }));
-    assert!(matches!(desk.answer(&mut tab, &new).await, Answer::SignedIn(_)));
+    assert!(matches!(
+        desk.answer(&mut tab, &old).await,
+        Answer::WrongTan { tries_left: 4 }
+    ));
+    assert!(matches!(
+        desk.answer(&mut tab, &new).await,
+        Answer::SignedIn(_)
+    ));
 }
 
 #[tokio::test]
@@ -63,10 +113,16 @@ async fn the_tan_of_an_older_mail_lives_as_long_as_that_of_the_newer_one() {
     let (desk, mut tab) = (Desk::open(), Tab::new(1));
     let tan = asked(&desk, &mut tab).await;
     desk.pass(14 * MINUTE);
-    assert!(matches!(desk.ask_again(&mut tab).await, Answer::TanAsked(_)));
+    assert!(matches!(
+        desk.ask_again(&mut tab).await,
+        Answer::TanAsked(_)
+    ));
     assert_eq!(desk.deliver().await, 1);
     desk.pass(14 * MINUTE);
-    assert!(matches!(desk.answer(&mut tab, &tan).await, Answer::SignedIn(_)));
+    assert!(matches!(
+        desk.answer(&mut tab, &tan).await,
+        Answer::SignedIn(_)
+    ));
 }
 
 #[tokio::test]
@@ -74,9 +130,15 @@ async fn a_browser_is_trusted_for_30_days_and_not_a_second_more() {
     let (desk, mut tab) = (Desk::open(), Tab::new(1));
     sign_in(&desk, &mut tab).await;
     desk.pass(30 * DAY - SECOND);
-    assert!(matches!(desk.begin(&mut tab, 0, 0).await, Answer::SignedIn(_)));
+    assert!(matches!(
+        desk.begin(&mut tab, 0, 0).await,
+        Answer::SignedIn(_)
+    ));
     desk.pass(SECOND);
-    assert!(matches!(desk.begin(&mut tab, 0, 0).await, Answer::TanAsked(_)), "signing in does not prolong trust");
+    assert!(
+        matches!(desk.begin(&mut tab, 0, 0).await, Answer::TanAsked(_)),
+        "signing in does not prolong trust"
+    );
 }
 
 #[tokio::test]
@@ -113,7 +175,11 @@ async fn a_session_in_use_lives_however_short_the_idle_limit_is() {
     let token = tab.session.expect("a session");
     for _ in 0..10 {
         desk.pass(40 * SECOND);
-        assert!(desk.session(&token).await.is_some_and(|session| matches!(session.level, Level::Full { .. })));
+        assert!(
+            desk.session(&token)
+                .await
+                .is_some_and(|session| matches!(session.level, Level::Full { .. }))
+        );
     }
     desk.pass(MINUTE);
     assert!(desk.session(&token).await.is_none());

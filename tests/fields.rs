@@ -75,22 +75,37 @@ const HONEST: &[(&str, &str)] = &[
     ("X-Requested-With", "XMLHttpRequest"),
     ("X-XSRF-TOKEN", "abc"),
     ("X_Legacy_Token", "listed"),
-    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    (
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
 ];
 
 /// A gateway with a public path, a portal on the calculator's own server, and the operator's own names.
 async fn behind() -> Behind {
     let config = "[upstream]\npublic_paths = [\"/favicon.ico\"]\nstrip = [\"X-Intern\", \"X-Intern-*\"]\npass_fields = [\"X_Legacy_Token\"]\n\
                   [portal]\ncheck_url = \"http://127.0.0.1:9/wer\"\ncookies = [\"PORTAL\"]\npaths = [\"/portal/\"]";
-    Behind::with(Upstream::fine().await, World::builder().https().config(config)).await
+    Behind::with(
+        Upstream::fine().await,
+        World::builder().https().config(config),
+    )
+    .await
 }
 
 /// Each name in every spelling that some server takes for it.
 pub(crate) fn spelled(names: &[&str]) -> Vec<String> {
     let mut all: Vec<String> = names.iter().map(ToString::to_string).collect();
     for separator in ["-", "_", "."] {
-        all.extend(names.iter().map(|name| name.replace(['-', '_', '.'], separator)));
-        all.extend(names.iter().map(|name| name.to_uppercase().replacen(['-', '_'], separator, 1)));
+        all.extend(
+            names
+                .iter()
+                .map(|name| name.replace(['-', '_', '.'], separator)),
+        );
+        all.extend(
+            names
+                .iter()
+                .map(|name| name.to_uppercase().replacen(['-', '_'], separator, 1)),
+        );
     }
     all.extend(names.iter().map(|name| name.to_lowercase()));
     all.sort();
@@ -100,18 +115,37 @@ pub(crate) fn spelled(names: &[&str]) -> Vec<String> {
 
 /// Fields as they stand in a header, each with a value by which it is known.
 pub(crate) fn forged(names: &[String]) -> String {
-    names.iter().map(|name| format!("{name}: forged\r\n")).collect()
+    names
+        .iter()
+        .map(|name| format!("{name}: forged\r\n"))
+        .collect()
 }
 
 /// The same request over HTTP/2, as far as HTTP/2 has such names.
-async fn over_http2(behind: &Behind, client: &mut H2, line: &str, fields: &[(String, String)]) -> http::Response<Vec<u8>> {
+async fn over_http2(
+    behind: &Behind,
+    client: &mut H2,
+    line: &str,
+    fields: &[(String, String)],
+) -> http::Response<Vec<u8>> {
     let (method, target) = line.split_once(' ').expect("two words");
-    let request = fields.iter().fold(behind.h2(method, target), |request, (name, value)| request.header(name, value));
-    client.get(request.body(()).expect("a request")).await.expect("an answer")
+    let request = fields
+        .iter()
+        .fold(behind.h2(method, target), |request, (name, value)| {
+            request.header(name, value)
+        });
+    client
+        .get(request.body(()).expect("a request"))
+        .await
+        .expect("an answer")
 }
 
 fn values(request: &Request) -> Vec<(&str, &str)> {
-    request.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    request
+        .fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
 }
 
 #[tokio::test]
@@ -119,46 +153,101 @@ async fn no_field_that_names_a_user_or_moves_a_path_arrives_in_any_spelling() {
     let behind = behind().await;
     let mut client = H2::connect(&behind.world).await;
     let names = spelled(UNTRUSTED);
-    let lines = ["GET /kfz", "OPTIONS /kfz", "GET /favicon.ico", "GET /portal/x", "HEAD /portal/x"];
+    let lines = [
+        "GET /kfz",
+        "OPTIONS /kfz",
+        "GET /favicon.ico",
+        "GET /portal/x",
+        "HEAD /portal/x",
+    ];
     for names in names.chunks(100) {
-        let fields: Vec<_> = names.iter().map(|name| (name.to_lowercase(), "forged".to_owned())).collect();
+        let fields: Vec<_> = names
+            .iter()
+            .map(|name| (name.to_lowercase(), "forged".to_owned()))
+            .collect();
         for line in lines {
-            assert_eq!(behind.ask(line, &forged(names)).await.status(), 200, "{line}");
+            assert_eq!(
+                behind.ask(line, &forged(names)).await.status(),
+                200,
+                "{line}"
+            );
             let first = behind.upstream.last();
-            assert_eq!(over_http2(&behind, &mut client, line, &fields).await.status(), 200, "{line}");
+            assert_eq!(
+                over_http2(&behind, &mut client, line, &fields)
+                    .await
+                    .status(),
+                200,
+                "{line}"
+            );
             for seen in [first, behind.upstream.last()] {
-                assert!(seen.line.starts_with(line) && values(&seen).iter().all(|(_, value)| *value != "forged"), "{seen:#?}");
-                assert_eq!(seen.values("x-vtnr").len(), usize::from(line.ends_with("/kfz")), "{seen:#?}");
+                assert!(
+                    seen.line.starts_with(line)
+                        && values(&seen).iter().all(|(_, value)| *value != "forged"),
+                    "{seen:#?}"
+                );
+                assert_eq!(
+                    seen.values("x-vtnr").len(),
+                    usize::from(line.ends_with("/kfz")),
+                    "{seen:#?}"
+                );
             }
         }
     }
     let handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    behind.ask("GET /ws", &format!("{handshake}{}", forged(&names[..100]))).await;
+    behind
+        .ask("GET /ws", &format!("{handshake}{}", forged(&names[..100])))
+        .await;
     let seen = behind.upstream.last();
-    assert!(seen.line.starts_with("GET /ws ") && !values(&seen).iter().any(|(_, value)| *value == "forged"), "{seen:#?}");
+    assert!(
+        seen.line.starts_with("GET /ws ")
+            && !values(&seen).iter().any(|(_, value)| *value == "forged"),
+        "{seen:#?}"
+    );
 }
 
 #[tokio::test]
 async fn honest_fields_arrive_and_so_does_the_one_that_the_operator_lists() {
     let behind = behind().await;
     let mut client = H2::connect(&behind.world).await;
-    let fields: Vec<_> = HONEST.iter().map(|(name, value)| (name.to_lowercase(), (*value).to_owned())).collect();
+    let fields: Vec<_> = HONEST
+        .iter()
+        .map(|(name, value)| (name.to_lowercase(), (*value).to_owned()))
+        .collect();
     for line in ["GET /kfz", "GET /favicon.ico", "GET /portal/x"] {
-        let lines: String = HONEST.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let lines: String = HONEST
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         let answer: RawAnswer = behind.ask(line, &lines).await;
         assert_eq!(answer.status(), 200, "{line}");
         let first = behind.upstream.last();
-        assert!(HONEST.iter().all(|field| values(&first).contains(field)), "{line}: {first:#?}");
-        assert_eq!(over_http2(&behind, &mut client, line, &fields).await.status(), 200, "{line}");
+        assert!(
+            HONEST.iter().all(|field| values(&first).contains(field)),
+            "{line}: {first:#?}"
+        );
+        assert_eq!(
+            over_http2(&behind, &mut client, line, &fields)
+                .await
+                .status(),
+            200,
+            "{line}"
+        );
         let second = behind.upstream.last();
         for (name, value) in HONEST {
-            assert_eq!(second.values(name), [*value], "{line} over HTTP/2: {second:#?}");
+            assert_eq!(
+                second.values(name),
+                [*value],
+                "{line} over HTTP/2: {second:#?}"
+            );
         }
         // What is like the listed name and is not it.
         let like = "X_Legacy.Token: forged\r\nX-Legacy_Token: forged\r\nX_Legacy_Token2: forged\r\nx_legacy_token: arrives\r\n";
         behind.ask(line, like).await;
         let seen = behind.upstream.last();
-        assert!(!values(&seen).iter().any(|(_, value)| *value == "forged"), "{seen:#?}");
+        assert!(
+            !values(&seen).iter().any(|(_, value)| *value == "forged"),
+            "{seen:#?}"
+        );
         assert_eq!(seen.values("x_legacy_token"), ["arrives"]);
     }
 }
@@ -171,17 +260,34 @@ async fn trailer_fields_do_not_arrive() {
     let fields = "Transfer-Encoding: chunked\r\nTrailer: X-VTNR, X-Spur\r\n";
     let mut raw = behind.connect().await;
     raw.send(behind.request("POST /eins", fields)).await;
-    let answer =
-        raw.send("3\r\nabc\r\n0\r\nX-VTNR: forged\r\nX-Spur: forged\r\nSCRIPT_NAME: forged\r\n\r\n").await.answer().await;
+    let answer = raw
+        .send("3\r\nabc\r\n0\r\nX-VTNR: forged\r\nX-Spur: forged\r\nSCRIPT_NAME: forged\r\n\r\n")
+        .await
+        .answer()
+        .await;
     assert_eq!(answer.status(), 200);
-    let (answer, mut body) = client.begin(behind.h2("POST", "/zwei").body(()).expect("a request")).await;
-    body.send_data(Bytes::from_static(b"abc"), false).expect("queued");
-    let trailers = ["x-vtnr", "x-spur", "script_name"]
-        .map(|name| (http::HeaderName::from_static(name), http::HeaderValue::from_static("forged")));
-    body.send_trailers(trailers.into_iter().collect()).expect("queued");
+    let (answer, mut body) = client
+        .begin(behind.h2("POST", "/zwei").body(()).expect("a request"))
+        .await;
+    body.send_data(Bytes::from_static(b"abc"), false)
+        .expect("queued");
+    let trailers = ["x-vtnr", "x-spur", "script_name"].map(|name| {
+        (
+            http::HeaderName::from_static(name),
+            http::HeaderValue::from_static("forged"),
+        )
+    });
+    body.send_trailers(trailers.into_iter().collect())
+        .expect("queued");
     assert_eq!(answer.await.expect("an answer").status(), 200);
     let seen = behind.upstream.requests();
-    assert!(seen.iter().all(|request| request.body == b"abc") && seen.len() == 2, "{seen:#?}");
+    assert!(
+        seen.iter().all(|request| request.body == b"abc") && seen.len() == 2,
+        "{seen:#?}"
+    );
     let arrived = behind.upstream.bytes().concat();
-    assert!(!String::from_utf8_lossy(&arrived).contains("forged"), "{seen:#?}");
+    assert!(
+        !String::from_utf8_lossy(&arrived).contains("forged"),
+        "{seen:#?}"
+    );
 }

@@ -24,12 +24,20 @@ on_both_stores!(
 
 async fn world(store: StoreKind, further: &str) -> World {
     // All come from one address, which gets a part of the seats only.
-    World::builder().store(store).listen("max_requests = 8192").config(FREE).config(further).start().await
+    World::builder()
+        .store(store)
+        .listen("max_requests = 8192")
+        .config(FREE)
+        .config(further)
+        .start()
+        .await
 }
 
 /// Wrong TANs that were compared, by the gateway's own count.
 async fn compared(world: &World) -> f64 {
-    world.metric("vtnr_gateway_sign_ins_total{outcome=\"wrong\",step=\"tan\"}").await
+    world
+        .metric("vtnr_gateway_sign_ins_total{outcome=\"wrong\",step=\"tan\"}")
+        .await
 }
 
 async fn forty_posts_of_the_right_tan_are_one_sign_in(store: StoreKind) {
@@ -43,51 +51,91 @@ async fn forty_posts_of_the_right_tan_are_one_sign_in(store: StoreKind) {
         let tan = tan.clone();
         async move {
             tab.enter_tan(&tan, "/kfz").await.leads_to("/kfz");
-            (tab.cookie("vtnr_session").expect("a session"), tab.cookie("vtnr_trust").expect("trust"))
+            (
+                tab.cookie("vtnr_session").expect("a session"),
+                tab.cookie("vtnr_trust").expect("trust"),
+            )
         }
     });
     let tokens: BTreeSet<_> = join_all(posts).await.into_iter().collect();
     assert_eq!(tokens.len(), 1, "one sign-in");
-    assert_eq!(world.metric("vtnr_gateway_sessions_begun_total{level=\"full\"}").await, 1.0);
+    assert_eq!(
+        world
+            .metric("vtnr_gateway_sessions_begun_total{level=\"full\"}")
+            .await,
+        1.0
+    );
 }
 
-async fn of_two_hundred_wrong_tans_at_once_as_many_are_compared_as_there_are_tries(store: StoreKind) {
+async fn of_two_hundred_wrong_tans_at_once_as_many_are_compared_as_there_are_tries(
+    store: StoreKind,
+) {
     let world = world(store, "").await;
     let browser = world.browser();
     let tan = world.ask(&browser, ADA).await;
     let guesses: Vec<_> = (0..200).map(|n| not(&tan, n)).collect();
     let answers = join_all(guesses.iter().map(|guess| browser.enter_tan(guess, "/"))).await;
     assert_eq!(compared(&world).await, 5.0);
-    let told: Vec<_> = answers.iter().map(|answer| answer.text()).filter(|text| text.contains("ist falsch")).collect();
+    let told: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.text())
+        .filter(|text| text.contains("ist falsch"))
+        .collect();
     // A page is drawn after the comparison: by then the tries may be used up, and it says so.
-    for left in ["noch 4 Versuche", "noch 3 Versuche", "noch 2 Versuche", "noch einen Versuch"] {
-        assert!(told.iter().filter(|text| text.contains(left)).count() <= 1, "{left}");
+    for left in [
+        "noch 4 Versuche",
+        "noch 3 Versuche",
+        "noch 2 Versuche",
+        "noch einen Versuch",
+    ] {
+        assert!(
+            told.iter().filter(|text| text.contains(left)).count() <= 1,
+            "{left}"
+        );
     }
     assert!(told.len() <= 4);
     assert!(
         answers.iter().all(|answer| answer.status == 200),
         "{:?}",
-        answers.iter().map(|answer| answer.status).collect::<Vec<_>>()
+        answers
+            .iter()
+            .map(|answer| answer.status)
+            .collect::<Vec<_>>()
     );
-    browser.enter_tan(&tan, "/").await.shows("Diese TAN gilt nicht mehr");
+    browser
+        .enter_tan(&tan, "/")
+        .await
+        .shows("Diese TAN gilt nicht mehr");
     browser.open("/").await.leads_to(SIGN_IN);
 }
 
-async fn of_many_browsers_guessing_at_once_the_brokers_budget_is_compared_and_no_more(store: StoreKind) {
+async fn of_many_browsers_guessing_at_once_the_brokers_budget_is_compared_and_no_more(
+    store: StoreKind,
+) {
     let world = world(store, "").await;
     let mut browsers = Vec::new();
     for _ in 0..8 {
         let browser = world.browser();
         browsers.push((world.ask(&browser, ADA).await, browser));
     }
-    let guesses = browsers.iter().flat_map(|(tan, browser)| (0..10).map(move |n| (not(tan, n), browser)));
+    let guesses = browsers
+        .iter()
+        .flat_map(|(tan, browser)| (0..10).map(move |n| (not(tan, n), browser)));
     let guesses: Vec<_> = guesses.collect();
-    let answers = join_all(guesses.iter().map(|(guess, browser)| browser.enter_tan(guess, "/"))).await;
+    let answers = join_all(
+        guesses
+            .iter()
+            .map(|(guess, browser)| browser.enter_tan(guess, "/")),
+    )
+    .await;
     assert_eq!(compared(&world).await, 10.0);
     assert!(answers.iter().all(|answer| answer.status == 200));
     for (tan, browser) in &browsers {
         let answer = browser.enter_tan(tan, "/").await;
-        assert!(answer.location().is_none(), "a short TAN was compared beyond the budget");
+        assert!(
+            answer.location().is_none(),
+            "a short TAN was compared beyond the budget"
+        );
     }
 }
 
@@ -95,10 +143,16 @@ async fn a_tan_from_another_browser_is_worth_nothing(store: StoreKind) {
     let world = world(store, "").await;
     let (owner, thief) = (world.browser(), world.browser());
     let tan = world.ask(&owner, ADA).await;
-    thief.enter_tan(&tan, "/").await.shows("Anmelden mit Vermittlernummer");
+    thief
+        .enter_tan(&tan, "/")
+        .await
+        .shows("Anmelden mit Vermittlernummer");
     let own = world.ask(&thief, ADA).await;
     assert_ne!(own, tan);
-    thief.enter_tan(&tan, "/").await.shows("Diese TAN ist falsch");
+    thief
+        .enter_tan(&tan, "/")
+        .await
+        .shows("Diese TAN ist falsch");
     thief.open("/").await.leads_to(SIGN_IN);
     owner.enter_tan(&tan, "/").await.leads_to("/");
 }
@@ -119,17 +173,38 @@ async fn a_spent_budget_asks_for_a_long_tan_and_locks_nobody_out(store: StoreKin
     let browser = world.browser();
     let short = world.ask(&browser, ADA).await;
     spend(&world, ADA, 10).await;
-    browser.enter_tan(&short, "/kfz").await.is(200).shows(LONG_NEEDED).shows("NEUE TAN ANFORDERN");
+    browser
+        .enter_tan(&short, "/kfz")
+        .await
+        .is(200)
+        .shows(LONG_NEEDED)
+        .shows("NEUE TAN ANFORDERN");
     let before = world.postbox.mails().len();
-    browser.post(TAN, &[("action", "resend")]).await.leads_to(TAN);
+    browser
+        .post(TAN, &[("action", "resend")])
+        .await
+        .leads_to(TAN);
     let long = tan_of(&world.postbox.next(before).await);
     assert_eq!(long.len(), 10);
     browser.get(TAN).await.is(200).shows("10 Buchstaben");
-    browser.enter_tan(&short, "/").await.shows("Die TAN hat 10 Buchstaben, Ihre Eingabe hat 6.");
-    browser.enter_tan(&not(&long, 0), "/").await.shows("noch 4 Versuche");
-    browser.enter_tan(&format!("{} {}", &long[..5], &long[5..]), "/").await.leads_to("/");
+    browser
+        .enter_tan(&short, "/")
+        .await
+        .shows("Die TAN hat 10 Buchstaben, Ihre Eingabe hat 6.");
+    browser
+        .enter_tan(&not(&long, 0), "/")
+        .await
+        .shows("noch 4 Versuche");
+    browser
+        .enter_tan(&format!("{} {}", &long[..5], &long[5..]), "/")
+        .await
+        .leads_to("/");
     let other = world.browser();
-    assert_eq!(world.ask(&other, BEN).await.len(), 6, "other brokers notice nothing");
+    assert_eq!(
+        world.ask(&other, BEN).await.len(),
+        6,
+        "other brokers notice nothing"
+    );
 }
 
 async fn browsers_that_are_known_have_a_budget_of_their_own(store: StoreKind) {
@@ -140,8 +215,14 @@ async fn browsers_that_are_known_have_a_budget_of_their_own(store: StoreKind) {
     world.log_has("the directory was reloaded").await;
     spend(&world, (ADA.0, "ada.neu@makler.example"), 10).await;
     let tan = world.ask(&own, (ADA.0, "ada.neu@makler.example")).await;
-    assert_eq!(tan.len(), 6, "a browser that was trusted keeps short TANs whatever strangers do");
-    own.enter_tan(&not(&tan, 0), "/").await.shows("noch 4 Versuche");
+    assert_eq!(
+        tan.len(),
+        6,
+        "a browser that was trusted keeps short TANs whatever strangers do"
+    );
+    own.enter_tan(&not(&tan, 0), "/")
+        .await
+        .shows("noch 4 Versuche");
     own.enter_tan(&tan, "/").await.leads_to("/");
 }
 
@@ -150,44 +231,101 @@ async fn the_breaker_over_all_brokers_raises_an_alarm(store: StoreKind) {
     let waiting = world.browser();
     let short = world.ask(&waiting, BEN).await;
     spend(&world, ADA, 5).await;
-    assert_eq!(world.metric("vtnr_gateway_tan_guess_breaker").await, 0.0, "the budget is spent, and nobody asked for more");
+    assert_eq!(
+        world.metric("vtnr_gateway_tan_guess_breaker").await,
+        0.0,
+        "the budget is spent, and nobody asked for more"
+    );
     waiting.enter_tan(&short, "/").await.shows(LONG_NEEDED);
     assert_eq!(world.metric("vtnr_gateway_tan_guess_breaker").await, 1.0);
-    assert_eq!(world.metric("vtnr_gateway_tan_guess_breaker_trips_total").await, 1.0);
+    assert_eq!(
+        world
+            .metric("vtnr_gateway_tan_guess_breaker_trips_total")
+            .await,
+        1.0
+    );
     world.log_has("\"tan_guess_breaker\"").await;
     assert_eq!(world.ask(&world.browser(), BEN).await.len(), 10);
 }
 
 #[tokio::test]
 async fn all_spellings_of_a_number_share_one_counter() {
-    let world = World::builder().config("[limits]\nmail_pause = \"2 in 1h\"").start().await;
-    world.browser().claim("60/123/4567", ADA.1, "/").await.leads_to(TAN);
-    world.browser().claim("60 123 4567", "ADA@makler.example", "/").await.leads_to(TAN);
+    let world = World::builder()
+        .config("[limits]\nmail_pause = \"2 in 1h\"")
+        .start()
+        .await;
+    world
+        .browser()
+        .claim("60/123/4567", ADA.1, "/")
+        .await
+        .leads_to(TAN);
+    world
+        .browser()
+        .claim("60 123 4567", "ADA@makler.example", "/")
+        .await
+        .leads_to(TAN);
     world.browser().claim("601234567", ADA.1, "/").await.is(429);
-    world.browser().claim("６０-123-4567", ADA.1, "/").await.is(429);
+    world
+        .browser()
+        .claim("６０-123-4567", ADA.1, "/")
+        .await
+        .is(429);
 }
 
 #[tokio::test]
 async fn a_client_that_fails_too_often_is_told_when_to_come_back() {
-    let world = World::builder().config("[limits]\nfailures_client = \"3 in 1h\"\nvtnrs_client = \"100 in 1h\"").start().await;
+    let world = World::builder()
+        .config("[limits]\nfailures_client = \"3 in 1h\"\nvtnrs_client = \"100 in 1h\"")
+        .start()
+        .await;
     for _ in 0..3 {
-        world.browser().claim(ADA.0, "x@makler.example", "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
+        world
+            .browser()
+            .claim(ADA.0, "x@makler.example", "/")
+            .await
+            .leads_to("/ui/login/de/unbekannte-e-mail");
     }
     let refused = world.browser().claim(ADA.0, "y@makler.example", "/").await;
-    refused.is(429).shows("Zu viele Versuche").shows("geht es ab");
-    let after: u64 = refused.headers["retry-after"].to_str().expect("ASCII").parse().expect("seconds");
+    refused
+        .is(429)
+        .shows("Zu viele Versuche")
+        .shows("geht es ab");
+    let after: u64 = refused.headers["retry-after"]
+        .to_str()
+        .expect("ASCII")
+        .parse()
+        .expect("seconds");
     assert!((3_500..=3_600).contains(&after), "{after}");
 }
 
 #[tokio::test]
 async fn a_client_may_try_only_so_many_different_numbers_and_the_same_one_counts_once() {
-    let world = World::builder().config("[limits]\nvtnrs_client = \"2 in 1h\"").start().await;
+    let world = World::builder()
+        .config("[limits]\nvtnrs_client = \"2 in 1h\"")
+        .start()
+        .await;
     for _ in 0..4 {
-        world.browser().claim("60/900/0001", ADA.1, "/").await.is(200);
-        world.browser().claim("60 900 0002", ADA.1, "/").await.is(200);
+        world
+            .browser()
+            .claim("60/900/0001", ADA.1, "/")
+            .await
+            .is(200);
+        world
+            .browser()
+            .claim("60 900 0002", ADA.1, "/")
+            .await
+            .is(200);
     }
-    world.browser().claim("60/900/0003", ADA.1, "/").await.is(429);
-    world.browser().claim("60/900/0001", ADA.1, "/").await.is(200);
+    world
+        .browser()
+        .claim("60/900/0003", ADA.1, "/")
+        .await
+        .is(429);
+    world
+        .browser()
+        .claim("60/900/0001", ADA.1, "/")
+        .await
+        .is(200);
 }
 
 #[tokio::test]
@@ -201,36 +339,75 @@ async fn sign_ins_that_succeed_do_not_count() {
         ada.claim(ADA.0, ADA.1, "/").await.leads_to("/");
         ben.claim(BEN.0, BEN.1, "/").await.leads_to("/");
     }
-    world.browser().claim("60/900/0001", ADA.1, "/").await.is(200).shows("ungültig");
+    world
+        .browser()
+        .claim("60/900/0001", ADA.1, "/")
+        .await
+        .is(200)
+        .shows("ungültig");
 }
 
 #[tokio::test]
 async fn a_browser_that_is_trusted_signs_in_whatever_others_at_its_address_did() {
-    let world = World::builder().config("[limits]\nfailures_client = \"1 in 1h\"").start().await;
+    let world = World::builder()
+        .config("[limits]\nfailures_client = \"1 in 1h\"")
+        .start()
+        .await;
     let ada = world.signed_in(ADA).await;
-    world.browser().claim("60/900/0001", ADA.1, "/").await.is(200);
-    world.browser().claim("60/900/0001", ADA.1, "/").await.is(429);
+    world
+        .browser()
+        .claim("60/900/0001", ADA.1, "/")
+        .await
+        .is(200);
+    world
+        .browser()
+        .claim("60/900/0001", ADA.1, "/")
+        .await
+        .is(429);
     ada.claim(ADA.0, ADA.1, "/").await.leads_to("/");
 }
 
 #[tokio::test]
 async fn wrong_tans_of_one_client_are_limited_over_all_brokers() {
-    let world = World::builder().config("[limits]\nwrong_tans_client = \"3 in 24h\"").start().await;
+    let world = World::builder()
+        .config("[limits]\nwrong_tans_client = \"3 in 24h\"")
+        .start()
+        .await;
     let (one, two) = (world.browser(), world.browser());
     let (first, second) = (world.ask(&one, ADA).await, world.ask(&two, BEN).await);
-    one.enter_tan(&not(&first, 0), "/").await.shows("noch 4 Versuche");
-    one.enter_tan(&not(&first, 1), "/").await.shows("noch 3 Versuche");
-    two.enter_tan(&not(&second, 0), "/").await.shows("noch 4 Versuche");
-    two.enter_tan(&not(&second, 1), "/").await.is(429).shows("Zu viele Versuche");
+    one.enter_tan(&not(&first, 0), "/")
+        .await
+        .shows("noch 4 Versuche");
+    one.enter_tan(&not(&first, 1), "/")
+        .await
+        .shows("noch 3 Versuche");
+    two.enter_tan(&not(&second, 0), "/")
+        .await
+        .shows("noch 4 Versuche");
+    two.enter_tan(&not(&second, 1), "/")
+        .await
+        .is(429)
+        .shows("Zu viele Versuche");
     assert_eq!(compared(&world).await, 3.0);
 }
 
 #[tokio::test]
 async fn the_way_without_e_mail_is_limited_and_touches_no_tan_budget() {
-    let world = World::builder().config("[limits]\nwithout_email_vtnr = \"2 in 1h\"").start().await;
+    let world = World::builder()
+        .config("[limits]\nwithout_email_vtnr = \"2 in 1h\"")
+        .start()
+        .await;
     let press = async |browser: Browser| {
-        browser.claim(ADA.0, "x@makler.example", "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
-        browser.post("/ui/login/de/unbekannte-e-mail", &[("action", "without-email")]).await
+        browser
+            .claim(ADA.0, "x@makler.example", "/")
+            .await
+            .leads_to("/ui/login/de/unbekannte-e-mail");
+        browser
+            .post(
+                "/ui/login/de/unbekannte-e-mail",
+                &[("action", "without-email")],
+            )
+            .await
     };
     press(world.browser()).await.leads_to("/");
     press(world.browser()).await.leads_to("/");

@@ -12,8 +12,14 @@ use steps::{STEPS, Stage};
 async fn allocates_within_bounds(level: Level) {
     let mut stage = Stage::new(level, ONE_SERVER).await;
     let costs = STEPS.map(|step| (step.what, stage.cost(&step), step.most));
-    let over: Vec<_> = costs.iter().filter(|(_, cost, most)| cost.0 > most.0 || cost.1 > most.1).collect();
-    assert!(over.is_empty(), "step, allocations and bytes, bounds: {over:#?}");
+    let over: Vec<_> = costs
+        .iter()
+        .filter(|(_, cost, most)| cost.0 > most.0 || cost.1 > most.1)
+        .collect();
+    assert!(
+        over.is_empty(),
+        "step, allocations and bytes, bounds: {over:#?}"
+    );
 }
 
 #[tokio::test]
@@ -39,5 +45,8 @@ async fn choosing_among_servers_allocates_nothing() {
         stage.cost(all_hooks);
         costs.push(stage.cost(all_hooks));
     }
-    assert_eq!(costs[0], costs[1], "allocations and bytes, with one server and with three");
+    assert_eq!(
+        costs[0], costs[1],
+        "allocations and bytes, with one server and with three"
+    );
 }

@@ -12,8 +12,15 @@ const ASIDE: u64 = 56 * MIB;
 /// What the process has in memory, in bytes: now, or at most since it began.
 fn memory(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-    let line = status.lines().find(|line| line.starts_with(field)).expect("a field");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("kibibytes") << 10
+    let line = status
+        .lines()
+        .find(|line| line.starts_with(field))
+        .expect("a field");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .expect("kibibytes")
+        << 10
 }
 
 /// A stranger posts a form of a mebibyte: its status, and whether it is kept.
@@ -26,7 +33,9 @@ async fn post(world: &World, stranger: usize) -> (u16, bool) {
          Content-Length: {MIB}\r\n\r\n"
     );
     // What repeats itself could be kept in less.
-    let body: Vec<u8> = (0..MIB).map(|at| b'a' + (at.wrapping_mul(2_654_435_761) >> 13) as u8 % 26).collect();
+    let body: Vec<u8> = (0..MIB)
+        .map(|at| b'a' + (at.wrapping_mul(2_654_435_761) >> 13) as u8 % 26)
+        .collect();
     let mut client = Raw::connect(port).await;
     let answer = client.send(head).await.send(body).await.answer().await;
     (answer.status(), !answer.values("set-cookie").is_empty())
@@ -36,8 +45,14 @@ async fn post(world: &World, stranger: usize) -> (u16, bool) {
 async fn forms_of_strangers_take_no_more_memory_than_they_may() {
     let limits = format!("[parking]\nper_client = \"4MiB\"\ntotal = \"{TOTAL}B\"");
     let upstream = Upstream::fine().await;
-    let builder = World::builder().store(StoreKind::Memory).upstream(&upstream.url()).config(&limits);
-    let world = builder.listen("trusted_proxies = [\"127.0.0.1\"]").start().await;
+    let builder = World::builder()
+        .store(StoreKind::Memory)
+        .upstream(&upstream.url())
+        .config(&limits);
+    let world = builder
+        .listen("trusted_proxies = [\"127.0.0.1\"]")
+        .start()
+        .await;
     let pid = world.gateways[0].pid();
     let before = memory(pid, "VmRSS");
     let mut kept = 0;
@@ -50,8 +65,20 @@ async fn forms_of_strangers_take_no_more_memory_than_they_may() {
     }
     assert!(kept >= 10, "some find room: {kept}");
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let (now, most) = (memory(pid, "VmRSS").saturating_sub(before), memory(pid, "VmHWM").saturating_sub(before));
-    eprintln!("{kept} forms of 1 MiB are kept; resident besides: {} MiB, at most {} MiB", now / MIB, most / MIB);
-    assert!(most < TOTAL + ASIDE, "{} MiB for forms, of which {} may be kept", most / MIB, TOTAL / MIB);
+    let (now, most) = (
+        memory(pid, "VmRSS").saturating_sub(before),
+        memory(pid, "VmHWM").saturating_sub(before),
+    );
+    eprintln!(
+        "{kept} forms of 1 MiB are kept; resident besides: {} MiB, at most {} MiB",
+        now / MIB,
+        most / MIB
+    );
+    assert!(
+        most < TOTAL + ASIDE,
+        "{} MiB for forms, of which {} may be kept",
+        most / MIB,
+        TOTAL / MIB
+    );
     upstream.saw_nothing("strangers' forms");
 }

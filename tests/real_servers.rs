@@ -33,10 +33,22 @@ struct Pair {
 impl Pair {
     async fn start(origin: Origin) -> Self {
         let rules = "[submission]\npaths = [\"/antrag/versand\", \"/index.php/antrag/versand\", \"/index.php?r=antrag/versand\", \"/main?module=antrag&action=versand\"]\n[log]\nfilter = \"warn\"";
-        let world = World::builder().store(StoreKind::Memory).https().upstream(&origin.url).config(rules).start().await;
+        let world = World::builder()
+            .store(StoreKind::Memory)
+            .https()
+            .upstream(&origin.url)
+            .config(rules)
+            .start()
+            .await;
         let full = session_of(&world.signed_in(ADA).await);
         let without_email = session_of(&world.signed_in_without_email().await);
-        Self { origin, world, full, without_email, seen: Cell::new(0) }
+        Self {
+            origin,
+            world,
+            full,
+            without_email,
+            seen: Cell::new(0),
+        }
     }
 
     /// What this server takes for the Antragsversand, besides much else: method, target and, where it matters, a charset.
@@ -72,7 +84,11 @@ impl Pair {
                 "POST /antrag/versandx",
                 "PURGE /antrag/versand.json",
             ],
-            "nginx before Tomcat" => &["POST /antrag%3bx/versand", "POST /antrag/%3b/versand", "POST /antrag%2fversand;x"],
+            "nginx before Tomcat" => &[
+                "POST /antrag%3bx/versand",
+                "POST /antrag/%3b/versand",
+                "POST /antrag%2fversand;x",
+            ],
             "Apache with PHP" => &[
                 "POST /index.php?r=antrag%2fversand",
                 "POST /x/y?r[]=/antrag/versand",
@@ -99,11 +115,19 @@ impl Pair {
     async fn ran(&self) -> Vec<String> {
         let mark = format!("zuletzt{}", ports::free());
         let last = Spelling::plain("POST", &format!("/antrag/versand?{mark}"));
-        let fate = Http1::new(&self.world, &self.full).ask(&last, Shape::Sized).await;
-        let what = format!("{} runs what a full session sends: {fate:?}", self.origin.name);
+        let fate = Http1::new(&self.world, &self.full)
+            .ask(&last, Shape::Sized)
+            .await;
+        let what = format!(
+            "{} runs what a full session sends: {fate:?}",
+            self.origin.name
+        );
         let lines = eventually(&what, async || {
             let lines = self.origin.submissions();
-            lines.last().is_some_and(|line| line.ends_with(&mark)).then_some(lines)
+            lines
+                .last()
+                .is_some_and(|line| line.ends_with(&mark))
+                .then_some(lines)
         })
         .await;
         let first = self.seen.replace(lines.len());
@@ -115,7 +139,12 @@ impl Pair {
         let mut client = Http1::new(&self.world, &self.full);
         for line in self.oddities() {
             let fate = client.ask(&spelled(line), Shape::Sized).await;
-            assert_eq!(self.ran().await.len(), 1, "{} runs {line}: {fate:?}", self.origin.name);
+            assert_eq!(
+                self.ran().await.len(),
+                1,
+                "{} runs {line}: {fate:?}",
+                self.origin.name
+            );
         }
     }
 
@@ -146,21 +175,40 @@ impl Pair {
 
     async fn over_http1(&self, all: &[Spelling], shape: Shape) {
         let mut client = Http1::new(&self.world, &self.without_email);
-        for spelling in all.iter().filter(|spelling| shape == Shape::Sized || spelling.body == Body::Any) {
+        for spelling in all
+            .iter()
+            .filter(|spelling| shape == Shape::Sized || spelling.body == Body::Any)
+        {
             let fate = client.ask(spelling, shape).await;
             // Chunks that end in a bare LF end the connection.
             let may_end = matches!(spelling.body, Body::Raw(raw) if raw.starts_with("1\nx"));
-            let is_sound = matches!(fate, Fate::Answered(200 | 400..=499)) || fate == Fate::Ended && may_end;
-            assert!(is_sound, "{} {shape:?} {spelling:?}: {fate:?}", self.origin.name);
+            let is_sound =
+                matches!(fate, Fate::Answered(200 | 400..=499)) || fate == Fate::Ended && may_end;
+            assert!(
+                is_sound,
+                "{} {shape:?} {spelling:?}: {fate:?}",
+                self.origin.name
+            );
         }
-        assert!(client.kept * 10 > all.len() * 5, "most went on a connection that was kept: {}", client.kept);
+        assert!(
+            client.kept * 10 > all.len() * 5,
+            "most went on a connection that was kept: {}",
+            client.kept
+        );
     }
 
     async fn over_http2(&self, all: &[Spelling], shape: Shape) {
         let mut client = Http2::new(&self.world, &self.without_email);
-        for spelling in all.iter().filter(|spelling| shape == Shape::Sized || spelling.body == Body::Any) {
+        for spelling in all
+            .iter()
+            .filter(|spelling| shape == Shape::Sized || spelling.body == Body::Any)
+        {
             let fate = client.ask(spelling, shape).await;
-            assert!(matches!(fate, Fate::Answered(200 | 400..=499) | Fate::Ended), "{} {spelling:?}: {fate:?}", self.origin.name);
+            assert!(
+                matches!(fate, Fate::Answered(200 | 400..=499) | Fate::Ended),
+                "{} {spelling:?}: {fate:?}",
+                self.origin.name
+            );
         }
     }
 
@@ -168,7 +216,11 @@ impl Pair {
         let mut client = Http2::new(&self.world, &self.without_email);
         for fields in pseudo_fields() {
             let fate = client.ask_with(&fields).await;
-            assert!(matches!(fate, Fate::Answered(200 | 400..=499) | Fate::Ended), "{} {fields:?}: {fate:?}", self.origin.name);
+            assert!(
+                matches!(fate, Fate::Answered(200 | 400..=499) | Fate::Ended),
+                "{} {fields:?}: {fate:?}",
+                self.origin.name
+            );
         }
     }
 
@@ -176,30 +228,57 @@ impl Pair {
     async fn gets_what_is_honest(&self) {
         let mut client = Http1::new(&self.world, &self.without_email);
         for (method, target) in HONEST {
-            let body = if method == "POST" { Body::Any } else { Body::Raw("") };
-            let spelling = Spelling { body, ..Spelling::plain(method, target) };
-            let answer = client.answer(&spelling, Shape::Sized).await.expect("an answer");
+            let body = if method == "POST" {
+                Body::Any
+            } else {
+                Body::Raw("")
+            };
+            let spelling = Spelling {
+                body,
+                ..Spelling::plain(method, target)
+            };
+            let answer = client
+                .answer(&spelling, Shape::Sized)
+                .await
+                .expect("an answer");
             let seen = answer.values("x-seen");
             // nginx with a URI in `proxy_pass` writes the path anew, whatever came.
-            let same = seen == [target] || self.origin.name == "nginx before Tomcat" && seen.len() == 1;
-            assert!(same, "{} {method} {target}: {} {seen:?}", self.origin.name, answer.line);
+            let same =
+                seen == [target] || self.origin.name == "nginx before Tomcat" && seen.len() == 1;
+            assert!(
+                same,
+                "{} {method} {target}: {} {seen:?}",
+                self.origin.name, answer.line
+            );
         }
     }
 
     /// What a safe method asks for arrives as it was sent, also where the server does not understand it.
     async fn gets_what_it_asks_for(&self) {
-        let mut clients = [&self.full, &self.without_email].map(|session| Http1::new(&self.world, session));
+        let mut clients =
+            [&self.full, &self.without_email].map(|session| Http1::new(&self.world, session));
         for target in ODD_GETS {
             let mut answers = Vec::new();
             for client in &mut clients {
-                let answer = client.answer(&Spelling::plain("GET", target), Shape::Sized).await.expect("an answer");
+                let answer = client
+                    .answer(&Spelling::plain("GET", target), Shape::Sized)
+                    .await
+                    .expect("an answer");
                 answers.push((
                     answer.line.clone(),
-                    answer.values("x-seen").iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    answer
+                        .values("x-seen")
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>(),
                     answer.text(),
                 ));
             }
-            assert!(!answers[1].2.contains("nicht eindeutig"), "{} {target}: {answers:?}", self.origin.name);
+            assert!(
+                !answers[1].2.contains("nicht eindeutig"),
+                "{} {target}: {answers:?}",
+                self.origin.name
+            );
             assert_eq!(answers[0], answers[1], "{} {target}", self.origin.name);
         }
     }
@@ -208,13 +287,21 @@ impl Pair {
 /// A line of a server's oddities as a request.
 fn spelled(line: &str) -> Spelling {
     let mut words = line.split(' ');
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (method, target) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
     let plain = Spelling::plain(method, target);
     let Some(charset) = words.next() else {
         return plain;
     };
-    let content_type = format!("Content-Type: application/x-www-form-urlencoded; charset={charset}");
-    Spelling { fields: format!("{content_type}\r\nContent-Length: 10\r\n"), body: Body::Raw("fahrer=Ada"), ..plain }
+    let content_type =
+        format!("Content-Type: application/x-www-form-urlencoded; charset={charset}");
+    Spelling {
+        fields: format!("{content_type}\r\nContent-Length: 10\r\n"),
+        body: Body::Raw("fahrer=Ada"),
+        ..plain
+    }
 }
 
 /// What old pages link to.
@@ -245,7 +332,10 @@ const HONEST: [(&str, &str); 35] = [
     ("GET", "/antrag/versand?id=1"),
     ("POST", "/kfz/angebot?id=42&x=a+b%20c"),
     ("POST", "/Stra%C3%9Fe/M%C3%BCnchen"),
-    ("GET", "/%C3%84nderung/%C3%BCbersicht?stra%C3%9Fe=Gro%C3%9Fe+Gasse"),
+    (
+        "GET",
+        "/%C3%84nderung/%C3%BCbersicht?stra%C3%9Fe=Gro%C3%9Fe+Gasse",
+    ),
     ("GET", "/bilder/logo%20neu.png"),
     ("GET", "/a/b/c.do;jsessionid=0A1B2C3D.node-1?x=1"),
     ("POST", "/kfz/angebot;jsessionid=0A1B2C3D"),
@@ -284,17 +374,32 @@ async fn no_real_server_runs_the_submission_in_any_spelling_without_a_confirmed_
     let pairs = join_all(servers.origins().map(Pair::start)).await;
     let started = begun.elapsed();
     let all = spellings::all();
-    assert!(all.len() >= 500 && spellings::targets().len() >= 500, "{} spellings", all.len());
+    assert!(
+        all.len() >= 500 && spellings::targets().len() >= 500,
+        "{} spellings",
+        all.len()
+    );
     join_all(pairs.iter().map(Pair::runs_what_arrives)).await;
     let holes = join_all(pairs.iter().map(|pair| pair.count_holes(&all))).await;
     for (pair, holes) in pairs.iter().zip(&holes) {
-        println!("{}: of {} spellings it runs {holes}, with a confirmed address", pair.origin.name, all.len());
-        assert!(*holes >= 50, "{} would not see a hole: {holes}", pair.origin.name);
+        println!(
+            "{}: of {} spellings it runs {holes}, with a confirmed address",
+            pair.origin.name,
+            all.len()
+        );
+        assert!(
+            *holes >= 50,
+            "{} would not see a hole: {holes}",
+            pair.origin.name
+        );
     }
     join_all(pairs.iter().map(|pair| pair.is_kept_from(&all))).await;
     join_all(pairs.iter().map(Pair::gets_what_is_honest)).await;
     join_all(pairs.iter().map(Pair::gets_what_it_asks_for)).await;
     // They still would.
     join_all(pairs.iter().map(Pair::runs_what_arrives)).await;
-    println!("servers up after {started:?}, all done after {:?}", begun.elapsed());
+    println!(
+        "servers up after {started:?}, all done after {:?}",
+        begun.elapsed()
+    );
 }

@@ -18,16 +18,27 @@ const REQUESTS: usize = 10_000;
 const DELAY: &str = "[shutdown]\ndelay = \"2s\"\n[limits]\nvtnrs_client = \"1000 in 1h\"";
 
 fn broker(number: usize) -> (String, String) {
-    (format!("60/123/{:04}", 1_000 + number), format!("broker{number}@makler.example"))
+    (
+        format!("60/123/{:04}", 1_000 + number),
+        format!("broker{number}@makler.example"),
+    )
 }
 
 /// Opens pages at one gateway after the other until it is over; gives what went wrong.
-async fn work(browser: Browser, balancer: Arc<Balancer>, requests: Arc<AtomicUsize>, over: Arc<AtomicBool>) -> Vec<String> {
+async fn work(
+    browser: Browser,
+    balancer: Arc<Balancer>,
+    requests: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+) -> Vec<String> {
     let mut failures = Vec::new();
     let tabs: Vec<_> = balancer.bases.iter().map(|base| browser.at(base)).collect();
     while !over.load(Ordering::SeqCst) {
         let gateway = balancer.next();
-        let (base, answer) = (&balancer.bases[gateway], tabs[gateway].try_open("/kfz/angebot?id=42").await);
+        let (base, answer) = (
+            &balancer.bases[gateway],
+            tabs[gateway].try_open("/kfz/angebot?id=42").await,
+        );
         requests.fetch_add(1, Ordering::SeqCst);
         match answer {
             Ok(answer) if answer.status == 200 => {}
@@ -49,10 +60,23 @@ async fn sign_in(world: &World, balancer: &Balancer, over: &AtomicBool) -> usize
     while !over.load(Ordering::SeqCst) {
         let (vtnr, email) = broker(number);
         let browser = Browser::new(at(balancer));
-        browser.claim(&vtnr, &email, "/").await.leads_to("/ui/login/de/tan");
-        let mailed = async || world.postbox.mails().into_iter().find(|mail| mail.to.iter().any(|to| to.contains(&email)));
+        browser
+            .claim(&vtnr, &email, "/")
+            .await
+            .leads_to("/ui/login/de/tan");
+        let mailed = async || {
+            world
+                .postbox
+                .mails()
+                .into_iter()
+                .find(|mail| mail.to.iter().any(|to| to.contains(&email)))
+        };
         let tan = tan_of(&eventually("the TAN is mailed", mailed).await);
-        browser.at(at(balancer)).enter_tan(&tan, "/").await.leads_to("/");
+        browser
+            .at(at(balancer))
+            .enter_tan(&tan, "/")
+            .await
+            .leads_to("/");
         browser.at(at(balancer)).open("/").await.is(200);
         number += 1;
     }
@@ -61,24 +85,45 @@ async fn sign_in(world: &World, balancer: &Balancer, over: &AtomicBool) -> usize
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_gateways_are_restarted_one_after_the_other_and_no_request_fails() {
-    let mut world = World::builder().store(StoreKind::OwnRedis).gateways(GATEWAYS).config(DELAY).start().await;
-    let brokers: String = (0..2_000).map(broker).map(|(vtnr, email)| format!("{vtnr};{email}\n")).collect();
+    let mut world = World::builder()
+        .store(StoreKind::OwnRedis)
+        .gateways(GATEWAYS)
+        .config(DELAY)
+        .start()
+        .await;
+    let brokers: String = (0..2_000)
+        .map(broker)
+        .map(|(vtnr, email)| format!("{vtnr};{email}\n"))
+        .collect();
     world.write_brokers(&format!("vtnr;email\n{brokers}"));
     for gateway in &world.gateways {
         eventually("the brokers are known", async || {
             let (vtnr, _) = broker(1_999);
-            let answer = Browser::new(&gateway.base()).claim(&vtnr, "stranger@makler.example", "/").await;
-            answer.location().is_some_and(|location| location.contains("unbekannte-e-mail")).then_some(())
+            let answer = Browser::new(&gateway.base())
+                .claim(&vtnr, "stranger@makler.example", "/")
+                .await;
+            answer
+                .location()
+                .is_some_and(|location| location.contains("unbekannte-e-mail"))
+                .then_some(())
         })
         .await;
     }
     let balancer = Balancer::new(&world);
-    let (requests, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (requests, over) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
     let mut working = JoinSet::new();
     for number in 0..WORKING {
         let (vtnr, email) = broker(number);
         let browser = world.signed_in((&vtnr, &email)).await;
-        working.spawn(work(browser, Arc::clone(&balancer), Arc::clone(&requests), Arc::clone(&over)));
+        working.spawn(work(
+            browser,
+            Arc::clone(&balancer),
+            Arc::clone(&requests),
+            Arc::clone(&over),
+        ));
     }
 
     let (mut gateways, begun) = (std::mem::take(&mut world.gateways), Instant::now());
@@ -89,7 +134,10 @@ async fn three_gateways_are_restarted_one_after_the_other_and_no_request_fails()
             gateways[number].signal("TERM");
             assert_eq!(gateways[number].end().await, Some(0));
             gateways[number].restart().await;
-            eventually("clients are sent there again", async || balancer.is_ready(number).then_some(())).await;
+            eventually("clients are sent there again", async || {
+                balancer.is_ready(number).then_some(())
+            })
+            .await;
             restarts += 1;
         }
         over.store(true, Ordering::SeqCst);
@@ -98,7 +146,11 @@ async fn three_gateways_are_restarted_one_after_the_other_and_no_request_fails()
     let (restarts, signed_in) = tokio::join!(restarts, sign_in(&world, &balancer, &over));
     let failures: Vec<String> = working.join_all().await.into_iter().flatten().collect();
     let requests = requests.load(Ordering::SeqCst);
-    assert!(failures.is_empty(), "{} of {requests} requests failed: {failures:#?}", failures.len());
+    assert!(
+        failures.is_empty(),
+        "{} of {requests} requests failed: {failures:#?}",
+        failures.len()
+    );
     let mails = world.postbox.mails().len();
     assert_eq!(mails, WORKING + signed_in, "one mail for each sign-in");
     println!(
@@ -109,21 +161,38 @@ async fn three_gateways_are_restarted_one_after_the_other_and_no_request_fails()
 
 #[tokio::test]
 async fn a_gateway_that_ends_says_how_many_mails_wait() {
-    let nobody = format!("[mail]\nurl = \"smtp://127.0.0.1:{}\"", support::ports::free());
-    let mut world = World::builder().store(StoreKind::OwnRedis).config(&nobody).start().await;
+    let nobody = format!(
+        "[mail]\nurl = \"smtp://127.0.0.1:{}\"",
+        support::ports::free()
+    );
+    let mut world = World::builder()
+        .store(StoreKind::OwnRedis)
+        .config(&nobody)
+        .start()
+        .await;
     world.browser().claim(ADA.0, ADA.1, "/").await.is(303);
     world.gateways[0].signal("TERM");
     assert_eq!(world.gateways[0].end().await, Some(0));
     let log = world.log().await;
-    assert!(log.contains("\"mails_waiting\":1,\"mails_in_hand\":0"), "{log}");
+    assert!(
+        log.contains("\"mails_waiting\":1,\"mails_in_hand\":0"),
+        "{log}"
+    );
 }
 
 /// The exit code of `serve` with this configuration and further arguments, where it does not come to serve.
 fn refused(config: &std::path::Path, further: &[&str]) -> (Option<i32>, String) {
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"));
-    gateway.args(["serve", "--config"]).arg(config).args(further).stdout(Stdio::null());
+    gateway
+        .args(["serve", "--config"])
+        .arg(config)
+        .args(further)
+        .stdout(Stdio::null());
     let ended = gateway.output().expect("it runs");
-    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    (
+        ended.status.code(),
+        String::from_utf8_lossy(&ended.stderr).into_owned(),
+    )
 }
 
 #[tokio::test]
@@ -133,19 +202,36 @@ async fn the_exit_code_says_why_a_gateway_ended() {
     let text = std::fs::read_to_string(&config).expect("read");
     let other = config.with_file_name("other.toml");
     // What is written wrongly: 64.
-    for (file, further) in [(config.with_file_name("absent.toml"), &[][..]), (config.clone(), &["--unknown"])] {
-        assert_eq!(refused(&file, further).0, Some(64), "{} {further:?}", file.display());
+    for (file, further) in [
+        (config.with_file_name("absent.toml"), &[][..]),
+        (config.clone(), &["--unknown"]),
+    ] {
+        assert_eq!(
+            refused(&file, further).0,
+            Some(64),
+            "{} {further:?}",
+            file.display()
+        );
     }
     std::fs::write(&other, text.replace("[submission]", "[submision]")).expect("written");
     assert_eq!(refused(&other, &[]).0, Some(64));
     std::fs::write(&other, format!("{text}\n[brand]\nlogo = \"absent.svg\"\n")).expect("written");
     let (code, said) = refused(&other, &[]);
-    assert!(code == Some(64) && said.contains("absent.svg"), "{code:?} {said}");
+    assert!(
+        code == Some(64) && said.contains("absent.svg"),
+        "{code:?} {said}"
+    );
     // What is not there, or taken: 69.
     let (code, said) = refused(&config, &[]);
-    assert!(code == Some(69) && said.contains("listen.http: cannot listen on 127.0.0.1:"), "{code:?} {said}");
+    assert!(
+        code == Some(69) && said.contains("listen.http: cannot listen on 127.0.0.1:"),
+        "{code:?} {said}"
+    );
     let (code, said) = refused(&config, &["--takeover"]);
-    assert!(code == Some(69) && said.contains("--takeover needs listen.handover"), "{code:?} {said}");
+    assert!(
+        code == Some(69) && said.contains("--takeover needs listen.handover"),
+        "{code:?} {said}"
+    );
     std::fs::write(&other, text.replace("brokers.csv", "nobody.csv")).expect("written");
     assert_eq!(refused(&other, &[]).0, Some(69));
     // Asked to end: 0, by either signal.

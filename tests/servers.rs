@@ -2,11 +2,17 @@
 
 mod support;
 
-#[allow(dead_code, reason = "shared with the other servers' tests, which use all of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the other servers' tests, which use all of it"
+)]
 #[path = "real_servers/clients.rs"]
 mod clients;
 #[path = "servers/mono.rs"]
 mod mono;
-#[allow(dead_code, reason = "shared with the other servers' tests, which use all of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the other servers' tests, which use all of it"
+)]
 #[path = "real_servers/spellings.rs"]
 mod spellings;

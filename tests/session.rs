@@ -48,7 +48,10 @@ async fn a_new_sign_in_and_a_sign_out_reach_every_gateway_within_a_second() {
     let browser = world.signed_in(ADA).await;
     let there = world.gateways[1].base();
     let replaced = Browser::new(&there);
-    replaced.set_cookie("vtnr_session", &browser.cookie("vtnr_session").expect("a session"));
+    replaced.set_cookie(
+        "vtnr_session",
+        &browser.cookie("vtnr_session").expect("a session"),
+    );
     replaced.open("/").await.is(200);
     browser.claim(ADA.0, ADA.1, "/").await.leads_to("/");
     within_a_second(&replaced).await;
@@ -65,20 +68,45 @@ async fn a_session_that_was_unlocked_is_dead_at_every_gateway_and_the_new_one_ha
     let world = World::builder().gateways(2).start().await;
     let browser = world.signed_in_without_email().await;
     let there = Browser::new(&world.gateways[1].base());
-    there.set_cookie("vtnr_session", &browser.cookie("vtnr_session").expect("a session"));
+    there.set_cookie(
+        "vtnr_session",
+        &browser.cookie("vtnr_session").expect("a session"),
+    );
     there.open("/").await.is(200);
     let tan = world.ask(&browser, ADA).await;
     browser.enter_tan(&tan, "/").await.leads_to("/");
     within_a_second(&there).await;
-    there.set_cookie("vtnr_session", &browser.cookie("vtnr_session").expect("a session"));
+    there.set_cookie(
+        "vtnr_session",
+        &browser.cookie("vtnr_session").expect("a session"),
+    );
     there.open("/").await.is(200);
-    assert_eq!(world.calculator.requests().last().expect("a request").headers["x-vtnr-level"], "full");
+    assert_eq!(
+        world
+            .calculator
+            .requests()
+            .last()
+            .expect("a request")
+            .headers["x-vtnr-level"],
+        "full"
+    );
 }
 
 async fn within_a_second(browser: &Browser) {
     let begun = Instant::now();
-    eventually("the session is dead", async || browser.open("/").await.location().filter(|to| to == SIGN_IN)).await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "after {:?}", begun.elapsed());
+    eventually("the session is dead", async || {
+        browser
+            .open("/")
+            .await
+            .location()
+            .filter(|to| to == SIGN_IN)
+    })
+    .await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "after {:?}",
+        begun.elapsed()
+    );
 }
 
 async fn a_session_without_submission_cannot_be_had_back_after_confirming(store: StoreKind) {
@@ -87,13 +115,25 @@ async fn a_session_without_submission_cannot_be_had_back_after_confirming(store:
     let old = browser.cookie("vtnr_session").expect("a session");
     let tan = world.ask(&browser, ADA).await;
     browser.open("/").await.is(200);
-    assert_eq!(browser.cookie("vtnr_session").as_deref(), Some(&*old), "asking for a TAN changes nothing yet");
+    assert_eq!(
+        browser.cookie("vtnr_session").as_deref(),
+        Some(&*old),
+        "asking for a TAN changes nothing yet"
+    );
     browser.enter_tan(&tan, "/").await.leads_to("/");
     let thief = world.browser();
     thief.set_cookie("vtnr_session", &old);
     is_out(&thief).await;
     browser.open("/").await.is(200);
-    assert_eq!(world.calculator.requests().last().expect("a request").headers["x-vtnr-level"], "full");
+    assert_eq!(
+        world
+            .calculator
+            .requests()
+            .last()
+            .expect("a request")
+            .headers["x-vtnr-level"],
+        "full"
+    );
 }
 
 async fn a_broker_removed_from_the_directory_is_refused_at_the_next_request(store: StoreKind) {
@@ -109,11 +149,18 @@ async fn a_broker_removed_from_the_directory_is_refused_at_the_next_request(stor
 }
 
 async fn cookies_of_one_kind_are_worth_nothing_as_another(store: StoreKind) {
-    let world = World::builder().store(store).config("[limits]\nmail_pause = \"9 in 1s\"").start().await;
+    let world = World::builder()
+        .store(store)
+        .config("[limits]\nmail_pause = \"9 in 1s\"")
+        .start()
+        .await;
     let signed_in = world.signed_in(ADA).await;
     let asking = world.browser();
     let tan = world.ask(&asking, ADA).await;
-    let (flow, session) = (asking.cookie("vtnr_flow").expect("a flow"), signed_in.cookie("vtnr_session").expect("a session"));
+    let (flow, session) = (
+        asking.cookie("vtnr_flow").expect("a flow"),
+        signed_in.cookie("vtnr_session").expect("a session"),
+    );
     let thief = world.browser();
     for value in [&flow, &signed_in.cookie("vtnr_trust").expect("trust")] {
         thief.set_cookie("vtnr_session", value);
@@ -123,7 +170,10 @@ async fn cookies_of_one_kind_are_worth_nothing_as_another(store: StoreKind) {
     let thief = world.browser();
     for value in [&session, &signed_in.cookie("vtnr_trust").expect("trust")] {
         thief.set_cookie("vtnr_flow", value);
-        thief.enter_tan(&tan, "/").await.shows("Anmelden mit Vermittlernummer");
+        thief
+            .enter_tan(&tan, "/")
+            .await
+            .shows("Anmelden mit Vermittlernummer");
         thief.set_cookie("vtnr_trust", value);
     }
     thief.set_cookie("vtnr_trust", &session);
@@ -147,19 +197,34 @@ async fn tabs_share_one_sign_in_and_keep_their_own_targets(store: StoreKind) {
     let world = World::builder().store(store).start().await;
     let one = world.browser();
     let two = one.clone();
-    one.open("/kfz/angebot?id=42").await.leads_to(&page("vtnr-login", "/kfz/angebot?id=42"));
-    two.open("/upload").await.leads_to(&page("vtnr-login", "/upload"));
-    one.claim(ADA.0, ADA.1, "/kfz/angebot?id=42").await.leads_to(&page("tan", "/kfz/angebot?id=42"));
-    two.claim(ADA.0, ADA.1, "/upload").await.leads_to(&page("tan", "/upload"));
+    one.open("/kfz/angebot?id=42")
+        .await
+        .leads_to(&page("vtnr-login", "/kfz/angebot?id=42"));
+    two.open("/upload")
+        .await
+        .leads_to(&page("vtnr-login", "/upload"));
+    one.claim(ADA.0, ADA.1, "/kfz/angebot?id=42")
+        .await
+        .leads_to(&page("tan", "/kfz/angebot?id=42"));
+    two.claim(ADA.0, ADA.1, "/upload")
+        .await
+        .leads_to(&page("tan", "/upload"));
     let tan = support::world::tan_of(&world.postbox.next(0).await);
     assert_eq!(status(&one).await["signed_in"], false);
     two.enter_tan(&tan, "/upload").await.leads_to("/upload");
     let told = status(&one).await;
-    assert_eq!((told["signed_in"].as_bool(), told["level"].as_str()), (Some(true), Some("full")));
+    assert_eq!(
+        (told["signed_in"].as_bool(), told["level"].as_str()),
+        (Some(true), Some("full"))
+    );
     for name in ["tan", "vtnr-login", "unbekannte-e-mail"] {
-        one.open(&page(name, "/kfz/angebot?id=42")).await.leads_to("/kfz/angebot?id=42");
+        one.open(&page(name, "/kfz/angebot?id=42"))
+            .await
+            .leads_to("/kfz/angebot?id=42");
     }
-    one.enter_tan(&tan, "/kfz/angebot?id=42").await.leads_to("/kfz/angebot?id=42");
+    one.enter_tan(&tan, "/kfz/angebot?id=42")
+        .await
+        .leads_to("/kfz/angebot?id=42");
     one.open("/kfz/angebot?id=42").await.is(200);
     assert_eq!(world.mails().await.len(), 1);
 }
@@ -186,10 +251,20 @@ async fn the_status_says_what_became_of_the_mail() {
     };
     assert_eq!(status(&browser).await, with(false, None));
     let tan = world.ask(&browser, ADA).await;
-    let told =
-        eventually("the mail is taken", async || Some(status(&browser).await).filter(|told| told["mail"] == "accepted")).await;
+    let told = eventually("the mail is taken", async || {
+        Some(status(&browser).await).filter(|told| told["mail"] == "accepted")
+    })
+    .await;
     let colons = |time: &str| told[time].as_str().map(|time| time.matches(':').count());
-    assert_eq!((colons("accepted_at"), colons("valid_until"), colons("next_try_at")), (Some(2), Some(1), None), "{told}");
+    assert_eq!(
+        (
+            colons("accepted_at"),
+            colons("valid_until"),
+            colons("next_try_at")
+        ),
+        (Some(2), Some(1), None),
+        "{told}"
+    );
     browser.enter_tan(&tan, "/").await.leads_to("/");
     let told = status(&browser).await;
     assert_eq!(told, with(true, Some("full")));
@@ -200,13 +275,20 @@ async fn the_status_says_what_became_of_the_mail() {
 #[tokio::test]
 async fn cookies_are_fit_for_https_and_for_nothing_less() {
     let world = World::builder().https().start().await;
-    let base = format!("https://localhost:{}", world.gateways[0].https.expect("https"));
+    let base = format!(
+        "https://localhost:{}",
+        world.gateways[0].https.expect("https")
+    );
     let browser = Browser::new(&base);
     let asked = browser.claim(ADA.0, ADA.1, "/").await;
     let tan = support::world::tan_of(&world.postbox.next(0).await);
     let signed_in = browser.enter_tan(&tan, "/").await;
     let cookies = [asked.set_cookies(), signed_in.set_cookies()].concat();
-    for name in ["__Host-vtnr_flow", "__Host-vtnr_session", "__Host-vtnr_trust"] {
+    for name in [
+        "__Host-vtnr_flow",
+        "__Host-vtnr_session",
+        "__Host-vtnr_trust",
+    ] {
         let cookie = cookies
             .iter()
             .find(|cookie| cookie.starts_with(&format!("{name}=")))
@@ -235,7 +317,11 @@ async fn deep_links_keep_their_query_and_lead_nowhere_else() {
         "/.well-known/x",
         "/ui/login/den",
     ] {
-        world.browser().open(target).await.leads_to(&page("vtnr-login", target));
+        world
+            .browser()
+            .open(target)
+            .await
+            .leads_to(&page("vtnr-login", target));
         browser.claim(ADA.0, ADA.1, target).await.leads_to(target);
     }
     let hostile = [
@@ -282,7 +368,10 @@ async fn deep_links_keep_their_query_and_lead_nowhere_else() {
         browser.claim(ADA.0, ADA.1, target).await.leads_to("/");
     }
     let twice = format!("{SIGN_IN}?return_to=%2Fkfz&return_to=%2F%2Fevil.example");
-    browser.post(&twice, &[("vtnr", ADA.0), ("email", ADA.1)]).await.leads_to("/kfz");
+    browser
+        .post(&twice, &[("vtnr", ADA.0), ("email", ADA.1)])
+        .await
+        .leads_to("/kfz");
 }
 
 #[tokio::test]
@@ -293,8 +382,15 @@ async fn what_is_no_navigation_is_told_401_and_never_redirected() {
     let kinds: [&[(&str, &str)]; 6] = [
         &[("sec-fetch-mode", "cors"), ("accept", "*/*")],
         &[("sec-fetch-mode", "same-origin"), ("accept", "text/html")],
-        &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), ("accept", "image/avif,image/webp,*/*")],
-        &[("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")],
+        &[
+            ("sec-fetch-mode", "no-cors"),
+            ("sec-fetch-dest", "image"),
+            ("accept", "image/avif,image/webp,*/*"),
+        ],
+        &[
+            ("accept", "text/html"),
+            ("x-requested-with", "XMLHttpRequest"),
+        ],
         &[("accept", "application/json")],
         &[
             ("upgrade", "websocket"),
@@ -304,14 +400,26 @@ async fn what_is_no_navigation_is_told_401_and_never_redirected() {
         ],
     ];
     for headers in kinds {
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect();
         for method in [Method::GET, Method::POST, Method::HEAD] {
             let answer = browser.send(method.clone(), "/kfz", &headers, None).await;
             answer.is(401);
-            assert_eq!(answer.headers["content-type"], "application/problem+json", "{headers:?}");
-            assert!(answer.set_cookies().is_empty() && !answer.headers.contains_key("location"), "{:?}", answer.headers);
+            assert_eq!(
+                answer.headers["content-type"], "application/problem+json",
+                "{headers:?}"
+            );
             assert!(
-                method == Method::HEAD || serde_json::from_str::<serde_json::Value>(&answer.body).expect("JSON")["status"] == 401
+                answer.set_cookies().is_empty() && !answer.headers.contains_key("location"),
+                "{:?}",
+                answer.headers
+            );
+            assert!(
+                method == Method::HEAD
+                    || serde_json::from_str::<serde_json::Value>(&answer.body).expect("JSON")["status"]
+                        == 401
             );
         }
     }
@@ -323,12 +431,22 @@ async fn a_session_that_ended_is_said_so_and_its_cookie_is_cleared() {
     let world = World::start().await;
     let browser = world.signed_in(ADA).await;
     let other = world.browser();
-    other.set_cookie("vtnr_session", &browser.cookie("vtnr_session").expect("a session"));
+    other.set_cookie(
+        "vtnr_session",
+        &browser.cookie("vtnr_session").expect("a session"),
+    );
     browser.post(SIGN_OUT, &[]).await.is(200);
     let led = other.open("/kfz?x=1").await;
     led.leads_to(&page("vtnr-login", "/kfz?x=1"));
     assert!(led.set_cookies().is_empty());
-    other.follow(led).await.is(200).shows("Ihre Sitzung ist beendet");
+    other
+        .follow(led)
+        .await
+        .is(200)
+        .shows("Ihre Sitzung ist beendet");
     assert_eq!(other.cookie("vtnr_session"), None);
-    other.get("/kfz?x=1").await.hides("Ihre Sitzung ist beendet");
+    other
+        .get("/kfz?x=1")
+        .await
+        .hides("Ihre Sitzung ist beendet");
 }

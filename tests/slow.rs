@@ -23,7 +23,11 @@ async fn leisurely() -> Upstream {
     Upstream::start(|mut wire| async move {
         while let Some(head) = wire.head().await {
             if head.line.contains("/gross") {
-                wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 64 << 20)).await;
+                wire.send(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                    64 << 20
+                ))
+                .await;
                 for _ in 0..1_024 {
                     if wire.try_send(vec![b'x'; 65_536]).await.is_err() {
                         return;
@@ -35,10 +39,17 @@ async fn leisurely() -> Upstream {
                 tokio::time::sleep(LONG).await;
             }
             let chunked = !head.values("transfer-encoding").is_empty();
-            let length = head.values("content-length").first().map_or(0, |length| length.parse().expect("a length"));
+            let length = head
+                .values("content-length")
+                .first()
+                .map_or(0, |length| length.parse().expect("a length"));
             let mut taken = wire.rest().len();
             let mut end = wire.rest();
-            while if chunked { !end.ends_with(b"0\r\n\r\n") } else { taken < length } {
+            while if chunked {
+                !end.ends_with(b"0\r\n\r\n")
+            } else {
+                taken < length
+            } {
                 let Some(some) = wire.some().await else {
                     return;
                 };
@@ -48,7 +59,8 @@ async fn leisurely() -> Upstream {
             if head.line.contains("/denkt") {
                 tokio::time::sleep(LONG).await;
             }
-            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
             wire.forget();
         }
     })
@@ -61,7 +73,12 @@ fn within(begun: Instant, seconds: std::ops::Range<f64>) {
 }
 
 async fn rejected(behind: &Behind, reason: &str) -> f64 {
-    behind.world.metric(&format!("vtnr_gateway_connections_rejected_total{{reason=\"{reason}\"}}")).await
+    behind
+        .world
+        .metric(&format!(
+            "vtnr_gateway_connections_rejected_total{{reason=\"{reason}\"}}"
+        ))
+        .await
 }
 
 async fn trickle(client: &mut Raw, drop: &str) {
@@ -91,7 +108,9 @@ async fn a_body_must_come_at_a_rate_whatever_trickles_in() {
     };
     let steady = async {
         let mut client = behind.connect().await;
-        client.send(behind.request("POST /antrag", "Content-Length: 40000\r\n")).await;
+        client
+            .send(behind.request("POST /antrag", "Content-Length: 40000\r\n"))
+            .await;
         for _ in 0..40 {
             client.send(vec![b'x'; 1_000]).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -100,23 +119,37 @@ async fn a_body_must_come_at_a_rate_whatever_trickles_in() {
     };
     let asking = async {
         let (mut client, begun) = (behind.connect().await, Instant::now());
-        client.send(behind.request("POST /antrag", "Expect: 100-continue\r\nContent-Length: 5000\r\n")).await;
+        client
+            .send(behind.request(
+                "POST /antrag",
+                "Expect: 100-continue\r\nContent-Length: 5000\r\n",
+            ))
+            .await;
         client.rest().await;
         within(begun, 2.5..12.0);
     };
     // More framing than half a window holds, and hardly any body.
     let framing = async {
         let mut client = behind.connect().await;
-        client.send(behind.request("POST /antrag", "Transfer-Encoding: chunked\r\n")).await;
-        client.try_send(format!("1;{}\r\nx\r\n", "a".repeat(150)).repeat(4_000)).await.expect("it is taken");
+        client
+            .send(behind.request("POST /antrag", "Transfer-Encoding: chunked\r\n"))
+            .await;
+        client
+            .try_send(format!("1;{}\r\nx\r\n", "a".repeat(150)).repeat(4_000))
+            .await
+            .expect("it is taken");
         let begun = Instant::now();
         trickle(&mut client, "1\r\nx\r\n").await;
         within(begun, 1.5..7.0);
     };
     let over_http2 = async {
         let (mut client, begun) = (H2::connect(&behind.world).await, Instant::now());
-        let (answer, mut body) = client.begin(behind.h2("POST", "/antrag").body(()).expect("a request")).await;
-        while begun.elapsed() < Duration::from_secs(8) && body.send_data(Bytes::from_static(b"x"), false).is_ok() {
+        let (answer, mut body) = client
+            .begin(behind.h2("POST", "/antrag").body(()).expect("a request"))
+            .await;
+        while begun.elapsed() < Duration::from_secs(8)
+            && body.send_data(Bytes::from_static(b"x"), false).is_ok()
+        {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         assert!(answer.await.is_err());
@@ -136,7 +169,11 @@ async fn a_body_must_come_at_a_rate_whatever_trickles_in() {
         slow("POST /antrag", "Transfer-Encoding: chunked\r\n", false),
         slow("POST /ui/login/de/vtnr-login", announced, false),
         slow("POST /ui/login/de/vtnr-login", announced, true),
-        slow("POST /antrag", "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 100\r\n", true),
+        slow(
+            "POST /antrag",
+            "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 100\r\n",
+            true
+        ),
         steady,
         asking,
         framing,
@@ -152,16 +189,31 @@ async fn a_calculator_that_takes_its_time_is_not_the_clients_fault() {
     let behind = Behind::with(leisurely().await, impatient()).await;
     let over_http1 = async |target: &str, length: usize| {
         let (mut client, begun) = (behind.connect().await, Instant::now());
-        client.send(behind.request(&format!("POST {target}"), &format!("Content-Length: {length}\r\n"))).await;
-        client.try_send(vec![b'x'; length]).await.expect("the client can send to the end");
+        client
+            .send(behind.request(
+                &format!("POST {target}"),
+                &format!("Content-Length: {length}\r\n"),
+            ))
+            .await;
+        client
+            .try_send(vec![b'x'; length])
+            .await
+            .expect("the client can send to the end");
         assert_eq!(client.answer().await.status(), 200, "{target}");
         assert!(begun.elapsed() >= LONG);
     };
     let over_http2 = async |target: &str, length: usize| {
         let (mut client, begun) = (H2::connect(&behind.world).await, Instant::now());
-        let (answer, mut body) = client.begin(behind.h2("POST", target).body(()).expect("a request")).await;
-        body.send_data(Bytes::from(vec![b'x'; length]), true).expect("queued");
-        assert_eq!(whole(answer).await.expect("an answer").status(), 200, "{target}");
+        let (answer, mut body) = client
+            .begin(behind.h2("POST", target).body(()).expect("a request"))
+            .await;
+        body.send_data(Bytes::from(vec![b'x'; length]), true)
+            .expect("queued");
+        assert_eq!(
+            whole(answer).await.expect("an answer").status(),
+            200,
+            "{target}"
+        );
         assert!(begun.elapsed() >= LONG);
     };
     tokio::join!(
@@ -177,7 +229,10 @@ async fn a_calculator_that_takes_its_time_is_not_the_clients_fault() {
 async fn narrow(port: u16) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("an option");
-    socket.connect(format!("127.0.0.1:{port}").parse().expect("an address")).await.expect("it listens")
+    socket
+        .connect(format!("127.0.0.1:{port}").parse().expect("an address"))
+        .await
+        .expect("it listens")
 }
 
 #[tokio::test]
@@ -186,7 +241,10 @@ async fn an_answer_must_be_taken_at_a_rate() {
     let port = behind.world.gateways[0].port;
     let begin = async || {
         let mut client = narrow(port).await;
-        client.write_all(&behind.request("GET /gross", "")).await.expect("sent");
+        client
+            .write_all(&behind.request("GET /gross", ""))
+            .await
+            .expect("sent");
         client
     };
     let slow = async {
@@ -195,7 +253,8 @@ async fn an_answer_must_be_taken_at_a_rate() {
         // One takes nothing, the other a byte now and then.
         eventually("both are let go", async || {
             let mut byte = [0];
-            let _ = tokio::time::timeout(Duration::from_millis(10), clients[1].read(&mut byte)).await;
+            let _ =
+                tokio::time::timeout(Duration::from_millis(10), clients[1].read(&mut byte)).await;
             (rejected(&behind, "slow_reader").await >= 2.0).then_some(())
         })
         .await;
@@ -207,14 +266,20 @@ async fn an_answer_must_be_taken_at_a_rate() {
         let mut read = 0;
         let mut buffer = vec![0; 65_536];
         while read < 64 << 20 {
-            read += client.read(&mut buffer).await.expect("the connection lives");
+            read += client
+                .read(&mut buffer)
+                .await
+                .expect("the connection lives");
         }
     };
     let zero_window = async {
         let mut frames = Frames::connect(&behind.world).await;
         // A window of nothing for every stream.
         frames.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
-        let authority = format!("localhost:{}", behind.world.gateways[0].https.expect("https"));
+        let authority = format!(
+            "localhost:{}",
+            behind.world.gateways[0].https.expect("https")
+        );
         let begun = Instant::now();
         frames
             .begin(
@@ -238,15 +303,24 @@ async fn an_answer_must_be_taken_at_a_rate() {
     };
     let unreleased = async {
         let (mut client, begun) = (H2::connect(&behind.world).await, Instant::now());
-        let (answer, _) =
-            client.requests.send_request(behind.h2("GET", "/gross").body(()).expect("a request"), true).expect("sent");
+        let (answer, _) = client
+            .requests
+            .send_request(
+                behind.h2("GET", "/gross").body(()).expect("a request"),
+                true,
+            )
+            .expect("sent");
         let mut body = answer.await.expect("an answer").into_body();
         while let Some(Ok(_)) = body.data().await {}
         within(begun, 2.5..8.0);
         // Its share of the connection's window is given back.
         drop(body);
         assert_eq!(
-            client.get(behind.h2("GET", "/").body(()).expect("a request")).await.expect("other streams live").status(),
+            client
+                .get(behind.h2("GET", "/").body(()).expect("a request"))
+                .await
+                .expect("other streams live")
+                .status(),
             200
         );
     };
@@ -258,7 +332,9 @@ async fn an_answer_must_be_taken_at_a_rate() {
 #[tokio::test]
 async fn five_hundred_slow_connections_keep_nobody_from_being_served() {
     let limits = "body_timeout = \"2s\"\nheader_timeout = \"4s\"";
-    let builder = World::builder().listen(limits).config("[log]\nfilter = \"info\"");
+    let builder = World::builder()
+        .listen(limits)
+        .config("[log]\nfilter = \"info\"");
     let behind = Behind::with(leisurely().await, builder).await;
     let port = behind.world.gateways[0].port;
     let slow = async |number: usize| {
@@ -278,7 +354,9 @@ async fn five_hundred_slow_connections_keep_nobody_from_being_served() {
                     Ok(_) => continue,
                 }
             }
-            if client.write_all(b"X-a: b\r\n").await.is_err() || client.try_read(&mut [0; 9]).is_ok_and(|read| read == 0) {
+            if client.write_all(b"X-a: b\r\n").await.is_err()
+                || client.try_read(&mut [0; 9]).is_ok_and(|read| read == 0)
+            {
                 return true;
             }
         }
@@ -301,16 +379,34 @@ async fn five_hundred_slow_connections_keep_nobody_from_being_served() {
         took.sort_unstable();
         let half = took[took.len() / 2];
         let in_time = begun.elapsed() < Duration::from_secs(10);
-        assert!(in_time && half < Duration::from_millis(500), "while the slow ones are there: {took:?}");
+        assert!(
+            in_time && half < Duration::from_millis(500),
+            "while the slow ones are there: {took:?}"
+        );
     };
     let (closed, ()) = tokio::join!(all, served);
     // Who takes an answer slowly reads for a while yet what its kernel has.
-    let left: Vec<_> = closed.iter().enumerate().filter(|(number, closed)| !**closed && number % 3 != 2).collect();
+    let left: Vec<_> = closed
+        .iter()
+        .enumerate()
+        .filter(|(number, closed)| !**closed && number % 3 != 2)
+        .collect();
     assert!(left.is_empty(), "{left:?}");
-    for (reason, number) in [("header_timeout", 167.0), ("slow_body", 167.0), ("slow_reader", 166.0)] {
-        eventually(reason, async || (rejected(&behind, reason).await >= number).then_some(())).await;
+    for (reason, number) in [
+        ("header_timeout", 167.0),
+        ("slow_body", 167.0),
+        ("slow_reader", 166.0),
+    ] {
+        eventually(reason, async || {
+            (rejected(&behind, reason).await >= number).then_some(())
+        })
+        .await;
     }
     // What clients do is counted, not an error line each.
     let log = behind.world.log().await;
-    assert!(!log.contains("\"level\":\"ERROR\""), "{:?}", log.lines().find(|line| line.contains("ERROR")));
+    assert!(
+        !log.contains("\"level\":\"ERROR\""),
+        "{:?}",
+        log.lines().find(|line| line.contains("ERROR"))
+    );
 }

@@ -33,5 +33,8 @@ async fn everybody_who_signs_in_at_once_gets_in_with_one_mail_each() {
     for step in each {
         assert_eq!(outcome.record.times_of(step).len(), 100, "{step}");
     }
-    assert!(outcome.record.times_of("browsing beside it").len() >= 99, "others were served meanwhile");
+    assert!(
+        outcome.record.times_of("browsing beside it").len() >= 99,
+        "others were served meanwhile"
+    );
 }

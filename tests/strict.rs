@@ -20,7 +20,10 @@ async fn status_of(behind: &Behind, request: &[u8]) -> u16 {
 fn filled_in(behind: &Behind, request: &[u8]) -> Vec<u8> {
     let mut bytes = request.to_vec();
     for (mark, value) in [("@HOST", &behind.host), ("@COOKIE", &behind.session)] {
-        while let Some(at) = bytes.windows(mark.len()).position(|part| part == mark.as_bytes()) {
+        while let Some(at) = bytes
+            .windows(mark.len())
+            .position(|part| part == mark.as_bytes())
+        {
             bytes.splice(at..at + mark.len(), value.bytes());
         }
     }
@@ -30,9 +33,17 @@ fn filled_in(behind: &Behind, request: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_malformed_request_is_refused_and_not_a_byte_of_it_arrives() {
     let behind = Behind::http(Upstream::fine().await).await;
-    let huge = format!("GET / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nX: {}\r\n\r\n", "x".repeat(70_000));
-    let endless = format!("GET / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nX: {}\r\n\r\n", "x".repeat(1_100_000));
-    let many: String = (0..300).map(|number| format!("X-{number}: x\r\n")).collect();
+    let huge = format!(
+        "GET / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nX: {}\r\n\r\n",
+        "x".repeat(70_000)
+    );
+    let endless = format!(
+        "GET / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nX: {}\r\n\r\n",
+        "x".repeat(1_100_000)
+    );
+    let many: String = (0..300)
+        .map(|number| format!("X-{number}: x\r\n"))
+        .collect();
     let many = format!("GET / HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\n{many}\r\n");
     let cases: &[(u16, &[u8])] = &[
         // Targets.
@@ -132,12 +143,21 @@ async fn what_is_unusual_but_clear_arrives_as_exactly_one_request() {
         (b"GET /length HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\nContent-Length: 2\r\n\r\nab", "GET /length HTTP/1.1", b"ab"),
     ];
     for (number, (request, line, body)) in cases.iter().enumerate() {
-        assert_eq!(status_of(&behind, request).await, 200, "{}", latin1(request));
+        assert_eq!(
+            status_of(&behind, request).await,
+            200,
+            "{}",
+            latin1(request)
+        );
         let seen = behind.upstream.requests();
         assert_eq!(seen.len(), number + 1, "{}", latin1(request));
         let seen = behind.upstream.last();
         assert_eq!((seen.line.as_str(), seen.body.as_slice()), (*line, *body));
-        assert_eq!((seen.values("upgrade"), seen.values("http2-settings")), (vec![], vec![]), "{seen:?}");
+        assert_eq!(
+            (seen.values("upgrade"), seen.values("http2-settings")),
+            (vec![], vec![]),
+            "{seen:?}"
+        );
     }
 }
 
@@ -157,13 +177,28 @@ async fn a_second_request_never_rides_on_the_firsts_session() {
     ];
     for carrier in carriers {
         let mut client = behind.connect().await;
-        client.send(filled_in(&behind, format!("{carrier}{stowaway}").as_bytes())).await;
+        client
+            .send(filled_in(
+                &behind,
+                format!("{carrier}{stowaway}").as_bytes(),
+            ))
+            .await;
         let answers = latin1(&client.rest().await);
         // The first may be broken off; the second, if answered at all, is answered as one without a session.
-        assert!(answers.matches("HTTP/1.1 200").count() <= 1, "{carrier}{answers}");
+        assert!(
+            answers.matches("HTTP/1.1 200").count() <= 1,
+            "{carrier}{answers}"
+        );
         let seen = behind.upstream.requests();
-        assert!(seen.iter().all(|request| !request.line.contains("blind")), "{seen:#?}");
-        assert!(seen.iter().all(|request| !latin1(&request.body).contains("blind")), "{seen:#?}");
+        assert!(
+            seen.iter().all(|request| !request.line.contains("blind")),
+            "{seen:#?}"
+        );
+        assert!(
+            seen.iter()
+                .all(|request| !latin1(&request.body).contains("blind")),
+            "{seen:#?}"
+        );
     }
 }
 
@@ -171,22 +206,42 @@ async fn a_second_request_never_rides_on_the_firsts_session() {
 #[tokio::test]
 async fn a_request_hidden_in_the_body_of_an_answered_one_is_not_served() {
     let behind = Behind::http(Upstream::fine().await).await;
-    let hidden = filled_in(&behind, b"GET /hidden HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\n\r\n");
+    let hidden = filled_in(
+        &behind,
+        b"GET /hidden HTTP/1.1\r\nHost: @HOST\r\nCookie: @COOKIE\r\n\r\n",
+    );
     for repeated in [1, 500, 8_000] {
         let body = hidden.repeat(repeated);
-        let chunked = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
-        for (fields, body) in
-            [(format!("Content-Length: {}\r\n", body.len()), &body), ("Transfer-Encoding: chunked\r\n".to_owned(), &chunked)]
-        {
+        let chunked = [
+            format!("{:x}\r\n", body.len()).as_bytes(),
+            &body,
+            b"\r\n0\r\n\r\n",
+        ]
+        .concat();
+        for (fields, body) in [
+            (format!("Content-Length: {}\r\n", body.len()), &body),
+            ("Transfer-Encoding: chunked\r\n".to_owned(), &chunked),
+        ] {
             for (expected, accept) in [(401, "*/*"), (401, "text/html")] {
-                let head = format!("POST /erst HTTP/1.1\r\nHost: {}\r\nAccept: {accept}\r\n{fields}\r\n", behind.host);
+                let head = format!(
+                    "POST /erst HTTP/1.1\r\nHost: {}\r\nAccept: {accept}\r\n{fields}\r\n",
+                    behind.host
+                );
                 let mut client = behind.connect().await;
                 client.send(head).await.send(body).await;
                 assert_eq!(client.answer().await.status(), expected);
-                client.send(filled_in(&behind, b"GET /ui/login/de/hilfe HTTP/1.1\r\nHost: @HOST\r\n\r\n")).await;
+                client
+                    .send(filled_in(
+                        &behind,
+                        b"GET /ui/login/de/hilfe HTTP/1.1\r\nHost: @HOST\r\n\r\n",
+                    ))
+                    .await;
                 // Either the body was read to its end and the next request is the next, or the connection is over.
                 if let Some(next) = client.try_answer().await {
-                    assert!(next.status() == 200 && next.text().contains("Unterst\u{fc}tzung"), "{next:?}");
+                    assert!(
+                        next.status() == 200 && next.text().contains("Unterst\u{fc}tzung"),
+                        "{next:?}"
+                    );
                 }
             }
         }
@@ -198,11 +253,21 @@ async fn a_request_hidden_in_the_body_of_an_answered_one_is_not_served() {
 #[tokio::test]
 async fn nominations_do_not_remove_what_the_gateway_says() {
     let behind = Behind::http(Upstream::fine().await).await;
-    for nominated in
-        ["x-vtnr", "X-VTNR, X-VTNR-Level", "X-Forwarded-For", "x-forwarded-proto, x-forwarded-host", "host", "cookie"]
-    {
+    for nominated in [
+        "x-vtnr",
+        "X-VTNR, X-VTNR-Level",
+        "X-Forwarded-For",
+        "x-forwarded-proto, x-forwarded-host",
+        "host",
+        "cookie",
+    ] {
         let before = behind.upstream.requests().len();
-        let answer = behind.ask("GET /", &format!("X-VTNR: 1\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: {nominated}\r\n")).await;
+        let answer = behind
+            .ask(
+                "GET /",
+                &format!("X-VTNR: 1\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: {nominated}\r\n"),
+            )
+            .await;
         let seen = behind.upstream.requests();
         if seen.len() == before {
             assert_eq!(answer.status(), 400, "{nominated}");
@@ -251,21 +316,37 @@ fn forged_names() -> Vec<String> {
 
 #[tokio::test]
 async fn forged_identities_do_not_arrive_in_any_spelling() {
-    let builder = World::builder().https().config("[upstream]\npublic_paths = [\"/favicon.ico\"]");
+    let builder = World::builder()
+        .https()
+        .config("[upstream]\npublic_paths = [\"/favicon.ico\"]");
     let behind = Behind::with(Upstream::fine().await, builder).await;
     let names = forged_names();
-    let fields: String = names.iter().map(|name| format!("{name}: forged\r\n")).collect();
+    let fields: String = names
+        .iter()
+        .map(|name| format!("{name}: forged\r\n"))
+        .collect();
     let mut client = H2::connect(&behind.world).await;
     let sound = |public: bool| {
         let seen = behind.upstream.last();
-        assert!(seen.fields.iter().all(|(_, value)| value != "forged"), "{seen:#?}");
+        assert!(
+            seen.fields.iter().all(|(_, value)| value != "forged"),
+            "{seen:#?}"
+        );
         assert_eq!(seen.values("x-vtnr").is_empty(), public, "{seen:#?}");
         assert_eq!(
-            (seen.values("x-forwarded-for"), seen.values("x-vtnr-level").len()),
+            (
+                seen.values("x-forwarded-for"),
+                seen.values("x-vtnr-level").len()
+            ),
             (vec!["127.0.0.1"], usize::from(!public))
         );
     };
-    for (line, public) in [("GET /a", false), ("OPTIONS /a", false), ("GET /favicon.ico", true), ("HEAD /favicon.ico", true)] {
+    for (line, public) in [
+        ("GET /a", false),
+        ("OPTIONS /a", false),
+        ("GET /favicon.ico", true),
+        ("HEAD /favicon.ico", true),
+    ] {
         assert_eq!(behind.ask(line, &fields).await.status(), 200, "{line}");
         sound(public);
         let (method, target) = line.split_once(' ').expect("two words");
@@ -273,7 +354,15 @@ async fn forged_identities_do_not_arrive_in_any_spelling() {
         for name in &names {
             request = request.header(name.to_ascii_lowercase(), "forged");
         }
-        assert_eq!(client.get(request.body(()).expect("a request")).await.expect("an answer").status(), 200, "{line}");
+        assert_eq!(
+            client
+                .get(request.body(()).expect("a request"))
+                .await
+                .expect("an answer")
+                .status(),
+            200,
+            "{line}"
+        );
         sound(public);
     }
 }
@@ -283,9 +372,15 @@ async fn the_calculator_cannot_set_our_cookies() {
     let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: vtnr_session=planted; Path=/\r\nSet-Cookie: JSESSIONID=1\r\nset-cookie: __Host-vtnr_trust=x; Secure; Path=/\r\n\
                   Set-Cookie: __Host-vtnr_session=; Max-Age=0\r\nSet-Cookie: vtnr_flow\r\nSet-Cookie: theme=dark\r\nContent-Length: 0\r\n\r\n";
     let behind = Behind::https(Upstream::answering(answer).await).await;
-    assert_eq!(behind.ask("GET /", "").await.values("set-cookie"), ["JSESSIONID=1", "theme=dark"]);
+    assert_eq!(
+        behind.ask("GET /", "").await.values("set-cookie"),
+        ["JSESSIONID=1", "theme=dark"]
+    );
     let mut client = H2::connect(&behind.world).await;
-    let answer = client.get(behind.h2("GET", "/").body(()).expect("a request")).await.expect("an answer");
+    let answer = client
+        .get(behind.h2("GET", "/").body(()).expect("a request"))
+        .await
+        .expect("an answer");
     let cookies: Vec<_> = answer.headers().get_all("set-cookie").iter().collect();
     assert_eq!(cookies, ["JSESSIONID=1", "theme=dark"]);
 }
@@ -295,19 +390,55 @@ async fn over_http2_malformed_requests_do_not_arrive_either() {
     let behind = Behind::https(Upstream::fine().await).await;
     let port = behind.world.gateways[0].https.expect("https");
     let request = |method: &str, uri: &str| {
-        http::Request::builder().version(http::Version::HTTP_2).method(method).uri(uri).header("cookie", &behind.session)
+        http::Request::builder()
+            .version(http::Version::HTTP_2)
+            .method(method)
+            .uri(uri)
+            .header("cookie", &behind.session)
     };
     let ours = format!("https://localhost:{port}");
     let cases = [
-        ("a foreign authority", Some(421), request("GET", "https://evil.example/")),
-        ("another port", Some(421), request("GET", "https://localhost:1/")),
-        ("a second Host", None, request("GET", &format!("{ours}/")).header("host", "evil.example")),
+        (
+            "a foreign authority",
+            Some(421),
+            request("GET", "https://evil.example/"),
+        ),
+        (
+            "another port",
+            Some(421),
+            request("GET", "https://localhost:1/"),
+        ),
+        (
+            "a second Host",
+            None,
+            request("GET", &format!("{ours}/")).header("host", "evil.example"),
+        ),
         ("TRACE", Some(405), request("TRACE", &format!("{ours}/"))),
-        ("CONNECT", Some(405), request("CONNECT", &format!("localhost:{port}"))),
-        ("a session twice", Some(400), request("GET", &format!("{ours}/")).header("cookie", "__Host-vtnr_session=AAAA")),
-        ("a backslash", Some(400), request("GET", &format!("{ours}/a\\b"))),
-        ("an alias", Some(400), request("POST", &format!("{ours}/")).header("transfer_encoding", "chunked")),
-        ("a huge header", None, request("GET", &format!("{ours}/")).header("x", "x".repeat(66_000))),
+        (
+            "CONNECT",
+            Some(405),
+            request("CONNECT", &format!("localhost:{port}")),
+        ),
+        (
+            "a session twice",
+            Some(400),
+            request("GET", &format!("{ours}/")).header("cookie", "__Host-vtnr_session=AAAA"),
+        ),
+        (
+            "a backslash",
+            Some(400),
+            request("GET", &format!("{ours}/a\\b")),
+        ),
+        (
+            "an alias",
+            Some(400),
+            request("POST", &format!("{ours}/")).header("transfer_encoding", "chunked"),
+        ),
+        (
+            "a huge header",
+            None,
+            request("GET", &format!("{ours}/")).header("x", "x".repeat(66_000)),
+        ),
     ];
     for (what, expected, request) in cases {
         let mut client = H2::connect(&behind.world).await;
@@ -316,7 +447,11 @@ async fn over_http2_malformed_requests_do_not_arrive_either() {
         };
         match (client.get(request).await, expected) {
             (Ok(answer), Some(expected)) => assert_eq!(answer.status(), expected, "{what}"),
-            (Ok(answer), None) => assert!(answer.status().is_client_error(), "{what}: {}", answer.status()),
+            (Ok(answer), None) => assert!(
+                answer.status().is_client_error(),
+                "{what}: {}",
+                answer.status()
+            ),
             (Err(error), None) => {
                 assert!(error.is_reset() || error.is_go_away(), "{what}: {error}")
             }
@@ -330,9 +465,17 @@ async fn over_http2_malformed_requests_do_not_arrive_either() {
 #[tokio::test]
 async fn over_http2_fields_that_frame_or_split_a_message_are_refused() {
     let behind = Behind::https(Upstream::fine().await).await;
-    let authority = format!("localhost:{}", behind.world.gateways[0].https.expect("https"));
-    let sound =
-        [(":method", "POST"), (":scheme", "https"), (":authority", &authority), (":path", "/"), ("cookie", &behind.session)];
+    let authority = format!(
+        "localhost:{}",
+        behind.world.gateways[0].https.expect("https")
+    );
+    let sound = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", &authority),
+        (":path", "/"),
+        ("cookie", &behind.session),
+    ];
     let mut cases: Vec<(&str, Vec<(&str, &str)>)> = [
         ("transfer-encoding", "chunked"),
         ("connection", "x-vtnr"),
@@ -366,20 +509,49 @@ async fn over_http2_fields_that_frame_or_split_a_message_are_refused() {
         (":authority", "user@localhost"),
         (":authority", ""),
     ] {
-        cases.push((name, sound.into_iter().map(|field| if field.0 == name { (name, value) } else { field }).collect()));
+        cases.push((
+            name,
+            sound
+                .into_iter()
+                .map(|field| {
+                    if field.0 == name {
+                        (name, value)
+                    } else {
+                        field
+                    }
+                })
+                .collect(),
+        ));
     }
     for omitted in [":method", ":scheme", ":path", ":authority"] {
-        cases.push((omitted, sound.into_iter().filter(|(name, _)| *name != omitted).collect()));
+        cases.push((
+            omitted,
+            sound
+                .into_iter()
+                .filter(|(name, _)| *name != omitted)
+                .collect(),
+        ));
     }
     let mut control = support::raw::Frames::connect(&behind.world).await;
-    assert_eq!(control.ask(&sound).await, support::raw::Fate::Answered(200), "the frames are sound");
+    assert_eq!(
+        control.ask(&sound).await,
+        support::raw::Fate::Answered(200),
+        "the frames are sound"
+    );
     let before = behind.upstream.requests().len();
     for (what, fields) in cases {
         let mut client = support::raw::Frames::connect(&behind.world).await;
         let fate = client.ask(&fields).await;
-        let refused = matches!(fate, support::raw::Fate::Broken | support::raw::Fate::Answered(400..500));
+        let refused = matches!(
+            fate,
+            support::raw::Fate::Broken | support::raw::Fate::Answered(400..500)
+        );
         assert!(refused, "{what}: {fate:?}\n{fields:?}");
-        assert_eq!(behind.upstream.requests().len(), before, "{what}\n{fields:?}");
+        assert_eq!(
+            behind.upstream.requests().len(),
+            before,
+            "{what}\n{fields:?}"
+        );
     }
 }
 
@@ -387,7 +559,12 @@ async fn over_http2_fields_that_frame_or_split_a_message_are_refused() {
 #[tokio::test]
 async fn without_a_session_nothing_reaches_the_calculator() {
     let upstream = Upstream::fine().await;
-    let world = World::builder().https().store(StoreKind::Memory).upstream(&upstream.url()).start().await;
+    let world = World::builder()
+        .https()
+        .store(StoreKind::Memory)
+        .upstream(&upstream.url())
+        .start()
+        .await;
     let paths = [
         "/",
         "/?",
@@ -448,21 +625,35 @@ async fn without_a_session_nothing_reaches_the_calculator() {
         "/|x",
         "/^x",
     ];
-    let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "get", "post", "JEFF"];
-    let cookies =
-        ["", "Cookie: vtnr_session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n", "Cookie: vtnr_trust=AAAA; JSESSIONID=1\r\n"];
+    let methods = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "get", "post",
+        "JEFF",
+    ];
+    let cookies = [
+        "",
+        "Cookie: vtnr_session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n",
+        "Cookie: vtnr_trust=AAAA; JSESSIONID=1\r\n",
+    ];
     let host = format!("127.0.0.1:{}", world.gateways[0].port);
     let mut client = support::Raw::connect(world.gateways[0].port).await;
     for (number, path) in paths.iter().enumerate() {
         for (other, method) in methods.iter().enumerate() {
             let cookie = cookies[(number + other) % cookies.len()];
-            let length = if *method == "POST" { "Content-Length: 0\r\n" } else { "" };
+            let length = if *method == "POST" {
+                "Content-Length: 0\r\n"
+            } else {
+                ""
+            };
             let accept = if other % 2 == 0 { "text/html" } else { "*/*" };
             client.send(format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n{cookie}{length}\r\n")).await;
             let answer = client.answer_to(method).await;
-            let own = path.starts_with("/ui/login/de/") || matches!(answer.status(), 303 | 400 | 401 | 405);
+            let own = path.starts_with("/ui/login/de/")
+                || matches!(answer.status(), 303 | 400 | 401 | 405);
             assert!(own && answer.status() < 500, "{method} {path}: {answer:?}");
-            assert!(answer.values("server").is_empty() || answer.values("connection") == ["close"], "{answer:?}");
+            assert!(
+                answer.values("server").is_empty() || answer.values("connection") == ["close"],
+                "{answer:?}"
+            );
             if answer.values("connection") == ["close"] {
                 client = support::Raw::connect(world.gateways[0].port).await;
             }
@@ -481,7 +672,10 @@ async fn without_a_session_nothing_reaches_the_calculator() {
                 continue;
             };
             if let Ok(answer) = client.get(request).await {
-                assert!(answer.status().as_u16() < 500, "{method} {path}: {answer:?}");
+                assert!(
+                    answer.status().as_u16() < 500,
+                    "{method} {path}: {answer:?}"
+                );
             } else {
                 client = H2::connect(&world).await;
             }
@@ -493,13 +687,20 @@ async fn without_a_session_nothing_reaches_the_calculator() {
 #[tokio::test]
 async fn a_websocket_without_a_session_is_refused_at_once() {
     let upstream = Upstream::fine().await;
-    let world = World::builder().store(StoreKind::Memory).upstream(&upstream.url()).start().await;
+    let world = World::builder()
+        .store(StoreKind::Memory)
+        .upstream(&upstream.url())
+        .start()
+        .await;
     let mut client = support::Raw::connect(world.gateways[0].port).await;
     let begun = std::time::Instant::now();
     let host = format!("127.0.0.1:{}", world.gateways[0].port);
     client.send(format!("GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n\r\n")).await;
     let answer = client.answer().await;
-    assert_eq!((answer.status(), answer.values("content-type")), (401, vec!["application/problem+json"]));
+    assert_eq!(
+        (answer.status(), answer.values("content-type")),
+        (401, vec!["application/problem+json"])
+    );
     assert!(begun.elapsed() < Duration::from_secs(1));
     upstream.saw_nothing("a handshake without a session");
 }
@@ -508,7 +709,12 @@ async fn a_websocket_without_a_session_is_refused_at_once() {
 #[tokio::test]
 async fn a_blocked_submission_with_a_large_body_is_answered_with_the_page() {
     let upstream = Upstream::fine().await;
-    let world = World::builder().https().store(StoreKind::Memory).upstream(&upstream.url()).start().await;
+    let world = World::builder()
+        .https()
+        .store(StoreKind::Memory)
+        .upstream(&upstream.url())
+        .start()
+        .await;
     let browser = world.signed_in_without_email().await;
     let session = support::behind::session_of(&browser);
     let body = vec![b'x'; 10 << 20];
@@ -516,8 +722,11 @@ async fn a_blocked_submission_with_a_large_body_is_answered_with_the_page() {
     for framing in ["length", "chunks"] {
         for _ in 0..5 {
             let mut client = support::Raw::connect(world.gateways[0].port).await;
-            let fields =
-                if framing == "length" { format!("Content-Length: {}", body.len()) } else { "Transfer-Encoding: chunked".into() };
+            let fields = if framing == "length" {
+                format!("Content-Length: {}", body.len())
+            } else {
+                "Transfer-Encoding: chunked".into()
+            };
             client
                 .send(format!(
                     "POST /antrag/versand HTTP/1.1\r\nHost: {host}\r\nCookie: {session}\r\nAccept: text/html\r\n{fields}\r\n\r\n"
@@ -527,12 +736,22 @@ async fn a_blocked_submission_with_a_large_body_is_answered_with_the_page() {
                 client.send(format!("{:x}\r\n", body.len())).await;
             }
             // A reset here could cost the client the answer, on some systems even when it has arrived already.
-            client.try_send(&body).await.expect("the client can send to the end");
+            client
+                .try_send(&body)
+                .await
+                .expect("the client can send to the end");
             if framing == "chunks" {
-                client.try_send("\r\n0\r\n\r\n").await.expect("the client can send to the end");
+                client
+                    .try_send("\r\n0\r\n\r\n")
+                    .await
+                    .expect("the client can send to the end");
             }
             let answer = client.answer().await;
-            assert_eq!((answer.status(), answer.values("connection")), (403, vec!["close"]), "{framing}");
+            assert_eq!(
+                (answer.status(), answer.values("connection")),
+                (403, vec!["close"]),
+                "{framing}"
+            );
             assert!(answer.text().contains("</html>"), "{answer:?}");
         }
     }
@@ -559,15 +778,37 @@ async fn a_client_that_expects_a_continue_is_answered_at_once() {
     let begun = std::time::Instant::now();
     let mut client = behind.connect().await;
     let expecting = "Expect: 100-continue\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 19\r\n";
-    client.send(format!("POST /x HTTP/1.1\r\nHost: {}\r\n{expecting}\r\n", behind.host)).await;
+    client
+        .send(format!(
+            "POST /x HTTP/1.1\r\nHost: {}\r\n{expecting}\r\n",
+            behind.host
+        ))
+        .await;
     let answer = client.answer().await;
-    assert_eq!((answer.status(), answer.values("connection")), (401, vec!["close"]));
+    assert_eq!(
+        (answer.status(), answer.values("connection")),
+        (401, vec!["close"])
+    );
     assert_eq!(client.rest().await, b"");
     let mut client = behind.connect().await;
-    client.send(format!("POST /ui/login/de/vtnr-login HTTP/1.1\r\nHost: {}\r\n{expecting}\r\n", behind.host)).await;
+    client
+        .send(format!(
+            "POST /ui/login/de/vtnr-login HTTP/1.1\r\nHost: {}\r\n{expecting}\r\n",
+            behind.host
+        ))
+        .await;
     assert_eq!(client.head().await.expect("an answer").status(), 100);
     let answer = client.send("vtnr=quatsch&email=").await.answer().await;
-    assert!(answer.text().contains("Diese Vermittlernummer ist ung\u{fc}ltig."), "{answer:?}");
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(
+        answer
+            .text()
+            .contains("Diese Vermittlernummer ist ung\u{fc}ltig."),
+        "{answer:?}"
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
     behind.upstream.saw_nothing("answered here");
 }

@@ -79,7 +79,11 @@ async fn no_spelling_of_the_submission_arrives_without_a_confirmed_address() {
             assert!(matches!(status, 400 | 403), "{method} {target}: {status}");
         }
     }
-    assert_eq!(world.calculator.requests().len(), before, "something arrived");
+    assert_eq!(
+        world.calculator.requests().len(),
+        before,
+        "something arrived"
+    );
     assert!(world.calculator.submissions().is_empty());
     assert_eq!(status(&world, &browser, "POST /antrag/versand").await, 403);
     assert_eq!(status(&world, &browser, "POST //antrag/versand").await, 400);
@@ -87,12 +91,19 @@ async fn no_spelling_of_the_submission_arrives_without_a_confirmed_address() {
 
 #[tokio::test]
 async fn over_http2_a_body_that_no_field_announces_is_seen() {
-    let world = World::builder().store(StoreKind::Memory).https().start().await;
+    let world = World::builder()
+        .store(StoreKind::Memory)
+        .https()
+        .start()
+        .await;
     let session = session_of(&world.signed_in_without_email().await);
     let before = world.calculator.requests().len();
     let mut client = H2::connect(&world).await;
     let host = format!("localhost:{}", world.gateways[0].https.expect("https"));
-    let request = http::Request::builder().method("GET").uri(format!("https://{host}/antrag/versand")).header("cookie", session);
+    let request = http::Request::builder()
+        .method("GET")
+        .uri(format!("https://{host}/antrag/versand"))
+        .header("cookie", session);
     let (answer, mut body) = client.begin(request.body(()).expect("a request")).await;
     body.send_data("_method=POST".into(), true).expect("sent");
     assert_eq!(whole(answer).await.expect("an answer").status(), 400);
@@ -112,7 +123,13 @@ async fn honest_requests_without_a_confirmed_address_pass() {
     ] {
         let before = world.calculator.requests().len();
         status(&world, &browser, &format!("POST {target}")).await;
-        assert_eq!(world.calculator.requests()[before..].iter().map(|seen| seen.target.as_str()).collect::<Vec<_>>(), [target]);
+        assert_eq!(
+            world.calculator.requests()[before..]
+                .iter()
+                .map(|seen| seen.target.as_str())
+                .collect::<Vec<_>>(),
+            [target]
+        );
     }
 }
 
@@ -120,10 +137,21 @@ async fn honest_requests_without_a_confirmed_address_pass() {
 async fn with_a_confirmed_address_every_spelling_is_the_calculators_affair() {
     let world = World::builder().store(StoreKind::Memory).start().await;
     let browser = world.signed_in(ADA).await;
-    for target in ["/antrag//versand", "/antrag/%76ersand", "/antrag/versand;x", "/x/%2e%2e/antrag/versand"] {
+    for target in [
+        "/antrag//versand",
+        "/antrag/%76ersand",
+        "/antrag/versand;x",
+        "/x/%2e%2e/antrag/versand",
+    ] {
         let before = world.calculator.requests().len();
         status(&world, &browser, &format!("POST {target}")).await;
-        assert_eq!(world.calculator.requests()[before..].iter().map(|seen| seen.target.as_str()).collect::<Vec<_>>(), [target]);
+        assert_eq!(
+            world.calculator.requests()[before..]
+                .iter()
+                .map(|seen| seen.target.as_str())
+                .collect::<Vec<_>>(),
+            [target]
+        );
     }
     status(&world, &browser, "POST /antrag/versand").await;
     assert_eq!(world.calculator.submissions().len(), 1);
@@ -147,45 +175,85 @@ impl Desk<'_> {
     /// A request's header; `fields` each with its line end.
     fn head(&self, line: &str, fields: &str) -> String {
         let port = self.world.gateways[self.number].port;
-        format!("{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {}\r\n{fields}\r\n", self.session)
+        format!(
+            "{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {}\r\n{fields}\r\n",
+            self.session
+        )
     }
 
     fn h2(&self, method: &str, target: &str) -> http::request::Builder {
         let port = self.world.gateways[self.number].https.expect("https");
-        http::Request::builder().method(method).uri(format!("https://localhost:{port}{target}")).header("cookie", &self.session)
+        http::Request::builder()
+            .method(method)
+            .uri(format!("https://localhost:{port}{target}"))
+            .header("cookie", &self.session)
     }
 
     /// Sends the submission and tells how it was answered.
     async fn submits(&self) -> u16 {
         let body = "fahrer=Ada";
-        let fields = format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", body.len());
+        let fields = format!(
+            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+            body.len()
+        );
         let request = format!("{}{body}", self.head("POST /antrag/versand", &fields));
-        self.connect().await.send(request).await.answer().await.status()
+        self.connect()
+            .await
+            .send(request)
+            .await
+            .answer()
+            .await
+            .status()
     }
 
     /// On one connection, between requests that pass.
     async fn blocks_on_a_kept_connection(&self) {
         let mut client = self.connect().await;
-        for fields in
-            ["Content-Length: 10\r\n", "Transfer-Encoding: chunked\r\n", "Content-Length: 0\r\n", "Content-Length: 10\r\n"]
-        {
+        for fields in [
+            "Content-Length: 10\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Content-Length: 0\r\n",
+            "Content-Length: 10\r\n",
+        ] {
             let body = match fields {
                 "Content-Length: 0\r\n" => "",
                 "Content-Length: 10\r\n" => "fahrer=Ada",
                 _ => "a\r\nfahrer=Ada\r\n0\r\n\r\n",
             };
-            assert_eq!(client.send(self.head("GET /", "")).await.answer().await.status(), 200);
+            assert_eq!(
+                client
+                    .send(self.head("GET /", ""))
+                    .await
+                    .answer()
+                    .await
+                    .status(),
+                200
+            );
             let request = format!("{}{body}", self.head("POST /antrag/versand", fields));
-            assert_eq!(client.send(request).await.answer().await.status(), 403, "{fields}");
+            assert_eq!(
+                client.send(request).await.answer().await.status(),
+                403,
+                "{fields}"
+            );
         }
     }
 
     async fn blocks_bodies_of_every_length(&self) {
         for length in LENGTHS {
-            let sized = self.head("POST /antrag/versand", &format!("Content-Length: {length}\r\n"));
+            let sized = self.head(
+                "POST /antrag/versand",
+                &format!("Content-Length: {length}\r\n"),
+            );
             let chunked = self.head("POST /antrag/versand", "Transfer-Encoding: chunked\r\n");
-            let chunk = if length == 0 { String::new() } else { format!("{length:x}\r\n{}\r\n", "x".repeat(length)) };
-            for request in [format!("{sized}{}", "x".repeat(length)), format!("{chunked}{chunk}0\r\n\r\n")] {
+            let chunk = if length == 0 {
+                String::new()
+            } else {
+                format!("{length:x}\r\n{}\r\n", "x".repeat(length))
+            };
+            for request in [
+                format!("{sized}{}", "x".repeat(length)),
+                format!("{chunked}{chunk}0\r\n\r\n"),
+            ] {
                 let mut client = self.connect().await;
                 let answer = client.send(&request).await.answer().await;
                 assert_eq!(answer.status(), 403, "{length} bytes, {}", &request[..200]);
@@ -198,9 +266,16 @@ impl Desk<'_> {
         let submission = self.head("POST /antrag/versand", "Content-Length: 0\r\n");
         for first in [self.head("GET /", ""), submission.clone()] {
             let mut client = self.connect().await;
-            client.send(format!("{first}{submission}{submission}")).await.half_close().await;
+            client
+                .send(format!("{first}{submission}{submission}"))
+                .await
+                .half_close()
+                .await;
             while let Some(answer) = client.try_answer().await {
-                assert!(first.starts_with("GET") || answer.status() != 200, "{answer:?}");
+                assert!(
+                    first.starts_with("GET") || answer.status() != 200,
+                    "{answer:?}"
+                );
             }
         }
     }
@@ -208,14 +283,21 @@ impl Desk<'_> {
     async fn blocks_upgrades(&self) {
         let websocket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
         let h2c = "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
-        for upgrade in [websocket, h2c, "Upgrade: websocket, h2c\r\nConnection: upgrade\r\n"] {
+        for upgrade in [
+            websocket,
+            h2c,
+            "Upgrade: websocket, h2c\r\nConnection: upgrade\r\n",
+        ] {
             // With a body it is refused whatever it asks for.
             for (expected, framing, body) in [
                 (403, "", ""),
                 (400, "Content-Length: 10\r\n", "fahrer=Ada"),
                 (400, "Transfer-Encoding: chunked\r\n", "0\r\n\r\n"),
             ] {
-                let request = format!("{}{body}", self.head("POST /antrag/versand", &format!("{upgrade}{framing}")));
+                let request = format!(
+                    "{}{body}",
+                    self.head("POST /antrag/versand", &format!("{upgrade}{framing}"))
+                );
                 let answer = self.connect().await.send(request).await.answer().await;
                 assert_eq!(answer.status(), expected, "{upgrade}{framing}");
             }
@@ -226,14 +308,25 @@ impl Desk<'_> {
         let mut client = H2::connect_to(self.world, self.number).await;
         for length in LENGTHS {
             for sized in [true, false] {
-                let passed = client.get(self.h2("GET", "/").body(()).expect("a request")).await.expect("an answer");
+                let passed = client
+                    .get(self.h2("GET", "/").body(()).expect("a request"))
+                    .await
+                    .expect("an answer");
                 assert_eq!(passed.status(), 200);
                 let request = self.h2("POST", "/antrag/versand");
-                let request = if sized { request.header("content-length", length) } else { request };
+                let request = if sized {
+                    request.header("content-length", length)
+                } else {
+                    request
+                };
                 let (answer, mut body) = client.begin(request.body(()).expect("a request")).await;
                 // The answer may come before the body has gone.
                 let _ = body.send_data(vec![b'x'; length].into(), true);
-                assert_eq!(whole(answer).await.expect("an answer").status(), 403, "{length} bytes, sized: {sized}");
+                assert_eq!(
+                    whole(answer).await.expect("an answer").status(),
+                    403,
+                    "{length} bytes, sized: {sized}"
+                );
             }
         }
     }
@@ -243,9 +336,24 @@ impl Desk<'_> {
 async fn three_gateways_block_alike_until_the_address_is_confirmed_and_then_none_does() {
     let world = World::builder().gateways(3).https().start().await;
     let browser = world.browser();
-    browser.claim(ADA.0, "nobody@makler.example", "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
-    browser.post("/ui/login/de/unbekannte-e-mail", &[("action", "without-email")]).await.leads_to("/");
-    let at_each = |session: String| [0, 1, 2].map(|number| Desk { world: &world, number, session: session.clone() });
+    browser
+        .claim(ADA.0, "nobody@makler.example", "/")
+        .await
+        .leads_to("/ui/login/de/unbekannte-e-mail");
+    browser
+        .post(
+            "/ui/login/de/unbekannte-e-mail",
+            &[("action", "without-email")],
+        )
+        .await
+        .leads_to("/");
+    let at_each = |session: String| {
+        [0, 1, 2].map(|number| Desk {
+            world: &world,
+            number,
+            session: session.clone(),
+        })
+    };
     let before = at_each(session_of(&browser));
     for desk in &before {
         tokio::join!(
@@ -257,12 +365,21 @@ async fn three_gateways_block_alike_until_the_address_is_confirmed_and_then_none
         );
     }
     let arrived = world.calculator.requests();
-    assert!(arrived.iter().all(|request| request.method == http::Method::GET), "{arrived:?}");
+    assert!(
+        arrived
+            .iter()
+            .all(|request| request.method == http::Method::GET),
+        "{arrived:?}"
+    );
     assert!(world.calculator.submissions().is_empty());
 
     let tan = world.ask(&browser, ADA).await;
     for desk in &before {
-        assert_eq!(desk.submits().await, 403, "asking for a TAN changes nothing yet");
+        assert_eq!(
+            desk.submits().await,
+            403,
+            "asking for a TAN changes nothing yet"
+        );
     }
     browser.enter_tan(&tan, "/").await.leads_to("/");
     let after = at_each(session_of(&browser));
@@ -279,7 +396,13 @@ async fn three_gateways_block_alike_until_the_address_is_confirmed_and_then_none
         })
         .await;
         let fields = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n";
-        let led = desk.connect().await.send(desk.head("GET /", fields)).await.answer().await;
+        let led = desk
+            .connect()
+            .await
+            .send(desk.head("GET /", fields))
+            .await
+            .answer()
+            .await;
         assert_eq!(led.status(), 303, "{led:?}");
     }
     for desk in after {
@@ -290,39 +413,81 @@ async fn three_gateways_block_alike_until_the_address_is_confirmed_and_then_none
 
 #[tokio::test]
 async fn who_is_refused_for_a_doubtful_request_is_told_what_is_doubtful() {
-    let world = World::builder().store(StoreKind::Memory).config(ROUTES).start().await;
+    let world = World::builder()
+        .store(StoreKind::Memory)
+        .config(ROUTES)
+        .start()
+        .await;
     let browser = world.signed_in_without_email().await;
     for (target, why) in [
         ("/kfz//angebot", "zwischen zwei Schrägstrichen ist leer"),
         ("/(S(x))/antrag/versand", "beginnt mit einer Klammer"),
         ("/kfz%2fangebot", "zum Beispiel „%2F“"),
-        ("/main?%u006dodule=%u0061ntrag&action=versand", "eine fehlerhafte Verschlüsselung"),
+        (
+            "/main?%u006dodule=%u0061ntrag&action=versand",
+            "eine fehlerhafte Verschlüsselung",
+        ),
         ("/kfz;x=(1)", "nach einem Semikolon ungewöhnliche Zeichen"),
-        ("/kfz/ver%C5%BFand", "das manche Server durch ein anderes ersetzen"),
+        (
+            "/kfz/ver%C5%BFand",
+            "das manche Server durch ein anderes ersetzen",
+        ),
     ] {
         let answer = browser.post(target, &[("fahrer", "Ada")]).await;
-        answer.is(400).shows("Diese Anfrage ist nicht eindeutig").shows(why).shows("Es wurde nichts ausgeführt.");
-        let fetched = browser.send(Method::POST, target, &[("sec-fetch-mode", "cors".to_owned())], Some(b"x".into())).await;
-        assert_eq!(fetched.is(400).headers["content-type"], "application/problem+json", "{target}");
+        answer
+            .is(400)
+            .shows("Diese Anfrage ist nicht eindeutig")
+            .shows(why)
+            .shows("Es wurde nichts ausgeführt.");
+        let fetched = browser
+            .send(
+                Method::POST,
+                target,
+                &[("sec-fetch-mode", "cors".to_owned())],
+                Some(b"x".into()),
+            )
+            .await;
+        assert_eq!(
+            fetched.is(400).headers["content-type"],
+            "application/problem+json",
+            "{target}"
+        );
     }
-    let foreign = browser.post_body("/main", &format!("{FORM}; charset=ibm037"), "fahrer=Ada").await;
-    foreign.is(400).shows("nennt einen Zeichensatz, in dem die Adresse anders zu lesen wäre");
-    browser.open("/kfz?_method=POST").await.is(400).shows("eine zweite Methode");
+    let foreign = browser
+        .post_body("/main", &format!("{FORM}; charset=ibm037"), "fahrer=Ada")
+        .await;
+    foreign
+        .is(400)
+        .shows("nennt einen Zeichensatz, in dem die Adresse anders zu lesen wäre");
+    browser
+        .open("/kfz?_method=POST")
+        .await
+        .is(400)
+        .shows("eine zweite Methode");
     assert!(world.calculator.requests().is_empty());
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
 /// Rules by the query.
-const ROUTES: &str =
-    "[submission]\npaths = [\"/antrag/versand\", \"/main?module=antrag&action=versand\", \"/amt/index.php?r=antrag/versand\"]";
+const ROUTES: &str = "[submission]\npaths = [\"/antrag/versand\", \"/main?module=antrag&action=versand\", \"/amt/index.php?r=antrag/versand\"]";
 
 /// What a safe method asks for is its own affair: the calculator sees the very bytes.
 #[tokio::test]
 async fn safe_methods_arrive_byte_for_byte_whatever_their_path() {
     let upstream = Upstream::fine().await;
-    let world = World::builder().store(StoreKind::Memory).config(ROUTES).https().upstream(&upstream.url()).start().await;
+    let world = World::builder()
+        .store(StoreKind::Memory)
+        .config(ROUTES)
+        .https()
+        .upstream(&upstream.url())
+        .start()
+        .await;
     let browser = world.signed_in_without_email().await;
-    let desk = Desk { world: &world, number: 0, session: session_of(&browser) };
+    let desk = Desk {
+        world: &world,
+        number: 0,
+        session: session_of(&browser),
+    };
     let mut h2 = H2::connect(&world).await;
     for method in ["GET", "HEAD", "OPTIONS"] {
         for target in [
@@ -341,12 +506,25 @@ async fn safe_methods_arrive_byte_for_byte_whatever_their_path() {
             "/main?text=a%0d%0ab",
             "/antrag/versand",
         ] {
-            let answer = desk.connect().await.send(desk.head(&format!("{method} {target}"), "")).await.answer_to(method).await;
+            let answer = desk
+                .connect()
+                .await
+                .send(desk.head(&format!("{method} {target}"), ""))
+                .await
+                .answer_to(method)
+                .await;
             assert_eq!(answer.status(), 200, "{method} {target}");
-            let answer = h2.get(desk.h2(method, target).body(()).expect("a request")).await.expect("an answer");
+            let answer = h2
+                .get(desk.h2(method, target).body(()).expect("a request"))
+                .await
+                .expect("an answer");
             assert_eq!(answer.status(), 200, "{method} {target} over HTTP/2");
             let line = format!("{method} {target} HTTP/1.1");
-            let arrived = upstream.requests().into_iter().filter(|request| request.line == line).count();
+            let arrived = upstream
+                .requests()
+                .into_iter()
+                .filter(|request| request.line == line)
+                .count();
             assert_eq!(arrived, 2, "{line}");
         }
     }
@@ -356,9 +534,18 @@ async fn safe_methods_arrive_byte_for_byte_whatever_their_path() {
 #[tokio::test]
 async fn safe_methods_that_may_become_another_do_not_arrive() {
     let upstream = Upstream::fine().await;
-    let world = World::builder().store(StoreKind::Memory).https().upstream(&upstream.url()).start().await;
+    let world = World::builder()
+        .store(StoreKind::Memory)
+        .https()
+        .upstream(&upstream.url())
+        .start()
+        .await;
     let browser = world.signed_in_without_email().await;
-    let desk = Desk { world: &world, number: 0, session: session_of(&browser) };
+    let desk = Desk {
+        world: &world,
+        number: 0,
+        session: session_of(&browser),
+    };
     let mut h2 = H2::connect(&world).await;
     let foreign = "application/x-www-form-urlencoded; charset=IBM037";
     for (target, content_type) in [
@@ -366,15 +553,39 @@ async fn safe_methods_that_may_become_another_do_not_arrive() {
         ("/antrag/versand?%u005fmethod=POST", FORM),
         ("/antrag/versand?.method=POST", FORM),
         ("/antrag/versand%3f_method=POST", FORM),
-        ("/x%20HTTP/1.1%0d%0aHost:x%0d%0a%0d%0aPOST%20/antrag/versand", FORM),
-        ("/antrag/versand?%6d%94%85%a3%88%96%84=%d7%d6%e2%e3", foreign),
+        (
+            "/x%20HTTP/1.1%0d%0aHost:x%0d%0a%0d%0aPOST%20/antrag/versand",
+            FORM,
+        ),
+        (
+            "/antrag/versand?%6d%94%85%a3%88%96%84=%d7%d6%e2%e3",
+            foreign,
+        ),
     ] {
         for method in ["GET", "HEAD", "OPTIONS"] {
             let fields = format!("Content-Type: {content_type}\r\n");
             let request = desk.head(&format!("{method} {target}"), &fields);
-            assert_eq!(desk.connect().await.send(request).await.answer_to(method).await.status(), 400, "{method} {target}");
-            let request = desk.h2(method, target).header("content-type", content_type).body(()).expect("a request");
-            assert_eq!(h2.get(request).await.expect("an answer").status(), 400, "{method} {target} over HTTP/2");
+            assert_eq!(
+                desk.connect()
+                    .await
+                    .send(request)
+                    .await
+                    .answer_to(method)
+                    .await
+                    .status(),
+                400,
+                "{method} {target}"
+            );
+            let request = desk
+                .h2(method, target)
+                .header("content-type", content_type)
+                .body(())
+                .expect("a request");
+            assert_eq!(
+                h2.get(request).await.expect("an answer").status(),
+                400,
+                "{method} {target} over HTTP/2"
+            );
         }
     }
     upstream.saw_nothing("a request that may become another");
@@ -384,60 +595,186 @@ async fn safe_methods_that_may_become_another_do_not_arrive() {
 #[tokio::test]
 async fn no_spelling_of_a_route_in_the_query_arrives_without_a_confirmed_address() {
     let upstream = Upstream::fine().await;
-    let world = World::builder().store(StoreKind::Memory).config(ROUTES).https().upstream(&upstream.url()).start().await;
+    let world = World::builder()
+        .store(StoreKind::Memory)
+        .config(ROUTES)
+        .https()
+        .upstream(&upstream.url())
+        .start()
+        .await;
     let browser = world.signed_in_without_email().await;
-    let desk = Desk { world: &world, number: 0, session: session_of(&browser) };
+    let desk = Desk {
+        world: &world,
+        number: 0,
+        session: session_of(&browser),
+    };
     let mut h2 = H2::connect(&world).await;
     let mut rows: Vec<(String, String, u16)> = Vec::new();
-    for charset in ["IBM037", "utf-7", "\"UTF-16\"", "Shift_JIS", "unicode_escape", "utf-8; charset=utf-16", "nonsense", ""] {
-        rows.push(("/main?x=1".to_owned(), format!("{FORM}; charset={charset}"), 400));
-        rows.push(("/tarif".to_owned(), format!("multipart/form-data; boundary=x;CHARSET = {charset}"), 400));
+    for charset in [
+        "IBM037",
+        "utf-7",
+        "\"UTF-16\"",
+        "Shift_JIS",
+        "unicode_escape",
+        "utf-8; charset=utf-16",
+        "nonsense",
+        "",
+    ] {
+        rows.push((
+            "/main?x=1".to_owned(),
+            format!("{FORM}; charset={charset}"),
+            400,
+        ));
+        rows.push((
+            "/tarif".to_owned(),
+            format!("multipart/form-data; boundary=x;CHARSET = {charset}"),
+            400,
+        ));
     }
-    for target in ["/main?%u006dodule=%u0061ntrag&action=versand", "/main?module=antrag&action=ver%25u0073and", "/tarif?%U0061"] {
+    for target in [
+        "/main?%u006dodule=%u0061ntrag&action=versand",
+        "/main?module=antrag&action=ver%25u0073and",
+        "/tarif?%U0061",
+    ] {
         rows.push((target.to_owned(), FORM.to_owned(), 400));
     }
-    for path in ["/amt", "/amt/", "/AMT/", "/amt/index.php", "/amt/index", "/amt/x", "/amt;y"] {
+    for path in [
+        "/amt",
+        "/amt/",
+        "/AMT/",
+        "/amt/index.php",
+        "/amt/index",
+        "/amt/x",
+        "/amt;y",
+    ] {
         rows.push((format!("{path}?r=antrag%2fversand"), FORM.to_owned(), 403));
     }
-    for charset in ["utf-8", "UTF-8", "\"iso-8859-1\"", "windows-1252", "ISO-8859-15"] {
-        rows.push(("/main?action=versand&module=antrag".to_owned(), format!("{FORM};charset={charset}"), 403));
+    for charset in [
+        "utf-8",
+        "UTF-8",
+        "\"iso-8859-1\"",
+        "windows-1252",
+        "ISO-8859-15",
+    ] {
+        rows.push((
+            "/main?action=versand&module=antrag".to_owned(),
+            format!("{FORM};charset={charset}"),
+            403,
+        ));
     }
     for (target, content_type, status) in &rows {
         let fields = format!("Content-Type: {content_type}\r\nContent-Length: 0\r\n");
-        let answer = desk.connect().await.send(desk.head(&format!("POST {target}"), &fields)).await.answer().await;
+        let answer = desk
+            .connect()
+            .await
+            .send(desk.head(&format!("POST {target}"), &fields))
+            .await
+            .answer()
+            .await;
         assert_eq!(answer.status(), *status, "{target} {content_type}");
-        let request = desk.h2("POST", target).header("content-type", content_type).body(()).expect("a request");
-        assert_eq!(h2.get(request).await.expect("an answer").status(), *status, "{target} {content_type} over HTTP/2");
+        let request = desk
+            .h2("POST", target)
+            .header("content-type", content_type)
+            .body(())
+            .expect("a request");
+        assert_eq!(
+            h2.get(request).await.expect("an answer").status(),
+            *status,
+            "{target} {content_type} over HTTP/2"
+        );
     }
-    let twice = format!("Content-Type: {FORM}\r\nContent-Type: {FORM};charset=utf-16\r\nContent-Length: 0\r\n");
-    assert_eq!(desk.connect().await.send(desk.head("POST /main?x=1", &twice)).await.answer().await.status(), 400);
+    let twice = format!(
+        "Content-Type: {FORM}\r\nContent-Type: {FORM};charset=utf-16\r\nContent-Length: 0\r\n"
+    );
+    assert_eq!(
+        desk.connect()
+            .await
+            .send(desk.head("POST /main?x=1", &twice))
+            .await
+            .answer()
+            .await
+            .status(),
+        400
+    );
     upstream.saw_nothing("the submission");
 
     let honest = format!("Content-Type: {FORM}; charset=UTF-8\r\nContent-Length: 0\r\n");
-    for target in ["/main?module=antrag&action=speichern", "/main?rabatt=5%25und", "/amt/?r=tarif", "/x?r=antrag/versand"] {
+    for target in [
+        "/main?module=antrag&action=speichern",
+        "/main?rabatt=5%25und",
+        "/amt/?r=tarif",
+        "/x?r=antrag/versand",
+    ] {
         assert_eq!(
-            desk.connect().await.send(desk.head(&format!("POST {target}"), &honest)).await.answer().await.status(),
+            desk.connect()
+                .await
+                .send(desk.head(&format!("POST {target}"), &honest))
+                .await
+                .answer()
+                .await
+                .status(),
             200,
             "{target}"
         );
         assert_eq!(upstream.last().target(), target);
     }
     // ASP.NET takes it for the charset of browsers on old telephones.
-    let telephone = "User-Agent: UP.Browser\r\nX-Up-Devcap-Post-Charset: utf-16\r\nContent-Length: 0\r\n";
-    assert_eq!(desk.connect().await.send(desk.head("POST /main?y=1", telephone)).await.answer().await.status(), 200);
-    assert_eq!((upstream.last().target(), upstream.last().values("x-up-devcap-post-charset").len()), ("/main?y=1", 0));
+    let telephone =
+        "User-Agent: UP.Browser\r\nX-Up-Devcap-Post-Charset: utf-16\r\nContent-Length: 0\r\n";
+    assert_eq!(
+        desk.connect()
+            .await
+            .send(desk.head("POST /main?y=1", telephone))
+            .await
+            .answer()
+            .await
+            .status(),
+        200
+    );
+    assert_eq!(
+        (
+            upstream.last().target(),
+            upstream.last().values("x-up-devcap-post-charset").len()
+        ),
+        ("/main?y=1", 0)
+    );
 }
 
 #[tokio::test]
 async fn a_kept_form_is_judged_by_the_charset_that_it_came_with() {
-    let world = World::builder().store(StoreKind::Memory).config(ROUTES).start().await;
+    let world = World::builder()
+        .store(StoreKind::Memory)
+        .config(ROUTES)
+        .start()
+        .await;
     let browser = world.browser();
-    let told = browser.post_body("/main?x=1", &format!("{FORM}; charset=ibm037"), "fahrer=Ada").await;
-    let claimed = browser.post(&told.href_of("ZUR ANMELDUNG"), &[("vtnr", NO_EMAIL), ("email", "nobody@makler.example")]).await;
+    let told = browser
+        .post_body(
+            "/main?x=1",
+            &format!("{FORM}; charset=ibm037"),
+            "fahrer=Ada",
+        )
+        .await;
+    let claimed = browser
+        .post(
+            &told.href_of("ZUR ANMELDUNG"),
+            &[("vtnr", NO_EMAIL), ("email", "nobody@makler.example")],
+        )
+        .await;
     let unknown = claimed.location().expect("the page of an unknown address");
     let welcome = browser.post(&unknown, &[("action", "without-email")]).await;
-    browser.follow(welcome).await.is(400).shows("nennt einen Zeichensatz");
-    assert!(world.calculator.requests().iter().all(|request| request.method != http::Method::POST));
+    browser
+        .follow(welcome)
+        .await
+        .is(400)
+        .shows("nennt einen Zeichensatz");
+    assert!(
+        world
+            .calculator
+            .requests()
+            .iter()
+            .all(|request| request.method != http::Method::POST)
+    );
 }
 
 /// What needs no sign-in never sends an application, whatever its query.
@@ -445,11 +782,23 @@ async fn a_kept_form_is_judged_by_the_charset_that_it_came_with() {
 async fn the_submission_is_never_public() {
     let upstream = Upstream::fine().await;
     let routes = "[submission]\npaths = [\"/index.php?r=antrag/versand\"]\n[upstream]\npublic_paths = [\"/favicon.ico\"]";
-    let world = World::builder().store(StoreKind::Memory).config(routes).upstream(&upstream.url()).start().await;
+    let world = World::builder()
+        .store(StoreKind::Memory)
+        .config(routes)
+        .upstream(&upstream.url())
+        .start()
+        .await;
     let ask = async |line: &str| {
         let port = world.gateways[0].port;
-        let request = format!("{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\n\r\n");
-        Raw::connect(port).await.send(request).await.answer().await.status()
+        let request =
+            format!("{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\n\r\n");
+        Raw::connect(port)
+            .await
+            .send(request)
+            .await
+            .answer()
+            .await
+            .status()
     };
     for line in [
         "POST /favicon.ico?r=antrag/versand",

@@ -12,7 +12,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
     }
     found.sort();
     found
@@ -21,20 +25,33 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn sources() -> Vec<(String, String)> {
     let source = root().join("src");
     let named = |path: PathBuf| {
-        let name = path.strip_prefix(&source).expect("below src").to_string_lossy().into_owned();
+        let name = path
+            .strip_prefix(&source)
+            .expect("below src")
+            .to_string_lossy()
+            .into_owned();
         (name, fs::read_to_string(&path).expect("UTF-8"))
     };
-    files(&source).into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs")).map(named).collect()
+    files(&source)
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .map(named)
+        .collect()
 }
 
 /// The folder or file right below `src` that a source belongs to.
 fn part(name: &str) -> &str {
-    name.split('/').next().expect("not empty").trim_end_matches(".rs")
+    name.split('/')
+        .next()
+        .expect("not empty")
+        .trim_end_matches(".rs")
 }
 
 /// The code before a file's own tests.
 fn code(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+    text.split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(text)
 }
 
 /// Who may import whom. What is not listed is forbidden.
@@ -48,14 +65,56 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("certificate", &["digest", "domain"]),
     ("config", &["certificate", "clock", "domain", "pages"]),
     ("telemetry", &["domain", "config"]),
-    ("directory", &["certificate", "csv_lines", "domain", "config", "digest", "stamp"]),
+    (
+        "directory",
+        &[
+            "certificate",
+            "csv_lines",
+            "domain",
+            "config",
+            "digest",
+            "stamp",
+        ],
+    ),
     // Salts are drawn by the one source of chance.
-    ("users", &["csv_lines", "domain", "clock", "config", "stamp", "telemetry"]),
+    (
+        "users",
+        &[
+            "csv_lines",
+            "domain",
+            "clock",
+            "config",
+            "stamp",
+            "telemetry",
+        ],
+    ),
     ("pages", &["domain", "config"]),
     ("store", &["domain", "clock", "config", "telemetry"]),
     ("application_sessions", &["clock", "domain", "store"]),
-    ("mail", &["domain", "clock", "config", "in_force", "store", "telemetry"]),
-    ("sign_in", &["domain", "clock", "config", "directory", "in_force", "store", "telemetry", "users"]),
+    (
+        "mail",
+        &[
+            "domain",
+            "clock",
+            "config",
+            "in_force",
+            "store",
+            "telemetry",
+        ],
+    ),
+    (
+        "sign_in",
+        &[
+            "domain",
+            "clock",
+            "config",
+            "directory",
+            "in_force",
+            "store",
+            "telemetry",
+            "users",
+        ],
+    ),
     ("portal", &["domain", "config", "digest", "telemetry"]),
     ("parking", &["domain", "clock", "store", "telemetry"]),
     (
@@ -103,7 +162,20 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ),
     (
         "cli",
-        &["app", "clock", "config", "demo", "directory", "domain", "gateway", "mail", "pages", "store", "telemetry", "users"],
+        &[
+            "app",
+            "clock",
+            "config",
+            "demo",
+            "directory",
+            "domain",
+            "gateway",
+            "mail",
+            "pages",
+            "store",
+            "telemetry",
+            "users",
+        ],
     ),
     ("main", &["cli"]),
 ];
@@ -119,10 +191,19 @@ fn nothing_imports_what_it_must_not_know() {
             continue;
         };
         for (at, line) in code(&text).lines().enumerate() {
-            let starts = line.match_indices("crate::").map(|(at, found)| &line[at + found.len()..]);
+            let starts = line
+                .match_indices("crate::")
+                .map(|(at, found)| &line[at + found.len()..]);
             for rest in starts.filter(|_| !line.trim_start().starts_with("//")) {
-                let whom: String = rest.chars().take_while(|symbol| symbol.is_alphanumeric() || *symbol == '_').collect();
-                assert!(whom == part(&name) || may.contains(&whom.as_str()), "{name}:{}: imports {whom}", at + 1);
+                let whom: String = rest
+                    .chars()
+                    .take_while(|symbol| symbol.is_alphanumeric() || *symbol == '_')
+                    .collect();
+                assert!(
+                    whom == part(&name) || may.contains(&whom.as_str()),
+                    "{name}:{}: imports {whom}",
+                    at + 1
+                );
             }
         }
     }
@@ -131,12 +212,24 @@ fn nothing_imports_what_it_must_not_know() {
 #[test]
 fn only_the_gateway_knows_pingora_and_the_domain_only_std() {
     for (name, text) in sources() {
-        for (at, line) in code(&text).lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
-            assert!(!line.contains("pingora::") || part(&name) == "gateway", "{name}:{}: names pingora", at + 1);
+        for (at, line) in code(&text)
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        {
+            assert!(
+                !line.contains("pingora::") || part(&name) == "gateway",
+                "{name}:{}: names pingora",
+                at + 1
+            );
             let import = line.trim_start().strip_prefix("use ");
-            if let Some(import) = import.filter(|_| part(&name) == "domain" && !name.ends_with("tests.rs")) {
+            if let Some(import) =
+                import.filter(|_| part(&name) == "domain" && !name.ends_with("tests.rs"))
+            {
                 assert!(
-                    ["std::", "super::", "crate::", "self::"].iter().any(|own| import.starts_with(own)),
+                    ["std::", "super::", "crate::", "self::"]
+                        .iter()
+                        .any(|own| import.starts_with(own)),
                     "{name}:{}: {import}",
                     at + 1
                 );
@@ -149,17 +242,26 @@ fn only_the_gateway_knows_pingora_and_the_domain_only_std() {
 fn files_stay_of_a_size_that_can_be_read() {
     for (name, text) in sources() {
         let lines = code(&text).lines().count();
-        assert!(lines <= 500 || name.ends_with("tests.rs"), "{name} has {lines} lines before its tests");
+        assert!(
+            lines <= 500 || name.ends_with("tests.rs"),
+            "{name} has {lines} lines before its tests"
+        );
     }
 }
 
 #[test]
 fn the_architecture_knows_every_part() {
     let map = fs::read_to_string(root().join("src/ARCHITECTURE.md")).expect("it exists");
-    let parts: BTreeSet<_> =
-        sources().into_iter().filter(|(name, _)| name.contains('/')).map(|(name, _)| part(&name).to_owned()).collect();
+    let parts: BTreeSet<_> = sources()
+        .into_iter()
+        .filter(|(name, _)| name.contains('/'))
+        .map(|(name, _)| part(&name).to_owned())
+        .collect();
     for part in parts {
-        assert!(map.contains(&format!("`{part}/`")), "{part} is missing in ARCHITECTURE.md");
+        assert!(
+            map.contains(&format!("`{part}/`")),
+            "{part} is missing in ARCHITECTURE.md"
+        );
     }
 }
 
@@ -167,12 +269,19 @@ fn the_architecture_knows_every_part() {
 fn the_readme_names_every_key_and_every_metric() {
     let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
     for key in vtnr_gateway::config::known_keys() {
-        assert!(readme.contains(&format!("`{}`", key.name)), "the README lacks the key {}", key.name);
+        assert!(
+            readme.contains(&format!("`{}`", key.name)),
+            "the README lacks the key {}",
+            key.name
+        );
     }
     let metrics = vtnr_gateway::telemetry::metrics::Metrics::new().expect("sound");
     for name in metrics.names() {
         let short = name.strip_prefix("vtnr_gateway_").unwrap_or(name);
-        assert!(readme.contains(&format!("`{short}`")), "the README lacks the metric {name}");
+        assert!(
+            readme.contains(&format!("`{short}`")),
+            "the README lacks the metric {name}"
+        );
     }
 }
 
@@ -181,31 +290,49 @@ fn the_readme_names_every_template_that_can_be_replaced_and_all_that_are_built_i
     let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
     let known: BTreeSet<&str> = vtnr_gateway::config::templates().collect();
     for name in &known {
-        assert!(readme.contains(&format!("`{name}`")), "the README lacks the template {name}");
+        assert!(
+            readme.contains(&format!("`{name}`")),
+            "the README lacks the template {name}"
+        );
     }
     // What is sent when templates fail, the script, and the README's picture.
     let fixed = ["last-resort.html", "assets/gateway.js", "screenshot.png"];
     let pages = root().join("pages");
-    let there: BTreeSet<String> =
-        files(&pages).iter().map(|file| file.strip_prefix(&pages).expect("below").to_string_lossy().into_owned()).collect();
-    let replaced: BTreeSet<&str> = there.iter().map(String::as_str).filter(|name| !fixed.contains(name)).collect();
+    let there: BTreeSet<String> = files(&pages)
+        .iter()
+        .map(|file| {
+            file.strip_prefix(&pages)
+                .expect("below")
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    let replaced: BTreeSet<&str> = there
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !fixed.contains(name))
+        .collect();
     assert_eq!(replaced, known);
 }
 
 #[test]
 fn the_readme_names_no_key_that_does_not_exist() {
     let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
-    let known: BTreeSet<_> = vtnr_gateway::config::known_keys().iter().map(|key| key.name.to_string()).collect();
-    let sections: BTreeSet<_> =
-        known.iter().filter_map(|key| key.split_once('.')).map(|(section, _)| section.to_owned()).collect();
+    let known: BTreeSet<_> = vtnr_gateway::config::known_keys()
+        .iter()
+        .map(|key| key.name.to_string())
+        .collect();
+    let sections: BTreeSet<_> = known
+        .iter()
+        .filter_map(|key| key.split_once('.'))
+        .map(|(section, _)| section.to_owned())
+        .collect();
     for row in readme.lines().filter(|line| line.starts_with("| `")) {
         let first = row.split('|').nth(1).unwrap_or_default();
-        for key in first
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|name| name.split_once('.').is_some_and(|(section, _)| sections.contains(section)))
-        {
+        for key in first.split('`').skip(1).step_by(2).filter(|name| {
+            name.split_once('.')
+                .is_some_and(|(section, _)| sections.contains(section))
+        }) {
             assert!(known.contains(key), "the README has {key}, which is no key");
         }
     }
@@ -228,7 +355,10 @@ fn the_top_level_holds_what_was_agreed() {
     ];
     for entry in fs::read_dir(root()).expect("the repository").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        assert!(name.starts_with('.') || agreed.contains(&name.as_str()), "{name} does not belong at the top");
+        assert!(
+            name.starts_with('.') || agreed.contains(&name.as_str()),
+            "{name} does not belong at the top"
+        );
     }
 }
 
@@ -244,10 +374,17 @@ fn no_source_holds_what_was_left_over() {
     ];
     for (name, text) in sources() {
         for left in &forbidden {
-            assert!(!code(&text).contains(left.as_str()) || name.contains("testing"), "{name} holds {left}");
+            assert!(
+                !code(&text).contains(left.as_str()) || name.contains("testing"),
+                "{name} holds {left}"
+            );
         }
-        let is_test = name.ends_with("tests.rs") || name.contains("testing") || name.contains("/tests/");
-        assert!(is_test || !code(&text).contains(".unwrap()"), "{name} unwraps");
+        let is_test =
+            name.ends_with("tests.rs") || name.contains("testing") || name.contains("/tests/");
+        assert!(
+            is_test || !code(&text).contains(".unwrap()"),
+            "{name} unwraps"
+        );
     }
 }
 
@@ -258,23 +395,39 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 /// Tests are named in sentences: four words or more, which no other name has.
 fn is_test_name(text: &str) -> bool {
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
     text.split('_').count() >= 4 && text.split('_').all(is_word)
 }
 
 fn table_rows(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().filter(|(_, line)| line.starts_with('|')).map(|(at, line)| (at + 1, line))
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| line.starts_with('|'))
+        .map(|(at, line)| (at + 1, line))
 }
 
 #[test]
 fn every_test_that_a_document_names_is_there() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_default();
-    let named = |path: PathBuf| path.extension().is_some_and(|end| end == "rs").then(|| fs::read_to_string(path).expect("UTF-8"));
-    let all: String =
-        [root().join("src"), root().join("tests")].iter().flat_map(|folder| files(folder)).filter_map(named).collect();
+    let named = |path: PathBuf| {
+        path.extension()
+            .is_some_and(|end| end == "rs")
+            .then(|| fs::read_to_string(path).expect("UTF-8"))
+    };
+    let all: String = [root().join("src"), root().join("tests")]
+        .iter()
+        .flat_map(|folder| files(folder))
+        .filter_map(named)
+        .collect();
     let mut missing = Vec::new();
     for (at, row) in table_rows(&read("src/ARCHITECTURE.md")) {
-        let lost = quoted(row).filter(|name| is_test_name(name) && !all.contains(&format!("fn {name}(")));
+        let lost =
+            quoted(row).filter(|name| is_test_name(name) && !all.contains(&format!("fn {name}(")));
         missing.extend(lost.map(|name| format!("ARCHITECTURE.md:{at}: {name}")));
     }
     let mut tests = 0;
@@ -286,23 +439,43 @@ fn every_test_that_a_document_names_is_there() {
                 file = read(name);
             } else if is_test_name(name) {
                 tests += 1;
-                missing.extend((!file.contains(&format!("fn {name}("))).then(|| format!("ADVISORIES.md:{at}: {name}")));
+                missing.extend(
+                    (!file.contains(&format!("fn {name}(")))
+                        .then(|| format!("ADVISORIES.md:{at}: {name}")),
+                );
             }
         }
     }
-    assert!(missing.is_empty() && tests > 100, "{tests} tests are named, and these are not there: {missing:#?}");
+    assert!(
+        missing.is_empty() && tests > 100,
+        "{tests} tests are named, and these are not there: {missing:#?}"
+    );
 }
 
 #[test]
 fn every_advisory_has_a_row_of_its_own_and_an_answer() {
     let text = fs::read_to_string(root().join("src/ADVISORIES.md")).expect("it exists");
     let mut seen = BTreeSet::new();
-    for (at, row) in table_rows(&text).filter(|(_, row)| !row.starts_with("|---") && !row.starts_with("| advisory")) {
+    for (at, row) in table_rows(&text)
+        .filter(|(_, row)| !row.starts_with("|---") && !row.starts_with("| advisory"))
+    {
         let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [ids, flaw, answer] = cells.as_slice() else { panic!("ADVISORIES.md:{at}: {} cells", cells.len()) };
-        assert!(!flaw.is_empty() && !answer.is_empty(), "ADVISORIES.md:{at}: {ids}");
-        for id in ids.split([',', ' ']).filter(|id| ["CVE-", "GHSA-", "RUSTSEC-"].iter().any(|kind| id.starts_with(kind))) {
-            assert!(seen.insert(id.to_owned()), "ADVISORIES.md:{at}: {id} for the second time");
+        let [ids, flaw, answer] = cells.as_slice() else {
+            panic!("ADVISORIES.md:{at}: {} cells", cells.len())
+        };
+        assert!(
+            !flaw.is_empty() && !answer.is_empty(),
+            "ADVISORIES.md:{at}: {ids}"
+        );
+        for id in ids.split([',', ' ']).filter(|id| {
+            ["CVE-", "GHSA-", "RUSTSEC-"]
+                .iter()
+                .any(|kind| id.starts_with(kind))
+        }) {
+            assert!(
+                seen.insert(id.to_owned()),
+                "ADVISORIES.md:{at}: {id} for the second time"
+            );
         }
     }
     assert!(seen.len() > 100, "{} advisories", seen.len());
@@ -311,20 +484,39 @@ fn every_advisory_has_a_row_of_its_own_and_an_answer() {
 #[test]
 fn every_file_of_tests_is_run_and_once() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("readable");
-    let programs: Vec<&str> =
-        manifest.split("[[test]]\nname = \"").skip(1).filter_map(|rest| rest.split_once('"').map(|(name, _)| name)).collect();
-    let part_of = |program: &str| fs::read_to_string(root().join(format!("tests/{program}.rs"))).expect("a program of tests");
+    let programs: Vec<&str> = manifest
+        .split("[[test]]\nname = \"")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('"').map(|(name, _)| name))
+        .collect();
+    let part_of = |program: &str| {
+        fs::read_to_string(root().join(format!("tests/{program}.rs"))).expect("a program of tests")
+    };
     let parts = [part_of("gateway"), part_of("prompt")];
     let mut seen = 0;
-    for entry in fs::read_dir(root().join("tests")).expect("a folder").flatten() {
+    for entry in fs::read_dir(root().join("tests"))
+        .expect("a folder")
+        .flatten()
+    {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Some(name) = name.strip_suffix(".rs") else {
             continue;
         };
-        let as_part = parts.iter().filter(|part| part.contains(&format!("\nmod {name};\n"))).count();
+        let as_part = parts
+            .iter()
+            .filter(|part| part.contains(&format!("\nmod {name};\n")))
+            .count();
         let as_program = programs.iter().filter(|program| **program == name).count();
-        assert_eq!(as_part + as_program, 1, "tests/{name}.rs: as a part {as_part}, as a program {as_program}");
+        assert_eq!(
+            as_part + as_program,
+            1,
+            "tests/{name}.rs: as a part {as_part}, as a program {as_program}"
+        );
         seen += 1;
     }
-    assert!(seen > 40 && programs.len() > 10, "{seen} files, {} programs", programs.len());
+    assert!(
+        seen > 40 && programs.len() > 10,
+        "{seen} files, {} programs",
+        programs.len()
+    );
 }

@@ -9,13 +9,23 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// All that the gateway adds to a request, here with both identity fields configured.
-const ADDED: [&str; 5] = ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-VTNR", "X-VTNR-Level"];
+const ADDED: [&str; 5] = [
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "X-VTNR",
+    "X-VTNR-Level",
+];
 /// What belongs to one connection and not to the message (RFC 9110, 7.6.1), and the time at which the gateway answered.
 const OF_THE_HOP: [&str; 3] = ["Connection", "Keep-Alive", "Date"];
 
 fn without(fields: &[(String, String)], names: &[&str]) -> Vec<(String, String)> {
     let is_one = |name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-    fields.iter().filter(|(name, _)| !is_one(name)).cloned().collect()
+    fields
+        .iter()
+        .filter(|(name, _)| !is_one(name))
+        .cloned()
+        .collect()
 }
 
 /// Fields by name. The order of those with the same name counts; that of different names does not (RFC 9110, 5.3).
@@ -25,16 +35,41 @@ fn grouped(mut fields: Vec<(String, String)>) -> Vec<(String, String)> {
 }
 
 /// Sends the same request to the application and through the gateway, and gives what arrived each time, and both answers.
-async fn both_ways(behind: &Behind, line: &[u8], fields: &[u8], body: &[u8]) -> ((Request, RawAnswer), (Request, RawAnswer)) {
+async fn both_ways(
+    behind: &Behind,
+    line: &[u8],
+    fields: &[u8],
+    body: &[u8],
+) -> ((Request, RawAnswer), (Request, RawAnswer)) {
     let method = latin1(line.split(|byte| *byte == b' ').next().unwrap_or_default());
     let bytes = |cookie: &str| {
-        let head = [line, b" HTTP/1.1\r\nHost: ", behind.host.as_bytes(), b"\r\n", cookie.as_bytes(), fields, b"\r\n"];
+        let head = [
+            line,
+            b" HTTP/1.1\r\nHost: ",
+            behind.host.as_bytes(),
+            b"\r\n",
+            cookie.as_bytes(),
+            fields,
+            b"\r\n",
+        ];
         [head.concat(), body.to_vec()].concat()
     };
-    let answer = behind.directly().await.send(bytes("")).await.answer_to(&method).await;
+    let answer = behind
+        .directly()
+        .await
+        .send(bytes(""))
+        .await
+        .answer_to(&method)
+        .await;
     let direct = (behind.upstream.last(), answer);
     let cookie = format!("Cookie: {}\r\n", behind.session);
-    let answer = behind.connect().await.send(bytes(&cookie)).await.answer_to(&method).await;
+    let answer = behind
+        .connect()
+        .await
+        .send(bytes(&cookie))
+        .await
+        .answer_to(&method)
+        .await;
     (direct, (behind.upstream.last(), answer))
 }
 
@@ -43,7 +78,9 @@ async fn every_request_arrives_as_it_was_sent() {
     let passed = "[upstream]\npass_fields = [\"X_Under\", \"x.dot\"]";
     let behind = Behind::with(Upstream::fine().await, World::builder().config(passed)).await;
     let long = format!("X-Long: {}\r\n", "a".repeat(30_000));
-    let many: String = (0..150).map(|number| format!("X-Many-{number}: {number}\r\n")).collect();
+    let many: String = (0..150)
+        .map(|number| format!("X-Many-{number}: {number}\r\n"))
+        .collect();
     let cases: &[(&[u8], &[u8], &[u8])] = &[
         (b"GET /", b"", b""),
         (b"GET /?", b"", b""),
@@ -87,7 +124,11 @@ async fn every_request_arrives_as_it_was_sent() {
         let what = latin1(line);
         assert_eq!(answer.status(), 200, "{what}");
         assert_eq!(through.line, direct.line, "{what}");
-        assert_eq!(grouped(without(&through.fields, &ADDED)), grouped(direct.fields), "{what}");
+        assert_eq!(
+            grouped(without(&through.fields, &ADDED)),
+            grouped(direct.fields),
+            "{what}"
+        );
         assert_eq!(latin1(&through.body), latin1(&direct.body), "{what}");
     }
 }
@@ -103,7 +144,17 @@ async fn a_target_that_is_not_utf8_is_refused() {
         behind.session.as_bytes(),
         b"\r\n\r\n",
     ];
-    assert_eq!(behind.connect().await.send(request.concat()).await.answer().await.status(), 400);
+    assert_eq!(
+        behind
+            .connect()
+            .await
+            .send(request.concat())
+            .await
+            .answer()
+            .await
+            .status(),
+        400
+    );
     behind.upstream.saw_nothing("a target in ISO-8859-1");
 }
 
@@ -111,8 +162,19 @@ async fn a_target_that_is_not_utf8_is_refused() {
 async fn the_calculator_learns_who_asks_and_nothing_of_our_cookies() {
     let behind = Behind::http(Upstream::fine().await).await;
     let host = behind.host.clone();
-    let cookies = format!("theme=dark; {}; vtnr_trust=x; JSESSIONID=\"a b\"; vtnr_flow=; x", behind.session);
-    behind.connect().await.send(format!("GET /a HTTP/1.1\r\nHost: {host}\r\nCookie: {cookies}\r\n\r\n")).await.answer().await;
+    let cookies = format!(
+        "theme=dark; {}; vtnr_trust=x; JSESSIONID=\"a b\"; vtnr_flow=; x",
+        behind.session
+    );
+    behind
+        .connect()
+        .await
+        .send(format!(
+            "GET /a HTTP/1.1\r\nHost: {host}\r\nCookie: {cookies}\r\n\r\n"
+        ))
+        .await
+        .answer()
+        .await;
     let seen = behind.upstream.last();
     assert_eq!(seen.values("cookie"), ["theme=dark; JSESSIONID=\"a b\"; x"]);
     assert_eq!(seen.values("host"), [host.as_str()]);
@@ -122,13 +184,20 @@ async fn the_calculator_learns_who_asks_and_nothing_of_our_cookies() {
     assert_eq!(seen.values("x-vtnr"), ["60/123/4567"]);
     assert_eq!(seen.values("x-vtnr-level"), ["full"]);
     behind.ask("GET /b", "").await;
-    assert_eq!(behind.upstream.last().values("cookie"), Vec::<&str>::new(), "no empty field is left");
+    assert_eq!(
+        behind.upstream.last().values("cookie"),
+        Vec::<&str>::new(),
+        "no empty field is left"
+    );
 }
 
 #[tokio::test]
 async fn every_answer_arrives_as_it_was_sent() {
     let gzip = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10\r\n\r\n\x1f\x8b\x08\0\0\0\0\0\xff\x00";
-    let big = format!("HTTP/1.1 200 OK\r\nX-Big: {}\r\nContent-Length: 0\r\n\r\n", "b".repeat(100_000));
+    let big = format!(
+        "HTTP/1.1 200 OK\r\nX-Big: {}\r\nContent-Length: 0\r\n\r\n",
+        "b".repeat(100_000)
+    );
     let answers: Vec<Vec<u8>> = [
         &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..],
         b"HTTP/1.1 200 Sehr gut\r\nContent-Length: 0\r\n\r\n",
@@ -161,10 +230,20 @@ async fn every_answer_arrives_as_it_was_sent() {
         let answers = std::sync::Arc::clone(&scripted);
         async move {
             while let Some(request) = wire.request().await {
-                let number: usize = request.line.split(['/', ' ']).nth(2).expect("a number").parse().expect("a number");
+                let number: usize = request
+                    .line
+                    .split(['/', ' '])
+                    .nth(2)
+                    .expect("a number")
+                    .parse()
+                    .expect("a number");
                 let answer = &answers[number];
                 let bare = request.line.starts_with("HEAD");
-                let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a header") + 4;
+                let end = answer
+                    .windows(4)
+                    .position(|four| four == b"\r\n\r\n")
+                    .expect("a header")
+                    + 4;
                 wire.send(if bare { &answer[..end] } else { answer }).await;
             }
         }
@@ -174,8 +253,13 @@ async fn every_answer_arrives_as_it_was_sent() {
     for method in ["GET", "HEAD", "POST"] {
         for number in 0..count {
             let line = format!("{method} /{number}");
-            let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
-            let ((_, direct), (_, through)) = both_ways(&behind, line.as_bytes(), length.as_bytes(), b"").await;
+            let length = if method == "POST" {
+                "Content-Length: 0\r\n"
+            } else {
+                ""
+            };
+            let ((_, direct), (_, through)) =
+                both_ways(&behind, line.as_bytes(), length.as_bytes(), b"").await;
             assert_eq!(through.line, direct.line, "{line}");
             let seen = |answer: &RawAnswer| grouped(without(&answer.fields, &OF_THE_HOP));
             assert_eq!(seen(&through), seen(&direct), "{line}");
@@ -188,20 +272,29 @@ async fn every_answer_arrives_as_it_was_sent() {
 async fn an_answer_that_ends_with_its_connection_arrives_whole() {
     let upstream = Upstream::start(|mut wire| async move {
         wire.request().await;
-        wire.send("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nbis zum ").await;
+        wire.send("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nbis zum ")
+            .await;
         wire.send("Ende").await;
     })
     .await;
     let behind = Behind::http(upstream).await;
     let answer = behind.ask("GET /", "").await;
-    assert_eq!((answer.status(), answer.text().as_str()), (200, "bis zum Ende"));
+    assert_eq!(
+        (answer.status(), answer.text().as_str()),
+        (200, "bis zum Ende")
+    );
     assert_eq!(answer.values("transfer-encoding"), ["chunked"]);
 }
 
 #[tokio::test]
 async fn the_answers_keep_alive_is_not_for_the_client() {
-    let behind =
-        Behind::http(Upstream::answering("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nContent-Length: 0\r\n\r\n").await).await;
+    let behind = Behind::http(
+        Upstream::answering(
+            "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nContent-Length: 0\r\n\r\n",
+        )
+        .await,
+    )
+    .await;
     let answer = behind.ask("GET /", "").await;
     assert_eq!(answer.values("keep-alive"), Vec::<&str>::new());
     assert_eq!(answer.values("connection"), ["keep-alive"]);
@@ -212,17 +305,23 @@ async fn early_hints_and_a_continue_go_through() {
     let upstream = Upstream::start(|mut wire| async move {
         while let Some(head) = wire.head().await {
             if head.values("expect").is_empty() {
-                wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n").await;
-                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n")
+                    .await;
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    .await;
                 continue;
             }
-            assert!(wire.rest().is_empty(), "the body came before it was asked for");
+            assert!(
+                wire.rest().is_empty(),
+                "the body came before it was asked for"
+            );
             wire.send("HTTP/1.1 100 Continue\r\n\r\n").await;
             while wire.rest().len() < 5 {
                 wire.read().await.expect("the body");
             }
             assert_eq!(wire.rest(), b"hallo");
-            wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\ndone").await;
+            wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\ndone")
+                .await;
             return;
         }
     })
@@ -231,9 +330,14 @@ async fn early_hints_and_a_continue_go_through() {
     let mut client = behind.connect().await;
     client.send(behind.request("GET /", "")).await;
     let early = client.head().await.expect("early hints");
-    assert_eq!((early.status(), early.values("link")), (103, vec!["</a.css>; rel=preload"]));
+    assert_eq!(
+        (early.status(), early.values("link")),
+        (103, vec!["</a.css>; rel=preload"])
+    );
     assert_eq!(client.answer().await.status(), 200);
-    client.send(behind.request("POST /", "Expect: 100-continue\r\nContent-Length: 5\r\n")).await;
+    client
+        .send(behind.request("POST /", "Expect: 100-continue\r\nContent-Length: 5\r\n"))
+        .await;
     assert_eq!(client.head().await.expect("an answer").status(), 100);
     let answer = client.send("hallo").await.answer().await;
     assert_eq!((answer.status(), answer.text().as_str()), (200, "done"));
@@ -257,8 +361,17 @@ async fn events_arrive_while_the_answer_is_open() {
     .await;
     let behind = Behind::http(upstream).await;
     let mut client = behind.connect().await;
-    client.send(behind.request("GET /ticker", "Accept: text/event-stream\r\n")).await;
-    assert_eq!(client.head().await.expect("the header comes at once").status(), 200);
+    client
+        .send(behind.request("GET /ticker", "Accept: text/event-stream\r\n"))
+        .await;
+    assert_eq!(
+        client
+            .head()
+            .await
+            .expect("the header comes at once")
+            .status(),
+        200
+    );
     for event in ["data: eins\n\n", "data: zwei\n\n", "data: drei\n\n"] {
         tell.send(event).await.expect("the upstream listens");
         client.until(event.as_bytes()).await;
@@ -267,8 +380,7 @@ async fn events_arrive_while_the_answer_is_open() {
     client.until(b"0\r\n\r\n").await;
 }
 
-const HANDSHAKE: &str =
-    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 async fn echo() -> Upstream {
     Upstream::start(|mut wire| async move {
@@ -298,17 +410,29 @@ async fn echo() -> Upstream {
 async fn a_websocket_carries_bytes_both_ways() {
     let behind = Behind::http(echo().await).await;
     let mut client = behind.connect().await;
-    client.send(behind.request("GET /ws/kurse", HANDSHAKE)).await;
+    client
+        .send(behind.request("GET /ws/kurse", HANDSHAKE))
+        .await;
     let answer = client.head().await.expect("an answer");
-    assert_eq!((answer.status(), answer.values("sec-websocket-accept")), (101, vec!["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]));
-    for message in [&b"\x81\x85\x01\x02\x03\x04abcde"[..], b"\x00\xff\r\n\r\nGET / HTTP/1.1\r\n\r\n", &[7; 100_000]] {
+    assert_eq!(
+        (answer.status(), answer.values("sec-websocket-accept")),
+        (101, vec!["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="])
+    );
+    for message in [
+        &b"\x81\x85\x01\x02\x03\x04abcde"[..],
+        b"\x00\xff\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        &[7; 100_000],
+    ] {
         client.send(message).await;
         assert_eq!(client.until(message).await, message);
     }
     let seen = &behind.upstream.bytes()[0];
     let head = support::upstream::parse_head(0, seen).expect("a header").0;
     assert_eq!(head.values("upgrade"), ["websocket"]);
-    assert!(head.values("connection")[0].eq_ignore_ascii_case("upgrade"), "{head:?}");
+    assert!(
+        head.values("connection")[0].eq_ignore_ascii_case("upgrade"),
+        "{head:?}"
+    );
     client.half_close().await;
     client.rest().await;
 }
@@ -316,12 +440,19 @@ async fn a_websocket_carries_bytes_both_ways() {
 /// Sockets and events may be silent for longer than any time limit; an upload may not.
 #[tokio::test]
 async fn what_may_be_silent_stays_open_and_what_may_not_ends() {
-    let limits = World::builder().listen("body_timeout = \"1s\"\nheader_timeout = \"1s\"\nkeepalive = \"1s\"");
-    let behind = Behind::with(echo().await, limits.config("[upstream]\nread_timeout = \"2s\"")).await;
+    let limits = World::builder()
+        .listen("body_timeout = \"1s\"\nheader_timeout = \"1s\"\nkeepalive = \"1s\"");
+    let behind = Behind::with(
+        echo().await,
+        limits.config("[upstream]\nread_timeout = \"2s\""),
+    )
+    .await;
     let silence = Duration::from_secs(6);
     let socket = async {
         let mut client = behind.connect().await;
-        client.send(behind.request("GET /ws/kurse", HANDSHAKE)).await;
+        client
+            .send(behind.request("GET /ws/kurse", HANDSHAKE))
+            .await;
         assert_eq!(client.head().await.expect("an answer").status(), 101);
         assert!(client.is_silent_for(silence).await, "the socket was closed");
         client.send("noch da").await;
@@ -329,36 +460,61 @@ async fn what_may_be_silent_stays_open_and_what_may_not_ends() {
     };
     let events = async {
         let mut client = behind.connect().await;
-        client.send(behind.request("GET /ticker", "Accept: text/event-stream\r\n")).await;
+        client
+            .send(behind.request("GET /ticker", "Accept: text/event-stream\r\n"))
+            .await;
         client.until(b"1\r\na\r\n").await;
         assert!(client.is_silent_for(silence).await, "the stream was closed");
     };
     let upload = async {
         let mut client = behind.connect().await;
         let begun = std::time::Instant::now();
-        client.send(behind.request("POST /upload", "Content-Length: 10\r\n")).await.send("abc").await;
+        client
+            .send(behind.request("POST /upload", "Content-Length: 10\r\n"))
+            .await
+            .send("abc")
+            .await;
         client.rest().await;
         let took = begun.elapsed();
-        assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&took), "{took:?}");
+        assert!(
+            (Duration::from_millis(900)..Duration::from_secs(5)).contains(&took),
+            "{took:?}"
+        );
     };
     tokio::join!(socket, events, upload);
 }
 
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect()
+    (0..length)
+        .map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8)
+        .collect()
 }
 
 const LARGE: usize = 64 << 20;
 
 async fn quiet_world(upstream: Upstream) -> Behind {
     // At `trace`, the log of a large transfer is larger than the transfer.
-    Behind::with(upstream, World::builder().config("[log]\nfilter = \"info\"")).await
+    Behind::with(
+        upstream,
+        World::builder().config("[log]\nfilter = \"info\""),
+    )
+    .await
 }
 
 fn resident(behind: &Behind) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", behind.world.gateways[0].pid())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a size");
-    line.split_whitespace().nth(1).expect("a number").parse::<usize>().expect("a number") * 1_024
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", behind.world.gateways[0].pid()))
+            .expect("it runs");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("a size");
+    line.split_whitespace()
+        .nth(1)
+        .expect("a number")
+        .parse::<usize>()
+        .expect("a number")
+        * 1_024
 }
 
 #[tokio::test]
@@ -369,7 +525,11 @@ async fn a_large_download_arrives_byte_for_byte_and_is_not_kept_in_memory() {
         let file = std::sync::Arc::clone(&file);
         async move {
             wire.request().await;
-            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len())).await;
+            wire.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                file.len()
+            ))
+            .await;
             wire.send(file.as_slice()).await;
         }
     })
@@ -390,12 +550,15 @@ async fn an_upload_waits_for_the_calculator_and_is_not_kept_in_memory() {
         let (mut wait, done) = (wait.clone(), done.clone());
         async move {
             wire.head().await.expect("a request");
-            wait.wait_for(|go_on| *go_on).await.expect("the test goes on");
+            wait.wait_for(|go_on| *go_on)
+                .await
+                .expect("the test goes on");
             let mut body = wire.rest();
             while !body.ends_with(b"\r\n0\r\n\r\n") {
                 body.extend(wire.some().await.expect("more of the body"));
             }
-            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .await;
             done.send(body).await.expect("the test listens");
         }
     })
@@ -404,7 +567,9 @@ async fn an_upload_waits_for_the_calculator_and_is_not_kept_in_memory() {
     let before = resident(&behind);
     let sent = pattern(LARGE);
     let mut client = behind.connect().await;
-    client.send(behind.request("POST /upload", "Transfer-Encoding: chunked\r\n")).await;
+    client
+        .send(behind.request("POST /upload", "Transfer-Encoding: chunked\r\n"))
+        .await;
     let mut chunks = sent.chunks(65_536);
     let mut taken = 0;
     let stalled = loop {
@@ -413,18 +578,30 @@ async fn an_upload_waits_for_the_calculator_and_is_not_kept_in_memory() {
         };
         let framed = [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
         let mut written = 0;
-        match tokio::time::timeout(Duration::from_secs(1), client.send_counting(&framed, &mut written)).await {
+        match tokio::time::timeout(
+            Duration::from_secs(1),
+            client.send_counting(&framed, &mut written),
+        )
+        .await
+        {
             Ok(()) => taken += chunk.len(),
             Err(_) => break Some(framed[written..].to_vec()),
         }
     };
-    let stalled = stalled.unwrap_or_else(|| panic!("all {taken} bytes were taken although the calculator reads none"));
+    let stalled = stalled.unwrap_or_else(|| {
+        panic!("all {taken} bytes were taken although the calculator reads none")
+    });
     let grown = resident(&behind).saturating_sub(before);
-    assert!(grown < 16 << 20, "{grown} bytes more in memory, {taken} bytes taken");
+    assert!(
+        grown < 16 << 20,
+        "{grown} bytes more in memory, {taken} bytes taken"
+    );
     go_on.send_replace(true);
     client.send(stalled).await;
     for chunk in chunks {
-        client.send([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat()).await;
+        client
+            .send([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat())
+            .await;
     }
     assert_eq!(client.send("0\r\n\r\n").await.answer().await.status(), 200);
     let (body, _) = unchunk(&received.recv().await.expect("a body")).expect("chunks");
@@ -437,22 +614,47 @@ async fn over_http2_requests_and_answers_are_the_same_messages() {
     let behind = Behind::https(Upstream::answering(answer).await).await;
     let port = behind.world.gateways[0].https.expect("https");
     let mut client = H2::connect(&behind.world).await;
-    for target in ["/", "/?", "/a%2Fb//c;jsessionid=1?x=%C3%BC&y", "/kfz/angebot?id=42"] {
-        let request = behind.h2("PROPFIND", target).header("x-mine", "1").header("x-mine", "2").body(()).expect("a request");
+    for target in [
+        "/",
+        "/?",
+        "/a%2Fb//c;jsessionid=1?x=%C3%BC&y",
+        "/kfz/angebot?id=42",
+    ] {
+        let request = behind
+            .h2("PROPFIND", target)
+            .header("x-mine", "1")
+            .header("x-mine", "2")
+            .body(())
+            .expect("a request");
         let answer = client.get(request).await.expect("an answer");
-        assert_eq!((answer.status().as_u16(), answer.body().as_slice()), (207, &b"hallo"[..]));
-        let cookies: Vec<_> = answer.headers().get_all("set-cookie").iter().map(|value| value.as_bytes()).collect();
+        assert_eq!(
+            (answer.status().as_u16(), answer.body().as_slice()),
+            (207, &b"hallo"[..])
+        );
+        let cookies: Vec<_> = answer
+            .headers()
+            .get_all("set-cookie")
+            .iter()
+            .map(|value| value.as_bytes())
+            .collect();
         assert_eq!(cookies, [b"a=1", b"b=2"]);
         assert_eq!(answer.headers()["x-latin"].as_bytes(), b"M\xfcller");
         assert_eq!(answer.headers()["location"], "/x;y=%2F");
         let seen = behind.upstream.last();
         assert_eq!(seen.line, format!("PROPFIND {target} HTTP/1.1"));
         assert_eq!(seen.values("host"), [format!("localhost:{port}")]);
-        assert_eq!(seen.values("x-forwarded-host"), [format!("localhost:{port}")]);
+        assert_eq!(
+            seen.values("x-forwarded-host"),
+            [format!("localhost:{port}")]
+        );
         assert_eq!(seen.values("x-forwarded-proto"), ["https"]);
         assert_eq!(seen.values("x-mine"), ["1", "2"]);
         assert_eq!(seen.values("x-vtnr"), ["60/123/4567"]);
-        assert_eq!((seen.values("cookie"), seen.values("transfer-encoding")), (vec![], vec![]), "{seen:?}");
+        assert_eq!(
+            (seen.values("cookie"), seen.values("transfer-encoding")),
+            (vec![], vec![]),
+            "{seen:?}"
+        );
     }
 }
 
@@ -463,12 +665,19 @@ async fn over_tls_and_http1_all_is_as_without() {
     let mut client = Raw::tls(&behind.world).await;
     for _ in 0..3 {
         client
-            .send(format!("GET /a//b? HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: {}\r\nx-lower: 1\r\n\r\n", behind.session))
+            .send(format!(
+                "GET /a//b? HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: {}\r\nx-lower: 1\r\n\r\n",
+                behind.session
+            ))
             .await;
         assert_eq!(client.answer().await.text(), "ok");
         let seen = behind.upstream.last();
         assert_eq!(seen.line, "GET /a//b? HTTP/1.1");
-        assert!(seen.fields.contains(&("x-lower".to_owned(), "1".to_owned())), "{seen:?}");
+        assert!(
+            seen.fields
+                .contains(&("x-lower".to_owned(), "1".to_owned())),
+            "{seen:?}"
+        );
         assert_eq!(seen.values("x-forwarded-proto"), ["https"]);
     }
 }
@@ -477,20 +686,41 @@ async fn over_tls_and_http1_all_is_as_without() {
 async fn a_browsers_cookie_crumbs_arrive_as_one_field() {
     let behind = Behind::https(Upstream::fine().await).await;
     let mut client = H2::connect(&behind.world).await;
-    let request =
-        behind.h2("GET", "/").header("cookie", "JSESSIONID=1").header("cookie", "theme=dark").body(()).expect("a request");
+    let request = behind
+        .h2("GET", "/")
+        .header("cookie", "JSESSIONID=1")
+        .header("cookie", "theme=dark")
+        .body(())
+        .expect("a request");
     assert_eq!(client.get(request).await.expect("an answer").status(), 200);
-    assert_eq!(behind.upstream.last().values("cookie"), ["JSESSIONID=1; theme=dark"]);
+    assert_eq!(
+        behind.upstream.last().values("cookie"),
+        ["JSESSIONID=1; theme=dark"]
+    );
 }
 
 #[tokio::test]
 async fn over_http2_a_head_has_no_body_and_its_length() {
-    let behind = Behind::https(Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nETag: \"1\"\r\n\r\n").await).await;
+    let behind = Behind::https(
+        Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nETag: \"1\"\r\n\r\n").await,
+    )
+    .await;
     let mut client = H2::connect(&behind.world).await;
     for target in ["/dokument.pdf", "/ui/login/de/hilfe"] {
-        let answer = client.get(behind.h2("HEAD", target).body(()).expect("a request")).await.expect("an answer");
-        assert_eq!((answer.status().as_u16(), answer.body().len()), (200, 0), "{target}");
-        let length: usize = answer.headers()["content-length"].to_str().expect("ASCII").parse().expect("a length");
+        let answer = client
+            .get(behind.h2("HEAD", target).body(()).expect("a request"))
+            .await
+            .expect("an answer");
+        assert_eq!(
+            (answer.status().as_u16(), answer.body().len()),
+            (200, 0),
+            "{target}"
+        );
+        let length: usize = answer.headers()["content-length"]
+            .to_str()
+            .expect("ASCII")
+            .parse()
+            .expect("a length");
         assert!(length >= 1_234, "{target}: {length}");
     }
 }
@@ -502,20 +732,42 @@ async fn our_own_pages_work_over_http2() {
     let port = behind.world.gateways[0].https.expect("https");
     let request = |method: &str, path: &str| {
         let uri = format!("https://localhost:{port}{path}");
-        http::Request::builder().version(http::Version::HTTP_2).method(method).uri(uri).header("accept", "text/html")
+        http::Request::builder()
+            .version(http::Version::HTTP_2)
+            .method(method)
+            .uri(uri)
+            .header("accept", "text/html")
     };
-    let answer = client.get(request("GET", "/kfz?id=1").body(()).expect("a request")).await.expect("an answer");
-    assert_eq!(answer.headers()["location"], "/ui/login/de/vtnr-login?return_to=%2Fkfz%3Fid%3D1");
-    let answer = client.get(request("GET", "/ui/login/de/vtnr-login").body(()).expect("a request")).await.expect("an answer");
+    let answer = client
+        .get(request("GET", "/kfz?id=1").body(()).expect("a request"))
+        .await
+        .expect("an answer");
+    assert_eq!(
+        answer.headers()["location"],
+        "/ui/login/de/vtnr-login?return_to=%2Fkfz%3Fid%3D1"
+    );
+    let answer = client
+        .get(
+            request("GET", "/ui/login/de/vtnr-login")
+                .body(())
+                .expect("a request"),
+        )
+        .await
+        .expect("an answer");
     assert!(String::from_utf8_lossy(answer.body()).contains("Anmelden mit Vermittlernummer"));
     let posted = request("POST", "/ui/login/de/vtnr-login")
         .header("content-type", "application/x-www-form-urlencoded")
         .header("sec-fetch-site", "same-origin");
     let (answer, mut body) = client.begin(posted.body(()).expect("a request")).await;
-    body.send_data(Bytes::from_static(b"vtnr=quatsch&email="), false).expect("sent");
+    body.send_data(Bytes::from_static(b"vtnr=quatsch&email="), false)
+        .expect("sent");
     body.send_data(Bytes::new(), true).expect("sent");
     let answer = whole(answer).await.expect("an answer");
-    assert!(String::from_utf8_lossy(answer.body()).contains("Diese Vermittlernummer ist ung\u{fc}ltig."), "{answer:?}");
+    assert!(
+        String::from_utf8_lossy(answer.body())
+            .contains("Diese Vermittlernummer ist ung\u{fc}ltig."),
+        "{answer:?}"
+    );
     behind.upstream.saw_nothing("our own pages");
 }
 
@@ -525,22 +777,53 @@ async fn an_empty_last_frame_leaves_no_stray_bytes_at_the_calculator() {
     let behind = Behind::https(Upstream::fine().await).await;
     let mut client = H2::connect(&behind.world).await;
     for round in 0..5 {
-        let (answer, mut body) = client.begin(behind.h2("POST", "/kfz/angebot").body(()).expect("a request")).await;
-        body.send_data(Bytes::from_static(b"ort=Ulm"), false).expect("sent");
+        let (answer, mut body) = client
+            .begin(
+                behind
+                    .h2("POST", "/kfz/angebot")
+                    .body(())
+                    .expect("a request"),
+            )
+            .await;
+        body.send_data(Bytes::from_static(b"ort=Ulm"), false)
+            .expect("sent");
         body.send_data(Bytes::new(), true).expect("sent");
         let answer = whole(answer).await.expect("an answer");
-        assert_eq!((answer.status().as_u16(), answer.body().as_slice()), (200, &b"ok"[..]), "round {round}");
-        let (answer, mut body) = client.begin(behind.h2("POST", "/leer").body(()).expect("a request")).await;
+        assert_eq!(
+            (answer.status().as_u16(), answer.body().as_slice()),
+            (200, &b"ok"[..]),
+            "round {round}"
+        );
+        let (answer, mut body) = client
+            .begin(behind.h2("POST", "/leer").body(()).expect("a request"))
+            .await;
         body.send_data(Bytes::new(), true).expect("sent");
-        assert_eq!(whole(answer).await.expect("an answer").status(), 200, "round {round}");
-        let answer = client.get(behind.h2("GET", "/danach").body(()).expect("a request")).await.expect("an answer");
+        assert_eq!(
+            whole(answer).await.expect("an answer").status(),
+            200,
+            "round {round}"
+        );
+        let answer = client
+            .get(behind.h2("GET", "/danach").body(()).expect("a request"))
+            .await
+            .expect("an answer");
         assert_eq!(answer.status(), 200, "round {round}");
     }
     // Read strictly: any byte between the requests would be a panic here.
     let requests = behind.upstream.requests();
     assert_eq!(requests.len(), 15);
-    assert_eq!(requests.iter().filter(|request| request.body == b"ort=Ulm").count(), 5);
-    assert_eq!(behind.upstream.connections(), 1, "the connection was used again each time");
+    assert_eq!(
+        requests
+            .iter()
+            .filter(|request| request.body == b"ort=Ulm")
+            .count(),
+        5
+    );
+    assert_eq!(
+        behind.upstream.connections(),
+        1,
+        "the connection was used again each time"
+    );
 }
 
 #[tokio::test]
@@ -549,7 +832,8 @@ async fn over_http2_a_large_upload_and_download_go_through_while_others_are_answ
     let upstream = Upstream::start(move |mut wire| async move {
         while let Some(request) = wire.head().await {
             if request.line.starts_with("GET") {
-                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .await;
                 continue;
             }
             let mut body = wire.rest();
@@ -557,7 +841,11 @@ async fn over_http2_a_large_upload_and_download_go_through_while_others_are_answ
                 body.extend(wire.some().await.expect("more of the body"));
             }
             let (body, _) = unchunk(&body).expect("chunks");
-            wire.send(format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len())).await;
+            wire.send(format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            ))
+            .await;
             wire.send(&body).await;
             return;
         }
@@ -567,21 +855,30 @@ async fn over_http2_a_large_upload_and_download_go_through_while_others_are_answ
     let behind = Behind::with(upstream, builder).await;
     let mut client = H2::connect(&behind.world).await;
     let sent = pattern(size);
-    let (answer, mut body) = client.begin(behind.h2("POST", "/upload").body(()).expect("a request")).await;
+    let (answer, mut body) = client
+        .begin(behind.h2("POST", "/upload").body(()).expect("a request"))
+        .await;
     let upload = async {
         for chunk in sent.chunks(16_384) {
             body.reserve_capacity(chunk.len());
             while body.capacity() < chunk.len() {
-                std::future::poll_fn(|context| body.poll_capacity(context)).await.expect("open").expect("capacity");
+                std::future::poll_fn(|context| body.poll_capacity(context))
+                    .await
+                    .expect("open")
+                    .expect("capacity");
             }
-            body.send_data(Bytes::copy_from_slice(chunk), false).expect("sent");
+            body.send_data(Bytes::copy_from_slice(chunk), false)
+                .expect("sent");
         }
         body.send_data(Bytes::new(), true).expect("sent");
         whole(answer).await.expect("an answer")
     };
     let others = async {
         for _ in 0..20 {
-            let answer = client.get(behind.h2("GET", "/klein").body(()).expect("a request")).await.expect("an answer");
+            let answer = client
+                .get(behind.h2("GET", "/klein").body(()).expect("a request"))
+                .await
+                .expect("an answer");
             assert_eq!(answer.body(), b"ok");
         }
     };

@@ -31,7 +31,9 @@ async fn out(browser: &Browser) {
 
 async fn brokers_are(world: &World, text: &str, reloads: usize) {
     world.write_brokers(text);
-    world.log_has_times("the directory was reloaded", reloads).await;
+    world
+        .log_has_times("the directory was reloaded", reloads)
+        .await;
 }
 
 async fn the_second_sign_in_on_a_browser_needs_no_mail(store: StoreKind) {
@@ -39,9 +41,20 @@ async fn the_second_sign_in_on_a_browser_needs_no_mail(store: StoreKind) {
     let browser = world.signed_in(ADA).await;
     for spelling in ["60/123/4567", "601234567"] {
         out(&browser).await;
-        browser.claim(spelling, "Ada@makler.example", "/kfz?x=1").await.leads_to("/kfz?x=1");
+        browser
+            .claim(spelling, "Ada@makler.example", "/kfz?x=1")
+            .await
+            .leads_to("/kfz?x=1");
         browser.open("/kfz").await;
-        assert_eq!(world.calculator.requests().last().expect("a request").headers["x-vtnr-level"], "full");
+        assert_eq!(
+            world
+                .calculator
+                .requests()
+                .last()
+                .expect("a request")
+                .headers["x-vtnr-level"],
+            "full"
+        );
     }
     assert_eq!(world.mails().await.len(), 1);
 }
@@ -54,7 +67,9 @@ async fn another_browser_needs_one(store: StoreKind) {
     other.open("/").await.leads_to(SIGN_IN);
 }
 
-async fn trust_never_serves_another_broker_and_one_browser_can_be_trusted_for_several(store: StoreKind) {
+async fn trust_never_serves_another_broker_and_one_browser_can_be_trusted_for_several(
+    store: StoreKind,
+) {
     let world = world(store).await;
     let browser = world.signed_in(ADA).await;
     out(&browser).await;
@@ -65,33 +80,74 @@ async fn trust_never_serves_another_broker_and_one_browser_can_be_trusted_for_se
         out(&browser).await;
         browser.claim(broker.0, broker.1, "/").await.leads_to("/");
         browser.open("/").await.is(200);
-        assert_eq!(world.calculator.requests().last().expect("a request").headers["x-vtnr"], broker.0);
+        assert_eq!(
+            world
+                .calculator
+                .requests()
+                .last()
+                .expect("a request")
+                .headers["x-vtnr"],
+            broker.0
+        );
     }
-    browser.claim(ADA.0, BEN.1, "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
+    browser
+        .claim(ADA.0, BEN.1, "/")
+        .await
+        .leads_to("/ui/login/de/unbekannte-e-mail");
 }
 
 async fn trust_ends_when_another_address_is_on_file(store: StoreKind) {
     let world = world(store).await;
     let browser = world.signed_in(ADA).await;
     out(&browser).await;
-    brokers_are(&world, &format!("vtnr;email\n{};neu@makler.example\n", ADA.0), 1).await;
-    browser.claim(ADA.0, ADA.1, "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
-    browser.claim(ADA.0, "neu@makler.example", "/").await.leads_to(TAN);
+    brokers_are(
+        &world,
+        &format!("vtnr;email\n{};neu@makler.example\n", ADA.0),
+        1,
+    )
+    .await;
+    browser
+        .claim(ADA.0, ADA.1, "/")
+        .await
+        .leads_to("/ui/login/de/unbekannte-e-mail");
+    browser
+        .claim(ADA.0, "neu@makler.example", "/")
+        .await
+        .leads_to(TAN);
     browser.open("/").await.leads_to(SIGN_IN);
 }
 
-async fn trust_ends_when_the_broker_is_removed_and_comes_back_with_another_address(store: StoreKind) {
+async fn trust_ends_when_the_broker_is_removed_and_comes_back_with_another_address(
+    store: StoreKind,
+) {
     let world = world(store).await;
     let browser = world.signed_in(ADA).await;
     out(&browser).await;
     brokers_are(&world, &format!("vtnr;email\n{};{}\n", BEN.0, BEN.1), 1).await;
-    browser.claim(ADA.0, ADA.1, "/").await.is(200).shows("Diese Vermittlernummer ist ungültig.");
-    brokers_are(&world, &format!("vtnr;email\n{};neu@makler.example\n", ADA.0), 2).await;
-    browser.claim(ADA.0, "neu@makler.example", "/").await.leads_to(TAN);
+    browser
+        .claim(ADA.0, ADA.1, "/")
+        .await
+        .is(200)
+        .shows("Diese Vermittlernummer ist ungültig.");
+    brokers_are(
+        &world,
+        &format!("vtnr;email\n{};neu@makler.example\n", ADA.0),
+        2,
+    )
+    .await;
+    browser
+        .claim(ADA.0, "neu@makler.example", "/")
+        .await
+        .leads_to(TAN);
 }
 
 async fn trust_that_the_operator_switched_off_is_asked_for_every_time(store: StoreKind) {
-    let world = World::builder().store(store).config(FREE).config("[login]\ntrust_lifetime = \"0s\"").start().await;
+    let world = World::builder()
+        .store(store)
+        .config(FREE)
+        .config("[login]\ntrust_lifetime = \"0s\"")
+        .start()
+        .await;
     let browser = world.signed_in(ADA).await;
     out(&browser).await;
     let tan = world.ask(&browser, ADA).await;
@@ -107,7 +163,11 @@ async fn a_planted_trust_cookie_gains_nothing(store: StoreKind) {
         victim.set_cookie("vtnr_trust", &planted);
         let tan = world.ask(&victim, ADA).await;
         victim.enter_tan(&tan, "/").await.leads_to("/");
-        assert_ne!(victim.cookie("vtnr_trust").as_ref(), Some(&planted), "a new cookie at every TAN");
+        assert_ne!(
+            victim.cookie("vtnr_trust").as_ref(),
+            Some(&planted),
+            "a new cookie at every TAN"
+        );
         let attacker = world.browser();
         attacker.set_cookie("vtnr_trust", &planted);
         world.ask(&attacker, ADA).await;
@@ -139,8 +199,14 @@ async fn a_stolen_trust_cookie_alone_opens_nothing() {
         thief.set_cookie(name, &browser.cookie("vtnr_trust").expect("trust"));
         thief.open("/").await.leads_to(SIGN_IN);
     }
-    thief.claim(ADA.0, "x@makler.example", "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
-    thief.claim("60/999/9999", ADA.1, "/").await.shows("ungültig");
+    thief
+        .claim(ADA.0, "x@makler.example", "/")
+        .await
+        .leads_to("/ui/login/de/unbekannte-e-mail");
+    thief
+        .claim("60/999/9999", ADA.1, "/")
+        .await
+        .shows("ungültig");
 }
 
 #[tokio::test]
@@ -149,7 +215,10 @@ async fn trust_lasts_30_days_in_the_browser_too() {
     let browser = world.browser();
     let tan = world.ask(&browser, ADA).await;
     let cookies = browser.enter_tan(&tan, "/").await.set_cookies();
-    let trust = cookies.iter().find(|cookie| cookie.starts_with("vtnr_trust=")).expect("trust");
+    let trust = cookies
+        .iter()
+        .find(|cookie| cookie.starts_with("vtnr_trust="))
+        .expect("trust");
     for attribute in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=2592000"] {
         assert!(trust.contains(attribute), "{attribute}: {trust}");
     }
@@ -171,7 +240,14 @@ async fn an_operator_ends_all_trust_and_all_sessions_of_a_broker_on_every_gatewa
         .expect("it runs");
     assert!(revoked.status.success(), "{revoked:?}");
     for browser in [&first, &second] {
-        eventually("the session is dead", async || browser.open("/").await.location().filter(|to| to == SIGN_IN)).await;
+        eventually("the session is dead", async || {
+            browser
+                .open("/")
+                .await
+                .location()
+                .filter(|to| to == SIGN_IN)
+        })
+        .await;
     }
     ben.open("/").await.is(200);
     first.claim(ADA.0, ADA.1, "/").await.leads_to(TAN);

@@ -23,7 +23,11 @@ impl Desk {
 
     fn with(section: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
-        fs::write(folder.path().join("brokers.csv"), format!("vtnr;email\n{};{}\n{};\n", ADA.0, ADA.1, BEN.0)).expect("written");
+        fs::write(
+            folder.path().join("brokers.csv"),
+            format!("vtnr;email\n{};{}\n{};\n", ADA.0, ADA.1, BEN.0),
+        )
+        .expect("written");
         let text = format!(
             "[listen]\nhttp = \"127.0.0.1:1\"\npublic_url = \"http://127.0.0.1:1\"\n[upstream]\nurl = \"http://127.0.0.1:2\"\n\
              [store]\nurl = \"memory:\"\nsecret = \"0123456789abcdef0123456789abcdef\"\n[directory]\nfile = \"brokers.csv\"\n\
@@ -53,7 +57,10 @@ impl Desk {
     }
 
     fn check(&self) -> (Option<i32>, String) {
-        let command = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway")).args(["check", "--config"]).arg(self.config()).output();
+        let command = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"))
+            .args(["check", "--config"])
+            .arg(self.config())
+            .output();
         said(&command.expect("it runs"))
     }
 }
@@ -61,7 +68,11 @@ impl Desk {
 fn said(output: &Output) -> (Option<i32>, String) {
     let all = [&output.stdout[..], &output.stderr[..]].concat();
     let lines = String::from_utf8(all).expect("UTF-8");
-    let told = lines.lines().filter(|line| !line.starts_with("warning: /")).map(|line| format!("{line}\n")).collect();
+    let told = lines
+        .lines()
+        .filter(|line| !line.starts_with("warning: /"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     (output.status.code(), told)
 }
 
@@ -73,27 +84,67 @@ fn chmod(file: &Path, mode: u32) {
 fn users_are_added_listed_replaced_and_removed() {
     let desk = Desk::new();
     let (code, told) = desk.run(&["add", "Ada", ADA.0], &format!("{PASSWORD}\n"));
-    assert_eq!((code, told.as_str()), (Some(0), "Ada can sign in as 60/123/4567\n"));
-    assert_eq!(fs::metadata(desk.file()).expect("it is there").mode() & 0o777, 0o600, "nobody else reads it");
-    assert!(desk.text().starts_with("user;vtnr;hash\nAda;60/123/4567;$argon2id$v=19$m=64,t=1,p=1$"), "{}", desk.text());
+    assert_eq!(
+        (code, told.as_str()),
+        (Some(0), "Ada can sign in as 60/123/4567\n")
+    );
+    assert_eq!(
+        fs::metadata(desk.file()).expect("it is there").mode() & 0o777,
+        0o600,
+        "nobody else reads it"
+    );
+    assert!(
+        desk.text()
+            .starts_with("user;vtnr;hash\nAda;60/123/4567;$argon2id$v=19$m=64,t=1,p=1$"),
+        "{}",
+        desk.text()
+    );
     assert!(!desk.text().contains("horse"));
     desk.run(&["add", "ben", "601234568"], PASSWORD);
     let (code, told) = desk.run(&["add", "ADA", BEN.0], PASSWORD);
     assert_eq!(
         (code, told.as_str()),
-        (Some(64), "vtnr-gateway: there is a user ADA already; --replace gives another password\n")
+        (
+            Some(64),
+            "vtnr-gateway: there is a user ADA already; --replace gives another password\n"
+        )
     );
     let before = desk.text();
-    let (code, told) = desk.run(&["add", "--replace", "ada", ADA.0], "another horse battery staple\r\n");
-    assert!(code == Some(0) && told.contains("vtnr-gateway revoke --config FILE 60/123/4567"), "{told}");
+    let (code, told) = desk.run(
+        &["add", "--replace", "ada", ADA.0],
+        "another horse battery staple\r\n",
+    );
+    assert!(
+        code == Some(0) && told.contains("vtnr-gateway revoke --config FILE 60/123/4567"),
+        "{told}"
+    );
     assert_ne!(desk.text(), before);
     let (code, told) = desk.run(&["list"], "");
-    assert_eq!((code, told.as_str()), (Some(0), "ada;60/123/4567;m=64,t=1,p=1\nben;60/123/4568;m=64,t=1,p=1\n"));
+    assert_eq!(
+        (code, told.as_str()),
+        (
+            Some(0),
+            "ada;60/123/4567;m=64,t=1,p=1\nben;60/123/4568;m=64,t=1,p=1\n"
+        )
+    );
     let (code, told) = desk.run(&["remove", " BEN "], "");
-    assert!(code == Some(0) && told.starts_with("BEN cannot sign in as 60/123/4568 any more; sessions end once"), "{told}");
-    assert_eq!(desk.run(&["remove", "ben"], ""), (Some(64), "vtnr-gateway: there is no user ben\n".into()));
+    assert!(
+        code == Some(0)
+            && told.starts_with("BEN cannot sign in as 60/123/4568 any more; sessions end once"),
+        "{told}"
+    );
+    assert_eq!(
+        desk.run(&["remove", "ben"], ""),
+        (Some(64), "vtnr-gateway: there is no user ben\n".into())
+    );
     let (code, told) = desk.run(&["add", "--replace", "ben", BEN.0], PASSWORD);
-    assert_eq!((code, told.as_str()), (Some(64), "vtnr-gateway: there is no user ben to give another password\n"));
+    assert_eq!(
+        (code, told.as_str()),
+        (
+            Some(64),
+            "vtnr-gateway: there is no user ben to give another password\n"
+        )
+    );
     assert_eq!(desk.run(&["list"], "").1, "ada;60/123/4567;m=64,t=1,p=1\n");
     assert_eq!(desk.check().0, Some(0));
 }
@@ -105,52 +156,114 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     let before = desk.text();
     let long = "x".repeat(1_025);
     let refusals: [(&[&str], &str, &str); 9] = [
-        (&["add", "ben", "60/12"], PASSWORD, "`60/12` is not a broker number such as 60/123/4567"),
+        (
+            &["add", "ben", "60/12"],
+            PASSWORD,
+            "`60/12` is not a broker number such as 60/123/4567",
+        ),
         (&["add", " ", BEN.0], PASSWORD, "that is no user key"),
         (&["add", "ben", BEN.0], "", "no password was given"),
         (&["add", "ben", BEN.0], "\n", "no password was given"),
-        (&["add", "ben", BEN.0], "too short", "the password has fewer than 15 characters"),
-        (&["add", "ben2", BEN.0], "this is BEN2's password", "the password contains the user key"),
-        (&["add", "ben", BEN.0], "xyxyxyxyxyxyxyxy", "the password is one short piece over and over"),
-        (&["add", "ben", BEN.0], &long, "the password has more than 1024 bytes"),
+        (
+            &["add", "ben", BEN.0],
+            "too short",
+            "the password has fewer than 15 characters",
+        ),
+        (
+            &["add", "ben2", BEN.0],
+            "this is BEN2's password",
+            "the password contains the user key",
+        ),
+        (
+            &["add", "ben", BEN.0],
+            "xyxyxyxyxyxyxyxy",
+            "the password is one short piece over and over",
+        ),
+        (
+            &["add", "ben", BEN.0],
+            &long,
+            "the password has more than 1024 bytes",
+        ),
         (&["remove", "\u{7}"], "", "that is no user key"),
     ];
     for (arguments, stdin, expected) in refusals {
         let (code, told) = desk.run(arguments, stdin);
-        assert!(code == Some(64) && told.contains(expected), "{arguments:?}: {code:?} {told}");
+        assert!(
+            code == Some(64) && told.contains(expected),
+            "{arguments:?}: {code:?} {told}"
+        );
         assert_eq!(desk.text(), before);
     }
-    for arguments in [&["add", "ben"][..], &["add", "ben", BEN.0, PASSWORD], &["remove"], &["change"]] {
+    for arguments in [
+        &["add", "ben"][..],
+        &["add", "ben", BEN.0, PASSWORD],
+        &["remove"],
+        &["change"],
+    ] {
         assert_eq!(desk.run(arguments, "").0, Some(64), "{arguments:?}");
     }
     let (code, told) = desk.run(&["add", "cem", UNKNOWN], PASSWORD);
-    assert!(code == Some(0) && told.contains("warning: 60/999/9999 is not in the directory"), "{told}");
+    assert!(
+        code == Some(0) && told.contains("warning: 60/999/9999 is not in the directory"),
+        "{told}"
+    );
 }
 
 #[test]
 fn a_file_with_a_mistake_in_it_is_refused_by_all_and_left_alone() {
     let desk = Desk::new();
     let (code, told) = desk.check();
-    assert!(code == Some(64) && told.contains("password.file") && told.contains("cannot be read"), "{told}");
+    assert!(
+        code == Some(64) && told.contains("password.file") && told.contains("cannot be read"),
+        "{told}"
+    );
     assert_eq!(desk.run(&["list"], "").0, Some(69));
     desk.run(&["add", "ada", ADA.0], PASSWORD);
     assert_eq!(desk.check().0, Some(0));
     let sound = desk.text();
     for (text, mode, expected) in [
-        (format!("{sound}geheim\n"), 0o600, "line 3: not as many fields as the header has"),
-        ("user;vtnr\n".into(), 0o600, "does not have the column hash exactly once"),
-        (sound.clone(), 0o644, "can be read or written by everybody; chmod o= it"),
-        (sound.clone(), 0o606, "can be read or written by everybody; chmod o= it"),
+        (
+            format!("{sound}geheim\n"),
+            0o600,
+            "line 3: not as many fields as the header has",
+        ),
+        (
+            "user;vtnr\n".into(),
+            0o600,
+            "does not have the column hash exactly once",
+        ),
+        (
+            sound.clone(),
+            0o644,
+            "can be read or written by everybody; chmod o= it",
+        ),
+        (
+            sound.clone(),
+            0o606,
+            "can be read or written by everybody; chmod o= it",
+        ),
     ] {
         fs::write(desk.file(), &text).expect("written");
         chmod(&desk.file(), mode);
-        let serve = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway")).args(["serve", "--config"]).arg(desk.config()).output();
+        let serve = Command::new(env!("CARGO_BIN_EXE_vtnr-gateway"))
+            .args(["serve", "--config"])
+            .arg(desk.config())
+            .output();
         let (code, told) = said(&serve.expect("it runs"));
-        assert!(code.is_some_and(|code| code != 0) && told.contains(expected), "{code:?} {told}");
-        for (code, told) in
-            [desk.check(), desk.run(&["list"], ""), desk.run(&["remove", "ada"], ""), desk.run(&["add", "ben", BEN.0], PASSWORD)]
-        {
-            assert!(code == Some(64) && told.contains(expected) && !told.contains("geheim"), "{code:?} {told}");
+        assert!(
+            code.is_some_and(|code| code != 0) && told.contains(expected),
+            "{code:?} {told}"
+        );
+        for (code, told) in [
+            desk.check(),
+            desk.run(&["list"], ""),
+            desk.run(&["remove", "ada"], ""),
+            desk.run(&["add", "ben", BEN.0], PASSWORD),
+        ] {
+            assert!(
+                code == Some(64) && told.contains(expected) && !told.contains("geheim"),
+                "{code:?} {told}"
+            );
         }
         assert_eq!(desk.text(), text);
     }
@@ -162,11 +275,20 @@ fn without_the_section_there_are_no_users() {
     let (code, told) = desk.run(&["list"], "");
     assert_eq!(
         (code, told.as_str()),
-        (Some(64), "vtnr-gateway: the configuration has no [password], so that there are no users\n")
+        (
+            Some(64),
+            "vtnr-gateway: the configuration has no [password], so that there are no users\n"
+        )
     );
     for (section, expected) in [
-        ("[password]\nlanes = 1\n", "password.file: is missing; [password] needs it"),
-        ("[password]\nfile = \"users.csv\"\n[login]\npassword_url = \"/x\"\n", "login.password_url: stands beside [password]"),
+        (
+            "[password]\nlanes = 1\n",
+            "password.file: is missing; [password] needs it",
+        ),
+        (
+            "[password]\nfile = \"users.csv\"\n[login]\npassword_url = \"/x\"\n",
+            "login.password_url: stands beside [password]",
+        ),
         (
             "[password]\nfile = \"users.csv\"\nmemory = \"8KiB\"\nlanes = 2\n",
             "password.memory: is less than 8KiB for each of password.lanes",
@@ -181,7 +303,12 @@ fn without_the_section_there_are_no_users() {
 #[test]
 fn on_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
     let desk = Desk::new();
-    let command = format!("{} users add --config {} ada {}", env!("CARGO_BIN_EXE_vtnr-gateway"), desk.config().display(), ADA.0);
+    let command = format!(
+        "{} users add --config {} ada {}",
+        env!("CARGO_BIN_EXE_vtnr-gateway"),
+        desk.config().display(),
+        ADA.0
+    );
     let typed = |first: &str, second: &str| {
         let mut terminal = support::users::Terminal::start(&command);
         terminal.waits_for("Password: ");
@@ -191,18 +318,37 @@ fn on_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
         terminal.ends()
     };
     let (code, shown) = typed(PASSWORD, "another horse battery staple");
-    assert!(code == Some(64) && shown.contains("that was another password; nothing was changed"), "{code:?} {shown}");
-    assert!(!shown.contains("horse") && desk.text().is_empty(), "{shown}");
+    assert!(
+        code == Some(64) && shown.contains("that was another password; nothing was changed"),
+        "{code:?} {shown}"
+    );
+    assert!(
+        !shown.contains("horse") && desk.text().is_empty(),
+        "{shown}"
+    );
     let (code, shown) = typed(PASSWORD, PASSWORD);
-    assert!(code == Some(0) && shown.contains("ada can sign in as 60/123/4567"), "{code:?} {shown}");
+    assert!(
+        code == Some(0) && shown.contains("ada can sign in as 60/123/4567"),
+        "{code:?} {shown}"
+    );
     assert!(!shown.contains("horse"), "{shown}");
     assert_eq!(desk.run(&["list"], "").1, "ada;60/123/4567;m=64,t=1,p=1\n");
 }
 
 #[test]
 fn a_files_owner_sees_which_hashes_are_to_be_renewed() {
-    let desk = Desk::with("[password]\nfile = \"users.csv\"\nmemory = \"128KiB\"\niterations = 1\n");
+    let desk =
+        Desk::with("[password]\nfile = \"users.csv\"\nmemory = \"128KiB\"\niterations = 1\n");
     fs::copy(UsersFile::of_two().path(), desk.file()).expect("copied");
     let told = desk.run(&["list"], "").1;
-    assert_eq!(told.lines().next(), Some(format!("{};60/123/4567;m=64,t=1,p=1;renewed at the next sign-in", ADA_KEY.0).as_str()));
+    assert_eq!(
+        told.lines().next(),
+        Some(
+            format!(
+                "{};60/123/4567;m=64,t=1,p=1;renewed at the next sign-in",
+                ADA_KEY.0
+            )
+            .as_str()
+        )
+    );
 }

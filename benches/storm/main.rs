@@ -97,20 +97,52 @@ fn report(plan: &Plan, outcome: &Outcome) {
         outcome.lasted.as_secs_f64(),
         outcome.record.errors().len()
     );
-    println!("{:<28} {:>9} {:>9} {:>9} {:>9} {:>9}", "milliseconds", "number", "p50", "p95", "p99", "most");
+    println!(
+        "{:<28} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "milliseconds", "number", "p50", "p95", "p99", "most"
+    );
     for (what, mut times) in outcome.record.times() {
         let [p50, p95, p99, most] = [0.5, 0.95, 0.99, 1.0].map(|share| times.quantile(share));
-        println!("{what:<28} {:>9} {p50:>9.2} {p95:>9.2} {p99:>9.2} {most:>9.2}", times.len());
+        println!(
+            "{what:<28} {:>9} {p50:>9.2} {p95:>9.2} {p99:>9.2} {most:>9.2}",
+            times.len()
+        );
     }
-    let (page, sign_in) = (outcome.calm.a_page(), outcome.storm.a_sign_in(&outcome.calm, plan.brokers));
+    let (page, sign_in) = (
+        outcome.calm.a_page(),
+        outcome.storm.a_sign_in(&outcome.calm, plan.brokers),
+    );
     println!("{:<28} {:>9} {:>9}", "CPU", "gateway", "Redis");
-    println!("{:<28} {:>6.0} us {:>6.0} us", "a page, in the calm", page.0, page.1);
-    println!("{:<28} {:>6.2} ms {:>6.2} ms", "a sign-in", sign_in.0, sign_in.1);
+    println!(
+        "{:<28} {:>6.0} us {:>6.0} us",
+        "a page, in the calm", page.0, page.1
+    );
+    println!(
+        "{:<28} {:>6.2} ms {:>6.2} ms",
+        "a sign-in", sign_in.0, sign_in.1
+    );
     let share = |time: Duration| time.as_secs_f64() * 100.0 / outcome.lasted.as_secs_f64();
-    println!("{:<28} {:>7.1} % {:>7.1} %", "of one core, in the storm", share(outcome.storm.gateway), share(outcome.storm.redis));
-    let [before, most] = [(outcome.memory.0, outcome.redis_memory.0), (outcome.memory.1, outcome.redis_memory.1)]
-        .map(|(gateway, redis)| (gateway as f64 / MIB, redis as f64 / MIB));
-    println!("{:<28} {:>5.1} MiB {:>5.1} MiB", "resident before the storm", before.0, before.1);
-    println!("{:<28} {:>5.1} MiB {:>5.1} MiB", "resident at most", most.0, most.1);
-    println!("{:<28} {:>9}", "letters in the outbox at most", outcome.most_letters);
+    println!(
+        "{:<28} {:>7.1} % {:>7.1} %",
+        "of one core, in the storm",
+        share(outcome.storm.gateway),
+        share(outcome.storm.redis)
+    );
+    let [before, most] = [
+        (outcome.memory.0, outcome.redis_memory.0),
+        (outcome.memory.1, outcome.redis_memory.1),
+    ]
+    .map(|(gateway, redis)| (gateway as f64 / MIB, redis as f64 / MIB));
+    println!(
+        "{:<28} {:>5.1} MiB {:>5.1} MiB",
+        "resident before the storm", before.0, before.1
+    );
+    println!(
+        "{:<28} {:>5.1} MiB {:>5.1} MiB",
+        "resident at most", most.0, most.1
+    );
+    println!(
+        "{:<28} {:>9}",
+        "letters in the outbox at most", outcome.most_letters
+    );
 }

@@ -18,13 +18,20 @@ pub(super) struct DirectoryFile {
 impl DirectoryFile {
     /// The file that this directory was read from.
     pub(super) fn of(directory: Arc<Directory>, metrics: Arc<Metrics>, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { directory, metrics, clock, standing: Standing::default() })
+        Arc::new(Self {
+            directory,
+            metrics,
+            clock,
+            standing: Standing::default(),
+        })
     }
 
     /// Reloads it whenever it changes; never returns.
     pub(super) async fn watch(self: Arc<Self>) {
         let (directory, clock) = (Arc::clone(&self.directory), self.clock.clone());
-        directory.watch(move || clock.now(), move |event| self.note(event)).await;
+        directory
+            .watch(move || clock.now(), move |event| self.note(event))
+            .await;
     }
 
     /// Reloads it now.
@@ -56,10 +63,24 @@ impl DirectoryFile {
             (Reload::Unchanged, true) => {
                 tracing::info!(target: "directory", brokers, "the directory can be used again, and holds what is in force");
             }
-            (Reload::Swapped { brokers, added, removed }, false) => {
+            (
+                Reload::Swapped {
+                    brokers,
+                    added,
+                    removed,
+                },
+                false,
+            ) => {
                 tracing::info!(target: "directory", brokers, added, removed, "the directory was reloaded");
             }
-            (Reload::Swapped { brokers, added, removed }, true) => {
+            (
+                Reload::Swapped {
+                    brokers,
+                    added,
+                    removed,
+                },
+                true,
+            ) => {
                 tracing::info!(target: "directory", brokers, added, removed, "the directory was reloaded, and can be used again");
             }
         }

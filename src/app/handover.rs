@@ -8,8 +8,8 @@
 
 use rustix::cmsg_space;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use std::ffi::OsStr;
 use std::fs;
@@ -47,9 +47,17 @@ impl Inherited {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_SOCKETS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut word = [0];
-        let told = recvmsg(&former, &mut [IoSliceMut::new(&mut word)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let told = recvmsg(
+            &former,
+            &mut [IoSliceMut::new(&mut word)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )?;
         if told.bytes != 1 || word != [SOCKETS] || told.flags.contains(ReturnFlags::CTRUNC) {
-            return Err(io::Error::new(ErrorKind::InvalidData, "what waits there does not hand sockets over"));
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "what waits there does not hand sockets over",
+            ));
         }
         let mut sockets = Vec::new();
         for message in control.drain() {
@@ -67,7 +75,10 @@ impl Inherited {
 
     /// The socket that listens on this address, if there is one.
     pub(super) fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        let at = self.sockets.iter().position(|socket| socket.local_addr().is_ok_and(|own| own == address))?;
+        let at = self
+            .sockets
+            .iter()
+            .position(|socket| socket.local_addr().is_ok_and(|own| own == address))?;
         Some(self.sockets.swap_remove(at))
     }
 
@@ -106,7 +117,9 @@ impl Handover {
                 tokio::time::sleep(PATIENCE).await;
                 continue;
             };
-            let is_ours = stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
+            let is_ours = stream
+                .peer_cred()
+                .is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
             if !is_ours {
                 tracing::warn!(target: "gateway", "another user asked for the sockets, in vain");
                 continue;
@@ -135,9 +148,16 @@ impl Handover {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_SOCKETS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !control.push(SendAncillaryMessage::ScmRights(&sockets)) {
-            return Err(io::Error::other("there are more sockets than can be handed over"));
+            return Err(io::Error::other(
+                "there are more sockets than can be handed over",
+            ));
         }
-        sendmsg(stream, &[IoSlice::new(&[SOCKETS])], &mut control, SendFlags::NOSIGNAL)?;
+        sendmsg(
+            stream,
+            &[IoSlice::new(&[SOCKETS])],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )?;
         Ok(())
     }
 }
@@ -146,7 +166,11 @@ fn await_word(mut stream: UnixStream) -> io::Result<()> {
     stream.set_read_timeout(Some(START))?;
     let mut word = [0];
     stream.read_exact(&mut word)?;
-    if word == [SERVES] { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
+    if word == [SERVES] {
+        Ok(())
+    } else {
+        Err(ErrorKind::InvalidData.into())
+    }
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -157,13 +181,20 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// Others could put a socket of theirs in the place of ours, in a folder that they can write to.
 fn refuse_folder_of_others(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let metadata = fs::metadata(folder)?;
-    let is_ours = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0;
+    let is_ours =
+        metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0;
     if is_ours {
         return Ok(());
     }
-    let what = format!("{} must belong to this user, and nobody else may write to it", folder.display());
+    let what = format!(
+        "{} must belong to this user, and nobody else may write to it",
+        folder.display()
+    );
     Err(io::Error::new(ErrorKind::PermissionDenied, what))
 }
 
@@ -183,7 +214,9 @@ fn send(socket: &OsStr, what: &str) -> io::Result<()> {
         Some(name) => UnixAddress::from_abstract_name(name)?,
         None => UnixAddress::from_pathname(socket)?,
     };
-    UnixDatagram::unbound()?.send_to_addr(what.as_bytes(), &address).map(drop)
+    UnixDatagram::unbound()?
+        .send_to_addr(what.as_bytes(), &address)
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -195,39 +228,67 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn sockets_go_over_by_their_addresses_and_the_former_process_ends_when_the_new_one_serves() {
+    async fn sockets_go_over_by_their_addresses_and_the_former_process_ends_when_the_new_one_serves()
+     {
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("permissions");
         let path = folder.path().join("handover.sock");
         let sockets = [listener(), listener()];
-        let addresses = sockets.each_ref().map(|socket| socket.local_addr().expect("bound"));
+        let addresses = sockets
+            .each_ref()
+            .map(|socket| socket.local_addr().expect("bound"));
         let waits = Handover::wait_at(&path, sockets.into_iter().collect()).expect("it waits");
-        assert_eq!(fs::metadata(&path).expect("it is there").mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).expect("it is there").mode() & 0o777,
+            0o600
+        );
         let mut former = tokio::spawn(waits.done());
         let connect = |path: PathBuf| tokio::task::spawn_blocking(move || Inherited::from(&path));
 
         // One that does not come to serve changes nothing.
-        drop(connect(path.clone()).await.expect("no panic").expect("sockets"));
-        assert!(tokio::time::timeout(Duration::from_millis(200), &mut former).await.is_err());
+        drop(
+            connect(path.clone())
+                .await
+                .expect("no panic")
+                .expect("sockets"),
+        );
+        assert!(
+            tokio::time::timeout(Duration::from_millis(200), &mut former)
+                .await
+                .is_err()
+        );
 
         let mut inherited = connect(path).await.expect("no panic").expect("sockets");
         let taken = inherited.take(addresses[1]).expect("handed over");
         assert_eq!(taken.local_addr().expect("bound"), addresses[1]);
-        assert!(inherited.take(addresses[1]).is_none() && inherited.take("127.0.0.1:1".parse().expect("an address")).is_none());
+        assert!(
+            inherited.take(addresses[1]).is_none()
+                && inherited
+                    .take("127.0.0.1:1".parse().expect("an address"))
+                    .is_none()
+        );
         inherited.serves().expect("told");
         former.await.expect("no panic");
         // What was queued meanwhile is not lost.
         let client = std::net::TcpStream::connect(addresses[1]).expect("it is still listened on");
-        assert_eq!(taken.accept().expect("a client").1, client.local_addr().expect("bound"));
+        assert_eq!(
+            taken.accept().expect("a client").1,
+            client.local_addr().expect("bound")
+        );
     }
 
     #[test]
     fn a_folder_that_others_can_write_to_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("permissions");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let _inside = runtime.enter();
-        let refused = Handover::wait_at(&folder.path().join("x"), Vec::new()).err().expect("refused");
+        let refused = Handover::wait_at(&folder.path().join("x"), Vec::new())
+            .err()
+            .expect("refused");
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
     }
 
@@ -239,7 +300,10 @@ mod tests {
         let abstract_name = UnixAddress::from_abstract_name(&name).expect("a name");
         let sockets = [
             (path.as_os_str().to_owned(), UnixDatagram::bind(&path)),
-            (format!("@{name}").into(), UnixDatagram::bind_addr(&abstract_name)),
+            (
+                format!("@{name}").into(),
+                UnixDatagram::bind_addr(&abstract_name),
+            ),
         ];
         for (address, socket) in sockets {
             send(&address, "READY=1").expect("it is sent");

@@ -37,7 +37,14 @@ pub(super) struct Leaving {
 impl Leaving {
     /// Returns once all has ended or its time is over.
     pub(super) async fn end(self, why: Why, Shutdown { delay, grace }: Shutdown) {
-        let Self { edge, workers, outbox, mails_in_hand, store, shutdown } = self;
+        let Self {
+            edge,
+            workers,
+            outbox,
+            mails_in_hand,
+            store,
+            shutdown,
+        } = self;
         let (delay, linger) = match why {
             Why::Asked => (delay, Duration::ZERO),
             Why::TakenOver => (Duration::ZERO, ONE_MORE_REQUEST),
@@ -55,14 +62,21 @@ impl Leaving {
         let _ = timeout(left, outbox).await;
         let mails_in_hand = mails_in_hand.now();
         workers.stop().await;
-        let mails_waiting = timeout(COUNTED_WITHIN, store.outbox_length()).await.ok().and_then(Result::ok);
+        let mails_waiting = timeout(COUNTED_WITHIN, store.outbox_length())
+            .await
+            .ok()
+            .and_then(Result::ok);
         tell(parting, mails_in_hand, mails_waiting);
     }
 }
 
 /// One line, which an operator may look for; a warning where something did not come to its end.
 fn tell(parting: Parting, mails_in_hand: usize, mails_waiting: Option<u64>) {
-    let Parting { requests_finished, requests_cut, websockets_told } = parting;
+    let Parting {
+        requests_finished,
+        requests_cut,
+        websockets_told,
+    } = parting;
     if requests_cut > 0 || mails_in_hand > 0 {
         tracing::warn!(
             target: "gateway", requests_finished, requests_cut, websockets_told, mails_waiting, mails_in_hand,

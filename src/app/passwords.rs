@@ -10,13 +10,18 @@ use crate::users::{self, Hashers, Passwords, Users};
 use std::sync::Arc;
 
 /// Opens it where the configuration does.
-pub(super) fn open(config: &Config, chance: Chance, metrics: &Arc<Metrics>) -> Result<Option<Passwords>, Error> {
+pub(super) fn open(
+    config: &Config,
+    chance: Chance,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Passwords>, Error> {
     let Some(password) = &config.password else {
         return Ok(None);
     };
     let users = Arc::new(Users::open(&password.file, config.directory.poll)?);
     metrics.users_loaded(users.snapshot().len());
-    let hashers = Hashers::start(password.hashers.get(), password.queue, Arc::clone(metrics)).map_err(Error::Threads)?;
+    let hashers = Hashers::start(password.hashers.get(), password.queue, Arc::clone(metrics))
+        .map_err(Error::Threads)?;
     Ok(Some(Passwords::new(password, users, hashers, chance)))
 }
 
@@ -31,13 +36,20 @@ pub(super) struct UsersFile {
 impl UsersFile {
     /// The file that these users were read from.
     pub(super) fn of(users: Arc<Users>, metrics: Arc<Metrics>, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { users, metrics, clock, standing: Standing::default() })
+        Arc::new(Self {
+            users,
+            metrics,
+            clock,
+            standing: Standing::default(),
+        })
     }
 
     /// Reloads it whenever it changes; never returns.
     pub(super) async fn watch(self: Arc<Self>) {
         let (users, clock) = (Arc::clone(&self.users), self.clock.clone());
-        users.watch(move || clock.now(), move |event| self.note(event)).await;
+        users
+            .watch(move || clock.now(), move |event| self.note(event))
+            .await;
     }
 
     /// Reloads it now.
@@ -49,7 +61,11 @@ impl UsersFile {
         match event {
             Ok(users) => {
                 self.metrics.users_loaded(users);
-                let again = if self.standing.good() { ", and can be used again" } else { "" };
+                let again = if self.standing.good() {
+                    ", and can be used again"
+                } else {
+                    ""
+                };
                 tracing::info!(target: "users", users, "the users file was loaded{again}");
             }
             Err(error) => {

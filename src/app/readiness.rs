@@ -28,25 +28,54 @@ impl admin::Readiness for Readiness {
     async fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if *self.leaving.borrow() {
-            problems.push(Problem { part: "shutdown", detail: "shutting down".into(), fatal: Fatal::Yes });
+            problems.push(Problem {
+                part: "shutdown",
+                detail: "shutting down".into(),
+                fatal: Fatal::Yes,
+            });
         }
         if let Err(error) = self.store.ping().await {
-            problems.push(Problem { part: "store", detail: chain(&error), fatal: Fatal::Yes });
+            problems.push(Problem {
+                part: "store",
+                detail: chain(&error),
+                fatal: Fatal::Yes,
+            });
         }
         if self.directory.snapshot().len() == 0 {
-            problems.push(Problem { part: "directory", detail: "no broker is known".into(), fatal: Fatal::Yes });
+            problems.push(Problem {
+                part: "directory",
+                detail: "no broker is known".into(),
+                fatal: Fatal::Yes,
+            });
         }
         if let Some(trouble) = self.mail.now() {
-            problems.push(Problem { part: "mail", detail: trouble, fatal: Fatal::No });
+            problems.push(Problem {
+                part: "mail",
+                detail: trouble,
+                fatal: Fatal::No,
+            });
         }
-        let lists_end = self.certificates.as_ref().and_then(|trust| trust.now().lists_end());
+        let lists_end = self
+            .certificates
+            .as_ref()
+            .and_then(|trust| trust.now().lists_end());
         if lists_end.is_some_and(|end| end <= Clock::System.now()) {
-            let detail = "a list of revoked certificates is too old: certificates of its issuer are refused".into();
-            problems.push(Problem { part: "certificate", detail, fatal: Fatal::No });
+            let detail =
+                "a list of revoked certificates is too old: certificates of its issuer are refused"
+                    .into();
+            problems.push(Problem {
+                part: "certificate",
+                detail,
+                fatal: Fatal::No,
+            });
         }
         // Whoever took this gateway out for it would take the pages away that keep brokers signed in; the others have the same calculator.
         if let Some(trouble) = self.edge.calculator_trouble() {
-            problems.push(Problem { part: "calculator", detail: trouble, fatal: Fatal::No });
+            problems.push(Problem {
+                part: "calculator",
+                detail: trouble,
+                fatal: Fatal::No,
+            });
         }
         problems
     }

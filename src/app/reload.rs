@@ -53,7 +53,9 @@ enum Refusal {
     Mistakes(String),
     #[error(transparent)]
     Unusable(#[from] Error),
-    #[error("a list of revoked certificates is too old to be believed, and older than the one in force")]
+    #[error(
+        "a list of revoked certificates is too old to be believed, and older than the one in force"
+    )]
     OldList,
     #[error("the reading of it was broken off")]
     BrokenOff,
@@ -94,17 +96,36 @@ impl Source {
 
     /// The files that the configuration names are about to be read.
     pub(super) fn and_all_that_it_names(self, config: &Config) -> Self {
-        Self { read: after(self.read, stamps(&self.file, config)), ..self }
+        Self {
+            read: after(self.read, stamps(&self.file, config)),
+            ..self
+        }
     }
 }
 
 impl Reloader {
-    pub(super) fn new(source: Source, config: Config, replaceable: Replaceable, metrics: Arc<Metrics>) -> Result<Self, Error> {
+    pub(super) fn new(
+        source: Source,
+        config: Config,
+        replaceable: Replaceable,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, Error> {
         let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
         let Source { file, read } = source;
         metrics.config_reloaded();
         let (first, seen, standing) = (config.clone(), read.clone(), Standing::default());
-        Ok(Self { file, first, current: config, replaceable, metrics, hangup, seen, read, standing, refused: None })
+        Ok(Self {
+            file,
+            first,
+            current: config,
+            replaceable,
+            metrics,
+            hangup,
+            seen,
+            read,
+            standing,
+            refused: None,
+        })
     }
 
     /// Looks after the files every `directory.poll`, and at each SIGHUP whether they have changed or not; never returns.
@@ -141,7 +162,11 @@ impl Reloader {
     async fn reload(&mut self) {
         self.read = stamps(&self.file, &self.current);
         let (file, first) = (self.file.clone(), self.first.clone());
-        let trusted = self.replaceable.certificates.as_ref().map(|trust| trust.now());
+        let trusted = self
+            .replaceable
+            .certificates
+            .as_ref()
+            .map(|trust| trust.now());
         let next = tokio::task::spawn_blocking(move || prepare(&file, &first, trusted.as_deref()));
         let next = next.await.map_err(|_| Refusal::BrokenOff);
         match next.and_then(|next| next) {
@@ -160,7 +185,14 @@ impl Reloader {
     }
 
     fn put(&mut self, next: Next) {
-        let Next { config, rules, pages, letters, mut tls, certified } = next;
+        let Next {
+            config,
+            rules,
+            pages,
+            letters,
+            mut tls,
+            certified,
+        } = next;
         let (trust, mut certified) = certified.unzip();
         let waiting = waiting::waiting(&self.first, &config);
         self.replaceable.rules.put(rules);
@@ -171,7 +203,9 @@ impl Reloader {
             match door {
                 Tls::None => {}
                 Tls::Server(door) => tls.take().into_iter().for_each(|tls| door.put(tls)),
-                Tls::Certificates(door) => certified.take().into_iter().for_each(|tls| door.put(tls)),
+                Tls::Certificates(door) => {
+                    certified.take().into_iter().for_each(|tls| door.put(tls))
+                }
             }
         }
         if let Some((current, trust)) = self.replaceable.certificates.as_ref().zip(trust) {
@@ -183,7 +217,11 @@ impl Reloader {
         for warning in &config.warnings {
             tracing::warn!(target: "config", "{warning}");
         }
-        let again = if self.standing.good() { ", and can be used again" } else { "" };
+        let again = if self.standing.good() {
+            ", and can be used again"
+        } else {
+            ""
+        };
         tracing::info!(target: "config", needs_restart = (!waiting.is_empty()).then(|| waiting.join(", ")), "the configuration was reloaded{again}");
         self.read = after(std::mem::take(&mut self.read), stamps(&self.file, &config));
         self.current = config;
@@ -191,14 +229,24 @@ impl Reloader {
 }
 
 fn prepare(file: &Path, first: &Config, trusted: Option<&Trust>) -> Result<Next, Refusal> {
-    let mut config = Config::load(file).map_err(|mistakes| Refusal::Mistakes(mistakes.to_string()))?;
+    let mut config =
+        Config::load(file).map_err(|mistakes| Refusal::Mistakes(mistakes.to_string()))?;
     keep_doors(&mut config, first);
     let pages = Pages::load(&config.brand, &config.login, &config.parking).map_err(Error::from)?;
     let letters = Writer::new(&config.mail, &config.login, &config.brand).map_err(Error::from)?;
-    let tls = config.listen.https.as_ref().map(gateway::tls).transpose().map_err(Error::Tls)?;
+    let tls = config
+        .listen
+        .https
+        .as_ref()
+        .map(gateway::tls)
+        .transpose()
+        .map_err(Error::Tls)?;
     // Who a certificate stands for is read from the directory by the first configuration's columns.
     let certificate = config.certificate.as_ref().filter(|next| {
-        first.certificate.as_ref().is_some_and(|first| (first.identity, &first.columns) == (next.identity, &next.columns))
+        first
+            .certificate
+            .as_ref()
+            .is_some_and(|first| (first.identity, &first.columns) == (next.identity, &next.columns))
     });
     let certified = certificate.map(|config| {
         let trust = super::load_trust(config)?;
@@ -206,11 +254,24 @@ fn prepare(file: &Path, first: &Config, trusted: Option<&Trust>) -> Result<Next,
         Ok::<_, Error>((trust, acceptor))
     });
     let certified = certified.transpose()?;
-    let (ends, ended) = (certified.as_ref().and_then(|(trust, _)| trust.lists_end()), trusted.and_then(Trust::lists_end));
-    if ends.zip(ended).is_some_and(|(ends, ended)| ends < ended && ends <= Clock::System.now()) {
+    let (ends, ended) = (
+        certified.as_ref().and_then(|(trust, _)| trust.lists_end()),
+        trusted.and_then(Trust::lists_end),
+    );
+    if ends
+        .zip(ended)
+        .is_some_and(|(ends, ended)| ends < ended && ends <= Clock::System.now())
+    {
         return Err(Refusal::OldList);
     }
-    Ok(Next { rules: Rules::of(&config), pages, letters, tls, certified, config })
+    Ok(Next {
+        rules: Rules::of(&config),
+        pages,
+        letters,
+        tls,
+        certified,
+        config,
+    })
 }
 
 /// Ways in that come or go wait for a restart, and no page is to link one that is not there.
@@ -241,10 +302,24 @@ fn after(before: Stamps, now: Stamps) -> Stamps {
 /// The configuration's file, and those that it names and that are read again with it.
 fn stamps(file: &Path, config: &Config) -> Stamps {
     let mut files = vec![file.to_owned()];
-    files.extend(config.listen.https.iter().flat_map(|https| [https.cert.clone(), https.key.clone()]));
+    files.extend(
+        config
+            .listen
+            .https
+            .iter()
+            .flat_map(|https| [https.cert.clone(), https.key.clone()]),
+    );
     files.extend(config.certificate.iter().flat_map(|certificate| {
-        let named = [&certificate.https.cert, &certificate.https.key, &certificate.ca_file];
-        named.into_iter().chain(&certificate.crl_files).cloned().collect::<Vec<_>>()
+        let named = [
+            &certificate.https.cert,
+            &certificate.https.key,
+            &certificate.ca_file,
+        ];
+        named
+            .into_iter()
+            .chain(&certificate.crl_files)
+            .cloned()
+            .collect::<Vec<_>>()
     }));
     files.extend(config.brand.logo.clone());
     if let Some(templates) = &config.brand.templates {
@@ -255,5 +330,9 @@ fn stamps(file: &Path, config: &Config) -> Stamps {
     }
     files.sort();
     files.dedup();
-    files.into_iter().map(|file| (Stamp::of_file(&file), file)).map(|(stamp, file)| (file, stamp)).collect()
+    files
+        .into_iter()
+        .map(|file| (Stamp::of_file(&file), file))
+        .map(|(stamp, file)| (file, stamp))
+        .collect()
 }

@@ -17,22 +17,42 @@ const STORE_ASKED_EVERY: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// [`store::Error::Setup`] if it cannot be used.
-pub fn open_store(config: &Config, vault: Vault, clock: Clock, metrics: Arc<Metrics>) -> store::Result<Arc<dyn Stores>> {
+pub fn open_store(
+    config: &Config,
+    vault: Vault,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+) -> store::Result<Arc<dyn Stores>> {
     Ok(match &config.store.url {
         StoreUrl::Redis(servers) => {
             let Config { store, .. } = config;
-            let usage = Usage { prefix: &store.key_prefix, timeout: store.timeout, replicas: store.replicas };
+            let usage = Usage {
+                prefix: &store.key_prefix,
+                timeout: store.timeout,
+                replicas: store.replicas,
+            };
             let redis = Redis::new(servers, usage);
             Arc::new(Measured::new(Sealed::new(redis, vault, clock), metrics))
         }
-        StoreUrl::File(file) => Arc::new(Measured::new(Sealed::new(Embedded::open(file, clock.clone())?, vault, clock), metrics)),
-        StoreUrl::Memory => Arc::new(Measured::new(Sealed::new(Embedded::in_memory(clock.clone())?, vault, clock), metrics)),
+        StoreUrl::File(file) => Arc::new(Measured::new(
+            Sealed::new(Embedded::open(file, clock.clone())?, vault, clock),
+            metrics,
+        )),
+        StoreUrl::Memory => Arc::new(Measured::new(
+            Sealed::new(Embedded::in_memory(clock.clone())?, vault, clock),
+            metrics,
+        )),
     })
 }
 
 /// Sets the clock by that of the store, where it has one and answers: the same for all that share it.
 /// Says whether that could be done; where the store has none, there is nothing to do.
-pub async fn follow_store(clock: &Clock, store: &dyn Store, config: &config::Store, within: Duration) -> bool {
+pub async fn follow_store(
+    clock: &Clock,
+    store: &dyn Store,
+    config: &config::Store,
+    within: Duration,
+) -> bool {
     if !matches!(config.url, StoreUrl::Redis(_)) {
         return true;
     }
@@ -71,7 +91,9 @@ pub(super) async fn signs_in(store: &dyn Store) -> store::Result<()> {
             tokio::time::sleep(STORE_ASKED_EVERY).await;
             store.ping().await
         };
-        trouble = tokio::time::timeout_at(until, again).await.unwrap_or(Err(error));
+        trouble = tokio::time::timeout_at(until, again)
+            .await
+            .unwrap_or(Err(error));
         if tokio::time::Instant::now() >= until {
             return trouble;
         }

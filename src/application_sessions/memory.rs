@@ -87,7 +87,10 @@ mod tests {
     }
 
     fn id(value: &str) -> ApplicationSessionId<'_> {
-        ApplicationSessionId { name: b"JSESSIONID", value: value.as_bytes() }
+        ApplicationSessionId {
+            name: b"JSESSIONID",
+            value: value.as_bytes(),
+        }
     }
 
     #[test]
@@ -98,7 +101,9 @@ mod tests {
         memory.record(memory.key(&id(&long), broker(0)));
         let knows = |value: &str, vtnr| memory.is_recorded(memory.key(&id(value), vtnr));
         assert!(knows("\"0a1%42\"", broker(0)) && knows(&long.to_uppercase(), broker(0)));
-        assert!(!knows("0A1B", broker(1)) && !knows("0A1", broker(0)) && !knows(&long[1..], broker(0)));
+        assert!(
+            !knows("0A1B", broker(1)) && !knows("0A1", broker(0)) && !knows(&long[1..], broker(0))
+        );
         assert!(!memory.is_provisional(memory.key(&id("0A1B"), broker(0))));
     }
 

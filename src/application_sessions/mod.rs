@@ -8,7 +8,9 @@ mod memory;
 
 use crate::store::application_sessions::OwnerChange;
 use crate::store::{ApplicationSessionStore, Charges, Error, Result, Settled};
-use domain::application_session::{ApplicationSession, ApplicationSessionId, CookieScope, CookieScopes, Origin};
+use domain::application_session::{
+    ApplicationSession, ApplicationSessionId, CookieScope, CookieScopes, Origin,
+};
 use domain::throttle::ClientAddress;
 use domain::vtnr::Vtnr;
 use memory::Memory;
@@ -57,7 +59,11 @@ const RACES: usize = 4;
 impl ApplicationSessions {
     /// Owners in this store.
     pub fn new(store: Arc<dyn ApplicationSessionStore>) -> Self {
-        Self { store, memory: Memory::default(), scopes: RwLock::default() }
+        Self {
+            store,
+            memory: Memory::default(),
+            scopes: RwLock::default(),
+        }
     }
 
     /// Whether this gateway knows without asking that the session is this broker's.
@@ -95,7 +101,11 @@ impl ApplicationSessions {
                 Ownership::Own
             }
             Found::Is(other) => other,
-            Found::Unknown if learnt.origin == Origin::Answer || self.memory.is_provisional(key) || has_proof(&bytes) => {
+            Found::Unknown
+                if learnt.origin == Origin::Answer
+                    || self.memory.is_provisional(key)
+                    || has_proof(&bytes) =>
+            {
                 self.memory.note_provisionally(key);
                 Ownership::Own
             }
@@ -123,18 +133,38 @@ impl ApplicationSessions {
         Found::Unknown
     }
 
-    async fn try_to_claim(&self, id: &[u8], vtnr: Vtnr, learnt: Learnt) -> Result<Option<Ownership>> {
+    async fn try_to_claim(
+        &self,
+        id: &[u8],
+        vtnr: Vtnr,
+        learnt: Learnt,
+    ) -> Result<Option<Ownership>> {
         let seen = self.store.find_owners(id).await?;
         let (next, charges) = match &seen {
             Some(seen) if seen.value.belongs_to(vtnr) => (seen.value.clone(), Charges::none()),
             Some(_) if learnt.origin == Origin::Request => return Ok(Some(Ownership::Foreign)),
             Some(seen) => (seen.value.and(vtnr), Charges::none()),
-            None => (ApplicationSession::of(vtnr), Charges::take(vec![ApplicationSession::charge(learnt.client, learnt.origin)])),
+            None => (
+                ApplicationSession::of(vtnr),
+                Charges::take(vec![ApplicationSession::charge(
+                    learnt.client,
+                    learnt.origin,
+                )]),
+            ),
         };
         // What the calculator has only set may never be used: an application can begin a session with every answer.
         let is_unused = learnt.origin == Origin::Answer && seen.is_none();
-        let lives = if is_unused { ApplicationSession::UNUSED_LIFETIME } else { ApplicationSession::LIFETIME };
-        let change = OwnerChange { id, seen: seen.as_ref(), next: &next, lives };
+        let lives = if is_unused {
+            ApplicationSession::UNUSED_LIFETIME
+        } else {
+            ApplicationSession::LIFETIME
+        };
+        let change = OwnerChange {
+            id,
+            seen: seen.as_ref(),
+            next: &next,
+            lives,
+        };
         Ok(match self.store.keep_owners(change, &charges).await? {
             Settled::Done => Some(Ownership::Own),
             Settled::Conflict => None,
@@ -158,10 +188,17 @@ impl ApplicationSessions {
 
     async fn merge_scopes(&self) -> Result<Settled> {
         let seen = self.store.find_scopes().await?;
-        let mut all = seen.as_ref().map(|seen| seen.value.clone()).unwrap_or_default();
+        let mut all = seen
+            .as_ref()
+            .map(|seen| seen.value.clone())
+            .unwrap_or_default();
         let news = all.add(self.scopes.read().all());
         self.scopes.write().add(all.all());
-        if news { self.store.keep_scopes(seen.as_ref(), &all).await } else { Ok(Settled::Done) }
+        if news {
+            self.store.keep_scopes(seen.as_ref(), &all).await
+        } else {
+            Ok(Settled::Done)
+        }
     }
 
     /// All scopes in which any gateway has seen the calculator set session cookies; while the store cannot be asked, this one.

@@ -16,13 +16,24 @@ impl Switched {
     fn new() -> Arc<Self> {
         let clock = Clock::manual(Timestamp::from_millis(1_790_683_350_000));
         let engine = Embedded::in_memory(clock.clone()).expect("memory suffices");
-        let store = Sealed::new(engine, Vault::new(b"the operator's secret, 32 bytes.", Chance), clock);
-        Arc::new(Self { store, is_off: AtomicBool::new(false) })
+        let store = Sealed::new(
+            engine,
+            Vault::new(b"the operator's secret, 32 bytes.", Chance),
+            clock,
+        );
+        Arc::new(Self {
+            store,
+            is_off: AtomicBool::new(false),
+        })
     }
 
     fn answers(&self) -> Result<&Sealed<Embedded>> {
         let is_off = self.is_off.load(Ordering::SeqCst);
-        if is_off { Err(Error::Unreachable("switched off".into())) } else { Ok(&self.store) }
+        if is_off {
+            Err(Error::Unreachable("switched off".into()))
+        } else {
+            Ok(&self.store)
+        }
     }
 }
 
@@ -40,7 +51,11 @@ impl ApplicationSessionStore for Switched {
         self.answers()?.find_scopes().await
     }
 
-    async fn keep_scopes(&self, seen: Option<&Seen<CookieScopes>>, next: &CookieScopes) -> Result<Settled> {
+    async fn keep_scopes(
+        &self,
+        seen: Option<&Seen<CookieScopes>>,
+        next: &CookieScopes,
+    ) -> Result<Settled> {
         self.answers()?.keep_scopes(seen, next).await
     }
 }
@@ -50,11 +65,17 @@ fn broker(number: u32) -> Vtnr {
 }
 
 fn id(value: &str) -> ApplicationSessionId<'_> {
-    ApplicationSessionId { name: b"JSESSIONID", value: value.as_bytes() }
+    ApplicationSessionId {
+        name: b"JSESSIONID",
+        value: value.as_bytes(),
+    }
 }
 
 fn learnt(origin: Origin) -> Learnt {
-    Learnt { origin, client: ClientAddress::of("192.0.2.7".parse().expect("an address")) }
+    Learnt {
+        origin,
+        client: ClientAddress::of("192.0.2.7".parse().expect("an address")),
+    }
 }
 
 /// One gateway of several on a store.
@@ -62,19 +83,33 @@ struct Gateway(ApplicationSessions);
 
 impl Gateway {
     fn on(store: &Arc<Switched>) -> Self {
-        Self(ApplicationSessions::new(Arc::clone(store) as Arc<dyn ApplicationSessionStore>))
+        Self(ApplicationSessions::new(
+            Arc::clone(store) as Arc<dyn ApplicationSessionStore>
+        ))
     }
 
     async fn sets(&self, value: &str, vtnr: Vtnr) -> Ownership {
-        self.0.claim(&id(value), vtnr, learnt(Origin::Answer), Reach::Up, |_| false).await
+        self.0
+            .claim(&id(value), vtnr, learnt(Origin::Answer), Reach::Up, |_| {
+                false
+            })
+            .await
     }
 
     async fn sees(&self, value: &str, vtnr: Vtnr) -> Ownership {
-        self.0.claim(&id(value), vtnr, learnt(Origin::Request), Reach::Up, |_| false).await
+        self.0
+            .claim(&id(value), vtnr, learnt(Origin::Request), Reach::Up, |_| {
+                false
+            })
+            .await
     }
 
     async fn sees_with_proof(&self, value: &str, vtnr: Vtnr) -> Ownership {
-        self.0.claim(&id(value), vtnr, learnt(Origin::Request), Reach::Up, |_| true).await
+        self.0
+            .claim(&id(value), vtnr, learnt(Origin::Request), Reach::Up, |_| {
+                true
+            })
+            .await
     }
 }
 
@@ -83,14 +118,25 @@ async fn a_session_belongs_to_the_first_broker_at_every_gateway_and_in_every_spe
     let store = Switched::new();
     let (here, there) = (Gateway::on(&store), Gateway::on(&store));
     assert_eq!(here.sets("0A1B", broker(0)).await, Ownership::Own);
-    assert!(!here.0.is_known(&id("0A1B"), broker(0)), "its first use is noted in the store");
+    assert!(
+        !here.0.is_known(&id("0A1B"), broker(0)),
+        "its first use is noted in the store"
+    );
     assert_eq!(here.sees("0A1B", broker(0)).await, Ownership::Own);
     assert!(here.0.is_known(&id("0A1B"), broker(0)) && !here.0.is_known(&id("0A1B"), broker(1)));
     for gateway in [&here, &there] {
         assert_eq!(gateway.sees("0A1B", broker(0)).await, Ownership::Own);
         for spelling in ["0A1B", "0a1b", "\"0A1B\"", "%30A1B"] {
-            assert_eq!(gateway.sees(spelling, broker(1)).await, Ownership::Foreign, "{spelling}");
-            assert_eq!(gateway.sees_with_proof(spelling, broker(1)).await, Ownership::Foreign, "{spelling}");
+            assert_eq!(
+                gateway.sees(spelling, broker(1)).await,
+                Ownership::Foreign,
+                "{spelling}"
+            );
+            assert_eq!(
+                gateway.sees_with_proof(spelling, broker(1)).await,
+                Ownership::Foreign,
+                "{spelling}"
+            );
         }
         assert!(gateway.0.has_owner(&id("0A1B"), Reach::Up).await);
         assert!(!gateway.0.has_owner(&id("new"), Reach::Up).await);
@@ -125,9 +171,19 @@ async fn while_the_store_is_down_memory_and_proof_count_and_nothing_else() {
     assert_eq!(here.sees("before", broker(0)).await, Ownership::Own);
     assert_eq!(there.sees("before", broker(0)).await, Ownership::Unproven);
     assert_eq!(there.sees("before", broker(1)).await, Ownership::Unproven);
-    assert_eq!(there.sees_with_proof("before", broker(0)).await, Ownership::Own);
-    assert_eq!(there.sees("before", broker(0)).await, Ownership::Own, "it was proven before");
-    assert!(there.0.has_owner(&id("new"), Reach::Up).await, "what cannot be found out belongs to somebody");
+    assert_eq!(
+        there.sees_with_proof("before", broker(0)).await,
+        Ownership::Own
+    );
+    assert_eq!(
+        there.sees("before", broker(0)).await,
+        Ownership::Own,
+        "it was proven before"
+    );
+    assert!(
+        there.0.has_owner(&id("new"), Reach::Up).await,
+        "what cannot be found out belongs to somebody"
+    );
 }
 
 #[tokio::test]
@@ -148,7 +204,11 @@ async fn nobody_fills_the_store_with_sessions_of_their_own_making() {
     let here = Gateway::on(&Switched::new());
     let mut own = 0;
     for number in 0..2_100 {
-        own += u32::from(here.sees(&format!("made-up-{number}"), broker(number % 7)).await == Ownership::Own);
+        own += u32::from(
+            here.sees(&format!("made-up-{number}"), broker(number % 7))
+                .await
+                == Ownership::Own,
+        );
     }
     assert_eq!(own, 2_000);
     assert_eq!(here.sees("one-more", broker(0)).await, Ownership::OverLimit);
@@ -164,14 +224,30 @@ async fn nobody_fills_the_store_with_sessions_of_their_own_making() {
 async fn scopes_that_one_gateway_learns_all_know() {
     let store = Switched::new();
     let (here, there) = (Gateway::on(&store), Gateway::on(&store));
-    let scope = |path: &str| CookieScope { name: "JSESSIONID".into(), path: Some(path.into()), domain: None, partitioned: false };
+    let scope = |path: &str| CookieScope {
+        name: "JSESSIONID".into(),
+        path: Some(path.into()),
+        domain: None,
+        partitioned: false,
+    };
     here.0.learn_scopes(&[scope("/a")]).await;
     there.0.learn_scopes(&[scope("/b")]).await;
     for gateway in [&here, &there] {
-        let mut paths: Vec<_> = gateway.0.scopes().await.all().iter().filter_map(|scope| scope.path.clone()).collect();
+        let mut paths: Vec<_> = gateway
+            .0
+            .scopes()
+            .await
+            .all()
+            .iter()
+            .filter_map(|scope| scope.path.clone())
+            .collect();
         paths.sort();
         assert_eq!(paths, ["/a", "/b"]);
     }
     store.is_off.store(true, Ordering::SeqCst);
-    assert_eq!(here.0.scopes().await.all().len(), 2, "what is known is known");
+    assert_eq!(
+        here.0.scopes().await.all().len(),
+        2,
+        "what is known is known"
+    );
 }

@@ -48,7 +48,8 @@ impl Issuer {
 
     /// Whether it has signed this list.
     pub(super) fn has_signed(&self, list: &CertificateRevocationList<'_>) -> bool {
-        SubjectPublicKeyInfo::from_der(&self.key).is_ok_and(|(_, key)| list.verify_signature(&key).is_ok())
+        SubjectPublicKeyInfo::from_der(&self.key)
+            .is_ok_and(|(_, key)| list.verify_signature(&key).is_ok())
     }
 
     /// Its subject in DER.
@@ -63,13 +64,24 @@ pub(super) fn read(file: &Path) -> Result<Vec<Issuer>, Error> {
     let unusable = |what: String| Error::Unusable(file.to_owned(), what);
     let mut issuers = Vec::new();
     for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(&pem)) {
-        let certificate = certificate.map_err(|error| unusable(format!("certificate {number} cannot be read: {error}")))?;
-        issuers.push(issuer(&certificate).map_err(|what| unusable(format!("certificate {number} {what}")))?);
+        let certificate = certificate
+            .map_err(|error| unusable(format!("certificate {number} cannot be read: {error}")))?;
+        issuers.push(
+            issuer(&certificate)
+                .map_err(|what| unusable(format!("certificate {number} {what}")))?,
+        );
     }
     for (number, issuer) in issuers.iter().enumerate() {
         // The directory tells issuers apart by their names.
-        if issuers.iter().take(number).any(|other: &Issuer| other.name == issuer.name && other.subject != issuer.subject) {
-            return Err(unusable(format!("two issuers have the common name {:?}, and are two authorities", issuer.name)));
+        if issuers
+            .iter()
+            .take(number)
+            .any(|other: &Issuer| other.name == issuer.name && other.subject != issuer.subject)
+        {
+            return Err(unusable(format!(
+                "two issuers have the common name {:?}, and are two authorities",
+                issuer.name
+            )));
         }
     }
     if issuers.is_empty() {
@@ -82,7 +94,12 @@ fn issuer(der: &CertificateDer<'_>) -> Result<Issuer, String> {
     let Ok(([], certificate)) = X509Certificate::from_der(der) else {
         return Err("is malformed".into());
     };
-    let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).map(str::to_owned);
+    let name = certificate
+        .subject()
+        .iter_common_name()
+        .next()
+        .and_then(|name| name.as_str().ok())
+        .map(str::to_owned);
     let name = name.unwrap_or_else(|| certificate.subject().to_string());
     let wrong = |what: &str| Err(format!("({name}) {what}"));
     if certificate.version() != X509Version::V3 {
@@ -95,7 +112,9 @@ fn issuer(der: &CertificateDer<'_>) -> Result<Issuer, String> {
         return wrong("may not issue certificates");
     }
     if !key::has_sound_key(&certificate) {
-        return wrong("has a key that is not trusted any more: RSA of 2,048 bits or more, P-256, P-384 and Ed25519 are");
+        return wrong(
+            "has a key that is not trusted any more: RSA of 2,048 bits or more, P-256, P-384 and Ed25519 are",
+        );
     }
     let anchor = match webpki::anchor_from_trusted_cert(der) {
         Ok(anchor) => anchor.to_owned(),

@@ -32,7 +32,8 @@ impl List {
 
     /// Whether both say the same of the same certificates, one perhaps later than the other.
     pub(super) fn stands_for(&self, other: &Self) -> bool {
-        self.issuer == other.issuer && self.list.issuing_distribution_point() == other.list.issuing_distribution_point()
+        self.issuer == other.issuer
+            && self.list.issuing_distribution_point() == other.list.issuing_distribution_point()
     }
 
     /// When there is to be a newer one. From then on it is not believed.
@@ -51,8 +52,18 @@ pub(super) fn read(file: &Path, issuers: &[Issuer]) -> Result<Vec<List>, Error> 
         let lists = CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<_, _>>();
         lists.map_err(|error| unusable(format!("a list cannot be read: {error}")))?
     };
-    let lists = ders.iter().map(|der| list(der, issuers)).collect::<Result<Vec<_>, _>>().map_err(unusable)?;
-    if lists.is_empty() { Err(unusable("there is no list of revoked certificates in it".into())) } else { Ok(lists) }
+    let lists = ders
+        .iter()
+        .map(|der| list(der, issuers))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unusable)?;
+    if lists.is_empty() {
+        Err(unusable(
+            "there is no list of revoked certificates in it".into(),
+        ))
+    } else {
+        Ok(lists)
+    }
 }
 
 fn list(der: &CertificateRevocationListDer<'_>, issuers: &[Issuer]) -> Result<List, String> {
@@ -60,15 +71,30 @@ fn list(der: &CertificateRevocationListDer<'_>, issuers: &[Issuer]) -> Result<Li
         return Err("a list is malformed".into());
     };
     let issuer = parsed.issuer().as_raw().to_vec();
-    let mut of_that_name = issuers.iter().filter(|known| known.subject() == issuer).peekable();
+    let mut of_that_name = issuers
+        .iter()
+        .filter(|known| known.subject() == issuer)
+        .peekable();
     if of_that_name.peek().is_none() {
-        return Err(format!("the list of {} belongs to no issuer in certificate.ca_file", parsed.issuer()));
+        return Err(format!(
+            "the list of {} belongs to no issuer in certificate.ca_file",
+            parsed.issuer()
+        ));
     }
     if !of_that_name.any(|issuer| issuer.has_signed(&parsed)) {
-        return Err(format!("the list of {} was not signed by that issuer", parsed.issuer()));
+        return Err(format!(
+            "the list of {} was not signed by that issuer",
+            parsed.issuer()
+        ));
     }
     let next_update = parsed.next_update().map(moment);
-    let next_update = next_update.ok_or("a list does not say until when it is to be believed (nextUpdate)")?;
-    let list = OwnedCertRevocationList::from_der(der).map_err(|error| format!("a list cannot be used: {error}"))?;
-    Ok(List { list: list.into(), issuer, next_update })
+    let next_update =
+        next_update.ok_or("a list does not say until when it is to be believed (nextUpdate)")?;
+    let list = OwnedCertRevocationList::from_der(der)
+        .map_err(|error| format!("a list cannot be used: {error}"))?;
+    Ok(List {
+        list: list.into(),
+        issuer,
+        next_update,
+    })
 }

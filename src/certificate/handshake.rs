@@ -18,8 +18,15 @@ pub struct Handshake {
 impl Handshake {
     /// Asks for certificates of these issuers.
     pub fn new(trust: &Trust) -> Self {
-        let issuers = trust.issuers().iter().map(|issuer| DistinguishedName::from(issuer.subject().to_vec())).collect();
-        Self { issuers, algorithms: rustls::crypto::ring::default_provider().signature_verification_algorithms }
+        let issuers = trust
+            .issuers()
+            .iter()
+            .map(|issuer| DistinguishedName::from(issuer.subject().to_vec()))
+            .collect();
+        Self {
+            issuers,
+            algorithms: rustls::crypto::ring::default_provider().signature_verification_algorithms,
+        }
     }
 }
 
@@ -40,7 +47,9 @@ impl ClientCertVerifier for Handshake {
     ) -> Result<ClientCertVerified, Error> {
         // This one is no broker's, and would be kept with the connection and for its resumption.
         if super::is_excessive(leaf, between) {
-            return Err(Error::General("more certificates than a client has".to_owned()));
+            return Err(Error::General(
+                "more certificates than a client has".to_owned(),
+            ));
         }
         Ok(ClientCertVerified::assertion())
     }

@@ -33,7 +33,8 @@ impl Identity {
         // Two of them would leave it to chance which one counts.
         let only = values.pop().filter(|_| values.is_empty())?;
         let name = only?.trim();
-        let is_name = !name.is_empty() && name.len() <= LONGEST && !name.chars().any(char::is_control);
+        let is_name =
+            !name.is_empty() && name.len() <= LONGEST && !name.chars().any(char::is_control);
         is_name.then(|| name.to_owned())
     }
 
@@ -53,7 +54,13 @@ impl Identity {
 }
 
 /// The values of one kind in the subject; none where it is no text.
-fn of_subject<'c>(certificate: &'c X509Certificate<'_>, kind: &Oid<'static>) -> Vec<Option<&'c str>> {
+fn of_subject<'c>(
+    certificate: &'c X509Certificate<'_>,
+    kind: &Oid<'static>,
+) -> Vec<Option<&'c str>> {
     let attributes = certificate.subject().iter_attributes();
-    attributes.filter(|attribute| attribute.attr_type() == kind).map(|attribute| attribute.as_str().ok()).collect()
+    attributes
+        .filter(|attribute| attribute.attr_type() == kind)
+        .map(|attribute| attribute.as_str().ok())
+        .collect()
 }

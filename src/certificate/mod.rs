@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use webpki::{
-    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
-    UnknownStatusPolicy,
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth,
+    RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
@@ -38,7 +38,9 @@ const MOST_SHOWN: usize = 16 * 1_024;
 
 /// Whether this is more than a client with a certificate has to show.
 fn is_excessive(leaf: &CertificateDer<'_>, between: &[CertificateDer<'_>]) -> bool {
-    let bytes = between.iter().fold(leaf.len(), |bytes, certificate| bytes.saturating_add(certificate.len()));
+    let bytes = between.iter().fold(leaf.len(), |bytes, certificate| {
+        bytes.saturating_add(certificate.len())
+    });
     between.len() > MOST_BETWEEN || bytes > MOST_SHOWN
 }
 
@@ -112,21 +114,38 @@ impl Trust {
     /// [`Error`] if one of them is missing, or there is something in it that is not fit to be trusted.
     pub fn load(ca_file: &Path, crl_files: &[PathBuf], identity: Identity) -> Result<Self, Error> {
         let issuers = bundle::read(ca_file)?;
-        let lists = crl_files.iter().map(|file| crl::read(file, &issuers)).collect::<Result<Vec<_>, _>>()?;
+        let lists = crl_files
+            .iter()
+            .map(|file| crl::read(file, &issuers))
+            .collect::<Result<Vec<_>, _>>()?;
         let lists: Vec<_> = lists.into_iter().flatten().collect();
-        let twice = lists.iter().enumerate().any(|(number, list)| lists.iter().take(number).any(|other| other.stands_for(list)));
+        let twice = lists.iter().enumerate().any(|(number, list)| {
+            lists
+                .iter()
+                .take(number)
+                .any(|other| other.stands_for(list))
+        });
         if let Some(file) = crl_files.first().filter(|_| twice) {
             let what = "two lists of one issuer, of which only one would be looked at".to_owned();
             return Err(Error::Unusable(file.clone(), what));
         }
         if !crl_files.is_empty() {
-            let without = issuers.iter().find(|issuer| !lists.iter().any(|list| list.is_of(issuer)));
+            let without = issuers
+                .iter()
+                .find(|issuer| !lists.iter().any(|list| list.is_of(issuer)));
             if let Some(issuer) = without {
-                let what = format!("certificate.crl_files has no list of the issuer {:?}", issuer.name());
+                let what = format!(
+                    "certificate.crl_files has no list of the issuer {:?}",
+                    issuer.name()
+                );
                 return Err(Error::Unusable(ca_file.to_owned(), what));
             }
         }
-        Ok(Self { issuers, lists, identity })
+        Ok(Self {
+            issuers,
+            lists,
+            identity,
+        })
     }
 
     /// The issuers of the bundle.
@@ -160,7 +179,11 @@ impl Trust {
         if !is_for_signing(&parsed) {
             return Err(Flaw::WrongPurpose);
         }
-        let anchors: Vec<_> = self.issuers.iter().map(|issuer| issuer.anchor().clone()).collect();
+        let anchors: Vec<_> = self
+            .issuers
+            .iter()
+            .map(|issuer| issuer.anchor().clone())
+            .collect();
         let lists: Vec<&CertRevocationList<'_>> = self.lists.iter().map(crl::List::list).collect();
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             options
@@ -171,21 +194,57 @@ impl Trust {
         });
         let time = UnixTime::since_unix_epoch(Duration::from_millis(now.as_millis()));
         let path = certificate
-            .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, between, time, KeyUsage::client_auth(), revocation, None)
+            .verify_for_usage(
+                webpki::ALL_VERIFICATION_ALGS,
+                &anchors,
+                between,
+                time,
+                KeyUsage::client_auth(),
+                revocation,
+                None,
+            )
             .map_err(|error| flaw(&error, &parsed, now))?;
         // webpki takes anchors as they are; of those with one key, one that was renewed perhaps, each has its own time.
-        let mut issuers = self.issuers.iter().filter(|issuer| issuer.anchor() == path.anchor());
-        let issuer = issuers.find(|issuer| issuer.begins_at() <= now && now < issuer.ends_at()).ok_or(Flaw::Untrusted)?;
+        let mut issuers = self
+            .issuers
+            .iter()
+            .filter(|issuer| issuer.anchor() == path.anchor());
+        let issuer = issuers
+            .find(|issuer| issuer.begins_at() <= now && now < issuer.ends_at())
+            .ok_or(Flaw::Untrusted)?;
         let name = self.identity.of(&parsed).ok_or(Flaw::Unnamed)?;
-        let holder = Holder { issuer: Arc::clone(issuer.shared_name()), name, key: sha256(parsed.public_key().raw) };
-        let on_the_way: Vec<_> = path.intermediate_certificates().map(webpki::Cert::der).collect();
-        let ends =
-            on_the_way.iter().filter_map(|between| parse(between).ok()).map(|between| moment(between.validity().not_after));
-        let is_asked =
-            |list: &&crl::List| list.is_of(issuer) || path.intermediate_certificates().any(|by| list.is_by(by.subject()));
-        let lists = self.lists.iter().filter(is_asked).map(crl::List::next_update);
-        let until = ends.chain([moment(parsed.validity().not_after), issuer.ends_at()]).chain(lists).min();
-        Ok(Accepted { holder, until: until.unwrap_or(now) })
+        let holder = Holder {
+            issuer: Arc::clone(issuer.shared_name()),
+            name,
+            key: sha256(parsed.public_key().raw),
+        };
+        let on_the_way: Vec<_> = path
+            .intermediate_certificates()
+            .map(webpki::Cert::der)
+            .collect();
+        let ends = on_the_way
+            .iter()
+            .filter_map(|between| parse(between).ok())
+            .map(|between| moment(between.validity().not_after));
+        let is_asked = |list: &&crl::List| {
+            list.is_of(issuer)
+                || path
+                    .intermediate_certificates()
+                    .any(|by| list.is_by(by.subject()))
+        };
+        let lists = self
+            .lists
+            .iter()
+            .filter(is_asked)
+            .map(crl::List::next_update);
+        let until = ends
+            .chain([moment(parsed.validity().not_after), issuer.ends_at()])
+            .chain(lists)
+            .min();
+        Ok(Accepted {
+            holder,
+            until: until.unwrap_or(now),
+        })
     }
 }
 
@@ -195,11 +254,15 @@ fn flaw(error: &webpki::Error, leaf: &X509Certificate<'_>, now: Timestamp) -> Fl
         E::CertNotValidYet { .. } if now < moment(leaf.validity().not_before) => Flaw::NotYetValid,
         E::CertExpired { .. } if now >= moment(leaf.validity().not_after) => Flaw::Expired,
         E::CertRevoked => Flaw::Revoked,
-        E::UnknownRevocationStatus | E::CrlExpired { .. } | E::InvalidCrlSignatureForPublicKey | E::IssuerNotCrlSigner => {
-            Flaw::Unverifiable
+        E::UnknownRevocationStatus
+        | E::CrlExpired { .. }
+        | E::InvalidCrlSignatureForPublicKey
+        | E::IssuerNotCrlSigner => Flaw::Unverifiable,
+        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension | E::CaUsedAsEndEntity => {
+            Flaw::WrongPurpose
         }
-        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension | E::CaUsedAsEndEntity => Flaw::WrongPurpose,
-        E::UnsupportedSignatureAlgorithmContext(_) | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Flaw::Outdated,
+        E::UnsupportedSignatureAlgorithmContext(_)
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Flaw::Outdated,
         _ => Flaw::Untrusted,
     }
 }
@@ -222,5 +285,9 @@ fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, Flaw> {
 
 /// A moment of X.509. Before 1970 is never.
 fn moment(time: x509_parser::time::ASN1Time) -> Timestamp {
-    Timestamp::from_millis(u64::try_from(time.timestamp()).unwrap_or(0).saturating_mul(1_000))
+    Timestamp::from_millis(
+        u64::try_from(time.timestamp())
+            .unwrap_or(0)
+            .saturating_mul(1_000),
+    )
 }

@@ -1,7 +1,8 @@
 use super::*;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer as Signer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer as Signer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use std::fs;
 use tempfile::TempDir;
@@ -23,13 +24,21 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2030, 1, 1));
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority"))
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2020, 1, 1), date_time_ymd(2030, 1, 1));
+        Self(
+            CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
+                .expect("an authority"),
+        )
     }
 
     fn issue(&self, params: &CertificateParams) -> CertificateDer<'static> {
         let key = KeyPair::generate().expect("a key");
-        params.signed_by(&key, &self.0).expect("a certificate").der().clone()
+        params
+            .signed_by(&key, &self.0)
+            .expect("a certificate")
+            .der()
+            .clone()
     }
 
     fn revoke(&self, serials: &[u64], next_update: i32) -> String {
@@ -55,8 +64,12 @@ impl Authority {
 /// A broker's certificate as it should be.
 fn sound() -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Ada Löwe");
-    params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 5]), "VM-0815");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Ada Löwe");
+    params
+        .distinguished_name
+        .push(DnType::CustomDnType(vec![2, 5, 4, 5]), "VM-0815");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.serial_number = Some(SerialNumber::from(7_u64));
@@ -78,9 +91,20 @@ impl Files {
     }
 
     fn trust(&self, authorities: &[&Authority], lists: &[String]) -> Result<Trust, Error> {
-        let bundle: String = authorities.iter().map(|authority| authority.0.pem()).collect();
-        let lists: Vec<_> = lists.iter().enumerate().map(|(n, list)| self.write(&format!("{n}.crl"), list)).collect();
-        Trust::load(&self.write("ca.pem", bundle), &lists, Identity::SerialNumber)
+        let bundle: String = authorities
+            .iter()
+            .map(|authority| authority.0.pem())
+            .collect();
+        let lists: Vec<_> = lists
+            .iter()
+            .enumerate()
+            .map(|(n, list)| self.write(&format!("{n}.crl"), list))
+            .collect();
+        Trust::load(
+            &self.write("ca.pem", bundle),
+            &lists,
+            Identity::SerialNumber,
+        )
     }
 }
 
@@ -91,10 +115,18 @@ fn judged(trust: &Trust, certificate: &CertificateDer<'static>) -> Result<Accept
 #[test]
 fn a_sound_certificate_names_its_holder_and_issuer_until_it_expires() {
     let authority = Authority::named("Makler CA");
-    let trust = Files::new().trust(&[&Authority::named("Other CA"), &authority], &[]).expect("trust");
+    let trust = Files::new()
+        .trust(&[&Authority::named("Other CA"), &authority], &[])
+        .expect("trust");
     let accepted = judged(&trust, &authority.issue(&sound())).expect("accepted");
-    assert_eq!((&*accepted.holder.issuer, accepted.holder.name.as_str()), ("Makler CA", "VM-0815"));
-    assert_eq!(accepted.until, at(date_time_ymd(2027, 1, 1).unix_timestamp()));
+    assert_eq!(
+        (&*accepted.holder.issuer, accepted.holder.name.as_str()),
+        ("Makler CA", "VM-0815")
+    );
+    assert_eq!(
+        accepted.until,
+        at(date_time_ymd(2027, 1, 1).unix_timestamp())
+    );
 }
 
 #[test]
@@ -107,17 +139,55 @@ fn each_flaw_is_told_from_the_others() {
         authority.issue(&params)
     };
     let cases = [
-        (Flaw::Expired, with(|params| params.not_after = date_time_ymd(2026, 2, 1))),
-        (Flaw::NotYetValid, with(|params| params.not_before = date_time_ymd(2026, 7, 1))),
-        (Flaw::WrongPurpose, with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth])),
-        (Flaw::WrongPurpose, with(|params| params.key_usages = vec![KeyUsagePurpose::KeyEncipherment])),
-        (Flaw::WrongPurpose, with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))),
-        (Flaw::Unnamed, with(|params| params.distinguished_name = rcgen::DistinguishedName::new())),
-        (Flaw::Unnamed, with(|params| params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 5]), " \t "))),
+        (
+            Flaw::Expired,
+            with(|params| params.not_after = date_time_ymd(2026, 2, 1)),
+        ),
+        (
+            Flaw::NotYetValid,
+            with(|params| params.not_before = date_time_ymd(2026, 7, 1)),
+        ),
+        (
+            Flaw::WrongPurpose,
+            with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]),
+        ),
+        (
+            Flaw::WrongPurpose,
+            with(|params| params.key_usages = vec![KeyUsagePurpose::KeyEncipherment]),
+        ),
+        (
+            Flaw::WrongPurpose,
+            with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+        ),
+        (
+            Flaw::Unnamed,
+            with(|params| params.distinguished_name = rcgen::DistinguishedName::new()),
+        ),
+        (
+            Flaw::Unnamed,
+            with(|params| {
+                params
+                    .distinguished_name
+                    .push(DnType::CustomDnType(vec![2, 5, 4, 5]), " \t ")
+            }),
+        ),
         (Flaw::Untrusted, stranger.issue(&sound())),
-        (Flaw::Untrusted, sound().self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").der().clone()),
-        (Flaw::Malformed, CertificateDer::from(b"no certificate".to_vec())),
-        (Flaw::Malformed, CertificateDer::from([authority.issue(&sound()).as_ref(), b"x"].concat())),
+        (
+            Flaw::Untrusted,
+            sound()
+                .self_signed(&KeyPair::generate().expect("a key"))
+                .expect("a certificate")
+                .der()
+                .clone(),
+        ),
+        (
+            Flaw::Malformed,
+            CertificateDer::from(b"no certificate".to_vec()),
+        ),
+        (
+            Flaw::Malformed,
+            CertificateDer::from([authority.issue(&sound()).as_ref(), b"x"].concat()),
+        ),
     ];
     for (number, (flaw, certificate)) in cases.iter().enumerate() {
         assert_eq!(judged(&trust, certificate), Err(*flaw), "case {number}");
@@ -129,18 +199,31 @@ fn each_flaw_is_told_from_the_others() {
 fn an_authority_between_is_followed_and_its_end_counts() {
     let root = Authority::named("Root");
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Between");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Between");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     (params.not_before, params.not_after) = (date_time_ymd(2026, 1, 1), date_time_ymd(2026, 8, 1));
-    let between = CertifiedIssuer::signed_by(params, KeyPair::generate().expect("a key"), &root.0).expect("an authority");
-    let leaf = sound().signed_by(&KeyPair::generate().expect("a key"), &between).expect("a certificate").der().clone();
+    let between = CertifiedIssuer::signed_by(params, KeyPair::generate().expect("a key"), &root.0)
+        .expect("an authority");
+    let leaf = sound()
+        .signed_by(&KeyPair::generate().expect("a key"), &between)
+        .expect("a certificate")
+        .der()
+        .clone();
     let trust = Files::new().trust(&[&root], &[]).expect("trust");
     let shown = [leaf.clone(), between.der().clone()];
     let accepted = trust.judge(&shown, noon()).expect("accepted");
-    assert_eq!((&*accepted.holder.issuer, accepted.until), ("Root", at(date_time_ymd(2026, 8, 1).unix_timestamp())));
+    assert_eq!(
+        (&*accepted.holder.issuer, accepted.until),
+        ("Root", at(date_time_ymd(2026, 8, 1).unix_timestamp()))
+    );
     // Its own certificate is good; the way to the root is not.
-    assert_eq!(trust.judge(&shown, at(date_time_ymd(2026, 9, 1).unix_timestamp())), Err(Flaw::Untrusted));
+    assert_eq!(
+        trust.judge(&shown, at(date_time_ymd(2026, 9, 1).unix_timestamp())),
+        Err(Flaw::Untrusted)
+    );
     assert_eq!(judged(&trust, &leaf), Err(Flaw::Untrusted));
 }
 
@@ -150,16 +233,33 @@ fn a_list_says_who_was_revoked_and_only_while_it_is_new() {
     let files = Files::new();
     let certificate = authority.issue(&sound());
     let trust = |list| files.trust(&[&authority], &[list]).expect("trust");
-    assert_eq!(judged(&trust(authority.revoke(&[7], 2027)), &certificate), Err(Flaw::Revoked));
+    assert_eq!(
+        judged(&trust(authority.revoke(&[7], 2027)), &certificate),
+        Err(Flaw::Revoked)
+    );
     assert!(judged(&trust(authority.revoke(&[8], 2027)), &certificate).is_ok());
-    assert_eq!(judged(&trust(authority.revoke(&[8], 2026)), &certificate), Err(Flaw::Unverifiable));
+    assert_eq!(
+        judged(&trust(authority.revoke(&[8], 2026)), &certificate),
+        Err(Flaw::Unverifiable)
+    );
     // A list of that name that another key has signed says nothing.
     let forged = Authority::named("Makler CA").revoke(&[], 2027);
-    let refused = files.trust(&[&authority], &[forged]).err().expect("refused").to_string();
-    assert!(refused.contains("was not signed by that issuer"), "{refused}");
+    let refused = files
+        .trust(&[&authority], &[forged])
+        .err()
+        .expect("refused")
+        .to_string();
+    assert!(
+        refused.contains("was not signed by that issuer"),
+        "{refused}"
+    );
     // Of two, webpki would look at one.
     let two = [authority.revoke(&[], 2027), authority.revoke(&[7], 2028)];
-    let refused = files.trust(&[&authority], &two).err().expect("refused").to_string();
+    let refused = files
+        .trust(&[&authority], &two)
+        .err()
+        .expect("refused")
+        .to_string();
     assert!(refused.contains("two lists of one issuer"), "{refused}");
 }
 
@@ -176,14 +276,33 @@ fn what_is_not_fit_to_be_trusted_is_refused_with_a_reason() {
     };
     assert!(refused("", &[]).contains("no certificate in it"));
     assert!(refused("garbage", &[]).contains("no certificate in it"));
-    assert!(refused("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &[]).contains("malformed"));
+    assert!(
+        refused(
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            &[]
+        )
+        .contains("malformed")
+    );
     assert!(refused(&leaf, &[]).contains("not that of a certification authority"));
-    assert!(refused(&format!("{}{leaf}", authority.0.pem()), &[]).contains("certificate 2 (Ada Löwe)"));
+    assert!(
+        refused(&format!("{}{leaf}", authority.0.pem()), &[]).contains("certificate 2 (Ada Löwe)")
+    );
     assert!(refused(&authority.0.pem(), &[other]).contains("belongs to no issuer"));
-    let two = format!("{}{}", authority.0.pem(), Authority::named("Other CA").0.pem());
+    let two = format!(
+        "{}{}",
+        authority.0.pem(),
+        Authority::named("Other CA").0.pem()
+    );
     assert!(refused(&two, &[list]).contains("no list of the issuer \"Other CA\""));
-    assert!(refused(&authority.0.pem(), &[files.write("empty.crl", "")]).contains("no list of revoked certificates"));
-    let missing = Trust::load(&files.0.path().join("nowhere.pem"), &[], Identity::SerialNumber);
+    assert!(
+        refused(&authority.0.pem(), &[files.write("empty.crl", "")])
+            .contains("no list of revoked certificates")
+    );
+    let missing = Trust::load(
+        &files.0.path().join("nowhere.pem"),
+        &[],
+        Identity::SerialNumber,
+    );
     assert!(matches!(missing, Err(Error::Unreadable(..))));
     assert!(Trust::load(&good, &[], Identity::SerialNumber).is_ok());
 }
@@ -194,14 +313,19 @@ fn of_an_issuer_that_was_renewed_the_certificate_counts_that_is_valid() {
     let key = KeyPair::generate().expect("a key");
     let authority = |from, to| {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Makler CA");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Makler CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        (params.not_before, params.not_after) =
+            (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
         let key = KeyPair::from_pem(&key.serialize_pem()).expect("a key");
         Authority(CertifiedIssuer::self_signed(params, key).expect("an authority"))
     };
     let (former, renewed) = (authority(2020, 2026), authority(2025, 2030));
-    let trust = Files::new().trust(&[&former, &renewed], &[]).expect("trust");
+    let trust = Files::new()
+        .trust(&[&former, &renewed], &[])
+        .expect("trust");
     assert!(judged(&trust, &former.issue(&sound())).is_ok());
 }
 
@@ -213,23 +337,46 @@ fn more_than_a_client_has_to_show_is_not_looked_at() {
     let leaf = authority.issue(&sound());
     let between = Authority::named("Between").0.der().clone();
     let shown = |count: usize| [vec![leaf.clone()], vec![between.clone(); count]].concat();
-    assert!(trust.judge(&shown(MOST_BETWEEN), noon()).is_ok(), "what leads nowhere does no harm");
-    assert_eq!(trust.judge(&shown(MOST_BETWEEN + 1), noon()), Err(Flaw::Malformed));
+    assert!(
+        trust.judge(&shown(MOST_BETWEEN), noon()).is_ok(),
+        "what leads nowhere does no harm"
+    );
+    assert_eq!(
+        trust.judge(&shown(MOST_BETWEEN + 1), noon()),
+        Err(Flaw::Malformed)
+    );
     let long = CertificateDer::from(vec![0x30; MOST_SHOWN]);
-    assert_eq!(trust.judge(&[leaf.clone(), long], noon()), Err(Flaw::Malformed));
+    assert_eq!(
+        trust.judge(&[leaf.clone(), long], noon()),
+        Err(Flaw::Malformed)
+    );
 }
 
 #[test]
 fn two_authorities_of_one_name_cannot_be_told_apart() {
     let named = |organisation: &str| {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Issuing CA");
-        params.distinguished_name.push(DnType::OrganizationName, organisation);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Issuing CA");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, organisation);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority"))
+        Authority(
+            CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
+                .expect("an authority"),
+        )
     };
-    let refused = Files::new().trust(&[&named("X"), &named("Y")], &[]).err().expect("refused").to_string();
-    assert!(refused.contains("two issuers have the common name \"Issuing CA\""), "{refused}");
+    let refused = Files::new()
+        .trust(&[&named("X"), &named("Y")], &[])
+        .err()
+        .expect("refused")
+        .to_string();
+    assert!(
+        refused.contains("two issuers have the common name \"Issuing CA\""),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -245,14 +392,33 @@ fn the_identity_is_one_field_there_once() {
     ];
     let der = authority.issue(&params);
     let certificate = parse(&der).expect("a certificate");
-    assert_eq!(Identity::SerialNumber.of(&certificate).as_deref(), Some("VM-0815"));
-    assert_eq!(Identity::CommonName.of(&certificate).as_deref(), Some("Ada Löwe"));
-    assert_eq!(Identity::Email.of(&certificate).as_deref(), Some("ada@makler.example"));
-    assert_eq!(Identity::Uri.of(&certificate).as_deref(), Some("urn:makler:0815"));
-    assert_eq!(Identity::HostName.of(&certificate), None, "which of the two counts would be left to chance");
+    assert_eq!(
+        Identity::SerialNumber.of(&certificate).as_deref(),
+        Some("VM-0815")
+    );
+    assert_eq!(
+        Identity::CommonName.of(&certificate).as_deref(),
+        Some("Ada Löwe")
+    );
+    assert_eq!(
+        Identity::Email.of(&certificate).as_deref(),
+        Some("ada@makler.example")
+    );
+    assert_eq!(
+        Identity::Uri.of(&certificate).as_deref(),
+        Some("urn:makler:0815")
+    );
+    assert_eq!(
+        Identity::HostName.of(&certificate),
+        None,
+        "which of the two counts would be left to chance"
+    );
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine as _;
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", base64::engine::general_purpose::STANDARD.encode(der))
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        base64::engine::general_purpose::STANDARD.encode(der)
+    )
 }

@@ -39,11 +39,15 @@ impl Revoke {
             Err(code) => return code,
         };
         if config.store.url == StoreUrl::Memory {
-            complain("vtnr-gateway: store.url is memory: only the running gateway knows its sessions; restart it to end them");
+            complain(
+                "vtnr-gateway: store.url is memory: only the running gateway knows its sessions; restart it to end them",
+            );
             return ExitCode::from(USAGE);
         }
         let revoked = runtime().map_err(|error| fail(&error)).and_then(|runtime| {
-            let done = runtime.block_on(revoke(&config, vtnr)).map_err(|error| fail(error.as_ref()));
+            let done = runtime
+                .block_on(revoke(&config, vtnr))
+                .map_err(|error| fail(error.as_ref()));
             runtime.shutdown_background();
             done
         });
@@ -74,7 +78,10 @@ impl Pseudonym {
             Ok(read) => read,
             Err(code) => return code,
         };
-        println!("{}", Vault::new(config.store.secret.reveal(), Chance).pseudonym(vtnr));
+        println!(
+            "{}",
+            Vault::new(config.store.secret.reveal(), Chance).pseudonym(vtnr)
+        );
         ExitCode::SUCCESS
     }
 }
@@ -82,7 +89,9 @@ impl Pseudonym {
 fn read(config: &ConfigFile, vtnr: &str) -> Result<(Config, Vtnr), ExitCode> {
     let config = config.load()?;
     let vtnr = Vtnr::parse(vtnr).map_err(|_| {
-        complain(format_args!("vtnr-gateway: `{vtnr}` is not a broker number such as 60/123/4567"));
+        complain(format_args!(
+            "vtnr-gateway: `{vtnr}` is not a broker number such as 60/123/4567"
+        ));
         ExitCode::from(USAGE)
     })?;
     Ok((config, vtnr))

@@ -41,13 +41,27 @@ impl Check {
 fn mistakes(config: &Config) -> Vec<String> {
     let clock = Clock::default();
     let mut mistakes = Vec::new();
-    let mut note = |key: &str, result: Result<(), String>| mistakes.extend(result.err().map(|why| format!("{key}: {why}")));
-    note("directory.file", told(Directory::open(&config.directory, clock.now())));
-    note("brand", told(Pages::load(&config.brand, &config.login, &config.parking)));
-    note("mail", told(Writer::new(&config.mail, &config.login, &config.brand)));
+    let mut note = |key: &str, result: Result<(), String>| {
+        mistakes.extend(result.err().map(|why| format!("{key}: {why}")))
+    };
+    note(
+        "directory.file",
+        told(Directory::open(&config.directory, clock.now())),
+    );
+    note(
+        "brand",
+        told(Pages::load(&config.brand, &config.login, &config.parking)),
+    );
+    note(
+        "mail",
+        told(Writer::new(&config.mail, &config.login, &config.brand)),
+    );
     note("mail", told(Smtp::new(&config.mail, clock)));
     if let Some(password) = &config.password {
-        note("password.file", told(Users::open(&password.file, config.directory.poll)));
+        note(
+            "password.file",
+            told(Users::open(&password.file, config.directory.poll)),
+        );
     }
     if let Some(https) = &config.listen.https {
         note("listen.tls", gateway::tls(https).map(|_| ()));

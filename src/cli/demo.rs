@@ -30,9 +30,21 @@ pub(super) struct Demo {
 
 /// The demo's brokers: number, address on file, and what they are there for.
 const BROKERS: [(&str, &str, &str); 3] = [
-    ("60/123/4567", "erika.mustermann@makler.example", "signs in with a TAN"),
-    ("60/123/4568", "max.beispiel@makler.example", "a second one, to see that trust does not pass from one to another"),
-    ("60/123/4569", "", "no address on file: try any, and go on without e-mail"),
+    (
+        "60/123/4567",
+        "erika.mustermann@makler.example",
+        "signs in with a TAN",
+    ),
+    (
+        "60/123/4568",
+        "max.beispiel@makler.example",
+        "a second one, to see that trust does not pass from one to another",
+    ),
+    (
+        "60/123/4569",
+        "",
+        "no address on file: try any, and go on without e-mail",
+    ),
 ];
 
 /// The demo's user key with its password, and whose it is.
@@ -55,8 +67,9 @@ impl Demo {
     async fn play(&self) -> Result<(), Box<dyn std::error::Error>> {
         let folder = Folder::new()?;
         let (calculator, mails) = (any_port().await?, any_port().await?);
-        let postbox_page =
-            TcpListener::bind(loopback(self.postbox)).await.map_err(|error| format!("--postbox {}: {error}", self.postbox))?;
+        let postbox_page = TcpListener::bind(loopback(self.postbox))
+            .await
+            .map_err(|error| format!("--postbox {}: {error}", self.postbox))?;
         let text = self.config(&folder.0, calculator.local_addr()?, mails.local_addr()?);
         let config = Config::parse(&text, &folder.0)?;
         config.password.as_ref().map(add_user).transpose()?;
@@ -111,10 +124,16 @@ access = false
     }
 
     fn introduce(&self) {
-        let Self { port, postbox, admin } = self;
+        let Self {
+            port,
+            postbox,
+            admin,
+        } = self;
         println!("\n  The calculator behind the gateway   http://127.0.0.1:{port}/");
         println!("  The postbox with the mails          http://127.0.0.1:{postbox}/");
-        println!("  Metrics and readiness               http://127.0.0.1:{admin}/metrics  /healthz  /readyz\n");
+        println!(
+            "  Metrics and readiness               http://127.0.0.1:{admin}/metrics  /healthz  /readyz\n"
+        );
         println!("  Brokers to try:");
         for (vtnr, email, what) in BROKERS {
             println!("    {vtnr}  {email:<32}  {what}");
@@ -149,9 +168,12 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> std::io::Result<Self> {
-        let folder = Self(std::env::temp_dir().join(format!("vtnr-gateway-demo-{}", std::process::id())));
+        let folder =
+            Self(std::env::temp_dir().join(format!("vtnr-gateway-demo-{}", std::process::id())));
         std::fs::create_dir_all(&folder.0)?;
-        let lines = BROKERS.map(|(vtnr, email, _)| format!("{vtnr};{email}\n")).concat();
+        let lines = BROKERS
+            .map(|(vtnr, email, _)| format!("{vtnr};{email}\n"))
+            .concat();
         std::fs::write(folder.0.join("brokers.csv"), format!("vtnr;email\n{lines}"))?;
         Ok(folder)
     }

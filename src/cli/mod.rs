@@ -74,7 +74,11 @@ pub fn run(arguments: Arguments) -> ExitCode {
 pub fn refuse(usage: &clap::Error) -> ExitCode {
     // A terminal that is gone is no reason for another exit code.
     let _ = usage.print();
-    if usage.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+    if usage.use_stderr() {
+        ExitCode::from(USAGE)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 impl ConfigFile {
@@ -109,9 +113,14 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 
 /// For all but clients' requests, which have threads of their own.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
 }
 
 fn start_log(config: &Config) -> Result<std::sync::Arc<logging::Guard>, ExitCode> {
-    logging::start(&config.log).map(std::sync::Arc::new).map_err(|error| fail(&error))
+    logging::start(&config.log)
+        .map(std::sync::Arc::new)
+        .map_err(|error| fail(&error))
 }

@@ -31,7 +31,11 @@ impl Serve {
             Err(error) => return fail(&error),
         };
         let ended = runtime.block_on(async {
-            let takes_over = if self.takeover { TakesOver::Yes } else { TakesOver::No };
+            let takes_over = if self.takeover {
+                TakesOver::Yes
+            } else {
+                TakesOver::No
+            };
             let app = App::build(config, Some(source), takes_over).await?;
             app.run(log, asked_to_stop()?).await
         });

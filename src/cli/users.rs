@@ -70,7 +70,9 @@ impl From<Error> for Refusal {
             Error::Unusable(_, Fault::BeingWritten) => Self::Failed(Box::new(error)),
             // Whoever gave the file can put it right.
             Error::Unusable(..) => Self::Usage(error.to_string()),
-            Error::Unreadable(..) | Error::Unwritable(..) | Error::Locked(_) => Self::Failed(Box::new(error)),
+            Error::Unreadable(..) | Error::Unwritable(..) | Error::Locked(_) => {
+                Self::Failed(Box::new(error))
+            }
         }
     }
 }
@@ -98,9 +100,17 @@ impl Add {
     fn run(self) -> Result<(), Refusal> {
         let (config, password_config) = load(&self.config)?;
         let key = user_key(&self.user)?;
-        let vtnr = Vtnr::parse(&self.vtnr)
-            .map_err(|_| Refusal::Usage(format!("`{}` is not a broker number such as 60/123/4567", self.vtnr)))?;
-        let put = if self.replace { Put::Replaced } else { Put::Added };
+        let vtnr = Vtnr::parse(&self.vtnr).map_err(|_| {
+            Refusal::Usage(format!(
+                "`{}` is not a broker number such as 60/123/4567",
+                self.vtnr
+            ))
+        })?;
+        let put = if self.replace {
+            Put::Replaced
+        } else {
+            Put::Added
+        };
         // Nobody is to type a password twice for nothing.
         if let Some(refusal) = self.mismatch(put, users::is_there(&password_config.file, &key)?) {
             return Err(refusal);
@@ -109,17 +119,31 @@ impl Add {
         if let Some(unfit) = password.unfit_for(&key) {
             return Err(Refusal::Usage(unfit.to_string()));
         }
-        let hash = Hash::of(&password, password_config.cost, Chance).map_err(|error| Refusal::Failed(Box::new(error)))?;
-        let done = users::put(&password_config.file, &self.user, User { vtnr, hash }, key, put)?;
+        let hash = Hash::of(&password, password_config.cost, Chance)
+            .map_err(|error| Refusal::Failed(Box::new(error)))?;
+        let done = users::put(
+            &password_config.file,
+            &self.user,
+            User { vtnr, hash },
+            key,
+            put,
+        )?;
         if done.is_none() {
-            return Err(self.mismatch(put, put == Put::Added).unwrap_or(Refusal::Told(ExitCode::from(USAGE))));
+            return Err(self
+                .mismatch(put, put == Put::Added)
+                .unwrap_or(Refusal::Told(ExitCode::from(USAGE))));
         }
         warn_of_unknown(&config, vtnr);
         match put {
             Put::Added => println!("{} can sign in as {vtnr}", self.user.trim()),
             Put::Replaced => {
-                println!("{} has a new password and can sign in as {vtnr}", self.user.trim());
-                println!("sessions that have begun go on; `vtnr-gateway revoke --config FILE {vtnr}` ends all of this broker");
+                println!(
+                    "{} has a new password and can sign in as {vtnr}",
+                    self.user.trim()
+                );
+                println!(
+                    "sessions that have begun go on; `vtnr-gateway revoke --config FILE {vtnr}` ends all of this broker"
+                );
             }
         }
         Ok(())
@@ -128,8 +152,12 @@ impl Add {
     fn mismatch(&self, put: Put, is_there: bool) -> Option<Refusal> {
         let user = self.user.trim();
         match (put, is_there) {
-            (Put::Added, true) => Some(format!("there is a user {user} already; --replace gives another password")),
-            (Put::Replaced, false) => Some(format!("there is no user {user} to give another password")),
+            (Put::Added, true) => Some(format!(
+                "there is a user {user} already; --replace gives another password"
+            )),
+            (Put::Replaced, false) => {
+                Some(format!("there is no user {user} to give another password"))
+            }
             (Put::Added, false) | (Put::Replaced, true) => None,
         }
         .map(Refusal::Usage)
@@ -142,7 +170,9 @@ impl Remove {
         let (key, user) = (user_key(&self.user)?, self.user.trim());
         match users::remove(&password.file, &key)? {
             Some(vtnr) => {
-                println!("{user} cannot sign in as {vtnr} any more; sessions end once the gateways have read the file");
+                println!(
+                    "{user} cannot sign in as {vtnr} any more; sessions end once the gateways have read the file"
+                );
                 Ok(())
             }
             None => Err(Refusal::Usage(format!("there is no user {user}"))),
@@ -154,8 +184,16 @@ impl List {
     fn run(self) -> Result<(), Refusal> {
         let (_, password) = load(&self.config)?;
         for (user, vtnr, cost) in users::list(&password.file)? {
-            let HashCost { memory, iterations, lanes } = cost;
-            let due = if cost == password.cost { "" } else { ";renewed at the next sign-in" };
+            let HashCost {
+                memory,
+                iterations,
+                lanes,
+            } = cost;
+            let due = if cost == password.cost {
+                ""
+            } else {
+                ";renewed at the next sign-in"
+            };
             println!("{user};{vtnr};m={memory},t={iterations},p={lanes}{due}");
         }
         Ok(())
@@ -165,15 +203,19 @@ impl List {
 fn load(config: &ConfigFile) -> Result<(Config, config::Password), Refusal> {
     let config = config.load().map_err(Refusal::Told)?;
     let password = config.password.clone();
-    let password =
-        password.ok_or_else(|| Refusal::Usage("the configuration has no [password], so that there are no users".into()))?;
+    let password = password.ok_or_else(|| {
+        Refusal::Usage("the configuration has no [password], so that there are no users".into())
+    })?;
     Ok((config, password))
 }
 
 fn user_key(text: &str) -> Result<UserKey, Refusal> {
     let longest = UserKey::LONGEST;
-    UserKey::parse(text)
-        .map_err(|_| Refusal::Usage(format!("that is no user key: 1 to {longest} characters, none of them a control character")))
+    UserKey::parse(text).map_err(|_| {
+        Refusal::Usage(format!(
+            "that is no user key: 1 to {longest} characters, none of them a control character"
+        ))
+    })
 }
 
 /// A password that a person chooses.
@@ -183,15 +225,23 @@ fn ask() -> Result<Password, Refusal> {
         let first = Zeroizing::new(rpassword::prompt_password("Password: ").map_err(failed)?);
         let second = Zeroizing::new(rpassword::prompt_password("Once more: ").map_err(failed)?);
         if *first != *second {
-            return Err(Refusal::Usage("that was another password; nothing was changed".into()));
+            return Err(Refusal::Usage(
+                "that was another password; nothing was changed".into(),
+            ));
         }
         first
     } else {
         // A byte and a line's end more than the longest password show what is too long.
         let most = u64::try_from(Password::LONGEST + 3).unwrap_or(u64::MAX);
         let mut line = Zeroizing::new(String::with_capacity(Password::LONGEST + 3));
-        io::stdin().lock().take(most).read_line(&mut line).map_err(failed)?;
-        let end = line.strip_suffix('\n').map_or(line.len(), |rest| rest.strip_suffix('\r').unwrap_or(rest).len());
+        io::stdin()
+            .lock()
+            .take(most)
+            .read_line(&mut line)
+            .map_err(failed)?;
+        let end = line.strip_suffix('\n').map_or(line.len(), |rest| {
+            rest.strip_suffix('\r').unwrap_or(rest).len()
+        });
         line.truncate(end);
         line
     };
@@ -209,6 +259,8 @@ fn ask() -> Result<Password, Refusal> {
 fn warn_of_unknown(config: &Config, vtnr: Vtnr) {
     let directory = Directory::open(&config.directory, Clock::default().now());
     if directory.is_ok_and(|directory| !directory.knows(vtnr)) {
-        complain(format_args!("warning: {vtnr} is not in the directory: until it is, nobody can sign in as this broker"));
+        complain(format_args!(
+            "warning: {vtnr} is not in the directory: until it is, nobody can sign in as this broker"
+        ));
     }
 }

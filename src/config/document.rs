@@ -37,7 +37,10 @@ impl Document {
             let at = error.span().map_or(0, |span| span.start);
             (lines.at(at), error.message().to_owned())
         };
-        let mut document = Self { faults: errors.into_iter().map(fault).collect(), ..Self::default() };
+        let mut document = Self {
+            faults: errors.into_iter().map(fault).collect(),
+            ..Self::default()
+        };
         document.add("", table.get_ref(), &lines);
         document
     }
@@ -45,7 +48,11 @@ impl Document {
     fn add(&mut self, section: &str, table: &DeTable<'_>, lines: &Lines) {
         for (key, value) in table {
             let name = written(key.get_ref());
-            let full = if section.is_empty() { name.into_owned() } else { format!("{section}.{name}") };
+            let full = if section.is_empty() {
+                name.into_owned()
+            } else {
+                format!("{section}.{name}")
+            };
             self.lines.insert(full.clone(), lines.at(key.span().start));
             if let DeValue::Table(inner) = value.get_ref() {
                 self.sections.insert(full.clone());
@@ -59,8 +66,15 @@ impl Document {
 
 /// A key that is not a bare one keeps its quotes: `"listen.http"` is not `listen.http`.
 fn written(key: &str) -> Cow<'_, str> {
-    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    if bare { Cow::Borrowed(key) } else { Cow::Owned(format!("{key:?}")) }
+    let bare = !key.is_empty()
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if bare {
+        Cow::Borrowed(key)
+    } else {
+        Cow::Owned(format!("{key:?}"))
+    }
 }
 
 /// Where lines begin.
@@ -81,7 +95,8 @@ impl Value {
     fn of(value: &DeValue<'_>, lines: &Lines) -> Self {
         match value {
             DeValue::String(text) => Self::Text(text.to_string()),
-            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or(Self::Foreign, Self::Number),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_or(Self::Foreign, Self::Number),
             DeValue::Boolean(flag) => Self::Flag(*flag),
             DeValue::Array(array) => Self::List(elements(array, lines)),
             DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => Self::Foreign,
@@ -90,7 +105,15 @@ impl Value {
 }
 
 fn elements(array: &DeArray<'_>, lines: &Lines) -> Vec<(usize, Value)> {
-    array.iter().map(|element| (lines.at(element.span().start), Value::of(element.get_ref(), lines))).collect()
+    array
+        .iter()
+        .map(|element| {
+            (
+                lines.at(element.span().start),
+                Value::of(element.get_ref(), lines),
+            )
+        })
+        .collect()
 }
 
 impl From<&str> for Value {
@@ -119,7 +142,10 @@ impl fmt::Display for Value {
             Self::Number(number) => write!(f, "{number}"),
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::List(elements) => {
-                let elements: Vec<_> = elements.iter().map(|(_, element)| element.to_string()).collect();
+                let elements: Vec<_> = elements
+                    .iter()
+                    .map(|(_, element)| element.to_string())
+                    .collect();
                 write!(f, "[{}]", elements.join(", "))
             }
             Self::Foreign => f.write_str("…"),

@@ -55,12 +55,20 @@ pub(super) fn flag(value: &Value) -> Result<bool, String> {
 }
 
 /// A whole number within a range.
-pub(super) fn number<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Value) -> Result<T, String> {
+pub(super) fn number<T: TryFrom<i64>>(
+    range: RangeInclusive<i64>,
+) -> impl Fn(&Value) -> Result<T, String> {
     move |value| {
         let Value::Number(number) = value else {
             return Err("must be a whole number, without quotes".to_owned());
         };
-        let allowed = || format!("{number} is not between {} and {}", range.start(), range.end());
+        let allowed = || {
+            format!(
+                "{number} is not between {} and {}",
+                range.start(),
+                range.end()
+            )
+        };
         if !range.contains(number) {
             return Err(allowed());
         }
@@ -69,38 +77,62 @@ pub(super) fn number<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Va
 }
 
 /// One of a few words.
-pub(super) fn word<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> impl Fn(&Value) -> Result<T, String> {
+pub(super) fn word<T: Copy + 'static>(
+    words: &'static [(&'static str, T)],
+) -> impl Fn(&Value) -> Result<T, String> {
     move |value| {
         let text = text(value)?;
-        let known = || words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        let known = || {
+            words
+                .iter()
+                .map(|(word, _)| format!("\"{word}\""))
+                .collect::<Vec<_>>()
+                .join(" or ")
+        };
         let found = words.iter().find(|(word, _)| *word == text);
-        found.map(|(_, meaning)| *meaning).ok_or_else(|| format!("{} is not {}", quoted(&text), known()))
+        found
+            .map(|(_, meaning)| *meaning)
+            .ok_or_else(|| format!("{} is not {}", quoted(&text), known()))
     }
 }
 
 /// A length of time within a range, such as `"15m"`.
-pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Value) -> Result<Duration, String> {
+pub(super) fn duration(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&Value) -> Result<Duration, String> {
     move |value| {
         let Value::Text(text) = value else {
             return Err("must be a length of time in quotes, such as \"15m\"".to_owned());
         };
         let duration = length_of_time(text)?;
         if duration < *range.start() {
-            return Err(format!("{text} is shorter than the shortest allowed, {}", shown(*range.start())));
+            return Err(format!(
+                "{text} is shorter than the shortest allowed, {}",
+                shown(*range.start())
+            ));
         }
         if duration > *range.end() {
-            return Err(format!("{text} is longer than the longest allowed, {}", shown(*range.end())));
+            return Err(format!(
+                "{text} is longer than the longest allowed, {}",
+                shown(*range.end())
+            ));
         }
         Ok(duration)
     }
 }
 
 fn length_of_time(text: &str) -> Result<Duration, String> {
-    let unreadable =
-        || format!("{} is not a length of time, such as \"500ms\", \"30s\", \"15m\", \"12h\" or \"30d\"", quoted(text));
+    let unreadable = || {
+        format!(
+            "{} is not a length of time, such as \"500ms\", \"30s\", \"15m\", \"12h\" or \"30d\"",
+            quoted(text)
+        )
+    };
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 =
-        Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse().ok()).ok_or_else(unreadable)?;
+    let number: u64 = Some(digits)
+        .filter(|d| d.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|d| d.parse().ok())
+        .ok_or_else(unreadable)?;
     let unit = match text.strip_prefix(digits) {
         Some("ms") => return Ok(Duration::from_millis(number)),
         Some("s") => 1,
@@ -109,7 +141,10 @@ fn length_of_time(text: &str) -> Result<Duration, String> {
         Some("d") => DAY,
         _ => return Err(unreadable()),
     };
-    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(unreadable)
+    number
+        .checked_mul(unit)
+        .map(Duration::from_secs)
+        .ok_or_else(unreadable)
 }
 
 /// A length of time as an operator would write it.
@@ -131,9 +166,18 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&Value) -> Result<u64,
         let Value::Text(text) = value else {
             return Err("must be a size in quotes, such as \"512KiB\" or \"1MiB\"".to_owned());
         };
-        let size = bytes(text).ok_or_else(|| format!("{} is not a size, such as \"512KiB\" or \"1MiB\"", quoted(text)))?;
+        let size = bytes(text).ok_or_else(|| {
+            format!(
+                "{} is not a size, such as \"512KiB\" or \"1MiB\"",
+                quoted(text)
+            )
+        })?;
         if !range.contains(&size) {
-            return Err(format!("{text} is not between {} and {}", shown_size(*range.start()), shown_size(*range.end())));
+            return Err(format!(
+                "{text} is not between {} and {}",
+                shown_size(*range.start()),
+                shown_size(*range.end())
+            ));
         }
         Ok(size)
     }
@@ -141,7 +185,9 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&Value) -> Result<u64,
 
 fn bytes(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse().ok())?;
+    let number: u64 = Some(digits)
+        .filter(|d| d.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|d| d.parse().ok())?;
     let shift = match text.strip_prefix(digits)? {
         "B" => 0,
         "KiB" => 10,
@@ -155,8 +201,13 @@ fn bytes(text: &str) -> Option<u64> {
 /// A size as an operator would write it.
 fn shown_size(size: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let unit = units.into_iter().find(|(shift, _)| size > 0 && size.is_multiple_of(1 << shift));
-    unit.map_or_else(|| format!("{size}B"), |(shift, name)| format!("{}{name}", size >> shift))
+    let unit = units
+        .into_iter()
+        .find(|(shift, _)| size > 0 && size.is_multiple_of(1 << shift));
+    unit.map_or_else(
+        || format!("{size}B"),
+        |(shift, name)| format!("{}{name}", size >> shift),
+    )
 }
 
 /// So many in a length of time, such as `"10 in 24h"`.
@@ -175,8 +226,12 @@ pub(super) fn allowance(value: &Value) -> Result<Allowance, String> {
 /// An IP address with a port to listen on.
 pub(super) fn address(value: &Value) -> Result<SocketAddr, String> {
     let text = text(value)?;
-    text.parse()
-        .map_err(|_| format!("{} is not an IP address with a port, such as \"127.0.0.1:8080\" or \"[::]:8443\"", quoted(&text)))
+    text.parse().map_err(|_| {
+        format!(
+            "{} is not an IP address with a port, such as \"127.0.0.1:8080\" or \"[::]:8443\"",
+            quoted(&text)
+        )
+    })
 }
 
 /// A path without query, as it stands in a request.
@@ -190,7 +245,9 @@ pub(super) fn path(value: &Value) -> Result<String, String> {
         return Err(format!("{shown} has a query or fragment; a path is wanted"));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("{shown} has blanks or letters beyond ASCII; write them as %XX"));
+        return Err(format!(
+            "{shown} has blanks or letters beyond ASCII; write them as %XX"
+        ));
     }
     if text.split('/').any(|segment| matches!(segment, "." | "..")) {
         return Err(format!("{shown} has dot segments, which no request keeps"));
@@ -202,5 +259,9 @@ pub(super) fn path(value: &Value) -> Result<String, String> {
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     let short: String = text.chars().take(LONGEST).collect();
-    if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
+    if short.len() < text.len() {
+        format!("{short:?}…")
+    } else {
+        format!("{short:?}")
+    }
 }

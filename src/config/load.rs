@@ -12,14 +12,22 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Mistakes> {
         let file = path.display().to_string();
         let cannot = |why: String| Mistakes::new(vec![Mistake::new(&file, None, None, why)]);
-        let bytes = std::fs::read(path).map_err(|error| cannot(format!("cannot be read: {error}")))?;
+        let bytes =
+            std::fs::read(path).map_err(|error| cannot(format!("cannot be read: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|_| cannot("is not UTF-8 text".to_owned()))?;
         let exposure = match secret_file::only_its_owner_writes(path) {
             Err(_) => Exposure::Writable,
             Ok(()) if secret_file::is_open_to_others(path) => Exposure::Others,
             Ok(()) => Exposure::Owner,
         };
-        Self::read(Origin { file: &file, base: path.parent().unwrap_or(Path::new("")), exposure }, &text)
+        Self::read(
+            Origin {
+                file: &file,
+                base: path.parent().unwrap_or(Path::new("")),
+                exposure,
+            },
+            &text,
+        )
     }
 
     /// Reads a configuration from text; names of files in it are relative to `base`.
@@ -27,7 +35,14 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(text: &str, base: &Path) -> Result<Self, Mistakes> {
-        Self::read(Origin { file: "configuration", base, exposure: Exposure::Owner }, text)
+        Self::read(
+            Origin {
+                file: "configuration",
+                base,
+                exposure: Exposure::Owner,
+            },
+            text,
+        )
     }
 
     fn read(origin: Origin<'_>, text: &str) -> Result<Self, Mistakes> {
@@ -40,7 +55,11 @@ impl Config {
 
 /// Every key that a configuration may have, in the order of the sections.
 pub fn known_keys() -> Vec<KeyDoc> {
-    let nowhere = Origin { file: "", base: Path::new(""), exposure: Exposure::Owner };
+    let nowhere = Origin {
+        file: "",
+        base: Path::new(""),
+        exposure: Exposure::Owner,
+    };
     let mut reader = Reader::new(nowhere, "");
     let _nothing = sections::config(&mut reader);
     reader.asked()

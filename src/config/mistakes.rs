@@ -12,8 +12,18 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    pub(super) fn new(file: &str, line: Option<usize>, key: Option<&str>, what: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line, key: key.map(str::to_owned), what: what.into() }
+    pub(super) fn new(
+        file: &str,
+        line: Option<usize>,
+        key: Option<&str>,
+        what: impl Into<String>,
+    ) -> Self {
+        Self {
+            file: file.to_owned(),
+            line,
+            key: key.map(str::to_owned),
+            what: what.into(),
+        }
     }
 
     /// The line it is in, counted from 1; none where something is missing altogether.

@@ -145,7 +145,11 @@ pub struct PublicUrl {
 impl PublicUrl {
     /// The address as it is written: `https://rechner.insurer.example`.
     pub fn origin(&self) -> String {
-        format!("{}://{}", if self.secure { "https" } else { "http" }, self.authority)
+        format!(
+            "{}://{}",
+            if self.secure { "https" } else { "http" },
+            self.authority
+        )
     }
 }
 
@@ -209,8 +213,13 @@ impl Upstream {
     /// How long it may take until it is known whether a connection to any server comes about.
     pub fn connecting(&self) -> Duration {
         // A name may have several addresses.
-        let is_one = matches!(self.servers.as_slice(), [only] if only.host.parse::<IpAddr>().is_ok());
-        if is_one { self.connect_timeout } else { self.connect_timeout.saturating_mul(Self::TRIES) }
+        let is_one =
+            matches!(self.servers.as_slice(), [only] if only.host.parse::<IpAddr>().is_ok());
+        if is_one {
+            self.connect_timeout
+        } else {
+            self.connect_timeout.saturating_mul(Self::TRIES)
+        }
     }
 }
 
@@ -316,7 +325,15 @@ impl Portal {
         let (tls, server) = self.server.clone()?;
         let (routes, affinity_cookies, public_paths) = (Vec::new(), Vec::new(), Vec::new());
         let health_path = None;
-        Some(Upstream { tls, servers: vec![server], routes, affinity_cookies, public_paths, health_path, ..calculator.clone() })
+        Some(Upstream {
+            tls,
+            servers: vec![server],
+            routes,
+            affinity_cookies,
+            public_paths,
+            health_path,
+            ..calculator.clone()
+        })
     }
 }
 
@@ -441,7 +458,11 @@ impl HashCost {
     }
 
     /// What a hash in the users file may cost at most: else whoever writes one there could bring the gateway to a stop.
-    pub const MOST: Self = Self { memory: 1_024 * 1_024, iterations: 64, lanes: 16 };
+    pub const MOST: Self = Self {
+        memory: 1_024 * 1_024,
+        iterations: 64,
+        lanes: 16,
+    };
 }
 
 /// `login.enumeration`

@@ -13,12 +13,17 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let pem = read(path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain.map_err(|_| format!("{} is not a PEM file", path.display()))?;
-    if chain.is_empty() { Err(format!("{} holds no certificate in PEM", path.display())) } else { Ok(chain) }
+    if chain.is_empty() {
+        Err(format!("{} holds no certificate in PEM", path.display()))
+    } else {
+        Ok(chain)
+    }
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = read(path)?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| format!("{} holds no private key in PEM", path.display()))
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|_| format!("{} holds no private key in PEM", path.display()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -30,20 +35,40 @@ impl Reader<'_> {
     pub(super) fn check_tls_files(&mut self, cert: &Path, key: &Path) {
         const CERT: &str = "listen.tls.cert";
         const KEY: &str = "listen.tls.key";
-        let chain = certificates(cert).map_err(|what| self.mistake(CERT, what)).ok();
-        let secret = private_key(key).map_err(|what| self.mistake(KEY, what)).ok();
+        let chain = certificates(cert)
+            .map_err(|what| self.mistake(CERT, what))
+            .ok();
+        let secret = private_key(key)
+            .map_err(|what| self.mistake(KEY, what))
+            .ok();
         if is_open_to_others(key) {
-            self.warn(KEY, &format!("{} can be read by others than its owner; chmod 600 it", key.display()));
+            self.warn(
+                KEY,
+                &format!(
+                    "{} can be read by others than its owner; chmod 600 it",
+                    key.display()
+                ),
+            );
         }
         let (Some(chain), Some(secret)) = (chain, secret) else {
             return;
         };
         let Ok(signer) = default_provider().key_provider.load_private_key(secret) else {
-            self.mistake(KEY, format!("{} holds a kind of key that cannot be used", key.display()));
+            self.mistake(
+                KEY,
+                format!("{} holds a kind of key that cannot be used", key.display()),
+            );
             return;
         };
         if CertifiedKey::new(chain, signer).keys_match().is_err() {
-            self.mistake(KEY, format!("{} is not the key of the certificate in {}", key.display(), cert.display()));
+            self.mistake(
+                KEY,
+                format!(
+                    "{} is not the key of the certificate in {}",
+                    key.display(),
+                    cert.display()
+                ),
+            );
         }
     }
 }

@@ -63,12 +63,25 @@ impl<'a> Reader<'a> {
     /// A reader of `text`.
     pub(super) fn new(origin: Origin<'a>, text: &str) -> Self {
         let document = Document::parse(text);
-        Self { origin, document, asked: Vec::new(), mistakes: Vec::new(), warnings: Vec::new() }
+        Self {
+            origin,
+            document,
+            asked: Vec::new(),
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// A key that must be given.
-    pub(super) fn required<T>(&mut self, key: &'static str, kind: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
-        self.asked.push(KeyDoc { name: key, absent: Absent::Mistake });
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        kind: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        self.asked.push(KeyDoc {
+            name: key,
+            absent: Absent::Mistake,
+        });
         if !self.document.values.contains_key(key) {
             self.missing(key, "is missing");
         }
@@ -76,8 +89,15 @@ impl<'a> Reader<'a> {
     }
 
     /// A key that may be given.
-    pub(super) fn optional<T>(&mut self, key: &'static str, kind: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
-        self.asked.push(KeyDoc { name: key, absent: Absent::Nothing });
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        kind: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        self.asked.push(KeyDoc {
+            name: key,
+            absent: Absent::Nothing,
+        });
         self.taken(key, kind)
     }
 
@@ -90,7 +110,10 @@ impl<'a> Reader<'a> {
         kind: impl Fn(&Value) -> Result<T, String>,
     ) -> Option<T> {
         let default = default.into();
-        self.asked.push(KeyDoc { name: key, absent: Absent::Default(default.to_string()) });
+        self.asked.push(KeyDoc {
+            name: key,
+            absent: Absent::Default(default.to_string()),
+        });
         self.taken(key, &kind).or_else(|| kind(&default).ok())
     }
 
@@ -101,12 +124,19 @@ impl<'a> Reader<'a> {
         default: &str,
         kind: impl FnOnce(&Value) -> Result<T, String>,
     ) -> Option<T> {
-        self.asked.push(KeyDoc { name: key, absent: Absent::Default(default.to_owned()) });
+        self.asked.push(KeyDoc {
+            name: key,
+            absent: Absent::Default(default.to_owned()),
+        });
         self.taken(key, kind)
     }
 
     /// A list of texts, each judged for itself; empty when the key is not given.
-    pub(super) fn list(&mut self, key: &'static str, kind: impl Fn(&Value) -> Result<String, String>) -> Option<Vec<String>> {
+    pub(super) fn list(
+        &mut self,
+        key: &'static str,
+        kind: impl Fn(&Value) -> Result<String, String>,
+    ) -> Option<Vec<String>> {
         let elements = self.or(key, Value::List(Vec::new()), elements)?;
         Some(self.judged(key, elements, kind))
     }
@@ -118,7 +148,9 @@ impl<'a> Reader<'a> {
         kind: impl Fn(&Value) -> Result<String, String>,
     ) -> Option<Vec<String>> {
         let line = self.line(key).unwrap_or_default();
-        let elements = self.or(key, Value::List(Vec::new()), |value| Ok(one_or_more(line, value)))?;
+        let elements = self.or(key, Value::List(Vec::new()), |value| {
+            Ok(one_or_more(line, value))
+        })?;
         Some(self.judged(key, elements, kind))
     }
 
@@ -167,12 +199,20 @@ impl<'a> Reader<'a> {
         Some(self.judged(key, elements, kind)).filter(|sound| sound.len() == given)
     }
 
-    fn judged<T>(&mut self, key: &str, elements: Vec<(usize, Value)>, kind: impl Fn(&Value) -> Result<T, String>) -> Vec<T> {
+    fn judged<T>(
+        &mut self,
+        key: &str,
+        elements: Vec<(usize, Value)>,
+        kind: impl Fn(&Value) -> Result<T, String>,
+    ) -> Vec<T> {
         let mut sound = Vec::with_capacity(elements.len());
         for (line, element) in elements {
             match kind(&element) {
                 Ok(value) => sound.push(value),
-                Err(what) => self.mistakes.push(Mistake::new(self.origin.file, Some(line), Some(key), what)),
+                Err(what) => {
+                    self.mistakes
+                        .push(Mistake::new(self.origin.file, Some(line), Some(key), what))
+                }
             }
         }
         sound
@@ -186,7 +226,8 @@ impl<'a> Reader<'a> {
     /// Records a mistake at a key, or at its section when the key is not given.
     pub(super) fn mistake(&mut self, key: &str, what: impl Into<String>) {
         let line = self.line(key);
-        self.mistakes.push(Mistake::new(self.origin.file, line, Some(key), what));
+        self.mistakes
+            .push(Mistake::new(self.origin.file, line, Some(key), what));
     }
 
     /// Records that something is not given. Not after a syntax error: it may have been given in what could not be read.
@@ -199,7 +240,10 @@ impl<'a> Reader<'a> {
     /// Warns of a secret that others can read along with the configuration it stands in, and refuses one that they can write.
     pub(super) fn look_at_exposure(&mut self, key: &str, instead: &str) {
         if self.origin.exposure == Exposure::Writable {
-            self.mistake(key, "is a secret in a file that others than its owner can write; chmod 600 it");
+            self.mistake(
+                key,
+                "is a secret in a file that others than its owner can write; chmod 600 it",
+            );
         }
         if self.origin.exposure == Exposure::Others {
             self.warn(key, &format!("is a secret in a file that others than its owner can read; chmod 600 it, or use {instead}"));
@@ -209,7 +253,8 @@ impl<'a> Reader<'a> {
     /// Records what is allowed and yet unwise.
     pub(super) fn warn(&mut self, key: &str, what: &str) {
         let line = self.line(key);
-        self.warnings.push(Mistake::new(self.origin.file, line, Some(key), what).to_string());
+        self.warnings
+            .push(Mistake::new(self.origin.file, line, Some(key), what).to_string());
     }
 
     /// Whether the operator wrote the key, soundly or not.
@@ -251,8 +296,13 @@ impl<'a> Reader<'a> {
         let faults = std::mem::take(&mut self.document.faults);
         let broken: BTreeSet<_> = faults.iter().map(|(line, _)| Some(*line)).collect();
         // What was made of a broken line is guesswork; a mistake about it would mislead.
-        self.mistakes.retain(|mistake| !broken.contains(&mistake.line()));
-        self.mistakes.extend(faults.into_iter().map(|(line, what)| Mistake::new(self.origin.file, Some(line), None, what)));
+        self.mistakes
+            .retain(|mistake| !broken.contains(&mistake.line()));
+        self.mistakes.extend(
+            faults
+                .into_iter()
+                .map(|(line, what)| Mistake::new(self.origin.file, Some(line), None, what)),
+        );
         match config {
             Some(config) if self.mistakes.is_empty() => Ok((config, self.warnings)),
             _ => Err(Mistakes::new(self.mistakes)),
@@ -261,16 +311,41 @@ impl<'a> Reader<'a> {
 
     fn refuse_unknown(&mut self) {
         let names: Vec<&'static str> = self.asked.iter().map(|key| key.name).collect();
-        let is_section = |name: &str| names.iter().any(|key| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
-        let unknown_sections: Vec<_> = self.document.sections.iter().filter(|name| !is_section(name)).cloned().collect();
-        let within = |key: &str| unknown_sections.iter().any(|s| key.strip_prefix(s).is_some_and(|rest| rest.starts_with('.')));
-        let unknown_keys: Vec<_> = self.document.values.keys().filter(|key| !within(key)).cloned().collect();
+        let is_section = |name: &str| {
+            names.iter().any(|key| {
+                key.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('.'))
+            })
+        };
+        let unknown_sections: Vec<_> = self
+            .document
+            .sections
+            .iter()
+            .filter(|name| !is_section(name))
+            .cloned()
+            .collect();
+        let within = |key: &str| {
+            unknown_sections.iter().any(|s| {
+                key.strip_prefix(s)
+                    .is_some_and(|rest| rest.starts_with('.'))
+            })
+        };
+        let unknown_keys: Vec<_> = self
+            .document
+            .values
+            .keys()
+            .filter(|key| !within(key))
+            .cloned()
+            .collect();
         for section in unknown_sections.iter().filter(|section| !within(section)) {
             if names.contains(&section.as_str()) {
                 self.mistake(section, "is a single value, not a section");
                 continue;
             }
-            let sections = names.iter().filter_map(|key| key.rsplit_once('.')).map(|(section, _)| section);
+            let sections = names
+                .iter()
+                .filter_map(|key| key.rsplit_once('.'))
+                .map(|(section, _)| section);
             let what = unknown("section", section, sections);
             self.mistake(section, what);
         }
@@ -296,7 +371,9 @@ fn one_or_more(line: usize, value: &Value) -> Vec<(usize, Value)> {
 }
 
 fn at_least_one(line: usize, value: &Value) -> Result<Vec<(usize, Value)>, String> {
-    Some(one_or_more(line, value)).filter(|elements| !elements.is_empty()).ok_or_else(|| NONE_NAMED.to_owned())
+    Some(one_or_more(line, value))
+        .filter(|elements| !elements.is_empty())
+        .ok_or_else(|| NONE_NAMED.to_owned())
 }
 
 fn elements(value: &Value) -> Result<Vec<(usize, Value)>, String> {
@@ -319,9 +396,15 @@ fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n s
     let last = |name: &str| name.rsplit('.').next().map(str::to_owned);
     let distance = |candidate: &str| {
         let misplaced = last(candidate) == last(name);
-        if misplaced { distance(name, candidate).min(FARTHEST) } else { distance(name, candidate) }
+        if misplaced {
+            distance(name, candidate).min(FARTHEST)
+        } else {
+            distance(name, candidate)
+        }
     };
-    let (best, meant) = known.map(|candidate| (distance(candidate), candidate)).min()?;
+    let (best, meant) = known
+        .map(|candidate| (distance(candidate), candidate))
+        .min()?;
     (best <= FARTHEST).then_some(meant)
 }
 
@@ -335,7 +418,9 @@ fn distance(a: &str, b: &str) -> usize {
         next.push(left);
         for (pair, to) in row.windows(2).zip(&b) {
             if let [diagonal, above] = *pair {
-                left = (diagonal + usize::from(from != *to)).min(above + 1).min(left + 1);
+                left = (diagonal + usize::from(from != *to))
+                    .min(above + 1)
+                    .min(left + 1);
                 next.push(left);
             }
         }

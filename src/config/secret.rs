@@ -10,7 +10,10 @@ pub struct Secret {
 impl Secret {
     /// Wraps the bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: bytes.into(), key: "" }
+        Self {
+            bytes: bytes.into(),
+            key: "",
+        }
     }
 
     /// It came from this key of the configuration.

@@ -36,10 +36,15 @@ impl Reader<'_> {
     /// The secret of the one place that is given; none if neither is, or after a mistake.
     pub(super) fn secret(&mut self, places: &Places, shape: Shape) -> Option<Secret> {
         let Places { key, file_key } = *places;
-        let inline = self.optional(key, |value| Ok(shaped(text(value)?.into_bytes(), shape)?.of(key)));
+        let inline = self.optional(key, |value| {
+            Ok(shaped(text(value)?.into_bytes(), shape)?.of(key))
+        });
         let name = self.optional(file_key, text);
         if self.is_given(key) && self.is_given(file_key) {
-            self.mistake(key, format!("stands beside {file_key}; give one of the two"));
+            self.mistake(
+                key,
+                format!("stands beside {file_key}; give one of the two"),
+            );
             return None;
         }
         if inline.is_some() {
@@ -58,7 +63,10 @@ impl Reader<'_> {
         });
         let names = self.optional_one_or_more(file_key, text);
         if self.is_given(key) && self.is_given(file_key) {
-            self.mistake(key, format!("stands beside {file_key}; give one of the two"));
+            self.mistake(
+                key,
+                format!("stands beside {file_key}; give one of the two"),
+            );
             return None;
         }
         if inline.is_some() {
@@ -67,7 +75,11 @@ impl Reader<'_> {
         let Some(names) = names else { return inline };
         let mut secrets = Vec::with_capacity(names.len());
         for name in names {
-            secrets.push(if name.is_empty() { None } else { Some(self.in_file(file_key, &name, shape)?) });
+            secrets.push(if name.is_empty() {
+                None
+            } else {
+                Some(self.in_file(file_key, &name, shape)?)
+            });
         }
         Some(secrets)
     }
@@ -76,12 +88,17 @@ impl Reader<'_> {
         let path = self.path(name);
         self.refuse_other_writers(file_key, &path);
         if is_open_to_others(&path) {
-            let warning = format!("{} can be read by others than its owner; chmod 600 it", path.display());
+            let warning = format!(
+                "{} can be read by others than its owner; chmod 600 it",
+                path.display()
+            );
             self.warn(file_key, &warning);
         }
         let secret = contents(&path).and_then(|bytes| shaped(bytes, shape));
         let secret = secret.map(|secret| secret.of(file_key));
-        secret.map_err(|what| self.mistake(file_key, format!("{} {what}", path.display()))).ok()
+        secret
+            .map_err(|what| self.mistake(file_key, format!("{} {what}", path.display())))
+            .ok()
     }
 }
 
@@ -96,13 +113,23 @@ impl Reader<'_> {
 
 /// A secret that others can write is one that they know. A file that is not there is told of elsewhere.
 pub(super) fn only_its_owner_writes(path: &Path) -> Result<(), String> {
-    let mode = |path: &Path| path.metadata().map(|metadata| metadata.permissions().mode());
+    let mode = |path: &Path| {
+        path.metadata()
+            .map(|metadata| metadata.permissions().mode())
+    };
     if mode(path).is_ok_and(|mode| mode & (GROUP_WRITES | OTHERS_WRITE) != 0) {
-        return Err(format!("{} can be written by others than its owner; chmod go-w it", path.display()));
+        return Err(format!(
+            "{} can be written by others than its owner; chmod go-w it",
+            path.display()
+        ));
     }
     // With a link both folders matter: that of the link, and that of the file.
     let target = path.canonicalize().ok();
-    for folder in [Some(path), target.as_deref()].into_iter().flatten().filter_map(Path::parent) {
+    for folder in [Some(path), target.as_deref()]
+        .into_iter()
+        .flatten()
+        .filter_map(Path::parent)
+    {
         // Where names are sticky, nobody can put another file in the place of this one.
         if mode(folder).is_ok_and(|mode| mode & OTHERS_WRITE != 0 && mode & STICKY == 0) {
             return Err(format!(
@@ -122,7 +149,10 @@ fn contents(path: &Path) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > LARGEST {
         return Err(format!("is larger than {LARGEST} bytes"));
     }
-    let line_end = [&b"\r\n"[..], b"\n"].into_iter().find(|end| bytes.ends_with(end)).map_or(0, <[u8]>::len);
+    let line_end = [&b"\r\n"[..], b"\n"]
+        .into_iter()
+        .find(|end| bytes.ends_with(end))
+        .map_or(0, <[u8]>::len);
     bytes.truncate(bytes.len() - line_end);
     Ok(bytes)
 }
@@ -132,10 +162,14 @@ fn shaped(bytes: Vec<u8>, shape: Shape) -> Result<Secret, String> {
         return Err("is empty".to_owned());
     }
     match shape {
-        Shape::Bytes(fewest) if bytes.len() < fewest => {
-            Err(format!("has {} bytes, and at least {fewest} are needed; `openssl rand -base64 48` makes some", bytes.len()))
-        }
-        Shape::Line if std::str::from_utf8(&bytes).map_or(true, |text| text.chars().any(char::is_control)) => {
+        Shape::Bytes(fewest) if bytes.len() < fewest => Err(format!(
+            "has {} bytes, and at least {fewest} are needed; `openssl rand -base64 48` makes some",
+            bytes.len()
+        )),
+        Shape::Line
+            if std::str::from_utf8(&bytes)
+                .map_or(true, |text| text.chars().any(char::is_control)) =>
+        {
             Err("is not one line of UTF-8 text".to_owned())
         }
         Shape::Bytes(_) | Shape::Line => Ok(Secret::new(bytes)),
@@ -144,6 +178,7 @@ fn shaped(bytes: Vec<u8>, shape: Shape) -> Result<Secret, String> {
 
 /// Whether group or others may read the file.
 pub(super) fn is_open_to_others(path: &Path) -> bool {
-    let open = |metadata: Metadata| metadata.is_file() && metadata.permissions().mode() & 0o044 != 0;
+    let open =
+        |metadata: Metadata| metadata.is_file() && metadata.permissions().mode() & 0o044 != 0;
     path.metadata().is_ok_and(open)
 }

@@ -83,12 +83,25 @@ impl RedisServers {
         }
         let (deployment, database, port) = match kind {
             "" if !others.is_empty() => {
-                return Err("names several servers; redis+sentinel:// and redis+cluster:// do".to_owned());
+                return Err(
+                    "names several servers; redis+sentinel:// and redis+cluster:// do".to_owned(),
+                );
             }
-            "" => (Deployment::Single, database(first.path.trim_start_matches('/'))?, PORT_OF_REDIS),
+            "" => (
+                Deployment::Single,
+                database(first.path.trim_start_matches('/'))?,
+                PORT_OF_REDIS,
+            ),
             "sentinel" => {
                 let (master, database) = master_and_database(first.path)?;
-                (Deployment::Sentinel { master, login: Credentials::default() }, database, PORT_OF_SENTINELS)
+                (
+                    Deployment::Sentinel {
+                        master,
+                        login: Credentials::default(),
+                    },
+                    database,
+                    PORT_OF_SENTINELS,
+                )
             }
             "cluster" if !matches!(first.path, "" | "/" | "/0") => {
                 return Err("has a path; a cluster has one database".to_owned());
@@ -96,32 +109,51 @@ impl RedisServers {
             "cluster" => (Deployment::Cluster, 0, PORT_OF_REDIS),
             _ => return Err(UNKNOWN.to_owned()),
         };
-        let login = Credentials { user: decoded(first.user)?, password: decoded(first.password)?.map(Secret::new) };
+        let login = Credentials {
+            user: decoded(first.user)?,
+            password: decoded(first.password)?.map(Secret::new),
+        };
         let hosts = std::iter::once((first.host, first.port)).chain(others);
-        let servers = distinct(hosts.map(|(host, given)| Server { host, port: given.unwrap_or(port) }))?;
-        Ok(Self { deployment, servers, transport, login, database })
+        let servers = distinct(hosts.map(|(host, given)| Server {
+            host,
+            port: given.unwrap_or(port),
+        }))?;
+        Ok(Self {
+            deployment,
+            servers,
+            transport,
+            login,
+            database,
+        })
     }
 }
 
-const UNKNOWN: &str =
-    "must begin with redis://, redis+sentinel://, redis+cluster://, one of these with rediss, or file:, or be memory:";
+const UNKNOWN: &str = "must begin with redis://, redis+sentinel://, redis+cluster://, one of these with rediss, or file:, or be memory:";
 
 fn database(text: &str) -> Result<i64, String> {
-    const NONE: &str = "has a path that is not the number of a database, such as redis://127.0.0.1:6379/0";
+    const NONE: &str =
+        "has a path that is not the number of a database, such as redis://127.0.0.1:6379/0";
     if text.is_empty() {
         return Ok(0);
     }
     let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| NONE.to_owned())
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| NONE.to_owned())
 }
 
 fn master_and_database(path: &str) -> Result<(String, i64), String> {
     let path = path.strip_prefix('/').unwrap_or_default();
     let (master, number) = path.split_once('/').unwrap_or((path, ""));
     // What Redis itself lets be the name of a master.
-    let sound = !master.is_empty() && master.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    let sound = !master.is_empty()
+        && master
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
     if !sound {
-        return Err("names no master; write redis+sentinel://a:26379,b:26379,c:26379/mymaster".to_owned());
+        return Err(
+            "names no master; write redis+sentinel://a:26379,b:26379,c:26379/mymaster".to_owned(),
+        );
     }
     Ok((master.to_owned(), database(number)?))
 }
@@ -155,7 +187,10 @@ impl Server {
         }
         let (host, port) = text.rsplit_once(':')?;
         let (host, port) = (host.parse::<std::net::Ipv6Addr>().ok()?, port.parse().ok()?);
-        Some(Self { host: host.to_string(), port })
+        Some(Self {
+            host: host.to_string(),
+            port,
+        })
     }
 }
 

@@ -28,7 +28,12 @@ pub(super) fn of_no_use(folder: &Path) -> Result<Vec<PathBuf>, Unreadable> {
     Ok(found)
 }
 
-fn look_into(folder: &Path, below: &Path, deep: usize, found: &mut Vec<PathBuf>) -> Result<(), Unreadable> {
+fn look_into(
+    folder: &Path,
+    below: &Path,
+    deep: usize,
+    found: &mut Vec<PathBuf>,
+) -> Result<(), Unreadable> {
     let unreadable = |error| (folder.to_owned(), error);
     for entry in folder.read_dir().map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -38,7 +43,11 @@ fn look_into(folder: &Path, below: &Path, deep: usize, found: &mut Vec<PathBuf>)
             continue;
         }
         if path.is_dir() {
-            let looked = if deep > 1 { look_into(&path, &name, deep - 1, found) } else { Ok(()) };
+            let looked = if deep > 1 {
+                look_into(&path, &name, deep - 1, found)
+            } else {
+                Ok(())
+            };
             // What the root of a disk has for itself (`lost+found`) is nobody's template.
             if holds_templates(&name) {
                 looked?;
@@ -55,6 +64,9 @@ fn holds_templates(folder: &Path) -> bool {
 }
 
 fn looks_like_one(name: &Path) -> bool {
-    let end = name.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    let end = name
+        .extension()
+        .and_then(OsStr::to_str)
+        .map(str::to_ascii_lowercase);
     end.is_some_and(|end| ENDS.contains(&end.as_str()))
 }

@@ -41,20 +41,37 @@ impl<'t> Url<'t> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("has blanks or letters beyond ASCII");
         }
-        let (scheme, rest) = text.split_once("://").ok_or("has no scheme, such as http://")?;
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or("has no scheme, such as http://")?;
         if rest.contains('#') {
             return Err("has a fragment");
         }
-        let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+        let (rest, query) = rest
+            .split_once('?')
+            .map_or((rest, None), |(rest, query)| (rest, Some(query)));
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (login, hosts) = authority.rsplit_once('@').map_or((None, authority), |(login, hosts)| (Some(login), hosts));
+        let (login, hosts) = authority
+            .rsplit_once('@')
+            .map_or((None, authority), |(login, hosts)| (Some(login), hosts));
         let (user, password) = login.map_or((None, None), |login| match login.split_once(':') {
             Some((user, password)) => (Some(user), Some(password)),
             None => (Some(login), None),
         });
         let mut hosts = hosts.split(',').map(host_and_port);
         let (host, port) = hosts.next().ok_or(NO_HOST)??;
-        Ok((Self { scheme, user, password, host, port, path, query }, hosts.collect::<Result<_, _>>()?))
+        Ok((
+            Self {
+                scheme,
+                user,
+                password,
+                host,
+                port,
+                path,
+                query,
+            },
+            hosts.collect::<Result<_, _>>()?,
+        ))
     }
 
     /// Whether nothing follows host and port.
@@ -64,13 +81,21 @@ impl<'t> Url<'t> {
 
     /// The host as it stands in a URL or a `Host` field.
     pub(super) fn bracketed_host(&self) -> String {
-        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+        if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        }
     }
 
     /// Whether the host is this machine.
     pub(super) fn is_loopback(&self) -> bool {
         let named = self.host == "localhost" || self.host.ends_with(".localhost");
-        named || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+        named
+            || self
+                .host
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.to_canonical().is_loopback())
     }
 }
 
@@ -80,15 +105,24 @@ pub(super) fn host_and_port(text: &str) -> Result<HostAndPort, &'static str> {
         Some(rest) => rest.split_once(']').ok_or(NO_HOST)?,
         None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
-    let sound = if text.starts_with('[') { host.parse::<std::net::Ipv6Addr>().is_ok() } else { is_host_name(host) };
+    let sound = if text.starts_with('[') {
+        host.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        is_host_name(host)
+    };
     if !sound {
         return Err(NO_HOST);
     }
     if port.is_empty() {
         return Ok((host.to_ascii_lowercase(), None));
     }
-    let digits = port.strip_prefix(':').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    let port: u16 = digits.and_then(|digits| digits.parse().ok()).filter(|port| *port > 0).ok_or("has no proper port")?;
+    let digits = port
+        .strip_prefix(':')
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let port: u16 = digits
+        .and_then(|digits| digits.parse().ok())
+        .filter(|port| *port > 0)
+        .ok_or("has no proper port")?;
     Ok((host.to_ascii_lowercase(), Some(port)))
 }
 
@@ -98,7 +132,9 @@ fn is_host_name(host: &str) -> bool {
         !label.is_empty()
             && label.len() <= 63
             && edges_are_sound
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };
     host.len() <= 253 && host.split('.').all(is_label)
 }
@@ -110,10 +146,19 @@ mod tests {
     #[test]
     fn parts_are_told_apart() {
         let url = Url::parse("redis://ada:s%40c@[2001:DB8::1]:6380/2?x=1").expect("well-formed");
-        assert_eq!((url.scheme, url.user, url.password), ("redis", Some("ada"), Some("s%40c")));
-        assert_eq!((url.host.as_str(), url.port, url.path, url.query), ("2001:db8::1", Some(6380), "/2", Some("x=1")));
+        assert_eq!(
+            (url.scheme, url.user, url.password),
+            ("redis", Some("ada"), Some("s%40c"))
+        );
+        assert_eq!(
+            (url.host.as_str(), url.port, url.path, url.query),
+            ("2001:db8::1", Some(6380), "/2", Some("x=1"))
+        );
         let url = Url::parse("http://Rechner.Insurer.example").expect("well-formed");
-        assert_eq!((url.host.as_str(), url.port, url.path, url.query), ("rechner.insurer.example", None, "", None));
+        assert_eq!(
+            (url.host.as_str(), url.port, url.path, url.query),
+            ("rechner.insurer.example", None, "", None)
+        );
     }
 
     #[test]
@@ -145,13 +190,22 @@ mod tests {
     #[test]
     fn loopback_is_this_machine_only() {
         let loopback = |text| Url::parse(text).expect("well-formed").is_loopback();
-        for text in
-            ["http://localhost", "http://127.9.9.9:1", "http://[::1]:2", "http://a.localhost", "http://[::ffff:127.0.0.1]"]
-        {
+        for text in [
+            "http://localhost",
+            "http://127.9.9.9:1",
+            "http://[::1]:2",
+            "http://a.localhost",
+            "http://[::ffff:127.0.0.1]",
+        ] {
             assert!(loopback(text), "{text}");
         }
-        for text in ["http://localhost.example", "http://128.0.0.1", "http://[::2]", "http://127.0.0.1.example", "http://0.0.0.0"]
-        {
+        for text in [
+            "http://localhost.example",
+            "http://128.0.0.1",
+            "http://[::2]",
+            "http://127.0.0.1.example",
+            "http://0.0.0.0",
+        ] {
             assert!(!loopback(text), "{text}");
         }
     }

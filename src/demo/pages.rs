@@ -28,9 +28,15 @@ impl Pages {
 }
 
 /// Escapes as minijinja does, but leaves `/` alone, so that a broker number in the page's source reads as one.
-fn format_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+fn format_value(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
     match value.as_str() {
-        Some(text) if !value.is_safe() && matches!(state.auto_escape(), AutoEscape::Html) => Ok(escape(out, text)?),
+        Some(text) if !value.is_safe() && matches!(state.auto_escape(), AutoEscape::Html) => {
+            Ok(escape(out, text)?)
+        }
         _ => escape_formatter(out, state, value),
     }
 }

@@ -82,7 +82,10 @@ impl BadLines {
     /// Adds one; `line` is asked for its number if it is listed.
     pub(super) fn add(&mut self, fault: LineFault, line: impl FnOnce() -> usize) {
         if self.listed.len() < Self::LISTED {
-            self.listed.push(BadLine { line: line(), fault });
+            self.listed.push(BadLine {
+                line: line(),
+                fault,
+            });
         } else {
             self.more += 1;
         }

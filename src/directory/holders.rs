@@ -24,7 +24,10 @@ impl Holders {
     /// Adds one, unless a certificate that it is for could stand for another broker too.
     pub(super) fn add(&mut self, name: &str, entry: Entry) -> Result<(), LineFault> {
         let entries = self.0.entry(name.into()).or_default();
-        if entries.iter().any(|other| other.vtnr != entry.vtnr && other.overlaps(&entry)) {
+        if entries
+            .iter()
+            .any(|other| other.vtnr != entry.vtnr && other.overlaps(&entry))
+        {
             return Err(LineFault::SharedCertificate);
         }
         entries.push(entry);
@@ -33,18 +36,29 @@ impl Holders {
 
     /// For whom a holder's certificate stands.
     pub(super) fn find(&self, holder: &Holder) -> Option<Vtnr> {
-        self.0.get(holder.name.as_str())?.iter().find(|entry| entry.is_for(holder)).map(|entry| entry.vtnr)
+        self.0
+            .get(holder.name.as_str())?
+            .iter()
+            .find(|entry| entry.is_for(holder))
+            .map(|entry| entry.vtnr)
     }
 }
 
 impl Entry {
     fn is_for(&self, holder: &Holder) -> bool {
-        self.issuer.as_deref().is_none_or(|issuer| issuer == &*holder.issuer) && self.key.is_none_or(|key| key == holder.key)
+        self.issuer
+            .as_deref()
+            .is_none_or(|issuer| issuer == &*holder.issuer)
+            && self.key.is_none_or(|key| key == holder.key)
     }
 
     fn overlaps(&self, other: &Self) -> bool {
-        let may_be_one = |issuers: Option<(&str, &str)>| issuers.is_none_or(|(one, other)| one == other);
+        let may_be_one =
+            |issuers: Option<(&str, &str)>| issuers.is_none_or(|(one, other)| one == other);
         may_be_one(self.issuer.as_deref().zip(other.issuer.as_deref()))
-            && self.key.zip(other.key).is_none_or(|(one, other)| one == other)
+            && self
+                .key
+                .zip(other.key)
+                .is_none_or(|(one, other)| one == other)
     }
 }

@@ -93,7 +93,11 @@ impl Directory {
 
     /// Looks at the file every `directory.poll` and reloads it when it changed; never returns. `on_event` is told
     /// what became of each change, once.
-    pub async fn watch(self: Arc<Self>, clock: impl Fn() -> Timestamp + Send, on_event: impl Fn(Result<Reload, Error>) + Send) {
+    pub async fn watch(
+        self: Arc<Self>,
+        clock: impl Fn() -> Timestamp + Send,
+        on_event: impl Fn(Result<Reload, Error>) + Send,
+    ) {
         let mut ticks = tokio::time::interval(self.poll);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -122,7 +126,11 @@ impl Directory {
         }
     }
 
-    fn judge(&self, (watch, in_force): &mut (Watch, [u8; 32]), now: Timestamp) -> Result<Reload, Error> {
+    fn judge(
+        &self,
+        (watch, in_force): &mut (Watch, [u8; 32]),
+        now: Timestamp,
+    ) -> Result<Reload, Error> {
         let content = read(&self.file).inspect_err(|error| {
             if !matches!(error, Error::Unusable(_, Fault::BeingWritten)) {
                 watch.could_not_read();
@@ -141,7 +149,11 @@ impl Directory {
         let brokers = new.len();
         self.current.store(Arc::new(new));
         *in_force = digest;
-        Ok(Reload::Swapped { brokers, added, removed })
+        Ok(Reload::Swapped {
+            brokers,
+            added,
+            removed,
+        })
     }
 }
 

@@ -22,11 +22,19 @@ pub(super) struct Content {
 ///
 /// # Errors
 /// What is wrong with the file; of malformed lines, where they are.
-pub(super) fn content(bytes: &[u8], certificates: Option<&CertificateColumns>) -> Result<Content, Fault> {
+pub(super) fn content(
+    bytes: &[u8],
+    certificates: Option<&CertificateColumns>,
+) -> Result<Content, Fault> {
     const BYTE_ORDER_MARK: char = '\u{feff}';
-    let text = std::str::from_utf8(bytes).map_err(|error| Fault::NotUtf8(line_at(bytes, error.valid_up_to())))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Fault::NotUtf8(line_at(bytes, error.valid_up_to())))?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let mut reader = ReaderBuilder::new().delimiter(b';').has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut reader = ReaderBuilder::new()
+        .delimiter(b';')
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(text.as_bytes());
     let mut record = StringRecord::new();
     if !reader.read_record(&mut record).map_err(|_| Fault::Empty)? {
         return Err(Fault::Empty);
@@ -39,7 +47,9 @@ pub(super) fn content(bytes: &[u8], certificates: Option<&CertificateColumns>) -
         }
     }
     if bad.listed.is_empty() {
-        Some(content).filter(|content| !content.brokers.is_empty()).ok_or(Fault::NoBrokers)
+        Some(content)
+            .filter(|content| !content.brokers.is_empty())
+            .ok_or(Fault::NoBrokers)
     } else {
         Err(Fault::Lines(bad))
     }
@@ -63,23 +73,41 @@ struct CertificateAt {
 impl Columns {
     fn of(header: &StringRecord, certificates: Option<&CertificateColumns>) -> Result<Self, Fault> {
         let column = |name: &str| {
-            let mut places = header.iter().enumerate().filter(|(_, title)| title.trim().eq_ignore_ascii_case(name));
+            let mut places = header
+                .iter()
+                .enumerate()
+                .filter(|(_, title)| title.trim().eq_ignore_ascii_case(name));
             match (places.next(), places.next()) {
                 (Some((at, _)), None) => Ok(at),
                 _ => Err(Fault::Column(name.to_owned())),
             }
         };
         let certificate = |columns: &CertificateColumns| {
-            let (issuer, key) = (columns.issuer.as_deref().map(column), columns.key.as_deref().map(column));
-            Ok(CertificateAt { name: column(&columns.name)?, issuer: issuer.transpose()?, key: key.transpose()? })
+            let (issuer, key) = (
+                columns.issuer.as_deref().map(column),
+                columns.key.as_deref().map(column),
+            );
+            Ok(CertificateAt {
+                name: column(&columns.name)?,
+                issuer: issuer.transpose()?,
+                key: key.transpose()?,
+            })
         };
         let certificate = certificates.map(certificate).transpose()?;
-        Ok(Self { vtnr: column("vtnr")?, email: column("email")?, certificate, count: header.len() })
+        Ok(Self {
+            vtnr: column("vtnr")?,
+            email: column("email")?,
+            certificate,
+            count: header.len(),
+        })
     }
 
     /// Reads one line, which may be blank.
     fn line(&self, record: &StringRecord, content: &mut Content) -> Result<(), LineFault> {
-        let (vtnr, email) = (record.get(self.vtnr).unwrap_or_default(), record.get(self.email).unwrap_or_default());
+        let (vtnr, email) = (
+            record.get(self.vtnr).unwrap_or_default(),
+            record.get(self.email).unwrap_or_default(),
+        );
         if vtnr.trim().is_empty() && is_blank(record.iter()) {
             return Ok(());
         }
@@ -91,8 +119,13 @@ impl Columns {
             return Err(LineFault::Fields);
         }
         let vtnr = Vtnr::parse(vtnr).map_err(|_| LineFault::NotAVtnr)?;
-        let email = Some(email).filter(|email| !email.trim().is_empty()).map(Email::parse).transpose();
-        content.brokers.push((vtnr, email.map_err(|_| LineFault::NotAnEmail)?));
+        let email = Some(email)
+            .filter(|email| !email.trim().is_empty())
+            .map(Email::parse)
+            .transpose();
+        content
+            .brokers
+            .push((vtnr, email.map_err(|_| LineFault::NotAnEmail)?));
         match &self.certificate {
             Some(at) => at.read(record, vtnr, &mut content.holders),
             None => Ok(()),
@@ -101,8 +134,18 @@ impl Columns {
 }
 
 impl CertificateAt {
-    fn read(&self, record: &StringRecord, vtnr: Vtnr, holders: &mut Holders) -> Result<(), LineFault> {
-        let cell = |at| record.get(at).map(str::trim).filter(|cell| !cell.is_empty());
+    fn read(
+        &self,
+        record: &StringRecord,
+        vtnr: Vtnr,
+        holders: &mut Holders,
+    ) -> Result<(), LineFault> {
+        let cell = |at| {
+            record
+                .get(at)
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty())
+        };
         let Some(name) = cell(self.name) else {
             return Ok(());
         };
@@ -110,15 +153,33 @@ impl CertificateAt {
             Some(at) => Some(cell(at).ok_or(LineFault::NoIssuer)?),
             None => None,
         };
-        let key = self.key.and_then(cell).map(|key| sha256(key).ok_or(LineFault::NotAKey)).transpose()?;
-        holders.add(name, Entry { issuer: issuer.map(Into::into), key, vtnr })
+        let key = self
+            .key
+            .and_then(cell)
+            .map(|key| sha256(key).ok_or(LineFault::NotAKey))
+            .transpose()?;
+        holders.add(
+            name,
+            Entry {
+                issuer: issuer.map(Into::into),
+                key,
+                vtnr,
+            },
+        )
     }
 }
 
 /// 64 hexadecimal digits, perhaps in pairs with colons between.
 fn sha256(text: &str) -> Option<[u8; 32]> {
-    let digits = text.chars().filter(|sign| *sign != ':').map(|digit| digit.to_digit(16)).collect::<Option<Vec<_>>>()?;
+    let digits = text
+        .chars()
+        .filter(|sign| *sign != ':')
+        .map(|digit| digit.to_digit(16))
+        .collect::<Option<Vec<_>>>()?;
     let (pairs, rest) = digits.as_chunks::<2>();
-    let bytes: Vec<u8> = pairs.iter().filter_map(|[high, low]| u8::try_from(high * 16 + low).ok()).collect();
+    let bytes: Vec<u8> = pairs
+        .iter()
+        .filter_map(|[high, low]| u8::try_from(high * 16 + low).ok())
+        .collect();
     bytes.try_into().ok().filter(|_| rest.is_empty())
 }

@@ -25,7 +25,10 @@ pub struct Broker {
 impl Snapshot {
     /// Puts the lines of a file together, at least one.
     pub(super) fn new(content: Content, generation: u64, loaded_at: Timestamp) -> Self {
-        let Content { brokers: mut lines, holders } = content;
+        let Content {
+            brokers: mut lines,
+            holders,
+        } = content;
         // Stable: addresses of a broker stay in the order of the file.
         lines.sort_by_key(|(vtnr, _)| *vtnr);
         let mut brokers = Vec::with_capacity(lines.len());
@@ -35,14 +38,25 @@ impl Snapshot {
             while let Some((_, further)) = lines.next_if(|(next, _)| *next == vtnr) {
                 emails.extend(further.filter(|email| !emails.contains(email)));
             }
-            brokers.push(Broker { vtnr, emails: emails.into() });
+            brokers.push(Broker {
+                vtnr,
+                emails: emails.into(),
+            });
         }
-        Self { brokers: brokers.into(), holders, generation, loaded_at }
+        Self {
+            brokers: brokers.into(),
+            holders,
+            generation,
+            loaded_at,
+        }
     }
 
     /// The broker with this number.
     pub fn find(&self, vtnr: Vtnr) -> Option<&Broker> {
-        let at = self.brokers.binary_search_by_key(&vtnr, |broker| broker.vtnr).ok()?;
+        let at = self
+            .brokers
+            .binary_search_by_key(&vtnr, |broker| broker.vtnr)
+            .ok()?;
         self.brokers.get(at)
     }
 
@@ -52,7 +66,10 @@ impl Snapshot {
     }
 
     /// How many brokers there are.
-    #[expect(clippy::len_without_is_empty, reason = "a file without brokers is refused")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a file without brokers is refused"
+    )]
     pub fn len(&self) -> usize {
         self.brokers.len()
     }
@@ -69,7 +86,10 @@ impl Snapshot {
 
     /// How many of these brokers `other` does not have.
     pub(super) fn count_missing_in(&self, other: &Self) -> usize {
-        self.brokers.iter().filter(|broker| other.find(broker.vtnr).is_none()).count()
+        self.brokers
+            .iter()
+            .filter(|broker| other.find(broker.vtnr).is_none())
+            .count()
     }
 }
 

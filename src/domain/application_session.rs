@@ -141,7 +141,10 @@ impl SessionCookies {
 
     /// Cookies of the usual names and these. `*` at the beginning or end of a name stands for any text.
     pub fn usual<'n>(further: impl IntoIterator<Item = &'n str>) -> Self {
-        Self { least: LEAST_OF_USUAL, ..Self::new(Self::USUAL.into_iter().chain(further)) }
+        Self {
+            least: LEAST_OF_USUAL,
+            ..Self::new(Self::USUAL.into_iter().chain(further))
+        }
     }
 
     /// Cookies of these names, whatever their values.
@@ -165,14 +168,29 @@ impl SessionCookies {
             }
         }
         let prefix_initials = prefixes.iter().fold(0, |all, prefix| all | initial(prefix));
-        Self { exact: exact.into(), prefixes: prefixes.into(), suffixes: suffixes.into(), initials, prefix_initials, least: 1 }
+        Self {
+            exact: exact.into(),
+            prefixes: prefixes.into(),
+            suffixes: suffixes.into(),
+            initials,
+            prefix_initials,
+            least: 1,
+        }
     }
 
     /// The same without cookies of these names.
     #[must_use]
     pub fn except(mut self, names: &[String]) -> Self {
-        let is_named = |own: &[u8]| names.iter().any(|name| is_alike(bare(name.as_bytes()), own));
-        self.exact = self.exact.into_iter().filter(|own| !is_named(own)).collect();
+        let is_named = |own: &[u8]| {
+            names
+                .iter()
+                .any(|name| is_alike(bare(name.as_bytes()), own))
+        };
+        self.exact = self
+            .exact
+            .into_iter()
+            .filter(|own| !is_named(own))
+            .collect();
         self
     }
 
@@ -183,14 +201,25 @@ impl SessionCookies {
             Cow::Borrowed(name) => self.name_is_one(bare(name)),
             Cow::Owned(name) => self.name_is_one(bare(&name)),
         };
-        is_one && id.value.iter().filter(|byte| byte.is_ascii_alphanumeric()).take(self.least).count() == self.least
+        is_one
+            && id
+                .value
+                .iter()
+                .filter(|byte| byte.is_ascii_alphanumeric())
+                .take(self.least)
+                .count()
+                == self.least
     }
 
     fn name_is_one(&self, name: &[u8]) -> bool {
         let first = initial(name);
-        let may_be_exact = self.initials.get(length_class(name)).is_some_and(|initials| initials & first != 0);
+        let may_be_exact = self
+            .initials
+            .get(length_class(name))
+            .is_some_and(|initials| initials & first != 0);
         may_be_exact && self.exact.iter().any(|own| is_alike(name, own))
-            || self.prefix_initials & first != 0 && self.prefixes.iter().any(|prefix| begins(name, prefix))
+            || self.prefix_initials & first != 0
+                && self.prefixes.iter().any(|prefix| begins(name, prefix))
             || self.suffixes.iter().any(|suffix| ends(name, suffix))
     }
 }
@@ -203,35 +232,54 @@ fn parts(pattern: &str) -> (Box<[u8]>, bool, bool) {
 }
 
 fn bare(name: &[u8]) -> &[u8] {
-    name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name)
+    name.strip_prefix(b"__Host-")
+        .or_else(|| name.strip_prefix(b"__Secure-"))
+        .unwrap_or(name)
 }
 
 /// A name without escapes and without what is not visible ASCII.
 fn plain_name(name: &[u8]) -> Cow<'_, [u8]> {
-    if name.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'%') {
+    if name
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() && *byte != b'%')
+    {
         return Cow::Borrowed(name);
     }
     let mut plain = Vec::with_capacity(name.len());
-    unescape(name, |byte| plain.extend(byte.is_ascii_graphic().then_some(byte)));
+    unescape(name, |byte| {
+        plain.extend(byte.is_ascii_graphic().then_some(byte))
+    });
     Cow::Owned(plain)
 }
 
 /// What names have in common that some server takes for one.
 const fn normal(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' }
+    if byte.is_ascii_alphanumeric() {
+        byte.to_ascii_lowercase()
+    } else {
+        b'_'
+    }
 }
 
 /// Whether a name is this one, which is given as [`normal`] makes it.
 fn is_alike(name: &[u8], own: &[u8]) -> bool {
-    name.len() == own.len() && name.iter().zip(own).all(|(byte, own)| normal(*byte) == normal(*own))
+    name.len() == own.len()
+        && name
+            .iter()
+            .zip(own)
+            .all(|(byte, own)| normal(*byte) == normal(*own))
 }
 
 fn begins(name: &[u8], prefix: &[u8]) -> bool {
-    name.get(..prefix.len()).is_some_and(|beginning| is_alike(beginning, prefix))
+    name.get(..prefix.len())
+        .is_some_and(|beginning| is_alike(beginning, prefix))
 }
 
 fn ends(name: &[u8], suffix: &[u8]) -> bool {
-    name.len().checked_sub(suffix.len()).and_then(|at| name.get(at..)).is_some_and(|end| is_alike(end, suffix))
+    name.len()
+        .checked_sub(suffix.len())
+        .and_then(|at| name.get(at..))
+        .is_some_and(|end| is_alike(end, suffix))
 }
 
 fn length_class(name: &[u8]) -> usize {
@@ -326,14 +374,18 @@ impl ApplicationSession {
     pub fn and(&self, vtnr: Vtnr) -> Self {
         let surplus = (self.owners.len() + 1).saturating_sub(Self::MOST_OWNERS);
         let kept = self.owners.iter().skip(surplus).copied();
-        Self { owners: kept.chain([vtnr]).collect() }
+        Self {
+            owners: kept.chain([vtnr]).collect(),
+        }
     }
 
     /// What remembering one more is charged to.
     pub const fn charge(client: ClientAddress, origin: Origin) -> Charge {
         match origin {
             Origin::Answer => Charge::one(Counter::ApplicationSessionsSetFor(client), Self::SET),
-            Origin::Request => Charge::one(Counter::ApplicationSessionsSeenFrom(client), Self::SEEN),
+            Origin::Request => {
+                Charge::one(Counter::ApplicationSessionsSeenFrom(client), Self::SEEN)
+            }
         }
     }
 }

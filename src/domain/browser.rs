@@ -46,7 +46,10 @@ const SYSTEMS: [(&str, &str); 8] = [
 ];
 
 fn first(marks: &[(&str, &'static str)], user_agent: &str) -> Option<&'static str> {
-    marks.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, words)| *words)
+    marks
+        .iter()
+        .find(|(mark, _)| user_agent.contains(mark))
+        .map(|(_, words)| *words)
 }
 
 #[cfg(test)]
@@ -56,7 +59,10 @@ mod tests {
     #[test]
     fn browsers_are_told_by_what_they_say_of_themselves() {
         let cases = [
-            ("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0", "Firefox unter Windows"),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0",
+                "Firefox unter Windows",
+            ),
             (
                 "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
                 "Chrome unter Windows",
@@ -73,7 +79,10 @@ mod tests {
                 "Mozilla/5.0 (Linux; Android 14; SAMSUNG SM-S918B) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/25.0 Chrome/121.0.0.0 Mobile Safari/537.36",
                 "Samsung Internet unter Android",
             ),
-            ("Mozilla/5.0 (Android 14; Mobile; rv:127.0) Gecko/127.0 Firefox/127.0", "Firefox unter Android"),
+            (
+                "Mozilla/5.0 (Android 14; Mobile; rv:127.0) Gecko/127.0 Firefox/127.0",
+                "Firefox unter Android",
+            ),
             (
                 "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
                 "Safari auf dem iPhone",
@@ -90,8 +99,14 @@ mod tests {
                 "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15",
                 "Safari auf dem Mac",
             ),
-            ("Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0", "Firefox unter Linux"),
-            ("Mozilla/5.0 (Windows NT 10.0; WOW64; Trident/7.0; rv:11.0) like Gecko", "Internet Explorer unter Windows"),
+            (
+                "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0",
+                "Firefox unter Linux",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; WOW64; Trident/7.0; rv:11.0) like Gecko",
+                "Internet Explorer unter Windows",
+            ),
             (
                 "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36 OPR/110.0.0.0",
                 "Opera unter Windows",
@@ -110,7 +125,13 @@ mod tests {
 
     #[test]
     fn nothing_that_a_stranger_writes_gets_into_the_text() {
-        assert_eq!(family("Rufen Sie 0900 123 an! Firefox/1 Windows\r\nBcc: x@y.de"), "Firefox unter Windows");
-        assert_eq!(family("https://boese.example Linux"), "ein unbekannter Browser unter Linux");
+        assert_eq!(
+            family("Rufen Sie 0900 123 an! Firefox/1 Windows\r\nBcc: x@y.de"),
+            "Firefox unter Windows"
+        );
+        assert_eq!(
+            family("https://boese.example Linux"),
+            "ein unbekannter Browser unter Linux"
+        );
     }
 }

@@ -72,12 +72,21 @@ pub enum Verdict {
 
 impl Challenge {
     /// Judges an answer. It consumes the challenge: what is left of it comes back in [`Verdict::Wrong`].
-    pub fn answer(self, entered: &EnteredTan, deliveries: &[Delivery], limits: &TanLimits, now: Timestamp) -> Verdict {
+    pub fn answer(
+        self,
+        entered: &EnteredTan,
+        deliveries: &[Delivery],
+        limits: &TanLimits,
+        now: Timestamp,
+    ) -> Verdict {
         match self.state(deliveries, limits, now) {
             ChallengeState::Spent => Verdict::Spent,
             ChallengeState::Expired => Verdict::Expired,
             ChallengeState::Open { .. } if self.is_answered_by(entered) => Verdict::Accepted,
-            ChallengeState::Open { .. } => Verdict::Wrong(Self { tries_left: self.tries_left - 1, ..self }),
+            ChallengeState::Open { .. } => Verdict::Wrong(Self {
+                tries_left: self.tries_left - 1,
+                ..self
+            }),
         }
     }
 
@@ -86,14 +95,23 @@ impl Challenge {
     }
 
     /// How the challenge stands at `now`, with what became of its mails.
-    pub fn state(&self, deliveries: &[Delivery], limits: &TanLimits, now: Timestamp) -> ChallengeState {
+    pub fn state(
+        &self,
+        deliveries: &[Delivery],
+        limits: &TanLimits,
+        now: Timestamp,
+    ) -> ChallengeState {
         let end_of_attempt = self.asked_at.plus(limits.attempt);
         let accepted = deliveries.iter().filter_map(|delivery| match delivery {
             Delivery::Accepted { at } => Some(*at),
             _ => None,
         });
-        let on_its_way = deliveries.iter().any(|delivery| matches!(delivery, Delivery::Queued | Delivery::Delayed { .. }));
-        let valid_until = accepted.max().map(|at| at.plus(limits.lifetime).min(end_of_attempt));
+        let on_its_way = deliveries
+            .iter()
+            .any(|delivery| matches!(delivery, Delivery::Queued | Delivery::Delayed { .. }));
+        let valid_until = accepted
+            .max()
+            .map(|at| at.plus(limits.lifetime).min(end_of_attempt));
         let expired = valid_until.is_some_and(|end| now >= end) && !on_its_way;
         if self.tries_left == 0 {
             ChallengeState::Spent
@@ -131,7 +149,10 @@ mod tests {
     use super::super::vtnr::Vtnr;
     use super::*;
 
-    const LIMITS: TanLimits = TanLimits { lifetime: Duration::from_secs(900), attempt: Duration::from_secs(3_600) };
+    const LIMITS: TanLimits = TanLimits {
+        lifetime: Duration::from_secs(900),
+        attempt: Duration::from_secs(3_600),
+    };
     const MINUTE: u64 = 60_000;
 
     fn at(minutes: u64) -> Timestamp {
@@ -185,24 +206,73 @@ mod tests {
         let just_before = Timestamp::from_millis(25 * MINUTE - 1);
         assert_eq!(verdict(5, "BCDFGH", &taken, just_before), "accepted");
         assert_eq!(verdict(5, "BCDFGH", &taken, at(25)), "expired");
-        assert_eq!(verdict(5, "BCDFGH", &[Delivery::Queued], at(40)), "accepted");
-        assert_eq!(challenge(5).state(&taken, &LIMITS, at(11)), ChallengeState::Open { valid_until: Some(at(25)) });
-        assert_eq!(challenge(5).state(&[Delivery::Queued], &LIMITS, at(11)), ChallengeState::Open { valid_until: None });
+        assert_eq!(
+            verdict(5, "BCDFGH", &[Delivery::Queued], at(40)),
+            "accepted"
+        );
+        assert_eq!(
+            challenge(5).state(&taken, &LIMITS, at(11)),
+            ChallengeState::Open {
+                valid_until: Some(at(25))
+            }
+        );
+        assert_eq!(
+            challenge(5).state(&[Delivery::Queued], &LIMITS, at(11)),
+            ChallengeState::Open { valid_until: None }
+        );
     }
 
     #[test]
     fn a_mail_sent_again_keeps_the_tan_alive_but_never_past_the_attempt() {
         let first = Delivery::Accepted { at: at(0) };
-        assert_eq!(verdict(5, "BCDFGH", &[first, Delivery::Accepted { at: at(14) }], at(28)), "accepted");
-        assert_eq!(verdict(5, "BCDFGH", &[first, Delivery::Delayed { next_try_at: at(17) }], at(16)), "accepted");
-        assert_eq!(verdict(5, "BCDFGH", &[first, Delivery::Refused { at: at(2) }], at(16)), "expired");
-        assert_eq!(verdict(5, "BCDFGH", &[Delivery::Accepted { at: at(59) }], at(60)), "expired");
+        assert_eq!(
+            verdict(
+                5,
+                "BCDFGH",
+                &[first, Delivery::Accepted { at: at(14) }],
+                at(28)
+            ),
+            "accepted"
+        );
+        assert_eq!(
+            verdict(
+                5,
+                "BCDFGH",
+                &[
+                    first,
+                    Delivery::Delayed {
+                        next_try_at: at(17)
+                    }
+                ],
+                at(16)
+            ),
+            "accepted"
+        );
+        assert_eq!(
+            verdict(
+                5,
+                "BCDFGH",
+                &[first, Delivery::Refused { at: at(2) }],
+                at(16)
+            ),
+            "expired"
+        );
+        assert_eq!(
+            verdict(5, "BCDFGH", &[Delivery::Accepted { at: at(59) }], at(60)),
+            "expired"
+        );
     }
 
     #[test]
     fn no_answer_to_a_decoy_is_right() {
-        let decoy = Challenge { subject: Subject::Decoy(vtnr(), 7), ..challenge(5) };
-        assert!(matches!(decoy.answer(&entered("BCDFGH"), &[Delivery::Queued], &LIMITS, at(1)), Verdict::Wrong(_)));
+        let decoy = Challenge {
+            subject: Subject::Decoy(vtnr(), 7),
+            ..challenge(5)
+        };
+        assert!(matches!(
+            decoy.answer(&entered("BCDFGH"), &[Delivery::Queued], &LIMITS, at(1)),
+            Verdict::Wrong(_)
+        ));
     }
 
     #[test]

@@ -38,13 +38,29 @@ struct Openings([u64; 256]);
 impl ClientFields {
     /// Drops all untrusted fields, those that may be taken for one of `own`, and those that a pattern in `strip` covers; passes the names
     /// in `pass` although they have other characters.
-    pub fn new<'n>(own: impl IntoIterator<Item = &'n str>, strip: &'n [String], pass: &[String]) -> Self {
-        let untrusted = UNTRUSTED.iter().flat_map(|(_, patterns)| patterns.iter().copied());
-        let patterns = untrusted.chain(own).chain(strip.iter().map(String::as_str)).map(Pattern::new);
+    pub fn new<'n>(
+        own: impl IntoIterator<Item = &'n str>,
+        strip: &'n [String],
+        pass: &[String],
+    ) -> Self {
+        let untrusted = UNTRUSTED
+            .iter()
+            .flat_map(|(_, patterns)| patterns.iter().copied());
+        let patterns = untrusted
+            .chain(own)
+            .chain(strip.iter().map(String::as_str))
+            .map(Pattern::new);
         let patterns = without_covered(patterns.collect());
         let openings = Openings::of(&patterns);
-        let passed = pass.iter().map(|name| name.to_ascii_lowercase().into_bytes().into_boxed_slice()).collect();
-        Self { patterns, passed, openings }
+        let passed = pass
+            .iter()
+            .map(|name| name.to_ascii_lowercase().into_bytes().into_boxed_slice())
+            .collect();
+        Self {
+            patterns,
+            passed,
+            openings,
+        }
     }
 
     /// Whether a field of this name, in lower case as parsers give it, is dropped.
@@ -57,8 +73,13 @@ impl ClientFields {
     }
 
     fn is_covered(&self, name: &[u8]) -> bool {
-        let after = self.patterns.partition_point(|pattern| pattern.name.as_slice() <= name);
-        after.checked_sub(1).and_then(|at| self.patterns.get(at)).is_some_and(|pattern| pattern.covers(name))
+        let after = self
+            .patterns
+            .partition_point(|pattern| pattern.name.as_slice() <= name);
+        after
+            .checked_sub(1)
+            .and_then(|at| self.patterns.get(at))
+            .is_some_and(|pattern| pattern.covers(name))
     }
 }
 
@@ -66,7 +87,10 @@ impl ClientFields {
 #[must_use]
 pub fn untrusted(name: &str) -> Option<(&'static str, &'static str)> {
     let in_group = |(source, patterns): &(&'static str, &'static [&'static str])| {
-        patterns.iter().find(|pattern| covers(pattern, name)).map(|pattern| (*pattern, *source))
+        patterns
+            .iter()
+            .find(|pattern| covers(pattern, name))
+            .map(|pattern| (*pattern, *source))
     };
     UNTRUSTED.iter().find_map(in_group)
 }
@@ -86,7 +110,9 @@ pub fn is_plain_name(name: &str) -> bool {
 /// Whether there are only lower-case letters, digits and `-`, eight bytes at a time: this is asked of each field of each request.
 fn is_plain(name: &[u8]) -> bool {
     let Some(last) = name.last_chunk::<8>() else {
-        return name.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-');
+        return name
+            .iter()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-');
     };
     // The last eight may have been among those before.
     let (eights, _) = name.as_chunks::<8>();
@@ -108,14 +134,28 @@ fn are_plain(eight: &[u8; 8]) -> bool {
 /// What names have in common that applications may take for one: WSGI, CGI and PHP turn hyphens into underscores, some turn dots, and
 /// servers as old as Apache 2.2 every character that is no letter or digit.
 fn normal(name: &str) -> Vec<u8> {
-    name.bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }).collect()
+    name.bytes()
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                byte.to_ascii_lowercase()
+            } else {
+                b'-'
+            }
+        })
+        .collect()
 }
 
 impl Pattern {
     fn new(text: &str) -> Self {
         match text.strip_suffix('*') {
-            Some(beginning) => Self { name: normal(beginning), extent: Extent::Beginning },
-            None => Self { name: normal(text), extent: Extent::Whole },
+            Some(beginning) => Self {
+                name: normal(beginning),
+                extent: Extent::Beginning,
+            },
+            None => Self {
+                name: normal(text),
+                extent: Extent::Whole,
+            },
         }
     }
 
@@ -136,13 +176,18 @@ fn without_covered(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
 
 impl Openings {
     fn of(patterns: &[Pattern]) -> Self {
-        let is_short = |pattern: &Pattern| pattern.extent == Extent::Beginning && pattern.name.len() < 3;
+        let is_short =
+            |pattern: &Pattern| pattern.extent == Extent::Beginning && pattern.name.len() < 3;
         if patterns.iter().any(is_short) {
             return Self([u64::MAX; 256]);
         }
         let mut all = Self([0; 256]);
         for pattern in patterns {
-            let length = if pattern.extent == Extent::Whole { pattern.name.len() } else { 0 };
+            let length = if pattern.extent == Extent::Whole {
+                pattern.name.len()
+            } else {
+                0
+            };
             let (place, bit) = place(&pattern.name, length);
             if let Some(word) = all.0.get_mut(place) {
                 *word |= bit;
@@ -152,7 +197,8 @@ impl Openings {
     }
 
     fn may_hold(&self, name: &[u8]) -> bool {
-        let has = |(place, bit): (usize, u64)| self.0.get(place).is_some_and(|word| word & bit != 0);
+        let has =
+            |(place, bit): (usize, u64)| self.0.get(place).is_some_and(|word| word & bit != 0);
         has(place(name, 0)) || has(place(name, name.len()))
     }
 }
@@ -161,8 +207,12 @@ impl Openings {
 fn place(name: &[u8], length: usize) -> (usize, u64) {
     let byte = |at: usize| name.get(at).copied().unwrap_or_default();
     let length = u8::try_from(length).unwrap_or(u8::MAX);
-    let hash = u32::from_le_bytes([byte(0), byte(1), byte(2), length]).wrapping_mul(0x9e37_79b1) >> 18;
-    (usize::try_from(hash / 64).unwrap_or_default(), 1 << (hash % 64))
+    let hash =
+        u32::from_le_bytes([byte(0), byte(1), byte(2), length]).wrapping_mul(0x9e37_79b1) >> 18;
+    (
+        usize::try_from(hash / 64).unwrap_or_default(),
+        1 << (hash % 64),
+    )
 }
 
 #[cfg(test)]

@@ -88,7 +88,9 @@ impl Device {
 
     /// What is remembered of this user key, unless that is too long ago.
     pub fn find(&self, user: UserMark, now: Timestamp) -> Option<&DeviceEntry> {
-        self.entries.iter().find(|entry| entry.user == user && now.since(entry.at) < Self::LIFETIME)
+        self.entries
+            .iter()
+            .find(|entry| entry.user == user && now.since(entry.at) < Self::LIFETIME)
     }
 
     /// The device after another sign-in.
@@ -107,14 +109,28 @@ mod tests {
 
     fn entry(user: u8, at: u64) -> DeviceEntry {
         let vtnr = Vtnr::parse("60/123/4567").expect("well-formed");
-        DeviceEntry { user: UserMark::from_digest([user; 32]), vtnr, at: Timestamp::from_millis(at) }
+        DeviceEntry {
+            user: UserMark::from_digest([user; 32]),
+            vtnr,
+            at: Timestamp::from_millis(at),
+        }
     }
 
     #[test]
     fn a_user_key_is_known_for_180_days_after_its_last_sign_in() {
         const DAY: u64 = 86_400_000;
-        let device = Device::default().noting(entry(1, 0)).noting(entry(2, DAY)).noting(entry(1, 2 * DAY));
-        let known = |user, now| device.find(UserMark::from_digest([user; 32]), Timestamp::from_millis(now)).is_some();
+        let device = Device::default()
+            .noting(entry(1, 0))
+            .noting(entry(2, DAY))
+            .noting(entry(1, 2 * DAY));
+        let known = |user, now| {
+            device
+                .find(
+                    UserMark::from_digest([user; 32]),
+                    Timestamp::from_millis(now),
+                )
+                .is_some()
+        };
         assert!(known(1, 182 * DAY - 1) && !known(1, 182 * DAY));
         assert!(known(2, 181 * DAY - 1) && !known(2, 181 * DAY));
         assert!(!known(3, 0));
@@ -123,8 +139,14 @@ mod tests {
 
     #[test]
     fn the_user_key_that_was_used_longest_ago_makes_room() {
-        let all = (0..20).fold(Device::default(), |device, user| device.noting(entry(user, u64::from(user))));
-        let users: Vec<_> = all.entries().iter().map(|entry| entry.user.digest()[0]).collect();
+        let all = (0..20).fold(Device::default(), |device, user| {
+            device.noting(entry(user, u64::from(user)))
+        });
+        let users: Vec<_> = all
+            .entries()
+            .iter()
+            .map(|entry| entry.user.digest()[0])
+            .collect();
         assert_eq!(users, (4..20).collect::<Vec<_>>());
     }
 
@@ -133,11 +155,17 @@ mod tests {
         let mut digest = [0; 32];
         digest[..4].copy_from_slice(&[0xab, 0xcd, 0xef, 0x12]);
         let tag = UserTag::of(UserMark::from_digest(digest));
-        assert_eq!((tag.number(), UserTag::from_number(0xab_cdef)), (0xab_cdef, tag));
+        assert_eq!(
+            (tag.number(), UserTag::from_number(0xab_cdef)),
+            (0xab_cdef, tag)
+        );
     }
 
     #[test]
     fn a_mark_does_not_show_in_a_debug_text() {
-        assert_eq!(format!("{:?}", UserMark::from_digest([7; 32])), "UserMark(…)");
+        assert_eq!(
+            format!("{:?}", UserMark::from_digest([7; 32])),
+            "UserMark(…)"
+        );
     }
 }

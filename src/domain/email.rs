@@ -34,7 +34,10 @@ impl Email {
         if text.len() > MAX_TOTAL || !is_local_part(local) || !is_domain(domain) {
             return Err(NotAnEmail);
         }
-        Ok(Self { written: text.into(), canonical: text.to_lowercase().into() })
+        Ok(Self {
+            written: text.into(),
+            canonical: text.to_lowercase().into(),
+        })
     }
 
     /// The address as it was written: what a page repeats and what a mail is addressed to.
@@ -49,12 +52,16 @@ impl Email {
 
     /// What stands behind the `@`; this part may be logged.
     pub fn domain(&self) -> &str {
-        self.written.split_once('@').map_or("", |(_, domain)| domain)
+        self.written
+            .split_once('@')
+            .map_or("", |(_, domain)| domain)
     }
 }
 
 fn is_local_part(local: &str) -> bool {
-    let atoms_are_sound = local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext));
+    let atoms_are_sound = local
+        .split('.')
+        .all(|atom| !atom.is_empty() && atom.bytes().all(is_atext));
     local.len() <= MAX_LOCAL && atoms_are_sound
 }
 
@@ -69,11 +76,17 @@ fn is_domain(domain: &str) -> bool {
 
 fn is_label(label: &str) -> bool {
     let edges_are_sound = !label.starts_with('-') && !label.ends_with('-');
-    !label.is_empty() && label.len() <= MAX_LABEL && edges_are_sound && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+    !label.is_empty()
+        && label.len() <= MAX_LABEL
+        && edges_are_sound
+        && label.chars().all(|c| c.is_alphanumeric() || c == '-')
 }
 
 fn is_invisible(symbol: char) -> bool {
-    matches!(symbol, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+    matches!(
+        symbol,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'
+    )
 }
 
 impl PartialEq for Email {
@@ -105,8 +118,11 @@ mod tests {
     #[test]
     fn letter_case_and_surrounding_blanks_make_no_difference() {
         let on_file = Email::parse("Ada.Lovelace@Makler.example").expect("well-formed");
-        for typed in ["ada.lovelace@makler.example", " ADA.LOVELACE@MAKLER.EXAMPLE\u{a0}", "\u{200b}Ada.Lovelace@makler.example"]
-        {
+        for typed in [
+            "ada.lovelace@makler.example",
+            " ADA.LOVELACE@MAKLER.EXAMPLE\u{a0}",
+            "\u{200b}Ada.Lovelace@makler.example",
+        ] {
             assert_eq!(Email::parse(typed).as_ref(), Ok(&on_file), "{typed:?}");
         }
         assert_eq!(on_file.as_str(), "Ada.Lovelace@Makler.example");
@@ -146,14 +162,28 @@ mod tests {
         for text in refused {
             assert_eq!(Email::parse(text), Err(NotAnEmail), "{text:?}");
         }
-        assert_eq!(Email::parse(&format!("{}@b.de", "a".repeat(65))), Err(NotAnEmail));
-        assert_eq!(Email::parse(&format!("a@{}.de", "b".repeat(64))), Err(NotAnEmail));
-        assert_eq!(Email::parse(&format!("a@{}de", "bbbb.".repeat(51))), Err(NotAnEmail));
+        assert_eq!(
+            Email::parse(&format!("{}@b.de", "a".repeat(65))),
+            Err(NotAnEmail)
+        );
+        assert_eq!(
+            Email::parse(&format!("a@{}.de", "b".repeat(64))),
+            Err(NotAnEmail)
+        );
+        assert_eq!(
+            Email::parse(&format!("a@{}de", "bbbb.".repeat(51))),
+            Err(NotAnEmail)
+        );
     }
 
     #[test]
     fn honest_addresses_are_accepted() {
-        for text in ["a@b.de", "o'neill+tag@sub.makler-haus.example", "info@müller-makler.de", "1_x@2.co"] {
+        for text in [
+            "a@b.de",
+            "o'neill+tag@sub.makler-haus.example",
+            "info@müller-makler.de",
+            "1_x@2.co",
+        ] {
             assert!(Email::parse(text).is_ok(), "{text}");
         }
     }

@@ -20,8 +20,15 @@ pub struct Claim {
 impl Claim {
     /// A number that tells one claim from another (FNV-1a, 64 bits); it names counters of decoys and protects nothing.
     pub fn fingerprint(&self) -> u64 {
-        let bytes = self.vtnr.number().to_be_bytes().into_iter().chain(self.email.canonical().bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        let bytes = self
+            .vtnr
+            .number()
+            .to_be_bytes()
+            .into_iter()
+            .chain(self.email.canonical().bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
     }
 }
 

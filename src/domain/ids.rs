@@ -74,8 +74,13 @@ impl FormId {
 
     /// Reads what [`fmt::Display`] writes: sixteen hexadecimal digits in lower case.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_ours = text.len() == Self::DIGITS && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        is_ours.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
+        let is_ours = text.len() == Self::DIGITS
+            && text
+                .bytes()
+                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        is_ours
+            .then(|| u64::from_str_radix(text, 16).ok().map(Self))
+            .flatten()
     }
 }
 
@@ -119,7 +124,12 @@ mod tests {
 
     #[test]
     fn a_token_never_shows_in_a_debug_text() {
-        let text = format!("{:?}{:?}{:?}", SessionToken([7; 32]), BrowserToken([7; 32]), FlowToken([7; 32]));
+        let text = format!(
+            "{:?}{:?}{:?}",
+            SessionToken([7; 32]),
+            BrowserToken([7; 32]),
+            FlowToken([7; 32])
+        );
         assert_eq!(text, "SessionToken(…)BrowserToken(…)FlowToken(…)");
         assert_eq!(format!("{:?}", ParkingToken([7; 32])), "ParkingToken(…)");
     }
@@ -128,7 +138,14 @@ mod tests {
     fn a_forms_name_is_read_back_and_nothing_else_is() {
         let id = FormId::from_bits(0xab);
         assert_eq!(FormId::parse(&id.to_string()), Some(id));
-        for other in ["", "ab", "00000000000000AB", "00000000000000abc", "+0000000000000ab", "0x000000000000ab"] {
+        for other in [
+            "",
+            "ab",
+            "00000000000000AB",
+            "00000000000000abc",
+            "+0000000000000ab",
+            "0x000000000000ab",
+        ] {
             assert_eq!(FormId::parse(other), None, "{other}");
         }
     }

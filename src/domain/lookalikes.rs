@@ -4,7 +4,10 @@
 /// make ASCII, or nothing, of this character.
 pub fn may_become_ascii(symbol: char) -> bool {
     let after = RANGES.partition_point(|(first, _)| *first <= symbol);
-    after.checked_sub(1).and_then(|at| RANGES.get(at)).is_some_and(|(_, last)| symbol <= *last)
+    after
+        .checked_sub(1)
+        .and_then(|at| RANGES.get(at))
+        .is_some_and(|(_, last)| symbol <= *last)
 }
 
 /// From Unicode 17: all characters above U+007F whose NFKC form, upper case, lower case or case folding holds an ASCII character,
@@ -61,9 +64,18 @@ mod tests {
 
     #[test]
     fn whatever_normalises_or_folds_to_ascii_is_in_the_table() {
-        for symbol in ('\u{80}'..=char::MAX).filter(|symbol| !may_become_ascii(*symbol) && !"ßẞ".contains(*symbol)) {
-            let forms = std::iter::once(symbol).nfkc().chain(symbol.to_uppercase()).chain(symbol.to_lowercase());
-            assert!(forms.clone().all(|form| !form.is_ascii()), "U+{:04x}", symbol as u32);
+        for symbol in ('\u{80}'..=char::MAX)
+            .filter(|symbol| !may_become_ascii(*symbol) && !"ßẞ".contains(*symbol))
+        {
+            let forms = std::iter::once(symbol)
+                .nfkc()
+                .chain(symbol.to_uppercase())
+                .chain(symbol.to_lowercase());
+            assert!(
+                forms.clone().all(|form| !form.is_ascii()),
+                "U+{:04x}",
+                symbol as u32
+            );
         }
     }
 
@@ -72,7 +84,9 @@ mod tests {
         for symbol in "äöüßÄÖÜéñøłčœ漢字ж".chars() {
             assert!(!may_become_ascii(symbol), "{symbol}");
         }
-        for symbol in ['\u{17f}', '\u{212a}', '／', 'ａ', '\u{a0}', '\u{200b}', '\u{ad}', '…', '㏂'] {
+        for symbol in [
+            '\u{17f}', '\u{212a}', '／', 'ａ', '\u{a0}', '\u{200b}', '\u{ad}', '…', '㏂',
+        ] {
             assert!(may_become_ascii(symbol), "{symbol:?}");
         }
     }

@@ -99,12 +99,18 @@ impl ParkedForm {
 
     /// The same, taken `now` to be sent, as the policy permitted.
     pub fn going(&self, _: &Permit, now: Timestamp) -> Self {
-        Self { stage: FormStage::Going { since: now }, ..self.clone() }
+        Self {
+            stage: FormStage::Going { since: now },
+            ..self.clone()
+        }
     }
 
     /// The same, gone up `now`.
     pub fn sent(&self, now: Timestamp) -> Self {
-        Self { stage: FormStage::Sent { at: now }, ..self.clone() }
+        Self {
+            stage: FormStage::Sent { at: now },
+            ..self.clone()
+        }
     }
 
     /// At most how many bytes it takes to write down, without its body.
@@ -112,7 +118,11 @@ impl ParkedForm {
         const FRAME: usize = 512;
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         // Written, a character may take two.
-        FRAME + 2 * (self.target.as_str().len() + self.content_type.len() + length(&self.referer) + length(&self.origin))
+        FRAME
+            + 2 * (self.target.as_str().len()
+                + self.content_type.len()
+                + length(&self.referer)
+                + length(&self.origin))
     }
 }
 
@@ -124,7 +134,9 @@ pub fn is_keepable(content_type: &str) -> bool {
 /// The media types of HTML forms that carry fields.
 pub fn is_of_html_forms(content_type: &str) -> bool {
     let kinds = ["application/x-www-form-urlencoded", "multipart/form-data"];
-    kinds.iter().any(|kind| essence(content_type).eq_ignore_ascii_case(kind))
+    kinds
+        .iter()
+        .any(|kind| essence(content_type).eq_ignore_ascii_case(kind))
 }
 
 /// A media type without its parameters.
@@ -141,19 +153,31 @@ impl ParkingLimits {
     /// What forms that are coming in may take of [`ParkingLimits::total`], in bytes.
     pub fn coming_in(&self) -> u64 {
         const MOST: u64 = 64 << 20;
-        MOST.min(self.total / 4).min(self.total.saturating_sub(2 * self.per_client))
+        MOST.min(self.total / 4)
+            .min(self.total.saturating_sub(2 * self.per_client))
     }
 
     /// What keeping a form of so many bytes in all is charged to. Counters count kibibytes, begun ones whole.
     pub fn room(&self, client: ClientAddress, bytes: usize) -> Vec<Charge> {
         let kib = |bytes: u64| u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
         let amount = kib(Self::LEAST.max(bytes as u64));
-        let within = |bytes| Allowance { limit: kib(bytes), window: self.lifetime };
+        let within = |bytes| Allowance {
+            limit: kib(bytes),
+            window: self.lifetime,
+        };
         // A window begins with its first form: of two that follow each other, the forms may be alive at once.
         let kept = self.total.saturating_sub(self.coming_in()) / 2;
         vec![
-            Charge { counter: Counter::FormsFrom(client), allowance: within(self.per_client), amount },
-            Charge { counter: Counter::FormsOfAll, allowance: within(kept), amount },
+            Charge {
+                counter: Counter::FormsFrom(client),
+                allowance: within(self.per_client),
+                amount,
+            },
+            Charge {
+                counter: Counter::FormsOfAll,
+                allowance: within(kept),
+                amount,
+            },
         ]
     }
 }
@@ -208,22 +232,39 @@ mod tests {
             (sent, ben, 6_000, Fate::Others),
         ];
         for (form, broker, now, expected) in cases {
-            assert_eq!(form.fate(broker, &LIMITS, at(now)), expected, "{form:?} {now}");
+            assert_eq!(
+                form.fate(broker, &LIMITS, at(now)),
+                expected,
+                "{form:?} {now}"
+            );
         }
     }
 
     #[test]
     fn what_two_windows_take_and_what_is_coming_in_is_never_more_than_the_total() {
         let client = ClientAddress::of(std::net::IpAddr::from([192, 0, 2, 1]));
-        for (per_client, total) in
-            [(16, 256), (16, 32), (1, 16), (1, 2), (1, 3), (16, 1 << 20)].map(|(one, all)| (one << 20, all << 20))
+        for (per_client, total) in [(16, 256), (16, 32), (1, 16), (1, 2), (1, 3), (16, 1 << 20)]
+            .map(|(one, all)| (one << 20, all << 20))
         {
-            let limits = ParkingLimits { per_client, total, ..LIMITS };
+            let limits = ParkingLimits {
+                per_client,
+                total,
+                ..LIMITS
+            };
             let of_all = limits.room(client, 1)[1].allowance.limit;
             let window = u64::from(of_all) << 10;
-            assert!(2 * window + limits.coming_in() <= total, "{per_client} {total}");
-            assert!(window >= per_client, "one client's share fits: {per_client} {total}");
-            assert!(2 * window + limits.coming_in() + 4_096 > total, "nothing is given away: {per_client} {total}");
+            assert!(
+                2 * window + limits.coming_in() <= total,
+                "{per_client} {total}"
+            );
+            assert!(
+                window >= per_client,
+                "one client's share fits: {per_client} {total}"
+            );
+            assert!(
+                2 * window + limits.coming_in() + 4_096 > total,
+                "nothing is given away: {per_client} {total}"
+            );
         }
     }
 
@@ -237,7 +278,13 @@ mod tests {
         ] {
             assert!(is_keepable(kept), "{kept}");
         }
-        for other in ["", "text/plain", "application/jsonp", "text/html; x=application/json", "multipart/mixed"] {
+        for other in [
+            "",
+            "text/plain",
+            "application/jsonp",
+            "text/html; x=application/json",
+            "multipart/mixed",
+        ] {
             assert!(!is_keepable(other), "{other}");
         }
     }

@@ -46,14 +46,22 @@ impl Permit {
 
 /// Decides on a request for a protected path. Absence means refusal: no session, no permit. `intent` is asked for only where
 /// it matters: a full session's requests pass as they are.
-pub fn decide(intent: impl FnOnce() -> Intent, session: Option<&Session>, limits: &SessionLimits, now: Timestamp) -> Decision {
+pub fn decide(
+    intent: impl FnOnce() -> Intent,
+    session: Option<&Session>,
+    limits: &SessionLimits,
+    now: Timestamp,
+) -> Decision {
     let Some(session) = session else {
         return Decision::SignIn;
     };
     if session.liveness(limits, now) != Liveness::Alive {
         return Decision::SignIn;
     }
-    let allow = Decision::Allow(Permit(Grounds::SignedIn { vtnr: session.vtnr, level: session.level }));
+    let allow = Decision::Allow(Permit(Grounds::SignedIn {
+        vtnr: session.vtnr,
+        level: session.level,
+    }));
     match session.level {
         Level::Full { .. } => allow,
         Level::WithoutSubmission => match intent() {
@@ -70,11 +78,20 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const LIMITS: SessionLimits = SessionLimits { idle: Duration::from_secs(60), absolute: Duration::from_secs(600) };
-    const FULL: Level = Level::Full { proof: Proof::Mailbox };
+    const LIMITS: SessionLimits = SessionLimits {
+        idle: Duration::from_secs(60),
+        absolute: Duration::from_secs(600),
+    };
+    const FULL: Level = Level::Full {
+        proof: Proof::Mailbox,
+    };
 
     fn session(level: Level) -> Session {
-        Session::begin(Vtnr::parse("60/123/4567").expect("well-formed"), level, Timestamp::from_millis(0))
+        Session::begin(
+            Vtnr::parse("60/123/4567").expect("well-formed"),
+            level,
+            Timestamp::from_millis(0),
+        )
     }
 
     fn decided(intent: Intent, session: Option<&Session>, now: u64) -> Decision {
@@ -91,28 +108,55 @@ mod tests {
     #[test]
     fn a_session_that_ended_is_no_session() {
         for intent in [Intent::Use, Intent::Submit] {
-            assert_eq!(decided(intent, Some(&session(FULL)), 60_000), Decision::SignIn);
+            assert_eq!(
+                decided(intent, Some(&session(FULL)), 60_000),
+                Decision::SignIn
+            );
         }
     }
 
     #[test]
     fn only_the_submission_needs_a_confirmed_address() {
         let reduced = session(Level::WithoutSubmission);
-        assert!(matches!(decided(Intent::Use, Some(&reduced), 1), Decision::Allow(_)));
-        assert_eq!(decided(Intent::Submit, Some(&reduced), 1), Decision::BlockSubmission(reduced));
-        assert_eq!(decided(Intent::Unclear(Doubt::Escape), Some(&reduced), 1), Decision::Refuse(Doubt::Escape));
-        assert!(matches!(decided(Intent::Unclear(Doubt::Escape), Some(&session(FULL)), 1), Decision::Allow(_)));
-        assert!(matches!(decided(Intent::Submit, Some(&session(FULL)), 1), Decision::Allow(_)));
+        assert!(matches!(
+            decided(Intent::Use, Some(&reduced), 1),
+            Decision::Allow(_)
+        ));
+        assert_eq!(
+            decided(Intent::Submit, Some(&reduced), 1),
+            Decision::BlockSubmission(reduced)
+        );
+        assert_eq!(
+            decided(Intent::Unclear(Doubt::Escape), Some(&reduced), 1),
+            Decision::Refuse(Doubt::Escape)
+        );
+        assert!(matches!(
+            decided(Intent::Unclear(Doubt::Escape), Some(&session(FULL)), 1),
+            Decision::Allow(_)
+        ));
+        assert!(matches!(
+            decided(Intent::Submit, Some(&session(FULL)), 1),
+            Decision::Allow(_)
+        ));
     }
 
     #[test]
     fn a_session_that_ended_is_asked_to_sign_in_before_it_is_told_of_a_block() {
-        assert_eq!(decided(Intent::Submit, Some(&session(Level::WithoutSubmission)), 60_000), Decision::SignIn);
+        assert_eq!(
+            decided(
+                Intent::Submit,
+                Some(&session(Level::WithoutSubmission)),
+                60_000
+            ),
+            Decision::SignIn
+        );
     }
 
     #[test]
     fn a_permit_names_the_broker_it_was_given_to() {
-        let Decision::Allow(permit) = decided(Intent::Use, Some(&session(FULL)), 1) else { panic!("must be allowed") };
+        let Decision::Allow(permit) = decided(Intent::Use, Some(&session(FULL)), 1) else {
+            panic!("must be allowed")
+        };
         assert_eq!(permit.broker(), Some((session(FULL).vtnr, FULL)));
         assert_eq!(Permit::public().broker(), None);
     }

@@ -23,9 +23,15 @@ impl ReturnTo {
     /// [`NotAReturnPath`] for anything that a browser might not read as a path on this host.
     pub fn parse(text: &str) -> Result<Self, NotAReturnPath> {
         let mut bytes = text.bytes();
-        let begins_like_a_path = bytes.next() == Some(b'/') && !matches!(bytes.next(), Some(b'/' | b'\\'));
-        let is_plain = text.bytes().all(|byte| matches!(byte, 0x21..=0x7e)) && !path_of(text).contains('\\');
-        if begins_like_a_path && is_plain && text.len() <= Self::LONGEST { Ok(Self(text.into())) } else { Err(NotAReturnPath) }
+        let begins_like_a_path =
+            bytes.next() == Some(b'/') && !matches!(bytes.next(), Some(b'/' | b'\\'));
+        let is_plain =
+            text.bytes().all(|byte| matches!(byte, 0x21..=0x7e)) && !path_of(text).contains('\\');
+        if begins_like_a_path && is_plain && text.len() <= Self::LONGEST {
+            Ok(Self(text.into()))
+        } else {
+            Err(NotAReturnPath)
+        }
     }
 
     /// The calculator's first page.
@@ -63,7 +69,10 @@ mod tests {
             "/?\\evil.example",
             "/?\\\\evil.example#\\",
         ] {
-            assert_eq!(ReturnTo::parse(text).as_ref().map(ReturnTo::as_str), Ok(text));
+            assert_eq!(
+                ReturnTo::parse(text).as_ref().map(ReturnTo::as_str),
+                Ok(text)
+            );
         }
     }
 
@@ -101,7 +110,10 @@ mod tests {
         for text in refused {
             assert_eq!(ReturnTo::parse(text), Err(NotAReturnPath), "{text:?}");
         }
-        assert_eq!(ReturnTo::parse(&format!("/{}", "a".repeat(ReturnTo::LONGEST))), Err(NotAReturnPath));
+        assert_eq!(
+            ReturnTo::parse(&format!("/{}", "a".repeat(ReturnTo::LONGEST))),
+            Err(NotAReturnPath)
+        );
     }
 
     proptest! {

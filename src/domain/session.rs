@@ -69,7 +69,12 @@ pub enum Liveness {
 impl Session {
     /// A session that begins `now`.
     pub fn begin(vtnr: Vtnr, level: Level, now: Timestamp) -> Self {
-        Self { vtnr, level, signed_in_at: now, seen_at: now }
+        Self {
+            vtnr,
+            level,
+            signed_in_at: now,
+            seen_at: now,
+        }
     }
 
     /// Judges the session's age at `now`. A limit is over in the very millisecond that it names.
@@ -95,7 +100,10 @@ impl Session {
 mod tests {
     use super::*;
 
-    const LIMITS: SessionLimits = SessionLimits { idle: Duration::from_secs(3_600), absolute: Duration::from_secs(43_200) };
+    const LIMITS: SessionLimits = SessionLimits {
+        idle: Duration::from_secs(3_600),
+        absolute: Duration::from_secs(43_200),
+    };
 
     fn session(signed_in: u64, seen: u64) -> Session {
         Session {
@@ -122,14 +130,27 @@ mod tests {
             (5_000, 5_000, 1_000, Liveness::Alive),
         ];
         for (signed_in, seen, now, expected) in cases {
-            assert_eq!(session(signed_in, seen).liveness(&LIMITS, Timestamp::from_millis(now)), expected, "{now}");
+            assert_eq!(
+                session(signed_in, seen).liveness(&LIMITS, Timestamp::from_millis(now)),
+                expected,
+                "{now}"
+            );
         }
     }
 
     #[test]
     fn what_remains_is_the_nearer_limit() {
-        assert_eq!(session(0, 0).remaining(&LIMITS, Timestamp::from_millis(600_000)), Duration::from_secs(3_000));
-        assert_eq!(session(0, 43_000_000).remaining(&LIMITS, Timestamp::from_millis(43_100_000)), Duration::from_secs(100));
-        assert_eq!(session(0, 0).remaining(&LIMITS, Timestamp::from_millis(99_000_000)), Duration::ZERO);
+        assert_eq!(
+            session(0, 0).remaining(&LIMITS, Timestamp::from_millis(600_000)),
+            Duration::from_secs(3_000)
+        );
+        assert_eq!(
+            session(0, 43_000_000).remaining(&LIMITS, Timestamp::from_millis(43_100_000)),
+            Duration::from_secs(100)
+        );
+        assert_eq!(
+            session(0, 0).remaining(&LIMITS, Timestamp::from_millis(99_000_000)),
+            Duration::ZERO
+        );
     }
 }

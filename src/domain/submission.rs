@@ -125,7 +125,9 @@ const INDEX_FILES: [&str; 2] = ["index", "default"];
 pub fn index_folder(path: &str) -> Option<&str> {
     let (folder, file) = path.rsplit_once('/')?;
     let stem = file.split('.').next().unwrap_or_default();
-    let is_index = INDEX_FILES.iter().any(|index| index.eq_ignore_ascii_case(stem));
+    let is_index = INDEX_FILES
+        .iter()
+        .any(|index| index.eq_ignore_ascii_case(stem));
     is_index.then(|| path.get(..=folder.len())).flatten()
 }
 
@@ -142,14 +144,22 @@ impl SubmissionRules {
         letters: Letters,
         alphabet: PathAlphabet,
     ) -> Result<Self, (String, NeverMatches)> {
-        let mut rules = Self { paths: Box::default(), letters, alphabet };
-        let parsed = paths.into_iter().map(|path| rules.rule(&path).map_err(|never| (path, never)));
+        let mut rules = Self {
+            paths: Box::default(),
+            letters,
+            alphabet,
+        };
+        let parsed = paths
+            .into_iter()
+            .map(|path| rules.rule(&path).map_err(|never| (path, never)));
         rules.paths = parsed.collect::<Result<_, _>>()?;
         Ok(rules)
     }
 
     fn rule(&self, text: &str) -> Result<Rule, NeverMatches> {
-        let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+        let (path, query) = text
+            .split_once('?')
+            .map_or((text, None), |(path, query)| (path, Some(query)));
         if !path.starts_with('/') {
             return Err(NeverMatches::NotAPath);
         }
@@ -161,12 +171,24 @@ impl SubmissionRules {
         let query = query.ok_or(NeverMatches::EmptyQuery)?;
         self.check_rule(path).map_err(NeverMatches::Doubtful)?;
         let fold = |text: &str| -> Box<str> {
-            if self.letters == Letters::Folded { text.chars().flat_map(folded).collect::<String>().into() } else { text.into() }
+            if self.letters == Letters::Folded {
+                text.chars().flat_map(folded).collect::<String>().into()
+            } else {
+                text.into()
+            }
         };
         let folder = index_folder(path);
         Ok(match folder.filter(|_| !query.is_empty()) {
-            Some(all) => Rule { path: fold(all), folder: None, query },
-            None => Rule { path: fold(path), folder: folder.map(fold), query },
+            Some(all) => Rule {
+                path: fold(all),
+                folder: None,
+                query,
+            },
+            None => Rule {
+                path: fold(path),
+                folder: folder.map(fold),
+                query,
+            },
         })
     }
 
@@ -189,7 +211,9 @@ impl SubmissionRules {
     /// Judges a request.
     pub fn judge(&self, request: &Request<'_>) -> Intent {
         let method = request.method;
-        if !(3..=10).contains(&method.len()) || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        if !(3..=10).contains(&method.len())
+            || !method.bytes().all(|byte| byte.is_ascii_uppercase())
+        {
             return Intent::Unclear(Doubt::Method);
         }
         let (path, query) = split(request.target);
@@ -199,13 +223,22 @@ impl SubmissionRules {
         let judged = if SAFE_METHODS.contains(&method) {
             check_safe(request, path, query).map(|()| Intent::Use)
         } else {
-            self.check(request, path, query).map(|()| self.compare(path, query))
+            self.check(request, path, query)
+                .map(|()| self.compare(path, query))
         };
         judged.unwrap_or_else(Intent::Unclear)
     }
 
     fn compare(&self, path: &[u8], query: &[u8]) -> Intent {
-        if self.paths.iter().any(|rule| self.matches(rule, path, query)) { Intent::Submit } else { Intent::Use }
+        if self
+            .paths
+            .iter()
+            .any(|rule| self.matches(rule, path, query))
+        {
+            Intent::Submit
+        } else {
+            Intent::Use
+        }
     }
 
     fn check(&self, request: &Request<'_>, path: &[u8], query: &[u8]) -> Result<(), Doubt> {
@@ -226,12 +259,21 @@ impl SubmissionRules {
         if request.charset == Charset::Other {
             return Err(Doubt::Charset);
         }
-        if has_numbered_escape(query) { Err(Doubt::Escape) } else { Ok(()) }
+        if has_numbered_escape(query) {
+            Err(Doubt::Escape)
+        } else {
+            Ok(())
+        }
     }
 
     fn check_character(&self, symbol: char) -> Result<(), Doubt> {
-        let refused = !symbol.is_ascii() && (self.alphabet == PathAlphabet::Ascii || may_become_ascii(symbol));
-        if refused { Err(Doubt::Character) } else { Ok(()) }
+        let refused = !symbol.is_ascii()
+            && (self.alphabet == PathAlphabet::Ascii || may_become_ascii(symbol));
+        if refused {
+            Err(Doubt::Character)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the path, which was found to have one reading only, begins with the rule's or is its folder, and the query holds the
@@ -241,17 +283,21 @@ impl SubmissionRules {
             Letters::AsWritten => rule.is_at(|| read(path, parentheses)),
             Letters::Folded => rule.is_at(|| read(path, parentheses).flat_map(folded)),
         };
-        (is_at(Parentheses::Kept) || is_at(Parentheses::Cut)) && rule.query.iter().all(|parameter| parameter.is_in(query))
+        (is_at(Parentheses::Kept) || is_at(Parentheses::Cut))
+            && rule.query.iter().all(|parameter| parameter.is_in(query))
     }
 }
 
 impl Rule {
     /// Whether this is the path as it was read, with one more `/` at its end.
     fn is_at<I: Iterator<Item = char>>(&self, read: impl Fn() -> I) -> bool {
-        let begins_with = |read: &mut I, path: &str| path.chars().all(|symbol| read.next() == Some(symbol));
+        let begins_with =
+            |read: &mut I, path: &str| path.chars().all(|symbol| read.next() == Some(symbol));
         let is_folder = |folder: &str| {
             let mut read = read();
-            begins_with(&mut read, folder) && read.next().is_none_or(|symbol| symbol == '/') && read.next().is_none()
+            begins_with(&mut read, folder)
+                && read.next().is_none_or(|symbol| symbol == '/')
+                && read.next().is_none()
         };
         begins_with(&mut read(), &self.path) || self.folder.as_deref().is_some_and(is_folder)
     }
@@ -265,7 +311,11 @@ fn check_safe(request: &Request<'_>, path: &[u8], query: &[u8]) -> Result<(), Do
     if request.body == Body::Some || overrides || breaks_line(path) {
         return Err(Doubt::Override);
     }
-    if request.charset == Charset::Other && !query.is_empty() { Err(Doubt::Charset) } else { Ok(()) }
+    if request.charset == Charset::Other && !query.is_empty() {
+        Err(Doubt::Charset)
+    } else {
+        Ok(())
+    }
 }
 
 /// What is made of a `(` in a segment, and of what follows it there.
@@ -279,16 +329,20 @@ enum Parentheses {
 /// The characters of a path that was found to have one reading. They end in a `/`, so that a folder is found without it too.
 fn read(path: &[u8], parentheses: Parentheses) -> impl Iterator<Item = char> {
     let mut is_cut = false;
-    let read = Pieces::of(path).map_while(Result::ok).filter_map(move |piece| {
-        is_cut = match piece {
-            Piece::Slash => false,
-            Piece::Character(symbol) => is_cut || symbol == '(' && parentheses == Parentheses::Cut,
-        };
-        match piece {
-            Piece::Slash => Some('/'),
-            Piece::Character(symbol) => (!is_cut).then_some(symbol),
-        }
-    });
+    let read = Pieces::of(path)
+        .map_while(Result::ok)
+        .filter_map(move |piece| {
+            is_cut = match piece {
+                Piece::Slash => false,
+                Piece::Character(symbol) => {
+                    is_cut || symbol == '(' && parentheses == Parentheses::Cut
+                }
+            };
+            match piece {
+                Piece::Slash => Some('/'),
+                Piece::Character(symbol) => (!is_cut).then_some(symbol),
+            }
+        });
     std::iter::once('/').chain(read).chain(std::iter::once('/'))
 }
 
@@ -296,12 +350,18 @@ fn read(path: &[u8], parentheses: Parentheses) -> impl Iterator<Item = char> {
 fn folded(symbol: char) -> impl Iterator<Item = char> {
     let sharp = matches!(symbol, 'ß' | 'ẞ');
     let pair = if sharp { ['s', 's'].as_slice() } else { &[] };
-    let other = (!sharp).then(|| symbol.to_lowercase()).into_iter().flatten();
+    let other = (!sharp)
+        .then(|| symbol.to_lowercase())
+        .into_iter()
+        .flatten();
     pair.iter().copied().chain(other)
 }
 
 fn split(target: &[u8]) -> (&[u8], &[u8]) {
-    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    let end = target
+        .iter()
+        .position(|byte| *byte == b'?')
+        .unwrap_or(target.len());
     let (path, query) = target.split_at(end);
     (path, query.get(1..).unwrap_or_default())
 }
@@ -318,21 +378,30 @@ struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     fn of(path: &'a [u8]) -> Self {
-        Self { rest: path.get(1..).unwrap_or_default().iter() }
+        Self {
+            rest: path.get(1..).unwrap_or_default().iter(),
+        }
     }
 
     fn skip_parameters(&mut self) -> Result<(), Doubt> {
         loop {
             match self.rest.as_slice().first() {
                 None | Some(b'/') => return Ok(()),
-                Some(byte) if byte.is_ascii_alphanumeric() || b"_.!=~,;-".contains(byte) => _ = self.rest.next(),
+                Some(byte) if byte.is_ascii_alphanumeric() || b"_.!=~,;-".contains(byte) => {
+                    _ = self.rest.next()
+                }
                 Some(_) => return Err(Doubt::Parameters),
             }
         }
     }
 
     fn escaped(&mut self) -> Result<u8, Doubt> {
-        let mut digit = || self.rest.next().and_then(|digit| char::from(*digit).to_digit(16)).ok_or(Doubt::Escape);
+        let mut digit = || {
+            self.rest
+                .next()
+                .and_then(|digit| char::from(*digit).to_digit(16))
+                .ok_or(Doubt::Escape)
+        };
         let (high, low) = (digit()?, digit()?);
         u8::try_from(high << 4 | low).map_err(|_| Doubt::Escape)
     }
@@ -341,8 +410,17 @@ impl<'a> Pieces<'a> {
     fn character(&mut self, first: u8) -> Result<char, Doubt> {
         match first {
             b'/' | b'\\' | b'.' | b';' | b'?' | b'#' | 0..=0x1f | 0x7f => Err(Doubt::Escape),
-            b'%' if matches!(self.rest.as_slice().first(), Some(b'%' | b'u' | b'U')) => Err(Doubt::Escape),
-            b'%' if self.rest.as_slice().first().is_some_and(u8::is_ascii_hexdigit) => Err(Doubt::Escape),
+            b'%' if matches!(self.rest.as_slice().first(), Some(b'%' | b'u' | b'U')) => {
+                Err(Doubt::Escape)
+            }
+            b'%' if self
+                .rest
+                .as_slice()
+                .first()
+                .is_some_and(u8::is_ascii_hexdigit) =>
+            {
+                Err(Doubt::Escape)
+            }
             0x20..=0x7e => Ok(char::from(first)),
             0x80..=0xff => self.beyond_ascii(first),
         }
@@ -363,8 +441,11 @@ impl<'a> Pieces<'a> {
             }
             *byte = self.escaped()?;
         }
-        let text = bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        text.and_then(|text| text.chars().next()).ok_or(Doubt::Escape)
+        let text = bytes
+            .get(..length)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok());
+        text.and_then(|text| text.chars().next())
+            .ok_or(Doubt::Escape)
     }
 }
 
@@ -379,10 +460,22 @@ impl Iterator for Pieces<'_> {
                     Ok(()) => continue,
                     Err(doubt) => Err(doubt),
                 },
-                b'%' => self.escaped().and_then(|byte| self.character(byte)).map(Piece::Character),
-                b'\\' | b'"' | b'<' | b'>' | b'^' | b'{' | b'|' | b'}' | b'`' | b'#' | 0..=0x20 | 0x7f..=0xff => {
-                    Err(Doubt::RawByte)
-                }
+                b'%' => self
+                    .escaped()
+                    .and_then(|byte| self.character(byte))
+                    .map(Piece::Character),
+                b'\\'
+                | b'"'
+                | b'<'
+                | b'>'
+                | b'^'
+                | b'{'
+                | b'|'
+                | b'}'
+                | b'`'
+                | b'#'
+                | 0..=0x20
+                | 0x7f..=0xff => Err(Doubt::RawByte),
                 plain => Ok(Piece::Character(char::from(plain))),
             };
             return Some(piece);
@@ -416,12 +509,22 @@ impl Segment {
     /// Ends it and begins the next. Only the last may be empty. One that ends in a dot is `.`, `..` or what Windows reads without the dot;
     /// from one that begins with `(` up to the next `)/` ASP.NET cuts a session's mark.
     fn end(&mut self, place: Place) -> Result<(), Doubt> {
-        let Self { first, last, names_a_stream } = std::mem::take(self);
+        let Self {
+            first,
+            last,
+            names_a_stream,
+        } = std::mem::take(self);
         let is_sound = match (first, last) {
-            (Some(first), Some(last)) => !names_a_stream && first != ' ' && first != '(' && last != ' ' && last != '.',
+            (Some(first), Some(last)) => {
+                !names_a_stream && first != ' ' && first != '(' && last != ' ' && last != '.'
+            }
             _ => place == Place::Last,
         };
-        if is_sound { Ok(()) } else { Err(Doubt::Segment) }
+        if is_sound {
+            Ok(())
+        } else {
+            Err(Doubt::Segment)
+        }
     }
 }
 

@@ -30,14 +30,20 @@ impl Alphabet {
     pub fn parse(text: &str) -> Result<Self, BadAlphabet> {
         let mut letters = Vec::with_capacity(text.len());
         for symbol in text.chars() {
-            let letter =
-                u8::try_from(symbol).ok().filter(u8::is_ascii_uppercase).ok_or(BadAlphabet::NotACapitalLetter(symbol))?;
+            let letter = u8::try_from(symbol)
+                .ok()
+                .filter(u8::is_ascii_uppercase)
+                .ok_or(BadAlphabet::NotACapitalLetter(symbol))?;
             if letters.contains(&letter) {
                 return Err(BadAlphabet::Repeated(symbol));
             }
             letters.push(letter);
         }
-        if letters.len() < Self::FEWEST { Err(BadAlphabet::TooFew) } else { Ok(Self(letters.into())) }
+        if letters.len() < Self::FEWEST {
+            Err(BadAlphabet::TooFew)
+        } else {
+            Ok(Self(letters.into()))
+        }
     }
 }
 
@@ -76,9 +82,16 @@ impl Tan {
         let mut bytes = [0_u8; 32];
         while tan.len() < length.letters() {
             random(&mut bytes);
-            let letters = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < fair);
+            let letters = bytes
+                .iter()
+                .map(|byte| usize::from(*byte))
+                .filter(|byte| *byte < fair);
             let letters = letters.filter_map(|byte| alphabet.0.get(byte % size));
-            tan.extend(letters.take(length.letters() - tan.len()).map(|letter| char::from(*letter)));
+            tan.extend(
+                letters
+                    .take(length.letters() - tan.len())
+                    .map(|letter| char::from(*letter)),
+            );
         }
         Self(tan.into())
     }
@@ -95,7 +108,11 @@ impl Tan {
 
     /// Its length, which a page may say.
     pub fn length(&self) -> TanLength {
-        if self.0.len() == TanLength::Long.letters() { TanLength::Long } else { TanLength::Usual }
+        if self.0.len() == TanLength::Long.letters() {
+            TanLength::Long
+        } else {
+            TanLength::Usual
+        }
     }
 
     /// Whether `entered` is this TAN, in a time that does not depend on where they differ.
@@ -153,7 +170,11 @@ fn capital(symbol: char) -> Option<u8> {
 /// Blanks, dashes and characters that nobody sees, as they come with copy and paste from a mail.
 fn is_filler(symbol: char) -> bool {
     symbol.is_whitespace()
-        || matches!(symbol, '-' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff0d}' | '\u{fe58}' | '\u{fe63}')
+        || matches!(
+            symbol,
+            '-' | '\u{ad}' | '\u{2010}'
+                ..='\u{2015}' | '\u{2212}' | '\u{ff0d}' | '\u{fe58}' | '\u{fe63}'
+        )
         || matches!(symbol, '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
 }
 
@@ -163,7 +184,10 @@ mod constant_time {
         if left.len() != right.len() {
             return false;
         }
-        let difference = left.iter().zip(right).fold(0_u8, |seen, (a, b)| seen | (a ^ b));
+        let difference = left
+            .iter()
+            .zip(right)
+            .fold(0_u8, |seen, (a, b)| seen | (a ^ b));
         std::hint::black_box(difference) == 0
     }
 }
@@ -189,10 +213,22 @@ mod tests {
 
     #[test]
     fn an_alphabet_needs_twenty_different_capital_letters() {
-        assert_eq!(Alphabet::parse("BCDFGHJKLMNPQRSTVWX"), Err(BadAlphabet::TooFew));
-        assert_eq!(Alphabet::parse("BCDFGHJKLMNPQRSTVWXB"), Err(BadAlphabet::Repeated('B')));
-        assert_eq!(Alphabet::parse("BCDFGHJKLMNPQRSTVWX1"), Err(BadAlphabet::NotACapitalLetter('1')));
-        assert_eq!(Alphabet::parse("BCDFGHJKLMNPQRSTVWXÄ"), Err(BadAlphabet::NotACapitalLetter('Ä')));
+        assert_eq!(
+            Alphabet::parse("BCDFGHJKLMNPQRSTVWX"),
+            Err(BadAlphabet::TooFew)
+        );
+        assert_eq!(
+            Alphabet::parse("BCDFGHJKLMNPQRSTVWXB"),
+            Err(BadAlphabet::Repeated('B'))
+        );
+        assert_eq!(
+            Alphabet::parse("BCDFGHJKLMNPQRSTVWX1"),
+            Err(BadAlphabet::NotACapitalLetter('1'))
+        );
+        assert_eq!(
+            Alphabet::parse("BCDFGHJKLMNPQRSTVWXÄ"),
+            Err(BadAlphabet::NotACapitalLetter('Ä'))
+        );
         assert!(Alphabet::parse("ABCDEFGHIJKLMNOPQRSTUVWXYZ").is_ok());
     }
 
@@ -211,16 +247,27 @@ mod tests {
         // All 256 byte values in turn, 240 of them fair: each of the 20 letters must come exactly 12 times a round.
         let mut random = counting();
         let mut seen = std::collections::HashMap::new();
-        let letters: String =
-            (0..40).map(|_| Tan::draw(&alphabet(), TanLength::Usual, &mut random).reveal().to_owned()).collect();
+        let letters: String = (0..40)
+            .map(|_| {
+                Tan::draw(&alphabet(), TanLength::Usual, &mut random)
+                    .reveal()
+                    .to_owned()
+            })
+            .collect();
         for letter in letters.chars() {
             *seen.entry(letter).or_insert(0) += 1;
         }
         assert_eq!(seen.len(), 20);
         let mut bytes = [255_u8; 32];
         bytes[31] = 0;
-        let tan = Tan::draw(&alphabet(), TanLength::Usual, |buffer| buffer.copy_from_slice(&bytes));
-        assert_eq!(tan.reveal(), "BBBBBB", "bytes from 240 up must be thrown away");
+        let tan = Tan::draw(&alphabet(), TanLength::Usual, |buffer| {
+            buffer.copy_from_slice(&bytes)
+        });
+        assert_eq!(
+            tan.reveal(),
+            "BBBBBB",
+            "bytes from 240 up must be thrown away"
+        );
     }
 
     #[test]
@@ -255,13 +302,18 @@ mod tests {
             ("BCDFG\u{0}", MalformedTan::ForeignCharacter),
         ];
         for (entry, expected) in cases {
-            assert_eq!(EnteredTan::parse(entry, &alphabet(), TanLength::Usual).err(), Some(expected), "{entry:?}");
+            assert_eq!(
+                EnteredTan::parse(entry, &alphabet(), TanLength::Usual).err(),
+                Some(expected),
+                "{entry:?}"
+            );
         }
     }
 
     #[test]
     fn a_tan_of_another_length_or_letter_is_not_it() {
-        let entered = EnteredTan::parse("BCDFGH", &alphabet(), TanLength::Usual).expect("well-formed");
+        let entered =
+            EnteredTan::parse("BCDFGH", &alphabet(), TanLength::Usual).expect("well-formed");
         for other in ["BCDFGJ", "CBDFGH", "BCDFGHJKLM"] {
             assert!(!Tan::from_record(other).is(&entered));
         }

@@ -21,7 +21,10 @@ pub struct Allowance {
 impl Allowance {
     /// At most `limit` events in `seconds`.
     pub const fn per(limit: u32, seconds: u64) -> Self {
-        Self { limit, window: Duration::from_secs(seconds) }
+        Self {
+            limit,
+            window: Duration::from_secs(seconds),
+        }
     }
 }
 
@@ -128,7 +131,11 @@ pub struct Charge {
 impl Charge {
     /// An event that counts once.
     pub const fn one(counter: Counter, allowance: Allowance) -> Self {
-        Self { counter, allowance, amount: 1 }
+        Self {
+            counter,
+            allowance,
+            amount: 1,
+        }
     }
 }
 
@@ -206,7 +213,10 @@ impl Limits {
 
     /// What one mail is charged to when the usual allowance is used up and the browser is known.
     pub fn reserve_mail(&self, subject: Subject) -> Vec<Charge> {
-        vec![Charge::one(Counter::ReserveMails(subject), self.mail_reserve)]
+        vec![Charge::one(
+            Counter::ReserveMails(subject),
+            self.mail_reserve,
+        )]
     }
 
     /// The budgets of wrong answers to a TAN of the usual length. While they last such a TAN is compared;
@@ -214,18 +224,30 @@ impl Limits {
     pub fn guesses(&self, subject: Subject, standing: Standing) -> Vec<Charge> {
         match standing {
             Standing::Known | Standing::Trusted => {
-                vec![Charge::one(Counter::WrongTansOfKnown(subject), self.wrong_tans_known)]
+                vec![Charge::one(
+                    Counter::WrongTansOfKnown(subject),
+                    self.wrong_tans_known,
+                )]
             }
             Standing::Stranger => vec![
                 Charge::one(Counter::WrongTans(subject, Span::Day), self.wrong_tans_day),
-                Charge::one(Counter::WrongTans(subject, Span::Month), self.wrong_tans_month),
+                Charge::one(
+                    Counter::WrongTans(subject, Span::Month),
+                    self.wrong_tans_month,
+                ),
                 Charge::one(Counter::WrongTansOfAll, self.wrong_tans_all),
             ],
         }
     }
 
     /// What an answer to a TAN is measured by: budgets of the broker while the TAN is short, and always the client's own.
-    pub fn answer(&self, subject: Subject, standing: Standing, length: TanLength, client: ClientAddress) -> Vec<Charge> {
+    pub fn answer(
+        &self,
+        subject: Subject,
+        standing: Standing,
+        length: TanLength,
+        client: ClientAddress,
+    ) -> Vec<Charge> {
         let client = Charge::one(Counter::WrongTansFrom(client), self.wrong_tans_client);
         let mut charges = match length {
             TanLength::Usual => self.guesses(subject, standing),
@@ -238,20 +260,35 @@ impl Limits {
     /// What a failed sign-in is charged to, and a good one measured by.
     pub fn sign_in(&self, client: ClientAddress, vtnr: Option<Vtnr>) -> Vec<Charge> {
         let failures = Charge::one(Counter::FailuresFrom(client), self.failures_client);
-        let distinct = vtnr.map(|vtnr| Charge::one(Counter::VtnrsFrom(client, vtnr), self.vtnrs_client));
+        let distinct =
+            vtnr.map(|vtnr| Charge::one(Counter::VtnrsFrom(client, vtnr), self.vtnrs_client));
         std::iter::once(failures).chain(distinct).collect()
     }
 
     /// What a wrong password is charged to, and a right one measured by. The budget that is spent for longest comes first, so that it is
     /// the one that is told of. What others do from the same address is nothing to a browser that is known.
-    pub fn password(&self, user: UserMark, standing: Standing, client: ClientAddress) -> Vec<Charge> {
+    pub fn password(
+        &self,
+        user: UserMark,
+        standing: Standing,
+        client: ClientAddress,
+    ) -> Vec<Charge> {
         match standing {
             Standing::Known | Standing::Trusted => {
-                vec![Charge::one(Counter::WrongPasswordsOfKnown(user), self.wrong_passwords_known)]
+                vec![Charge::one(
+                    Counter::WrongPasswordsOfKnown(user),
+                    self.wrong_passwords_known,
+                )]
             }
             Standing::Stranger => vec![
-                Charge::one(Counter::WrongPasswords(user, Span::Month), self.wrong_passwords_month),
-                Charge::one(Counter::WrongPasswords(user, Span::Day), self.wrong_passwords_day),
+                Charge::one(
+                    Counter::WrongPasswords(user, Span::Month),
+                    self.wrong_passwords_month,
+                ),
+                Charge::one(
+                    Counter::WrongPasswords(user, Span::Day),
+                    self.wrong_passwords_day,
+                ),
                 Charge::one(Counter::FailuresFrom(client), self.failures_client),
             ],
         }
@@ -276,7 +313,11 @@ mod tests {
 
     #[test]
     fn an_ipv6_client_is_its_network_and_a_mapped_ipv4_address_is_itself() {
-        let of = |text: &str| ClientAddress::of(text.parse().expect("an address")).ip().to_string();
+        let of = |text: &str| {
+            ClientAddress::of(text.parse().expect("an address"))
+                .ip()
+                .to_string()
+        };
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(of("2001:db8:1:2::ffff"), "2001:db8:1:2::");
         assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
@@ -293,10 +334,16 @@ mod tests {
                 .map(|charge| charge.counter)
                 .collect()
         };
-        assert_eq!(counters(Standing::Stranger, TanLength::Long), [Counter::WrongTansFrom(client)]);
+        assert_eq!(
+            counters(Standing::Stranger, TanLength::Long),
+            [Counter::WrongTansFrom(client)]
+        );
         assert_eq!(
             counters(Standing::Known, TanLength::Usual),
-            [Counter::WrongTansOfKnown(Subject::Broker(vtnr())), Counter::WrongTansFrom(client)]
+            [
+                Counter::WrongTansOfKnown(Subject::Broker(vtnr())),
+                Counter::WrongTansFrom(client)
+            ]
         );
         assert_eq!(
             counters(Standing::Stranger, TanLength::Usual),
@@ -311,14 +358,28 @@ mod tests {
 
     #[test]
     fn a_known_browser_is_measured_by_its_own_budget_of_wrong_passwords_alone() {
-        let (client, user) = (ClientAddress::of("192.0.2.7".parse().expect("an address")), UserMark::from_digest([1; 32]));
+        let (client, user) = (
+            ClientAddress::of("192.0.2.7".parse().expect("an address")),
+            UserMark::from_digest([1; 32]),
+        );
         let counters = |standing| -> Vec<_> {
-            Limits::default().password(user, standing, client).into_iter().map(|charge| charge.counter).collect()
+            Limits::default()
+                .password(user, standing, client)
+                .into_iter()
+                .map(|charge| charge.counter)
+                .collect()
         };
-        assert_eq!(counters(Standing::Known), [Counter::WrongPasswordsOfKnown(user)]);
+        assert_eq!(
+            counters(Standing::Known),
+            [Counter::WrongPasswordsOfKnown(user)]
+        );
         assert_eq!(
             counters(Standing::Stranger),
-            [Counter::WrongPasswords(user, Span::Month), Counter::WrongPasswords(user, Span::Day), Counter::FailuresFrom(client)]
+            [
+                Counter::WrongPasswords(user, Span::Month),
+                Counter::WrongPasswords(user, Span::Day),
+                Counter::FailuresFrom(client)
+            ]
         );
     }
 
@@ -327,15 +388,32 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(
             (limits.mail_pause, limits.mail_burst, limits.mail_day),
-            (Allowance::per(1, 30), Allowance::per(3, 900), Allowance::per(10, 86_400))
+            (
+                Allowance::per(1, 30),
+                Allowance::per(3, 900),
+                Allowance::per(10, 86_400)
+            )
         );
         assert_eq!(
-            (limits.wrong_tans_day.limit, limits.wrong_tans_month.limit, limits.wrong_tans_all.limit, limits.mail_reserve.limit),
+            (
+                limits.wrong_tans_day.limit,
+                limits.wrong_tans_month.limit,
+                limits.wrong_tans_all.limit,
+                limits.mail_reserve.limit
+            ),
             (10, 30, 500, 5)
         );
         assert_eq!(
-            (limits.wrong_passwords_day, limits.wrong_passwords_month, limits.wrong_passwords_known),
-            (Allowance::per(10, 86_400), Allowance::per(30, 30 * 86_400), Allowance::per(10, 86_400))
+            (
+                limits.wrong_passwords_day,
+                limits.wrong_passwords_month,
+                limits.wrong_passwords_known
+            ),
+            (
+                Allowance::per(10, 86_400),
+                Allowance::per(30, 30 * 86_400),
+                Allowance::per(10, 86_400)
+            )
         );
     }
 }

@@ -66,10 +66,16 @@ impl Trust {
         now: Timestamp,
     ) -> Standing {
         let entry = self.entries.iter().find(|entry| entry.vtnr == vtnr);
-        let Some(entry) = entry.filter(|entry| revoked_at.is_none_or(|revoked| entry.granted_at > revoked)) else {
+        let Some(entry) =
+            entry.filter(|entry| revoked_at.is_none_or(|revoked| entry.granted_at > revoked))
+        else {
             return Standing::Stranger;
         };
-        if entry.email == *email && now.since(entry.granted_at) < lifetime { Standing::Trusted } else { Standing::Known }
+        if entry.email == *email && now.since(entry.granted_at) < lifetime {
+            Standing::Trusted
+        } else {
+            Standing::Known
+        }
     }
 }
 
@@ -93,15 +99,24 @@ mod tests {
     }
 
     fn entry(number: &str, granted: u64) -> TrustEntry {
-        TrustEntry { vtnr: vtnr(number), email: email("a@b.de"), granted_at: at(granted) }
+        TrustEntry {
+            vtnr: vtnr(number),
+            email: email("a@b.de"),
+            granted_at: at(granted),
+        }
     }
 
     #[test]
     fn trust_holds_for_30_days_for_one_broker_and_one_address() {
         let trust = Trust::default().granting(entry("60/123/4567", DAY));
-        let standing = |number, address, now| trust.standing(vtnr(number), &email(address), DAYS_30, None, at(now));
+        let standing = |number, address, now| {
+            trust.standing(vtnr(number), &email(address), DAYS_30, None, at(now))
+        };
         assert_eq!(standing("60/123/4567", "A@B.de", DAY), Standing::Trusted);
-        assert_eq!(standing("60/123/4567", "a@b.de", 31 * DAY - 1), Standing::Trusted);
+        assert_eq!(
+            standing("60/123/4567", "a@b.de", 31 * DAY - 1),
+            Standing::Trusted
+        );
         assert_eq!(standing("60/123/4567", "a@b.de", 31 * DAY), Standing::Known);
         assert_eq!(standing("60/123/4567", "new@b.de", DAY), Standing::Known);
         assert_eq!(standing("60/123/4568", "a@b.de", DAY), Standing::Stranger);
@@ -110,18 +125,35 @@ mod tests {
     #[test]
     fn revocation_ends_what_was_granted_before_it() {
         let trust = Trust::default().granting(entry("60/123/4567", 100));
-        let standing = |revoked| trust.standing(vtnr("60/123/4567"), &email("a@b.de"), DAYS_30, revoked, at(200));
+        let standing = |revoked| {
+            trust.standing(
+                vtnr("60/123/4567"),
+                &email("a@b.de"),
+                DAYS_30,
+                revoked,
+                at(200),
+            )
+        };
         assert_eq!(standing(Some(at(100))), Standing::Stranger);
         assert_eq!(standing(Some(at(99))), Standing::Trusted);
     }
 
     #[test]
     fn the_oldest_entry_makes_room_and_a_new_one_replaces_the_same_brokers() {
-        let trust = (0..20).fold(Trust::default(), |trust, n| trust.granting(entry(&format!("60/123/{n:04}"), n)));
+        let trust = (0..20).fold(Trust::default(), |trust, n| {
+            trust.granting(entry(&format!("60/123/{n:04}"), n))
+        });
         assert_eq!(trust.entries().len(), Trust::MOST);
         assert_eq!(trust.entries()[0].granted_at, at(4));
         let trust = trust.granting(entry("60/123/0010", 99));
-        assert_eq!(trust.entries().iter().filter(|e| e.vtnr == vtnr("60/123/0010")).count(), 1);
+        assert_eq!(
+            trust
+                .entries()
+                .iter()
+                .filter(|e| e.vtnr == vtnr("60/123/0010"))
+                .count(),
+            1
+        );
         assert_eq!(trust.entries().len(), Trust::MOST);
     }
 }

@@ -45,7 +45,11 @@ impl Vtnr {
                 return Err(NotAVtnr);
             }
         }
-        if digits == DIGITS { Ok(Self(value)) } else { Err(NotAVtnr) }
+        if digits == DIGITS {
+            Ok(Self(value))
+        } else {
+            Err(NotAVtnr)
+        }
     }
 
     /// The nine digits as a number, the form that records and digests use.
@@ -58,7 +62,11 @@ impl Vtnr {
     /// # Errors
     /// [`NotAVtnr`] if it has more than nine digits.
     pub const fn from_number(number: u32) -> Result<Self, NotAVtnr> {
-        if number < 1_000_000_000 { Ok(Self(number)) } else { Err(NotAVtnr) }
+        if number < 1_000_000_000 {
+            Ok(Self(number))
+        } else {
+            Err(NotAVtnr)
+        }
     }
 }
 
@@ -71,11 +79,19 @@ fn digit(symbol: char) -> Option<u32> {
 }
 
 fn is_separator(symbol: char) -> bool {
-    matches!(symbol, '/' | '-' | '.' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff0f}' | '\u{ff0d}' | '\u{2044}' | '\u{2215}')
+    matches!(
+        symbol,
+        '/' | '-' | '.' | '\u{2010}'
+            ..='\u{2015}' | '\u{2212}' | '\u{ff0f}' | '\u{ff0d}' | '\u{2044}' | '\u{2215}'
+    )
 }
 
 fn is_blank(symbol: char) -> bool {
-    symbol.is_whitespace() || matches!(symbol, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+    symbol.is_whitespace()
+        || matches!(
+            symbol,
+            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'
+        )
 }
 
 impl fmt::Display for Vtnr {
@@ -114,7 +130,11 @@ mod tests {
             "\u{feff}60/123/4567\u{200b}",
         ];
         for spelling in spellings {
-            assert_eq!(Vtnr::parse(spelling).map(|vtnr| vtnr.to_string()), Ok("60/123/4567".into()), "{spelling:?}");
+            assert_eq!(
+                Vtnr::parse(spelling).map(|vtnr| vtnr.to_string()),
+                Ok("60/123/4567".into()),
+                "{spelling:?}"
+            );
         }
     }
 
@@ -144,7 +164,10 @@ mod tests {
 
     #[test]
     fn leading_zeros_are_kept() {
-        assert_eq!(Vtnr::parse("00/000/0012").map(|v| (v.to_string(), v.number())), Ok(("00/000/0012".into(), 12)));
+        assert_eq!(
+            Vtnr::parse("00/000/0012").map(|v| (v.to_string(), v.number())),
+            Ok(("00/000/0012".into(), 12))
+        );
     }
 
     proptest! {

@@ -26,12 +26,24 @@ impl Gateway {
         let path = String::from_utf8_lossy(request.raw_path());
         // Queries and path parameters (`;jsessionid=`) may hold what nobody should read in a log; paths are cut to a sensible length.
         let path = path.split(['?', ';']).next().unwrap_or_default();
-        let path = path.char_indices().nth(LONGEST_LOGGED).and_then(|(end, _)| path.get(..end)).unwrap_or(path);
-        let status = http.response_written().map_or(0, |response| response.status.as_u16());
+        let path = path
+            .char_indices()
+            .nth(LONGEST_LOGGED)
+            .and_then(|(end, _)| path.get(..end))
+            .unwrap_or(path);
+        let status = http
+            .response_written()
+            .map_or(0, |response| response.status.as_u16());
         let client = self.client_address(http).map(tracing::field::display);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let (outcome, reason) = (passage.outcome, passage.refused.map(|reason| reason.as_str()));
-        let (incident, error) = (passage.incident.as_deref(), error.map(|error| error.etype().as_str()));
+        let (outcome, reason) = (
+            passage.outcome,
+            passage.refused.map(|reason| reason.as_str()),
+        );
+        let (incident, error) = (
+            passage.incident.as_deref(),
+            error.map(|error| error.etype().as_str()),
+        );
         tracing::info!(
             target: "access",
             method = request.method.as_str(), path, status, outcome = outcome.as_str(), reason, micros, client, incident, error

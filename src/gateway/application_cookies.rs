@@ -52,8 +52,17 @@ impl SessionCookieChanges {
 
 impl Gateway {
     /// Whether it is not known yet of each session cookie that it may go up. Every request is asked that the policy allowed.
-    pub(super) fn has_doubtful_cookies(&self, http: &Session, permit: &Permit, passage: &Passage) -> bool {
-        !self.is_for_portal_server(passage) && !self.knows_all(&http.req_header().headers, permit.broker().map(|(vtnr, _)| vtnr))
+    pub(super) fn has_doubtful_cookies(
+        &self,
+        http: &Session,
+        permit: &Permit,
+        passage: &Passage,
+    ) -> bool {
+        !self.is_for_portal_server(passage)
+            && !self.knows_all(
+                &http.req_header().headers,
+                permit.broker().map(|(vtnr, _)| vtnr),
+            )
     }
 
     /// The portal's own server knows no session of the calculator's.
@@ -81,24 +90,40 @@ impl Gateway {
         Some(ApplicationSessionId { name, value }).filter(|id| self.is_session(id))
     }
 
-    fn session_ids<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = ApplicationSessionId<'h>> {
+    fn session_ids<'h>(
+        &self,
+        headers: &'h HeaderMap,
+    ) -> impl Iterator<Item = ApplicationSessionId<'h>> {
         crumbs(headers).filter_map(|crumb| self.session_in(crumb))
     }
 
     /// Whether servers that part cookies at more than semicolons would find a session in a cookie of another name.
     fn hides_session(&self, crumb: &[u8]) -> bool {
-        crumb.split(|byte| is_odd(*byte)).skip(1).any(|part| self.session_in(part).is_some())
+        crumb
+            .split(|byte| is_odd(*byte))
+            .skip(1)
+            .any(|part| self.session_in(part).is_some())
     }
 
     /// Finds the cookies that must not go up.
-    pub(super) async fn judge_cookies(&self, http: &Session, permit: &Permit, passage: &mut Passage) {
+    pub(super) async fn judge_cookies(
+        &self,
+        http: &Session,
+        permit: &Permit,
+        passage: &mut Passage,
+    ) {
         let headers = &http.req_header().headers;
         let broker = self.broker_of(http, permit, passage.now).await;
-        let (mut changes, mut own, mut reasons) = (SessionCookieChanges::default(), Vec::new(), Vec::new());
-        let odd =
-            crumbs(headers).filter(|crumb| self.session_in(crumb).is_none() && may_hide(crumb) && self.hides_session(crumb));
+        let (mut changes, mut own, mut reasons) =
+            (SessionCookieChanges::default(), Vec::new(), Vec::new());
+        let odd = crumbs(headers).filter(|crumb| {
+            self.session_in(crumb).is_none() && may_hide(crumb) && self.hides_session(crumb)
+        });
         changes.withheld.extend(odd.take(MOST_ASKED).map(Box::from));
-        for (asked, crumb) in crumbs(headers).filter(|crumb| self.session_in(crumb).is_some()).enumerate() {
+        for (asked, crumb) in crumbs(headers)
+            .filter(|crumb| self.session_in(crumb).is_some())
+            .enumerate()
+        {
             let Some(id) = self.session_in(crumb).filter(|_| asked < MOST_ASKED) else {
                 changes.withholds_all = true;
                 reasons.push(Reason::OverLimit);
@@ -111,11 +136,15 @@ impl Gateway {
             reasons.push(reason);
             changes.withheld.push(crumb.into());
             if reason == Reason::Foreign && broker.is_some() && id.name.len() <= LONGEST_DELETED {
-                changes.expire.push(String::from_utf8_lossy(id.name).into_owned());
+                changes
+                    .expire
+                    .push(String::from_utf8_lossy(id.name).into_owned());
             }
         }
         // To delete a foreign one would delete the broker's own with it, wherever both are set.
-        changes.expire.retain(|name| !own.contains(&name.as_bytes()));
+        changes
+            .expire
+            .retain(|name| !own.contains(&name.as_bytes()));
         self.note_withheld(&reasons, broker);
         let withholds = changes.withholds_all || !changes.withheld.is_empty();
         passage.session_cookies = withholds.then(|| Box::new(changes));
@@ -131,14 +160,24 @@ impl Gateway {
         let Some(vtnr) = broker else {
             // What belongs to nobody yet goes up with nobody's requests.
             let has_owner = self.application_sessions.has_owner(id, self.reach()).await;
-            return if has_owner { Ownership::Foreign } else { Ownership::Own };
+            return if has_owner {
+                Ownership::Foreign
+            } else {
+                Ownership::Own
+            };
         };
         if self.application_sessions.is_known(id, vtnr) {
             return Ownership::Own;
         }
         let has_proof = |id: &[u8]| self.is_in_ticket(id, http, passage);
-        let learnt = Learnt { origin: Origin::Request, client: self.client_counted(http) };
-        let ownership = self.application_sessions.claim(id, vtnr, learnt, self.reach(), has_proof).await;
+        let learnt = Learnt {
+            origin: Origin::Request,
+            client: self.client_counted(http),
+        };
+        let ownership = self
+            .application_sessions
+            .claim(id, vtnr, learnt, self.reach(), has_proof)
+            .await;
         if ownership == Ownership::Own {
             passage.ticket_due = TicketDue::Now;
         }
@@ -146,13 +185,21 @@ impl Gateway {
     }
 
     fn reach(&self) -> Reach {
-        if self.sessions.is_store_down() { Reach::Down } else { Reach::Up }
+        if self.sessions.is_store_down() {
+            Reach::Down
+        } else {
+            Reach::Up
+        }
     }
 
     fn is_in_ticket(&self, id: &[u8], http: &Session, passage: &Passage) -> bool {
         let token = passage.session.as_ref().map(|session| session.token);
         let ticket = token.zip(self.jar.read_ticket(&http.req_header().headers));
-        ticket.is_some_and(|(token, ticket)| self.sessions.owned_by_ticket(&token, &ticket).contains(&self.sessions.mark(id)))
+        ticket.is_some_and(|(token, ticket)| {
+            self.sessions
+                .owned_by_ticket(&token, &ticket)
+                .contains(&self.sessions.mark(id))
+        })
     }
 
     /// Whose request it is, also where the policy did not have to ask.
@@ -167,13 +214,20 @@ impl Gateway {
             let ticket = || self.jar.read_ticket(&http.req_header().headers);
             let session = match self.sessions.look(&token, now).await {
                 Ok(session) => session,
-                Err(_) => self.sessions.find_with_ticket(&token, ticket, now).await.ok().flatten(),
+                Err(_) => self
+                    .sessions
+                    .find_with_ticket(&token, ticket, now)
+                    .await
+                    .ok()
+                    .flatten(),
             };
             if let Some(session) = session.filter(|session| self.roll.has(session)) {
                 return Some(session.vtnr);
             }
         }
-        self.known_at_portal(http, now).and_then(|at_portal| at_portal.session).map(|session| session.vtnr)
+        self.known_at_portal(http, now)
+            .and_then(|at_portal| at_portal.session)
+            .map(|session| session.vtnr)
     }
 
     /// Names of cookies are the client's, and stay out of the log.
@@ -181,16 +235,24 @@ impl Gateway {
         let Some(reason) = reasons.first() else {
             return;
         };
-        reasons.iter().for_each(|reason| self.metrics.cookie_withheld(*reason));
-        let (reason, cookies, broker) = (reason.as_str(), reasons.len(), broker.map(|vtnr| self.sign_ins.vault.pseudonym(vtnr)));
+        reasons
+            .iter()
+            .for_each(|reason| self.metrics.cookie_withheld(*reason));
+        let (reason, cookies, broker) = (
+            reason.as_str(),
+            reasons.len(),
+            broker.map(|vtnr| self.sign_ins.vault.pseudonym(vtnr)),
+        );
         tracing::info!(target: "gateway", reason, cookies, broker, "withheld session cookies of the calculator");
     }
 
     /// Whether the calculator begins sessions with this answer, or the browser is to delete some.
     pub(super) fn changes_sessions(&self, response: &ResponseHeader, passage: &Passage) -> bool {
         let begins = |field: &HeaderValue| self.is_session(&set_cookie(field.as_bytes()));
-        let changes = passage.session_cookies.is_some() || response.headers.get_all(SET_COOKIE).iter().any(begins);
-        let is_final = !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS;
+        let changes = passage.session_cookies.is_some()
+            || response.headers.get_all(SET_COOKIE).iter().any(begins);
+        let is_final = !response.status.is_informational()
+            || response.status == StatusCode::SWITCHING_PROTOCOLS;
         changes && is_final && !self.is_for_portal_server(passage)
     }
 
@@ -202,11 +264,20 @@ impl Gateway {
         passage: &mut Passage,
     ) -> pingora::Result<()> {
         let broker = self.broker_of(http, passage.permit()?, passage.now).await;
-        let fields: Vec<HeaderValue> = response.headers.get_all(SET_COOKIE).iter().cloned().collect();
-        let (came, mut kept, mut scopes) = (fields.len(), Vec::with_capacity(fields.len()), Vec::new());
+        let fields: Vec<HeaderValue> = response
+            .headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .cloned()
+            .collect();
+        let (came, mut kept, mut scopes) =
+            (fields.len(), Vec::with_capacity(fields.len()), Vec::new());
         for field in fields {
             let id = set_cookie(field.as_bytes());
-            let scope = self.is_session(&id).then(|| scope_of(field.as_bytes(), http.req_header(), passage.now)).flatten();
+            let scope = self
+                .is_session(&id)
+                .then(|| scope_of(field.as_bytes(), http.req_header(), passage.now))
+                .flatten();
             let may_pass = match broker.filter(|_| scope.is_some()) {
                 Some(vtnr) => self.begins_for(&id, vtnr, http, passage).await,
                 // What begins for nobody belongs to nobody yet.
@@ -220,7 +291,11 @@ impl Gateway {
         if !scopes.is_empty() && self.reach() == Reach::Up {
             self.application_sessions.learn_scopes(&scopes).await;
         }
-        let expired = match passage.session_cookies.as_ref().filter(|_| !is_shared(response)) {
+        let expired = match passage
+            .session_cookies
+            .as_ref()
+            .filter(|_| !is_shared(response))
+        {
             Some(changes) => self.deletions(&changes.expire, http.req_header()).await,
             None => Vec::new(),
         };
@@ -230,17 +305,36 @@ impl Gateway {
         }
         response.remove_header(&SET_COOKIE);
         // The calculator's own come last, so that one of the same name and scope stays.
-        expired.into_iter().chain(kept).try_for_each(|field| response.append_header(SET_COOKIE, field).map(|_| ()))
+        expired
+            .into_iter()
+            .chain(kept)
+            .try_for_each(|field| response.append_header(SET_COOKIE, field).map(|_| ()))
     }
 
     /// A session begins for this broker. False if it cannot be remembered: then the browser does not get it.
-    async fn begins_for(&self, id: &ApplicationSessionId<'_>, vtnr: Vtnr, http: &Session, passage: &mut Passage) -> bool {
-        let learnt = Learnt { origin: Origin::Answer, client: self.client_counted(http) };
-        let ownership = self.application_sessions.claim(id, vtnr, learnt, self.reach(), |_| false).await;
+    async fn begins_for(
+        &self,
+        id: &ApplicationSessionId<'_>,
+        vtnr: Vtnr,
+        http: &Session,
+        passage: &mut Passage,
+    ) -> bool {
+        let learnt = Learnt {
+            origin: Origin::Answer,
+            client: self.client_counted(http),
+        };
+        let ownership = self
+            .application_sessions
+            .claim(id, vtnr, learnt, self.reach(), |_| false)
+            .await;
         let reason = reason(ownership);
         self.note_withheld(reason.as_slice(), Some(vtnr));
         if reason.is_none() {
-            passage.session_cookies.get_or_insert_default().begun.push(self.sessions.mark(&id.to_bytes()));
+            passage
+                .session_cookies
+                .get_or_insert_default()
+                .begun
+                .push(self.sessions.mark(&id.to_bytes()));
             passage.ticket_due = TicketDue::Now;
         }
         reason.is_none()
@@ -250,13 +344,20 @@ impl Gateway {
     pub(super) fn owned_sessions(&self, http: &Session, passage: &Passage) -> Vec<u64> {
         let headers = &http.req_header().headers;
         let former = passage.session.as_ref().zip(self.jar.read_ticket(headers));
-        let mut owned =
-            former.map(|(session, ticket)| self.sessions.owned_by_ticket(&session.token, &ticket)).unwrap_or_default();
+        let mut owned = former
+            .map(|(session, ticket)| self.sessions.owned_by_ticket(&session.token, &ticket))
+            .unwrap_or_default();
         let changes = passage.session_cookies.as_ref();
         let is_withheld = |crumb: &[u8]| changes.is_some_and(|changes| changes.withholds(crumb));
-        let went_up = crumbs(headers).filter(|crumb| !is_withheld(crumb)).filter_map(|crumb| self.session_in(crumb));
+        let went_up = crumbs(headers)
+            .filter(|crumb| !is_withheld(crumb))
+            .filter_map(|crumb| self.session_in(crumb));
         let went_up = went_up.map(|id| self.sessions.mark(&id.to_bytes()));
-        for mark in went_up.chain(changes.into_iter().flat_map(|changes| changes.begun.iter().copied())) {
+        for mark in went_up.chain(
+            changes
+                .into_iter()
+                .flat_map(|changes| changes.begun.iter().copied()),
+        ) {
             owned.retain(|known| *known != mark);
             owned.push(mark);
         }
@@ -266,12 +367,25 @@ impl Gateway {
     /// `Set-Cookie` fields that delete these cookies wherever the calculator sets them; where that is not known, in the folders above the
     /// request's path.
     async fn deletions(&self, names: &[String], request: &RequestHeader) -> Vec<HeaderValue> {
-        let scopes = if names.is_empty() { Default::default() } else { self.application_sessions.scopes().await };
+        let scopes = if names.is_empty() {
+            Default::default()
+        } else {
+            self.application_sessions.scopes().await
+        };
         let mut fields = Vec::new();
         for name in names {
             let known: Vec<_> = scopes.of(name).cloned().collect();
-            let guessed = if known.is_empty() { folders(name, request.raw_path()) } else { Vec::new() };
-            fields.extend(known.iter().chain(&guessed).filter_map(|scope| self.deletion(scope)));
+            let guessed = if known.is_empty() {
+                folders(name, request.raw_path())
+            } else {
+                Vec::new()
+            };
+            fields.extend(
+                known
+                    .iter()
+                    .chain(&guessed)
+                    .filter_map(|scope| self.deletion(scope)),
+            );
         }
         fields
     }
@@ -281,14 +395,27 @@ impl Gateway {
     }
 
     /// The broker signs out: the calculator's sessions end with the gateway's own.
-    pub(super) async fn end_application_sessions(&self, reply: Reply, request: &RequestHeader) -> Reply {
+    pub(super) async fn end_application_sessions(
+        &self,
+        reply: Reply,
+        request: &RequestHeader,
+    ) -> Reply {
         let scopes = self.application_sessions.scopes().await;
         let came = self.session_ids(&request.headers);
         let came = came.map(|id| String::from_utf8_lossy(id.name).into_owned());
         // A cookie that came to this path and whose scope is not known is that of the whole host.
-        let mut guessed: Vec<_> = came.filter(|name| scopes.of(name).next().is_none()).map(|name| scope(&name, "/")).collect();
+        let mut guessed: Vec<_> = came
+            .filter(|name| scopes.of(name).next().is_none())
+            .map(|name| scope(&name, "/"))
+            .collect();
         guessed.dedup();
-        scopes.all().iter().chain(&guessed).fold(reply, |reply, scope| reply.with_cookie(deletion(scope, self.jar)))
+        scopes
+            .all()
+            .iter()
+            .chain(&guessed)
+            .fold(reply, |reply, scope| {
+                reply.with_cookie(deletion(scope, self.jar))
+            })
     }
 }
 
@@ -312,7 +439,8 @@ fn is_odd(byte: u8) -> bool {
 
 /// The cookie that a `Set-Cookie` field sets.
 fn set_cookie(field: &[u8]) -> ApplicationSessionId<'_> {
-    let (name, value) = name_and_value(field.split(|byte| *byte == b';').next().unwrap_or_default());
+    let (name, value) =
+        name_and_value(field.split(|byte| *byte == b';').next().unwrap_or_default());
     ApplicationSessionId { name, value }
 }
 
@@ -320,17 +448,24 @@ fn set_cookie(field: &[u8]) -> ApplicationSessionId<'_> {
 fn scope_of(field: &[u8], request: &RequestHeader, now: Timestamp) -> Option<CookieScope> {
     let cookie = Cookie::parse(std::str::from_utf8(field).ok()?).ok()?;
     let is_past = |ends: OffsetDateTime| {
-        u64::try_from(ends.unix_timestamp()).is_ok_and(|ends| ends * 1_000 <= now.as_millis()) || ends.unix_timestamp() < 0
+        u64::try_from(ends.unix_timestamp()).is_ok_and(|ends| ends * 1_000 <= now.as_millis())
+            || ends.unix_timestamp() < 0
     };
     let deletes = match cookie.max_age() {
         Some(age) => age.whole_seconds() <= 0,
         None => cookie.expires_datetime().is_some_and(is_past),
     };
-    let path = cookie.path().filter(|path| path.starts_with('/')).map_or_else(|| default_path(request), str::to_owned);
+    let path = cookie
+        .path()
+        .filter(|path| path.starts_with('/'))
+        .map_or_else(|| default_path(request), str::to_owned);
     let scope = CookieScope {
         name: cookie.name().to_owned(),
         path: Some(path),
-        domain: cookie.domain().filter(|domain| !domain.is_empty()).map(str::to_owned),
+        domain: cookie
+            .domain()
+            .filter(|domain| !domain.is_empty())
+            .map(str::to_owned),
         partitioned: cookie.partitioned().unwrap_or_default(),
     };
     (!deletes).then_some(scope)
@@ -338,30 +473,70 @@ fn scope_of(field: &[u8], request: &RequestHeader, now: Timestamp) -> Option<Coo
 
 /// Where browsers put a cookie without a path (RFC 6265, 5.1.4).
 fn default_path(request: &RequestHeader) -> String {
-    let path = request.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
+    let path = request
+        .raw_path()
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default();
     let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    let folder = path.get(..end).filter(|folder| !folder.is_empty()).unwrap_or(b"/");
+    let folder = path
+        .get(..end)
+        .filter(|folder| !folder.is_empty())
+        .unwrap_or(b"/");
     String::from_utf8_lossy(folder).into_owned()
 }
 
 fn scope(name: &str, path: &str) -> CookieScope {
-    CookieScope { name: name.to_owned(), path: Some(path.to_owned()), domain: None, partitioned: false }
+    CookieScope {
+        name: name.to_owned(),
+        path: Some(path.to_owned()),
+        domain: None,
+        partitioned: false,
+    }
 }
 
 /// The folders in which a cookie that came with a request for this path may have been set.
 fn folders(name: &str, target: &[u8]) -> Vec<CookieScope> {
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let path = target
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default();
     let path = String::from_utf8_lossy(path);
-    let slashes = path.match_indices('/').map(|(at, _)| at).skip(1).take(MOST_FOLDERS);
+    let slashes = path
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .skip(1)
+        .take(MOST_FOLDERS);
     let folders = slashes.filter_map(|at| path.get(..at)).map(Cow::Borrowed);
-    std::iter::once(Cow::Borrowed("/")).chain(folders).map(|folder| scope(name, &folder)).collect()
+    std::iter::once(Cow::Borrowed("/"))
+        .chain(folders)
+        .map(|folder| scope(name, &folder))
+        .collect()
 }
 
 fn deletion(scope: &CookieScope, jar: cookies::Jar) -> String {
-    let attribute =
-        |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("; {name}={value}")).unwrap_or_default();
-    let (path, domain) = (attribute("Path", &scope.path), attribute("Domain", &scope.domain));
-    let secure = if jar == cookies::Jar::Secure { "; Secure" } else { "" };
-    let partitioned = if scope.partitioned { "; Partitioned" } else { "" };
-    format!("{}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{path}{domain}{secure}{partitioned}", scope.name)
+    let attribute = |name: &str, value: &Option<String>| {
+        value
+            .as_ref()
+            .map(|value| format!("; {name}={value}"))
+            .unwrap_or_default()
+    };
+    let (path, domain) = (
+        attribute("Path", &scope.path),
+        attribute("Domain", &scope.domain),
+    );
+    let secure = if jar == cookies::Jar::Secure {
+        "; Secure"
+    } else {
+        ""
+    };
+    let partitioned = if scope.partitioned {
+        "; Partitioned"
+    } else {
+        ""
+    };
+    format!(
+        "{}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{path}{domain}{secure}{partitioned}",
+        scope.name
+    )
 }

@@ -77,30 +77,70 @@ const RESUMABLE: usize = 4_096;
 
 impl Gateway {
     /// Puts a gateway together. Must be called within the runtime for all that is not a request.
-    pub async fn build(config: &Config, parts: Parts, shutdown: watch::Receiver<bool>) -> Arc<Edge> {
+    pub async fn build(
+        config: &Config,
+        parts: Parts,
+        shutdown: watch::Receiver<bool>,
+    ) -> Arc<Edge> {
         let gateway = Arc::new(Self::assemble(config, parts).await);
-        let (connections, tunnels) = (Arc::clone(&gateway.connections), Arc::clone(&gateway.tunnels));
+        let (connections, tunnels) = (
+            Arc::clone(&gateway.connections),
+            Arc::clone(&gateway.tunnels),
+        );
         let (servers, metrics) = (Arc::clone(&gateway.upstream), Arc::clone(&gateway.metrics));
         // Both end with this runtime.
-        gateway.portal_server.iter().for_each(|server| drop(tokio::spawn(upstream::watch(Arc::clone(server)))));
+        gateway
+            .portal_server
+            .iter()
+            .for_each(|server| drop(tokio::spawn(upstream::watch(Arc::clone(server)))));
         let leaving_tunnels = Arc::clone(&tunnels);
         tokio::spawn(tunnels.watch());
         tokio::spawn(upstream::watch(Arc::clone(&servers)));
         let threads = config.listen.workers();
-        let proxies = (0..threads.get()).map(|thread| Arc::new(proxy(Arc::clone(&gateway), config, thread, threads))).collect();
-        let times = Times { handshake: config.listen.header_timeout, keepalive: config.listen.keepalive };
-        let kept = Kept { connections, tunnels: leaving_tunnels, upstream: servers };
+        let proxies = (0..threads.get())
+            .map(|thread| Arc::new(proxy(Arc::clone(&gateway), config, thread, threads)))
+            .collect();
+        let times = Times {
+            handshake: config.listen.header_timeout,
+            keepalive: config.listen.keepalive,
+        };
+        let kept = Kept {
+            connections,
+            tunnels: leaving_tunnels,
+            upstream: servers,
+        };
         Arc::new(Edge::new(proxies, kept, times, shutdown, metrics))
     }
 
     /// The gateway itself, which nobody serves yet.
     pub(super) async fn assemble(config: &Config, parts: Parts) -> Self {
-        let jar = if config.listen.public_url.secure { Jar::Secure } else { Jar::Plain };
+        let jar = if config.listen.public_url.secure {
+            Jar::Secure
+        } else {
+            Jar::Plain
+        };
         let authority = &config.listen.public_url.authority;
-        let upstream = Arc::new(Upstream::open(config.upstream.clone(), authority, Some(Arc::clone(&parts.metrics))).await);
-        let portal_cookies = config.portal.as_ref().map_or(&[][..], |portal| &portal.cookies);
-        let portal_paths = config.portal.as_ref().map_or(&[][..], |portal| &portal.paths);
-        let portal_server = match config.portal.as_ref().and_then(|portal| portal.as_upstream(&config.upstream)) {
+        let upstream = Arc::new(
+            Upstream::open(
+                config.upstream.clone(),
+                authority,
+                Some(Arc::clone(&parts.metrics)),
+            )
+            .await,
+        );
+        let portal_cookies = config
+            .portal
+            .as_ref()
+            .map_or(&[][..], |portal| &portal.cookies);
+        let portal_paths = config
+            .portal
+            .as_ref()
+            .map_or(&[][..], |portal| &portal.paths);
+        let portal_server = match config
+            .portal
+            .as_ref()
+            .and_then(|portal| portal.as_upstream(&config.upstream))
+        {
             Some(server) => Some(Arc::new(Upstream::open(server, authority, None).await)),
             None => None,
         };
@@ -129,15 +169,37 @@ impl Gateway {
             clock,
             chance,
         } = parts;
-        let certificates = config.certificate.as_ref().zip(certificates).map(|(config, trust)| {
-            CertificateDoor::new(trust, &config.public_url.authority, Arc::clone(&directory), Arc::clone(&metrics))
-        });
+        let certificates = config
+            .certificate
+            .as_ref()
+            .zip(certificates)
+            .map(|(config, trust)| {
+                CertificateDoor::new(
+                    trust,
+                    &config.public_url.authority,
+                    Arc::clone(&directory),
+                    Arc::clone(&metrics),
+                )
+            });
         let home = listen.public_url.origin();
-        let users = sign_ins.passwords.as_ref().map(|passwords| Arc::clone(&passwords.users));
+        let users = sign_ins
+            .passwords
+            .as_ref()
+            .map(|passwords| Arc::clone(&passwords.users));
         let roll = Roll::new(Arc::clone(&directory), users);
-        let tunnels = Tunnels::new(Arc::clone(&sessions), roll.clone(), config.session, clock.clone(), Arc::clone(&metrics));
+        let tunnels = Tunnels::new(
+            Arc::clone(&sessions),
+            roll.clone(),
+            config.session,
+            clock.clone(),
+            Arc::clone(&metrics),
+        );
         Self {
-            routes: Routes::new(&config.login.prefix, &config.upstream.public_paths, portal_paths),
+            routes: Routes::new(
+                &config.login.prefix,
+                &config.upstream.public_paths,
+                portal_paths,
+            ),
             submission,
             socket_origins: SocketOrigins::new(config),
             hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
@@ -166,28 +228,50 @@ impl Gateway {
             keepalive: listen.keepalive.as_secs().max(1),
             patience: listen.body_timeout.saturating_mul(super::MOST_CREDIT + 1),
             fronts,
-            access_log: if config.log.access { AccessLog::On } else { AccessLog::Off },
+            access_log: if config.log.access {
+                AccessLog::On
+            } else {
+                AccessLog::Off
+            },
         }
     }
 }
 
 /// The calculator's session cookies: the usual ones or those that are named, and those by which requests find their server.
 fn session_cookies(config: &config::Upstream) -> SessionCookies {
-    let further = config.session_cookies.iter().chain(&config.affinity_cookies).map(String::as_str);
-    if config.session_cookies.is_empty() { SessionCookies::usual(further) } else { SessionCookies::new(further) }
+    let further = config
+        .session_cookies
+        .iter()
+        .chain(&config.affinity_cookies)
+        .map(String::as_str);
+    if config.session_cookies.is_empty() {
+        SessionCookies::usual(further)
+    } else {
+        SessionCookies::new(further)
+    }
 }
 
 /// One thread's proxy, with its share of the connections that are kept.
-fn proxy(gateway: Arc<Gateway>, config: &Config, thread: usize, threads: NonZero<usize>) -> HttpProxy<Served> {
+fn proxy(
+    gateway: Arc<Gateway>,
+    config: &Config,
+    thread: usize,
+    threads: NonZero<usize>,
+) -> HttpProxy<Served> {
     let pool_size = config.upstream.pool_size.div_ceil(threads.get());
     // What is tried again is decided in `retry.rs`; this is only the bound.
     let tries = usize::try_from(crate::config::Upstream::TRIES).unwrap_or(1);
-    let conf = ServerConf { upstream_keepalive_pool_size: pool_size, max_retries: tries, ..ServerConf::default() };
+    let conf = ServerConf {
+        upstream_keepalive_pool_size: pool_size,
+        max_retries: tries,
+        ..ServerConf::default()
+    };
     let mut proxy = HttpProxy::new(Served::new(gateway, thread, pool_size), Arc::new(conf));
     proxy.handle_init_modules();
     // Pingora's bounded defaults, with larger windows: options made from scratch would be unbounded (CVE-2026-105297).
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
-    h2.initial_window_size(H2_STREAM_WINDOW).initial_connection_window_size(H2_CONNECTION_WINDOW);
+    h2.initial_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW);
     proxy.h2_options = Some(h2);
     let mut options = pingora::apps::HttpServerOptions::default();
     options.h2_idle_timeout = Some(config.listen.keepalive);
@@ -200,9 +284,13 @@ fn proxy(gateway: Arc<Gateway>, config: &Config, thread: usize, threads: NonZero
 /// # Errors
 /// A text that says what is wrong with the files.
 pub fn tls(https: &Https) -> Result<Acceptor, String> {
-    let wrong = |error: Box<pingora::Error>| format!("the certificate or its key cannot be used: {error}");
-    let path =
-        |path: &std::path::Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()));
+    let wrong =
+        |error: Box<pingora::Error>| format!("the certificate or its key cannot be used: {error}");
+    let path = |path: &std::path::Path| {
+        path.to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| format!("{} is not UTF-8", path.display()))
+    };
     let (cert, key) = (path(&https.cert)?, path(&https.key)?);
     let mut settings = TlsSettings::intermediate(&cert, &key).map_err(wrong)?;
     settings.set_certificate_chain_file(&cert).map_err(wrong)?;
@@ -216,15 +304,20 @@ pub fn tls(https: &Https) -> Result<Acceptor, String> {
 /// # Errors
 /// A text that says what is wrong with the files.
 pub fn certificate_tls(https: &Https, trust: &Trust) -> Result<CertificateAcceptor, String> {
-    let chain = CertificateDer::pem_file_iter(&https.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| format!("{} cannot be used: {error}", https.cert.display()))?;
+    let chain =
+        CertificateDer::pem_file_iter(&https.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain =
+        chain.map_err(|error| format!("{} cannot be used: {error}", https.cert.display()))?;
     let key = PrivateKeyDer::from_pem_file(&https.key);
     let key = key.map_err(|error| format!("{} cannot be used: {error}", https.key.display()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let settings = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12]);
-    let settings = settings.map(|settings| settings.with_client_cert_verifier(Arc::new(Handshake::new(trust))));
+    let settings =
+        ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12]);
+    let settings = settings
+        .map(|settings| settings.with_client_cert_verifier(Arc::new(Handshake::new(trust))));
     let settings = settings.and_then(|settings| settings.with_single_cert(chain, key));
-    let mut settings = settings.map_err(|error| format!("the certificate or its key cannot be used: {error}"))?;
+    let mut settings =
+        settings.map_err(|error| format!("the certificate or its key cannot be used: {error}"))?;
     settings.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // No early data: it could be replayed, and comes before anybody has proven anything.
     settings.max_early_data_size = 0;

@@ -85,7 +85,17 @@ impl Connections {
         let (clients, fewer) = (Mutex::default(), Notify::new());
         let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (leaving, finished) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Arc::new(Self { open, requests, leaving, finished, limits, clients, registry, fewer, metrics })
+        Arc::new(Self {
+            open,
+            requests,
+            leaving,
+            finished,
+            limits,
+            clients,
+            registry,
+            fewer,
+            metrics,
+        })
     }
 
     /// Lets a client in, if there is room for it.
@@ -299,7 +309,10 @@ impl Connection {
 
     /// The longest silence that is borne of a client that has an answer to take.
     pub(super) fn write_patience(&self) -> Duration {
-        self.all.limits.body_timeout.saturating_mul(super::MOST_CREDIT)
+        self.all
+            .limits
+            .body_timeout
+            .saturating_mul(super::MOST_CREDIT)
     }
 
     /// The client was too slow. It may be found so again before the connection is gone, and counts once.
@@ -319,7 +332,10 @@ impl Drop for Connection {
         if let Some(shard) = self.all.shard(key) {
             let mut shard = shard.lock();
             // The digest may be gone before us, and another connection's have taken its address.
-            if shard.get(&key).is_some_and(|there| std::ptr::eq(there.as_ptr(), self)) {
+            if shard
+                .get(&key)
+                .is_some_and(|there| std::ptr::eq(there.as_ptr(), self))
+            {
                 shard.remove(&key);
             }
         }
@@ -340,7 +356,9 @@ impl Drop for Connection {
 }
 
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
 }
 
 #[cfg(test)]
@@ -351,16 +369,29 @@ mod tests {
     fn a_connection_that_ends_late_does_not_take_another_ones_place() {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let second = Duration::from_secs(1);
-        let limits =
-            Limits { most: 9, most_per_client: 9, header_timeout: second, body_timeout: second, fronts: Fronts::default() };
+        let limits = Limits {
+            most: 9,
+            most_per_client: 9,
+            header_timeout: second,
+            body_timeout: second,
+            fronts: Fronts::default(),
+        };
         let connections = Connections::new(limits, metrics);
         let digest = Arc::new(SocketDigest::from_raw_fd(-1));
-        let admit = || connections.admit(IpAddr::from([127, 0, 0, 1])).expect("there is room");
+        let admit = || {
+            connections
+                .admit(IpAddr::from([127, 0, 0, 1]))
+                .expect("there is room")
+        };
         let (before, after) = (admit(), admit());
         connections.register(&before, &digest);
         connections.register(&after, &digest);
         drop(before);
-        assert!(connections.of(Some(&digest)).is_some_and(|found| Arc::ptr_eq(&found, &after)));
+        assert!(
+            connections
+                .of(Some(&digest))
+                .is_some_and(|found| Arc::ptr_eq(&found, &after))
+        );
         drop(after);
         assert!(connections.of(Some(&digest)).is_none());
     }

@@ -5,7 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cookie::{Cookie, SameSite};
 use domain::device::Device;
-use domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, ParkingToken, SessionToken, TOKEN_BYTES};
+use domain::ids::{
+    BrowserToken, DeviceToken, FlowToken, FormId, ParkingToken, SessionToken, TOKEN_BYTES,
+};
 use domain::time::Timestamp;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -115,7 +117,8 @@ impl Jar {
 
     /// Reads our cookies from all `Cookie` fields; browsers split the field on HTTP/2.
     pub(super) fn read(self, headers: &HeaderMap) -> Result<Held, Ambiguous> {
-        let (mut session, mut browser, mut flow, mut device, mut parking, mut ticket) = (None, None, None, None, None, None);
+        let (mut session, mut browser, mut flow, mut device, mut parking, mut ticket) =
+            (None, None, None, None, None, None);
         for (name, value) in pairs(headers) {
             let place = match name {
                 name if name == self.session().as_bytes() => &mut session,
@@ -145,17 +148,27 @@ impl Jar {
     pub(super) fn read_for(self, form: FormId, headers: &HeaderMap) -> Result<Held, Ambiguous> {
         let held = self.read(headers)?;
         let name = self.parking_of(form);
-        let own = pairs(headers).find(|(found, _)| *found == name.as_bytes()).and_then(|(_, value)| token(value));
-        Ok(Held { parking: own.map(ParkingToken::from_bytes).or(held.parking), ..held })
+        let own = pairs(headers)
+            .find(|(found, _)| *found == name.as_bytes())
+            .and_then(|(_, value)| token(value));
+        Ok(Held {
+            parking: own.map(ParkingToken::from_bytes).or(held.parking),
+            ..held
+        })
     }
 
     /// The names of the cookies that hold the token of one form each.
     pub(super) fn apart(self, headers: &HeaderMap) -> Vec<String> {
         let id = |name: &[u8]| {
-            let digits = name.strip_prefix(self.parking().as_bytes())?.strip_prefix(b"_")?;
+            let digits = name
+                .strip_prefix(self.parking().as_bytes())?
+                .strip_prefix(b"_")?;
             FormId::parse(std::str::from_utf8(digits).ok()?)
         };
-        pairs(headers).filter_map(|(name, _)| id(name)).map(|form| self.parking_of(form)).collect()
+        pairs(headers)
+            .filter_map(|(name, _)| id(name))
+            .map(|form| self.parking_of(form))
+            .collect()
     }
 
     fn parking_of(self, form: FormId) -> String {
@@ -178,12 +191,19 @@ impl Jar {
         let mut fields = headers.get_all(COOKIE).iter();
         let (first, more) = (fields.next()?, fields.next().is_some());
         let goes_up = |crumb: &&[u8]| {
-            !self.owns(name_and_value(crumb).0) && changes.is_none_or(|changes| !changes.withholds(crumb.trim_ascii()))
+            !self.owns(name_and_value(crumb).0)
+                && changes.is_none_or(|changes| !changes.withholds(crumb.trim_ascii()))
         };
         if !more && crumbs(headers).all(|crumb| goes_up(&crumb)) {
             return Some(Cow::Borrowed(first.as_bytes()));
         }
-        let mut joined = Vec::with_capacity(headers.get_all(COOKIE).iter().map(|field| field.len() + 2).sum());
+        let mut joined = Vec::with_capacity(
+            headers
+                .get_all(COOKIE)
+                .iter()
+                .map(|field| field.len() + 2)
+                .sum(),
+        );
         for field in headers.get_all(COOKIE) {
             for crumb in field.as_bytes().split(|byte| *byte == b';').filter(goes_up) {
                 let crumb = crumb.trim_ascii_start();
@@ -198,15 +218,23 @@ impl Jar {
 
     /// Whether this cookie is ours, whichever of the two names it goes by.
     pub(super) fn owns(self, name: &[u8]) -> bool {
-        let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
+        let bare = name
+            .strip_prefix(b"__Host-")
+            .or_else(|| name.strip_prefix(b"__Secure-"))
+            .unwrap_or(name);
         OURS.contains(&bare) || bare.starts_with(APART)
     }
 
     /// Whether a `Set-Cookie` field of the calculator would set a cookie of ours.
     pub(super) fn is_set_by(self, field: &HeaderValue) -> bool {
-        let mut parts = field.as_bytes().split(|byte| matches!(byte, b'=' | b';')).map(<[u8]>::trim_ascii);
+        let mut parts = field
+            .as_bytes()
+            .split(|byte| matches!(byte, b'=' | b';'))
+            .map(<[u8]>::trim_ascii);
         // Browsers send a cookie without a name as its value alone, which then reads like one with a name.
-        parts.find(|part| !part.is_empty()).is_some_and(|name| self.owns(name))
+        parts
+            .find(|part| !part.is_empty())
+            .is_some_and(|name| self.owns(name))
     }
 
     pub(super) fn set_session(self, token: &SessionToken) -> String {
@@ -229,7 +257,12 @@ impl Jar {
         self.set(self.parking(), token.reveal(), Some(lives))
     }
 
-    pub(super) fn set_parking_of(self, form: FormId, token: &ParkingToken, lives: Duration) -> String {
+    pub(super) fn set_parking_of(
+        self,
+        form: FormId,
+        token: &ParkingToken,
+        lives: Duration,
+    ) -> String {
         self.set(self.parking_of(form), token.reveal(), Some(lives))
     }
 
@@ -259,10 +292,18 @@ impl Jar {
     }
 
     pub(super) fn clear(self, name: impl Into<Cow<'static, str>>) -> String {
-        self.build(name, String::new()).max_age(cookie::time::Duration::ZERO).build().to_string()
+        self.build(name, String::new())
+            .max_age(cookie::time::Duration::ZERO)
+            .build()
+            .to_string()
     }
 
-    fn set(self, name: impl Into<Cow<'static, str>>, token: &[u8; TOKEN_BYTES], lives: Option<Duration>) -> String {
+    fn set(
+        self,
+        name: impl Into<Cow<'static, str>>,
+        token: &[u8; TOKEN_BYTES],
+        lives: Option<Duration>,
+    ) -> String {
         let cookie = self.build(name, URL_SAFE_NO_PAD.encode(token));
         let lives = lives.and_then(|lives| cookie::time::Duration::try_from(lives).ok());
         match lives {
@@ -271,8 +312,16 @@ impl Jar {
         }
     }
 
-    fn build(self, name: impl Into<Cow<'static, str>>, value: String) -> cookie::CookieBuilder<'static> {
-        Cookie::build((name.into(), value)).path("/").http_only(true).secure(self == Self::Secure).same_site(SameSite::Lax)
+    fn build(
+        self,
+        name: impl Into<Cow<'static, str>>,
+        value: String,
+    ) -> cookie::CookieBuilder<'static> {
+        Cookie::build((name.into(), value))
+            .path("/")
+            .http_only(true)
+            .secure(self == Self::Secure)
+            .same_site(SameSite::Lax)
     }
 }
 
@@ -283,23 +332,38 @@ pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])>
 
 /// The cookies of all `Cookie` fields as they came, without the blanks around.
 pub(super) fn crumbs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii)
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii)
 }
 
 fn holds(headers: &HeaderMap, cookie: &str, digest: &[u8; TOKEN_BYTES]) -> bool {
-    pairs(headers).any(|(name, value)| name == cookie.as_bytes() && token(value).as_ref() == Some(digest))
+    pairs(headers)
+        .any(|(name, value)| name == cookie.as_bytes() && token(value).as_ref() == Some(digest))
 }
 
 /// A cookie taken apart, without the blanks around.
 pub(super) fn name_and_value(crumb: &[u8]) -> (&[u8], &[u8]) {
-    let at = crumb.iter().position(|byte| *byte == b'=').unwrap_or(crumb.len());
+    let at = crumb
+        .iter()
+        .position(|byte| *byte == b'=')
+        .unwrap_or(crumb.len());
     let (name, value) = crumb.split_at(at);
-    (name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii())
+    (
+        name.trim_ascii(),
+        value.get(1..).unwrap_or_default().trim_ascii(),
+    )
 }
 
 fn as_of(ticket: &[u8]) -> Option<Timestamp> {
     let digits = ticket.split(|byte| *byte == b'.').next()?;
-    std::str::from_utf8(digits).ok()?.parse().ok().map(Timestamp::from_millis)
+    std::str::from_utf8(digits)
+        .ok()?
+        .parse()
+        .ok()
+        .map(Timestamp::from_millis)
 }
 
 fn token(value: &[u8]) -> Option<[u8; TOKEN_BYTES]> {
@@ -314,7 +378,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn headers(fields: &[&str]) -> HeaderMap {
-        fields.iter().map(|field| (COOKIE, HeaderValue::from_str(field).expect("a field value"))).collect()
+        fields
+            .iter()
+            .map(|field| (COOKIE, HeaderValue::from_str(field).expect("a field value")))
+            .collect()
     }
 
     fn encoded(byte: u8) -> String {
@@ -324,20 +391,32 @@ mod tests {
     #[test]
     fn our_cookies_are_found_in_every_field_and_crumb() {
         let (one, two) = (encoded(1), encoded(2));
-        let fields = [format!("a=b; vtnr_session={one}"), format!("x; vtnr_flow={two};")];
-        let held = Jar::Plain.read(&headers(&fields.each_ref().map(String::as_str))).expect("unambiguous");
+        let fields = [
+            format!("a=b; vtnr_session={one}"),
+            format!("x; vtnr_flow={two};"),
+        ];
+        let held = Jar::Plain
+            .read(&headers(&fields.each_ref().map(String::as_str)))
+            .expect("unambiguous");
         assert_eq!(held.session, Some(SessionToken::from_bytes([1; 32])));
         assert_eq!(held.flow, Some(FlowToken::from_bytes([2; 32])));
         assert_eq!(held.browser, None);
-        let secure = Jar::Secure.read(&headers(&fields.each_ref().map(String::as_str))).expect("unambiguous");
-        assert_eq!(secure.session, None, "over https only the __Host- name counts");
+        let secure = Jar::Secure
+            .read(&headers(&fields.each_ref().map(String::as_str)))
+            .expect("unambiguous");
+        assert_eq!(
+            secure.session, None,
+            "over https only the __Host- name counts"
+        );
     }
 
     #[test]
     fn what_is_no_token_is_no_cookie() {
         let long = "A".repeat(5_000);
         for value in ["", "x", "=", "%00", long.as_str(), &encoded(1)[1..]] {
-            let held = Jar::Plain.read(&headers(&[&format!("vtnr_session={value}")])).expect("unambiguous");
+            let held = Jar::Plain
+                .read(&headers(&[&format!("vtnr_session={value}")]))
+                .expect("unambiguous");
             assert_eq!(held.session, None, "{value}");
         }
     }
@@ -345,7 +424,11 @@ mod tests {
     #[test]
     fn two_different_values_for_one_cookie_of_ours_are_refused() {
         let (one, two) = (encoded(1), encoded(2));
-        let twice = |a: &str, b: &str| Jar::Plain.read(&headers(&[&format!("vtnr_session={a}; vtnr_session={b}")])).err();
+        let twice = |a: &str, b: &str| {
+            Jar::Plain
+                .read(&headers(&[&format!("vtnr_session={a}; vtnr_session={b}")]))
+                .err()
+        };
         assert_eq!(twice(&one, &two), Some(Ambiguous));
         assert_eq!(twice(&one, &one), None);
     }
@@ -353,16 +436,32 @@ mod tests {
     #[test]
     fn the_calculator_gets_its_own_cookies_in_one_field() {
         let seen = |fields: &[&str]| {
-            Jar::Secure.for_calculator(&headers(fields), None).map(|field| String::from_utf8(field.into_owned()).expect("ASCII"))
+            Jar::Secure
+                .for_calculator(&headers(fields), None)
+                .map(|field| String::from_utf8(field.into_owned()).expect("ASCII"))
         };
-        assert_eq!(seen(&["a=1; b=\"2 3\""]).as_deref(), Some("a=1; b=\"2 3\""), "byte for byte where nothing is ours");
-        assert_eq!(seen(&["a=1;b=2", "c=3"]).as_deref(), Some("a=1; b=2; c=3"));
-        assert_eq!(seen(&["a=1; __Host-vtnr_session=x; b=2"]).as_deref(), Some("a=1; b=2"));
-        assert_eq!(seen(&["vtnr_flow=x; __Secure-vtnr_trust=y"]), None);
-        assert_eq!(seen(&["__Host-vtnr_left=x; __Host-vtnr_left_portal=y; vtnr_left_portal=z"]), None);
-        assert_eq!(seen(&["vtnr_sessions=x"]).as_deref(), Some("vtnr_sessions=x"));
         assert_eq!(
-            seen(&["a=1; __Host-vtnr_parked_00000000000000ab=x; vtnr_parked_y=z; vtnr_parkedx=2"]).as_deref(),
+            seen(&["a=1; b=\"2 3\""]).as_deref(),
+            Some("a=1; b=\"2 3\""),
+            "byte for byte where nothing is ours"
+        );
+        assert_eq!(seen(&["a=1;b=2", "c=3"]).as_deref(), Some("a=1; b=2; c=3"));
+        assert_eq!(
+            seen(&["a=1; __Host-vtnr_session=x; b=2"]).as_deref(),
+            Some("a=1; b=2")
+        );
+        assert_eq!(seen(&["vtnr_flow=x; __Secure-vtnr_trust=y"]), None);
+        assert_eq!(
+            seen(&["__Host-vtnr_left=x; __Host-vtnr_left_portal=y; vtnr_left_portal=z"]),
+            None
+        );
+        assert_eq!(
+            seen(&["vtnr_sessions=x"]).as_deref(),
+            Some("vtnr_sessions=x")
+        );
+        assert_eq!(
+            seen(&["a=1; __Host-vtnr_parked_00000000000000ab=x; vtnr_parked_y=z; vtnr_parkedx=2"])
+                .as_deref(),
             Some("a=1; vtnr_parkedx=2")
         );
         assert_eq!(seen(&[]), None);
@@ -392,7 +491,10 @@ mod tests {
             "vtnr_flow",
             "__Host-vtnr_session=; Max-Age=0",
         ] {
-            assert!(Jar::Secure.is_set_by(&HeaderValue::from_static(field)), "{field}");
+            assert!(
+                Jar::Secure.is_set_by(&HeaderValue::from_static(field)),
+                "{field}"
+            );
         }
         assert!(!Jar::Secure.is_set_by(&HeaderValue::from_static("JSESSIONID=vtnr_session=x")));
     }
@@ -400,14 +502,32 @@ mod tests {
     #[test]
     fn a_form_of_another_site_has_a_cookie_of_its_own() {
         let (form, other) = (FormId::from_bits(0xab), FormId::from_bits(0xac));
-        let cookie = Jar::Secure.set_parking_of(form, &ParkingToken::from_bytes([3; 32]), Duration::from_secs(900));
+        let cookie = Jar::Secure.set_parking_of(
+            form,
+            &ParkingToken::from_bytes([3; 32]),
+            Duration::from_secs(900),
+        );
         let (pair, attributes) = cookie.split_once("; ").expect("attributes");
-        assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=900");
-        let headers = headers(&[&format!("__Host-vtnr_parked={}; {pair}; __Host-vtnr_parked_x=y", encoded(4))]);
-        let token = |form| Jar::Secure.read_for(form, &headers).expect("unambiguous").parking;
+        assert_eq!(
+            attributes,
+            "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=900"
+        );
+        let headers = headers(&[&format!(
+            "__Host-vtnr_parked={}; {pair}; __Host-vtnr_parked_x=y",
+            encoded(4)
+        )]);
+        let token = |form| {
+            Jar::Secure
+                .read_for(form, &headers)
+                .expect("unambiguous")
+                .parking
+        };
         assert_eq!(token(form), Some(ParkingToken::from_bytes([3; 32])));
         assert_eq!(token(other), Some(ParkingToken::from_bytes([4; 32])));
-        assert_eq!(Jar::Secure.apart(&headers), ["__Host-vtnr_parked_00000000000000ab"]);
+        assert_eq!(
+            Jar::Secure.apart(&headers),
+            ["__Host-vtnr_parked_00000000000000ab"]
+        );
     }
 
     #[test]
@@ -416,30 +536,70 @@ mod tests {
         let (pair, attributes) = cookie.split_once("; ").expect("attributes");
         assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/");
         let headers = headers(&["a=b", pair]);
-        assert_eq!(Jar::Secure.read_ticket(&headers).as_deref(), Some(&b"sealed"[..]));
+        assert_eq!(
+            Jar::Secure.read_ticket(&headers).as_deref(),
+            Some(&b"sealed"[..])
+        );
         let held = Jar::Secure.read(&headers).expect("unambiguous");
-        assert_eq!(held.ticket_as_of, Some(Timestamp::from_millis(1_700_000_000_123)));
+        assert_eq!(
+            held.ticket_as_of,
+            Some(Timestamp::from_millis(1_700_000_000_123))
+        );
     }
 
     #[test]
     fn what_is_no_ticket_is_none() {
-        for value in ["", ".", "x.y", "1700000000123", "99999999999999999999.c2VhbGVk!", "-1.?"] {
+        for value in [
+            "",
+            ".",
+            "x.y",
+            "1700000000123",
+            "99999999999999999999.c2VhbGVk!",
+            "-1.?",
+        ] {
             let headers = headers(&[&format!("vtnr_ticket={value}")]);
-            assert_eq!(Jar::Plain.read_ticket(&headers).filter(|ticket| !ticket.is_empty()), None, "{value}");
+            assert_eq!(
+                Jar::Plain
+                    .read_ticket(&headers)
+                    .filter(|ticket| !ticket.is_empty()),
+                None,
+                "{value}"
+            );
         }
     }
 
     #[test]
     fn cookies_are_set_as_the_prefix_demands() {
         let cookie = Jar::Secure.set_session(&SessionToken::from_bytes([0; 32]));
-        assert_eq!(cookie, format!("__Host-vtnr_session={}; HttpOnly; SameSite=Lax; Secure; Path=/", encoded(0)));
-        let cookie = Jar::Plain.set_browser(&BrowserToken::from_bytes([0; 32]), Duration::from_secs(30 * 86_400));
-        assert_eq!(cookie, format!("vtnr_trust={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=2592000", encoded(0)));
+        assert_eq!(
+            cookie,
+            format!(
+                "__Host-vtnr_session={}; HttpOnly; SameSite=Lax; Secure; Path=/",
+                encoded(0)
+            )
+        );
+        let cookie = Jar::Plain.set_browser(
+            &BrowserToken::from_bytes([0; 32]),
+            Duration::from_secs(30 * 86_400),
+        );
+        assert_eq!(
+            cookie,
+            format!(
+                "vtnr_trust={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=2592000",
+                encoded(0)
+            )
+        );
         let cookie = Jar::Secure.set_device(&DeviceToken::from_bytes([0; 32]));
         assert_eq!(
             cookie,
-            format!("__Host-vtnr_device={}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=15552000", encoded(0))
+            format!(
+                "__Host-vtnr_device={}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=15552000",
+                encoded(0)
+            )
         );
-        assert_eq!(Jar::Secure.clear("__Host-vtnr_flow"), "__Host-vtnr_flow=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0");
+        assert_eq!(
+            Jar::Secure.clear("__Host-vtnr_flow"),
+            "__Host-vtnr_flow=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0"
+        );
     }
 }

@@ -120,7 +120,10 @@ impl Edge {
         shutdown: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let Times { handshake, keepalive } = times;
+        let Times {
+            handshake,
+            keepalive,
+        } = times;
         Self {
             proxies,
             connections: kept.connections,
@@ -231,18 +234,30 @@ impl Edge {
         });
     }
 
-    async fn shake_hands(&self, stream: ClientStream, connection: &Arc<Connection>, tls: Tls) -> Option<Stream> {
+    async fn shake_hands(
+        &self,
+        stream: ClientStream,
+        connection: &Arc<Connection>,
+        tls: Tls,
+    ) -> Option<Stream> {
         let connection = Arc::clone(connection);
         let shaken: Option<Stream> = match tls {
             Tls::None => return Some(Box::new(Tunnel::new(stream, connection))),
             Tls::Server(tls) => {
                 let tls = tls.now();
-                let stream = tokio::time::timeout(self.handshake_timeout, tls.tls_handshake(stream)).await.ok();
-                stream.and_then(Result::ok).map(|stream| Box::new(Tunnel::new(stream, connection)) as Stream)
+                let stream =
+                    tokio::time::timeout(self.handshake_timeout, tls.tls_handshake(stream))
+                        .await
+                        .ok();
+                stream
+                    .and_then(Result::ok)
+                    .map(|stream| Box::new(Tunnel::new(stream, connection)) as Stream)
             }
             Tls::Certificates(tls) => {
                 let tls = tls.now();
-                let shaken = tokio::time::timeout(self.handshake_timeout, tls.shake_hands(stream)).await.ok();
+                let shaken = tokio::time::timeout(self.handshake_timeout, tls.shake_hands(stream))
+                    .await
+                    .ok();
                 shaken.and_then(Result::ok).map(|(stream, shown)| {
                     connection.note_shown(shown);
                     Box::new(Tunnel::new(stream, connection)) as Stream

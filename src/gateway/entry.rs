@@ -20,7 +20,12 @@ use pingora::proxy::Session;
 
 impl Gateway {
     /// Takes a form that came without a session.
-    pub(super) async fn take_form(&self, http: &mut Session, held: &Held, passage: &mut super::Passage) -> Reply {
+    pub(super) async fn take_form(
+        &self,
+        http: &mut Session,
+        held: &Held,
+        passage: &mut super::Passage,
+    ) -> Reply {
         if !form::is_foreign(http.req_header(), self.scheme(http)) {
             return self.park_without_session(http, held, passage).await;
         }
@@ -36,22 +41,38 @@ impl Gateway {
     }
 
     /// The page that says that a form came from another site, and went nowhere.
-    pub(super) fn form_of_another_site(&self, request: &RequestHeader, kept: Result<Kept, NotKept>, now: Timestamp) -> Reply {
+    pub(super) fn form_of_another_site(
+        &self,
+        request: &RequestHeader,
+        kept: Result<Kept, NotKept>,
+        now: Timestamp,
+    ) -> Reply {
         let site = form::origin_of(request).and_then(host_in);
-        let view = View::FormOfAnotherSite(FormOfAnotherSite { site, keeping: self.keeping(kept, now) });
+        let view = View::FormOfAnotherSite(FormOfAnotherSite {
+            site,
+            keeping: self.keeping(kept, now),
+        });
         Reply::page(StatusCode::FORBIDDEN, self.pages.now().render(&view, now))
     }
 
     /// The origin that a form of another site comes from, if it is one of those that may post forms here. In a frame of another site no
     /// cookie can be set and no page of ours is shown.
     pub(super) fn entry_origin(&self, request: &RequestHeader) -> Option<String> {
-        let in_a_frame = request.headers.get("sec-fetch-dest").is_some_and(|place| place != HeaderValue::from_static("document"));
+        let in_a_frame = request
+            .headers
+            .get("sec-fetch-dest")
+            .is_some_and(|place| place != HeaderValue::from_static("document"));
         if in_a_frame || Audience::of(&request.headers) == Audience::Script {
             return None;
         }
         let origin = form::origin_of(request)?;
         let rules = self.sign_ins.rules.now();
-        rules.login.entry_origins.iter().find(|listed| listed.eq_ignore_ascii_case(origin)).cloned()
+        rules
+            .login
+            .entry_origins
+            .iter()
+            .find(|listed| listed.eq_ignore_ascii_case(origin))
+            .cloned()
     }
 }
 

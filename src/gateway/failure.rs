@@ -92,12 +92,17 @@ impl Failure {
             (_, ErrorSource::Downstream) => None,
             (etype, _) if *etype == OVERLOADED => Some(Self::Overloaded),
             (
-                ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::TLSHandshakeTimedout,
+                ErrorType::ConnectTimedout
+                | ErrorType::ReadTimedout
+                | ErrorType::WriteTimedout
+                | ErrorType::TLSHandshakeTimedout,
                 _,
             ) => Some(Self::UpstreamSlow),
-            (_, ErrorSource::Upstream) | (ErrorType::ConnectError | ErrorType::ConnectRefused | ErrorType::ConnectNoRoute, _) => {
-                Some(Self::UpstreamDown)
-            }
+            (_, ErrorSource::Upstream)
+            | (
+                ErrorType::ConnectError | ErrorType::ConnectRefused | ErrorType::ConnectNoRoute,
+                _,
+            ) => Some(Self::UpstreamDown),
             _ => Some(Self::Internal),
         }
     }
@@ -117,20 +122,28 @@ impl Failure {
 
     /// What the page says, which tells of what the broker was about: whoever posted a form, what became of it.
     fn kind_about(&self, passage: &Passage) -> ProblemKind {
-        let server = if passage.to_portal { Server::Portal } else { Server::Calculator };
+        let server = if passage.to_portal {
+            Server::Portal
+        } else {
+            Server::Calculator
+        };
         match (self, &passage.about) {
             (Self::Store(_), About::Page) => ProblemKind::StoreDownPage,
             (Self::Store(_), About::Form) => ProblemKind::StoreDownForm,
             (Self::Store(_), About::KeptForm(_)) => ProblemKind::StoreDownKeptForm,
             (Self::Store(_), About::Tan) => ProblemKind::StoreDownTan,
-            (Self::Store(_), About::SignOut { forget_browser }) => {
-                ProblemKind::StoreDownSignOut { forget_browser: *forget_browser }
-            }
+            (Self::Store(_), About::SignOut { forget_browser }) => ProblemKind::StoreDownSignOut {
+                forget_browser: *forget_browser,
+            },
             (Self::Busy | Self::Overloaded, About::Form) => ProblemKind::BusyForm,
-            (Self::UpstreamDown | Self::UpstreamSlow, About::Form) if passage.tries.never_went_up() => {
+            (Self::UpstreamDown | Self::UpstreamSlow, About::Form)
+                if passage.tries.never_went_up() =>
+            {
                 ProblemKind::UpstreamUnsent(server)
             }
-            (Self::UpstreamDown | Self::UpstreamSlow, About::Form | About::KeptForm(_)) => ProblemKind::UpstreamUncertain(server),
+            (Self::UpstreamDown | Self::UpstreamSlow, About::Form | About::KeptForm(_)) => {
+                ProblemKind::UpstreamUncertain(server)
+            }
             (Self::UpstreamDown, _) => ProblemKind::UpstreamDown(server),
             (Self::UpstreamSlow, _) => ProblemKind::UpstreamSlow(server),
             _ => self.kind().1,
@@ -140,30 +153,54 @@ impl Failure {
     fn kind(&self) -> (StatusCode, ProblemKind) {
         match self {
             Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::StoreDown),
-            Self::Refused(Refusal::Host) => (StatusCode::MISDIRECTED_REQUEST, ProblemKind::WrongHost),
-            Self::Refused(Refusal::Method) | Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed),
-            Self::Form(BadForm::TooLarge | BadForm::NoRoom) => (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge),
-            Self::Form(BadForm::Foreign) | Self::Refused(Refusal::Origin) => (StatusCode::FORBIDDEN, ProblemKind::ForeignForm),
+            Self::Refused(Refusal::Host) => {
+                (StatusCode::MISDIRECTED_REQUEST, ProblemKind::WrongHost)
+            }
+            Self::Refused(Refusal::Method) | Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                ProblemKind::MethodNotAllowed,
+            ),
+            Self::Form(BadForm::TooLarge | BadForm::NoRoom) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge)
+            }
+            Self::Form(BadForm::Foreign) | Self::Refused(Refusal::Origin) => {
+                (StatusCode::FORBIDDEN, ProblemKind::ForeignForm)
+            }
             Self::Doubtful(doubt) => (StatusCode::BAD_REQUEST, ProblemKind::Doubtful(*doubt)),
             Self::FormReturned(_, status) => (*status, ProblemKind::FormReturned),
             Self::Refused(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => {
                 (StatusCode::BAD_REQUEST, ProblemKind::BadRequest)
             }
             Self::NotFound => (StatusCode::NOT_FOUND, ProblemKind::NotFound),
-            Self::TooMany(until) => (StatusCode::TOO_MANY_REQUESTS, ProblemKind::TooMany { until: *until }),
-            Self::MailsExhausted(until) => (StatusCode::TOO_MANY_REQUESTS, ProblemKind::MailsExhausted { until: *until }),
+            Self::TooMany(until) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                ProblemKind::TooMany { until: *until },
+            ),
+            Self::MailsExhausted(until) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                ProblemKind::MailsExhausted { until: *until },
+            ),
             Self::Busy | Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Busy),
-            Self::UpstreamDown => (StatusCode::BAD_GATEWAY, ProblemKind::UpstreamDown(Server::Calculator)),
-            Self::UpstreamSlow => (StatusCode::GATEWAY_TIMEOUT, ProblemKind::UpstreamSlow(Server::Calculator)),
+            Self::UpstreamDown => (
+                StatusCode::BAD_GATEWAY,
+                ProblemKind::UpstreamDown(Server::Calculator),
+            ),
+            Self::UpstreamSlow => (
+                StatusCode::GATEWAY_TIMEOUT,
+                ProblemKind::UpstreamSlow(Server::Calculator),
+            ),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ProblemKind::Internal),
         }
     }
 
     fn outcome(&self) -> Request {
         match self {
-            Self::Store(_) | Self::Busy | Self::UpstreamDown | Self::UpstreamSlow | Self::FormReturned(..) | Self::Internal => {
-                Request::Failed
-            }
+            Self::Store(_)
+            | Self::Busy
+            | Self::UpstreamDown
+            | Self::UpstreamSlow
+            | Self::FormReturned(..)
+            | Self::Internal => Request::Failed,
             Self::Overloaded => Request::Shed,
             _ => Request::Refused,
         }
@@ -172,7 +209,11 @@ impl Failure {
     fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         match self {
             Self::UpstreamSlow | Self::FormReturned(_, StatusCode::GATEWAY_TIMEOUT) => Some(LATER),
-            Self::Store(_) | Self::Busy | Self::Overloaded | Self::UpstreamDown | Self::FormReturned(..) => Some(SOON),
+            Self::Store(_)
+            | Self::Busy
+            | Self::Overloaded
+            | Self::UpstreamDown
+            | Self::FormReturned(..) => Some(SOON),
             Self::TooMany(until) | Self::MailsExhausted(until) => Some(until.after(now)),
             _ => None,
         }
@@ -181,10 +222,13 @@ impl Failure {
     /// What can be asked for again without doing anything twice, or where what was typed is kept.
     fn target(&self, about: &About, request: &RequestHeader) -> Option<String> {
         // What cannot be linked as it was asked for is not linked at all.
-        let wanted = ReturnTo::parse(&String::from_utf8_lossy(request.raw_path())).ok().map(|wanted| wanted.as_str().to_owned());
+        let wanted = ReturnTo::parse(&String::from_utf8_lossy(request.raw_path()))
+            .ok()
+            .map(|wanted| wanted.as_str().to_owned());
         let is_safe = matches!(request.method, Method::GET | Method::HEAD);
         match (self, about) {
-            (Self::FormReturned(page, _), _) | (Self::Store(_) | Self::Overloaded, About::KeptForm(page)) => Some(page.clone()),
+            (Self::FormReturned(page, _), _)
+            | (Self::Store(_) | Self::Overloaded, About::KeptForm(page)) => Some(page.clone()),
             // A page of ours that took a form can be looked at as well.
             (_, About::SignIn | About::Tan) => wanted,
             (_, About::Page | About::SignOut { .. }) => wanted.filter(|_| is_safe),
@@ -209,20 +253,32 @@ impl Gateway {
         } else {
             answer
         };
-        let reply = answer.unwrap_or_else(|failure| self.failed(&failure, http.req_header(), passage));
-        let reply = if self.jar == Jar::Secure { reply.https_only() } else { reply };
+        let reply =
+            answer.unwrap_or_else(|failure| self.failed(&failure, http.req_header(), passage));
+        let reply = if self.jar == Jar::Secure {
+            reply.https_only()
+        } else {
+            reply
+        };
         reply.send(http).await
     }
 
     /// The answer to a failure, counted and logged.
-    pub(super) fn failed(&self, failure: &Failure, request: &RequestHeader, passage: &mut Passage) -> Reply {
+    pub(super) fn failed(
+        &self,
+        failure: &Failure,
+        request: &RequestHeader,
+        passage: &mut Passage,
+    ) -> Reply {
         if let Failure::Refused(reason) = failure {
             passage.refused = Some(*reason);
             self.metrics.request_refused(*reason);
         }
         passage.outcome = failure.outcome();
         let reply = match Audience::of(&request.headers) {
-            Audience::Navigation | Audience::Unspecified => self.problem_page(failure, request, passage),
+            Audience::Navigation | Audience::Unspecified => {
+                self.problem_page(failure, request, passage)
+            }
             Audience::Script => Reply::problem(failure.status(), failure.title()),
         };
         let reply = match failure.retry_after(passage.now) {
@@ -230,16 +286,28 @@ impl Gateway {
             None => reply,
         };
         if passage.outcome == Request::Failed {
-            let (incident, server) = (passage.incident.as_deref(), passage.tries.server().map(tracing::field::display));
+            let (incident, server) = (
+                passage.incident.as_deref(),
+                passage.tries.server().map(tracing::field::display),
+            );
             tracing::error!(
                 target: "gateway", incident, failure = chain(failure), error = passage.upstream_error, server, "a request failed"
             );
         }
-        if failure.status() == StatusCode::METHOD_NOT_ALLOWED { reply.allow("GET, HEAD, POST") } else { reply }
+        if failure.status() == StatusCode::METHOD_NOT_ALLOWED {
+            reply.allow("GET, HEAD, POST")
+        } else {
+            reply
+        }
     }
 
     /// The page for a person, with an incident number where the log has more to say.
-    fn problem_page(&self, failure: &Failure, request: &RequestHeader, passage: &mut Passage) -> Reply {
+    fn problem_page(
+        &self,
+        failure: &Failure,
+        request: &RequestHeader,
+        passage: &mut Passage,
+    ) -> Reply {
         let incident = incident(self.chance);
         let target = failure.target(&passage.about, request);
         let return_to = match &passage.about {
@@ -255,7 +323,10 @@ impl Gateway {
             signed_in: passage.is_signed_in(),
             wait: failure.retry_after(passage.now),
         });
-        let page = Reply::page(failure.status(), self.pages.now().render(&view, passage.now));
+        let page = Reply::page(
+            failure.status(),
+            self.pages.now().render(&view, passage.now),
+        );
         passage.incident = Some(incident);
         page
     }
@@ -264,10 +335,13 @@ impl Gateway {
 /// A number short enough to be read out on the telephone, of symbols that are not mistaken for one another.
 fn incident(chance: Chance) -> String {
     const SYMBOLS: [char; 32] = [
-        'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z',
-        '2', '3', '4', '5', '6', '7', '8', '9',
+        'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T',
+        'U', 'V', 'W', 'X', 'Y', 'Z', '2', '3', '4', '5', '6', '7', '8', '9',
     ];
     let mut bytes = [0; 8];
     chance.fill(&mut bytes);
-    bytes.iter().filter_map(|byte| SYMBOLS.get(usize::from(byte % 32))).collect()
+    bytes
+        .iter()
+        .filter_map(|byte| SYMBOLS.get(usize::from(byte % 32)))
+        .collect()
 }

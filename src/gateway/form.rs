@@ -45,8 +45,14 @@ impl Form {
         if is_foreign(session.req_header(), scheme) {
             return Err(BadForm::Foreign);
         }
-        let mut body =
-            read_body(session, FORM_TIME, |length| if length > MOST_FORM { Err(BadForm::TooLarge) } else { Ok(()) }).await?;
+        let mut body = read_body(session, FORM_TIME, |length| {
+            if length > MOST_FORM {
+                Err(BadForm::TooLarge)
+            } else {
+                Ok(())
+            }
+        })
+        .await?;
         if !is_urlencoded(&session.req_header().headers) && !body.is_empty() {
             return Err(BadForm::Malformed);
         }
@@ -59,7 +65,10 @@ impl Form {
         let mut fields: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(body) {
             // The decoder puts U+FFFD where the bytes are not UTF-8.
-            if name.contains('\u{fffd}') || value.contains('\u{fffd}') || fields.iter().any(|(known, _)| *known == name) {
+            if name.contains('\u{fffd}')
+                || value.contains('\u{fffd}')
+                || fields.iter().any(|(known, _)| *known == name)
+            {
                 return Err(BadForm::Malformed);
             }
             fields.push((name.into_owned(), value.into_owned()));
@@ -69,7 +78,10 @@ impl Form {
 
     /// A field's value, empty if it is missing.
     pub(super) fn field(&self, name: &str) -> &str {
-        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or("", |(_, value)| value)
     }
 }
 
@@ -79,12 +91,21 @@ pub(super) async fn read_body(
     time: Duration,
     may_have: impl FnMut(usize) -> Result<(), BadForm>,
 ) -> Result<Vec<u8>, BadForm> {
-    tokio::time::timeout(time, read_all(session, may_have)).await.unwrap_or(Err(BadForm::BrokenOff))
+    tokio::time::timeout(time, read_all(session, may_have))
+        .await
+        .unwrap_or(Err(BadForm::BrokenOff))
 }
 
-async fn read_all(session: &mut Session, mut may_have: impl FnMut(usize) -> Result<(), BadForm>) -> Result<Vec<u8>, BadForm> {
+async fn read_all(
+    session: &mut Session,
+    mut may_have: impl FnMut(usize) -> Result<(), BadForm>,
+) -> Result<Vec<u8>, BadForm> {
     if session.req_header().headers.contains_key(EXPECT) {
-        session.as_downstream_mut().write_continue_response().await.map_err(|_| BadForm::BrokenOff)?;
+        session
+            .as_downstream_mut()
+            .write_continue_response()
+            .await
+            .map_err(|_| BadForm::BrokenOff)?;
     }
     let mut body = Vec::new();
     loop {
@@ -104,8 +125,15 @@ async fn read_all(session: &mut Session, mut may_have: impl FnMut(usize) -> Resu
 }
 
 fn is_urlencoded(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(|value| value.split(';').next());
-    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    let media_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
+    media_type.is_some_and(|media_type| {
+        media_type
+            .trim()
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    })
 }
 
 /// Whether a request that changes something was made by another site's page. A client that says nothing of where it comes from is no
@@ -116,7 +144,10 @@ pub(super) fn is_foreign(request: &RequestHeader, scheme: Scheme) -> bool {
 
 /// Whether a page of another site made the request, as browsers mean it: hosts below one registered domain are one site.
 pub(super) fn is_of_another_site(request: &RequestHeader, scheme: Scheme) -> bool {
-    let is_same_site = request.headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"same-site");
+    let is_same_site = request
+        .headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site.as_bytes() == b"same-site");
     made_by(request, scheme) == Maker::Foreign && !is_same_site
 }
 
@@ -136,7 +167,11 @@ pub(super) enum Maker {
 /// Whose page made a request, where pages of its host have this scheme. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are
 /// older than 2023, `Origin`, or, in Internet Explorer, `Referer`, which a page of another site cannot forge.
 pub(super) fn made_by(request: &RequestHeader, scheme: Scheme) -> Maker {
-    match request.headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
+    match request
+        .headers
+        .get("sec-fetch-site")
+        .map(http::HeaderValue::as_bytes)
+    {
         Some(b"same-origin") => return Maker::Own,
         Some(b"none") => return Maker::Person,
         Some(_) => return Maker::Foreign,
@@ -147,7 +182,12 @@ pub(super) fn made_by(request: &RequestHeader, scheme: Scheme) -> Maker {
         Said::Origin(_) | Said::Nonsense => Maker::Foreign,
         Said::Nothing => match origin_of(request) {
             None => Maker::Unknown,
-            Some(page) if Origin::parse(page).is_some_and(|page| is_of_own_host(page, request, scheme)) => Maker::Own,
+            Some(page)
+                if Origin::parse(page)
+                    .is_some_and(|page| is_of_own_host(page, request, scheme)) =>
+            {
+                Maker::Own
+            }
             Some(_) => Maker::Foreign,
         },
     }
@@ -159,7 +199,11 @@ pub(super) fn origin_of(request: &RequestHeader) -> Option<&str> {
     match request.headers.get(ORIGIN) {
         Some(origin) => Some(origin.to_str().unwrap_or("null")),
         None if matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS) => None,
-        None => request.headers.get(REFERER).and_then(|referer| referer.to_str().ok()).and_then(origin_in),
+        None => request
+            .headers
+            .get(REFERER)
+            .and_then(|referer| referer.to_str().ok())
+            .and_then(origin_in),
     }
 }
 
@@ -177,7 +221,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        fields.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (
+                    http::HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
     }
 
     proptest! {
@@ -192,20 +244,34 @@ mod tests {
 
     #[test]
     fn fields_are_decoded_and_none_comes_twice() {
-        let form = Form::parse(b"vtnr=60%2F123%2F4567&email=a%2Bb%40c.de&tan=B+C").expect("well-formed");
+        let form =
+            Form::parse(b"vtnr=60%2F123%2F4567&email=a%2Bb%40c.de&tan=B+C").expect("well-formed");
         assert_eq!(
-            (form.field("vtnr"), form.field("email"), form.field("tan"), form.field("x")),
+            (
+                form.field("vtnr"),
+                form.field("email"),
+                form.field("tan"),
+                form.field("x")
+            ),
             ("60/123/4567", "a+b@c.de", "B C", "")
         );
-        assert_eq!(Form::parse(b"vtnr=1&vtnr=2").err(), Some(BadForm::Malformed));
-        assert_eq!(Form::parse(b"vtnr=1&%76tnr=2").err(), Some(BadForm::Malformed));
+        assert_eq!(
+            Form::parse(b"vtnr=1&vtnr=2").err(),
+            Some(BadForm::Malformed)
+        );
+        assert_eq!(
+            Form::parse(b"vtnr=1&%76tnr=2").err(),
+            Some(BadForm::Malformed)
+        );
         assert_eq!(Form::parse(b"vtnr=%FF").err(), Some(BadForm::Malformed));
     }
 
     fn request(fields: &HeaderMap) -> RequestHeader {
         let mut request = RequestHeader::build("POST", b"/", None).expect("a request");
         for (name, value) in fields {
-            request.append_header(name.clone(), value.clone()).expect("a field");
+            request
+                .append_header(name.clone(), value.clone())
+                .expect("a field");
         }
         request
     }
@@ -217,29 +283,54 @@ mod tests {
             headers(&[("sec-fetch-site", "none")]),
             headers(&[]),
             headers(&[("sec-fetch-site", "same-origin"), ("origin", "null")]),
-            headers(&[("origin", "https://Rechner.example"), ("host", "rechner.example")]),
+            headers(&[
+                ("origin", "https://Rechner.example"),
+                ("host", "rechner.example"),
+            ]),
         ];
-        assert!(own.iter().all(|fields| !is_foreign(&request(fields), Scheme::Https)));
+        assert!(
+            own.iter()
+                .all(|fields| !is_foreign(&request(fields), Scheme::Https))
+        );
         let foreign = [
             headers(&[("sec-fetch-site", "cross-site")]),
             headers(&[("sec-fetch-site", "same-site")]),
-            headers(&[("origin", "https://evil.example"), ("host", "rechner.example")]),
-            headers(&[("origin", "http://rechner.example"), ("host", "rechner.example")]),
-            headers(&[("sec-fetch-site", "cross-site"), ("origin", "https://rechner.example"), ("host", "rechner.example")]),
+            headers(&[
+                ("origin", "https://evil.example"),
+                ("host", "rechner.example"),
+            ]),
+            headers(&[
+                ("origin", "http://rechner.example"),
+                ("host", "rechner.example"),
+            ]),
+            headers(&[
+                ("sec-fetch-site", "cross-site"),
+                ("origin", "https://rechner.example"),
+                ("host", "rechner.example"),
+            ]),
             headers(&[("origin", "null"), ("host", "rechner.example")]),
             headers(&[("origin", "https://rechner.example")]),
         ];
-        assert!(foreign.iter().all(|fields| is_foreign(&request(fields), Scheme::Https)));
+        assert!(
+            foreign
+                .iter()
+                .all(|fields| is_foreign(&request(fields), Scheme::Https))
+        );
     }
 
     #[test]
     fn where_nothing_else_is_said_the_page_before_tells_whose_a_form_is() {
-        let (own, foreign) = ("https://rechner.example/kfz?x=1", "https://evil.example/rechner.example");
+        let (own, foreign) = (
+            "https://rechner.example/kfz?x=1",
+            "https://evil.example/rechner.example",
+        );
         let maker = |method: &str, fields: &[(&'static str, &'static str)]| {
             let fields = headers(fields);
             let mut request = RequestHeader::build(method, b"/", None).expect("a request");
             for (name, value) in &fields {
-                request.append_header(name.clone(), value.clone()).expect("a field");
+                request
+                    .append_header(name.clone(), value.clone())
+                    .expect("a field");
             }
             made_by(&request, Scheme::Https)
         };
@@ -249,17 +340,38 @@ mod tests {
             ("POST", "https://RECHNER.example", Maker::Own),
             ("POST", foreign, Maker::Foreign),
             ("POST", "https://rechner.example:8443/", Maker::Foreign),
-            ("POST", "https://rechner.example@evil.example/", Maker::Foreign),
-            ("POST", "https://rechner.example.evil.example/", Maker::Foreign),
+            (
+                "POST",
+                "https://rechner.example@evil.example/",
+                Maker::Foreign,
+            ),
+            (
+                "POST",
+                "https://rechner.example.evil.example/",
+                Maker::Foreign,
+            ),
             ("POST", "about:blank", Maker::Unknown),
             ("POST", "", Maker::Unknown),
             ("GET", foreign, Maker::Unknown),
             ("GET", own, Maker::Unknown),
         ] {
-            assert_eq!(maker(method, &[host, ("referer", referer)]), expected, "{method} {referer}");
+            assert_eq!(
+                maker(method, &[host, ("referer", referer)]),
+                expected,
+                "{method} {referer}"
+            );
         }
-        assert_eq!(maker("POST", &[host, ("referer", own), ("origin", "null")]), Maker::Foreign);
-        assert_eq!(maker("POST", &[host, ("referer", own), ("sec-fetch-site", "cross-site")]), Maker::Foreign);
+        assert_eq!(
+            maker("POST", &[host, ("referer", own), ("origin", "null")]),
+            Maker::Foreign
+        );
+        assert_eq!(
+            maker(
+                "POST",
+                &[host, ("referer", own), ("sec-fetch-site", "cross-site")]
+            ),
+            Maker::Foreign
+        );
         assert_eq!(maker("POST", &[host]), Maker::Unknown);
     }
 }

@@ -26,7 +26,13 @@ impl Fronts {
         if !self.trust(client) {
             return client;
         }
-        for field in headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>().into_iter().rev() {
+        for field in headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
             for element in field.as_bytes().rsplit(|byte| *byte == b',') {
                 // What cannot be read was not written by a front: the last that could be read is as far as can be told.
                 let Some(address) = address(element) else {
@@ -45,10 +51,16 @@ impl Fronts {
 /// An address as fronts write it: some with a port, and IPv6 in brackets.
 fn address(element: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(element).ok()?.trim_matches([' ', '\t']);
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
     let address = match bare {
         Some(bare) => bare.parse().ok().filter(IpAddr::is_ipv6),
-        None => text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|with_port| with_port.ip())),
+        None => text.parse().ok().or_else(|| {
+            text.parse::<SocketAddr>()
+                .ok()
+                .map(|with_port| with_port.ip())
+        }),
     };
     address.map(|address| address.to_canonical())
 }
@@ -60,15 +72,23 @@ mod tests {
     use proptest::prelude::*;
 
     fn fronts() -> Fronts {
-        Fronts::new(&["10.0.0.0/8", "192.0.2.1/32", "2001:db8:f::/48"].map(|network| network.parse().expect("a network")))
+        Fronts::new(
+            &["10.0.0.0/8", "192.0.2.1/32", "2001:db8:f::/48"]
+                .map(|network| network.parse().expect("a network")),
+        )
     }
 
     fn client(peer: &str, fields: &[&[u8]]) -> String {
         let mut headers = HeaderMap::new();
         for field in fields {
-            headers.append("x-forwarded-for", HeaderValue::from_bytes(field).expect("a value"));
+            headers.append(
+                "x-forwarded-for",
+                HeaderValue::from_bytes(field).expect("a value"),
+            );
         }
-        fronts().client(peer.parse().expect("an address"), &headers).to_string()
+        fronts()
+            .client(peer.parse().expect("an address"), &headers)
+            .to_string()
     }
 
     #[test]
@@ -79,8 +99,16 @@ mod tests {
             ("10.0.0.1", &[b"203.0.113.9"], "203.0.113.9"),
             ("::ffff:10.0.0.1", &[b"203.0.113.9"], "203.0.113.9"),
             ("10.0.0.1", &[b"198.51.100.1, 203.0.113.9"], "203.0.113.9"),
-            ("10.0.0.1", &[b"198.51.100.1", b"203.0.113.9"], "203.0.113.9"),
-            ("10.0.0.1", &[b"203.0.113.9", b"10.9.9.9 ,192.0.2.1"], "203.0.113.9"),
+            (
+                "10.0.0.1",
+                &[b"198.51.100.1", b"203.0.113.9"],
+                "203.0.113.9",
+            ),
+            (
+                "10.0.0.1",
+                &[b"203.0.113.9", b"10.9.9.9 ,192.0.2.1"],
+                "203.0.113.9",
+            ),
             ("10.0.0.1", &[b"10.0.0.3, 10.0.0.2"], "10.0.0.3"),
             ("10.0.0.1", &[b"203.0.113.9, nonsense"], "10.0.0.1"),
             ("10.0.0.1", &[b"203.0.113.9, , 10.0.0.2"], "10.0.0.2"),
@@ -89,7 +117,11 @@ mod tests {
             ("10.0.0.1", &[b"[2001:db8::1]:4711"], "2001:db8::1"),
             ("10.0.0.1", &[b"[2001:db8::1]"], "2001:db8::1"),
             ("2001:db8:f::1", &[b"2001:DB8:0:0::1\t"], "2001:db8::1"),
-            ("2001:db8:f::1", &[b"198.51.100.1, ::ffff:203.0.113.9, 2001:db8:f:9::1"], "203.0.113.9"),
+            (
+                "2001:db8:f::1",
+                &[b"198.51.100.1, ::ffff:203.0.113.9, 2001:db8:f:9::1"],
+                "203.0.113.9",
+            ),
             ("10.0.0.1", &[b"[203.0.113.9]"], "10.0.0.1"),
             ("10.0.0.1", &[b"fe80::1%eth0"], "10.0.0.1"),
         ];

@@ -26,22 +26,39 @@ pub(super) struct Handshakes {
 #[async_trait]
 impl L4Connect for Handshakes {
     async fn connect(&self, address: &SocketAddr) -> pingora::Result<Stream> {
-        let address =
-            address.as_inet().ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an address of the internet"))?;
-        let connected = tokio::time::timeout(self.connect_timeout, TcpStream::connect(address)).await;
+        let address = address.as_inet().ok_or_else(|| {
+            Error::explain(ErrorType::ConnectError, "not an address of the internet")
+        })?;
+        let connected =
+            tokio::time::timeout(self.connect_timeout, TcpStream::connect(address)).await;
         let tcp = match connected {
             Ok(Ok(tcp)) => tcp,
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return Err(Error::because(ErrorType::ConnectRefused, "connecting for a handshake", error));
+                return Err(Error::because(
+                    ErrorType::ConnectRefused,
+                    "connecting for a handshake",
+                    error,
+                ));
             }
             Ok(Err(error)) => {
-                return Err(Error::because(ErrorType::ConnectError, "connecting for a handshake", error));
+                return Err(Error::because(
+                    ErrorType::ConnectError,
+                    "connecting for a handshake",
+                    error,
+                ));
             }
             Err(_) => {
-                return Err(Error::explain(ErrorType::ConnectTimedout, "connecting for a handshake"));
+                return Err(Error::explain(
+                    ErrorType::ConnectTimedout,
+                    "connecting for a handshake",
+                ));
             }
         };
-        Ok(VirtualSocketStream::new(Box::new(Socket { tcp, has_spoken: false })).into())
+        Ok(VirtualSocketStream::new(Box::new(Socket {
+            tcp,
+            has_spoken: false,
+        }))
+        .into())
     }
 }
 
@@ -53,7 +70,11 @@ struct Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if std::mem::take(&mut self.has_spoken) {
             context.waker().wake_by_ref();
             return Poll::Pending;
@@ -63,7 +84,11 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.has_spoken = true;
         Pin::new(&mut self.tcp).poll_write(context, bytes)
     }
@@ -96,9 +121,14 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_not_seen_at_the_first_look_and_is_at_the_second() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let tcp = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connects");
+        let tcp = TcpStream::connect(listener.local_addr().expect("bound"))
+            .await
+            .expect("connects");
         let (mut peer, _) = listener.accept().await.expect("a connection");
-        let mut socket = Socket { tcp, has_spoken: false };
+        let mut socket = Socket {
+            tcp,
+            has_spoken: false,
+        };
         socket.write_all(b"question").await.expect("sent");
         peer.write_all(b"answer").await.expect("sent");
         socket.tcp.readable().await.expect("it is there");

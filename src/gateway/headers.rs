@@ -9,8 +9,8 @@ use domain::parking::ParkedForm;
 use domain::policy::Permit;
 use domain::session::Level;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, EXPIRES, HOST, ORIGIN, REFERER, SET_COOKIE,
-    TRANSFER_ENCODING,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, EXPIRES, HOST,
+    ORIGIN, REFERER, SET_COOKIE, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -35,14 +35,31 @@ struct FieldName(Bytes);
 impl Identity {
     pub(super) fn new(jar: Jar, url: &PublicUrl, upstream: &Upstream) -> Self {
         let scheme = HeaderValue::from_static(if url.secure { "https" } else { "http" });
-        let own = [upstream.vtnr_header.as_deref(), upstream.level_header.as_deref()];
-        let client_fields = ClientFields::new(own.into_iter().flatten(), &upstream.strip, &upstream.pass_fields);
+        let own = [
+            upstream.vtnr_header.as_deref(),
+            upstream.level_header.as_deref(),
+        ];
+        let client_fields = ClientFields::new(
+            own.into_iter().flatten(),
+            &upstream.strip,
+            &upstream.pass_fields,
+        );
         let [vtnr, level] = own.map(|name| name.and_then(FieldName::new));
-        Self { jar, vtnr, level, scheme, client_fields }
+        Self {
+            jar,
+            vtnr,
+            level,
+            scheme,
+            client_fields,
+        }
     }
 
     /// Takes away the fields that a client must not set, our cookies, and those that are withheld; on every request, whoever sent it.
-    pub(super) fn strip(&self, request: &mut RequestHeader, changes: Option<&SessionCookieChanges>) -> pingora::Result<()> {
+    pub(super) fn strip(
+        &self,
+        request: &mut RequestHeader,
+        changes: Option<&SessionCookieChanges>,
+    ) -> pingora::Result<()> {
         let is_dropped = |name: &&HeaderName| self.client_fields.drops(name.as_str().as_bytes());
         let dropped: Vec<HeaderName> = request.headers.keys().filter(is_dropped).cloned().collect();
         for name in dropped {
@@ -63,7 +80,12 @@ impl Identity {
     }
 
     /// Puts in who asks, as the permit says, and where the request came from.
-    pub(super) fn inject(&self, request: &mut RequestHeader, permit: &Permit, client: Option<IpAddr>) -> pingora::Result<()> {
+    pub(super) fn inject(
+        &self,
+        request: &mut RequestHeader,
+        permit: &Permit,
+        client: Option<IpAddr>,
+    ) -> pingora::Result<()> {
         if let Some(client) = client {
             request.insert_header("X-Forwarded-For", written(client)?)?;
         }
@@ -84,7 +106,12 @@ impl Identity {
     }
 
     /// Makes a request that of a form that was kept: where it went, what it was, and how long.
-    pub(super) fn dress(&self, request: &mut RequestHeader, form: &ParkedForm, length: usize) -> pingora::Result<()> {
+    pub(super) fn dress(
+        &self,
+        request: &mut RequestHeader,
+        form: &ParkedForm,
+        length: usize,
+    ) -> pingora::Result<()> {
         request.set_raw_path(form.target.as_str().as_bytes())?;
         for name in [TRANSFER_ENCODING, CONTENT_ENCODING, EXPECT, REFERER] {
             request.remove_header(&name);
@@ -102,13 +129,25 @@ impl Identity {
     /// Takes from an answer what would set our cookies, and what speaks of the connection to the calculator only.
     pub(super) fn clean(&self, response: &mut ResponseHeader) -> pingora::Result<()> {
         response.remove_header("Keep-Alive");
-        if !response.headers.get_all(SET_COOKIE).iter().any(|field| self.jar.is_set_by(field)) {
+        if !response
+            .headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .any(|field| self.jar.is_set_by(field))
+        {
             return Ok(());
         }
-        let theirs: Vec<HeaderValue> =
-            response.headers.get_all(SET_COOKIE).iter().filter(|field| !self.jar.is_set_by(field)).cloned().collect();
+        let theirs: Vec<HeaderValue> = response
+            .headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .filter(|field| !self.jar.is_set_by(field))
+            .cloned()
+            .collect();
         response.remove_header(&SET_COOKIE);
-        theirs.into_iter().try_for_each(|field| response.append_header(SET_COOKIE, field).map(|_| ()))
+        theirs
+            .into_iter()
+            .try_for_each(|field| response.append_header(SET_COOKIE, field).map(|_| ()))
     }
 }
 
@@ -120,7 +159,9 @@ pub(super) fn is_shared(response: &ResponseHeader) -> bool {
     }
     let is_for_one = |directive: &[u8]| {
         let name = directive.trim_ascii();
-        [&b"private"[..], b"no-store", b"no-cache"].iter().any(|own| name.eq_ignore_ascii_case(own))
+        [&b"private"[..], b"no-store", b"no-cache"]
+            .iter()
+            .any(|own| name.eq_ignore_ascii_case(own))
     };
     !fields.any(|field| field.as_bytes().split(|byte| *byte == b',').any(is_for_one))
 }
@@ -142,7 +183,10 @@ fn level_name(level: Level) -> &'static str {
 /// An address or a number as a field's value, copied once. Neither is longer than 45 signs.
 fn written(what: impl Display) -> pingora::Result<HeaderValue> {
     let mut text = Cursor::new([0; 48]);
-    write!(text, "{what}").or_err(ErrorType::InternalError, "an address or number that is too long")?;
+    write!(text, "{what}").or_err(
+        ErrorType::InternalError,
+        "an address or number that is too long",
+    )?;
     let length = usize::try_from(text.position()).unwrap_or(0);
     let text = text.get_ref().get(..length).unwrap_or_default();
     HeaderValue::from_bytes(text).or_err(ErrorType::InvalidHTTPHeader, "an address or number")
@@ -150,7 +194,10 @@ fn written(what: impl Display) -> pingora::Result<HeaderValue> {
 
 /// How long all header fields are together, in bytes.
 pub(super) fn size(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
 }
 
 #[cfg(test)]
@@ -166,15 +213,31 @@ mod tests {
     use std::time::Duration;
 
     fn identity() -> Identity {
-        let (own, scheme) = (["X-VTNR", "X-VTNR-Level"], HeaderValue::from_static("https"));
+        let (own, scheme) = (
+            ["X-VTNR", "X-VTNR-Level"],
+            HeaderValue::from_static("https"),
+        );
         let [vtnr, level] = own.map(FieldName::new);
-        Identity { jar: Jar::Secure, vtnr, level, scheme, client_fields: ClientFields::new(own, &[], &[]) }
+        Identity {
+            jar: Jar::Secure,
+            vtnr,
+            level,
+            scheme,
+            client_fields: ClientFields::new(own, &[], &[]),
+        }
     }
 
     fn permit() -> Permit {
         let now = Timestamp::from_millis(1);
-        let session = Session::begin(Vtnr::parse("60/123/4567").expect("well-formed"), Level::WithoutSubmission, now);
-        let limits = SessionLimits { idle: Duration::from_secs(60), absolute: Duration::from_secs(60) };
+        let session = Session::begin(
+            Vtnr::parse("60/123/4567").expect("well-formed"),
+            Level::WithoutSubmission,
+            now,
+        );
+        let limits = SessionLimits {
+            idle: Duration::from_secs(60),
+            absolute: Duration::from_secs(60),
+        };
         match decide(|| Intent::Use, Some(&session), &limits, now) {
             Decision::Allow(permit) => permit,
             other => panic!("{other:?}"),
@@ -206,11 +269,25 @@ mod tests {
         for name in forged {
             request.append_header(name, "forged").expect("a field");
         }
-        request.append_header("X-Vtnr-Other", "kept").expect("a field");
-        request.append_header("Host", "rechner.example").expect("a field");
+        request
+            .append_header("X-Vtnr-Other", "kept")
+            .expect("a field");
+        request
+            .append_header("Host", "rechner.example")
+            .expect("a field");
         identity().strip(&mut request, None).expect("strips");
-        identity().inject(&mut request, &permit(), Some("192.0.2.7".parse().expect("an address"))).expect("injects");
-        let all: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII"))).collect();
+        identity()
+            .inject(
+                &mut request,
+                &permit(),
+                Some("192.0.2.7".parse().expect("an address")),
+            )
+            .expect("injects");
+        let all: Vec<_> = request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII")))
+            .collect();
         assert!(!all.iter().any(|(_, value)| *value == "forged"), "{all:?}");
         for (name, value) in [
             ("x-vtnr", "60/123/4567"),
@@ -220,7 +297,11 @@ mod tests {
             ("x-forwarded-host", "rechner.example"),
             ("x-vtnr-other", "kept"),
         ] {
-            assert_eq!(request.headers.get_all(name).iter().collect::<Vec<_>>(), [value], "{name}");
+            assert_eq!(
+                request.headers.get_all(name).iter().collect::<Vec<_>>(),
+                [value],
+                "{name}"
+            );
         }
     }
 
@@ -229,7 +310,9 @@ mod tests {
         let mut request = RequestHeader::build("GET", b"/", None).expect("a request");
         request.append_header("X-VTNR", "forged").expect("a field");
         identity().strip(&mut request, None).expect("strips");
-        identity().inject(&mut request, &Permit::public(), None).expect("injects");
+        identity()
+            .inject(&mut request, &Permit::public(), None)
+            .expect("injects");
         assert!(request.headers.get("x-vtnr").is_none());
     }
 
@@ -259,25 +342,39 @@ mod tests {
             stage: FormStage::Waits,
         };
         identity().dress(&mut request, &form, 7).expect("dressed");
-        let fields: Vec<_> =
-            request.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII"))).collect();
+        let fields: Vec<_> = request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII")))
+            .collect();
         let expected = [
             ("content-length", "7"),
             ("content-type", "application/json"),
             ("origin", "https://vergleich.example"),
             ("user-agent", "kept"),
         ];
-        assert!(expected.iter().all(|field| fields.contains(field)) && fields.len() == expected.len(), "{fields:?}");
+        assert!(
+            expected.iter().all(|field| fields.contains(field)) && fields.len() == expected.len(),
+            "{fields:?}"
+        );
         assert_eq!(request.raw_path(), b"/kfz?x=1");
     }
 
     #[test]
     fn the_calculators_answer_keeps_its_own_cookies_only() {
         let mut response = ResponseHeader::build(200, None).expect("an answer");
-        for field in ["JSESSIONID=1; Path=/", "__Host-vtnr_session=planted; Path=/; Secure", "theme=dark"] {
-            response.append_header("Set-Cookie", field).expect("a field");
+        for field in [
+            "JSESSIONID=1; Path=/",
+            "__Host-vtnr_session=planted; Path=/; Secure",
+            "theme=dark",
+        ] {
+            response
+                .append_header("Set-Cookie", field)
+                .expect("a field");
         }
-        response.append_header("Keep-Alive", "timeout=5").expect("a field");
+        response
+            .append_header("Keep-Alive", "timeout=5")
+            .expect("a field");
         identity().clean(&mut response).expect("cleans");
         let left: Vec<_> = response.headers.get_all(SET_COOKIE).iter().collect();
         assert_eq!(left, ["JSESSIONID=1; Path=/", "theme=dark"]);

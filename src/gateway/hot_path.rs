@@ -27,9 +27,17 @@ impl HotPath {
     /// # Errors
     /// What Pingora says of a request that it cannot read.
     pub async fn new(config: &Config, parts: Parts, request: &[u8]) -> pingora::Result<Self> {
-        let gateway = Served::new(Arc::new(Gateway::assemble(config, parts).await), 0, config.upstream.pool_size);
+        let gateway = Served::new(
+            Arc::new(Gateway::assemble(config, parts).await),
+            0,
+            config.upstream.pool_size,
+        );
         let (http, client) = read(request).await?;
-        Ok(Self { gateway, http, _client: client })
+        Ok(Self {
+            gateway,
+            http,
+            _client: client,
+        })
     }
 
     /// The header as Pingora copies it for the calculator.
@@ -85,7 +93,9 @@ impl HotPath {
     /// # Errors
     /// A field that Pingora does not take.
     pub fn inject(&self, request: &mut RequestHeader, permit: &Permit) -> pingora::Result<()> {
-        self.gateway.identity.inject(request, permit, self.gateway.client_address(&self.http))
+        self.gateway
+            .identity
+            .inject(request, permit, self.gateway.client_address(&self.http))
     }
 
     /// Takes from the calculator's answer what is not for the client.
@@ -100,15 +110,25 @@ impl HotPath {
     ///
     /// # Errors
     /// The request is not forwarded.
-    pub async fn pass(&mut self, up: &mut RequestHeader, answer: &mut ResponseHeader) -> pingora::Result<()> {
+    pub async fn pass(
+        &mut self,
+        up: &mut RequestHeader,
+        answer: &mut ResponseHeader,
+    ) -> pingora::Result<()> {
         let Self { gateway, http, .. } = self;
         let mut passage: Passage = gateway.new_ctx();
         gateway.early_request_filter(http, &mut passage).await?;
         gateway.request_filter(http, &mut passage).await?;
         let peer = gateway.upstream_peer(http, &mut passage).await?;
-        gateway.connected_to_upstream(http, true, &peer, 0, None, &mut passage).await?;
-        gateway.upstream_request_filter(http, up, &mut passage).await?;
-        gateway.request_body_filter(http, &mut None, true, &mut passage).await?;
+        gateway
+            .connected_to_upstream(http, true, &peer, 0, None, &mut passage)
+            .await?;
+        gateway
+            .upstream_request_filter(http, up, &mut passage)
+            .await?;
+        gateway
+            .request_body_filter(http, &mut None, true, &mut passage)
+            .await?;
         gateway.response_filter(http, answer, &mut passage).await?;
         gateway.logging(http, None, &mut passage).await;
         Ok(())
@@ -117,7 +137,9 @@ impl HotPath {
 
 /// Has Pingora read the header of a request.
 async fn read(request: &[u8]) -> pingora::Result<(Session, DuplexStream)> {
-    let broken_off = |error| pingora::Error::because(pingora::ErrorType::ReadError, "a request in memory", error);
+    let broken_off = |error| {
+        pingora::Error::because(pingora::ErrorType::ReadError, "a request in memory", error)
+    };
     let (mut client, server) = tokio::io::duplex(request.len().max(1));
     client.write_all(request).await.map_err(broken_off)?;
     let mut http = Session::new_h1(Box::new(server));

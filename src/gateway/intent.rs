@@ -17,20 +17,35 @@ impl Gateway {
             Route::Portal => self.portal_server.is_none(),
             Route::Asset(_) | Route::Login(_) | Route::Protected => false,
         };
-        if is_public && self.intent(http) != Intent::Use { Route::Protected } else { route }
+        if is_public && self.intent(http) != Intent::Use {
+            Route::Protected
+        } else {
+            route
+        }
     }
 
     /// What a request means to do, judged by the bytes that are forwarded.
     pub(super) fn intent(&self, http: &mut Session) -> Intent {
         let (body, request) = (body_of(http), http.req_header());
-        let (method, target, charset) = (request.method.as_str(), request.raw_path(), charset_of(&request.headers));
-        self.submission.now().judge(&submission::Request { method, target, body, charset })
+        let (method, target, charset) = (
+            request.method.as_str(),
+            request.raw_path(),
+            charset_of(&request.headers),
+        );
+        self.submission.now().judge(&submission::Request {
+            method,
+            target,
+            body,
+            charset,
+        })
     }
 }
 
 /// Whether a body comes with a request. Over HTTP/2 none of its fields need say so.
 pub(super) fn body_of(http: &mut Session) -> Body {
-    if strict::announces_body(&http.req_header().headers) || !http.as_downstream_mut().is_body_empty() {
+    if strict::announces_body(&http.req_header().headers)
+        || !http.as_downstream_mut().is_body_empty()
+    {
         Body::Some
     } else {
         Body::None
@@ -39,5 +54,10 @@ pub(super) fn body_of(http: &mut Session) -> Body {
 
 /// The charset that a request names.
 fn charset_of(headers: &HeaderMap) -> Charset {
-    Charset::of(headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes))
+    Charset::of(
+        headers
+            .get_all(CONTENT_TYPE)
+            .iter()
+            .map(HeaderValue::as_bytes),
+    )
 }

@@ -153,11 +153,21 @@ const MOST_CREDIT: u32 = 3;
 impl Gateway {
     /// The gateway's policy in the order in which it is applied. Every path ends in a permit or a reply.
     async fn admit(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
-        let connection = self.certificates.as_ref().and_then(|_| passage.connection.clone());
-        let certified = self.certificates.as_deref().zip(connection.as_ref().and_then(|connection| connection.shown()));
+        let connection = self
+            .certificates
+            .as_ref()
+            .and_then(|_| passage.connection.clone());
+        let certified = self.certificates.as_deref().zip(
+            connection
+                .as_ref()
+                .and_then(|connection| connection.shown()),
+        );
         let hosts = certified.map_or(&self.hosts, |(door, _)| door.hosts());
         self.check(hosts, http, passage).map_err(Failure::Refused)?;
-        if !matches!(http.req_header().method, http::Method::GET | http::Method::HEAD) {
+        if !matches!(
+            http.req_header().method,
+            http::Method::GET | http::Method::HEAD
+        ) {
             passage.about = About::Form;
         }
         if let Some((door, shown)) = certified {
@@ -171,7 +181,11 @@ impl Gateway {
 
     /// The same for a request without a mark, or whose mark was cut off. What does not lead to the calculator is boxed, so that the future
     /// of what does, which Pingora allocates, stays small.
-    async fn admit_plain(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
+    async fn admit_plain(
+        &self,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> Result<Admission, Failure> {
         match self.route(http) {
             Route::Asset(name) => return self.asset(&name, passage).map(Answer),
             Route::Login(page) => {
@@ -201,15 +215,26 @@ impl Gateway {
             None => session,
         };
         self.seat(session.as_ref(), http, passage)?;
-        Ok(match policy::decide(|| self.intent(http), session.as_ref(), &self.limits, passage.now) {
-            Decision::Allow(permit) => {
-                passage.outcome = Request::Forwarded;
-                Forward(permit)
-            }
-            Decision::SignIn => Answer(Box::pin(self.sign_in_required(http, &held, passage)).await),
-            Decision::BlockSubmission(session) => Answer(Box::pin(self.block_submission(http, &held, &session, passage)).await),
-            Decision::Refuse(doubt) => return Err(Failure::Doubtful(doubt)),
-        })
+        Ok(
+            match policy::decide(
+                || self.intent(http),
+                session.as_ref(),
+                &self.limits,
+                passage.now,
+            ) {
+                Decision::Allow(permit) => {
+                    passage.outcome = Request::Forwarded;
+                    Forward(permit)
+                }
+                Decision::SignIn => {
+                    Answer(Box::pin(self.sign_in_required(http, &held, passage)).await)
+                }
+                Decision::BlockSubmission(session) => {
+                    Answer(Box::pin(self.block_submission(http, &held, &session, passage)).await)
+                }
+                Decision::Refuse(doubt) => return Err(Failure::Doubtful(doubt)),
+            },
+        )
     }
 
     fn asset(&self, name: &str, passage: &mut Passage) -> Result<Reply, Failure> {
@@ -219,11 +244,20 @@ impl Gateway {
         Ok(Reply::asset(asset.content_type, asset.body.clone()))
     }
 
-    async fn block_submission(&self, http: &mut Session, held: &Held, session: &BrokerSession, passage: &mut Passage) -> Reply {
+    async fn block_submission(
+        &self,
+        http: &mut Session,
+        held: &Held,
+        session: &BrokerSession,
+        passage: &mut Passage,
+    ) -> Reply {
         passage.outcome = Request::SubmissionBlocked;
         self.metrics.submission_blocked();
         if Audience::of(&http.req_header().headers) == Audience::Script {
-            return Reply::problem(StatusCode::FORBIDDEN, "submission needs a confirmed e-mail address");
+            return Reply::problem(
+                StatusCode::FORBIDDEN,
+                "submission needs a confirmed e-mail address",
+            );
         }
         self.park_submission(http, held, session, passage).await
     }
@@ -233,12 +267,15 @@ impl Gateway {
         // Pingora turns the idle limit off after the first request; HTTP/1.0 clients that want no keep-alive must not get it,
         // and nobody during a shutdown.
         if http.as_downstream().get_keepalive().is_some() {
-            http.as_downstream_mut().set_keepalive((!self.connections.are_leaving()).then_some(self.keepalive));
+            http.as_downstream_mut()
+                .set_keepalive((!self.connections.are_leaving()).then_some(self.keepalive));
         }
         let is_tunnel = is_handshake(http);
         // A tunnelled WebSocket may pause for ever. Over HTTP/2 the second limit is for a client that never opens its window.
-        http.as_downstream_mut().set_read_timeout((!is_tunnel).then_some(self.patience));
-        http.as_downstream_mut().set_write_timeout(Some(self.patience));
+        http.as_downstream_mut()
+            .set_read_timeout((!is_tunnel).then_some(self.patience));
+        http.as_downstream_mut()
+            .set_write_timeout(Some(self.patience));
     }
 
     /// Who sent the request: the peer, or whom a front proxy of the operator's names.
@@ -249,7 +286,10 @@ impl Gateway {
 
     /// The same as counters know it.
     fn client_counted(&self, http: &Session) -> ClientAddress {
-        ClientAddress::of(self.client_address(http).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+        ClientAddress::of(
+            self.client_address(http)
+                .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        )
     }
 }
 
@@ -269,9 +309,15 @@ impl ProxyHttp for Served {
     /// No modules: the calculator's bytes are not ours to compress.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<()> {
+    async fn early_request_filter(
+        &self,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
         passage.enter(&self.connections);
-        passage.connection = self.connections.of(http.digest().and_then(|digest| digest.socket_digest.as_ref()));
+        passage.connection = self.connections.of(http
+            .digest()
+            .and_then(|digest| digest.socket_digest.as_ref()));
         if let Some(connection) = &passage.connection {
             connection.header_complete(&http.req_header().headers);
         }
@@ -285,7 +331,11 @@ impl ProxyHttp for Served {
     }
 
     /// Answers the request here, or leaves a permit in the passage for the upstream half.
-    async fn request_filter(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<bool> {
+    async fn request_filter(
+        &self,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> pingora::Result<bool> {
         let answer = match self.admit(http, passage).await {
             Ok(Forward(permit)) => {
                 if self.has_doubtful_cookies(http, &permit, passage) {
@@ -301,15 +351,28 @@ impl ProxyHttp for Served {
         Ok(ANSWERED)
     }
 
-    async fn upstream_peer(&self, http: &mut Session, passage: &mut Passage) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> pingora::Result<Box<HttpPeer>> {
         // No permit, no upstream: a forgotten decision fails closed.
         passage.permit()?;
-        let sending = if passage.outgoing.is_some() { Sending::Once } else { Sending::Usual };
+        let sending = if passage.outgoing.is_some() {
+            Sending::Once
+        } else {
+            Sending::Usual
+        };
         let whose = match self.known_whose(passage)? {
             Some(whose) => whose,
             None => Box::pin(self.whose(http, passage)).await,
         };
-        let (peer, reuse) = self.upstream_of(passage).peer(http.req_header(), whose, sending, &mut passage.tries)?;
+        let (peer, reuse) = self.upstream_of(passage).peer(
+            http.req_header(),
+            whose,
+            sending,
+            &mut passage.tries,
+        )?;
         let mut peer = self.share_out(peer, passage)?;
         self.lease(&mut peer, reuse, http, passage);
         Ok(peer)
@@ -335,7 +398,10 @@ impl ProxyHttp for Served {
         passage: &mut Passage,
     ) -> pingora::Result<()> {
         passage.tries.connected();
-        passage.lease.iter_mut().for_each(|lease| lease.connected(socket));
+        passage
+            .lease
+            .iter_mut()
+            .for_each(|lease| lease.connected(socket));
         if !reused && !passage.to_portal {
             self.metrics.upstream_connected(Connect::Ok);
         }
@@ -351,10 +417,13 @@ impl ProxyHttp for Served {
         request: &mut RequestHeader,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
-        self.identity.strip(request, passage.session_cookies.as_deref())?;
-        self.identity.inject(request, passage.permit()?, self.client_address(http))?;
+        self.identity
+            .strip(request, passage.session_cookies.as_deref())?;
+        self.identity
+            .inject(request, passage.permit()?, self.client_address(http))?;
         if let Some(outgoing) = &passage.outgoing {
-            self.identity.dress(request, outgoing.form(), outgoing.length())?;
+            self.identity
+                .dress(request, outgoing.form(), outgoing.length())?;
         }
         passage.handed_over = Some(Instant::now());
         Ok(())
@@ -368,7 +437,10 @@ impl ProxyHttp for Served {
         passage: &mut Passage,
     ) -> pingora::Result<()> {
         if !is_handshake(http) {
-            passage.body_taken(http.req_header().version, body.as_ref().map_or(0, Bytes::len));
+            passage.body_taken(
+                http.req_header().version,
+                body.as_ref().map_or(0, Bytes::len),
+            );
         }
         if end {
             passage.body_complete();
@@ -390,16 +462,23 @@ impl ProxyHttp for Served {
         response: &mut ResponseHeader,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
-        if response.status == StatusCode::SWITCHING_PROTOCOLS && !http.as_downstream().is_upgrade_req() {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS
+            && !http.as_downstream().is_upgrade_req()
+        {
             // Pingora compares both sides and lets it pass if neither asked.
-            return Err(
-                pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, "101 to a request that asked for none").into_up()
-            );
+            return Err(pingora::Error::explain(
+                pingora::ErrorType::InvalidHTTPHeader,
+                "101 to a request that asked for none",
+            )
+            .into_up());
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             Box::pin(self.open_tunnel(http, passage)).await?;
         }
-        if let Some(handed_over) = passage.handed_over.take_if(|_| !response.status.is_informational()) {
+        if let Some(handed_over) = passage
+            .handed_over
+            .take_if(|_| !response.status.is_informational())
+        {
             self.metrics.upstream_answered(handed_over.elapsed());
         }
         self.answer_decides(http, response, passage);
@@ -419,14 +498,30 @@ impl ProxyHttp for Served {
         passage: &mut Passage,
         reused: bool,
     ) -> Box<pingora::Error> {
-        let connection = if reused { Connection::Kept } else { Connection::New };
+        let connection = if reused {
+            Connection::Kept
+        } else {
+            Connection::New
+        };
         self.proxying_failed(http, peer, connection, error, passage)
     }
 
     /// The calculator failed before it answered: a page of ours. If it had begun to answer, the broken-off answer shows as such.
-    async fn fail_to_proxy(&self, http: &mut Session, error: &pingora::Error, passage: &mut Passage) -> FailToProxy {
-        let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        let failure = if passage.has_malformed_body() { Some(Failure::Refused(Refusal::Chunks)) } else { Failure::of(error) };
+    async fn fail_to_proxy(
+        &self,
+        http: &mut Session,
+        error: &pingora::Error,
+        passage: &mut Passage,
+    ) -> FailToProxy {
+        let nothing = FailToProxy {
+            error_code: 0,
+            can_reuse_downstream: false,
+        };
+        let failure = if passage.has_malformed_body() {
+            Some(Failure::Refused(Refusal::Chunks))
+        } else {
+            Failure::of(error)
+        };
         // A client that went away is no failure.
         if failure.is_some() {
             passage.outcome = Request::Failed;
@@ -448,12 +543,20 @@ impl ProxyHttp for Served {
         let error_code = reply.status().as_u16();
         reply::discard_body(http).await;
         match reply.send(http).await {
-            Ok(()) => FailToProxy { error_code, can_reuse_downstream: false },
+            Ok(()) => FailToProxy {
+                error_code,
+                can_reuse_downstream: false,
+            },
             Err(_) => nothing,
         }
     }
 
-    async fn logging(&self, http: &mut Session, error: Option<&pingora::Error>, passage: &mut Passage) {
+    async fn logging(
+        &self,
+        http: &mut Session,
+        error: Option<&pingora::Error>,
+        passage: &mut Passage,
+    ) {
         self.log(http, error, passage);
         if error.is_none() {
             self.give_back(passage);

@@ -36,7 +36,9 @@ pub(super) struct Origin<'a> {
 
 impl PartialEq for Origin<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.scheme == other.scheme && self.port == other.port && self.host.eq_ignore_ascii_case(other.host)
+        self.scheme == other.scheme
+            && self.port == other.port
+            && self.host.eq_ignore_ascii_case(other.host)
     }
 }
 
@@ -51,11 +53,17 @@ impl<'a> Origin<'a> {
         };
         let (host, port) = split_port(authority);
         let port = match port.strip_prefix(':') {
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().ok()?
+            }
             Some(_) => return None,
             None => scheme.default_port(),
         };
-        Some(Self { scheme, host: named(host)?, port })
+        Some(Self {
+            scheme,
+            host: named(host)?,
+            port,
+        })
     }
 
     /// The origin of this host's pages. A port that either scheme has by default is this scheme's: a front proxy may name its own.
@@ -65,7 +73,11 @@ impl<'a> Origin<'a> {
             "" | ":" | ":80" | ":443" => scheme.default_port(),
             given => given.strip_prefix(':')?.parse().ok()?,
         };
-        Some(Self { scheme, host: named(host)?, port })
+        Some(Self {
+            scheme,
+            host: named(host)?,
+            port,
+        })
     }
 
     fn is_loopback(&self) -> bool {
@@ -96,7 +108,11 @@ pub(super) fn said(headers: &HeaderMap) -> Said<'_> {
     let mut fields = headers.get_all(ORIGIN).iter();
     match (fields.next(), fields.next()) {
         (None, _) => Said::Nothing,
-        (Some(only), None) => only.to_str().ok().and_then(Origin::parse).map_or(Said::Nonsense, Said::Origin),
+        (Some(only), None) => only
+            .to_str()
+            .ok()
+            .and_then(Origin::parse)
+            .map_or(Said::Nonsense, Said::Origin),
         (Some(_), Some(_)) => Said::Nonsense,
     }
 }
@@ -104,7 +120,9 @@ pub(super) fn said(headers: &HeaderMap) -> Said<'_> {
 /// Whether this is the origin of the pages of the host that a request is for, which are reached by this scheme. On loopback they may be
 /// reached by the other one as well.
 pub(super) fn is_of_own_host(origin: Origin<'_>, request: &RequestHeader, scheme: Scheme) -> bool {
-    let own = |scheme| authority(request).and_then(|authority| Origin::of_host(scheme, authority)) == Some(origin);
+    let own = |scheme| {
+        authority(request).and_then(|authority| Origin::of_host(scheme, authority)) == Some(origin)
+    };
     own(scheme) || origin.is_loopback() && own(origin.scheme)
 }
 
@@ -122,21 +140,44 @@ impl SocketOrigins {
             return Self { allowed: None };
         };
         let listen = &config.listen;
-        let certificate = config.certificate.as_ref().map(|certificate| certificate.public_url.origin());
-        let host = |host: &String| PublicUrl { secure: listen.public_url.secure, authority: host.clone() }.origin();
-        let own = std::iter::once(listen.public_url.origin()).chain(certificate).chain(listen.hosts.iter().map(host));
-        Self { allowed: Some(own.chain(listed.iter().cloned()).collect()) }
+        let certificate = config
+            .certificate
+            .as_ref()
+            .map(|certificate| certificate.public_url.origin());
+        let host = |host: &String| {
+            PublicUrl {
+                secure: listen.public_url.secure,
+                authority: host.clone(),
+            }
+            .origin()
+        };
+        let own = std::iter::once(listen.public_url.origin())
+            .chain(certificate)
+            .chain(listen.hosts.iter().map(host));
+        Self {
+            allowed: Some(own.chain(listed.iter().cloned()).collect()),
+        }
     }
 
     /// Refuses a handshake that a page made which may not, where pages of this host have this scheme.
     pub(super) fn check(&self, request: &RequestHeader, scheme: Scheme) -> Result<(), Refusal> {
-        let Some(allowed) = self.allowed.as_ref().filter(|_| request.headers.contains_key(UPGRADE)) else {
+        let Some(allowed) = self
+            .allowed
+            .as_ref()
+            .filter(|_| request.headers.contains_key(UPGRADE))
+        else {
             return Ok(());
         };
         match said(&request.headers) {
             Said::Nothing => Ok(()),
             Said::Origin(origin) if is_of_own_host(origin, request, scheme) => Ok(()),
-            Said::Origin(origin) if allowed.iter().any(|allowed| Origin::parse(allowed) == Some(origin)) => Ok(()),
+            Said::Origin(origin)
+                if allowed
+                    .iter()
+                    .any(|allowed| Origin::parse(allowed) == Some(origin)) =>
+            {
+                Ok(())
+            }
             Said::Origin(_) | Said::Nonsense => Err(Refusal::Origin),
         }
     }
@@ -145,8 +186,15 @@ impl SocketOrigins {
 impl Gateway {
     /// The scheme of the pages on this host, whose forms may come. Behind a front proxy that ends TLS, it is that of `listen.public_url`.
     pub(super) fn scheme(&self, http: &Session) -> Scheme {
-        let is_tls = || http.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-        if self.jar == Jar::Secure || is_tls() { Scheme::Https } else { Scheme::Http }
+        let is_tls = || {
+            http.digest()
+                .is_some_and(|digest| digest.ssl_digest.is_some())
+        };
+        if self.jar == Jar::Secure || is_tls() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
     }
 }
 
@@ -159,7 +207,9 @@ mod tests {
         let mut request = RequestHeader::build("POST", b"/", None).expect("a request");
         request.insert_header("Host", host).expect("a field");
         for origin in origins {
-            request.append_header("Origin", HeaderValue::from_str(origin).expect("a value")).expect("a field");
+            request
+                .append_header("Origin", HeaderValue::from_str(origin).expect("a value"))
+                .expect("a field");
         }
         matches!(said(&request.headers), Said::Origin(origin) if is_of_own_host(origin, &request, scheme))
     }
@@ -195,7 +245,10 @@ mod tests {
             ("rechner.example", "https://rechner.example/"),
             ("rechner.example", "https://rechner.example:"),
             ("rechner.example", "https://rechner.example:+443"),
-            ("rechner.example", "https://rechner.example https://rechner.example"),
+            (
+                "rechner.example",
+                "https://rechner.example https://rechner.example",
+            ),
             ("rechner.example", "ws://rechner.example"),
             ("rechner.example", "rechner.example"),
             ("rechner.example", "null"),
@@ -209,15 +262,31 @@ mod tests {
 
     #[test]
     fn over_http_pages_of_https_are_others_but_on_loopback() {
-        assert!(is_own(Scheme::Http, "rechner.example", &["http://rechner.example"]));
-        assert!(!is_own(Scheme::Http, "rechner.example", &["https://rechner.example"]));
-        assert!(is_own(Scheme::Http, "localhost:8443", &["https://localhost:8443"]));
+        assert!(is_own(
+            Scheme::Http,
+            "rechner.example",
+            &["http://rechner.example"]
+        ));
+        assert!(!is_own(
+            Scheme::Http,
+            "rechner.example",
+            &["https://rechner.example"]
+        ));
+        assert!(is_own(
+            Scheme::Http,
+            "localhost:8443",
+            &["https://localhost:8443"]
+        ));
     }
 
     #[test]
     fn several_origins_are_none() {
         let twice = ["https://rechner.example", "https://rechner.example"];
         assert!(!is_own(Scheme::Https, "rechner.example", &twice));
-        assert!(!is_own(Scheme::Https, "rechner.example", &["https://rechner.example", "https://evil.example"]));
+        assert!(!is_own(
+            Scheme::Https,
+            "rechner.example",
+            &["https://rechner.example", "https://evil.example"]
+        ));
     }
 }

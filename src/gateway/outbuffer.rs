@@ -20,7 +20,11 @@ pub(super) struct OutBuffer {
 
 impl OutBuffer {
     pub(super) const fn new(tcp: TcpStream) -> Self {
-        Self { tcp, waiting: Vec::new(), sent: 0 }
+        Self {
+            tcp,
+            waiting: Vec::new(),
+            sent: 0,
+        }
     }
 
     pub(super) const fn tcp(&self) -> &TcpStream {
@@ -32,11 +36,19 @@ impl OutBuffer {
         self.waiting.get(self.sent..).unwrap_or_default()
     }
 
-    pub(super) fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         tokio::io::AsyncRead::poll_read(Pin::new(&mut self.tcp), context, buffer)
     }
 
-    pub(super) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.waiting().len() + bytes.len() <= CAPACITY {
             if self.waiting.capacity() == 0 {
                 self.waiting.reserve_exact(CAPACITY);
@@ -52,7 +64,10 @@ impl OutBuffer {
                 self.clear();
                 return Pin::new(&mut self.tcp).poll_write(context, bytes);
             }
-            let parts = [IoSlice::new(self.waiting.get(self.sent..).unwrap_or_default()), IoSlice::new(bytes)];
+            let parts = [
+                IoSlice::new(self.waiting.get(self.sent..).unwrap_or_default()),
+                IoSlice::new(bytes),
+            ];
             let written = ready!(Pin::new(&mut self.tcp).poll_write_vectored(context, &parts))?;
             let before = self.note_sent(written)?;
             if written > before {
@@ -100,32 +115,64 @@ mod tests {
 
     async fn connected() -> (OutBuffer, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let (ours, theirs) = tokio::join!(TcpStream::connect(listener.local_addr().expect("bound")), listener.accept());
-        (OutBuffer::new(ours.expect("connected")), theirs.expect("accepted").0)
+        let (ours, theirs) = tokio::join!(
+            TcpStream::connect(listener.local_addr().expect("bound")),
+            listener.accept()
+        );
+        (
+            OutBuffer::new(ours.expect("connected")),
+            theirs.expect("accepted").0,
+        )
     }
 
     #[tokio::test]
     async fn whatever_the_sizes_all_bytes_arrive_in_their_order() {
         let (mut buffer, mut peer) = connected().await;
-        let pieces = [1, 300, CAPACITY - 301, 1, CAPACITY, CAPACITY + 1, 0, 1_000_000, 17];
-        let expected: Vec<u8> = (0..pieces.iter().sum::<usize>()).map(|at| (at % 251) as u8).collect();
+        let pieces = [
+            1,
+            300,
+            CAPACITY - 301,
+            1,
+            CAPACITY,
+            CAPACITY + 1,
+            0,
+            1_000_000,
+            17,
+        ];
+        let expected: Vec<u8> = (0..pieces.iter().sum::<usize>())
+            .map(|at| (at % 251) as u8)
+            .collect();
         let all = expected.clone();
         let writing = tokio::spawn(async move {
             let mut from = 0;
             for piece in pieces {
                 let to = from + piece;
                 while from < to {
-                    from += poll_fn(|context| buffer.poll_write(context, &all[from..to])).await.expect("written");
+                    from += poll_fn(|context| buffer.poll_write(context, &all[from..to]))
+                        .await
+                        .expect("written");
                 }
             }
-            poll_fn(|context| buffer.poll_flush(context)).await.expect("flushed");
-            assert!(buffer.waiting().is_empty() && buffer.waiting.capacity() == 0, "an idle connection holds no memory");
-            poll_fn(|context| buffer.poll_shutdown(context)).await.expect("closed");
+            poll_fn(|context| buffer.poll_flush(context))
+                .await
+                .expect("flushed");
+            assert!(
+                buffer.waiting().is_empty() && buffer.waiting.capacity() == 0,
+                "an idle connection holds no memory"
+            );
+            poll_fn(|context| buffer.poll_shutdown(context))
+                .await
+                .expect("closed");
         });
         let mut arrived = Vec::new();
         peer.read_to_end(&mut arrived).await.expect("read");
         writing.await.expect("no panic");
-        assert!(arrived == expected, "{} of {} bytes", arrived.len(), expected.len());
+        assert!(
+            arrived == expected,
+            "{} of {} bytes",
+            arrived.len(),
+            expected.len()
+        );
     }
 
     #[tokio::test]
@@ -135,20 +182,35 @@ mod tests {
         for _ in 0..1_000 {
             while buffer.waiting().len() < CAPACITY {
                 let piece = [(written % 251) as u8];
-                assert!(poll_fn(|context| Poll::Ready(buffer.poll_write(context, &piece))).await.is_ready());
+                assert!(
+                    poll_fn(|context| Poll::Ready(buffer.poll_write(context, &piece)))
+                        .await
+                        .is_ready()
+                );
                 written += 1;
             }
             assert_eq!(buffer.waiting.capacity(), CAPACITY);
             assert_eq!(buffer.note_sent(7).expect("some"), 7);
-            assert_eq!(buffer.waiting().first().map(|byte| usize::from(*byte)), Some((written - CAPACITY + 7) % 251));
+            assert_eq!(
+                buffer.waiting().first().map(|byte| usize::from(*byte)),
+                Some((written - CAPACITY + 7) % 251)
+            );
         }
     }
 
     #[tokio::test]
     async fn a_small_answer_waits_for_its_rest() {
         let (mut buffer, peer) = connected().await;
-        assert_eq!(poll_fn(|context| buffer.poll_write(context, b"HTTP/1.1 200 OK\r\n\r\n")).await.expect("kept"), 19);
+        assert_eq!(
+            poll_fn(|context| buffer.poll_write(context, b"HTTP/1.1 200 OK\r\n\r\n"))
+                .await
+                .expect("kept"),
+            19
+        );
         assert_eq!(buffer.waiting(), b"HTTP/1.1 200 OK\r\n\r\n");
-        assert!(peer.try_read(&mut [0; 32]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+        assert!(
+            peer.try_read(&mut [0; 32])
+                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        );
     }
 }

@@ -16,7 +16,11 @@ pub(super) struct Pace {
 impl Pace {
     /// Begins with so much credit, and never has more than `most`: the longest silence.
     pub(super) const fn new(credit: Duration, most: Duration) -> Self {
-        Self { left: credit, most, waiting_since: None }
+        Self {
+            left: credit,
+            most,
+            waiting_since: None,
+        }
     }
 
     /// The client is waited for. Gives when its credit will be spent: `now` if it is.
@@ -45,7 +49,9 @@ impl Pace {
 
     fn settle(&mut self, now: Instant) {
         if let Some(since) = self.waiting_since.take() {
-            self.left = self.left.saturating_sub(now.saturating_duration_since(since));
+            self.left = self
+                .left
+                .saturating_sub(now.saturating_duration_since(since));
         }
     }
 }
@@ -70,7 +76,13 @@ mod tests {
 
     #[test]
     fn a_byte_now_and_then_does_not_help_and_500_a_second_do() {
-        for (bytes, survives) in [(1, false), (100, false), (499, false), (500, true), (5_000, true)] {
+        for (bytes, survives) in [
+            (1, false),
+            (100, false),
+            (499, false),
+            (500, true),
+            (5_000, true),
+        ] {
             let (mut pace, begun) = pace();
             let mut alive = true;
             for second in 0..20_000_u32 {
@@ -94,7 +106,11 @@ mod tests {
         let (mut pace, begun) = pace();
         pace.waits(begun);
         pace.moves(0, begun + SECOND);
-        assert_eq!(pace.waits(begun + 3_600 * SECOND), begun + 3_619 * SECOND, "the calculator took its time");
+        assert_eq!(
+            pace.waits(begun + 3_600 * SECOND),
+            begun + 3_619 * SECOND,
+            "the calculator took its time"
+        );
         pace.pauses();
         assert_eq!(pace.waits(begun + 7_200 * SECOND), begun + 7_219 * SECOND);
     }

@@ -54,7 +54,12 @@ pub(super) struct Outgoing {
 impl Outgoing {
     fn of(mut taken: Taken) -> Self {
         let body = Bytes::from(std::mem::take(&mut taken.body));
-        Self { taken, length: body.len(), body, connected: false }
+        Self {
+            taken,
+            length: body.len(),
+            body,
+            connected: false,
+        }
     }
 
     pub(super) fn form(&self) -> &ParkedForm {
@@ -97,7 +102,12 @@ enum Holder {
 /// What is found of a form for whoever asks for it.
 enum Found {
     /// It can be sent, with this permit, as this broker's.
-    Sendable { place: Place, seen: Seen<ParkedForm>, permit: Permit, vtnr: Vtnr },
+    Sendable {
+        place: Place,
+        seen: Seen<ParkedForm>,
+        permit: Permit,
+        vtnr: Vtnr,
+    },
     /// It is being sent at this moment.
     Going,
     /// It cannot, for what this answer says.
@@ -106,13 +116,24 @@ enum Found {
 
 impl Gateway {
     /// A form came without a session: it is kept, and the broker is told so.
-    pub(super) async fn park_without_session(&self, http: &mut Session, held: &Held, passage: &mut Passage) -> Reply {
+    pub(super) async fn park_without_session(
+        &self,
+        http: &mut Session,
+        held: &Held,
+        passage: &mut Passage,
+    ) -> Reply {
         passage.outcome = Request::SignInRequired;
         let kept = self.park(http, held, None, passage.now).await;
         let page = kept.map(|kept| self.routes.form_page(kept.place.id)).ok();
         let return_to = page.as_deref().unwrap_or("/");
-        let view = SessionEnded { return_to, keeping: self.keeping(kept, passage.now) };
-        let html = self.pages.now().render(&View::SessionEnded(view), passage.now);
+        let view = SessionEnded {
+            return_to,
+            keeping: self.keeping(kept, passage.now),
+        };
+        let html = self
+            .pages
+            .now()
+            .render(&View::SessionEnded(view), passage.now);
         self.with_place(Reply::page(StatusCode::UNAUTHORIZED, html), kept)
     }
 
@@ -126,14 +147,21 @@ impl Gateway {
     ) -> Reply {
         let kept = self.park(http, held, Some(session.vtnr), passage.now).await;
         let page = kept.map(|kept| self.routes.form_page(kept.place.id)).ok();
-        let page = self.blocked(session.vtnr, self.keeping(kept, passage.now), page.as_deref().unwrap_or("/"), passage.now);
+        let page = self.blocked(
+            session.vtnr,
+            self.keeping(kept, passage.now),
+            page.as_deref().unwrap_or("/"),
+            passage.now,
+        );
         self.with_place(page, kept)
     }
 
     /// Cuts the mark off a request's target, and gives the form that it means.
     pub(super) fn unmark(&self, http: &mut Session) -> Result<Option<FormId>, Failure> {
         let request = http.req_header_mut();
-        let Some((target, id)) = without_mark(request.raw_path()).map(|(target, id)| (target.to_owned(), id)) else {
+        let Some((target, id)) =
+            without_mark(request.raw_path()).map(|(target, id)| (target.to_owned(), id))
+        else {
             return Ok(None);
         };
         retarget(request, &target).map_err(|_| Failure::Refused(Refusal::Target))?;
@@ -142,14 +170,25 @@ impl Gateway {
 
     /// A request with a mark: the press of our button; or one from a page that stands at such an address since it answered a form, which
     /// is the calculator's affair like any other.
-    pub(super) async fn admit_marked(&self, id: FormId, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
+    pub(super) async fn admit_marked(
+        &self,
+        id: FormId,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> Result<Admission, Failure> {
         if is_press(http.req_header()) {
             // A body that breaks off would break the kept form off with it.
             let carries = body_of(http) == Body::Some;
-            return if carries { Err(Failure::Form(BadForm::Malformed)) } else { self.send_parked(id, http, passage).await };
+            return if carries {
+                Err(Failure::Form(BadForm::Malformed))
+            } else {
+                self.send_parked(id, http, passage).await
+            };
         }
         let request = http.req_header();
-        if matches!(request.method, Method::GET | Method::HEAD) && Audience::of(&request.headers) == Audience::Navigation {
+        if matches!(request.method, Method::GET | Method::HEAD)
+            && Audience::of(&request.headers) == Audience::Navigation
+        {
             // From a bookmark, or typed: the address is cleared of the mark.
             passage.outcome = Request::LoginPage;
             let target = wanted(request);
@@ -159,7 +198,12 @@ impl Gateway {
     }
 
     /// Sends a form that was kept: a permit for it, or a page that says why not.
-    async fn send_parked(&self, id: FormId, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
+    async fn send_parked(
+        &self,
+        id: FormId,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> Result<Admission, Failure> {
         if form::is_foreign(http.req_header(), self.scheme(http)) {
             return Err(Failure::Form(BadForm::Foreign));
         }
@@ -169,19 +213,37 @@ impl Gateway {
         let session = self.session(held.session.as_ref(), passage.now).await?;
         let session = best(session, self.at_portal(http, passage).await?.as_ref());
         self.seat(session.as_ref(), http, passage)?;
-        let who = Who { client: self.client_counted(http), broker: session.as_ref().map(|session| session.vtnr) };
+        let who = Who {
+            client: self.client_counted(http),
+            broker: session.as_ref().map(|session| session.vtnr),
+        };
         let missed = |reply| {
             self.parking.note(Outcome::Missed, who);
             Ok(Admission::Answer(reply))
         };
-        let (place, seen, permit) = match self.look_up_form(id, &held, session.as_ref(), passage.now).await? {
-            Found::Sendable { place, seen, permit, .. } => (place, seen, permit),
+        let (place, seen, permit) = match self
+            .look_up_form(id, &held, session.as_ref(), passage.now)
+            .await?
+        {
+            Found::Sendable {
+                place,
+                seen,
+                permit,
+                ..
+            } => (place, seen, permit),
             Found::Going => return missed(Reply::see_other(&self.routes.form_page(id))),
             Found::Not(reply) => return missed(reply),
         };
-        let Some(taken) = self.parking.take(place, &seen, &permit, who, passage.now).await? else {
+        let Some(taken) = self
+            .parking
+            .take(place, &seen, &permit, who, passage.now)
+            .await?
+        else {
             // Another press, or another tab, was faster.
-            let reply = match self.look_up_form(id, &held, session.as_ref(), passage.now).await? {
+            let reply = match self
+                .look_up_form(id, &held, session.as_ref(), passage.now)
+                .await?
+            {
                 Found::Not(reply) => reply,
                 Found::Going => Reply::see_other(&self.routes.form_page(id)),
                 // It was put back meanwhile.
@@ -203,7 +265,10 @@ impl Gateway {
             return Ok(self.kept_form(KeptForm::Gone, now));
         };
         let session = self.signed_in(visit).await?;
-        let (form, vtnr) = match self.look_up_form(id, &visit.held, session.as_ref(), now).await? {
+        let (form, vtnr) = match self
+            .look_up_form(id, &visit.held, session.as_ref(), now)
+            .await?
+        {
             Found::Sendable { seen, vtnr, .. } => (seen.value, vtnr),
             Found::Going => return Ok(self.kept_form(KeptForm::Going, now)),
             Found::Not(reply) => return Ok(reply),
@@ -220,7 +285,9 @@ impl Gateway {
 
     /// Our cookies of a request that is about a form.
     pub(super) fn held_for(&self, id: FormId, http: &Session) -> Result<Held, Failure> {
-        self.jar.read_for(id, &http.req_header().headers).map_err(|Ambiguous| Failure::Refused(Refusal::Header))
+        self.jar
+            .read_for(id, &http.req_header().headers)
+            .map_err(|Ambiguous| Failure::Refused(Refusal::Header))
     }
 
     /// Looks a form up for whoever is signed in, and asks the policy about it as about any request.
@@ -240,7 +307,11 @@ impl Gateway {
             return Ok(Found::Not(self.kept_form(KeptForm::Gone, now)));
         };
         let page = self.routes.form_page(id);
-        let to_sign_in = || Ok(Found::Not(Reply::see_other(&self.routes.page("vtnr-login", &page))));
+        let to_sign_in = || {
+            Ok(Found::Not(Reply::see_other(
+                &self.routes.page("vtnr-login", &page),
+            )))
+        };
         let Some(session) = session else {
             return to_sign_in();
         };
@@ -249,14 +320,21 @@ impl Gateway {
             Fate::Waits => None,
             Fate::Going => return Ok(Found::Going),
             Fate::Sent { at } => Some(KeptForm::Sent { at }),
-            Fate::Others => Some(KeptForm::Others { vtnr: session.vtnr.to_string() }),
+            Fate::Others => Some(KeptForm::Others {
+                vtnr: session.vtnr.to_string(),
+            }),
             Fate::Expired => Some(KeptForm::Gone),
         };
         if let Some(why) = unsendable {
             return Ok(Found::Not(self.kept_form(why, now)));
         }
         match policy::decide(|| self.intent_of(form), Some(session), &self.limits, now) {
-            Decision::Allow(permit) => Ok(Found::Sendable { place, seen, permit, vtnr: session.vtnr }),
+            Decision::Allow(permit) => Ok(Found::Sendable {
+                place,
+                seen,
+                permit,
+                vtnr: session.vtnr,
+            }),
             Decision::SignIn => to_sign_in(),
             Decision::BlockSubmission(session) => {
                 let keeping = Keeping::Until(form.kept_until(self.parking.limits()));
@@ -268,14 +346,25 @@ impl Gateway {
 
     /// A broker does not want to send a form any more.
     pub(super) async fn discard_parked(&self, visit: &Visit) -> Result<Reply, Failure> {
-        let place = visit.held.parking.zip(visit.form).map(|(token, id)| Place { token, id });
+        let place = visit
+            .held
+            .parking
+            .zip(visit.form)
+            .map(|(token, id)| Place { token, id });
         let waits = match &place {
-            Some(place) => self.parking.find(place).await?.is_some_and(|seen| seen.value.stage == FormStage::Waits),
+            Some(place) => self
+                .parking
+                .find(place)
+                .await?
+                .is_some_and(|seen| seen.value.stage == FormStage::Waits),
             None => false,
         };
         if let Some(place) = place.filter(|_| waits) {
             let session = self.signed_in(visit).await?;
-            let who = Who { client: visit.visitor.client, broker: session.map(|session| session.vtnr) };
+            let who = Who {
+                client: visit.visitor.client,
+                broker: session.map(|session| session.vtnr),
+            };
             self.parking.discard(&place, who).await?;
         }
         Ok(Reply::see_other(ReturnTo::start().as_str()))
@@ -283,8 +372,13 @@ impl Gateway {
 
     /// A form that was taken, and the calculator could not be reached: it is kept on, and the page leads back to it.
     pub(super) async fn put_back(&self, passage: &mut Passage) -> Option<String> {
-        let outgoing = passage.outgoing.take().filter(|outgoing| !outgoing.connected)?;
-        let Outgoing { mut taken, body, .. } = outgoing;
+        let outgoing = passage
+            .outgoing
+            .take()
+            .filter(|outgoing| !outgoing.connected)?;
+        let Outgoing {
+            mut taken, body, ..
+        } = outgoing;
         taken.body = body.into();
         // Counted and logged by the store itself; the page does not promise anything then.
         let is_back = self.parking.put_back(&taken, passage.now).await.ok()?;
@@ -299,19 +393,32 @@ impl Gateway {
         now: Timestamp,
     ) -> Result<Kept, NotKept> {
         let kept = self.try_to_park(http, held, owner, now).await;
-        let who = Who { client: self.client_counted(http), broker: owner };
+        let who = Who {
+            client: self.client_counted(http),
+            broker: owner,
+        };
         // What programs post is no news.
-        let is_form = Audience::of(&http.req_header().headers) == Audience::Navigation || !matches!(kept, Err(NotKept::Unfit));
+        let is_form = Audience::of(&http.req_header().headers) == Audience::Navigation
+            || !matches!(kept, Err(NotKept::Unfit));
         if is_form {
-            self.parking.note(kept.map_or_else(Outcome::from, |_| Outcome::Kept), who);
+            self.parking
+                .note(kept.map_or_else(Outcome::from, |_| Outcome::Kept), who);
         }
         kept
     }
 
-    async fn try_to_park(&self, http: &mut Session, held: &Held, owner: Option<Vtnr>, now: Timestamp) -> Result<Kept, NotKept> {
+    async fn try_to_park(
+        &self,
+        http: &mut Session,
+        held: &Held,
+        owner: Option<Vtnr>,
+        now: Timestamp,
+    ) -> Result<Kept, NotKept> {
         let form = self.particulars(http.req_header(), self.scheme(http), owner, now)?;
         let client = self.client_counted(http);
-        let mut reservation = self.parking.reserve(client, length(&http.req_header().headers))?;
+        let mut reservation = self
+            .parking
+            .reserve(client, length(&http.req_header().headers))?;
         let largest = self.parking.limits().largest;
         let body = read_body(http, PARKING_TIME, |length| match length {
             length if length > largest => Err(BadForm::TooLarge),
@@ -325,7 +432,11 @@ impl Gateway {
         })?;
         let place = self.parking.keep(held.parking, client, &form, &body).await;
         drop(reservation);
-        let holder = if form.origin.is_some() && held.parking.is_none() { Holder::Form } else { Holder::Browser };
+        let holder = if form.origin.is_some() && held.parking.is_none() {
+            Holder::Form
+        } else {
+            Holder::Browser
+        };
         place.map(|place| Kept { place, holder })
     }
 
@@ -345,18 +456,35 @@ impl Gateway {
         if request.method != Method::POST || request.headers.contains_key(CONTENT_ENCODING) {
             return Err(NotKept::Unfit);
         }
-        let target = std::str::from_utf8(request.raw_path()).ok().and_then(|target| ReturnTo::parse(target).ok());
-        let content_type = text(&request.headers, CONTENT_TYPE).filter(|kind| kind.len() <= LONGEST_TYPE && is_keepable(kind));
+        let target = std::str::from_utf8(request.raw_path())
+            .ok()
+            .and_then(|target| ReturnTo::parse(target).ok());
+        let content_type = text(&request.headers, CONTENT_TYPE)
+            .filter(|kind| kind.len() <= LONGEST_TYPE && is_keepable(kind));
         let content_type = content_type.filter(|kind| !is_scripts(kind, request));
         let (target, content_type) = target.zip(content_type).ok_or(NotKept::Unfit)?;
-        let referer = text(&request.headers, REFERER).filter(|referer| referer.len() <= ReturnTo::LONGEST);
-        Ok(ParkedForm { target, content_type, referer, origin, owner, parked_at: now, stage: FormStage::Waits })
+        let referer =
+            text(&request.headers, REFERER).filter(|referer| referer.len() <= ReturnTo::LONGEST);
+        Ok(ParkedForm {
+            target,
+            content_type,
+            referer,
+            origin,
+            owner,
+            parked_at: now,
+            stage: FormStage::Waits,
+        })
     }
 
     fn intent_of(&self, form: &ParkedForm) -> Intent {
         let (method, target) = (Method::POST.as_str(), form.target.as_str().as_bytes());
         let charset = Charset::of([form.content_type.as_bytes()]);
-        self.submission.now().judge(&submission::Request { method, target, body: Body::Some, charset })
+        self.submission.now().judge(&submission::Request {
+            method,
+            target,
+            body: Body::Some,
+            charset,
+        })
     }
 
     fn kept_form(&self, form: KeptForm, now: Timestamp) -> Reply {
@@ -371,15 +499,29 @@ impl Gateway {
 
     /// The page for a session that may not send this.
     fn blocked(&self, vtnr: Vtnr, keeping: Keeping, return_to: &str, now: Timestamp) -> Reply {
-        let view = BlockedSubmission { return_to, vtnr: vtnr.to_string(), on_file: self.on_file(vtnr), keeping };
-        Reply::page(StatusCode::FORBIDDEN, self.pages.now().render(&View::BlockedSubmission(view), now))
+        let view = BlockedSubmission {
+            return_to,
+            vtnr: vtnr.to_string(),
+            on_file: self.on_file(vtnr),
+            keeping,
+        };
+        Reply::page(
+            StatusCode::FORBIDDEN,
+            self.pages.now().render(&View::BlockedSubmission(view), now),
+        )
     }
 
     /// Whether the broker has an address to confirm.
     pub(super) fn on_file(&self, vtnr: Vtnr) -> OnFile {
         let snapshot = self.directory.snapshot();
-        let has_address = snapshot.find(vtnr).is_some_and(|broker| !broker.emails().is_empty());
-        if has_address { OnFile::Some } else { OnFile::None }
+        let has_address = snapshot
+            .find(vtnr)
+            .is_some_and(|broker| !broker.emails().is_empty());
+        if has_address {
+            OnFile::Some
+        } else {
+            OnFile::None
+        }
     }
 
     pub(super) fn keeping(&self, kept: Result<Kept, NotKept>, now: Timestamp) -> Keeping {
@@ -419,7 +561,10 @@ fn is_press(request: &RequestHeader) -> bool {
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }
 
 /// What a body says of its length, in bytes. The framing was found sound.

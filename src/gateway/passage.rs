@@ -42,7 +42,9 @@ impl About {
     pub(super) fn page(page: Page) -> Self {
         match page {
             Page::Tan => Self::Tan,
-            Page::SignOut => Self::SignOut { forget_browser: false },
+            Page::SignOut => Self::SignOut {
+                forget_browser: false,
+            },
             _ => Self::SignIn,
         }
     }
@@ -112,8 +114,10 @@ pub struct Passage {
 impl Passage {
     /// A request that arrives `now`.
     pub(super) fn begin(now: Timestamp) -> Self {
-        let (handed_over, incident, connection, tunnel, watch, outgoing) = (None, None, None, None, None, None);
-        let (outcome, tries, seat, permit, upload, under_way) = (Request::Failed, Tries::default(), None, None, None, None);
+        let (handed_over, incident, connection, tunnel, watch, outgoing) =
+            (None, None, None, None, None, None);
+        let (outcome, tries, seat, permit, upload, under_way) =
+            (Request::Failed, Tries::default(), None, None, None, None);
         let (began, about) = (Instant::now(), About::Page);
         Self {
             now,
@@ -173,7 +177,9 @@ impl Passage {
 
     /// Whether a body that came on the connection was malformed.
     pub(super) fn has_malformed_body(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.following().is_malformed())
+        self.connection
+            .as_ref()
+            .is_some_and(|connection| connection.following().is_malformed())
     }
 
     /// Lets the request through to the calculator.
@@ -183,12 +189,18 @@ impl Passage {
 
     /// Whether a broker is known to be signed in here, and not by the portal alone.
     pub(super) fn is_signed_in(&self) -> bool {
-        !self.to_portal && self.permit.as_ref().is_some_and(|permit| permit.broker().is_some())
+        !self.to_portal
+            && self
+                .permit
+                .as_ref()
+                .is_some_and(|permit| permit.broker().is_some())
     }
 
     /// The permit. Without one nothing goes to the calculator: a forgotten decision is an error, not an admission.
     pub(super) fn permit(&self) -> pingora::Result<&Permit> {
-        self.permit.as_ref().ok_or_else(|| pingora::Error::explain(pingora::ErrorType::InternalError, "no permit"))
+        self.permit
+            .as_ref()
+            .ok_or_else(|| pingora::Error::explain(pingora::ErrorType::InternalError, "no permit"))
     }
 }
 

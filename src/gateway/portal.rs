@@ -40,13 +40,18 @@ pub(super) struct AtPortal {
 }
 
 /// Of a browser's own session and its session by the portal, the one that counts: a full one before another, and never two brokers'.
-pub(super) fn best(own: Option<BrokerSession>, at_portal: Option<&AtPortal>) -> Option<BrokerSession> {
+pub(super) fn best(
+    own: Option<BrokerSession>,
+    at_portal: Option<&AtPortal>,
+) -> Option<BrokerSession> {
     if own.is_some_and(|own| matches!(own.level, Level::Full { .. })) {
         return own;
     }
     let by_portal = at_portal.and_then(|at_portal| at_portal.session);
     // Nobody's application goes out as somebody else's.
-    by_portal.filter(|session| own.is_none_or(|own| own.vtnr == session.vtnr)).or(own)
+    by_portal
+        .filter(|session| own.is_none_or(|own| own.vtnr == session.vtnr))
+        .or(own)
 }
 
 impl Gateway {
@@ -61,13 +66,16 @@ impl Gateway {
             Some(Level::Full { .. }) => true,
             // What pages load is not what the portal is asked about.
             Some(Level::WithoutSubmission) => {
-                self.intent(http) == Intent::Use && Audience::of(&http.req_header().headers) != Audience::Navigation
+                self.intent(http) == Intent::Use
+                    && Audience::of(&http.req_header().headers) != Audience::Navigation
             }
             None => false,
         };
         if suffices {
             return Ok(match own.map(|session| session.level) {
-                Some(Level::WithoutSubmission) => best(own, self.known_at_portal(http, passage.now).as_ref()),
+                Some(Level::WithoutSubmission) => {
+                    best(own, self.known_at_portal(http, passage.now).as_ref())
+                }
                 _ => own,
             });
         }
@@ -76,7 +84,11 @@ impl Gateway {
 
     /// What the portal says of who sent a request; `None` if it has nothing of the portal's. Whoever must be asked about has a seat
     /// among those whom nobody knows.
-    pub(super) async fn at_portal(&self, http: &Session, passage: &mut Passage) -> Result<Option<AtPortal>, Failure> {
+    pub(super) async fn at_portal(
+        &self,
+        http: &Session,
+        passage: &mut Passage,
+    ) -> Result<Option<AtPortal>, Failure> {
         let Some((portal, claim)) = self.portal_claim(http) else {
             return Ok(None);
         };
@@ -89,7 +101,9 @@ impl Gateway {
                 }
                 let sender = self.sender(http);
                 let client = self.client_counted(http);
-                let answer = portal.ask(&claim, &sender, |vtnr| self.note_portal(vtnr, client)).await;
+                let answer = portal
+                    .ask(&claim, &sender, |vtnr| self.note_portal(vtnr, client))
+                    .await;
                 passage.seat.take_if(|_| !has_seat);
                 answer
             }
@@ -105,35 +119,80 @@ impl Gateway {
     }
 
     fn portal_claim(&self, http: &Session) -> Option<(&Arc<Portal>, Claim)> {
-        let portal = self.portal.as_ref().filter(|_| !crosses_sites(http, self.scheme(http)))?;
+        let portal = self
+            .portal
+            .as_ref()
+            .filter(|_| !crosses_sites(http, self.scheme(http)))?;
         Some((portal, portal.claim(pairs(&http.req_header().headers))?))
     }
 
     fn sender(&self, http: &Session) -> Sender {
-        Sender { address: self.client_address(http), agent: http.req_header().headers.get(USER_AGENT).cloned() }
+        Sender {
+            address: self.client_address(http),
+            agent: http.req_header().headers.get(USER_AGENT).cloned(),
+        }
     }
 
-    fn as_said(&self, claim: Claim, answer: Option<Answer>, http: &Session, now: Timestamp) -> AtPortal {
-        let has_left = self.jar.has_left_portal(&http.req_header().headers, claim.sum());
+    fn as_said(
+        &self,
+        claim: Claim,
+        answer: Option<Answer>,
+        http: &Session,
+        now: Timestamp,
+    ) -> AtPortal {
+        let has_left = self
+            .jar
+            .has_left_portal(&http.req_header().headers, claim.sum());
         let vtnr = match answer {
             Some(Answer::SignedIn(vtnr)) if self.directory.knows(vtnr) && !has_left => Some(vtnr),
             _ => None,
         };
-        let session = vtnr.map(|vtnr| BrokerSession::begin(vtnr, Level::Full { proof: Proof::Portal }, now));
-        AtPortal { claim, session, has_left, answer }
+        let session = vtnr.map(|vtnr| {
+            BrokerSession::begin(
+                vtnr,
+                Level::Full {
+                    proof: Proof::Portal,
+                },
+                now,
+            )
+        });
+        AtPortal {
+            claim,
+            session,
+            has_left,
+            answer,
+        }
     }
 
     fn note_portal(&self, vtnr: Vtnr, client: ClientAddress) {
         let is_known = self.directory.knows(vtnr);
-        let outcome = if is_known { Outcome::Ok } else { Outcome::InvalidVtnr };
-        self.sign_ins.note(Step::Portal, outcome, Some(vtnr).filter(|_| is_known), client);
+        let outcome = if is_known {
+            Outcome::Ok
+        } else {
+            Outcome::InvalidVtnr
+        };
+        self.sign_ins.note(
+            Step::Portal,
+            outcome,
+            Some(vtnr).filter(|_| is_known),
+            client,
+        );
     }
 
     /// Ends a WebSocket that was opened by the portal's word; see [`Lookout`].
-    pub(super) fn watch_at_portal(&self, http: &Session, permitted: Vtnr, line: &Arc<Line>) -> Option<Watch> {
+    pub(super) fn watch_at_portal(
+        &self,
+        http: &Session,
+        permitted: Vtnr,
+        line: &Arc<Line>,
+    ) -> Option<Watch> {
         let (portal, claim) = self.portal_claim(http)?;
         let (portal, sender) = (Arc::clone(portal), self.sender(http));
-        let (directory, metrics, line) = (Arc::clone(&self.directory), Arc::clone(&self.metrics), Arc::clone(line));
+        let (directory, metrics, line) = (
+            Arc::clone(&self.directory),
+            Arc::clone(&self.metrics),
+            Arc::clone(line),
+        );
         let mut lookout = Lookout::begin(permitted, &self.limits, Instant::now());
         Some(Watch::over(async move {
             loop {
@@ -161,7 +220,11 @@ struct Lookout {
 
 impl Lookout {
     fn begin(permitted: Vtnr, limits: &SessionLimits, now: Instant) -> Self {
-        Self { permitted, ends_at: now + limits.absolute, counted_at: now }
+        Self {
+            permitted,
+            ends_at: now + limits.absolute,
+            counted_at: now,
+        }
     }
 
     /// When to look next.
@@ -191,7 +254,10 @@ mod tests {
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
-    const LIMITS: SessionLimits = SessionLimits { idle: MINUTE, absolute: Duration::from_secs(3_600) };
+    const LIMITS: SessionLimits = SessionLimits {
+        idle: MINUTE,
+        absolute: Duration::from_secs(3_600),
+    };
 
     fn broker(number: u32) -> Vtnr {
         Vtnr::from_number(601_234_567 + number).expect("nine digits")
@@ -205,7 +271,10 @@ mod tests {
         assert!(!lookout.ends_with(Answer::SignedIn(broker(0)), now + MINUTE));
         assert!(!lookout.ends_with(Answer::Unavailable, now + 2 * MINUTE - LOOK));
         assert!(lookout.ends_with(Answer::Unavailable, now + 2 * MINUTE));
-        assert!(lookout.ends_with(Answer::Nobody, now) && lookout.ends_with(Answer::SignedIn(broker(1)), now));
+        assert!(
+            lookout.ends_with(Answer::Nobody, now)
+                && lookout.ends_with(Answer::SignedIn(broker(1)), now)
+        );
     }
 
     #[test]
@@ -213,7 +282,10 @@ mod tests {
         let now = Instant::now();
         let lookout = Lookout::begin(broker(0), &LIMITS, now);
         let end = now + LIMITS.absolute;
-        assert_eq!((lookout.next(now), lookout.next(end - LOOK / 2)), (now + LOOK, end));
+        assert_eq!(
+            (lookout.next(now), lookout.next(end - LOOK / 2)),
+            (now + LOOK, end)
+        );
         assert!(!lookout.is_at_end(end - LOOK) && lookout.is_at_end(end));
     }
 }

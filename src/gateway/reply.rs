@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, LOCATION, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
-    WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, LOCATION, RETRY_AFTER, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
 };
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -32,13 +32,29 @@ impl Reply {
         let mut fields = vec![
             (CONTENT_TYPE, "text/html; charset=utf-8".into()),
             (CACHE_CONTROL, "no-store".into()),
-            (HeaderName::from_static("content-security-policy"), CONTENT_SECURITY_POLICY.into()),
-            (HeaderName::from_static("x-frame-options"), "SAMEORIGIN".into()),
-            (HeaderName::from_static("referrer-policy"), "same-origin".into()),
-            (HeaderName::from_static("x-content-type-options"), "nosniff".into()),
+            (
+                HeaderName::from_static("content-security-policy"),
+                CONTENT_SECURITY_POLICY.into(),
+            ),
+            (
+                HeaderName::from_static("x-frame-options"),
+                "SAMEORIGIN".into(),
+            ),
+            (
+                HeaderName::from_static("referrer-policy"),
+                "same-origin".into(),
+            ),
+            (
+                HeaderName::from_static("x-content-type-options"),
+                "nosniff".into(),
+            ),
         ];
         fields.extend(challenge(status));
-        Self { status, fields, body: html.into() }
+        Self {
+            status,
+            fields,
+            body: html.into(),
+        }
     }
 
     /// A file of our pages. Its name changes with its content, so that browsers may keep it.
@@ -46,15 +62,29 @@ impl Reply {
         let fields = vec![
             (CONTENT_TYPE, content_type.into()),
             (CACHE_CONTROL, "public, max-age=31536000, immutable".into()),
-            (HeaderName::from_static("x-content-type-options"), "nosniff".into()),
+            (
+                HeaderName::from_static("x-content-type-options"),
+                "nosniff".into(),
+            ),
         ];
-        Self { status: StatusCode::OK, fields, body }
+        Self {
+            status: StatusCode::OK,
+            fields,
+            body,
+        }
     }
 
     /// On to another page, with GET. `location` is a path on this host; a fragment of the address stays (RFC 9110, 10.2.2).
     pub(super) fn see_other(location: &str) -> Self {
-        let fields = vec![(LOCATION, location.into()), (CACHE_CONTROL, "no-store".into())];
-        Self { status: StatusCode::SEE_OTHER, fields, body: Bytes::new() }
+        let fields = vec![
+            (LOCATION, location.into()),
+            (CACHE_CONTROL, "no-store".into()),
+        ];
+        Self {
+            status: StatusCode::SEE_OTHER,
+            fields,
+            body: Bytes::new(),
+        }
     }
 
     /// A small JSON text.
@@ -62,21 +92,38 @@ impl Reply {
         let fields = vec![
             (CONTENT_TYPE, "application/json".into()),
             (CACHE_CONTROL, "no-store".into()),
-            (HeaderName::from_static("x-content-type-options"), "nosniff".into()),
+            (
+                HeaderName::from_static("x-content-type-options"),
+                "nosniff".into(),
+            ),
         ];
-        Self { status: StatusCode::OK, fields, body: body.into() }
+        Self {
+            status: StatusCode::OK,
+            fields,
+            body: body.into(),
+        }
     }
 
     /// For what is not a navigation (RFC 9457). `title` is one of ours and needs no escaping.
     pub(super) fn problem(status: StatusCode, title: &'static str) -> Self {
-        let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{}}}"#, status.as_u16());
+        let body = format!(
+            r#"{{"type":"about:blank","title":"{title}","status":{}}}"#,
+            status.as_u16()
+        );
         let mut fields = vec![
             (CONTENT_TYPE, "application/problem+json".into()),
             (CACHE_CONTROL, "no-store".into()),
-            (HeaderName::from_static("x-content-type-options"), "nosniff".into()),
+            (
+                HeaderName::from_static("x-content-type-options"),
+                "nosniff".into(),
+            ),
         ];
         fields.extend(challenge(status));
-        Self { status, fields, body: body.into() }
+        Self {
+            status,
+            fields,
+            body: body.into(),
+        }
     }
 
     /// The same with a cookie set or cleared.
@@ -88,7 +135,10 @@ impl Reply {
     /// The same, leading a person on to this path on this host at once. To a program it stays the answer that it is. Unlike an element of the
     /// page it is there whatever templates the operator has.
     pub(super) fn refresh(mut self, location: &str) -> Self {
-        self.fields.push((HeaderName::from_static("refresh"), format!("0;url={location}")));
+        self.fields.push((
+            HeaderName::from_static("refresh"),
+            format!("0;url={location}"),
+        ));
         self
     }
 
@@ -107,13 +157,17 @@ impl Reply {
 
     /// The same, telling the browser to forget what it keeps of this site but cookies, which are cleared one by one.
     pub(super) fn clear_site_data(mut self) -> Self {
-        self.fields.push((HeaderName::from_static("clear-site-data"), "\"cache\", \"storage\"".into()));
+        self.fields.push((
+            HeaderName::from_static("clear-site-data"),
+            "\"cache\", \"storage\"".into(),
+        ));
         self
     }
 
     /// The same over https: browsers are to come by https only from now on (RFC 6797), for a year.
     pub(super) fn https_only(mut self) -> Self {
-        self.fields.push((STRICT_TRANSPORT_SECURITY, "max-age=31536000".into()));
+        self.fields
+            .push((STRICT_TRANSPORT_SECURITY, "max-age=31536000".into()));
         self
     }
 
@@ -131,9 +185,15 @@ impl Reply {
         header.set_content_length(self.body.len())?;
         let has_body = !is_head && !self.body.is_empty();
         // A client that does not take its answer is no failure of ours.
-        session.write_response_header(Box::new(header), !has_body).await.map_err(|error| error.into_down())?;
+        session
+            .write_response_header(Box::new(header), !has_body)
+            .await
+            .map_err(|error| error.into_down())?;
         if has_body {
-            session.write_response_body(Some(self.body), true).await.map_err(|error| error.into_down())?;
+            session
+                .write_response_body(Some(self.body), true)
+                .await
+                .map_err(|error| error.into_down())?;
         }
         Ok(())
     }
@@ -146,8 +206,11 @@ fn challenge(status: StatusCode) -> Option<(HeaderName, String)> {
 
 /// Whether the client has got more of an answer than that one will come.
 pub(super) fn has_begun(http: &Session) -> bool {
-    let is_answer = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
-    http.response_written().is_some_and(|response| is_answer(response.status))
+    let is_answer = |status: StatusCode| {
+        !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
+    };
+    http.response_written()
+        .is_some_and(|response| is_answer(response.status))
 }
 
 /// Reads what is left of the body, within bounds. What goes wrong is the client's affair: the answer follows anyway.

@@ -15,8 +15,15 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 impl Gateway {
     /// No connection to a server came about.
-    pub(super) fn connecting_failed(&self, peer: &HttpPeer, mut error: Box<Error>, passage: &mut Passage) -> Box<Error> {
-        let retry = self.upstream_of(passage).connecting_failed(peer, &error, &mut passage.tries);
+    pub(super) fn connecting_failed(
+        &self,
+        peer: &HttpPeer,
+        mut error: Box<Error>,
+        passage: &mut Passage,
+    ) -> Box<Error> {
+        let retry = self
+            .upstream_of(passage)
+            .connecting_failed(peer, &error, &mut passage.tries);
         error.set_retry(retry);
         error
     }
@@ -52,7 +59,10 @@ impl Gateway {
 
     /// The servers that a request goes to.
     pub(super) fn upstream_of(&self, passage: &Passage) -> &Upstream {
-        self.portal_server.as_ref().filter(|_| passage.to_portal).unwrap_or(&self.upstream)
+        self.portal_server
+            .as_ref()
+            .filter(|_| passage.to_portal)
+            .unwrap_or(&self.upstream)
     }
 
     /// Whose request it is, where that is known or does not matter.
@@ -60,7 +70,10 @@ impl Gateway {
         if !self.upstream_of(passage).has_several() {
             return Ok(Some(Whose::NOBODYS));
         }
-        Ok(passage.permit()?.broker().map(|(vtnr, _)| Whose::broker(vtnr)))
+        Ok(passage
+            .permit()?
+            .broker()
+            .map(|(vtnr, _)| Whose::broker(vtnr)))
     }
 
     /// Whose request it is on a public path: the broker's, whose cookies the calculator may set there too; else the client's.
@@ -70,7 +83,10 @@ impl Gateway {
             Some(token) => self.sessions.look(&token, passage.now).await.ok().flatten(),
             None => None,
         };
-        let client = || self.client_address(http).map_or(Whose::NOBODYS, Whose::client);
+        let client = || {
+            self.client_address(http)
+                .map_or(Whose::NOBODYS, Whose::client)
+        };
         session.map_or_else(client, |session| Whose::broker(session.vtnr))
     }
 }
@@ -85,6 +101,7 @@ pub(super) enum Connection {
 
 /// Whether the connection ended, and nothing else: Pingora marks what it read of the end so, and what it could not write at all.
 fn ended_unanswered(error: &Error) -> bool {
-    let could_not_write = *error.etype() == ErrorType::WriteError && *error.esource() == ErrorSource::Upstream;
+    let could_not_write =
+        *error.etype() == ErrorType::WriteError && *error.esource() == ErrorSource::Upstream;
     error.retry == RetryType::ReusedOnly || could_not_write
 }

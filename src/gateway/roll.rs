@@ -25,9 +25,12 @@ impl Roll {
 
     fn has_user(&self, session: &Session) -> bool {
         match session.level {
-            Level::Full { proof: Proof::Password { user } } => {
-                self.users.as_ref().is_some_and(|users| users.knows(session.vtnr, user))
-            }
+            Level::Full {
+                proof: Proof::Password { user },
+            } => self
+                .users
+                .as_ref()
+                .is_some_and(|users| users.knows(session.vtnr, user)),
             Level::Full { .. } | Level::WithoutSubmission => true,
         }
     }

@@ -54,22 +54,39 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn new(prefix: &str, public: &[String], portal: &[String]) -> Self {
-        Self { prefix: prefix.to_owned(), public: public.to_vec(), portal: portal.to_vec() }
+        Self {
+            prefix: prefix.to_owned(),
+            public: public.to_vec(),
+            portal: portal.to_vec(),
+        }
     }
 
     /// What this request is for, judged by the bytes that would be forwarded.
     pub(super) fn of(&self, request: &RequestHeader) -> Route {
-        let path = request.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = request
+            .raw_path()
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default();
         if let Some(page) = path.strip_prefix(self.prefix.as_bytes()) {
             return own(page);
         }
-        if self.prefix.strip_suffix('/').is_some_and(|prefix| path == prefix.as_bytes()) {
+        if self
+            .prefix
+            .strip_suffix('/')
+            .is_some_and(|prefix| path == prefix.as_bytes())
+        {
             return Route::Login(Page::Start);
         }
         if self.public.iter().any(|public| path == public.as_bytes()) {
             return Route::Public;
         }
-        if self.portal.iter().any(|portal| path.starts_with(portal.as_bytes())) && is_plain(path) {
+        if self
+            .portal
+            .iter()
+            .any(|portal| path.starts_with(portal.as_bytes()))
+            && is_plain(path)
+        {
             return Route::Portal;
         }
         Route::Protected
@@ -80,7 +97,9 @@ impl Routes {
         if return_to == "/" {
             return format!("{}{name}", self.prefix);
         }
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", return_to).finish();
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("return_to", return_to)
+            .finish();
         format!("{}{name}?{query}", self.prefix)
     }
 
@@ -91,7 +110,9 @@ impl Routes {
 
     /// Whether this is the page from which a form that was kept is sent: the one page of ours that a sign-in may lead to.
     pub(super) fn is_form_page(&self, path: &str) -> bool {
-        let id = path.strip_prefix(&self.prefix).and_then(|page| page.strip_prefix("eingabe?nr="));
+        let id = path
+            .strip_prefix(&self.prefix)
+            .and_then(|page| page.strip_prefix("eingabe?nr="));
         id.and_then(FormId::parse).is_some()
     }
 
@@ -125,18 +146,29 @@ pub(super) fn with_mark(target: &str, id: FormId) -> String {
 /// The target without its mark, and which form the mark means; `None` if there is no mark.
 pub(super) fn without_mark(target: &[u8]) -> Option<(&str, FormId)> {
     // Every request is asked, so that only its end is looked at.
-    let (before, end) = target.split_at_checked(target.len().checked_sub(MARK.len() + FormId::DIGITS)?)?;
+    let (before, end) =
+        target.split_at_checked(target.len().checked_sub(MARK.len() + FormId::DIGITS)?)?;
     let id = FormId::parse(std::str::from_utf8(end.strip_prefix(MARK.as_bytes())?).ok()?)?;
-    Some((std::str::from_utf8(before).ok()?.strip_suffix(['?', '&'])?, id))
+    Some((
+        std::str::from_utf8(before).ok()?.strip_suffix(['?', '&'])?,
+        id,
+    ))
 }
 
 /// Puts another target in the place of a request's own, which stays with its host.
 pub(super) fn retarget(request: &mut RequestHeader, target: &str) -> pingora::Result<()> {
     // Over HTTP/2 the host stands in the target.
-    let (Some(scheme), Some(authority)) = (request.uri.scheme().cloned(), request.uri.authority().cloned()) else {
+    let (Some(scheme), Some(authority)) = (
+        request.uri.scheme().cloned(),
+        request.uri.authority().cloned(),
+    ) else {
         return request.set_raw_path(target.as_bytes());
     };
-    let uri = http::Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
+    let uri = http::Uri::builder()
+        .scheme(scheme)
+        .authority(authority)
+        .path_and_query(target)
+        .build();
     request.set_uri(uri.or_err(ErrorType::InvalidHTTPHeader, "a target without its mark")?);
     Ok(())
 }
@@ -169,7 +201,9 @@ pub(super) fn wanted(request: &RequestHeader) -> ReturnTo {
 
 /// Whether the answer may be a stream that is silent for long: a WebSocket, or server-sent events.
 pub(super) fn may_stay_silent(headers: &HeaderMap) -> bool {
-    let asks_for_events = headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
+    let asks_for_events = headers
+        .get(ACCEPT)
+        .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
     headers.contains_key(UPGRADE) || asks_for_events
 }
 
@@ -178,7 +212,11 @@ mod tests {
     use super::*;
 
     fn routes() -> Routes {
-        Routes::new("/ui/login/de/", &["/favicon.ico".to_owned()], &["/portal/".to_owned()])
+        Routes::new(
+            "/ui/login/de/",
+            &["/favicon.ico".to_owned()],
+            &["/portal/".to_owned()],
+        )
     }
 
     fn route(method: &str, target: &str) -> Route {
@@ -188,13 +226,29 @@ mod tests {
     #[test]
     fn our_paths_are_ours_and_all_others_are_protected() {
         let cases = [
-            ("GET", "/ui/login/de/vtnr-login?return_to=%2Fx", Route::Login(Page::SignIn)),
+            (
+                "GET",
+                "/ui/login/de/vtnr-login?return_to=%2Fx",
+                Route::Login(Page::SignIn),
+            ),
             ("GET", "/ui/login/de", Route::Login(Page::Start)),
             ("GET", "/ui/login/de/", Route::Login(Page::Start)),
             ("POST", "/ui/login/de/tan", Route::Login(Page::Tan)),
-            ("POST", "/ui/login/de/benutzerschluessel?return_to=%2Fx", Route::Login(Page::Password)),
-            ("GET", "/ui/login/de/../../antrag", Route::Login(Page::Unknown)),
-            ("GET", "/ui/login/de/assets/a.css", Route::Asset("a.css".into())),
+            (
+                "POST",
+                "/ui/login/de/benutzerschluessel?return_to=%2Fx",
+                Route::Login(Page::Password),
+            ),
+            (
+                "GET",
+                "/ui/login/de/../../antrag",
+                Route::Login(Page::Unknown),
+            ),
+            (
+                "GET",
+                "/ui/login/de/assets/a.css",
+                Route::Asset("a.css".into()),
+            ),
             ("GET", "/ui/login/", Route::Protected),
             ("GET", "/", Route::Protected),
             ("GET", "/favicon.ico?x", Route::Public),
@@ -224,18 +278,37 @@ mod tests {
     #[test]
     fn a_link_to_a_page_carries_where_the_broker_wants_to_go() {
         assert_eq!(routes().page("tan", "/"), "/ui/login/de/tan");
-        assert_eq!(routes().page("tan", "/kfz?id=42&x=ä"), "/ui/login/de/tan?return_to=%2Fkfz%3Fid%3D42%26x%3D%C3%A4");
-        assert!(routes().is_own("/ui/login/de/tan") && routes().is_own("/ui/login/de") && !routes().is_own("/ui/login/den"));
+        assert_eq!(
+            routes().page("tan", "/kfz?id=42&x=ä"),
+            "/ui/login/de/tan?return_to=%2Fkfz%3Fid%3D42%26x%3D%C3%A4"
+        );
+        assert!(
+            routes().is_own("/ui/login/de/tan")
+                && routes().is_own("/ui/login/de")
+                && !routes().is_own("/ui/login/den")
+        );
     }
 
     #[test]
     fn a_deep_link_is_remembered_as_it_was_sent() {
-        let wanted = |target: &[u8]| wanted(&RequestHeader::build("GET", target, None).expect("a request")).as_str().to_owned();
-        for target in ["/kfz?pfad=C:\\dok\\a.pdf", "/kfz?a=|^'", "/kfz?a=%5C&b=\\", "/kfz?\\\\x"] {
+        let wanted = |target: &[u8]| {
+            wanted(&RequestHeader::build("GET", target, None).expect("a request"))
+                .as_str()
+                .to_owned()
+        };
+        for target in [
+            "/kfz?pfad=C:\\dok\\a.pdf",
+            "/kfz?a=|^'",
+            "/kfz?a=%5C&b=\\",
+            "/kfz?\\\\x",
+        ] {
             assert_eq!(wanted(target.as_bytes()), target);
         }
         assert_eq!(wanted(b"/kfz?name=M\xfcller"), "/kfz?name=M%FCller");
-        assert_eq!(wanted("/kfz?name=Müller".as_bytes()), "/kfz?name=M%C3%BCller");
+        assert_eq!(
+            wanted("/kfz?name=Müller".as_bytes()),
+            "/kfz?name=M%C3%BCller"
+        );
         assert_eq!(wanted(b"/kfz\\x?y"), "/");
     }
 
@@ -248,23 +321,38 @@ mod tests {
             ("/kfz?", "/kfz?&vtnr-eingabe=00000000000000ab"),
         ] {
             assert_eq!(with_mark(target, id), marked);
-            assert_eq!(without_mark(marked.as_bytes()), Some((target, id)), "{marked}");
+            assert_eq!(
+                without_mark(marked.as_bytes()),
+                Some((target, id)),
+                "{marked}"
+            );
         }
-        for other in ["/kfz?vtnr-eingabe=1", "/kfz?xvtnr-eingabe=00000000000000ab", "/kfz?vtnr-eingabe=00000000000000ab&x=1"] {
+        for other in [
+            "/kfz?vtnr-eingabe=1",
+            "/kfz?xvtnr-eingabe=00000000000000ab",
+            "/kfz?vtnr-eingabe=00000000000000ab&x=1",
+        ] {
             assert_eq!(without_mark(other.as_bytes()), None, "{other}");
         }
-        assert!(routes().is_form_page(&routes().form_page(id)) && !routes().is_form_page("/ui/login/de/eingabe?nr=x"));
+        assert!(
+            routes().is_form_page(&routes().form_page(id))
+                && !routes().is_form_page("/ui/login/de/eingabe?nr=x")
+        );
     }
 
     #[test]
     fn another_target_stays_with_the_host() {
-        let mut request = RequestHeader::build("POST", b"/kfz?x=%C3%BC&m", None).expect("a request");
+        let mut request =
+            RequestHeader::build("POST", b"/kfz?x=%C3%BC&m", None).expect("a request");
         retarget(&mut request, "/kfz?x=%C3%BC").expect("a target");
         assert_eq!(request.raw_path(), b"/kfz?x=%C3%BC");
         request.set_uri("https://rechner.example/kfz?m".parse().expect("a URI"));
         retarget(&mut request, "/kfz").expect("a target");
         assert_eq!(
-            (request.raw_path(), request.uri.authority().map(|host| host.as_str())),
+            (
+                request.raw_path(),
+                request.uri.authority().map(|host| host.as_str())
+            ),
             (&b"/kfz"[..], Some("rechner.example"))
         );
     }

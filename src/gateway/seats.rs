@@ -75,7 +75,12 @@ impl Seats {
     pub(super) fn new(all: usize, connections: usize) -> Self {
         let row = |seats: usize, holders: usize, least: usize| {
             let part = (seats / holders).max(least);
-            Arc::new(Row { taken: AtomicUsize::new(0), seats: seats.max(1), part, holders: Mutex::default() })
+            Arc::new(Row {
+                taken: AtomicUsize::new(0),
+                seats: seats.max(1),
+                part,
+                holders: Mutex::default(),
+            })
         };
         Self {
             anybody: row(all / 4, ADDRESSES, LEAST_OF_AN_ADDRESS),
@@ -92,7 +97,11 @@ impl Seats {
             For::KeptOpen(vtnr) => (&self.kept_open, Some(Holder::Broker(vtnr))),
         };
         // Counted first, so that of many at once none takes one too many.
-        let mut seat = Seat { row: Arc::clone(row), whose: None, server: None };
+        let mut seat = Seat {
+            row: Arc::clone(row),
+            whose: None,
+            server: None,
+        };
         let before = row.taken.fetch_add(1, Ordering::AcqRel);
         if before >= row.seats || holder.is_some_and(|holder| !row.hold(holder, row.part)) {
             return None;
@@ -133,7 +142,9 @@ impl Seat {
             return true;
         }
         let holder = Holder::Server(server);
-        let has_room = self.row.hold(holder, (self.row.seats / (up / 2).max(2)).max(1));
+        let has_room = self
+            .row
+            .hold(holder, (self.row.seats / (up / 2).max(2)).max(1));
         self.server = has_room.then_some(holder);
         has_room
     }
@@ -150,8 +161,14 @@ impl Drop for Seat {
 
 impl Gateway {
     /// Takes a seat for the time of the request, as whoever has this session, or as a stranger.
-    pub(super) fn seat(&self, session: Option<&BrokerSession>, http: &Session, passage: &mut Passage) -> Result<(), Failure> {
-        let is_kept_open = || is_handshake(http) || route::may_stay_silent(&http.req_header().headers);
+    pub(super) fn seat(
+        &self,
+        session: Option<&BrokerSession>,
+        http: &Session,
+        passage: &mut Passage,
+    ) -> Result<(), Failure> {
+        let is_kept_open =
+            || is_handshake(http) || route::may_stay_silent(&http.req_header().headers);
         let whom = match session {
             None => For::Anybody(self.client_counted(http)),
             Some(session) if is_kept_open() => For::KeptOpen(session.vtnr),
@@ -162,13 +179,21 @@ impl Gateway {
     }
 
     /// Lets the request go to the server that was chosen for it, unless that one has its hands full.
-    pub(super) fn share_out(&self, peer: Box<HttpPeer>, passage: &mut Passage) -> pingora::Result<Box<HttpPeer>> {
+    pub(super) fn share_out(
+        &self,
+        peer: Box<HttpPeer>,
+        passage: &mut Passage,
+    ) -> pingora::Result<Box<HttpPeer>> {
         let upstream = self.upstream_of(passage);
         let (Some(seat), true) = (&mut passage.seat, upstream.has_several()) else {
             return Ok(peer);
         };
-        let has_room = peer.address().as_inet().is_none_or(|server| seat.goes_to(*server, upstream.up()));
-        let full = || pingora::Error::explain(OVERLOADED, "this server holds all requests that it may");
+        let has_room = peer
+            .address()
+            .as_inet()
+            .is_none_or(|server| seat.goes_to(*server, upstream.up()));
+        let full =
+            || pingora::Error::explain(OVERLOADED, "this server holds all requests that it may");
         has_room.then_some(peer).ok_or_else(full)
     }
 }
@@ -183,7 +208,9 @@ mod tests {
     }
 
     fn all(seats: &Seats, whom: impl Fn(usize) -> For) -> Vec<Seat> {
-        (0..1_000).filter_map(|number| seats.take(whom(number))).collect()
+        (0..1_000)
+            .filter_map(|number| seats.take(whom(number)))
+            .collect()
     }
 
     fn is_empty(row: &Row) -> bool {
@@ -194,8 +221,13 @@ mod tests {
     fn neither_takes_the_others_seats_and_what_is_left_is_free() {
         let seats = Seats::new(32, 64);
         for _ in 0..2 {
-            let strangers = all(&seats, |number| client(u8::try_from(number % 50).expect("a byte")));
-            let (brokers, open) = (all(&seats, |_| For::SignedIn), all(&seats, |number| kept_open(number % 10)));
+            let strangers = all(&seats, |number| {
+                client(u8::try_from(number % 50).expect("a byte"))
+            });
+            let (brokers, open) = (
+                all(&seats, |_| For::SignedIn),
+                all(&seats, |number| kept_open(number % 10)),
+            );
             assert_eq!((strangers.len(), brokers.len(), open.len()), (8, 24, 32));
         }
         for row in [&seats.anybody, &seats.signed_in, &seats.kept_open] {
@@ -223,7 +255,13 @@ mod tests {
         assert_eq!(all(&seats, |_| client(2)).len(), 128);
         one.pop();
         assert!(seats.take(client(1)).is_some());
-        assert_eq!((all(&seats, |_| kept_open(0)).len(), all(&seats, |_| kept_open(1)).len()), (156, 156));
+        assert_eq!(
+            (
+                all(&seats, |_| kept_open(0)).len(),
+                all(&seats, |_| kept_open(1)).len()
+            ),
+            (156, 156)
+        );
     }
 
     #[test]
@@ -232,9 +270,19 @@ mod tests {
         for (up, part) in [(2, 12), (3, 12), (4, 12), (6, 8), (8, 6)] {
             let seats = Seats::new(32, 64);
             let mut brokers = all(&seats, |_| For::SignedIn);
-            assert_eq!(brokers.iter_mut().filter_map(|seat| seat.goes_to(servers[0], up).then_some(())).count(), part);
+            assert_eq!(
+                brokers
+                    .iter_mut()
+                    .filter_map(|seat| seat.goes_to(servers[0], up).then_some(()))
+                    .count(),
+                part
+            );
             let last = brokers.last_mut().expect("a seat");
-            assert!(last.goes_to(servers[1], up) && !last.goes_to(servers[0], up) && last.goes_to(servers[0], 1));
+            assert!(
+                last.goes_to(servers[1], up)
+                    && !last.goes_to(servers[0], up)
+                    && last.goes_to(servers[0], 1)
+            );
             let mut stranger = seats.take(client(1)).expect("a seat");
             assert!(stranger.goes_to(servers[0], up));
             drop((brokers, stranger));

@@ -16,11 +16,17 @@ use pingora::proxy::Session;
 
 impl Gateway {
     pub(super) fn held(&self, http: &Session) -> Result<Held, Failure> {
-        self.jar.read(&http.req_header().headers).map_err(|Ambiguous| Failure::Refused(Refusal::Header))
+        self.jar
+            .read(&http.req_header().headers)
+            .map_err(|Ambiguous| Failure::Refused(Refusal::Header))
     }
 
     /// The live session of a broker who is still on the roll.
-    pub(super) async fn session(&self, token: Option<&SessionToken>, now: Timestamp) -> store::Result<Option<BrokerSession>> {
+    pub(super) async fn session(
+        &self,
+        token: Option<&SessionToken>,
+        now: Timestamp,
+    ) -> store::Result<Option<BrokerSession>> {
         let Some(token) = token else { return Ok(None) };
         let session = self.sessions.find(token, now).await?;
         Ok(session.filter(|session| self.roll.has(session)))
@@ -38,13 +44,24 @@ impl Gateway {
             return Ok(None);
         };
         let ticket = || self.jar.read_ticket(headers);
-        let Some(session) = self.sessions.find_with_ticket(token, ticket, passage.now).await? else {
+        let Some(session) = self
+            .sessions
+            .find_with_ticket(token, ticket, passage.now)
+            .await?
+        else {
             ticket().inspect(|ticket| self.sessions.has_ended(token, ticket));
             return Ok(None);
         };
-        passage.session = Some(BrowserSession { token: *token, ticket_as_of: held.ticket_as_of });
+        passage.session = Some(BrowserSession {
+            token: *token,
+            ticket_as_of: held.ticket_as_of,
+        });
         let is_navigation = Audience::of(headers) == Audience::Navigation;
-        passage.ticket_due = if is_navigation { TicketDue::IfOld } else { TicketDue::No };
+        passage.ticket_due = if is_navigation {
+            TicketDue::IfOld
+        } else {
+            TicketDue::No
+        };
         Ok(self.roll.has(&session).then_some(session))
     }
 
@@ -55,16 +72,22 @@ impl Gateway {
         response: &mut ResponseHeader,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
-        let may_have =
-            passage.ticket_due != TicketDue::No && !response.status.is_informational() && !headers::is_shared(response);
+        let may_have = passage.ticket_due != TicketDue::No
+            && !response.status.is_informational()
+            && !headers::is_shared(response);
         let Some(session) = passage.session.filter(|_| may_have) else {
             return Ok(());
         };
-        let has = session.ticket_as_of.filter(|_| passage.ticket_due == TicketDue::IfOld);
+        let has = session
+            .ticket_as_of
+            .filter(|_| passage.ticket_due == TicketDue::IfOld);
         let owns = || self.owned_sessions(http, passage);
-        let Some((as_of, ticket)) = self.sessions.ticket(&session.token, has, owns, passage.now) else {
+        let Some((as_of, ticket)) = self.sessions.ticket(&session.token, has, owns, passage.now)
+        else {
             return Ok(());
         };
-        response.append_header(SET_COOKIE, self.jar.set_ticket(as_of, &ticket)).map(|_| ())
+        response
+            .append_header(SET_COOKIE, self.jar.set_ticket(as_of, &ticket))
+            .map(|_| ())
     }
 }

@@ -10,7 +10,8 @@ use crate::telemetry::metrics::Rejection;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID, UniqueIDType,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
 };
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -46,31 +47,62 @@ pub(super) struct ClientStream {
 }
 
 impl ClientStream {
-    pub(super) fn new(tcp: TcpStream, digest: Arc<SocketDigest>, connection: Arc<Connection>) -> Self {
+    pub(super) fn new(
+        tcp: TcpStream,
+        digest: Arc<SocketDigest>,
+        connection: Arc<Connection>,
+    ) -> Self {
         let deadline = Box::pin(sleep_until(connection.first_deadline()));
         let patience = connection.write_patience();
-        let taking = Taking { pace: Pace::new(patience, patience), deadline: None };
+        let taking = Taking {
+            pace: Pace::new(patience, patience),
+            deadline: None,
+        };
         let (tcp, timing) = (OutBuffer::new(tcp), TimingDigest::default());
-        Self { tcp, connection, deadline, taking, digest, timing }
+        Self {
+            tcp,
+            connection,
+            deadline,
+            taking,
+            digest,
+            timing,
+        }
     }
 
     /// The client is waited for: an error once the time for a header or a body is over; registers for waking otherwise.
     fn check_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let header = self.connection.header_deadline().map(|deadline| (deadline, Rejection::HeaderTimeout));
+        let header = self
+            .connection
+            .header_deadline()
+            .map(|deadline| (deadline, Rejection::HeaderTimeout));
         if header.is_none() && self.connection.uploads().are_none() {
             // As while an answer is waited for: no reason to read the clock.
             return Ok(());
         }
         let now = std::time::Instant::now();
-        let body = || self.connection.uploads().deadline(now).map(|deadline| (deadline, Rejection::SlowBody));
+        let body = || {
+            self.connection
+                .uploads()
+                .deadline(now)
+                .map(|deadline| (deadline, Rejection::SlowBody))
+        };
         let Some((deadline, reason)) = header.or_else(body) else {
             return Ok(());
         };
-        if is_over(&mut self.deadline, deadline, now, context) { Err(self.give_up(reason)) } else { Ok(()) }
+        if is_over(&mut self.deadline, deadline, now, context) {
+            Err(self.give_up(reason))
+        } else {
+            Ok(())
+        }
     }
 
     /// What became of a write: an error once the client took too long over taking what was sent.
-    fn watch_taking<T>(&mut self, written: Poll<io::Result<T>>, bytes: usize, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn watch_taking<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        bytes: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() && self.taking.pace.is_untouched() {
             return written;
         }
@@ -80,8 +112,15 @@ impl ClientStream {
             return written;
         }
         let deadline = self.taking.pace.waits(now);
-        let sleep = self.taking.deadline.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
-        if is_over(sleep, deadline, now, context) { Poll::Ready(Err(self.give_up(Rejection::SlowReader))) } else { Poll::Pending }
+        let sleep = self
+            .taking
+            .deadline
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
+        if is_over(sleep, deadline, now, context) {
+            Poll::Ready(Err(self.give_up(Rejection::SlowReader)))
+        } else {
+            Poll::Pending
+        }
     }
 
     fn give_up(&self, reason: Rejection) -> io::Error {
@@ -108,7 +147,11 @@ fn is_over(
 }
 
 impl AsyncRead for ClientStream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         if let Poll::Ready(result) = self.tcp.poll_read(context, buffer) {
             let received = buffer.filled().len().saturating_sub(before);
@@ -125,7 +168,11 @@ impl AsyncRead for ClientStream {
 }
 
 impl AsyncWrite for ClientStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = self.tcp.poll_write(context, bytes);
         let taken = match &written {
             Poll::Ready(Ok(taken)) => *taken,
@@ -159,7 +206,10 @@ impl Drop for ClientStream {
         if !self.connection.has_unread() {
             return;
         }
-        let (Ok(socket), Ok(runtime)) = (self.tcp.tcp().as_fd().try_clone_to_owned(), Handle::try_current()) else {
+        let (Ok(socket), Ok(runtime)) = (
+            self.tcp.tcp().as_fd().try_clone_to_owned(),
+            Handle::try_current(),
+        ) else {
             return;
         };
         let connection = Arc::clone(&self.connection);

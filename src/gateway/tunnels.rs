@@ -85,7 +85,17 @@ impl Tunnels {
     ) -> Arc<Self> {
         let (open, nobodys) = (Mutex::default(), Mutex::default());
         let (leaving, told) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Arc::new(Self { open, nobodys, leaving, told, sessions, roll, limits, clock, metrics })
+        Arc::new(Self {
+            open,
+            nobodys,
+            leaving,
+            told,
+            sessions,
+            roll,
+            limits,
+            clock,
+            metrics,
+        })
     }
 
     /// A WebSocket of this session's opens on this line. It is cut at once if the session has ended since its request was judged:
@@ -94,7 +104,11 @@ impl Tunnels {
         let (key, now) = (self.sessions.key(token), self.clock.now());
         line.open();
         // Made first: a request that is given up while the store is asked leaves nothing behind.
-        let opened = Opened { tunnels: Arc::clone(self), key: Some(key), line: Arc::clone(line) };
+        let opened = Opened {
+            tunnels: Arc::clone(self),
+            key: Some(key),
+            line: Arc::clone(line),
+        };
         {
             let mut open = self.open.lock();
             let watched = open.entry(key).or_insert_with(|| Watched {
@@ -121,7 +135,11 @@ impl Tunnels {
         if self.leaving.load(Ordering::Acquire) {
             self.send_away(line);
         }
-        Opened { tunnels: Arc::clone(self), key: None, line: Arc::clone(line) }
+        Opened {
+            tunnels: Arc::clone(self),
+            key: None,
+            line: Arc::clone(line),
+        }
     }
 
     /// Cuts what has to be cut. Runs until the store is gone. However long the store takes over the looks, what is known to have
@@ -159,7 +177,10 @@ impl Tunnels {
         // Both are locked: one that opens is told here, or finds out for itself.
         let (open, nobodys) = (self.open.lock(), self.nobodys.lock());
         self.leaving.store(true, Ordering::Release);
-        open.values().flat_map(|watched| &watched.lines).chain(nobodys.values()).for_each(|line| self.send_away(line));
+        open.values()
+            .flat_map(|watched| &watched.lines)
+            .chain(nobodys.values())
+            .for_each(|line| self.send_away(line));
     }
 
     fn send_away(&self, line: &Line) {
@@ -177,7 +198,11 @@ impl Tunnels {
         let now = self.clock.now();
         let is_over = |known: Known| now >= known.ends_at || !self.roll.has(&known.session);
         let open = self.open.lock();
-        let over: Vec<_> = open.iter().filter(|(_, watched)| watched.known.is_some_and(is_over)).map(|(key, _)| *key).collect();
+        let over: Vec<_> = open
+            .iter()
+            .filter(|(_, watched)| watched.known.is_some_and(is_over))
+            .map(|(key, _)| *key)
+            .collect();
         drop(open);
         over.into_iter().for_each(|key| self.cut(key));
     }
@@ -186,9 +211,15 @@ impl Tunnels {
     async fn look_at_due(&self) {
         let now = self.clock.now();
         let is_due = |watched: &Watched| now >= watched.look_at;
-        let due: Vec<_> =
-            self.open.lock().iter().filter(|(_, watched)| is_due(watched)).map(|(key, watched)| (*key, watched.token)).collect();
-        let looks = stream::iter(due).map(|(key, token)| async move { self.look(key, &token, self.clock.now()).await });
+        let due: Vec<_> = self
+            .open
+            .lock()
+            .iter()
+            .filter(|(_, watched)| is_due(watched))
+            .map(|(key, watched)| (*key, watched.token))
+            .collect();
+        let looks = stream::iter(due)
+            .map(|(key, token)| async move { self.look(key, &token, self.clock.now()).await });
         let mut looks = pin!(looks.buffer_unordered(LOOKS_AT_ONCE));
         while let Some(look) = looks.next().await {
             if look.is_err() {
@@ -199,12 +230,21 @@ impl Tunnels {
     }
 
     /// Looks whether the session still lives, and cuts its WebSockets if not.
-    async fn look(&self, key: RecordKey, token: &SessionToken, now: Timestamp) -> store::Result<()> {
+    async fn look(
+        &self,
+        key: RecordKey,
+        token: &SessionToken,
+        now: Timestamp,
+    ) -> store::Result<()> {
         let session = self.sessions.look(token, now).await;
         let session = session.inspect_err(|_| self.note(key, None, now.plus(GLANCE)))?;
         let session = session.filter(|session| self.roll.has(session));
         match session {
-            Some(session) => self.note(key, Some(&session), now.plus(LOOK.min(session.remaining(&self.limits, now)))),
+            Some(session) => self.note(
+                key,
+                Some(&session),
+                now.plus(LOOK.min(session.remaining(&self.limits, now))),
+            ),
             None => self.cut(key),
         }
         Ok(())
@@ -212,8 +252,10 @@ impl Tunnels {
 
     fn note(&self, key: RecordKey, session: Option<&Session>, look_at: Timestamp) {
         if let Some(watched) = self.open.lock().get_mut(&key) {
-            let known =
-                session.map(|session| Known { session: *session, ends_at: session.signed_in_at.plus(self.limits.absolute) });
+            let known = session.map(|session| Known {
+                session: *session,
+                ends_at: session.signed_in_at.plus(self.limits.absolute),
+            });
             watched.known = known.or(watched.known);
             watched.look_at = look_at;
         }
@@ -253,32 +295,57 @@ fn place(line: &Arc<Line>) -> usize {
 
 impl Gateway {
     /// A WebSocket opens. From now on it ends with the gateway, and with what its broker is signed in by, if there is one.
-    pub(super) async fn open_tunnel(&self, http: &HttpSession, passage: &mut Passage) -> pingora::Result<()> {
+    pub(super) async fn open_tunnel(
+        &self,
+        http: &HttpSession,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
         let broker = passage.permit()?.broker();
         let session = self.held(http).ok().and_then(|held| held.session);
         let Some(connection) = passage.connection.clone() else {
             return Err(unwatched());
         };
         passage.watch = match broker {
-            Some((vtnr, Level::Full { proof: Proof::Certificate })) => {
-                Some(self.certificates.as_ref().ok_or_else(unwatched)?.watch(Arc::clone(&connection), vtnr))
-            }
-            Some((vtnr, Level::Full { proof: Proof::Portal })) => {
-                Some(self.watch_at_portal(http, vtnr, connection.line()).ok_or_else(unwatched)?)
-            }
+            Some((
+                vtnr,
+                Level::Full {
+                    proof: Proof::Certificate,
+                },
+            )) => Some(
+                self.certificates
+                    .as_ref()
+                    .ok_or_else(unwatched)?
+                    .watch(Arc::clone(&connection), vtnr),
+            ),
+            Some((
+                vtnr,
+                Level::Full {
+                    proof: Proof::Portal,
+                },
+            )) => Some(
+                self.watch_at_portal(http, vtnr, connection.line())
+                    .ok_or_else(unwatched)?,
+            ),
             _ => None,
         };
-        passage.tunnel = Some(match session.filter(|_| broker.is_some() && passage.watch.is_none()) {
-            Some(session) => self.tunnels.open(&session, connection.line()).await,
-            None if broker.is_none() || passage.watch.is_some() => self.tunnels.open_nobodys(connection.line()),
-            None => return Err(unwatched()),
-        });
+        passage.tunnel = Some(
+            match session.filter(|_| broker.is_some() && passage.watch.is_none()) {
+                Some(session) => self.tunnels.open(&session, connection.line()).await,
+                None if broker.is_none() || passage.watch.is_some() => {
+                    self.tunnels.open_nobodys(connection.line())
+                }
+                None => return Err(unwatched()),
+            },
+        );
         Ok(())
     }
 }
 
 fn unwatched() -> Box<pingora::Error> {
-    pingora::Error::explain(pingora::ErrorType::InternalError, "a WebSocket without a session")
+    pingora::Error::explain(
+        pingora::ErrorType::InternalError,
+        "a WebSocket without a session",
+    )
 }
 
 #[cfg(test)]
@@ -305,7 +372,11 @@ mod tests {
     #[async_trait]
     impl Engine for Stalling {
         async fn read(&self, keys: &[RecordKey]) -> store::Result<Vec<Option<Vec<u8>>>> {
-            self.stalls.clone().wait_for(|stalls| !stalls).await.expect("the test lives");
+            self.stalls
+                .clone()
+                .wait_for(|stalls| !stalls)
+                .await
+                .expect("the test lives");
             self.inner.read(keys).await
         }
 
@@ -313,7 +384,11 @@ mod tests {
             self.inner.commit(change).await
         }
 
-        async fn lease(&self, among: store::Due, lease: Duration) -> store::Result<Option<(LetterId, u32)>> {
+        async fn lease(
+            &self,
+            among: store::Due,
+            lease: Duration,
+        ) -> store::Result<Option<(LetterId, u32)>> {
             self.inner.lease(among, lease).await
         }
 
@@ -335,7 +410,10 @@ mod tests {
     }
 
     const MINUTE: Duration = Duration::from_secs(60);
-    const LIMITS: SessionLimits = SessionLimits { idle: Duration::from_secs(3_600), absolute: Duration::from_secs(7_200) };
+    const LIMITS: SessionLimits = SessionLimits {
+        idle: Duration::from_secs(3_600),
+        absolute: Duration::from_secs(7_200),
+    };
 
     struct Watch {
         tunnels: Arc<Tunnels>,
@@ -348,14 +426,24 @@ mod tests {
 
     impl Watch {
         fn begin() -> Self {
-            let (clock, folder) =
-                (Clock::manual(Timestamp::from_millis(1_800_000_000_000)), tempfile::tempdir().expect("a folder"));
+            let (clock, folder) = (
+                Clock::manual(Timestamp::from_millis(1_800_000_000_000)),
+                tempfile::tempdir().expect("a folder"),
+            );
             let file = folder.path().join("brokers.csv");
             std::fs::write(&file, "vtnr;email\n60/123/4567;ada@makler.example\n").expect("written");
-            let directory = config::Directory { file, poll: MINUTE, certificates: None };
-            let directory = Arc::new(Directory::open(&directory, clock.now()).expect("a directory"));
+            let directory = config::Directory {
+                file,
+                poll: MINUTE,
+                certificates: None,
+            };
+            let directory =
+                Arc::new(Directory::open(&directory, clock.now()).expect("a directory"));
             let (stalls, stalled) = tokio::sync::watch::channel(false);
-            let engine = Stalling { inner: Embedded::in_memory(clock.clone()).expect("a store"), stalls: stalled };
+            let engine = Stalling {
+                inner: Embedded::in_memory(clock.clone()).expect("a store"),
+                stalls: stalled,
+            };
             let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Chance);
             let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
             let metrics = Arc::new(Metrics::new().expect("sound"));
@@ -367,13 +455,32 @@ mod tests {
                 clock.clone(),
                 Arc::clone(&metrics),
             ));
-            let tunnels = Tunnels::new(sessions, Roll::new(Arc::clone(&directory), None), LIMITS, clock.clone(), metrics);
-            Self { tunnels, store, clock, directory, stalls, folder }
+            let tunnels = Tunnels::new(
+                sessions,
+                Roll::new(Arc::clone(&directory), None),
+                LIMITS,
+                clock.clone(),
+                metrics,
+            );
+            Self {
+                tunnels,
+                store,
+                clock,
+                directory,
+                stalls,
+                folder,
+            }
         }
 
         fn session(&self) -> Session {
             let vtnr = Vtnr::parse("60/123/4567").expect("well-formed");
-            Session::begin(vtnr, Level::Full { proof: Proof::Mailbox }, self.clock.now())
+            Session::begin(
+                vtnr,
+                Level::Full {
+                    proof: Proof::Mailbox,
+                },
+                self.clock.now(),
+            )
         }
 
         /// A session with a WebSocket.
@@ -388,7 +495,10 @@ mod tests {
                 forgets: None,
                 trust_lives: Duration::ZERO,
             };
-            self.store.sign_in(sign_in, &Charges::none()).await.expect("signed in");
+            self.store
+                .sign_in(sign_in, &Charges::none())
+                .await
+                .expect("signed in");
             let line = Arc::default();
             let opened = self.tunnels.open(&token, &line).await;
             (token, line, opened)
@@ -408,9 +518,20 @@ mod tests {
         }
 
         async fn use_elsewhere(&self, token: &SessionToken) {
-            let session = self.store.find_session(token).await.expect("answers").expect("alive");
-            let used = Session { seen_at: self.clock.now(), ..session };
-            self.store.touch_session(token, &used, used.remaining(&LIMITS, self.clock.now())).await.expect("noted");
+            let session = self
+                .store
+                .find_session(token)
+                .await
+                .expect("answers")
+                .expect("alive");
+            let used = Session {
+                seen_at: self.clock.now(),
+                ..session
+            };
+            self.store
+                .touch_session(token, &used, used.remaining(&LIMITS, self.clock.now()))
+                .await
+                .expect("noted");
         }
     }
 
@@ -421,7 +542,10 @@ mod tests {
         watch.pass(30).await;
         watch.use_elsewhere(&used.0).await;
         watch.pass(29).await;
-        assert!(unused.1.why_cut().is_none(), "a minute before the idle limit");
+        assert!(
+            unused.1.why_cut().is_none(),
+            "a minute before the idle limit"
+        );
         watch.pass(1).await;
         assert!(unused.1.why_cut().is_some() && used.1.why_cut().is_none());
     }
@@ -443,7 +567,11 @@ mod tests {
     async fn a_broker_who_left_the_directory_loses_it() {
         let watch = Watch::begin();
         let (_, line, _opened) = watch.opened().await;
-        std::fs::write(watch.folder.path().join("brokers.csv"), "vtnr;email\n60/123/4568;ben@makler.example\n").expect("written");
+        std::fs::write(
+            watch.folder.path().join("brokers.csv"),
+            "vtnr;email\n60/123/4568;ben@makler.example\n",
+        )
+        .expect("written");
         watch.directory.reload(watch.clock.now()).expect("reloaded");
         watch.sweep().await;
         assert!(line.why_cut().is_some());
@@ -466,7 +594,16 @@ mod tests {
         let line = Arc::default();
         let second = watch.tunnels.open(&token, &line).await;
         drop(first);
-        assert_eq!(watch.tunnels.open.lock().values().map(|watched| watched.lines.len()).sum::<usize>(), 1);
+        assert_eq!(
+            watch
+                .tunnels
+                .open
+                .lock()
+                .values()
+                .map(|watched| watched.lines.len())
+                .sum::<usize>(),
+            1
+        );
         drop(second);
         assert!(watch.tunnels.open.lock().is_empty());
     }
@@ -478,7 +615,10 @@ mod tests {
         drop(opened);
         watch.stalls.send_replace(true);
         let line = Arc::default();
-        assert!(watch.tunnels.open(&token, &line).now_or_never().is_none(), "the store is asked");
+        assert!(
+            watch.tunnels.open(&token, &line).now_or_never().is_none(),
+            "the store is asked"
+        );
         assert!(watch.tunnels.open.lock().is_empty());
     }
 
@@ -490,8 +630,12 @@ mod tests {
         watch.clock.advance(MINUTE);
         watch.stalls.send_replace(true);
         let sessions = Arc::clone(&watch.tunnels.sessions);
-        let mut watching = pin!(async { tokio::join!(sessions.listen(), Arc::clone(&watch.tunnels).watch()) });
-        assert!(futures_util::poll!(&mut watching).is_pending(), "the store is asked of the first");
+        let mut watching =
+            pin!(async { tokio::join!(sessions.listen(), Arc::clone(&watch.tunnels).watch()) });
+        assert!(
+            futures_util::poll!(&mut watching).is_pending(),
+            "the store is asked of the first"
+        );
         watch.store.end_session(&ended.0).await.expect("ended");
         let cut = async {
             until_cut(&ended.1).await;

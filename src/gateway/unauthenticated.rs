@@ -12,7 +12,12 @@ use pingora::proxy::Session;
 impl Gateway {
     /// Nobody is signed in: a browser going somewhere is led to the sign-in, what it posts is kept, a script is told so, and a client
     /// of which none of this is known gets a page that leads to the sign-in.
-    pub(super) async fn sign_in_required(&self, http: &mut Session, held: &Held, passage: &mut Passage) -> Reply {
+    pub(super) async fn sign_in_required(
+        &self,
+        http: &mut Session,
+        held: &Held,
+        passage: &mut Passage,
+    ) -> Reply {
         let request = http.req_header();
         let audience = Audience::of(&request.headers);
         if audience == Audience::Script {
@@ -26,19 +31,33 @@ impl Gateway {
     }
 
     /// A browser that goes to a page is redirected to the sign-in. Who does not say what it is gets a page that leads there.
-    pub(super) fn lead_to_sign_in(&self, by: SignInBy, http: &Session, passage: &mut Passage) -> Reply {
+    pub(super) fn lead_to_sign_in(
+        &self,
+        by: SignInBy,
+        http: &Session,
+        passage: &mut Passage,
+    ) -> Reply {
         let (request, wanted) = (http.req_header(), route::wanted(http.req_header()));
         let page = match by {
             SignInBy::Number => self.routes.page("vtnr-login", wanted.as_str()),
             SignInBy::Certificate => self.routes.page("zertifikat", wanted.as_str()),
         };
-        if Audience::of(&request.headers) == Audience::Navigation && request.method != Method::OPTIONS {
+        if Audience::of(&request.headers) == Audience::Navigation
+            && request.method != Method::OPTIONS
+        {
             passage.outcome = Request::SignInRequired;
             return Reply::see_other(&page);
         }
         passage.outcome = Request::Unauthorized;
-        let view = View::SignInRequired { return_to: wanted.as_str(), by };
-        Reply::page(StatusCode::UNAUTHORIZED, self.pages.now().render(&view, passage.now)).refresh(&page)
+        let view = View::SignInRequired {
+            return_to: wanted.as_str(),
+            by,
+        };
+        Reply::page(
+            StatusCode::UNAUTHORIZED,
+            self.pages.now().render(&view, passage.now),
+        )
+        .refresh(&page)
     }
 }
 

@@ -46,7 +46,11 @@ impl Uploads {
     /// A client has `credit` to begin with, and three times as much at most.
     pub(super) fn new(credit: Duration, now: Instant) -> Self {
         let state = Mutex::new(State::new(Version::HTTP_11, credit, now));
-        Self { under_way: AtomicUsize::new(0), state, credit }
+        Self {
+            under_way: AtomicUsize::new(0),
+            state,
+            credit,
+        }
     }
 
     pub(super) fn begin(&self, version: Version, now: Instant) {
@@ -88,7 +92,11 @@ impl Uploads {
 impl State {
     fn new(version: Version, credit: Duration, now: Instant) -> Self {
         let pace = Pace::new(credit, credit.saturating_mul(super::MOST_CREDIT));
-        let window = (version == Version::HTTP_2).then_some(Window { untaken: 0, doubted_since: now, taken: 0 });
+        let window = (version == Version::HTTP_2).then_some(Window {
+            untaken: 0,
+            doubted_since: now,
+            taken: 0,
+        });
         Self { pace, window }
     }
 
@@ -152,10 +160,18 @@ mod tests {
         uploads.begin(Version::HTTP_2, begun);
         assert_eq!(uploads.deadline(begun), Some(begun + CREDIT));
         uploads.received(1 << 20);
-        assert!(uploads.deadline(begun + CREDIT).is_some_and(|end| end >= begun + LONGEST_STALL));
+        assert!(
+            uploads
+                .deadline(begun + CREDIT)
+                .is_some_and(|end| end >= begun + LONGEST_STALL)
+        );
         uploads.taken(1 << 20);
         let later = begun + 10 * CREDIT;
-        assert_eq!(uploads.deadline(later), Some(later + 3 * CREDIT), "what was sent has earned it the most credit there is");
+        assert_eq!(
+            uploads.deadline(later),
+            Some(later + 3 * CREDIT),
+            "what was sent has earned it the most credit there is"
+        );
         uploads.end();
         assert_eq!(uploads.deadline(later), None);
     }
@@ -166,7 +182,10 @@ mod tests {
         state.receive(100 << 20, begun);
         assert_eq!(state.deadline(begun), begun + 3 * CREDIT);
         state.receive(6, begun + CREDIT);
-        assert!(state.deadline(begun + CREDIT) < begun + 3 * CREDIT + CREDIT, "a byte earns two thousandths of a second");
+        assert!(
+            state.deadline(begun + CREDIT) < begun + 3 * CREDIT + CREDIT,
+            "a byte earns two thousandths of a second"
+        );
     }
 
     #[test]
@@ -195,8 +214,16 @@ mod tests {
         for minutes in [9, 18, 27] {
             let now = begun + Duration::from_secs(60 * minutes);
             assert!(state.deadline(now) > now);
-            state.window.as_mut().expect("over HTTP/2").take(1 << 19, now);
-            assert_eq!(state.deadline(now), now + LONGEST_STALL, "after {minutes} minutes");
+            state
+                .window
+                .as_mut()
+                .expect("over HTTP/2")
+                .take(1 << 19, now);
+            assert_eq!(
+                state.deadline(now),
+                now + LONGEST_STALL,
+                "after {minutes} minutes"
+            );
         }
     }
 
@@ -206,7 +233,10 @@ mod tests {
         let uploads = Uploads::new(CREDIT, begun);
         for later in [Duration::ZERO, CREDIT, 5 * CREDIT] {
             uploads.begin(Version::HTTP_2, begun + later);
-            assert_eq!(uploads.deadline(begun + later), Some(begun + later + CREDIT));
+            assert_eq!(
+                uploads.deadline(begun + later),
+                Some(begun + later + CREDIT)
+            );
             uploads.end();
         }
     }

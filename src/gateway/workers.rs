@@ -26,10 +26,20 @@ impl Workers {
     /// # Errors
     /// Whatever keeps the operating system from giving a thread, or another handle of a socket.
     pub fn start(edge: &Arc<Edge>, doors: &[Door]) -> io::Result<Self> {
-        let mut workers = Self { threads: Vec::new(), over: watch::Sender::new(false) };
+        let mut workers = Self {
+            threads: Vec::new(),
+            over: watch::Sender::new(false),
+        };
         for (nr, proxy) in edge.proxies().iter().enumerate() {
-            let doors = doors.iter().map(Door::another).collect::<io::Result<Vec<_>>>()?;
-            let (edge, proxy, over) = (Arc::clone(edge), Arc::clone(proxy), workers.over.subscribe());
+            let doors = doors
+                .iter()
+                .map(Door::another)
+                .collect::<io::Result<Vec<_>>>()?;
+            let (edge, proxy, over) = (
+                Arc::clone(edge),
+                Arc::clone(proxy),
+                workers.over.subscribe(),
+            );
             let (begins, begun) = sync_channel(1);
             let serve = move || {
                 let runtime = match Builder::new_current_thread().enable_all().build() {
@@ -41,7 +51,11 @@ impl Workers {
                 // What is still open, a WebSocket perhaps, had its grace.
                 runtime.shutdown_background();
             };
-            workers.threads.push(std::thread::Builder::new().name(format!("worker-{nr}")).spawn(serve)?);
+            workers.threads.push(
+                std::thread::Builder::new()
+                    .name(format!("worker-{nr}"))
+                    .spawn(serve)?,
+            );
             begun.recv().map_err(io::Error::other)??;
         }
         Ok(workers)
@@ -50,7 +64,11 @@ impl Workers {
     /// Ends all threads with whatever they are at, and waits for them.
     pub async fn stop(self) {
         self.over.send_replace(true);
-        let join = move || self.threads.into_iter().for_each(|thread| drop(thread.join()));
+        let join = move || {
+            self.threads
+                .into_iter()
+                .for_each(|thread| drop(thread.join()))
+        };
         // That a thread broke off is no reason not to end.
         let _ = tokio::task::spawn_blocking(join).await;
     }
@@ -58,15 +76,25 @@ impl Workers {
 
 impl Door {
     fn another(&self) -> io::Result<Self> {
-        Ok(Self { listener: self.listener.try_clone()?, tls: self.tls.clone() })
+        Ok(Self {
+            listener: self.listener.try_clone()?,
+            tls: self.tls.clone(),
+        })
     }
 }
 
-async fn serve(edge: Arc<Edge>, proxy: Arc<Proxy>, doors: Vec<Door>, mut over: watch::Receiver<bool>) {
+async fn serve(
+    edge: Arc<Edge>,
+    proxy: Arc<Proxy>,
+    doors: Vec<Door>,
+    mut over: watch::Receiver<bool>,
+) {
     let mut serving = JoinSet::new();
     for Door { listener, tls } in doors {
         match TcpListener::from_std(listener) {
-            Ok(listener) => drop(serving.spawn(Arc::clone(&edge).serve(Arc::clone(&proxy), listener, tls))),
+            Ok(listener) => {
+                drop(serving.spawn(Arc::clone(&edge).serve(Arc::clone(&proxy), listener, tls)))
+            }
             Err(error) => {
                 tracing::error!(target: "gateway", %error, "a thread cannot accept clients")
             }

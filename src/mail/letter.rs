@@ -18,12 +18,30 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Keeps vacation notes from answering (RFC 3834, 5), and Exchange, which reads a field of its own.
 const AUTOMATIC: [(HeaderName, &str); 2] = [
-    (HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated"),
-    (HeaderName::new_from_ascii_str("X-Auto-Response-Suppress"), "All"),
+    (
+        HeaderName::new_from_ascii_str("Auto-Submitted"),
+        "auto-generated",
+    ),
+    (
+        HeaderName::new_from_ascii_str("X-Auto-Response-Suppress"),
+        "All",
+    ),
 ];
 
-const MONTHS: [&str; 12] =
-    ["Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"];
+const MONTHS: [&str; 12] = [
+    "Januar",
+    "Februar",
+    "März",
+    "April",
+    "Mai",
+    "Juni",
+    "Juli",
+    "August",
+    "September",
+    "Oktober",
+    "November",
+    "Dezember",
+];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -43,13 +61,24 @@ impl Writer {
     ///
     /// # Errors
     /// A template, the time zone or an address of the sender's cannot be used.
-    pub fn new(mail: &config::Mail, login: &config::Login, brand: &config::Brand) -> Result<Self, Error> {
-        let unknown_zone = |_| Error::Setting { key: "login.time_zone", mistake: format!("`{}` is unknown", login.time_zone) };
+    pub fn new(
+        mail: &config::Mail,
+        login: &config::Login,
+        brand: &config::Brand,
+    ) -> Result<Self, Error> {
+        let unknown_zone = |_| Error::Setting {
+            key: "login.time_zone",
+            mistake: format!("`{}` is unknown", login.time_zone),
+        };
         let writer = Self {
             templates: Templates::load(brand.templates.as_deref())?,
             zone: TimeZone::get(&login.time_zone).map_err(unknown_zone)?,
             from: mailbox("mail.from", &mail.from)?,
-            reply_to: mail.reply_to.as_deref().map(|text| mailbox("mail.reply_to", text)).transpose()?,
+            reply_to: mail
+                .reply_to
+                .as_deref()
+                .map(|text| mailbox("mail.reply_to", text))
+                .transpose()?,
             lifetime: login.tan.lifetime,
             trust_days: login.trust.as_secs() / DAY.as_secs(),
             brand: brand.clone(),
@@ -67,10 +96,17 @@ impl Writer {
         let render = |template| self.templates.render(template, &values);
         let mut message = Message::builder()
             .from(self.from.clone())
-            .to(Mailbox::new(None, address(to.as_str()).ok_or(Error::Letter("the address cannot be written to"))?))
+            .to(Mailbox::new(
+                None,
+                address(to.as_str()).ok_or(Error::Letter("the address cannot be written to"))?,
+            ))
             .subject(render(SUBJECT)?.trim())
             .date(UNIX_EPOCH + Duration::from_millis(now.as_millis()))
-            .message_id(Some(format!("<{}@{}>", letter.id, self.from.email.domain())));
+            .message_id(Some(format!(
+                "<{}@{}>",
+                letter.id,
+                self.from.email.domain()
+            )));
         if let Some(reply_to) = &self.reply_to {
             message = message.reply_to(reply_to.clone());
         }
@@ -81,7 +117,9 @@ impl Writer {
         let parts = MultiPart::alternative()
             .singlepart(part(ContentType::TEXT_PLAIN, render(TEXT)?)?)
             .singlepart(part(ContentType::TEXT_HTML, render(HTML)?)?);
-        message.multipart(parts).map_err(|_| Error::Letter("a header field is missing"))
+        message
+            .multipart(parts)
+            .map_err(|_| Error::Letter("a header field is missing"))
     }
 
     fn values(&self, letter: &Letter, now: Timestamp) -> Value {
@@ -112,7 +150,9 @@ impl Writer {
 
     fn local(&self, time: Timestamp) -> Zoned {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_zoned(self.zone.clone())
+        jiff::Timestamp::from_millisecond(millis)
+            .unwrap_or(jiff::Timestamp::MAX)
+            .to_zoned(self.zone.clone())
     }
 
     /// Writes a sample, and looks at what no mail may lack or show.
@@ -127,18 +167,27 @@ impl Writer {
             not_after: now.plus(DAY),
         };
         let values = self.values(&letter, now);
-        let tan_has_a_line = |text: &str| text.lines().any(|line| line.trim() == letter.tan.reveal());
+        let tan_has_a_line =
+            |text: &str| text.lines().any(|line| line.trim() == letter.tan.reveal());
         for template in [TEXT, HTML] {
             if !tan_has_a_line(&self.templates.render(template, &values)?) {
-                return Err(self.templates.wrong(template, "the TAN must stand alone on a line of its own: {{ tan }}"));
+                return Err(self.templates.wrong(
+                    template,
+                    "the TAN must stand alone on a line of its own: {{ tan }}",
+                ));
             }
         }
         let subject = self.templates.render(SUBJECT, &values)?;
         if subject.contains(letter.tan.reveal()) {
-            return Err(self.templates.wrong(SUBJECT, "the TAN must not stand in the subject, which locked screens show"));
+            return Err(self.templates.wrong(
+                SUBJECT,
+                "the TAN must not stand in the subject, which locked screens show",
+            ));
         }
         if subject.trim().is_empty() || subject.trim().contains(['\r', '\n']) {
-            return Err(self.templates.wrong(SUBJECT, "the subject must be one line"));
+            return Err(self
+                .templates
+                .wrong(SUBJECT, "the subject must be one line"));
         }
         Ok(())
     }
@@ -147,11 +196,16 @@ impl Writer {
 /// Quoted-printable passes every relay, and keeps the TAN on a line of its own.
 fn part(kind: ContentType, text: String) -> Result<SinglePart, Error> {
     let body = Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable);
-    Ok(SinglePart::builder().content_type(kind).body(body.map_err(|_| Error::Letter("the text cannot be encoded"))?))
+    Ok(SinglePart::builder()
+        .content_type(kind)
+        .body(body.map_err(|_| Error::Letter("the text cannot be encoded"))?))
 }
 
 fn mailbox(key: &'static str, text: &str) -> Result<Mailbox, Error> {
-    let unusable = || Error::Setting { key, mistake: format!("`{text}` is not `Name <address>`") };
+    let unusable = || Error::Setting {
+        key,
+        mistake: format!("`{text}` is not `Name <address>`"),
+    };
     let mailbox: Mailbox = text.parse().map_err(|_| unusable())?;
     let email = address(mailbox.email.as_ref()).ok_or_else(unusable)?;
     Ok(Mailbox::new(mailbox.name, email))
@@ -168,14 +222,22 @@ fn clock_time(time: &Zoned) -> String {
 }
 
 fn date(date: civil::Date) -> String {
-    let month = usize::try_from(date.month() - 1).ok().and_then(|month| MONTHS.get(month)).copied().unwrap_or_default();
+    let month = usize::try_from(date.month() - 1)
+        .ok()
+        .and_then(|month| MONTHS.get(month))
+        .copied()
+        .unwrap_or_default();
     format!("{}. {month} {}", date.day(), date.year())
 }
 
 /// The clock time, with the day where that is not today.
 fn until(end: &Zoned, now: &Zoned) -> String {
     let time = clock_time(end);
-    if end.date() == now.date() { format!("{time} Uhr") } else { format!("{time} Uhr am {}", date(end.date())) }
+    if end.date() == now.date() {
+        format!("{time} Uhr")
+    } else {
+        format!("{time} Uhr am {}", date(end.date()))
+    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,11 @@ pub struct Trouble(Arc<dyn Sender>);
 impl Trouble {
     /// The mail servers whose last mail met with trouble there, and what that was; nothing secret is in it.
     pub fn now(&self) -> Option<String> {
-        let troubles = self.0.relays().into_iter().filter_map(|state| Some(format!("{}: {}", state.relay, state.trouble?)));
+        let troubles = self
+            .0
+            .relays()
+            .into_iter()
+            .filter_map(|state| Some(format!("{}: {}", state.relay, state.trouble?)));
         Some(troubles.collect::<Vec<_>>().join("; ")).filter(|troubles| !troubles.is_empty())
     }
 }
@@ -130,7 +134,10 @@ impl Outbox {
             others_note_until: Mutex::new(Instant::now()),
         };
         desk.tell_of_relays();
-        Self { desk: Arc::new(desk), workers: config.connections.max(1) }
+        Self {
+            desk: Arc::new(desk),
+            workers: config.connections.max(1),
+        }
     }
 
     /// Whoever has put a letter into the store rings it with `notify_one`, so that it leaves at once.
@@ -174,7 +181,11 @@ impl Desk {
                     failures = 0;
                     self.sender.tidy().await;
                     let for_others = self.others_note_for();
-                    let pause = if for_others.is_zero() { jittered(POLL) } else { for_others.min(POLL) };
+                    let pause = if for_others.is_zero() {
+                        jittered(POLL)
+                    } else {
+                        for_others.min(POLL)
+                    };
                     tokio::select! {
                         () = stop.sleep(pause) => {}
                         () = self.bell.notified() => {}
@@ -215,11 +226,17 @@ impl Desk {
 
     /// Which letters may be taken now.
     fn due(&self) -> Due {
-        if self.others_note_for().is_zero() { Due::All } else { Due::New }
+        if self.others_note_for().is_zero() {
+            Due::All
+        } else {
+            Due::New
+        }
     }
 
     fn others_note_for(&self) -> Duration {
-        self.others_note_until.lock().saturating_duration_since(Instant::now())
+        self.others_note_until
+            .lock()
+            .saturating_duration_since(Instant::now())
     }
 
     async fn try_step(&self, stop: &Stop) -> Next {
@@ -282,17 +299,30 @@ impl Desk {
         }
     }
 
-    async fn hand_over(&self, leased: &Leased, to: &Email, now: Timestamp, stop: &Stop) -> HandOver {
+    async fn hand_over(
+        &self,
+        leased: &Leased,
+        to: &Email,
+        now: Timestamp,
+        stop: &Stop,
+    ) -> HandOver {
         let letter = &leased.letter;
         let message = match self.writer.now().write(letter, to, now) {
             Ok(message) => message,
             Err(error) => {
                 tracing::error!(target: "mail", letter = %letter.id, %error, "a letter cannot be written");
-                return HandOver::Refused(Hitch { stage: Stage::Writing, cause: Cause::Unwritable });
+                return HandOver::Refused(Hitch {
+                    stage: Stage::Writing,
+                    cause: Cause::Unwritable,
+                });
             }
         };
-        let held =
-            Held { store: &*self.store, lease: leased.lease(), may_be_out: AtomicBool::new(false), in_hand: &self.in_hand };
+        let held = Held {
+            store: &*self.store,
+            lease: leased.lease(),
+            may_be_out: AtomicBool::new(false),
+            in_hand: &self.in_hand,
+        };
         let out_of_time = async {
             stop.requested().await;
             tokio::time::sleep(self.farewell).await;
@@ -346,7 +376,9 @@ impl Desk {
         let until = match delivery {
             Delivery::Accepted { .. } => leased.letter.not_after,
             // Whoever takes the letter over will see for itself.
-            Delivery::Queued | Delivery::Delayed { .. } | Delivery::Refused { .. } => self.clock.now().plus(LEASE),
+            Delivery::Queued | Delivery::Delayed { .. } | Delivery::Refused { .. } => {
+                self.clock.now().plus(LEASE)
+            }
         };
         let begun = Instant::now();
         loop {
@@ -407,7 +439,10 @@ impl Hold for Held<'_> {
             }
             Ok(false) => Err(HandOver::Withdrawn),
             // The store itself has logged why.
-            Err(_) => Err(HandOver::PutOff(Hitch { stage: Stage::Message, cause: Cause::Unconfirmed })),
+            Err(_) => Err(HandOver::PutOff(Hitch {
+                stage: Stage::Message,
+                cause: Cause::Unconfirmed,
+            })),
         }
     }
 }

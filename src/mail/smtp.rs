@@ -64,13 +64,19 @@ impl Smtp {
     /// # Errors
     /// The file of certificates or the credentials cannot be used.
     pub fn new(config: &config::Mail, clock: Clock) -> Result<Self, Error> {
-        let relays = config.relays.iter().map(|relay| Relay::new(relay, config, clock.clone()));
-        Ok(Self { relays: relays.collect::<Result<_, _>>()? })
+        let relays = config
+            .relays
+            .iter()
+            .map(|relay| Relay::new(relay, config, clock.clone()));
+        Ok(Self {
+            relays: relays.collect::<Result<_, _>>()?,
+        })
     }
 
     /// In the configured order, but those that failed a moment ago come last.
     fn in_order(&self) -> impl Iterator<Item = &Relay> {
-        let (resting, others): (Vec<_>, Vec<_>) = self.relays.iter().partition(|relay| relay.rests());
+        let (resting, others): (Vec<_>, Vec<_>) =
+            self.relays.iter().partition(|relay| relay.rests());
         others.into_iter().chain(resting)
     }
 }
@@ -94,7 +100,10 @@ impl Sender for Smtp {
             }
         }
         // As long as one of them may take it later, it is not refused.
-        put_off.or(refused).unwrap_or(HandOver::PutOff(Hitch { stage: Stage::Connect, cause: Cause::NotOffered }))
+        put_off.or(refused).unwrap_or(HandOver::PutOff(Hitch {
+            stage: Stage::Connect,
+            cause: Cause::NotOffered,
+        }))
     }
 
     fn relays(&self) -> Vec<RelayState> {

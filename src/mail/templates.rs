@@ -28,10 +28,21 @@ impl Templates {
         // A misspelt name must not become a gap in a broker's mail.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(block_lines_vanish());
-        environment.set_auto_escape_callback(|name| if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None });
-        let mut templates = Self { environment, folder: folder.map(Path::to_owned) };
+        environment.set_auto_escape_callback(|name| {
+            if name.ends_with(".html") {
+                AutoEscape::Html
+            } else {
+                AutoEscape::None
+            }
+        });
+        let mut templates = Self {
+            environment,
+            folder: folder.map(Path::to_owned),
+        };
         for (name, built_in) in BUILT_IN {
-            let source = templates.override_of(name)?.unwrap_or_else(|| built_in.to_owned());
+            let source = templates
+                .override_of(name)?
+                .unwrap_or_else(|| built_in.to_owned());
             let added = templates.environment.add_template_owned(name, source);
             added.map_err(|error| templates.mistake(name, &error))?;
         }
@@ -41,12 +52,18 @@ impl Templates {
     /// Fills in a template.
     pub(super) fn render(&self, name: &str, values: &Value) -> Result<String, Error> {
         let template = self.environment.get_template(name);
-        template.and_then(|template| template.render(values)).map_err(|error| self.mistake(name, &error))
+        template
+            .and_then(|template| template.render(values))
+            .map_err(|error| self.mistake(name, &error))
     }
 
     /// A template that breaks a rule of ours.
     pub(super) fn wrong(&self, name: &str, mistake: &str) -> Error {
-        Error::Template { file: self.place(name), line: 1, mistake: mistake.to_owned() }
+        Error::Template {
+            file: self.place(name),
+            line: 1,
+            mistake: mistake.to_owned(),
+        }
     }
 
     /// The operator's own template, if there is a file of that name.
@@ -67,17 +84,33 @@ impl Templates {
             Some(detail) => format!("{}: {detail}", error.kind()),
             None => error.kind().to_string(),
         };
-        Error::Template { file: self.place(name), line: error.line().unwrap_or(1), mistake }
+        Error::Template {
+            file: self.place(name),
+            line: error.line().unwrap_or(1),
+            mistake,
+        }
     }
 
     /// Where the operator finds the template.
     fn place(&self, name: &str) -> String {
-        let own = self.folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists());
-        own.map_or_else(|| format!("built-in {name}"), |path| path.display().to_string())
+        let own = self
+            .folder
+            .as_ref()
+            .map(|folder| folder.join(name))
+            .filter(|path| path.exists());
+        own.map_or_else(
+            || format!("built-in {name}"),
+            |path| path.display().to_string(),
+        )
     }
 }
 
 /// A line that holds nothing but `{% if .. %}` or the like leaves no empty line behind.
 fn block_lines_vanish() -> SyntaxConfig {
-    SyntaxConfig::default().to_builder().trim_blocks(true).lstrip_blocks(true).build().unwrap_or_default()
+    SyntaxConfig::default()
+        .to_builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .unwrap_or_default()
 }

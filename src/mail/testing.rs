@@ -45,14 +45,22 @@ pub(super) fn mail(port: u16) -> config::Mail {
 
 /// The mail server at this port.
 pub(super) fn relay_at(port: u16) -> config::MailRelay {
-    config::MailRelay { host: "localhost".to_owned(), port, protection: config::MailProtection::Plain, credentials: None }
+    config::MailRelay {
+        host: "localhost".to_owned(),
+        port,
+        protection: config::MailProtection::Plain,
+        credentials: None,
+    }
 }
 
 pub(super) fn login() -> config::Login {
     config::Login {
         prefix: "/ui/login/de/".to_owned(),
         alphabet: Alphabet::parse(Alphabet::DEFAULT).expect("sound"),
-        tan: TanLimits { lifetime: Duration::from_secs(900), attempt: HOUR },
+        tan: TanLimits {
+            lifetime: Duration::from_secs(900),
+            attempt: HOUR,
+        },
         tries: 5,
         trust: HOUR * 24 * 30,
         without_email: true,

@@ -16,7 +16,9 @@ pub(super) struct Clock {
 impl Clock {
     /// A clock in the zone of this IANA name.
     pub(super) fn in_zone(name: &str) -> Result<Self, jiff::Error> {
-        Ok(Self { zone: TimeZone::get(name)? })
+        Ok(Self {
+            zone: TimeZone::get(name)?,
+        })
     }
 
     /// `14:17 Uhr`, or `24.11., 14:17 Uhr` for another day: what "bis" and "ab" go before.
@@ -31,13 +33,17 @@ impl Clock {
 
     fn written(&self, at: Timestamp, now: Timestamp, [near, far]: [&str; 2]) -> String {
         let form = if is_near(at, now) { near } else { far };
-        self.zoned(at).map_or_else(String::new, |time| time.strftime(form).to_string())
+        self.zoned(at)
+            .map_or_else(String::new, |time| time.strftime(form).to_string())
     }
 
     /// Like [`Clock::time`], but the full minute after: whoever waits for it does not come too early.
     pub(super) fn not_before(&self, at: Timestamp, now: Timestamp) -> String {
         let minute = 60_000;
-        self.time(Timestamp::from_millis(at.as_millis().div_ceil(minute).saturating_mul(minute)), now)
+        self.time(
+            Timestamp::from_millis(at.as_millis().div_ceil(minute).saturating_mul(minute)),
+            now,
+        )
     }
 
     /// The year, for the footer.
@@ -69,24 +75,36 @@ mod tests {
     #[test]
     fn a_time_near_by_is_a_time_of_day() {
         assert_eq!(berlin().time(THEN, THEN), "14:17 Uhr");
-        assert_eq!(berlin().time(THEN, THEN.plus(Duration::from_secs(11 * 3_600))), "14:17 Uhr");
+        assert_eq!(
+            berlin().time(THEN, THEN.plus(Duration::from_secs(11 * 3_600))),
+            "14:17 Uhr"
+        );
     }
 
     #[test]
     fn what_has_just_happened_has_its_second() {
         assert_eq!(berlin().to_the_second(THEN, THEN), "14:17:40 Uhr");
-        assert_eq!(berlin().to_the_second(THEN, Timestamp::from_millis(0)), "24.11., 14:17:40 Uhr");
+        assert_eq!(
+            berlin().to_the_second(THEN, Timestamp::from_millis(0)),
+            "24.11., 14:17:40 Uhr"
+        );
     }
 
     #[test]
     fn a_time_far_off_has_its_date() {
-        assert_eq!(berlin().time(THEN, Timestamp::from_millis(THEN.as_millis() - 43_200_000)), "24.11., 14:17 Uhr");
+        assert_eq!(
+            berlin().time(THEN, Timestamp::from_millis(THEN.as_millis() - 43_200_000)),
+            "24.11., 14:17 Uhr"
+        );
     }
 
     #[test]
     fn whoever_waits_is_told_the_full_minute_after() {
         assert_eq!(berlin().not_before(THEN, THEN), "14:18 Uhr");
-        assert_eq!(berlin().not_before(Timestamp::from_millis(1_763_990_220_000), THEN), "14:17 Uhr");
+        assert_eq!(
+            berlin().not_before(Timestamp::from_millis(1_763_990_220_000), THEN),
+            "14:17 Uhr"
+        );
     }
 
     #[test]
@@ -94,13 +112,19 @@ mod tests {
         let july = Timestamp::from_millis(1_751_371_200_000);
         assert_eq!(berlin().time(july, july), "14:00 Uhr");
         let new_year = Timestamp::from_millis(1_767_222_000_000);
-        assert_eq!((berlin().time(new_year, new_year), berlin().year(new_year)), ("0:00 Uhr".into(), 2026));
+        assert_eq!(
+            (berlin().time(new_year, new_year), berlin().year(new_year)),
+            ("0:00 Uhr".into(), 2026)
+        );
     }
 
     #[test]
     fn the_end_of_time_is_written_as_nothing() {
         let end = Timestamp::from_millis(u64::MAX);
-        assert_eq!((berlin().time(end, THEN), berlin().not_before(end, THEN)), (String::new(), String::new()));
+        assert_eq!(
+            (berlin().time(end, THEN), berlin().not_before(end, THEN)),
+            (String::new(), String::new())
+        );
         assert_eq!(berlin().year(end), 1970);
     }
 }

@@ -19,18 +19,32 @@ pub const READABLE: f64 = 4.5;
 
 impl Color {
     /// `#ffffff`
-    pub const WHITE: Self = Self { red: 255, green: 255, blue: 255 };
+    pub const WHITE: Self = Self {
+        red: 255,
+        green: 255,
+        blue: 255,
+    };
     /// The colour that the card lies on.
-    pub const GROUND: Self = Self { red: 0xf1, green: 0xf3, blue: 0xf5 };
+    pub const GROUND: Self = Self {
+        red: 0xf1,
+        green: 0xf3,
+        blue: 0xf5,
+    };
     /// The colour of plain text.
-    pub const INK: Self = Self { red: 0x1b, green: 0x22, blue: 0x2b };
+    pub const INK: Self = Self {
+        red: 0x1b,
+        green: 0x22,
+        blue: 0x2b,
+    };
 
     /// Reads `#rrggbb`.
     ///
     /// # Errors
     /// [`NotAColor`] for any other form, `#rgb` and names included.
     pub fn parse(text: &str) -> Result<Self, NotAColor> {
-        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let digits = text
+            .strip_prefix('#')
+            .filter(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
         let value = u32::from_str_radix(digits.ok_or(NotAColor)?, 16).map_err(|_| NotAColor)?;
         let [_, red, green, blue] = value.to_be_bytes();
         Ok(Self { red, green, blue })
@@ -38,8 +52,14 @@ impl Color {
 
     /// A tenth nearer to `other`, for a button under the pointer.
     pub(super) fn towards(self, other: Self) -> Self {
-        let mix = |from: u8, to: u8| u8::try_from((u16::from(from) * 9 + u16::from(to)) / 10).unwrap_or(from);
-        Self { red: mix(self.red, other.red), green: mix(self.green, other.green), blue: mix(self.blue, other.blue) }
+        let mix = |from: u8, to: u8| {
+            u8::try_from((u16::from(from) * 9 + u16::from(to)) / 10).unwrap_or(from)
+        };
+        Self {
+            red: mix(self.red, other.red),
+            green: mix(self.green, other.green),
+            blue: mix(self.blue, other.blue),
+        }
     }
 
     /// Relative luminance (WCAG 2.2, definition), 0 for black to 1 for white.
@@ -74,13 +94,23 @@ mod tests {
         assert!((contrast(black, Color::WHITE) - 21.0).abs() < 0.001);
         assert!((contrast(Color::WHITE, Color::WHITE) - 1.0).abs() < 0.001);
         let grey = Color::parse("#767676").expect("a colour");
-        assert!((contrast(grey, Color::WHITE) - 4.54).abs() < 0.01, "{}", contrast(grey, Color::WHITE));
+        assert!(
+            (contrast(grey, Color::WHITE) - 4.54).abs() < 0.01,
+            "{}",
+            contrast(grey, Color::WHITE)
+        );
     }
 
     #[test]
     fn only_six_hexadecimal_digits_are_a_colour() {
-        assert_eq!(Color::parse("#0a4B78").map(|color| color.to_string()), Ok("#0a4b78".into()));
-        for text in ["", "#", "#fff", "0a4b78", "#0a4b7", "#0a4b788", "#0a4b7g", "#+a4b78", "red", "#fff;}*{", "#ä4b78"] {
+        assert_eq!(
+            Color::parse("#0a4B78").map(|color| color.to_string()),
+            Ok("#0a4b78".into())
+        );
+        for text in [
+            "", "#", "#fff", "0a4b78", "#0a4b7", "#0a4b788", "#0a4b7g", "#+a4b78", "red",
+            "#fff;}*{", "#ä4b78",
+        ] {
             assert_eq!(Color::parse(text), Err(NotAColor), "{text:?}");
         }
     }

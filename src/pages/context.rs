@@ -11,7 +11,12 @@ use minijinja::{Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stays as it is in a query: the unreserved characters (RFC 3986, 2.3) and `/`, which may stand there.
-const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
 
 /// Seconds.
 const SOONEST_REFRESH: u64 = 5;
@@ -78,12 +83,19 @@ impl Context<'_> {
     fn page(&self, return_to: &str, page: Value) -> Value {
         let to = |name: &str| match return_to {
             "" | "/" => format!("{}{name}", self.prefix),
-            target => format!("{}{name}?return_to={}", self.prefix, utf8_percent_encode(target, KEPT)),
+            target => format!(
+                "{}{name}?return_to={}",
+                self.prefix,
+                utf8_percent_encode(target, KEPT)
+            ),
         };
         let door = |door: &Option<Door>| {
             door.as_ref().map(|door| match door {
                 Door::Page(name) => to(name),
-                Door::Host(origin) => format!("{origin}{}", if return_to.is_empty() { "/" } else { return_to }),
+                Door::Host(origin) => format!(
+                    "{origin}{}",
+                    if return_to.is_empty() { "/" } else { return_to }
+                ),
                 Door::Elsewhere(address) => address.clone(),
             })
         };
@@ -99,8 +111,7 @@ impl Context<'_> {
             portal => door(&self.doors.portal),
             portal_sign_out => &self.doors.portal_sign_out,
         };
-        let usual =
-            context! { year => self.clock.year(self.now), status => (), refresh => (), has_errors => false, return_to, link };
+        let usual = context! { year => self.clock.year(self.now), status => (), refresh => (), has_errors => false, return_to, link };
         context! { ..page, ..usual }
     }
 
@@ -121,7 +132,9 @@ impl Context<'_> {
     fn refresh(&self, mail: MailState) -> Option<u64> {
         match mail {
             MailState::Sending | MailState::Retrying => Some(SOONEST_REFRESH),
-            MailState::Delayed { next_try_at } => Some(next_try_at.after(self.now).as_secs().max(SOONEST_REFRESH)),
+            MailState::Delayed { next_try_at } => {
+                Some(next_try_at.after(self.now).as_secs().max(SOONEST_REFRESH))
+            }
             MailState::Accepted { .. } | MailState::Refused => None,
         }
     }
@@ -176,7 +189,13 @@ impl Context<'_> {
 
     fn kept_form(&self, page: &KeptForm) -> Value {
         match page {
-            KeptForm::Waits { action, vtnr, site, parked_at, until } => {
+            KeptForm::Waits {
+                action,
+                vtnr,
+                site,
+                parked_at,
+                until,
+            } => {
                 let (parked_at, until) = (self.time(*parked_at), self.time(*until));
                 context! { state => "waits", action, vtnr, site, parked_at, until }
             }

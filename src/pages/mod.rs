@@ -96,9 +96,18 @@ impl Pages {
         let assets = Assets::load(brand, &login.prefix, &mut templates)?;
         tell_templates(&mut templates, brand, login);
         let minutes = parking.lifetime.as_secs().div_ceil(60);
-        templates.set("parking", context! { minutes, size => size(parking.largest) });
+        templates.set(
+            "parking",
+            context! { minutes, size => size(parking.largest) },
+        );
         let clock = Clock::in_zone(&login.time_zone).map_err(Error::TimeZone)?;
-        let pages = Self { templates, assets, clock, prefix: login.prefix.clone(), doors: login.doors.clone() };
+        let pages = Self {
+            templates,
+            assets,
+            clock,
+            prefix: login.prefix.clone(),
+            doors: login.doors.clone(),
+        };
         for (_, view) in sample::views() {
             pages.try_render(&view, sample::NOW)?;
         }
@@ -131,16 +140,33 @@ impl Pages {
     }
 
     fn try_render(&self, view: &View<'_>, now: Timestamp) -> Result<String, Error> {
-        let (template, values) = Context { prefix: &self.prefix, doors: &self.doors, clock: &self.clock, now }.of(view);
+        let (template, values) = Context {
+            prefix: &self.prefix,
+            doors: &self.doors,
+            clock: &self.clock,
+            now,
+        }
+        .of(view);
         self.templates.render(template, values)
     }
 }
 
 /// What every template may show.
 fn tell_templates(templates: &mut Templates, brand: &Brand, login: &Login) {
-    let Brand { name, product, imprint_url, privacy_url, support_phone, support_email, .. } = brand;
+    let Brand {
+        name,
+        product,
+        imprint_url,
+        privacy_url,
+        support_phone,
+        support_email,
+        ..
+    } = brand;
     let dialled = support_phone.as_deref().map(dialled);
-    templates.set("brand", context! { name, product, imprint_url, privacy_url, support_phone, dialled, support_email });
+    templates.set(
+        "brand",
+        context! { name, product, imprint_url, privacy_url, support_phone, dialled, support_email },
+    );
     templates.set(
         "login",
         context! {
@@ -165,7 +191,11 @@ fn size(bytes: usize) -> String {
 
 /// A telephone number as a link has it: without blanks and brackets, and without the `(0)` of `+49 (0) 89`.
 fn dialled(number: &str) -> String {
-    number.replace("(0)", "").chars().filter(|symbol| symbol.is_ascii_digit() || *symbol == '+').collect()
+    number
+        .replace("(0)", "")
+        .chars()
+        .filter(|symbol| symbol.is_ascii_digit() || *symbol == '+')
+        .collect()
 }
 
 #[cfg(test)]

@@ -36,7 +36,10 @@ pub fn views() -> Vec<(String, View<'static>)> {
 const SITE: &str = "vergleich.versicherungsportal.example";
 const KEPT: &str = "/ui/login/de/eingabe?nr=00000000000000ab";
 const KEEPINGS: [(&str, Keeping); 6] = [
-    ("kept", Keeping::Until(Timestamp::from_millis(NOW.as_millis() + 900_000))),
+    (
+        "kept",
+        Keeping::Until(Timestamp::from_millis(NOW.as_millis() + 900_000)),
+    ),
     ("foreign", Keeping::Foreign),
     ("too-large", Keeping::TooLarge),
     ("no-room", Keeping::NoRoom),
@@ -46,34 +49,77 @@ const KEEPINGS: [(&str, Keeping); 6] = [
 
 fn blocked() -> Vec<(String, View<'static>)> {
     let blocked = |on_file, keeping| {
-        View::BlockedSubmission(BlockedSubmission { return_to: KEPT, vtnr: "60/123/4567".into(), on_file, keeping })
+        View::BlockedSubmission(BlockedSubmission {
+            return_to: KEPT,
+            vtnr: "60/123/4567".into(),
+            on_file,
+            keeping,
+        })
     };
     let mut views: Vec<_> = KEEPINGS
         .into_iter()
-        .map(|(name, keeping)| (format!("blocked-submission-{name}"), blocked(OnFile::Some, keeping)))
+        .map(|(name, keeping)| {
+            (
+                format!("blocked-submission-{name}"),
+                blocked(OnFile::Some, keeping),
+            )
+        })
         .collect();
-    views.push(("blocked-submission-no-address".into(), blocked(OnFile::None, Keeping::Failed)));
+    views.push((
+        "blocked-submission-no-address".into(),
+        blocked(OnFile::None, Keeping::Failed),
+    ));
     views
 }
 
 fn session_ended() -> Vec<(String, View<'static>)> {
-    let ended = |keeping| View::SessionEnded(SessionEnded { return_to: KEPT, keeping });
+    let ended = |keeping| {
+        View::SessionEnded(SessionEnded {
+            return_to: KEPT,
+            keeping,
+        })
+    };
     // One of another site has a page of its own.
-    let own = KEEPINGS.into_iter().filter(|(_, keeping)| *keeping != Keeping::Foreign);
-    own.map(|(name, keeping)| (format!("session-ended-{name}"), ended(keeping))).collect()
+    let own = KEEPINGS
+        .into_iter()
+        .filter(|(_, keeping)| *keeping != Keeping::Foreign);
+    own.map(|(name, keeping)| (format!("session-ended-{name}"), ended(keeping)))
+        .collect()
 }
 
 fn sign_in_required() -> Vec<(String, View<'static>)> {
-    [("sign-in-required", SignInBy::Number), ("sign-in-required-certificate", SignInBy::Certificate)]
-        .map(|(name, by)| (name.into(), View::SignInRequired { return_to: TARGET, by }))
-        .into()
+    [
+        ("sign-in-required", SignInBy::Number),
+        ("sign-in-required-certificate", SignInBy::Certificate),
+    ]
+    .map(|(name, by)| {
+        (
+            name.into(),
+            View::SignInRequired {
+                return_to: TARGET,
+                by,
+            },
+        )
+    })
+    .into()
 }
 
 fn forms_of_another_site() -> Vec<(String, View<'static>)> {
     let page = |site, keeping| View::FormOfAnotherSite(FormOfAnotherSite { site, keeping });
-    let not_kept = KEEPINGS.into_iter().filter(|(_, keeping)| !matches!(keeping, Keeping::Until(_)));
-    let each = not_kept.map(|(name, keeping)| (format!("form-of-another-site-{name}"), page(Some(SITE), keeping)));
-    each.chain([("form-of-another-site-unnamed".into(), page(None, Keeping::Foreign))]).collect()
+    let not_kept = KEEPINGS
+        .into_iter()
+        .filter(|(_, keeping)| !matches!(keeping, Keeping::Until(_)));
+    let each = not_kept.map(|(name, keeping)| {
+        (
+            format!("form-of-another-site-{name}"),
+            page(Some(SITE), keeping),
+        )
+    });
+    each.chain([(
+        "form-of-another-site-unnamed".into(),
+        page(None, Keeping::Foreign),
+    )])
+    .collect()
 }
 
 fn kept_forms() -> Vec<(String, View<'static>)> {
@@ -89,7 +135,12 @@ fn kept_forms() -> Vec<(String, View<'static>)> {
         ("kept-form-of-another-site", waits(Some(SITE))),
         ("kept-form-going", KeptForm::Going),
         ("kept-form-sent", KeptForm::Sent { at: NOW }),
-        ("kept-form-others", KeptForm::Others { vtnr: "60/123/4568".into() }),
+        (
+            "kept-form-others",
+            KeptForm::Others {
+                vtnr: "60/123/4568".into(),
+            },
+        ),
         ("kept-form-gone", KeptForm::Gone),
     ]
     .map(|(name, form)| (name.into(), View::KeptForm(form)))
@@ -107,22 +158,48 @@ fn sign_in() -> Vec<(String, View<'static>)> {
         confirming: None,
         left_portal: false,
     };
-    let wrong = |vtnr_error, email_error| SignIn { vtnr: "60/123/456", email: EMAIL, vtnr_error, email_error, ..empty.clone() };
-    let told = |notice| SignIn { vtnr: "60/123/4567", email: EMAIL, notice: Some(notice), ..empty.clone() };
+    let wrong = |vtnr_error, email_error| SignIn {
+        vtnr: "60/123/456",
+        email: EMAIL,
+        vtnr_error,
+        email_error,
+        ..empty.clone()
+    };
+    let told = |notice| SignIn {
+        vtnr: "60/123/4567",
+        email: EMAIL,
+        notice: Some(notice),
+        ..empty.clone()
+    };
     let invalid = Some(FieldError::Invalid);
     let confirming = |email_error, on_file| {
         let vtnr = "60/123/4567";
-        SignIn { return_to: KEPT, vtnr, email_error, confirming: Some(on_file), ..empty.clone() }
+        SignIn {
+            return_to: KEPT,
+            vtnr,
+            email_error,
+            confirming: Some(on_file),
+            ..empty.clone()
+        }
     };
     [
         ("sign-in", empty.clone()),
         ("sign-in-confirming", confirming(None, OnFile::Some)),
-        ("sign-in-confirming-error", confirming(invalid, OnFile::Some)),
-        ("sign-in-confirming-no-address", confirming(None, OnFile::None)),
+        (
+            "sign-in-confirming-error",
+            confirming(invalid, OnFile::Some),
+        ),
+        (
+            "sign-in-confirming-no-address",
+            confirming(None, OnFile::None),
+        ),
         ("sign-in-vtnr-error", wrong(invalid, None)),
         ("sign-in-email-error", wrong(None, invalid)),
         ("sign-in-both-errors", wrong(invalid, invalid)),
-        ("sign-in-cookies-blocked", told(SignInNotice::CookiesBlocked)),
+        (
+            "sign-in-cookies-blocked",
+            told(SignInNotice::CookiesBlocked),
+        ),
         ("sign-in-session-ended", told(SignInNotice::SessionEnded)),
         ("sign-in-expired", told(SignInNotice::SignInExpired)),
         ("sign-in-store-down", told(SignInNotice::StoreDown)),
@@ -132,7 +209,10 @@ fn sign_in() -> Vec<(String, View<'static>)> {
 }
 
 fn tan() -> Vec<(String, View<'static>)> {
-    let accepted = MailState::Accepted { at: NOW, valid_until: in_minutes(15) };
+    let accepted = MailState::Accepted {
+        at: NOW,
+        valid_until: in_minutes(15),
+    };
     let sent = TanPage {
         return_to: TARGET,
         email: EMAIL,
@@ -142,37 +222,92 @@ fn tan() -> Vec<(String, View<'static>)> {
         resend: Resend::After { seconds: 24 },
         sent_again: false,
     };
-    let mailed = |mail| TanPage { mail, ..sent.clone() };
-    let wrong = |error| TanPage { error: Some(error), resend: Resend::Now, ..sent.clone() };
+    let mailed = |mail| TanPage {
+        mail,
+        ..sent.clone()
+    };
+    let wrong = |error| TanPage {
+        error: Some(error),
+        resend: Resend::Now,
+        ..sent.clone()
+    };
     [
         ("tan", sent.clone()),
         ("tan-sending", mailed(MailState::Sending)),
-        ("tan-delayed", mailed(MailState::Delayed { next_try_at: in_minutes(2) })),
+        (
+            "tan-delayed",
+            mailed(MailState::Delayed {
+                next_try_at: in_minutes(2),
+            }),
+        ),
         ("tan-retrying", mailed(MailState::Retrying)),
         ("tan-refused", mailed(MailState::Refused)),
         ("tan-empty", wrong(TanError::Empty)),
-        ("tan-wrong-length", wrong(TanError::WrongLength { entered: 5 })),
+        (
+            "tan-wrong-length",
+            wrong(TanError::WrongLength { entered: 5 }),
+        ),
         ("tan-foreign-character", wrong(TanError::ForeignCharacter)),
         ("tan-wrong", wrong(TanError::Wrong { tries_left: 3 })),
         ("tan-wrong-last", wrong(TanError::Wrong { tries_left: 1 })),
-        ("tan-one-second", TanPage { resend: Resend::After { seconds: 1 }, ..sent.clone() }),
-        ("tan-sent-again", TanPage { sent_again: true, letters: 10, ..sent.clone() }),
-        ("tan-exhausted", TanPage { resend: Resend::Exhausted { until: in_minutes(12) }, sent_again: true, ..sent.clone() }),
+        (
+            "tan-one-second",
+            TanPage {
+                resend: Resend::After { seconds: 1 },
+                ..sent.clone()
+            },
+        ),
+        (
+            "tan-sent-again",
+            TanPage {
+                sent_again: true,
+                letters: 10,
+                ..sent.clone()
+            },
+        ),
+        (
+            "tan-exhausted",
+            TanPage {
+                resend: Resend::Exhausted {
+                    until: in_minutes(12),
+                },
+                sent_again: true,
+                ..sent.clone()
+            },
+        ),
     ]
     .map(|(name, page)| (name.into(), View::Tan(page)))
     .into()
 }
 
 fn tan_over() -> Vec<(String, View<'static>)> {
-    [("tan-over-spent", Over::Spent), ("tan-over-expired", Over::Expired), ("tan-over-long", Over::LongTanNeeded)]
-        .map(|(name, why)| (name.into(), View::TanOver(TanOver { return_to: TARGET, email: EMAIL, why })))
-        .into()
+    [
+        ("tan-over-spent", Over::Spent),
+        ("tan-over-expired", Over::Expired),
+        ("tan-over-long", Over::LongTanNeeded),
+    ]
+    .map(|(name, why)| {
+        (
+            name.into(),
+            View::TanOver(TanOver {
+                return_to: TARGET,
+                email: EMAIL,
+                why,
+            }),
+        )
+    })
+    .into()
 }
 
 fn unknown_email() -> Vec<(String, View<'static>)> {
     [("unknown-email", true), ("unknown-email-only", false)]
         .map(|(name, without_email)| {
-            let page = UnknownEmail { return_to: TARGET, vtnr: "60/123/4567".into(), email: EMAIL, without_email };
+            let page = UnknownEmail {
+                return_to: TARGET,
+                vtnr: "60/123/4567".into(),
+                email: EMAIL,
+                without_email,
+            };
             (name.into(), View::UnknownEmail(page))
         })
         .into()
@@ -192,61 +327,157 @@ fn certificate() -> Vec<(String, View<'static>)> {
         ("unverifiable", CertificateState::Unverifiable),
         ("signed-out", CertificateState::SignedOut),
     ];
-    let page = |state, is_form| View::Certificate(CertificatePage { return_to: TARGET, state, is_form });
-    let each = states.into_iter().map(|(name, state)| (format!("certificate-{name}"), page(state, false)));
-    each.chain([("certificate-form".into(), page(CertificateState::Expired, true))]).collect()
+    let page = |state, is_form| {
+        View::Certificate(CertificatePage {
+            return_to: TARGET,
+            state,
+            is_form,
+        })
+    };
+    let each = states
+        .into_iter()
+        .map(|(name, state)| (format!("certificate-{name}"), page(state, false)));
+    each.chain([(
+        "certificate-form".into(),
+        page(CertificateState::Expired, true),
+    )])
+    .collect()
 }
 
 fn portal() -> Vec<(String, View<'static>)> {
-    let page = |state| View::Portal(PortalPage { return_to: TARGET, state });
+    let page = |state| {
+        View::Portal(PortalPage {
+            return_to: TARGET,
+            state,
+        })
+    };
     vec![
         ("portal-signed-out".into(), page(PortalState::SignedOut)),
-        ("portal-silent".into(), page(PortalState::Silent { wait: SOON })),
+        (
+            "portal-silent".into(),
+            page(PortalState::Silent { wait: SOON }),
+        ),
         ("portal-unknown".into(), page(PortalState::Unknown)),
     ]
 }
 
 fn password() -> Vec<(String, View<'static>)> {
-    let page = |user, error| View::Password(PasswordPage { return_to: TARGET, user, error, store_down: false });
-    let spent = |spent| View::PasswordSpent { return_to: TARGET, spent };
+    let page = |user, error| {
+        View::Password(PasswordPage {
+            return_to: TARGET,
+            user,
+            error,
+            store_down: false,
+        })
+    };
+    let spent = |spent| View::PasswordSpent {
+        return_to: TARGET,
+        spent,
+    };
     vec![
         ("password".into(), page("", None)),
         (
             "password-store-down".into(),
-            View::Password(PasswordPage { return_to: TARGET, user: "", error: None, store_down: true }),
+            View::Password(PasswordPage {
+                return_to: TARGET,
+                user: "",
+                error: None,
+                store_down: true,
+            }),
         ),
-        ("password-empty".into(), page("", Some(PasswordError::Empty))),
-        ("password-no-user".into(), page("", Some(PasswordError::NoUser))),
-        ("password-no-password".into(), page("loewe-7", Some(PasswordError::NoPassword))),
-        ("password-too-long".into(), page("loewe-7", Some(PasswordError::TooLong))),
-        ("password-wrong".into(), page("loewe-7", Some(PasswordError::Wrong))),
-        ("password-spent".into(), spent(Spent::ByOthers { until: in_minutes(24 * 60) })),
-        ("password-spent-here".into(), spent(Spent::Here { until: in_minutes(90) })),
+        (
+            "password-empty".into(),
+            page("", Some(PasswordError::Empty)),
+        ),
+        (
+            "password-no-user".into(),
+            page("", Some(PasswordError::NoUser)),
+        ),
+        (
+            "password-no-password".into(),
+            page("loewe-7", Some(PasswordError::NoPassword)),
+        ),
+        (
+            "password-too-long".into(),
+            page("loewe-7", Some(PasswordError::TooLong)),
+        ),
+        (
+            "password-wrong".into(),
+            page("loewe-7", Some(PasswordError::Wrong)),
+        ),
+        (
+            "password-spent".into(),
+            spent(Spent::ByOthers {
+                until: in_minutes(24 * 60),
+            }),
+        ),
+        (
+            "password-spent-here".into(),
+            spent(Spent::Here {
+                until: in_minutes(90),
+            }),
+        ),
     ]
 }
 
 fn sign_out() -> Vec<(String, View<'static>)> {
     let asked = |vtnr: Option<&str>, trusted, device| {
-        View::SignOut(SignOut { signed_in: vtnr.map(Into::into), perhaps_at_portal: false, trusted, device })
+        View::SignOut(SignOut {
+            signed_in: vtnr.map(Into::into),
+            perhaps_at_portal: false,
+            trusted,
+            device,
+        })
     };
-    let perhaps = SignOut { signed_in: None, perhaps_at_portal: true, trusted: false, device: false };
+    let perhaps = SignOut {
+        signed_in: None,
+        perhaps_at_portal: true,
+        trusted: false,
+        device: false,
+    };
     let done = |browser_forgotten, trust_ended, forms_lost, outside| {
-        View::SignedOut(SignedOut { browser_forgotten, trust_ended, forms_lost, outside })
+        View::SignedOut(SignedOut {
+            browser_forgotten,
+            trust_ended,
+            forms_lost,
+            outside,
+        })
     };
     vec![
         ("sign-out".into(), asked(Some("60/123/4567"), true, false)),
-        ("sign-out-untrusted".into(), asked(Some("60/123/4567"), false, false)),
-        ("sign-out-device".into(), asked(Some("60/123/4567"), false, true)),
-        ("sign-out-trust-and-device".into(), asked(Some("60/123/4567"), true, true)),
+        (
+            "sign-out-untrusted".into(),
+            asked(Some("60/123/4567"), false, false),
+        ),
+        (
+            "sign-out-device".into(),
+            asked(Some("60/123/4567"), false, true),
+        ),
+        (
+            "sign-out-trust-and-device".into(),
+            asked(Some("60/123/4567"), true, true),
+        ),
         ("sign-out-trust-only".into(), asked(None, true, false)),
         ("sign-out-nobody".into(), asked(None, false, false)),
         ("sign-out-perhaps".into(), View::SignOut(perhaps)),
         ("signed-out".into(), done(false, false, false, None)),
         ("signed-out-forgotten".into(), done(true, true, true, None)),
-        ("signed-out-device-forgotten".into(), done(true, false, false, None)),
-        ("signed-out-portal".into(), done(false, false, false, Some(Outside::Portal))),
-        ("signed-out-perhaps-portal".into(), done(false, false, false, Some(Outside::PerhapsPortal))),
-        ("signed-out-certificate".into(), done(false, false, false, Some(Outside::Certificate))),
+        (
+            "signed-out-device-forgotten".into(),
+            done(true, false, false, None),
+        ),
+        (
+            "signed-out-portal".into(),
+            done(false, false, false, Some(Outside::Portal)),
+        ),
+        (
+            "signed-out-perhaps-portal".into(),
+            done(false, false, false, Some(Outside::PerhapsPortal)),
+        ),
+        (
+            "signed-out-certificate".into(),
+            done(false, false, false, Some(Outside::Certificate)),
+        ),
     ]
 }
 
@@ -270,25 +501,85 @@ fn problems() -> Vec<(String, View<'static>)> {
         ("method", ProblemKind::MethodNotAllowed, None),
         ("too-large", ProblemKind::TooLarge, None),
         ("wrong-host", ProblemKind::WrongHost, None),
-        ("too-many", ProblemKind::TooMany { until: in_minutes(4) }, None),
-        ("mails-exhausted", ProblemKind::MailsExhausted { until: in_minutes(24 * 60) }, None),
+        (
+            "too-many",
+            ProblemKind::TooMany {
+                until: in_minutes(4),
+            },
+            None,
+        ),
+        (
+            "mails-exhausted",
+            ProblemKind::MailsExhausted {
+                until: in_minutes(24 * 60),
+            },
+            None,
+        ),
         ("busy", ProblemKind::Busy, Some(SOON)),
         ("busy-form", ProblemKind::BusyForm, Some(SOON)),
         ("store-down", ProblemKind::StoreDown, Some(SOON)),
         ("store-down-page", ProblemKind::StoreDownPage, Some(SOON)),
         ("store-down-form", ProblemKind::StoreDownForm, Some(SOON)),
-        ("store-down-kept-form", ProblemKind::StoreDownKeptForm, Some(SOON)),
+        (
+            "store-down-kept-form",
+            ProblemKind::StoreDownKeptForm,
+            Some(SOON),
+        ),
         ("store-down-tan", ProblemKind::StoreDownTan, Some(SOON)),
-        ("store-down-sign-out", ProblemKind::StoreDownSignOut { forget_browser: false }, Some(SOON)),
-        ("store-down-forget", ProblemKind::StoreDownSignOut { forget_browser: true }, Some(SOON)),
-        ("calculator-down", ProblemKind::UpstreamDown(Server::Calculator), Some(SOON)),
-        ("calculator-slow", ProblemKind::UpstreamSlow(Server::Calculator), Some(later)),
-        ("calculator-unsent", ProblemKind::UpstreamUnsent(Server::Calculator), Some(SOON)),
-        ("calculator-uncertain", ProblemKind::UpstreamUncertain(Server::Calculator), Some(later)),
-        ("portal-uncertain", ProblemKind::UpstreamUncertain(Server::Portal), Some(SOON)),
-        ("portal-down", ProblemKind::UpstreamDown(Server::Portal), Some(SOON)),
-        ("portal-slow", ProblemKind::UpstreamSlow(Server::Portal), Some(later)),
-        ("portal-unsent", ProblemKind::UpstreamUnsent(Server::Portal), Some(later)),
+        (
+            "store-down-sign-out",
+            ProblemKind::StoreDownSignOut {
+                forget_browser: false,
+            },
+            Some(SOON),
+        ),
+        (
+            "store-down-forget",
+            ProblemKind::StoreDownSignOut {
+                forget_browser: true,
+            },
+            Some(SOON),
+        ),
+        (
+            "calculator-down",
+            ProblemKind::UpstreamDown(Server::Calculator),
+            Some(SOON),
+        ),
+        (
+            "calculator-slow",
+            ProblemKind::UpstreamSlow(Server::Calculator),
+            Some(later),
+        ),
+        (
+            "calculator-unsent",
+            ProblemKind::UpstreamUnsent(Server::Calculator),
+            Some(SOON),
+        ),
+        (
+            "calculator-uncertain",
+            ProblemKind::UpstreamUncertain(Server::Calculator),
+            Some(later),
+        ),
+        (
+            "portal-uncertain",
+            ProblemKind::UpstreamUncertain(Server::Portal),
+            Some(SOON),
+        ),
+        (
+            "portal-down",
+            ProblemKind::UpstreamDown(Server::Portal),
+            Some(SOON),
+        ),
+        (
+            "portal-slow",
+            ProblemKind::UpstreamSlow(Server::Portal),
+            Some(later),
+        ),
+        (
+            "portal-unsent",
+            ProblemKind::UpstreamUnsent(Server::Portal),
+            Some(later),
+        ),
         ("internal", ProblemKind::Internal, None),
     ];
     let told = |kind, wait| {
@@ -300,16 +591,41 @@ fn problems() -> Vec<(String, View<'static>)> {
                 | ProblemKind::UpstreamUnsent(Server::Portal)
                 | ProblemKind::UpstreamUncertain(Server::Portal)
         );
-        Problem { kind, incident: Some("K7F2Q9Z"), return_to: TARGET, target: Some(TARGET), signed_in, wait }
+        Problem {
+            kind,
+            incident: Some("K7F2Q9Z"),
+            return_to: TARGET,
+            target: Some(TARGET),
+            signed_in,
+            wait,
+        }
     };
-    let bare = |kind, wait| Problem { kind, incident: None, return_to: "/", target: None, signed_in: false, wait };
-    let doubtful = doubts
+    let bare = |kind, wait| Problem {
+        kind,
+        incident: None,
+        return_to: "/",
+        target: None,
+        signed_in: false,
+        wait,
+    };
+    let doubtful = doubts.into_iter().enumerate().map(|(n, doubt)| {
+        (
+            format!("problem-doubtful-{n}"),
+            told(ProblemKind::Doubtful(doubt), None),
+        )
+    });
+    let each = |(name, kind, wait)| {
+        [
+            (format!("problem-{name}"), told(kind, wait)),
+            (format!("problem-{name}-bare"), bare(kind, wait)),
+        ]
+    };
+    kinds
         .into_iter()
-        .enumerate()
-        .map(|(n, doubt)| (format!("problem-doubtful-{n}"), told(ProblemKind::Doubtful(doubt), None)));
-    let each =
-        |(name, kind, wait)| [(format!("problem-{name}"), told(kind, wait)), (format!("problem-{name}-bare"), bare(kind, wait))];
-    kinds.into_iter().flat_map(each).chain(doubtful).map(|(name, problem)| (name, View::Problem(problem))).collect()
+        .flat_map(each)
+        .chain(doubtful)
+        .map(|(name, problem)| (name, View::Problem(problem)))
+        .collect()
 }
 
 fn in_minutes(minutes: u64) -> Timestamp {

@@ -2,7 +2,9 @@
 
 use super::Error;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value, escape_formatter};
+use minijinja::{
+    AutoEscape, Environment, Output, State, UndefinedBehavior, Value, escape_formatter,
+};
 use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
@@ -55,9 +57,16 @@ pub(super) struct Templates {
 impl Templates {
     /// Reads and compiles them; a file in `folder` takes the place of the built-in template of that name.
     pub(super) fn load(folder: Option<&Path>) -> Result<Self, Error> {
-        let mut templates = Self { environment: environment(), replaced: Vec::new() };
+        let mut templates = Self {
+            environment: environment(),
+            replaced: Vec::new(),
+        };
         for &BuiltIn { name, source } in BUILT_IN {
-            let own = folder.map(|folder| folder.join(name)).map(read_if_there).transpose()?.flatten();
+            let own = folder
+                .map(|folder| folder.join(name))
+                .map(read_if_there)
+                .transpose()?
+                .flatten();
             let source = own.map_or_else(
                 || source.to_owned(),
                 |(path, source)| {
@@ -78,7 +87,10 @@ impl Templates {
 
     /// Renders the template `name`.
     pub(super) fn render(&self, name: &str, values: Value) -> Result<String, Error> {
-        let rendered = self.environment.get_template(name).and_then(|template| template.render(values));
+        let rendered = self
+            .environment
+            .get_template(name)
+            .and_then(|template| template.render(values));
         rendered.map_err(|error| self.located(error))
     }
 
@@ -88,13 +100,27 @@ impl Templates {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(found) = cause {
             if let Some(error) = found.downcast_ref::<minijinja::Error>() {
-                (name, line) = (error.name().unwrap_or_default().to_owned(), error.line().unwrap_or_default());
-                reason = error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
+                (name, line) = (
+                    error.name().unwrap_or_default().to_owned(),
+                    error.line().unwrap_or_default(),
+                );
+                reason = error.detail().map_or_else(
+                    || error.kind().to_string(),
+                    |detail| format!("{}: {detail}", error.kind()),
+                );
             }
             cause = found.source();
         }
-        let own = self.replaced.iter().find(|(replaced, _)| *replaced == name).map(|(_, path)| path.display().to_string());
-        Error::Template { file: own.unwrap_or_else(|| format!("built-in {name}")), line, reason }
+        let own = self
+            .replaced
+            .iter()
+            .find(|(replaced, _)| *replaced == name)
+            .map(|(_, path)| path.display().to_string());
+        Error::Template {
+            file: own.unwrap_or_else(|| format!("built-in {name}")),
+            line,
+            reason,
+        }
     }
 }
 
@@ -110,7 +136,11 @@ fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     // A name that an operator misspelt is an error at the start, not an empty place on a page.
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
+    if let Ok(syntax) = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+    {
         environment.set_syntax(syntax);
     }
     environment.set_formatter(format_value);
@@ -118,9 +148,15 @@ fn environment() -> Environment<'static> {
 }
 
 /// Escapes as minijinja does, but leaves `/` alone, so that a broker number in the page's source reads as one.
-fn format_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
+fn format_value(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), minijinja::Error> {
     match value.as_str() {
-        Some(text) if !value.is_safe() && matches!(state.auto_escape(), AutoEscape::Html) => Ok(escape(out, text)?),
+        Some(text) if !value.is_safe() && matches!(state.auto_escape(), AutoEscape::Html) => {
+            Ok(escape(out, text)?)
+        }
         _ => escape_formatter(out, state, value),
     }
 }

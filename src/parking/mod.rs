@@ -79,8 +79,21 @@ pub struct Taken {
 
 impl Parking {
     /// Keeps forms in this store.
-    pub fn new(store: Arc<dyn Store>, limits: ParkingLimits, chance: Chance, metrics: Arc<Metrics>, vault: Vault) -> Self {
-        Self { store, limits, chance, metrics, vault, under_way: UnderWay::new(&limits) }
+    pub fn new(
+        store: Arc<dyn Store>,
+        limits: ParkingLimits,
+        chance: Chance,
+        metrics: Arc<Metrics>,
+        vault: Vault,
+    ) -> Self {
+        Self {
+            store,
+            limits,
+            chance,
+            metrics,
+            vault,
+            under_way: UnderWay::new(&limits),
+        }
     }
 
     /// What may be kept, and for how long.
@@ -92,7 +105,11 @@ impl Parking {
     ///
     /// # Errors
     /// [`NotKept::TooLarge`]; it need not be read then.
-    pub fn reserve(&self, client: ClientAddress, length: Option<usize>) -> std::result::Result<Reservation, NotKept> {
+    pub fn reserve(
+        &self,
+        client: ClientAddress,
+        length: Option<usize>,
+    ) -> std::result::Result<Reservation, NotKept> {
         let largest = self.limits.largest;
         if largest == 0 || length.is_some_and(|length| length > largest) {
             return Err(NotKept::TooLarge);
@@ -111,9 +128,16 @@ impl Parking {
         form: &ParkedForm,
         body: &[u8],
     ) -> std::result::Result<Place, NotKept> {
-        let place = Place { token: holder.unwrap_or_else(|| self.chance.parking_token()), id: self.chance.form_id() };
+        let place = Place {
+            token: holder.unwrap_or_else(|| self.chance.parking_token()),
+            id: self.chance.form_id(),
+        };
         let charges = Charges::take(self.limits.room(client, form.size() + body.len()));
-        match self.store.park(self.parked(&place, form, body), &charges).await {
+        match self
+            .store
+            .park(self.parked(&place, form, body), &charges)
+            .await
+        {
             Ok(Settled::Done) => Ok(place),
             Ok(Settled::Over { .. } | Settled::Conflict) => Err(NotKept::NoRoom),
             // Counted and logged by the store itself.
@@ -143,17 +167,34 @@ impl Parking {
     ) -> Result<Option<Taken>> {
         let going = seen.value.going(permit, now);
         // What became of it is remembered for as long as anybody could come back to its page.
-        let taking = Taking { seen, next: &going, lives: self.limits.lifetime };
+        let taking = Taking {
+            seen,
+            next: &going,
+            lives: self.limits.lifetime,
+        };
         let taken = self.store.take_form(&place.token, place.id, taking).await?;
-        Ok(taken.map(|(body, going)| Taken { place, form: seen.value.clone(), body, going, who }))
+        Ok(taken.map(|(body, going)| Taken {
+            place,
+            form: seen.value.clone(),
+            body,
+            going,
+            who,
+        }))
     }
 
     /// Notes that a connection to the calculator stands: from here on bytes may have gone up, and the form counts as sent, which it does
     /// anyway after a while if the store cannot answer.
     pub async fn note_sent(&self, taken: &Taken, now: Timestamp) {
-        let noting = Taking { seen: &taken.going, next: &taken.form.sent(now), lives: self.limits.lifetime };
+        let noting = Taking {
+            seen: &taken.going,
+            next: &taken.form.sent(now),
+            lives: self.limits.lifetime,
+        };
         // Counted and logged by the store itself.
-        let _ = self.store.note_form(&taken.place.token, taken.place.id, noting).await;
+        let _ = self
+            .store
+            .note_form(&taken.place.token, taken.place.id, noting)
+            .await;
         self.note(Outcome::Sent, taken.who);
     }
 
@@ -167,7 +208,11 @@ impl Parking {
         if lives.is_zero() {
             return Ok(false);
         }
-        let parked = Parked { lives, over: Some(&taken.going), ..self.parked(&taken.place, &taken.form, &taken.body) };
+        let parked = Parked {
+            lives,
+            over: Some(&taken.going),
+            ..self.parked(&taken.place, &taken.form, &taken.body)
+        };
         let is_back = self.store.park(parked, &Charges::none()).await? == Settled::Done;
         if is_back {
             self.note(Outcome::Returned, taken.who);
@@ -193,7 +238,14 @@ impl Parking {
     }
 
     fn parked<'a>(&self, place: &'a Place, form: &'a ParkedForm, body: &'a [u8]) -> Parked<'a> {
-        Parked { token: &place.token, id: place.id, form, body, lives: self.limits.lifetime, over: None }
+        Parked {
+            token: &place.token,
+            id: place.id,
+            form,
+            body,
+            lives: self.limits.lifetime,
+            over: None,
+        }
     }
 }
 

@@ -37,13 +37,23 @@ impl UnderWay {
     /// Within these limits; one of the largest bodies always finds room.
     pub(super) fn new(limits: &ParkingLimits) -> Arc<Self> {
         let one = limits.largest.saturating_mul(COPIES);
-        let most = usize::try_from(limits.coming_in()).unwrap_or(usize::MAX).max(one);
-        Arc::new(Self { most, most_of_one: (most / SHARES).max(one), held: Mutex::default() })
+        let most = usize::try_from(limits.coming_in())
+            .unwrap_or(usize::MAX)
+            .max(one);
+        Arc::new(Self {
+            most,
+            most_of_one: (most / SHARES).max(one),
+            held: Mutex::default(),
+        })
     }
 
     /// Room for a body of which nothing has come yet.
     pub(super) fn reserve(room: &Arc<Self>, client: ClientAddress) -> Reservation {
-        Reservation { room: Arc::clone(room), client, bytes: 0 }
+        Reservation {
+            room: Arc::clone(room),
+            client,
+            bytes: 0,
+        }
     }
 }
 
@@ -54,7 +64,8 @@ impl Reservation {
         let more = bytes.saturating_mul(COPIES).saturating_sub(self.bytes);
         let mut held = self.room.held.lock();
         let theirs = held.clients.get(&self.client).copied().unwrap_or(0);
-        let has_room = held.total + more <= self.room.most && theirs + more <= self.room.most_of_one;
+        let has_room =
+            held.total + more <= self.room.most && theirs + more <= self.room.most_of_one;
         if has_room && more > 0 {
             held.total += more;
             held.clients.insert(self.client, theirs + more);
@@ -68,7 +79,10 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut held = self.room.held.lock();
         held.total -= self.bytes;
-        let left = held.clients.get(&self.client).map_or(0, |theirs| theirs - self.bytes);
+        let left = held
+            .clients
+            .get(&self.client)
+            .map_or(0, |theirs| theirs - self.bytes);
         if left == 0 {
             held.clients.remove(&self.client);
         } else {
@@ -90,7 +104,13 @@ mod tests {
     #[test]
     fn one_client_cannot_take_all_the_room_and_all_together_not_more_than_there_is() {
         let (largest, per_client, total) = (1 << 20, 16 << 20, 512 << 20);
-        let room = UnderWay::new(&ParkingLimits { lifetime: SECOND, largest, per_client, total, settles: SECOND });
+        let room = UnderWay::new(&ParkingLimits {
+            lifetime: SECOND,
+            largest,
+            per_client,
+            total,
+            settles: SECOND,
+        });
         let reserve = |last, bytes| {
             let mut reservation = UnderWay::reserve(&room, client(last));
             reservation.grow(bytes).then_some(reservation)
@@ -98,14 +118,26 @@ mod tests {
         let first: Vec<_> = (0..8).filter_map(|_| reserve(1, 1 << 20)).collect();
         assert_eq!(first.len(), 8, "each is there twice");
         assert!(reserve(1, 1).is_none(), "its share is used up");
-        let announced: Vec<_> = (0..1_000).map(|_| UnderWay::reserve(&room, client(2))).collect();
+        let announced: Vec<_> = (0..1_000)
+            .map(|_| UnderWay::reserve(&room, client(2)))
+            .collect();
         let others: Vec<_> = (2..5).filter_map(|last| reserve(last, 8 << 20)).collect();
-        assert_eq!((others.len(), announced.len()), (3, 1_000), "others have theirs, and what is only announced takes none");
+        assert_eq!(
+            (others.len(), announced.len()),
+            (3, 1_000),
+            "others have theirs, and what is only announced takes none"
+        );
         assert!(reserve(9, 1).is_none(), "all is used up");
         drop(first);
-        assert!(reserve(1, 1 << 20).is_some() && reserve(9, 1 << 20).is_some(), "what was freed is free");
+        assert!(
+            reserve(1, 1 << 20).is_some() && reserve(9, 1 << 20).is_some(),
+            "what was freed is free"
+        );
         drop(announced);
         drop(others);
-        assert!(room.held.lock().clients.is_empty(), "nobody is remembered for long");
+        assert!(
+            room.held.lock().clients.is_empty(),
+            "nobody is remembered for long"
+        );
     }
 }

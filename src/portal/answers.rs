@@ -34,12 +34,26 @@ struct Known {
 
 impl Answers {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, signed_in: HashMap::new(), nobody: HashMap::new(), questions: HashMap::new() }
+        Self {
+            most,
+            signed_in: HashMap::new(),
+            nobody: HashMap::new(),
+            questions: HashMap::new(),
+        }
     }
 
     pub(super) fn find(&self, sum: &Sum, now: Instant) -> Option<Answer> {
-        let yes = self.signed_in.get(sum).filter(|known| now < known.until).map(|known| Answer::SignedIn(known.vtnr));
-        yes.or_else(|| self.nobody.get(sum).filter(|until| now < **until).map(|_| Answer::Nobody))
+        let yes = self
+            .signed_in
+            .get(sum)
+            .filter(|known| now < known.until)
+            .map(|known| Answer::SignedIn(known.vtnr));
+        yes.or_else(|| {
+            self.nobody
+                .get(sum)
+                .filter(|until| now < **until)
+                .map(|_| Answer::Nobody)
+        })
     }
 
     /// The question about these cookies, the same for all who ask it at once.
@@ -48,7 +62,8 @@ impl Answers {
             return question;
         }
         // Those whose askers all went away.
-        self.questions.retain(|_, question| question.strong_count() > 0);
+        self.questions
+            .retain(|_, question| question.strong_count() > 0);
         let question = Arc::default();
         self.questions.insert(sum, Arc::downgrade(&question));
         question
@@ -68,7 +83,11 @@ impl Answers {
         now: Instant,
         question: &Arc<OnceCell<Answer>>,
     ) -> Option<Vtnr> {
-        if self.questions.get(&sum).is_some_and(|asked| std::ptr::eq(asked.as_ptr(), Arc::as_ptr(question))) {
+        if self
+            .questions
+            .get(&sum)
+            .is_some_and(|asked| std::ptr::eq(asked.as_ptr(), Arc::as_ptr(question)))
+        {
             self.questions.remove(&sum);
         }
         match answer {

@@ -62,7 +62,13 @@ mod tests {
     #[test]
     fn failures_in_a_row_rest_it_and_a_crowd_does_not() {
         let (mut health, now) = (Health::default(), Instant::now());
-        for outcome in [PortalCheck::Failed, PortalCheck::Failed, PortalCheck::Nobody, PortalCheck::Failed, PortalCheck::Failed] {
+        for outcome in [
+            PortalCheck::Failed,
+            PortalCheck::Failed,
+            PortalCheck::Nobody,
+            PortalCheck::Failed,
+            PortalCheck::Failed,
+        ] {
             health.note(outcome, now);
         }
         for _ in 0..10 {

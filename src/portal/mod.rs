@@ -109,13 +109,26 @@ impl Portal {
             .pool_idle_timeout(Duration::from_secs(4));
         let client = match &config.ca_file {
             Some(path) => {
-                let pem = std::fs::read(path).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
+                let pem = std::fs::read(path).map_err(|source| Error::Unreadable {
+                    path: path.clone(),
+                    source,
+                })?;
                 client.tls_certs_merge(Certificate::from_pem_bundle(&pem)?)
             }
             None => client,
         };
-        let (answers, room) = (Mutex::new(Answers::new(config.cache_size)), Room::new(config.connections));
-        Ok(Self { client: client.build()?, config, answers, room, health: Mutex::default(), metrics })
+        let (answers, room) = (
+            Mutex::new(Answers::new(config.cache_size)),
+            Room::new(config.connections),
+        );
+        Ok(Self {
+            client: client.build()?,
+            config,
+            answers,
+            room,
+            health: Mutex::default(),
+            metrics,
+        })
     }
 
     /// The portal's cookies among those of a request, if there are any. A cookie that comes twice with different values makes
@@ -123,7 +136,12 @@ impl Portal {
     pub fn claim<'c>(&self, cookies: impl Iterator<Item = (&'c [u8], &'c [u8])>) -> Option<Claim> {
         let mut found: Vec<Option<&[u8]>> = vec![None; self.config.cookies.len()];
         for (name, value) in cookies {
-            let Some(place) = self.config.cookies.iter().position(|wanted| wanted.as_bytes() == name) else {
+            let Some(place) = self
+                .config
+                .cookies
+                .iter()
+                .position(|wanted| wanted.as_bytes() == name)
+            else {
                 continue;
             };
             let place = found.get_mut(place)?;
@@ -144,8 +162,13 @@ impl Portal {
             text.push(b'=');
             text.extend_from_slice(value);
         }
-        let cookies = HeaderValue::from_bytes(&text).ok().filter(|_| !text.is_empty())?;
-        Some(Claim { cookies, sum: sha256(&all) })
+        let cookies = HeaderValue::from_bytes(&text)
+            .ok()
+            .filter(|_| !text.is_empty())?;
+        Some(Claim {
+            cookies,
+            sum: sha256(&all),
+        })
     }
 
     /// Where one signs in at the portal.
@@ -160,7 +183,12 @@ impl Portal {
 
     /// Asks the portal, unless it has just been asked the same. `on_sign_in` is told of a broker whom the last answer about
     /// these cookies did not name already.
-    pub async fn ask(&self, claim: &Claim, client: &Sender, on_sign_in: impl FnOnce(Vtnr)) -> Answer {
+    pub async fn ask(
+        &self,
+        claim: &Claim,
+        client: &Sender,
+        on_sign_in: impl FnOnce(Vtnr),
+    ) -> Answer {
         let question = {
             let mut answers = self.answers.lock();
             if let Some(known) = answers.find(&claim.sum, Instant::now()) {
@@ -182,14 +210,21 @@ impl Portal {
     }
 
     /// Remembers the answer, and says whose sign-in it is news of.
-    fn note(&self, claim: &Claim, answer: Answer, question: &Arc<OnceCell<Answer>>) -> Option<Vtnr> {
+    fn note(
+        &self,
+        claim: &Claim,
+        answer: Answer,
+        question: &Arc<OnceCell<Answer>>,
+    ) -> Option<Vtnr> {
         let holds = match answer {
             Answer::SignedIn(_) => self.config.cache,
             Answer::Nobody => NO_HOLDS.min(self.config.cache),
             Answer::Unavailable => Duration::ZERO,
         };
         let now = Instant::now();
-        self.answers.lock().answered(claim.sum, answer, now + holds, now, question)
+        self.answers
+            .lock()
+            .answered(claim.sum, answer, now + holds, now, question)
     }
 
     async fn put(&self, claim: &Claim, client: &Sender) -> Answer {
@@ -207,7 +242,8 @@ impl Portal {
         }
         // The limit is for the waiting too.
         let ends = begun + self.config.timeout;
-        let address = ClientAddress::of(client.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let address =
+            ClientAddress::of(client.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         let Ok(Some(_place)) = timeout_at(ends, self.room.take(address)).await else {
             return (PortalCheck::NoRoom, Answer::Unavailable);
         };
@@ -226,7 +262,10 @@ impl Portal {
     }
 
     fn request(&self, claim: &Claim, client: &Sender) -> RequestBuilder {
-        let mut request = self.client.get(&self.config.check_url).header(COOKIE, claim.cookies.clone());
+        let mut request = self
+            .client
+            .get(&self.config.check_url)
+            .header(COOKIE, claim.cookies.clone());
         if let Some(address) = client.address {
             request = request.header("X-Forwarded-For", address.to_string());
         }
@@ -251,6 +290,8 @@ impl Portal {
             (Some(only), None) => only.to_str().ok().and_then(|text| Vtnr::parse(text).ok()),
             _ => None,
         };
-        vtnr.map_or((PortalCheck::Unfit, Answer::Nobody), |vtnr| (PortalCheck::SignedIn, Answer::SignedIn(vtnr)))
+        vtnr.map_or((PortalCheck::Unfit, Answer::Nobody), |vtnr| {
+            (PortalCheck::SignedIn, Answer::SignedIn(vtnr))
+        })
     }
 }

@@ -26,7 +26,11 @@ pub(super) struct Place<'r> {
 
 impl Room {
     pub(super) fn new(places: usize) -> Self {
-        Self { all: Semaphore::new(places), part: (places / CLIENTS).max(LEAST_OF_A_CLIENT), parts: Mutex::default() }
+        Self {
+            all: Semaphore::new(places),
+            part: (places / CLIENTS).max(LEAST_OF_A_CLIENT),
+            parts: Mutex::default(),
+        }
     }
 
     /// A place for a question of this client's, once there is one. Who has its part already waits without standing in others' way.
@@ -34,7 +38,10 @@ impl Room {
         // Neither is ever closed.
         let of_client = self.part_of(client).acquire_owned().await.ok()?;
         let of_all = self.all.acquire().await.ok()?;
-        Some(Place { _of_all: of_all, _of_client: of_client })
+        Some(Place {
+            _of_all: of_all,
+            _of_client: of_client,
+        })
     }
 
     fn part_of(&self, client: ClientAddress) -> Arc<Semaphore> {
@@ -59,14 +66,23 @@ mod tests {
     }
 
     fn taken<'r>(room: &'r Room, address: &str) -> Vec<Place<'r>> {
-        (0..100).map_while(|_| room.take(client(address)).now_or_never().flatten()).collect()
+        (0..100)
+            .map_while(|_| room.take(client(address)).now_or_never().flatten())
+            .collect()
     }
 
     #[test]
     fn one_address_gets_a_part_and_ipv6_counts_by_the_network() {
         let room = Room::new(64);
         let one = taken(&room, "2001:db8:1:2::1");
-        assert_eq!((one.len(), taken(&room, "2001:db8:1:2:9::9").len(), taken(&room, "2001:db8:1:3::1").len()), (8, 0, 8));
+        assert_eq!(
+            (
+                one.len(),
+                taken(&room, "2001:db8:1:2:9::9").len(),
+                taken(&room, "2001:db8:1:3::1").len()
+            ),
+            (8, 0, 8)
+        );
         drop(one);
         assert_eq!(taken(&room, "2001:db8:1:2:9::9").len(), 8);
         assert_eq!(room.parts.lock().len(), 1, "who asks no more is forgotten");
@@ -78,8 +94,14 @@ mod tests {
     fn who_waits_for_its_part_keeps_nobody_waiting() {
         let room = Room::new(3);
         let _two = taken(&room, "192.0.2.1");
-        let mut waiting: Vec<_> = (0..10).map(|_| Box::pin(room.take(client("192.0.2.1")))).collect();
-        assert!(waiting.iter_mut().all(|waits| waits.now_or_never().is_none()));
+        let mut waiting: Vec<_> = (0..10)
+            .map(|_| Box::pin(room.take(client("192.0.2.1"))))
+            .collect();
+        assert!(
+            waiting
+                .iter_mut()
+                .all(|waits| waits.now_or_never().is_none())
+        );
         assert_eq!(taken(&room, "192.0.2.2").len(), 1);
     }
 }

@@ -23,17 +23,35 @@ fn portal(cookies: &[&str]) -> Portal {
 }
 
 fn claim(portal: &Portal, cookies: &[(&str, &str)]) -> Option<Claim> {
-    portal.claim(cookies.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+    portal.claim(
+        cookies
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes())),
+    )
 }
 
 #[test]
 fn the_portal_is_asked_about_its_own_cookies_and_no_others() {
     let portal = portal(&["PORTAL", "ROUTE"]);
-    let asked =
-        claim(&portal, &[("a", "1"), ("ROUTE", "n2"), ("__Host-vtnr_session", "secret"), ("PORTAL", "abc")]).expect("asked");
+    let asked = claim(
+        &portal,
+        &[
+            ("a", "1"),
+            ("ROUTE", "n2"),
+            ("__Host-vtnr_session", "secret"),
+            ("PORTAL", "abc"),
+        ],
+    )
+    .expect("asked");
     assert_eq!(asked.cookies, "PORTAL=abc; ROUTE=n2");
-    assert!(claim(&portal, &[("a", "1"), ("portal", "abc")]).is_none(), "names are told apart by their case");
-    assert!(claim(&portal, &[("PORTAL", "abc"), ("PORTAL", "abd")]).is_none(), "which of the two would count?");
+    assert!(
+        claim(&portal, &[("a", "1"), ("portal", "abc")]).is_none(),
+        "names are told apart by their case"
+    );
+    assert!(
+        claim(&portal, &[("PORTAL", "abc"), ("PORTAL", "abd")]).is_none(),
+        "which of the two would count?"
+    );
     assert!(claim(&portal, &[("PORTAL", "abc"), ("PORTAL", "abc")]).is_some());
 }
 
@@ -81,7 +99,11 @@ fn an_answer_counts_for_its_cookies_and_its_time() {
     assert_eq!(answers.find(&one, at(1)), Some(Answer::Nobody));
     let question = answers.question(one);
     answers.answered(one, Answer::Unavailable, at(900), at(0), &question);
-    assert_eq!(answers.find(&one, at(1)), Some(Answer::Nobody), "no answer says nothing");
+    assert_eq!(
+        answers.find(&one, at(1)),
+        Some(Answer::Nobody),
+        "no answer says nothing"
+    );
 }
 
 #[test]
@@ -90,10 +112,18 @@ fn no_more_answers_are_kept_than_there_is_room_for() {
     let vtnr = Vtnr::parse("60/123/4567").expect("a number");
     for number in 0..100 {
         let question = answers.question([number; 32]);
-        answers.answered([number; 32], Answer::SignedIn(vtnr), at(1_000), at(0), &question);
+        answers.answered(
+            [number; 32],
+            Answer::SignedIn(vtnr),
+            at(1_000),
+            at(0),
+            &question,
+        );
         assert!(answers.find(&[number; 32], at(1)).is_some());
     }
-    let kept = (0..100).filter(|number| answers.find(&[*number; 32], at(1)).is_some()).count();
+    let kept = (0..100)
+        .filter(|number| answers.find(&[*number; 32], at(1)).is_some())
+        .count();
     assert!(kept <= 4, "{kept}");
 }
 
@@ -101,22 +131,32 @@ fn no_more_answers_are_kept_than_there_is_room_for() {
 #[test]
 fn one_broker_with_many_cookies_does_not_take_everybodys_place() {
     let mut answers = Answers::new(64);
-    let (ada, ben) = (Vtnr::parse("60/123/4567").expect("a number"), Vtnr::parse("60/123/4568").expect("a number"));
-    let sum = |who: u8, number: u8| std::array::from_fn(|at| [who, number].get(at).copied().unwrap_or_default());
+    let (ada, ben) = (
+        Vtnr::parse("60/123/4567").expect("a number"),
+        Vtnr::parse("60/123/4568").expect("a number"),
+    );
+    let sum = |who: u8, number: u8| {
+        std::array::from_fn(|at| [who, number].get(at).copied().unwrap_or_default())
+    };
     for number in 0..32 {
         answers.told(sum(1, number), Answer::SignedIn(ada), at(0));
     }
     for number in 0..33 {
         answers.told(sum(2, number), Answer::SignedIn(ben), at(0));
     }
-    let kept = (0..32).filter(|number| answers.find(&sum(1, *number), at(1)).is_some()).count();
+    let kept = (0..32)
+        .filter(|number| answers.find(&sum(1, *number), at(1)).is_some())
+        .count();
     assert!(kept >= 24, "{kept}");
 }
 
 #[test]
 fn a_sign_in_is_news_once_and_not_each_time_that_the_portal_is_asked() {
     let mut answers = Answers::new(4);
-    let (ada, ben) = (Vtnr::parse("60/123/4567").expect("a number"), Vtnr::parse("60/123/4568").expect("a number"));
+    let (ada, ben) = (
+        Vtnr::parse("60/123/4567").expect("a number"),
+        Vtnr::parse("60/123/4568").expect("a number"),
+    );
     let told = [
         (Answer::SignedIn(ada), Some(ada)),
         (Answer::SignedIn(ada), None),
@@ -127,7 +167,11 @@ fn a_sign_in_is_news_once_and_not_each_time_that_the_portal_is_asked() {
         (Answer::SignedIn(ben), Some(ben)),
     ];
     for (turn, (answer, news)) in (1..).zip(told) {
-        assert_eq!(answers.told([1; 32], answer, at(10_000 * turn)), news, "{turn}: {answer:?}");
+        assert_eq!(
+            answers.told([1; 32], answer, at(10_000 * turn)),
+            news,
+            "{turn}: {answer:?}"
+        );
     }
 }
 
@@ -138,5 +182,9 @@ fn who_asks_the_same_at_once_has_one_question() {
     assert!(Arc::ptr_eq(&one, &again) && !Arc::ptr_eq(&one, &answers.question([2; 32])));
     drop((one, again));
     let _other = answers.question([3; 32]);
-    assert_eq!(answers.open_questions(), 1, "those that nobody waits for are gone");
+    assert_eq!(
+        answers.open_questions(),
+        1,
+        "those that nobody waits for are gone"
+    );
 }

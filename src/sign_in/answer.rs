@@ -39,8 +39,14 @@ impl SignIns {
             };
             let settled = match seen.value.stage.clone() {
                 Stage::UnknownEmail => Some(Answer::UnknownEmail(token)),
-                Stage::SignedIn(signed_in) => self.repeat(visitor, token, seen, signed_in, entered, now).await?,
-                Stage::Tan(challenge) => self.judge(visitor, token, seen, challenge, entered, now).await?,
+                Stage::SignedIn(signed_in) => {
+                    self.repeat(visitor, token, seen, signed_in, entered, now)
+                        .await?
+                }
+                Stage::Tan(challenge) => {
+                    self.judge(visitor, token, seen, challenge, entered, now)
+                        .await?
+                }
             };
             if let Some(answer) = settled {
                 return Ok(answer);
@@ -65,23 +71,36 @@ impl SignIns {
             return Ok(Some(Answer::NoSignIn));
         };
         let (length, standing, vtnr) = (tan.length(), *standing, seen.value.claim.vtnr);
-        let Ok(entered) = EnteredTan::parse(entered, &self.rules.now().login.alphabet, length) else {
+        let Ok(entered) = EnteredTan::parse(entered, &self.rules.now().login.alphabet, length)
+        else {
             return Ok(Some(Answer::NoSignIn));
         };
-        let charges = self.rules.now().limits.answer(Subject::Broker(vtnr), standing, length, visitor.client);
+        let charges =
+            self.rules
+                .now()
+                .limits
+                .answer(Subject::Broker(vtnr), standing, length, visitor.client);
         let is_right = tan.is(&entered);
         let settled = if is_right {
-            self.store.charge_flow(&token, &seen, &Charges::check(charges)).await?
+            self.store
+                .charge_flow(&token, &seen, &Charges::check(charges))
+                .await?
         } else {
             let charges = self.wrong(charges, length, Subject::Broker(vtnr), standing);
             self.store.end_flow(&token, &seen, &charges).await?
         };
         Ok(match settled {
             Settled::Conflict => None,
-            Settled::Over { charge, retry_after } => Some(self.over(Step::Tan, charge, retry_after, now)),
+            Settled::Over {
+                charge,
+                retry_after,
+            } => Some(self.over(Step::Tan, charge, retry_after, now)),
             Settled::Done if is_right => {
                 self.metrics.sign_in(Step::Tan, Outcome::Repeated);
-                Some(Answer::SignedIn(Admission { session: signed_in.session, browser: signed_in.browser }))
+                Some(Answer::SignedIn(Admission {
+                    session: signed_in.session,
+                    browser: signed_in.browser,
+                }))
             }
             Settled::Done => {
                 self.audit(Step::Tan, Outcome::Wrong, vtnr, visitor);
@@ -91,13 +110,21 @@ impl SignIns {
     }
 
     /// What a wrong answer is charged to.
-    fn wrong(&self, charges: Vec<Charge>, length: TanLength, subject: Subject, standing: Standing) -> Charges {
+    fn wrong(
+        &self,
+        charges: Vec<Charge>,
+        length: TanLength,
+        subject: Subject,
+        standing: Standing,
+    ) -> Charges {
         match length {
             TanLength::Usual => Charges::take(charges),
             // A long TAN is not guessed; that it was tried still counts.
-            TanLength::Long => {
-                Charges { take: charges, count: self.rules.now().limits.guesses(subject, standing), ..Charges::none() }
-            }
+            TanLength::Long => Charges {
+                take: charges,
+                count: self.rules.now().limits.guesses(subject, standing),
+                ..Charges::none()
+            },
         }
     }
 
@@ -111,7 +138,11 @@ impl SignIns {
         entered: &str,
         now: Timestamp,
     ) -> Result<Option<Answer>> {
-        let (length, subject, standing) = (challenge.tan.length(), challenge.subject, challenge.standing);
+        let (length, subject, standing) = (
+            challenge.tan.length(),
+            challenge.subject,
+            challenge.standing,
+        );
         let entered = match EnteredTan::parse(entered, &self.rules.now().login.alphabet, length) {
             Ok(entered) => entered,
             Err(malformed) => {
@@ -124,7 +155,11 @@ impl SignIns {
             visitor,
             token,
             seen,
-            charges: self.rules.now().limits.answer(subject, standing, length, visitor.client),
+            charges: self
+                .rules
+                .now()
+                .limits
+                .answer(subject, standing, length, visitor.client),
             now,
         };
         match challenge.answer(&entered, &deliveries, &self.rules.now().login.tan, now) {
@@ -136,37 +171,77 @@ impl SignIns {
     }
 
     fn tan_over(&self, attempt: &Attempt<'_>, why: TanOver) -> Answer {
-        let outcome = if why == TanOver::Expired { Outcome::Expired } else { Outcome::Spent };
-        self.audit(Step::Tan, outcome, attempt.seen.value.claim.vtnr, attempt.visitor);
+        let outcome = if why == TanOver::Expired {
+            Outcome::Expired
+        } else {
+            Outcome::Spent
+        };
+        self.audit(
+            Step::Tan,
+            outcome,
+            attempt.seen.value.claim.vtnr,
+            attempt.visitor,
+        );
         Answer::TanOver(why)
     }
 
     async fn count_wrong(&self, attempt: Attempt<'_>, left: Challenge) -> Result<Option<Answer>> {
-        let Attempt { visitor, token, seen, charges, now } = attempt;
+        let Attempt {
+            visitor,
+            token,
+            seen,
+            charges,
+            now,
+        } = attempt;
         let charges = self.wrong(charges, left.tan.length(), left.subject, left.standing);
         let (tries_left, vtnr) = (left.tries_left, seen.value.claim.vtnr);
-        let next = Flow { claim: seen.value.claim.clone(), stage: Stage::Tan(left) };
+        let next = Flow {
+            claim: seen.value.claim.clone(),
+            stage: Stage::Tan(left),
+        };
         let lives = self.rules.now().login.tan.attempt;
-        let change = FlowChange { token: &token, formerly: None, seen: Some(&seen), next: &next, lives };
+        let change = FlowChange {
+            token: &token,
+            formerly: None,
+            seen: Some(&seen),
+            next: &next,
+            lives,
+        };
         match self.store.keep_flow(change, &charges).await? {
             Settled::Conflict => Ok(None),
-            Settled::Over { charge, retry_after } => Ok(Some(self.over(Step::Tan, charge, retry_after, now))),
+            Settled::Over {
+                charge,
+                retry_after,
+            } => Ok(Some(self.over(Step::Tan, charge, retry_after, now))),
             Settled::Done => {
                 self.audit(Step::Tan, Outcome::Wrong, vtnr, visitor);
-                Ok(Some(if tries_left == 0 { Answer::TanOver(TanOver::Spent) } else { Answer::WrongTan { tries_left } }))
+                Ok(Some(if tries_left == 0 {
+                    Answer::TanOver(TanOver::Spent)
+                } else {
+                    Answer::WrongTan { tries_left }
+                }))
             }
         }
     }
 
     async fn accept(&self, attempt: Attempt<'_>) -> Result<Option<Answer>> {
-        let Attempt { visitor, token, seen, charges, now } = attempt;
+        let Attempt {
+            visitor,
+            token,
+            seen,
+            charges,
+            now,
+        } = attempt;
         let claim = seen.value.claim.clone();
         let Some(on_file) = self.confirmed(&claim) else {
             // The directory changed after the mail was sent: the claim is judged afresh.
             return self.begin(visitor, claim, now).await.map(Some);
         };
         let redeemed = match &seen.value.stage {
-            Stage::Tan(challenge) => Some(Redeemed { tan: challenge.tan.clone(), standing: challenge.standing }),
+            Stage::Tan(challenge) => Some(Redeemed {
+                tan: challenge.tan.clone(),
+                standing: challenge.standing,
+            }),
             Stage::UnknownEmail | Stage::SignedIn(_) => None,
         };
         let former = match &visitor.browser {
@@ -175,14 +250,31 @@ impl SignIns {
         };
         let revoked_at = self.store.revoked_at(claim.vtnr).await?;
         let granted_at = dated(now, revoked_at);
-        let trust = Some(former.granting(TrustEntry { vtnr: claim.vtnr, email: on_file, granted_at }));
-        let level = Level::Full { proof: Proof::Mailbox };
+        let trust = Some(former.granting(TrustEntry {
+            vtnr: claim.vtnr,
+            email: on_file,
+            granted_at,
+        }));
+        let level = Level::Full {
+            proof: Proof::Mailbox,
+        };
         let flow = Some((&token, &seen));
-        let admitting = Admitting { visitor, flow, vtnr: claim.vtnr, level, trust, redeemed, revoked_at };
+        let admitting = Admitting {
+            visitor,
+            flow,
+            vtnr: claim.vtnr,
+            level,
+            trust,
+            redeemed,
+            revoked_at,
+        };
         let (settled, admission) = self.admit(admitting, &Charges::check(charges), now).await?;
         Ok(match settled {
             Settled::Conflict => None,
-            Settled::Over { charge, retry_after } => Some(self.over(Step::Tan, charge, retry_after, now)),
+            Settled::Over {
+                charge,
+                retry_after,
+            } => Some(self.over(Step::Tan, charge, retry_after, now)),
             Settled::Done => {
                 self.audit(Step::Tan, Outcome::Ok, claim.vtnr, visitor);
                 Some(Answer::SignedIn(admission))

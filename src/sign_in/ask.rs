@@ -71,10 +71,21 @@ impl SignIns {
             };
             let (standing, subject) = (challenge.standing, challenge.subject);
             // The claim is the one that was made under this token.
-            let request = Request { visitor, token, claim, to, standing, subject, charges: Charges::none() };
+            let request = Request {
+                visitor,
+                token,
+                claim,
+                to,
+                standing,
+                subject,
+                charges: Charges::none(),
+            };
             let same = self.again(challenge, now).await?;
             let answer = match same {
-                Some(challenge) => self.mail(&request, Some((token, seen)), challenge, now).await?,
+                Some(challenge) => {
+                    self.mail(&request, Some((token, seen)), challenge, now)
+                        .await?
+                }
                 None => self.ask(&request, Some((token, seen)), now).await?,
             };
             if let Some(answer) = answer {
@@ -87,7 +98,9 @@ impl SignIns {
     /// The challenge with one mail more, if its TAN may be mailed again.
     async fn again(&self, challenge: &Challenge, now: Timestamp) -> Result<Option<Challenge>> {
         let length = self.length(challenge.subject, challenge.standing).await?;
-        if !challenge.can_be_mailed_again(&self.rules.now().login.tan, now) || challenge.tan.length() != length {
+        if !challenge.can_be_mailed_again(&self.rules.now().login.tan, now)
+            || challenge.tan.length() != length
+        {
             return Ok(None);
         }
         let mut again = challenge.clone();
@@ -125,7 +138,11 @@ impl SignIns {
         let Some(id) = challenge.letters.last().copied() else {
             return Ok(None);
         };
-        let step = if challenge.letters.len() == 1 { Step::Vtnr } else { Step::Resend };
+        let step = if challenge.letters.len() == 1 {
+            Step::Vtnr
+        } else {
+            Step::Resend
+        };
         let not_after = challenge.asked_at.plus(self.rules.now().login.tan.attempt);
         let letter = Letter {
             id,
@@ -136,28 +153,65 @@ impl SignIns {
             not_after,
         };
         let token = request.token;
-        let formerly = flow.as_ref().map(|(former, _)| former).filter(|former| **former != token);
+        let formerly = flow
+            .as_ref()
+            .map(|(former, _)| former)
+            .filter(|former| **former != token);
         let seen = flow.as_ref().map(|(_, seen)| seen);
-        let next = Flow { claim: request.claim.clone(), stage: Stage::Tan(challenge) };
+        let next = Flow {
+            claim: request.claim.clone(),
+            stage: Stage::Tan(challenge),
+        };
         let lives = self.rules.now().login.tan.attempt;
-        let change = || FlowChange { token: &token, formerly, seen, next: &next, lives };
+        let change = || FlowChange {
+            token: &token,
+            formerly,
+            seen,
+            next: &next,
+            lives,
+        };
 
         let mut settled = self
             .store
-            .ask_for_tan(change(), &letter, &with(&request.charges, self.rules.now().limits.mail(request.subject)))
+            .ask_for_tan(
+                change(),
+                &letter,
+                &with(
+                    &request.charges,
+                    self.rules.now().limits.mail(request.subject),
+                ),
+            )
             .await?;
-        if is_over_mails(&settled) && request.standing != Standing::Stranger && self.has_paused(seen, now) {
+        if is_over_mails(&settled)
+            && request.standing != Standing::Stranger
+            && self.has_paused(seen, now)
+        {
             settled = self
                 .store
-                .ask_for_tan(change(), &letter, &with(&request.charges, self.rules.now().limits.reserve_mail(request.subject)))
+                .ask_for_tan(
+                    change(),
+                    &letter,
+                    &with(
+                        &request.charges,
+                        self.rules.now().limits.reserve_mail(request.subject),
+                    ),
+                )
                 .await?;
         }
         Ok(match settled {
             Settled::Conflict => None,
-            Settled::Over { charge, retry_after } => Some(self.over(step, charge, retry_after, now)),
+            Settled::Over {
+                charge,
+                retry_after,
+            } => Some(self.over(step, charge, retry_after, now)),
             Settled::Done => {
                 self.bell.notify_one();
-                self.audit(step, Outcome::MailQueued, request.claim.vtnr, request.visitor);
+                self.audit(
+                    step,
+                    Outcome::MailQueued,
+                    request.claim.vtnr,
+                    request.visitor,
+                );
                 Some(Answer::TanAsked(token))
             }
         })
@@ -166,7 +220,9 @@ impl SignIns {
     /// Whether the last mail of this very sign-in lies a pause back.
     fn has_paused(&self, seen: Option<&Seen<Flow>>, now: Timestamp) -> bool {
         match seen.map(|seen| &seen.value.stage) {
-            Some(Stage::Tan(challenge)) => now.since(challenge.mailed_at) >= self.rules.now().limits.mail_pause.window,
+            Some(Stage::Tan(challenge)) => {
+                now.since(challenge.mailed_at) >= self.rules.now().limits.mail_pause.window
+            }
             Some(Stage::UnknownEmail | Stage::SignedIn(_)) | None => true,
         }
     }
@@ -174,9 +230,21 @@ impl SignIns {
 
 fn with(charges: &Charges, mails: Vec<Charge>) -> Charges {
     let take = charges.take.iter().copied().chain(mails).collect();
-    Charges { take, ..charges.clone() }
+    Charges {
+        take,
+        ..charges.clone()
+    }
 }
 
 fn is_over_mails(settled: &Settled) -> bool {
-    matches!(settled, Settled::Over { charge: Charge { counter: Counter::Mails(..), .. }, .. })
+    matches!(
+        settled,
+        Settled::Over {
+            charge: Charge {
+                counter: Counter::Mails(..),
+                ..
+            },
+            ..
+        }
+    )
 }

@@ -32,7 +32,9 @@ impl SignIns {
     pub async fn begin(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
         match self.look_up(&claim) {
             Finding::Confirmed(on_file) => self.begin_confirmed(visitor, claim, on_file, now).await,
-            Finding::OtherEmail | Finding::NoBroker if self.is_neutral() => self.begin_decoy(visitor, claim, now).await,
+            Finding::OtherEmail | Finding::NoBroker if self.is_neutral() => {
+                self.begin_decoy(visitor, claim, now).await
+            }
             Finding::OtherEmail => self.begin_unknown_email(visitor, claim, now).await,
             Finding::NoBroker => self.begin_unknown_vtnr(visitor, claim, now).await,
         }
@@ -43,7 +45,11 @@ impl SignIns {
         let Some(broker) = snapshot.find(claim.vtnr) else {
             return Finding::NoBroker;
         };
-        broker.confirms(&claim.email).map_or(Finding::OtherEmail, |on_file| Finding::Confirmed(on_file.clone()))
+        broker
+            .confirms(&claim.email)
+            .map_or(Finding::OtherEmail, |on_file| {
+                Finding::Confirmed(on_file.clone())
+            })
     }
 
     /// The address on file that a claim names, if it still is.
@@ -54,26 +60,52 @@ impl SignIns {
         }
     }
 
-    async fn begin_confirmed(&self, visitor: &Visitor, claim: Claim, on_file: Email, now: Timestamp) -> Result<Answer> {
+    async fn begin_confirmed(
+        &self,
+        visitor: &Visitor,
+        claim: Claim,
+        on_file: Email,
+        now: Timestamp,
+    ) -> Result<Answer> {
         let (standing, revoked_at) = self.standing(visitor, &claim, &on_file, now).await?;
         if standing == Standing::Trusted {
             return self.admit_trusted(visitor, &claim, revoked_at, now).await;
         }
         // Where a right claim must not be told from a wrong one, it counts like one: the limit would tell them apart.
         let charges = if self.is_neutral() {
-            Charges::take(self.rules.now().limits.sign_in(visitor.client, Some(claim.vtnr)))
+            Charges::take(
+                self.rules
+                    .now()
+                    .limits
+                    .sign_in(visitor.client, Some(claim.vtnr)),
+            )
         } else {
             Charges::check(self.rules.now().limits.sign_in(visitor.client, None))
         };
         let subject = Subject::Broker(claim.vtnr);
         let token = self.chance.flow_token();
-        let request = Request { visitor, token, claim, to: Some(on_file), standing, subject, charges };
+        let request = Request {
+            visitor,
+            token,
+            claim,
+            to: Some(on_file),
+            standing,
+            subject,
+            charges,
+        };
         self.ask_or_go_on(request, now).await
     }
 
     /// A wrong claim in neutral mode: the same steps as a right one, with counters of its own and no mail at the end.
     async fn begin_decoy(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
-        let charges = Charges { take: self.rules.now().limits.sign_in(visitor.client, Some(claim.vtnr)), ..Charges::none() };
+        let charges = Charges {
+            take: self
+                .rules
+                .now()
+                .limits
+                .sign_in(visitor.client, Some(claim.vtnr)),
+            ..Charges::none()
+        };
         let subject = Subject::Decoy(claim.vtnr, claim.fingerprint());
         // A browser's cookie is looked up for a right claim, so it is for this one: equal in time.
         if let Some(browser) = &visitor.browser
@@ -82,7 +114,15 @@ impl SignIns {
             self.store.revoked_at(claim.vtnr).await?;
         }
         let token = self.chance.flow_token();
-        let request = Request { visitor, token, claim, to: None, standing: Standing::Stranger, subject, charges };
+        let request = Request {
+            visitor,
+            token,
+            claim,
+            to: None,
+            standing: Standing::Stranger,
+            subject,
+            charges,
+        };
         self.ask_or_go_on(request, now).await
     }
 
@@ -111,9 +151,26 @@ impl SignIns {
     }
 
     /// Moves the sign-in to the request's token, with its TAN, its tries and its letters.
-    async fn go_on(&self, request: &Request<'_>, former: &FlowToken, seen: &Seen<Flow>) -> Result<Settled> {
-        let (token, formerly, lives) = (&request.token, Some(former), self.rules.now().login.tan.attempt);
-        self.store.move_flow(FlowChange { token, formerly, seen: Some(seen), next: &seen.value, lives }).await
+    async fn go_on(
+        &self,
+        request: &Request<'_>,
+        former: &FlowToken,
+        seen: &Seen<Flow>,
+    ) -> Result<Settled> {
+        let (token, formerly, lives) = (
+            &request.token,
+            Some(former),
+            self.rules.now().login.tan.attempt,
+        );
+        self.store
+            .move_flow(FlowChange {
+                token,
+                formerly,
+                seen: Some(seen),
+                next: &seen.value,
+                lives,
+            })
+            .await
     }
 
     /// The token to which the same claim, sent a moment ago, has moved the sign-in.
@@ -127,7 +184,10 @@ impl SignIns {
         let Some(seen) = self.store.find_flow(&token).await? else {
             return Ok(None);
         };
-        Ok(self.can_go_on(&seen.value, &request.claim, now).await?.then_some(token))
+        Ok(self
+            .can_go_on(&seen.value, &request.claim, now)
+            .await?
+            .then_some(token))
     }
 
     async fn can_go_on(&self, flow: &Flow, claim: &Claim, now: Timestamp) -> Result<bool> {
@@ -138,16 +198,24 @@ impl SignIns {
             return Ok(false);
         }
         let deliveries = self.deliveries(challenge).await?;
-        Ok(matches!(challenge.state(&deliveries, &self.rules.now().login.tan, now), ChallengeState::Open { .. }))
+        Ok(matches!(
+            challenge.state(&deliveries, &self.rules.now().login.tan, now),
+            ChallengeState::Open { .. }
+        ))
     }
 
     /// The browser's sign-in under way, unless it is over: a sign-in that led to a session is not taken up again.
-    pub(super) async fn flow_to_continue(&self, visitor: &Visitor) -> Result<Option<(FlowToken, Seen<Flow>)>> {
+    pub(super) async fn flow_to_continue(
+        &self,
+        visitor: &Visitor,
+    ) -> Result<Option<(FlowToken, Seen<Flow>)>> {
         let Some(token) = visitor.flow else {
             return Ok(None);
         };
         let seen = self.store.find_flow(&token).await?;
-        Ok(seen.filter(|seen| !matches!(seen.value.stage, Stage::SignedIn(_))).map(|seen| (token, seen)))
+        Ok(seen
+            .filter(|seen| !matches!(seen.value.stage, Stage::SignedIn(_)))
+            .map(|seen| (token, seen)))
     }
 
     /// How well the browser is known, and the revocation that was known then, where one had to be looked for.
@@ -166,7 +234,16 @@ impl SignIns {
             return Ok((Standing::Stranger, None));
         }
         let revoked_at = self.store.revoked_at(claim.vtnr).await?;
-        Ok((trust.standing(claim.vtnr, on_file, self.rules.now().login.trust, revoked_at, now), revoked_at))
+        Ok((
+            trust.standing(
+                claim.vtnr,
+                on_file,
+                self.rules.now().login.trust,
+                revoked_at,
+                now,
+            ),
+            revoked_at,
+        ))
     }
 
     async fn admit_trusted(
@@ -180,18 +257,41 @@ impl SignIns {
         if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
             self.store.discard_flow(&token, &seen.value).await?;
         }
-        let level = Level::Full { proof: Proof::Mailbox };
-        let admitting = Admitting { visitor, flow: None, vtnr: claim.vtnr, level, trust: None, redeemed: None, revoked_at };
+        let level = Level::Full {
+            proof: Proof::Mailbox,
+        };
+        let admitting = Admitting {
+            visitor,
+            flow: None,
+            vtnr: claim.vtnr,
+            level,
+            trust: None,
+            redeemed: None,
+            revoked_at,
+        };
         // A broker's own browser signs in whatever others do from the same address (product rule: successes do not count).
         let (_, admission) = self.admit(admitting, &Charges::none(), now).await?;
         self.audit(Step::Trusted, Outcome::Ok, claim.vtnr, visitor);
         Ok(Answer::SignedIn(admission))
     }
 
-    async fn begin_unknown_vtnr(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
-        let charges = Charges::take(self.rules.now().limits.sign_in(visitor.client, Some(claim.vtnr)));
+    async fn begin_unknown_vtnr(
+        &self,
+        visitor: &Visitor,
+        claim: Claim,
+        now: Timestamp,
+    ) -> Result<Answer> {
+        let charges = Charges::take(
+            self.rules
+                .now()
+                .limits
+                .sign_in(visitor.client, Some(claim.vtnr)),
+        );
         match self.store.charge(&charges).await? {
-            Settled::Over { charge, retry_after } => Ok(self.over(Step::Vtnr, charge, retry_after, now)),
+            Settled::Over {
+                charge,
+                retry_after,
+            } => Ok(self.over(Step::Vtnr, charge, retry_after, now)),
             Settled::Done | Settled::Conflict => {
                 self.audit(Step::Vtnr, Outcome::InvalidVtnr, claim.vtnr, visitor);
                 Ok(Answer::InvalidVtnr)
@@ -199,15 +299,40 @@ impl SignIns {
         }
     }
 
-    async fn begin_unknown_email(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
-        let charges = Charges::take(self.rules.now().limits.sign_in(visitor.client, Some(claim.vtnr)));
-        let next = Flow { claim, stage: Stage::UnknownEmail };
+    async fn begin_unknown_email(
+        &self,
+        visitor: &Visitor,
+        claim: Claim,
+        now: Timestamp,
+    ) -> Result<Answer> {
+        let charges = Charges::take(
+            self.rules
+                .now()
+                .limits
+                .sign_in(visitor.client, Some(claim.vtnr)),
+        );
+        let next = Flow {
+            claim,
+            stage: Stage::UnknownEmail,
+        };
         for _ in 0..RACES {
-            let (flow, token) = (self.flow_to_continue(visitor).await?, self.chance.flow_token());
+            let (flow, token) = (
+                self.flow_to_continue(visitor).await?,
+                self.chance.flow_token(),
+            );
             let (formerly, seen) = flow.as_ref().map(|(token, seen)| (token, seen)).unzip();
-            let change = FlowChange { token: &token, formerly, seen, next: &next, lives: self.rules.now().login.tan.attempt };
+            let change = FlowChange {
+                token: &token,
+                formerly,
+                seen,
+                next: &next,
+                lives: self.rules.now().login.tan.attempt,
+            };
             match self.store.keep_flow(change, &charges).await? {
-                Settled::Over { charge, retry_after } => return Ok(self.over(Step::Vtnr, charge, retry_after, now)),
+                Settled::Over {
+                    charge,
+                    retry_after,
+                } => return Ok(self.over(Step::Vtnr, charge, retry_after, now)),
                 Settled::Done => {
                     self.audit(Step::Vtnr, Outcome::UnknownEmail, next.claim.vtnr, visitor);
                     return Ok(Answer::UnknownEmail(token));

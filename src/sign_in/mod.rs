@@ -52,7 +52,10 @@ pub struct Rules {
 impl Rules {
     /// As the configuration says.
     pub fn of(config: &Config) -> Self {
-        Self { login: config.login.clone(), limits: config.limits.clone() }
+        Self {
+            login: config.login.clone(),
+            limits: config.limits.clone(),
+        }
     }
 }
 
@@ -165,16 +168,47 @@ struct Admitting<'a> {
 
 impl SignIns {
     /// Signs in if `charges` allow it and nobody was faster; all or nothing.
-    async fn admit(&self, admitting: Admitting<'_>, charges: &Charges, now: Timestamp) -> Result<(Settled, Admission)> {
-        let Admitting { visitor, flow, vtnr, level, trust, redeemed, revoked_at } = admitting;
-        let session = Session { signed_in_at: dated(now, revoked_at), ..Session::begin(vtnr, level, now) };
-        let admission =
-            Admission { session: self.chance.session_token(), browser: trust.as_ref().map(|_| self.chance.browser_token()) };
-        let signed_in = SignedIn { session: admission.session, browser: admission.browser, redeemed, at: now };
-        let next = flow.map(|(_, seen)| Flow { claim: seen.value.claim.clone(), stage: Stage::SignedIn(signed_in) });
+    async fn admit(
+        &self,
+        admitting: Admitting<'_>,
+        charges: &Charges,
+        now: Timestamp,
+    ) -> Result<(Settled, Admission)> {
+        let Admitting {
+            visitor,
+            flow,
+            vtnr,
+            level,
+            trust,
+            redeemed,
+            revoked_at,
+        } = admitting;
+        let session = Session {
+            signed_in_at: dated(now, revoked_at),
+            ..Session::begin(vtnr, level, now)
+        };
+        let admission = Admission {
+            session: self.chance.session_token(),
+            browser: trust.as_ref().map(|_| self.chance.browser_token()),
+        };
+        let signed_in = SignedIn {
+            session: admission.session,
+            browser: admission.browser,
+            redeemed,
+            at: now,
+        };
+        let next = flow.map(|(_, seen)| Flow {
+            claim: seen.value.claim.clone(),
+            stage: Stage::SignedIn(signed_in),
+        });
         let flow = flow.zip(next.as_ref());
-        let flow =
-            flow.map(|((token, seen), next)| FlowChange { token, formerly: None, seen: Some(seen), next, lives: REPEATABLE });
+        let flow = flow.map(|((token, seen), next)| FlowChange {
+            token,
+            formerly: None,
+            seen: Some(seen),
+            next,
+            lives: REPEATABLE,
+        });
         let sign_in = SignIn {
             flow,
             session: (&admission.session, &session),
@@ -233,7 +267,13 @@ impl SignIns {
     /// tell a right claim from a wrong one.
     async fn deliveries(&self, challenge: &Challenge) -> Result<Vec<Delivery>> {
         let deliveries = self.store.deliveries(&challenge.letters).await?;
-        Ok(if self.is_neutral() { vec![Delivery::Accepted { at: challenge.mailed_at }] } else { deliveries })
+        Ok(if self.is_neutral() {
+            vec![Delivery::Accepted {
+                at: challenge.mailed_at,
+            }]
+        } else {
+            deliveries
+        })
     }
 
     fn is_neutral(&self) -> bool {
@@ -244,5 +284,7 @@ impl SignIns {
 /// When something begins that a revocation does not concern that was known before: later than that, though the clock may have been set
 /// back since.
 fn dated(now: Timestamp, revoked_at: Option<Timestamp>) -> Timestamp {
-    revoked_at.map_or(now, |revoked_at| now.max(revoked_at.plus(Duration::from_millis(1))))
+    revoked_at.map_or(now, |revoked_at| {
+        now.max(revoked_at.plus(Duration::from_millis(1)))
+    })
 }

@@ -74,27 +74,59 @@ impl SignIns {
         claim: PasswordClaim,
         now: Timestamp,
     ) -> Result<PasswordAnswer> {
-        let PasswordClaim { user, password, device: token } = claim;
+        let PasswordClaim {
+            user,
+            password,
+            device: token,
+        } = claim;
         let mark = user.mark();
         let device = match &token {
             Some(token) => self.store.find_device(token).await?,
             None => Device::default(),
         };
         let standing = self.standing_of(&device, mark, now).await?;
-        let charges = self.rules.now().limits.password(mark, standing, visitor.client);
-        let attempt = Attempt { passwords, visitor, user, device: (token, device), standing, charges, now };
-        if let Settled::Over { charge, retry_after } = self.store.charge(&Charges::check(attempt.charges.clone())).await? {
+        let charges = self
+            .rules
+            .now()
+            .limits
+            .password(mark, standing, visitor.client);
+        let attempt = Attempt {
+            passwords,
+            visitor,
+            user,
+            device: (token, device),
+            standing,
+            charges,
+            now,
+        };
+        if let Settled::Over {
+            charge,
+            retry_after,
+        } = self
+            .store
+            .charge(&Charges::check(attempt.charges.clone()))
+            .await?
+        {
             return Ok(self.spent(&attempt, charge, retry_after));
         }
         let found = passwords.users.snapshot().find(&attempt.user).cloned();
         // As of before the comparison, which may have to wait: a revocation that comes meanwhile is to end the session.
-        let revoked_at = self.store.revoked_at(found.as_ref().map_or(Vtnr::NOBODYS, |user| user.vtnr)).await?;
-        match passwords.compare(password, found.as_ref(), self.vault.lot(mark)).await {
+        let revoked_at = self
+            .store
+            .revoked_at(found.as_ref().map_or(Vtnr::NOBODYS, |user| user.vtnr))
+            .await?;
+        match passwords
+            .compare(password, found.as_ref(), self.vault.lot(mark))
+            .await
+        {
             Ok((password, is_right)) => match found {
                 Some(user) if is_right && self.directory.knows(user.vtnr) => {
                     self.admit_user(attempt, user, password, revoked_at).await
                 }
-                found => self.count_wrong_password(&attempt, found.map(|user| user.vtnr)).await,
+                found => {
+                    self.count_wrong_password(&attempt, found.map(|user| user.vtnr))
+                        .await
+                }
             },
             Err(NotCompared::Full) => {
                 self.metrics.sign_in(Step::Password, Outcome::Shed);
@@ -108,22 +140,44 @@ impl SignIns {
         }
     }
 
-    async fn standing_of(&self, device: &Device, user: UserMark, now: Timestamp) -> Result<Standing> {
+    async fn standing_of(
+        &self,
+        device: &Device,
+        user: UserMark,
+        now: Timestamp,
+    ) -> Result<Standing> {
         let Some(entry) = device.find(user, now) else {
             return Ok(Standing::Stranger);
         };
         let revoked_at = self.store.revoked_at(entry.vtnr).await?;
-        Ok(if revoked_at.is_none_or(|revoked| entry.at > revoked) { Standing::Known } else { Standing::Stranger })
+        Ok(if revoked_at.is_none_or(|revoked| entry.at > revoked) {
+            Standing::Known
+        } else {
+            Standing::Stranger
+        })
     }
 
-    async fn count_wrong_password(&self, attempt: &Attempt<'_>, vtnr: Option<Vtnr>) -> Result<PasswordAnswer> {
-        Ok(match self.store.charge(&Charges::take(attempt.charges.clone())).await? {
-            Settled::Over { charge, retry_after } => self.spent(attempt, charge, retry_after),
-            Settled::Done | Settled::Conflict => {
-                self.note(Step::Password, Outcome::Wrong, vtnr, attempt.visitor.client);
-                PasswordAnswer::Wrong
-            }
-        })
+    async fn count_wrong_password(
+        &self,
+        attempt: &Attempt<'_>,
+        vtnr: Option<Vtnr>,
+    ) -> Result<PasswordAnswer> {
+        Ok(
+            match self
+                .store
+                .charge(&Charges::take(attempt.charges.clone()))
+                .await?
+            {
+                Settled::Over {
+                    charge,
+                    retry_after,
+                } => self.spent(attempt, charge, retry_after),
+                Settled::Done | Settled::Conflict => {
+                    self.note(Step::Password, Outcome::Wrong, vtnr, attempt.visitor.client);
+                    PasswordAnswer::Wrong
+                }
+            },
+        )
     }
 
     async fn admit_user(
@@ -133,16 +187,31 @@ impl SignIns {
         password: Password,
         revoked_at: Option<Timestamp>,
     ) -> Result<PasswordAnswer> {
-        let Attempt { passwords, visitor, now, .. } = attempt;
+        let Attempt {
+            passwords,
+            visitor,
+            now,
+            ..
+        } = attempt;
         // What this browser began before is over, and its mails of no use to anybody.
         if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
             self.store.discard_flow(&token, &seen.value).await?;
         }
         let mark = attempt.user.mark();
-        let level = Level::Full { proof: Proof::Password { user: UserTag::of(mark) } };
+        let level = Level::Full {
+            proof: Proof::Password {
+                user: UserTag::of(mark),
+            },
+        };
         let begun_at = dated(now, revoked_at);
-        let session = Session { signed_in_at: begun_at, ..Session::begin(user.vtnr, level, now) };
-        let admission = Admission { session: self.chance.session_token(), browser: None };
+        let session = Session {
+            signed_in_at: begun_at,
+            ..Session::begin(user.vtnr, level, now)
+        };
+        let admission = Admission {
+            session: self.chance.session_token(),
+            browser: None,
+        };
         let sign_in = SignIn {
             flow: None,
             session: (&admission.session, &session),
@@ -154,11 +223,27 @@ impl SignIns {
             trust_lives: Duration::ZERO,
         };
         let (former, device) = &attempt.device;
-        let next = device.clone().noting(DeviceEntry { user: mark, vtnr: user.vtnr, at: begun_at });
+        let next = device.clone().noting(DeviceEntry {
+            user: mark,
+            vtnr: user.vtnr,
+            at: begun_at,
+        });
         let token = self.chance.device_token();
-        let change = DeviceChange { token: &token, next: &next, lives: Device::LIFETIME, forgets: former.as_ref() };
-        match self.store.sign_in_on_device(sign_in, change, &Charges::check(attempt.charges.clone())).await? {
-            Settled::Over { charge, retry_after } => Ok(self.spent(&attempt, charge, retry_after)),
+        let change = DeviceChange {
+            token: &token,
+            next: &next,
+            lives: Device::LIFETIME,
+            forgets: former.as_ref(),
+        };
+        match self
+            .store
+            .sign_in_on_device(sign_in, change, &Charges::check(attempt.charges.clone()))
+            .await?
+        {
+            Settled::Over {
+                charge,
+                retry_after,
+            } => Ok(self.spent(&attempt, charge, retry_after)),
             Settled::Done | Settled::Conflict => {
                 self.metrics.session_begun(session.level);
                 self.note(Step::Password, Outcome::Ok, Some(user.vtnr), visitor.client);
@@ -168,12 +253,20 @@ impl SignIns {
         }
     }
 
-    fn spent(&self, attempt: &Attempt<'_>, charge: Charge, retry_after: Duration) -> PasswordAnswer {
+    fn spent(
+        &self,
+        attempt: &Attempt<'_>,
+        charge: Charge,
+        retry_after: Duration,
+    ) -> PasswordAnswer {
         self.metrics.sign_in(Step::Password, Outcome::OverLimit);
         let until = attempt.now.plus(retry_after);
         match charge.counter {
             Counter::WrongPasswords(..) | Counter::WrongPasswordsOfKnown(_) => {
-                PasswordAnswer::Exhausted { until, standing: attempt.standing }
+                PasswordAnswer::Exhausted {
+                    until,
+                    standing: attempt.standing,
+                }
             }
             _ => PasswordAnswer::TooMany { until },
         }

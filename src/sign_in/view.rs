@@ -79,17 +79,32 @@ impl SignIns {
         }
     }
 
-    fn tan_state(&self, claim: Claim, challenge: &Challenge, deliveries: &[Delivery], now: Timestamp) -> State {
+    fn tan_state(
+        &self,
+        claim: Claim,
+        challenge: &Challenge,
+        deliveries: &[Delivery],
+        now: Timestamp,
+    ) -> State {
         let valid_until = match challenge.state(deliveries, &self.rules.now().login.tan, now) {
             ChallengeState::Spent => {
-                return State::Over { claim, why: TanOver::Spent };
+                return State::Over {
+                    claim,
+                    why: TanOver::Spent,
+                };
             }
             ChallengeState::Expired => {
-                return State::Over { claim, why: TanOver::Expired };
+                return State::Over {
+                    claim,
+                    why: TanOver::Expired,
+                };
             }
             ChallengeState::Open { valid_until } => valid_until,
         };
-        let resend_after = challenge.mailed_at.plus(self.rules.now().limits.mail_pause.window).after(now);
+        let resend_after = challenge
+            .mailed_at
+            .plus(self.rules.now().limits.mail_pause.window)
+            .after(now);
         State::Tan {
             claim,
             letters: challenge.tan.length().letters(),
@@ -100,17 +115,32 @@ impl SignIns {
     }
 
     /// The last mail's fate. In neutral mode it would tell a right claim from a wrong one, so that all are told the same.
-    fn mailing(&self, challenge: &Challenge, deliveries: &[Delivery], valid_until: Option<Timestamp>, now: Timestamp) -> Mailing {
+    fn mailing(
+        &self,
+        challenge: &Challenge,
+        deliveries: &[Delivery],
+        valid_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Mailing {
         if self.is_neutral() {
             return Mailing::Accepted {
                 at: challenge.mailed_at,
-                valid_until: challenge.mailed_at.plus(self.rules.now().login.tan.lifetime),
+                valid_until: challenge
+                    .mailed_at
+                    .plus(self.rules.now().login.tan.lifetime),
             };
         }
         match (deliveries.last(), valid_until) {
-            (Some(Delivery::Accepted { at }), Some(valid_until)) => Mailing::Accepted { at: *at, valid_until },
-            (Some(Delivery::Delayed { next_try_at }), _) if *next_try_at <= now => Mailing::Retrying,
-            (Some(Delivery::Delayed { next_try_at }), _) => Mailing::Delayed { next_try_at: *next_try_at },
+            (Some(Delivery::Accepted { at }), Some(valid_until)) => Mailing::Accepted {
+                at: *at,
+                valid_until,
+            },
+            (Some(Delivery::Delayed { next_try_at }), _) if *next_try_at <= now => {
+                Mailing::Retrying
+            }
+            (Some(Delivery::Delayed { next_try_at }), _) => Mailing::Delayed {
+                next_try_at: *next_try_at,
+            },
             (Some(Delivery::Refused { .. }), _) => Mailing::Refused,
             _ => Mailing::Sending,
         }

@@ -14,7 +14,8 @@ impl SignIns {
     /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
     pub async fn without_email(&self, visitor: &Visitor, now: Timestamp) -> Result<Answer> {
         if !self.rules.now().login.without_email {
-            self.metrics.sign_in(Step::WithoutEmail, Outcome::SwitchedOff);
+            self.metrics
+                .sign_in(Step::WithoutEmail, Outcome::SwitchedOff);
             return Ok(Answer::SwitchedOff);
         }
         let Some(token) = visitor.flow else {
@@ -28,7 +29,10 @@ impl SignIns {
                 Stage::UnknownEmail => {}
                 Stage::Tan(_) => return Ok(Answer::TanAsked(token)),
                 Stage::SignedIn(before) if before.redeemed.is_none() => {
-                    return Ok(Answer::SignedIn(Admission { session: before.session, browser: before.browser }));
+                    return Ok(Answer::SignedIn(Admission {
+                        session: before.session,
+                        browser: before.browser,
+                    }));
                 }
                 Stage::SignedIn(_) => return Ok(Answer::NoSignIn),
             }
@@ -36,14 +40,26 @@ impl SignIns {
             if !self.directory.knows(vtnr) {
                 return Ok(Answer::InvalidVtnr);
             }
-            let charges = Charges::take(self.rules.now().limits.without_email(visitor.client, vtnr));
+            let charges =
+                Charges::take(self.rules.now().limits.without_email(visitor.client, vtnr));
             let level = Level::WithoutSubmission;
             let (flow, revoked_at) = (Some((&token, &seen)), self.store.revoked_at(vtnr).await?);
-            let admitting = Admitting { visitor, flow, vtnr, level, trust: None, redeemed: None, revoked_at };
+            let admitting = Admitting {
+                visitor,
+                flow,
+                vtnr,
+                level,
+                trust: None,
+                redeemed: None,
+                revoked_at,
+            };
             let (settled, admission) = self.admit(admitting, &charges, now).await?;
             match settled {
                 Settled::Conflict => {}
-                Settled::Over { charge, retry_after } => return Ok(self.over(Step::WithoutEmail, charge, retry_after, now)),
+                Settled::Over {
+                    charge,
+                    retry_after,
+                } => return Ok(self.over(Step::WithoutEmail, charge, retry_after, now)),
                 Settled::Done => {
                     self.audit(Step::WithoutEmail, Outcome::Ok, vtnr, visitor);
                     return Ok(Answer::SignedIn(admission));

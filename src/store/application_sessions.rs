@@ -51,7 +51,11 @@ pub trait ApplicationSessionStore: Send + Sync {
     ///
     /// # Errors
     /// [`super::Error`] if the store cannot answer.
-    async fn keep_scopes(&self, seen: Option<&Seen<CookieScopes>>, next: &CookieScopes) -> Result<Settled>;
+    async fn keep_scopes(
+        &self,
+        seen: Option<&Seen<CookieScopes>>,
+        next: &CookieScopes,
+    ) -> Result<Settled>;
 }
 
 impl<E> Sealed<E> {
@@ -75,10 +79,19 @@ impl<E: Engine> ApplicationSessionStore for Sealed<E> {
     }
 
     async fn keep_owners(&self, change: OwnerChange<'_>, charges: &Charges) -> Result<Settled> {
-        let OwnerChange { id, seen, next, lives } = change;
+        let OwnerChange {
+            id,
+            seen,
+            next,
+            lives,
+        } = change;
         let name = self.owner_key(id);
         let write = vec![(name, self.seal(name, NO_TOKEN, next)?.into(), lives)];
-        let mut change = Change { expect: vec![(name, expected(seen))], write, ..Change::default() };
+        let mut change = Change {
+            expect: vec![(name, expected(seen))],
+            write,
+            ..Change::default()
+        };
         self.add_charges(&mut change, charges);
         self.settle(change, charges).await
     }
@@ -87,10 +100,18 @@ impl<E: Engine> ApplicationSessionStore for Sealed<E> {
         self.find(self.scopes_key(), NO_TOKEN).await
     }
 
-    async fn keep_scopes(&self, seen: Option<&Seen<CookieScopes>>, next: &CookieScopes) -> Result<Settled> {
+    async fn keep_scopes(
+        &self,
+        seen: Option<&Seen<CookieScopes>>,
+        next: &CookieScopes,
+    ) -> Result<Settled> {
         let name = self.scopes_key();
         let write = vec![(name, self.seal(name, NO_TOKEN, next)?.into(), SCOPES_LIVE)];
-        let change = Change { expect: vec![(name, expected(seen))], write, ..Change::default() };
+        let change = Change {
+            expect: vec![(name, expected(seen))],
+            write,
+            ..Change::default()
+        };
         self.settle(change, &Charges::none()).await
     }
 }
@@ -98,18 +119,32 @@ impl<E: Engine> ApplicationSessionStore for Sealed<E> {
 #[async_trait]
 impl<S: ApplicationSessionStore + super::Store> ApplicationSessionStore for Measured<S> {
     async fn find_owners(&self, id: &[u8]) -> Result<Option<Seen<ApplicationSession>>> {
-        self.watch(StoreOperation::FindOwners, self.store.find_owners(id)).await
+        self.watch(StoreOperation::FindOwners, self.store.find_owners(id))
+            .await
     }
 
     async fn keep_owners(&self, change: OwnerChange<'_>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::KeepOwners, self.store.keep_owners(change, charges)).await
+        self.watch(
+            StoreOperation::KeepOwners,
+            self.store.keep_owners(change, charges),
+        )
+        .await
     }
 
     async fn find_scopes(&self) -> Result<Option<Seen<CookieScopes>>> {
-        self.watch(StoreOperation::FindScopes, self.store.find_scopes()).await
+        self.watch(StoreOperation::FindScopes, self.store.find_scopes())
+            .await
     }
 
-    async fn keep_scopes(&self, seen: Option<&Seen<CookieScopes>>, next: &CookieScopes) -> Result<Settled> {
-        self.watch(StoreOperation::KeepScopes, self.store.keep_scopes(seen, next)).await
+    async fn keep_scopes(
+        &self,
+        seen: Option<&Seen<CookieScopes>>,
+        next: &CookieScopes,
+    ) -> Result<Settled> {
+        self.watch(
+            StoreOperation::KeepScopes,
+            self.store.keep_scopes(seen, next),
+        )
+        .await
     }
 }

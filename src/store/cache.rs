@@ -112,7 +112,10 @@ impl Sessions {
         }
         self.metrics.session_looked_up(Lookup::Miss);
         if let Some(since) = self.is_down_since(now) {
-            return self.in_outage(key, since, now).ok_or_else(|| Error::Unreachable("the store is down".into())).map(Some);
+            return self
+                .in_outage(key, since, now)
+                .ok_or_else(|| Error::Unreachable("the store is down".into()))
+                .map(Some);
         }
         match self.ask(token, key, hearing, now).await {
             Ok(session) => {
@@ -147,7 +150,11 @@ impl Sessions {
         }
         // It may have come back since it was asked, and then no ticket counts any more.
         let is_down = self.outage.lock().is_some();
-        if is_down { Err(down) } else { self.find(token, now).await }
+        if is_down {
+            Err(down)
+        } else {
+            self.find(token, now).await
+        }
     }
 
     /// The live session that this token stands for, as of `now`, like [`Sessions::find`]; but looking at it is no use of it.
@@ -200,7 +207,8 @@ impl Sessions {
         let Some(session) = self.store.find_session(token).await? else {
             return Ok(None);
         };
-        let alive = session.liveness(&self.limits, now) == Liveness::Alive && !self.is_revoked(&session).await?;
+        let alive = session.liveness(&self.limits, now) == Liveness::Alive
+            && !self.is_revoked(&session).await?;
         Ok(alive.then_some(session))
     }
 
@@ -238,18 +246,26 @@ impl Sessions {
         let since = outage.map_or(now, |outage| outage.since);
         let is_back = self.hearing().is_some_and(|latest| Some(latest) != hearing);
         if !is_back {
-            *outage = Some(Outage { since, asked_at: now });
+            *outage = Some(Outage {
+                since,
+                asked_at: now,
+            });
         }
         since
     }
 
     fn in_outage(&self, key: RecordKey, since: Timestamp, now: Timestamp) -> Option<Session> {
         let (session, hearing) = self.known(key, now, |known| (known.session, known.hearing))?;
-        let since = self.ended_at(hearing).map_or(since, |ended_at| ended_at.min(since));
+        let since = self
+            .ended_at(hearing)
+            .map_or(since, |ended_at| ended_at.min(since));
         if now.since(since) >= self.grace {
             return None;
         }
-        let used = Session { seen_at: now, ..session };
+        let used = Session {
+            seen_at: now,
+            ..session
+        };
         self.note_use(key, now);
         Some(used)
     }
@@ -347,10 +363,17 @@ impl Sessions {
     /// The session, if it can be relied on in this hearing.
     fn recall(&self, key: RecordKey, hearing: Option<Hearing>, now: Timestamp) -> Option<Session> {
         let hearing = hearing?;
-        self.known(key, now, |known| (known.hearing == hearing).then_some(known.session))?
+        self.known(key, now, |known| {
+            (known.hearing == hearing).then_some(known.session)
+        })?
     }
 
-    fn known<T>(&self, key: RecordKey, now: Timestamp, what: impl FnOnce(&Known) -> T) -> Option<T> {
+    fn known<T>(
+        &self,
+        key: RecordKey,
+        now: Timestamp,
+        what: impl FnOnce(&Known) -> T,
+    ) -> Option<T> {
         let mut shard = self.memory.shard(key)?;
         let known = shard.find(key)?;
         // What looks idle here may have been used through another gateway: ask the store.
@@ -368,7 +391,11 @@ impl Sessions {
 
     /// Keeps what was read in this hearing, if nothing was forgotten since this generation.
     fn keep(&self, key: RecordKey, session: Session, hearing: Hearing, generation: Option<u64>) {
-        let Some(mut shard) = self.memory.shard(key).filter(|shard| Some(shard.generation) == generation) else {
+        let Some(mut shard) = self
+            .memory
+            .shard(key)
+            .filter(|shard| Some(shard.generation) == generation)
+        else {
             return;
         };
         let Some(known) = shard.find(key) else {
@@ -384,14 +411,27 @@ impl Sessions {
 
     /// Notes the use, at most once a minute: in memory, and in the store. A store that cannot be written to is no reason to
     /// refuse the request: the session was found.
-    async fn used(&self, token: &SessionToken, key: RecordKey, session: Session, now: Timestamp) -> Session {
+    async fn used(
+        &self,
+        token: &SessionToken,
+        key: RecordKey,
+        session: Session,
+        now: Timestamp,
+    ) -> Session {
         if !self.is_use_due(&session, now) {
             return session;
         }
-        let used = Session { seen_at: now, ..session };
+        let used = Session {
+            seen_at: now,
+            ..session
+        };
         if self.note_use(key, now) {
             // An error is counted and logged where it arises.
-            if let Ok(false) = self.store.touch_session(token, &used, used.remaining(&self.limits, now)).await {
+            if let Ok(false) = self
+                .store
+                .touch_session(token, &used, used.remaining(&self.limits, now))
+                .await
+            {
                 // Nobody told of its end: the store has lost it. The next request is to ask.
                 self.forget(key);
             }
@@ -426,7 +466,10 @@ impl Sessions {
     fn note_end_of(&self, hearing: Hearing) {
         let (now, mut hearings) = (self.clock.now(), self.hearings.lock());
         hearings.push_back((hearing, now));
-        while hearings.get(1).is_some_and(|(_, ended_at)| now.since(*ended_at) >= self.grace) {
+        while hearings
+            .get(1)
+            .is_some_and(|(_, ended_at)| now.since(*ended_at) >= self.grace)
+        {
             hearings.pop_front();
         }
     }

@@ -15,7 +15,10 @@ use bodies::Bodies;
 use domain::ids::LetterId;
 use domain::time::Timestamp;
 use opened::{Opened, Outcome, failed};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition, Value, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+    Value, WriteTransaction,
+};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,8 +61,12 @@ impl Embedded {
     /// # Errors
     /// [`Error::Setup`] if it cannot be opened, which includes that another process has it open.
     pub fn open(file: &Path, clock: Clock) -> Result<Self> {
-        let setup =
-            |error: redb::DatabaseError| Error::Setup(format!("the store file {} cannot be opened: {error}", file.display()));
+        let setup = |error: redb::DatabaseError| {
+            Error::Setup(format!(
+                "the store file {} cannot be opened: {error}",
+                file.display()
+            ))
+        };
         Self::with(Opened::file(file).map_err(setup)?, None, clock)
     }
 
@@ -68,7 +75,11 @@ impl Embedded {
     /// # Errors
     /// [`Error::Setup`] if redb refuses, which it has no reason to.
     pub fn in_memory(clock: Clock) -> Result<Self> {
-        Self::with(Opened::in_memory().map_err(|error| Error::Setup(error.to_string()))?, Some(Bodies::default()), clock)
+        Self::with(
+            Opened::in_memory().map_err(|error| Error::Setup(error.to_string()))?,
+            Some(Bodies::default()),
+            clock,
+        )
     }
 
     fn with(database: Opened, bodies: Option<Bodies>, clock: Clock) -> Result<Self> {
@@ -80,12 +91,25 @@ impl Embedded {
             write.commit().map_err(failed).map(Outcome::Written)
         })?;
         let turns = Semaphore::new(MOST_AT_ONCE);
-        Ok(Self { database: Arc::new(database), bodies, turns, clock, announcements: broadcast::channel(INVALIDATIONS).0 })
+        Ok(Self {
+            database: Arc::new(database),
+            bodies,
+            turns,
+            clock,
+            announcements: broadcast::channel(INVALIDATIONS).0,
+        })
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Opened) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Opened) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let unreachable = |error| Error::Unreachable(Cause::new(StoreTrouble::Unreachable, error));
-        let _turn = self.turns.acquire().await.map_err(|error| unreachable(std::io::Error::other(error)))?;
+        let _turn = self
+            .turns
+            .acquire()
+            .await
+            .map_err(|error| unreachable(std::io::Error::other(error)))?;
         let database = Arc::clone(&self.database);
         let done = tokio::task::spawn_blocking(move || work(&database)).await;
         done.map_err(|error| unreachable(std::io::Error::other(error)))?
@@ -101,26 +125,43 @@ impl Engine for Embedded {
                 opened.read(|database| {
                     let read = database.begin_read().map_err(failed)?;
                     let records = read.open_table(RECORDS).map_err(failed)?;
-                    wanted.iter().map(|key| find(&records, *key, now)).collect::<Result<_>>()
+                    wanted
+                        .iter()
+                        .map(|key| find(&records, *key, now))
+                        .collect::<Result<_>>()
                 })
             })
             .await?;
         Ok(match &self.bodies {
-            Some(bodies) => keys.iter().zip(found).map(|(key, read)| bodies.resolve(*key, read)).collect(),
+            Some(bodies) => keys
+                .iter()
+                .zip(found)
+                .map(|(key, read)| bodies.resolve(*key, read))
+                .collect(),
             None => found,
         })
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed> {
         let (now, mut work) = (self.clock.now(), change.clone());
-        let before = self.bodies.as_ref().map(|bodies| bodies.take_from(&mut work)).unwrap_or_default();
+        let before = self
+            .bodies
+            .as_ref()
+            .map(|bodies| bodies.take_from(&mut work))
+            .unwrap_or_default();
         let committed = self
             .blocking(move |opened| {
                 opened.write(|database| {
                     let write = database.begin_write().map_err(failed)?;
                     match apply(&write, &work, now)? {
-                        Committed::Done => write.commit().map_err(failed).map(|()| Outcome::Written(Committed::Done)),
-                        refused => write.abort().map_err(failed).map(|()| Outcome::Unchanged(refused)),
+                        Committed::Done => write
+                            .commit()
+                            .map_err(failed)
+                            .map(|()| Outcome::Written(Committed::Done)),
+                        refused => write
+                            .abort()
+                            .map_err(failed)
+                            .map(|()| Outcome::Unchanged(refused)),
                     }
                 })
             })
@@ -147,8 +188,14 @@ impl Engine for Embedded {
                 let write = database.begin_write().map_err(failed)?;
                 let leased = Letters::open(&write)?.lease_first(among, now, lease)?;
                 match leased {
-                    Some(_) => write.commit().map_err(failed).map(|()| Outcome::Written(leased)),
-                    None => write.abort().map_err(failed).map(|()| Outcome::Unchanged(leased)),
+                    Some(_) => write
+                        .commit()
+                        .map_err(failed)
+                        .map(|()| Outcome::Written(leased)),
+                    None => write
+                        .abort()
+                        .map_err(failed)
+                        .map(|()| Outcome::Unchanged(leased)),
                 }
             })
         })
@@ -157,8 +204,15 @@ impl Engine for Embedded {
 
     async fn queue_length(&self) -> Result<u64> {
         self.blocking(|opened| {
-            opened
-                .read(|database| database.begin_read().map_err(failed)?.open_table(QUEUE).map_err(failed)?.len().map_err(failed))
+            opened.read(|database| {
+                database
+                    .begin_read()
+                    .map_err(failed)?
+                    .open_table(QUEUE)
+                    .map_err(failed)?
+                    .len()
+                    .map_err(failed)
+            })
         })
         .await
     }
@@ -171,19 +225,28 @@ impl Engine for Embedded {
                 let read = database.begin_read().map_err(failed)?;
                 let records = read.open_table(RECORDS).map_err(failed)?;
                 let counters = read.open_table(COUNTERS).map_err(failed)?;
-                Ok((ended(&records, |(ends, _)| ends, now)?, ended(&counters, |(ends, _)| ends, now)?))
+                Ok((
+                    ended(&records, |(ends, _)| ends, now)?,
+                    ended(&counters, |(ends, _)| ends, now)?,
+                ))
             })?;
             for some in records.chunks(TIDIED_AT_ONCE) {
-                opened.write(|database| delete_ended(database, RECORDS, some, |(ends, _)| ends, now))?;
+                opened.write(|database| {
+                    delete_ended(database, RECORDS, some, |(ends, _)| ends, now)
+                })?;
             }
             for some in counters.chunks(TIDIED_AT_ONCE) {
-                opened.write(|database| delete_ended(database, COUNTERS, some, |(ends, _)| ends, now))?;
+                opened.write(|database| {
+                    delete_ended(database, COUNTERS, some, |(ends, _)| ends, now)
+                })?;
             }
             Ok(records)
         });
         let ended = ended.await?;
         // A body's name is never used again.
-        self.bodies.iter().for_each(|bodies| bodies.forget(ended.iter().filter_map(|name| RecordKey::from_bytes(name))));
+        self.bodies.iter().for_each(|bodies| {
+            bodies.forget(ended.iter().filter_map(|name| RecordKey::from_bytes(name)))
+        });
         Ok(())
     }
 
@@ -196,7 +259,11 @@ impl Engine for Embedded {
                     return write.abort().map_err(failed).map(Outcome::Unchanged);
                 }
                 // Whether there is room again only a write can tell.
-                write.open_table(PINGS).map_err(failed)?.insert((), ()).map_err(failed)?;
+                write
+                    .open_table(PINGS)
+                    .map_err(failed)?
+                    .insert((), ())
+                    .map_err(failed)?;
                 write.commit().map_err(failed).map(Outcome::Written)
             })
         })
@@ -243,7 +310,11 @@ fn apply(write: &WriteTransaction, change: &Change, now: Timestamp) -> Result<Co
             return Ok(Committed::Full { index, retry_after });
         }
     }
-    for tally in change.tally.iter().filter(|tally| tally.mode != TallyMode::Check) {
+    for tally in change
+        .tally
+        .iter()
+        .filter(|tally| tally.mode != TallyMode::Check)
+    {
         raise(&mut records, &mut counters, tally, now)?;
     }
     for (key, bytes, lives) in &change.write {
@@ -252,7 +323,12 @@ fn apply(write: &WriteTransaction, change: &Change, now: Timestamp) -> Result<Co
     if let Some((key, time, lives)) = change.advance {
         let before = find(&records, key, now)?.and_then(|bytes| read_time(&bytes));
         if before.is_none_or(|before| time > before) {
-            put(&mut records, key, time.as_millis().to_string().as_bytes(), now.plus(lives))?;
+            put(
+                &mut records,
+                key,
+                time.as_millis().to_string().as_bytes(),
+                now.plus(lives),
+            )?;
         }
     }
     for key in &change.delete {
@@ -279,7 +355,12 @@ type Records<'t> = Table<'t, &'static [u8], (u64, &'static [u8])>;
 type Counters<'t> = Table<'t, &'static [u8], (u64, i64)>;
 
 /// How long a tally that must have room has none.
-fn full(records: &Records<'_>, counters: &Counters<'_>, tally: &Tally, now: Timestamp) -> Result<Option<Duration>> {
+fn full(
+    records: &Records<'_>,
+    counters: &Counters<'_>,
+    tally: &Tally,
+    now: Timestamp,
+) -> Result<Option<Duration>> {
     if tally.mode == TallyMode::Count || counted_before(records, tally, now)? {
         return Ok(None);
     }
@@ -288,7 +369,12 @@ fn full(records: &Records<'_>, counters: &Counters<'_>, tally: &Tally, now: Time
     Ok((!has_room).then(|| ends.map_or(tally.window, |ends| ends.after(now))))
 }
 
-fn raise(records: &mut Records<'_>, counters: &mut Counters<'_>, tally: &Tally, now: Timestamp) -> Result<()> {
+fn raise(
+    records: &mut Records<'_>,
+    counters: &mut Counters<'_>,
+    tally: &Tally,
+    now: Timestamp,
+) -> Result<()> {
     if counted_before(records, tally, now)? {
         return Ok(());
     }
@@ -298,23 +384,40 @@ fn raise(records: &mut Records<'_>, counters: &mut Counters<'_>, tally: &Tally, 
         put(records, once, b"", ends)?;
     }
     counters
-        .insert(tally.counter.to_bytes().as_slice(), (ends.as_millis(), value.saturating_add(tally.amount.into())))
+        .insert(
+            tally.counter.to_bytes().as_slice(),
+            (ends.as_millis(), value.saturating_add(tally.amount.into())),
+        )
         .map_err(failed)?;
     Ok(())
 }
 
 fn counted_before(records: &Records<'_>, tally: &Tally, now: Timestamp) -> Result<bool> {
-    tally.once.map_or(Ok(false), |once| Ok(find(records, once, now)?.is_some()))
+    tally
+        .once
+        .map_or(Ok(false), |once| Ok(find(records, once, now)?.is_some()))
 }
 
-fn value(counters: &Counters<'_>, tally: &Tally, now: Timestamp) -> Result<(Option<Timestamp>, i64)> {
-    let found = counters.get(tally.counter.to_bytes().as_slice()).map_err(failed)?;
-    let running = found.map(|counter| counter.value()).filter(|(ends, _)| *ends > now.as_millis());
-    Ok(running.map_or((None, 0), |(ends, value)| (Some(Timestamp::from_millis(ends)), value)))
+fn value(
+    counters: &Counters<'_>,
+    tally: &Tally,
+    now: Timestamp,
+) -> Result<(Option<Timestamp>, i64)> {
+    let found = counters
+        .get(tally.counter.to_bytes().as_slice())
+        .map_err(failed)?;
+    let running = found
+        .map(|counter| counter.value())
+        .filter(|(ends, _)| *ends > now.as_millis());
+    Ok(running.map_or((None, 0), |(ends, value)| {
+        (Some(Timestamp::from_millis(ends)), value)
+    }))
 }
 
 fn put(records: &mut Records<'_>, key: RecordKey, bytes: &[u8], ends: Timestamp) -> Result<()> {
-    records.insert(key.to_bytes().as_slice(), (ends.as_millis(), bytes)).map_err(failed)?;
+    records
+        .insert(key.to_bytes().as_slice(), (ends.as_millis(), bytes))
+        .map_err(failed)?;
     Ok(())
 }
 
@@ -329,12 +432,19 @@ struct Letters<'t> {
 
 impl<'t> Letters<'t> {
     fn open(write: &'t WriteTransaction) -> Result<Self> {
-        Ok(Self { queue: write.open_table(QUEUE).map_err(failed)?, due: write.open_table(DUE).map_err(failed)? })
+        Ok(Self {
+            queue: write.open_table(QUEUE).map_err(failed)?,
+            due: write.open_table(DUE).map_err(failed)?,
+        })
     }
 
     /// How often the letter was leased, if it waits.
     fn leased(&self, id: u128) -> Result<Option<u32>> {
-        Ok(self.queue.get(id).map_err(failed)?.map(|state| state.value().1))
+        Ok(self
+            .queue
+            .get(id)
+            .map_err(failed)?
+            .map(|state| state.value().1))
     }
 
     /// Has the letter wait until then; it stays as often leased as it was.
@@ -345,7 +455,12 @@ impl<'t> Letters<'t> {
 
     /// Gives how often the letter was leased.
     fn remove(&mut self, id: u128) -> Result<u32> {
-        let Some((due, leased)) = self.queue.remove(id).map_err(failed)?.map(|state| state.value()) else {
+        let Some((due, leased)) = self
+            .queue
+            .remove(id)
+            .map_err(failed)?
+            .map(|state| state.value())
+        else {
             return Ok(0);
         };
         self.due.remove((due, id)).map_err(failed)?;
@@ -353,13 +468,20 @@ impl<'t> Letters<'t> {
     }
 
     fn insert(&mut self, id: u128, due: Timestamp, leased: u32) -> Result<()> {
-        self.queue.insert(id, (due.as_millis(), leased)).map_err(failed)?;
+        self.queue
+            .insert(id, (due.as_millis(), leased))
+            .map_err(failed)?;
         self.due.insert((due.as_millis(), id), ()).map_err(failed)?;
         Ok(())
     }
 
     fn first(&self, among: Due, now: Timestamp) -> Result<Option<u128>> {
-        for entry in self.due.range(..=(now.as_millis(), u128::MAX)).map_err(failed)?.take(MOST_LOOKED_AT) {
+        for entry in self
+            .due
+            .range(..=(now.as_millis(), u128::MAX))
+            .map_err(failed)?
+            .take(MOST_LOOKED_AT)
+        {
             let (_, id) = entry.map_err(failed)?.0.value();
             if among == Due::All || self.leased(id)? == Some(0) {
                 return Ok(Some(id));
@@ -368,7 +490,12 @@ impl<'t> Letters<'t> {
         Ok(None)
     }
 
-    fn lease_first(&mut self, among: Due, now: Timestamp, lease: Duration) -> Result<Option<(LetterId, u32)>> {
+    fn lease_first(
+        &mut self,
+        among: Due,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Option<(LetterId, u32)>> {
         let Some(id) = self.first(among, now)? else {
             return Ok(None);
         };
@@ -384,7 +511,8 @@ fn put_in_order(write: &WriteTransaction) -> Result<()> {
     due.retain(|_, ()| false).map_err(failed)?;
     for letter in queue.iter().map_err(failed)? {
         let (id, state) = letter.map_err(failed)?;
-        due.insert((state.value().0, id.value()), ()).map_err(failed)?;
+        due.insert((state.value().0, id.value()), ())
+            .map_err(failed)?;
     }
     Ok(())
 }
@@ -417,8 +545,10 @@ fn delete_ended<V: Value + 'static>(
     {
         let mut table = write.open_table(table).map_err(failed)?;
         for name in names {
-            let has_ended =
-                table.get(name.as_slice()).map_err(failed)?.is_some_and(|value| end(value.value()) <= now.as_millis());
+            let has_ended = table
+                .get(name.as_slice())
+                .map_err(failed)?
+                .is_some_and(|value| end(value.value()) <= now.as_millis());
             if has_ended {
                 table.remove(name.as_slice()).map_err(failed)?;
             }

@@ -54,7 +54,10 @@ pub struct Cause {
 impl Cause {
     /// Trouble of this kind.
     pub fn new(trouble: StoreTrouble, said: impl Into<Source>) -> Self {
-        Self { trouble, said: said.into() }
+        Self {
+            trouble,
+            said: said.into(),
+        }
     }
 
     /// The error that was met with, if it is of this type.
@@ -91,7 +94,9 @@ fn in_words(trouble: StoreTrouble) -> &'static str {
         StoreTrouble::Forbidden => "the store forbids the gateway's user what it needs (ACL)",
         StoreTrouble::OutOfMemory => "the store is full (maxmemory)",
         StoreTrouble::ReadOnly => "the store takes no changes, since it is a replica",
-        StoreTrouble::NoReplicas => "the store takes no changes, since it has too few replicas (min-replicas-to-write)",
+        StoreTrouble::NoReplicas => {
+            "the store takes no changes, since it has too few replicas (min-replicas-to-write)"
+        }
         StoreTrouble::Disk => "the store cannot use its disk",
         StoreTrouble::Refused => "the store refuses",
         StoreTrouble::Unconfirmed => "replicas have not confirmed a change",

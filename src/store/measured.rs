@@ -29,10 +29,18 @@ struct Outage {
 impl<S: Store> Measured<S> {
     /// Watches over this store.
     pub fn new(store: S, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics, outage: Mutex::default() }
+        Self {
+            store,
+            metrics,
+            outage: Mutex::default(),
+        }
     }
 
-    pub(super) async fn watch<T>(&self, operation: StoreOperation, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    pub(super) async fn watch<T>(
+        &self,
+        operation: StoreOperation,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
         let begun = Instant::now();
         let result = work.await;
         self.metrics.store_took(operation, begun.elapsed());
@@ -53,7 +61,9 @@ impl<S: Store> Measured<S> {
     }
 
     fn does(&self, operation: StoreOperation) {
-        let tells = |outage: &mut Outage| operation == outage.operation || operation == StoreOperation::Ping;
+        let tells = |outage: &mut Outage| {
+            operation == outage.operation || operation == StoreOperation::Ping
+        };
         let ended = self.outage.lock().take_if(tells);
         if let Some(Outage { failures, .. }) = ended {
             tracing::info!(target: "store", failures, "the store works again");
@@ -64,7 +74,9 @@ impl<S: Store> Measured<S> {
         let (now, mut outage) = (Instant::now(), self.outage.lock());
         let before = outage.take();
         let failures = before.as_ref().map_or(0, |before| before.failures) + 1;
-        let told = before.filter(|before| before.trouble == error.trouble() && now.duration_since(before.told_at) < TOLD_EVERY);
+        let told = before.filter(|before| {
+            before.trouble == error.trouble() && now.duration_since(before.told_at) < TOLD_EVERY
+        });
         *outage = Some(Outage {
             operation,
             trouble: error.trouble(),
@@ -85,123 +97,240 @@ impl<S: Store> Store for Measured<S> {
     }
 
     async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>> {
-        self.watch(StoreOperation::FindSession, self.store.find_session(token)).await
+        self.watch(StoreOperation::FindSession, self.store.find_session(token))
+            .await
     }
 
-    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<bool> {
-        self.watch(StoreOperation::TouchSession, self.store.touch_session(token, session, lives)).await
+    async fn touch_session(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        lives: Duration,
+    ) -> Result<bool> {
+        self.watch(
+            StoreOperation::TouchSession,
+            self.store.touch_session(token, session, lives),
+        )
+        .await
     }
 
     async fn end_session(&self, token: &SessionToken) -> Result<()> {
-        self.watch(StoreOperation::EndSession, self.store.end_session(token)).await
+        self.watch(StoreOperation::EndSession, self.store.end_session(token))
+            .await
     }
 
     async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
-        self.watch(StoreOperation::RevokeBroker, self.store.revoke_broker(vtnr, at)).await
+        self.watch(
+            StoreOperation::RevokeBroker,
+            self.store.revoke_broker(vtnr, at),
+        )
+        .await
     }
 
     async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
-        self.watch(StoreOperation::RevokedAt, self.store.revoked_at(vtnr)).await
+        self.watch(StoreOperation::RevokedAt, self.store.revoked_at(vtnr))
+            .await
     }
 
     async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {
-        self.watch(StoreOperation::FindFlow, self.store.find_flow(token)).await
+        self.watch(StoreOperation::FindFlow, self.store.find_flow(token))
+            .await
     }
 
     async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::KeepFlow, self.store.keep_flow(change, charges)).await
+        self.watch(
+            StoreOperation::KeepFlow,
+            self.store.keep_flow(change, charges),
+        )
+        .await
     }
 
     async fn move_flow(&self, change: FlowChange<'_>) -> Result<Settled> {
-        self.watch(StoreOperation::MoveFlow, self.store.move_flow(change)).await
+        self.watch(StoreOperation::MoveFlow, self.store.move_flow(change))
+            .await
     }
 
     async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>> {
-        self.watch(StoreOperation::MovedFlow, self.store.moved_flow(token)).await
+        self.watch(StoreOperation::MovedFlow, self.store.moved_flow(token))
+            .await
     }
 
-    async fn charge_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::ChargeFlow, self.store.charge_flow(token, seen, charges)).await
+    async fn charge_flow(
+        &self,
+        token: &FlowToken,
+        seen: &Seen<Flow>,
+        charges: &Charges,
+    ) -> Result<Settled> {
+        self.watch(
+            StoreOperation::ChargeFlow,
+            self.store.charge_flow(token, seen, charges),
+        )
+        .await
     }
 
-    async fn end_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::EndFlow, self.store.end_flow(token, seen, charges)).await
+    async fn end_flow(
+        &self,
+        token: &FlowToken,
+        seen: &Seen<Flow>,
+        charges: &Charges,
+    ) -> Result<Settled> {
+        self.watch(
+            StoreOperation::EndFlow,
+            self.store.end_flow(token, seen, charges),
+        )
+        .await
     }
 
     async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
-        self.watch(StoreOperation::DiscardFlow, self.store.discard_flow(token, flow)).await
+        self.watch(
+            StoreOperation::DiscardFlow,
+            self.store.discard_flow(token, flow),
+        )
+        .await
     }
 
-    async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::AskForTan, self.store.ask_for_tan(change, letter, charges)).await
+    async fn ask_for_tan(
+        &self,
+        change: FlowChange<'_>,
+        letter: &Letter,
+        charges: &Charges,
+    ) -> Result<Settled> {
+        self.watch(
+            StoreOperation::AskForTan,
+            self.store.ask_for_tan(change, letter, charges),
+        )
+        .await
     }
 
     async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::SignIn, self.store.sign_in(sign_in, charges)).await
+        self.watch(StoreOperation::SignIn, self.store.sign_in(sign_in, charges))
+            .await
     }
 
-    async fn sign_in_on_device(&self, sign_in: SignIn<'_>, device: DeviceChange<'_>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::SignIn, self.store.sign_in_on_device(sign_in, device, charges)).await
+    async fn sign_in_on_device(
+        &self,
+        sign_in: SignIn<'_>,
+        device: DeviceChange<'_>,
+        charges: &Charges,
+    ) -> Result<Settled> {
+        self.watch(
+            StoreOperation::SignIn,
+            self.store.sign_in_on_device(sign_in, device, charges),
+        )
+        .await
     }
 
     async fn find_device(&self, token: &DeviceToken) -> Result<Device> {
-        self.watch(StoreOperation::FindDevice, self.store.find_device(token)).await
+        self.watch(StoreOperation::FindDevice, self.store.find_device(token))
+            .await
     }
 
     async fn forget_device(&self, token: &DeviceToken) -> Result<()> {
-        self.watch(StoreOperation::ForgetDevice, self.store.forget_device(token)).await
+        self.watch(
+            StoreOperation::ForgetDevice,
+            self.store.forget_device(token),
+        )
+        .await
     }
 
     async fn charge(&self, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::Charge, self.store.charge(charges)).await
+        self.watch(StoreOperation::Charge, self.store.charge(charges))
+            .await
     }
 
     async fn find_trust(&self, token: &BrowserToken) -> Result<Trust> {
-        self.watch(StoreOperation::FindTrust, self.store.find_trust(token)).await
+        self.watch(StoreOperation::FindTrust, self.store.find_trust(token))
+            .await
     }
 
     async fn forget_browser(&self, token: &BrowserToken) -> Result<()> {
-        self.watch(StoreOperation::ForgetBrowser, self.store.forget_browser(token)).await
+        self.watch(
+            StoreOperation::ForgetBrowser,
+            self.store.forget_browser(token),
+        )
+        .await
     }
 
     async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::Park, self.store.park(parking, charges)).await
+        self.watch(StoreOperation::Park, self.store.park(parking, charges))
+            .await
     }
 
-    async fn find_form(&self, token: &ParkingToken, id: FormId) -> Result<Option<Seen<ParkedForm>>> {
-        self.watch(StoreOperation::FindForm, self.store.find_form(token, id)).await
+    async fn find_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+    ) -> Result<Option<Seen<ParkedForm>>> {
+        self.watch(StoreOperation::FindForm, self.store.find_form(token, id))
+            .await
     }
 
-    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<TakenForm>> {
-        self.watch(StoreOperation::TakeForm, self.store.take_form(token, id, taking)).await
+    async fn take_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        taking: Taking<'_>,
+    ) -> Result<Option<TakenForm>> {
+        self.watch(
+            StoreOperation::TakeForm,
+            self.store.take_form(token, id, taking),
+        )
+        .await
     }
 
-    async fn note_form(&self, token: &ParkingToken, id: FormId, noting: Taking<'_>) -> Result<Option<Seen<ParkedForm>>> {
-        self.watch(StoreOperation::NoteForm, self.store.note_form(token, id, noting)).await
+    async fn note_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        noting: Taking<'_>,
+    ) -> Result<Option<Seen<ParkedForm>>> {
+        self.watch(
+            StoreOperation::NoteForm,
+            self.store.note_form(token, id, noting),
+        )
+        .await
     }
 
     async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
-        self.watch(StoreOperation::DiscardForm, self.store.discard_form(token, id)).await
+        self.watch(
+            StoreOperation::DiscardForm,
+            self.store.discard_form(token, id),
+        )
+        .await
     }
 
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {
-        self.watch(StoreOperation::Deliveries, self.store.deliveries(letters)).await
+        self.watch(StoreOperation::Deliveries, self.store.deliveries(letters))
+            .await
     }
 
     async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>> {
-        self.watch(StoreOperation::LeaseLetter, self.store.lease_letter(among, lease)).await
+        self.watch(
+            StoreOperation::LeaseLetter,
+            self.store.lease_letter(among, lease),
+        )
+        .await
     }
 
     async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
-        self.watch(StoreOperation::RenewLease, self.store.renew_lease(lease, time)).await
+        self.watch(
+            StoreOperation::RenewLease,
+            self.store.renew_lease(lease, time),
+        )
+        .await
     }
 
     async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
-        self.watch(StoreOperation::NoteDelivery, self.store.note_delivery(lease, delivery)).await
+        self.watch(
+            StoreOperation::NoteDelivery,
+            self.store.note_delivery(lease, delivery),
+        )
+        .await
     }
 
     async fn outbox_length(&self) -> Result<u64> {
-        self.watch(StoreOperation::OutboxLength, self.store.outbox_length()).await
+        self.watch(StoreOperation::OutboxLength, self.store.outbox_length())
+            .await
     }
 
     async fn tidy(&self) -> Result<()> {

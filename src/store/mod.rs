@@ -21,7 +21,9 @@ use async_trait::async_trait;
 use domain::challenge::Delivery;
 use domain::device::Device;
 use domain::flow::Flow;
-use domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
+use domain::ids::{
+    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken,
+};
 use domain::letter::Letter;
 use domain::parking::ParkedForm;
 use domain::session::Session;
@@ -49,7 +51,12 @@ pub trait Store: Send + Sync {
     async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>>;
 
     /// Writes down that a session is in use. False if there is none: a session that ended meanwhile stays ended.
-    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<bool>;
+    async fn touch_session(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        lives: Duration,
+    ) -> Result<bool>;
 
     /// Ends a session, on every gateway.
     async fn end_session(&self, token: &SessionToken) -> Result<()>;
@@ -76,16 +83,31 @@ pub trait Store: Send + Sync {
     async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>>;
 
     /// Counts what a sign-in was answered with, if it still is as it was `seen`. It stays as it is.
-    async fn charge_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled>;
+    async fn charge_flow(
+        &self,
+        token: &FlowToken,
+        seen: &Seen<Flow>,
+        charges: &Charges,
+    ) -> Result<Settled>;
 
     /// The same, and the sign-in is forgotten.
-    async fn end_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled>;
+    async fn end_flow(
+        &self,
+        token: &FlowToken,
+        seen: &Seen<Flow>,
+        charges: &Charges,
+    ) -> Result<Settled>;
 
     /// Forgets a sign-in; its letters leave the outbox.
     async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()>;
 
     /// Keeps a sign-in and puts its letter into the outbox, under the same conditions.
-    async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled>;
+    async fn ask_for_tan(
+        &self,
+        change: FlowChange<'_>,
+        letter: &Letter,
+        charges: &Charges,
+    ) -> Result<Settled>;
 
     /// Signs in: the session begins, the one it replaces ends, the browser becomes a trusted one and the sign-in under
     /// way is spent, all or nothing, if that sign-in still is as it was `seen` and the charges allow it. What begins must be dated later than
@@ -93,7 +115,12 @@ pub trait Store: Send + Sync {
     async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled>;
 
     /// The same with a user key and a password, which the browser is known by from then on.
-    async fn sign_in_on_device(&self, sign_in: SignIn<'_>, device: DeviceChange<'_>, charges: &Charges) -> Result<Settled>;
+    async fn sign_in_on_device(
+        &self,
+        sign_in: SignIn<'_>,
+        device: DeviceChange<'_>,
+        charges: &Charges,
+    ) -> Result<Settled>;
 
     /// Which user keys somebody signed in with in this browser.
     async fn find_device(&self, token: &DeviceToken) -> Result<Device>;
@@ -114,14 +141,25 @@ pub trait Store: Send + Sync {
     async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled>;
 
     /// A form that is kept, or was sent a short while ago.
-    async fn find_form(&self, token: &ParkingToken, id: FormId) -> Result<Option<Seen<ParkedForm>>>;
+    async fn find_form(&self, token: &ParkingToken, id: FormId)
+    -> Result<Option<Seen<ParkedForm>>>;
 
     /// Takes a form to send it, if it still is as it was `seen`: of any number of requests one gets its body, and what is remembered from
     /// then on.
-    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<TakenForm>>;
+    async fn take_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        taking: Taking<'_>,
+    ) -> Result<Option<TakenForm>>;
 
     /// Notes how far a form has come, if it still is as it was `seen`.
-    async fn note_form(&self, token: &ParkingToken, id: FormId, noting: Taking<'_>) -> Result<Option<Seen<ParkedForm>>>;
+    async fn note_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        noting: Taking<'_>,
+    ) -> Result<Option<Seen<ParkedForm>>>;
 
     /// Forgets a form.
     async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()>;
@@ -268,12 +306,18 @@ impl Charges {
 
     /// Only `take`.
     pub fn take(charges: Vec<Charge>) -> Self {
-        Self { take: charges, ..Self::default() }
+        Self {
+            take: charges,
+            ..Self::default()
+        }
     }
 
     /// Only `check`.
     pub fn check(charges: Vec<Charge>) -> Self {
-        Self { check: charges, ..Self::default() }
+        Self {
+            check: charges,
+            ..Self::default()
+        }
     }
 }
 
@@ -313,7 +357,10 @@ pub struct Leased {
 impl Leased {
     /// The lease that it is held by.
     pub fn lease(&self) -> Lease {
-        Lease { letter: self.letter.id, attempt: self.attempt }
+        Lease {
+            letter: self.letter.id,
+            attempt: self.attempt,
+        }
     }
 }
 
@@ -349,5 +396,9 @@ pub enum Invalidation {
 
 /// A time as records have it that are not sealed. What cannot be read is none.
 fn read_time(bytes: &[u8]) -> Option<Timestamp> {
-    std::str::from_utf8(bytes).ok()?.parse().ok().map(Timestamp::from_millis)
+    std::str::from_utf8(bytes)
+        .ok()?
+        .parse()
+        .ok()
+        .map(Timestamp::from_millis)
 }

@@ -38,7 +38,10 @@ pub(super) trait Record: Sized {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
-        serde_json::from_slice(bytes).ok().and_then(Self::read).ok_or(Malformed)
+        serde_json::from_slice(bytes)
+            .ok()
+            .and_then(Self::read)
+            .ok_or(Malformed)
     }
 }
 
@@ -65,10 +68,20 @@ impl Record for Session {
 
     fn write(&self) -> SessionRecord {
         let level = match self.level {
-            Level::Full { proof: Proof::Mailbox } => LevelRecord::Mailbox,
-            Level::Full { proof: Proof::Password { user } } => LevelRecord::Password { user: user.number() },
-            Level::Full { proof: Proof::Certificate } => LevelRecord::Certificate,
-            Level::Full { proof: Proof::Portal } => LevelRecord::Portal,
+            Level::Full {
+                proof: Proof::Mailbox,
+            } => LevelRecord::Mailbox,
+            Level::Full {
+                proof: Proof::Password { user },
+            } => LevelRecord::Password {
+                user: user.number(),
+            },
+            Level::Full {
+                proof: Proof::Certificate,
+            } => LevelRecord::Certificate,
+            Level::Full {
+                proof: Proof::Portal,
+            } => LevelRecord::Portal,
             Level::WithoutSubmission => LevelRecord::WithoutSubmission,
         };
         SessionRecord {
@@ -81,10 +94,20 @@ impl Record for Session {
 
     fn read(written: SessionRecord) -> Option<Self> {
         let level = match written.level {
-            LevelRecord::Mailbox => Level::Full { proof: Proof::Mailbox },
-            LevelRecord::Password { user } => Level::Full { proof: Proof::Password { user: UserTag::from_number(user) } },
-            LevelRecord::Certificate => Level::Full { proof: Proof::Certificate },
-            LevelRecord::Portal => Level::Full { proof: Proof::Portal },
+            LevelRecord::Mailbox => Level::Full {
+                proof: Proof::Mailbox,
+            },
+            LevelRecord::Password { user } => Level::Full {
+                proof: Proof::Password {
+                    user: UserTag::from_number(user),
+                },
+            },
+            LevelRecord::Certificate => Level::Full {
+                proof: Proof::Certificate,
+            },
+            LevelRecord::Portal => Level::Full {
+                proof: Proof::Portal,
+            },
             LevelRecord::WithoutSubmission => Level::WithoutSubmission,
         };
         Some(Self {
@@ -108,12 +131,24 @@ impl Record for Ticket {
     type Written = TicketRecord;
 
     fn write(&self) -> TicketRecord {
-        TicketRecord { session: self.session.write(), as_of: self.as_of.as_millis(), owns: self.owns.clone() }
+        TicketRecord {
+            session: self.session.write(),
+            as_of: self.as_of.as_millis(),
+            owns: self.owns.clone(),
+        }
     }
 
     fn read(written: TicketRecord) -> Option<Self> {
-        let TicketRecord { session, as_of, owns } = written;
-        Some(Self { session: Session::read(session)?, as_of: Timestamp::from_millis(as_of), owns })
+        let TicketRecord {
+            session,
+            as_of,
+            owns,
+        } = written;
+        Some(Self {
+            session: Session::read(session)?,
+            as_of: Timestamp::from_millis(as_of),
+            owns,
+        })
     }
 }
 
@@ -126,11 +161,16 @@ impl Record for ApplicationSession {
     type Written = OwnersRecord;
 
     fn write(&self) -> OwnersRecord {
-        OwnersRecord { owners: self.owners().iter().map(|owner| owner.number()).collect() }
+        OwnersRecord {
+            owners: self.owners().iter().map(|owner| owner.number()).collect(),
+        }
     }
 
     fn read(written: OwnersRecord) -> Option<Self> {
-        let owners = written.owners.into_iter().map(|owner| Vtnr::from_number(owner).ok());
+        let owners = written
+            .owners
+            .into_iter()
+            .map(|owner| Vtnr::from_number(owner).ok());
         owners.collect::<Option<_>>().map(Self::from_owners)
     }
 }
@@ -154,15 +194,39 @@ impl Record for CookieScopes {
 
     fn write(&self) -> ScopesRecord {
         let scope = |scope: &CookieScope| {
-            let CookieScope { name, path, domain, partitioned } = scope.clone();
-            ScopeRecord { name, path, domain, partitioned }
+            let CookieScope {
+                name,
+                path,
+                domain,
+                partitioned,
+            } = scope.clone();
+            ScopeRecord {
+                name,
+                path,
+                domain,
+                partitioned,
+            }
         };
-        ScopesRecord { scopes: self.all().iter().map(scope).collect() }
+        ScopesRecord {
+            scopes: self.all().iter().map(scope).collect(),
+        }
     }
 
     fn read(written: ScopesRecord) -> Option<Self> {
-        let scope = |ScopeRecord { name, path, domain, partitioned }| CookieScope { name, path, domain, partitioned };
-        Some(Self::from_scopes(written.scopes.into_iter().map(scope).collect()))
+        let scope = |ScopeRecord {
+                         name,
+                         path,
+                         domain,
+                         partitioned,
+                     }| CookieScope {
+            name,
+            path,
+            domain,
+            partitioned,
+        };
+        Some(Self::from_scopes(
+            written.scopes.into_iter().map(scope).collect(),
+        ))
     }
 }
 
@@ -228,9 +292,15 @@ impl Record for Challenge {
             tries_left: written.tries_left,
             asked_at: Timestamp::from_millis(written.asked_at),
             mailed_at: Timestamp::from_millis(written.mailed_at),
-            letters: written.letters.into_iter().map(LetterId::from_bits).collect(),
+            letters: written
+                .letters
+                .into_iter()
+                .map(LetterId::from_bits)
+                .collect(),
             standing: standing(written.known),
-            subject: written.decoy.map_or(Subject::Broker(vtnr), |fingerprint| Subject::Decoy(vtnr, fingerprint)),
+            subject: written.decoy.map_or(Subject::Broker(vtnr), |fingerprint| {
+                Subject::Decoy(vtnr, fingerprint)
+            }),
         })
     }
 }
@@ -244,24 +314,52 @@ impl Record for Flow {
             Stage::Tan(challenge) => StageRecord::Tan(challenge.write()),
             Stage::SignedIn(signed_in) => StageRecord::SignedIn {
                 session: URL_SAFE_NO_PAD.encode(signed_in.session.reveal()),
-                browser: signed_in.browser.map(|browser| URL_SAFE_NO_PAD.encode(browser.reveal())),
-                tan: signed_in.redeemed.as_ref().map(|redeemed| redeemed.tan.reveal().to_owned()),
-                known: signed_in.redeemed.as_ref().is_some_and(|redeemed| redeemed.standing != Standing::Stranger),
+                browser: signed_in
+                    .browser
+                    .map(|browser| URL_SAFE_NO_PAD.encode(browser.reveal())),
+                tan: signed_in
+                    .redeemed
+                    .as_ref()
+                    .map(|redeemed| redeemed.tan.reveal().to_owned()),
+                known: signed_in
+                    .redeemed
+                    .as_ref()
+                    .is_some_and(|redeemed| redeemed.standing != Standing::Stranger),
                 at: signed_in.at.as_millis(),
             },
         };
-        FlowRecord { vtnr: self.claim.vtnr.number(), email: self.claim.email.as_str().to_owned(), stage }
+        FlowRecord {
+            vtnr: self.claim.vtnr.number(),
+            email: self.claim.email.as_str().to_owned(),
+            stage,
+        }
     }
 
     fn read(written: FlowRecord) -> Option<Self> {
-        let claim = Claim { vtnr: Vtnr::from_number(written.vtnr).ok()?, email: Email::parse(&written.email).ok()? };
+        let claim = Claim {
+            vtnr: Vtnr::from_number(written.vtnr).ok()?,
+            email: Email::parse(&written.email).ok()?,
+        };
         let stage = match written.stage {
             StageRecord::UnknownEmail => Stage::UnknownEmail,
             StageRecord::Tan(challenge) => Stage::Tan(Challenge::read(challenge)?),
-            StageRecord::SignedIn { session, browser, tan, known, at } => Stage::SignedIn(SignedIn {
+            StageRecord::SignedIn {
+                session,
+                browser,
+                tan,
+                known,
+                at,
+            } => Stage::SignedIn(SignedIn {
                 session: SessionToken::from_bytes(token(&session)?),
-                browser: browser.map(|browser| token(&browser).ok_or(Malformed)).transpose().ok()?.map(BrowserToken::from_bytes),
-                redeemed: tan.map(|tan| Redeemed { tan: Tan::from_record(&tan), standing: standing(known) }),
+                browser: browser
+                    .map(|browser| token(&browser).ok_or(Malformed))
+                    .transpose()
+                    .ok()?
+                    .map(BrowserToken::from_bytes),
+                redeemed: tan.map(|tan| Redeemed {
+                    tan: Tan::from_record(&tan),
+                    standing: standing(known),
+                }),
                 at: Timestamp::from_millis(at),
             }),
         };
@@ -283,7 +381,11 @@ impl Record for FlowToken {
 }
 
 fn standing(known: bool) -> Standing {
-    if known { Standing::Known } else { Standing::Stranger }
+    if known {
+        Standing::Known
+    } else {
+        Standing::Stranger
+    }
 }
 
 fn token(text: &str) -> Option<[u8; TOKEN_BYTES]> {
@@ -311,7 +413,9 @@ impl Record for Trust {
             email: entry.email.as_str().to_owned(),
             granted_at: entry.granted_at.as_millis(),
         };
-        TrustRecord { entries: self.entries().iter().map(entry).collect() }
+        TrustRecord {
+            entries: self.entries().iter().map(entry).collect(),
+        }
     }
 
     fn read(written: TrustRecord) -> Option<Self> {
@@ -322,7 +426,12 @@ impl Record for Trust {
                 granted_at: Timestamp::from_millis(entry.granted_at),
             })
         };
-        written.entries.into_iter().map(entry).collect::<Option<_>>().map(Self::from_entries)
+        written
+            .entries
+            .into_iter()
+            .map(entry)
+            .collect::<Option<_>>()
+            .map(Self::from_entries)
     }
 }
 
@@ -347,18 +456,30 @@ impl Record for Device {
             vtnr: entry.vtnr.number(),
             at: entry.at.as_millis(),
         };
-        DeviceRecord { entries: self.entries().iter().map(entry).collect() }
+        DeviceRecord {
+            entries: self.entries().iter().map(entry).collect(),
+        }
     }
 
     fn read(written: DeviceRecord) -> Option<Self> {
         let entry = |entry: DeviceEntryRecord| {
             Some(DeviceEntry {
-                user: URL_SAFE_NO_PAD.decode(&entry.user).ok()?.try_into().ok().map(UserMark::from_digest)?,
+                user: URL_SAFE_NO_PAD
+                    .decode(&entry.user)
+                    .ok()?
+                    .try_into()
+                    .ok()
+                    .map(UserMark::from_digest)?,
                 vtnr: Vtnr::from_number(entry.vtnr).ok()?,
                 at: Timestamp::from_millis(entry.at),
             })
         };
-        written.entries.into_iter().map(entry).collect::<Option<_>>().map(Self::from_entries)
+        written
+            .entries
+            .into_iter()
+            .map(entry)
+            .collect::<Option<_>>()
+            .map(Self::from_entries)
     }
 }
 
@@ -411,8 +532,12 @@ impl Record for ParkedForm {
             parked_at: Timestamp::from_millis(written.parked_at),
             stage: match written.stage {
                 FormStageRecord::Waits => FormStage::Waits,
-                FormStageRecord::Going(since) => FormStage::Going { since: Timestamp::from_millis(since) },
-                FormStageRecord::Sent(at) => FormStage::Sent { at: Timestamp::from_millis(at) },
+                FormStageRecord::Going(since) => FormStage::Going {
+                    since: Timestamp::from_millis(since),
+                },
+                FormStageRecord::Sent(at) => FormStage::Sent {
+                    at: Timestamp::from_millis(at),
+                },
             },
         })
     }
@@ -490,9 +615,15 @@ impl Record for Delivery {
     fn read(written: DeliveryRecord) -> Option<Self> {
         Some(match written {
             DeliveryRecord::Queued => Self::Queued,
-            DeliveryRecord::Delayed(at) => Self::Delayed { next_try_at: Timestamp::from_millis(at) },
-            DeliveryRecord::Accepted(at) => Self::Accepted { at: Timestamp::from_millis(at) },
-            DeliveryRecord::Refused(at) => Self::Refused { at: Timestamp::from_millis(at) },
+            DeliveryRecord::Delayed(at) => Self::Delayed {
+                next_try_at: Timestamp::from_millis(at),
+            },
+            DeliveryRecord::Accepted(at) => Self::Accepted {
+                at: Timestamp::from_millis(at),
+            },
+            DeliveryRecord::Refused(at) => Self::Refused {
+                at: Timestamp::from_millis(at),
+            },
         })
     }
 }
@@ -508,7 +639,16 @@ mod tests {
             r#"{{"vtnr":601234567,"email":"ada@makler.example","stage":{{"signed-in":{{"session":"{session}","browser":null,"tan":"BCDFGH","at":1}}}}}}"#
         );
         let flow = Flow::from_bytes(written.as_bytes()).expect("a sign-in");
-        let Stage::SignedIn(SignedIn { redeemed: Some(redeemed), .. }) = flow.stage else { panic!("it succeeded") };
-        assert_eq!((redeemed.tan.reveal(), redeemed.standing), ("BCDFGH", Standing::Stranger));
+        let Stage::SignedIn(SignedIn {
+            redeemed: Some(redeemed),
+            ..
+        }) = flow.stage
+        else {
+            panic!("it succeeded")
+        };
+        assert_eq!(
+            (redeemed.tan.reveal(), redeemed.standing),
+            ("BCDFGH", Standing::Stranger)
+        );
     }
 }

@@ -7,15 +7,17 @@ use super::engine::{Change, Committed, Durability, Engine, Expect, Tally, TallyM
 use super::records::{Malformed, Record};
 use super::vault::{Kind, RecordKey, Unsealable, Vault};
 use super::{
-    Charges, DeviceChange, Due, Error, FOLLOWED, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, Result, Seen,
-    Settled, SignIn, Store, TakenForm, Taking, read_time,
+    Charges, DeviceChange, Due, Error, FOLLOWED, FlowChange, Hearing, Invalidation, Lease, Leased,
+    Parking, Result, Seen, Settled, SignIn, Store, TakenForm, Taking, read_time,
 };
 use crate::clock::Clock;
 use async_trait::async_trait;
 use domain::challenge::Delivery;
 use domain::device::{Device, UserMark};
 use domain::flow::{Flow, Stage};
-use domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
+use domain::ids::{
+    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken,
+};
 use domain::letter::Letter;
 use domain::parking::ParkedForm;
 use domain::session::Session;
@@ -46,16 +48,29 @@ const REVOCATION_LIVES: Duration = Duration::from_secs(181 * 86_400);
 impl<E: Engine> Sealed<E> {
     /// A store on this engine, sealed by this vault.
     pub fn new(engine: E, vault: Vault, clock: Clock) -> Self {
-        Self { engine, vault, clock }
+        Self {
+            engine,
+            vault,
+            clock,
+        }
     }
 
-    pub(super) fn seal<R: Record>(&self, name: RecordKey, token: &[u8], record: &R) -> Result<Vec<u8>> {
-        let plain = record.to_bytes().map_err(|Malformed| Error::Unsealable(name.kind().name()))?;
+    pub(super) fn seal<R: Record>(
+        &self,
+        name: RecordKey,
+        token: &[u8],
+        record: &R,
+    ) -> Result<Vec<u8>> {
+        let plain = record
+            .to_bytes()
+            .map_err(|Malformed| Error::Unsealable(name.kind().name()))?;
         self.seal_bytes(name, token, &plain)
     }
 
     fn seal_bytes(&self, name: RecordKey, token: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
-        self.vault.seal(name, token, plain).map_err(|Unsealable| Error::Unsealable(name.kind().name()))
+        self.vault
+            .seal(name, token, plain)
+            .map_err(|Unsealable| Error::Unsealable(name.kind().name()))
     }
 
     fn open<R: Record>(&self, name: RecordKey, token: &[u8], sealed: &[u8]) -> Result<R> {
@@ -64,16 +79,27 @@ impl<E: Engine> Sealed<E> {
     }
 
     fn open_bytes(&self, name: RecordKey, token: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
-        self.vault.open(name, token, sealed).map_err(|Unsealable| Error::Unsealable(name.kind().name()))
+        self.vault
+            .open(name, token, sealed)
+            .map_err(|Unsealable| Error::Unsealable(name.kind().name()))
     }
 
-    pub(super) async fn find<R: Record>(&self, name: RecordKey, token: &[u8]) -> Result<Option<Seen<R>>> {
+    pub(super) async fn find<R: Record>(
+        &self,
+        name: RecordKey,
+        token: &[u8],
+    ) -> Result<Option<Seen<R>>> {
         let sealed = self.engine.read(&[name]).await?.pop().flatten();
-        sealed.map(|sealed| self.seen(name, token, sealed)).transpose()
+        sealed
+            .map(|sealed| self.seen(name, token, sealed))
+            .transpose()
     }
 
     fn seen<R: Record>(&self, name: RecordKey, token: &[u8], sealed: Vec<u8>) -> Result<Seen<R>> {
-        Ok(Seen { value: self.open(name, token, &sealed)?, version: sealed })
+        Ok(Seen {
+            value: self.open(name, token, &sealed)?,
+            version: sealed,
+        })
     }
 
     fn flow_key(&self, token: &FlowToken) -> RecordKey {
@@ -102,23 +128,36 @@ impl<E: Engine> Sealed<E> {
         let (token, session) = sign_in.session;
         change.advance = Some((self.newest_key(), session.signed_in_at, REVOCATION_LIVES));
         let name = self.session_key(token);
-        change.write.push((name, self.seal(name, token.reveal(), session)?.into(), sign_in.lives));
+        change.write.push((
+            name,
+            self.seal(name, token.reveal(), session)?.into(),
+            sign_in.lives,
+        ));
         if let Some(old) = sign_in.replaces.map(|old| self.session_key(old)) {
             change.delete.push(old);
             change.announce.push(Invalidation::Session(old));
         }
         if let Some((browser, trust)) = sign_in.trust {
             let name = self.trust_key(browser);
-            change.write.push((name, self.seal(name, browser.reveal(), trust)?.into(), sign_in.trust_lives));
+            change.write.push((
+                name,
+                self.seal(name, browser.reveal(), trust)?.into(),
+                sign_in.trust_lives,
+            ));
         }
-        change.delete.extend(sign_in.forgets.map(|browser| self.trust_key(browser)));
+        change
+            .delete
+            .extend(sign_in.forgets.map(|browser| self.trust_key(browser)));
         Ok(change)
     }
 
     /// The names of a form's particulars and of its body.
     fn form_keys(&self, token: &ParkingToken, id: FormId) -> (RecordKey, RecordKey) {
         let found_by = [&token.reveal()[..], &id.bits().to_be_bytes()].concat();
-        (self.vault.name(Kind::Form, &found_by), self.vault.name(Kind::FormBody, &found_by))
+        (
+            self.vault.name(Kind::Form, &found_by),
+            self.vault.name(Kind::FormBody, &found_by),
+        )
     }
 
     /// Writes how far a form has come, and deletes `delete` with it.
@@ -131,9 +170,17 @@ impl<E: Engine> Sealed<E> {
         let Taking { seen, next, lives } = taking;
         let version = self.seal(name, token.reveal(), next)?;
         let expect = vec![(name, Expect::Is(seen.version.clone()))];
-        let change = Change { expect, write: vec![(name, version.clone().into(), lives)], delete, ..Change::default() };
+        let change = Change {
+            expect,
+            write: vec![(name, version.clone().into(), lives)],
+            delete,
+            ..Change::default()
+        };
         let is_done = self.engine.commit(&change).await? == Committed::Done;
-        Ok(is_done.then(|| Seen { value: next.clone(), version }))
+        Ok(is_done.then(|| Seen {
+            value: next.clone(),
+            version,
+        }))
     }
 
     fn newest_key(&self) -> RecordKey {
@@ -145,22 +192,36 @@ impl<E: Engine> Sealed<E> {
     }
 
     fn delivery_key(&self, letter: LetterId) -> RecordKey {
-        self.vault.name(Kind::Delivery, &letter.bits().to_be_bytes())
+        self.vault
+            .name(Kind::Delivery, &letter.bits().to_be_bytes())
     }
 
     fn add_flow(&self, change: &mut Change, flow: &FlowChange<'_>) -> Result<()> {
         let name = self.flow_key(flow.token);
-        let expected = flow.seen.map_or(Expect::Absent, |seen| Expect::Is(seen.version.clone()));
+        let expected = flow
+            .seen
+            .map_or(Expect::Absent, |seen| Expect::Is(seen.version.clone()));
         match flow.formerly.map(|former| self.flow_key(former)) {
             Some(former) => {
-                change.expect.extend([(former, expected), (name, Expect::Absent)]);
+                change
+                    .expect
+                    .extend([(former, expected), (name, Expect::Absent)]);
                 change.delete.push(former);
             }
             None => change.expect.push((name, expected)),
         }
-        change.write.push((name, self.seal(name, flow.token.reveal(), flow.next)?.into(), flow.lives));
+        change.write.push((
+            name,
+            self.seal(name, flow.token.reveal(), flow.next)?.into(),
+            flow.lives,
+        ));
         let before = flow.seen.map_or(&[][..], |seen| seen.value.letters());
-        self.withdraw(change, before.iter().filter(|letter| !flow.next.letters().contains(letter)));
+        self.withdraw(
+            change,
+            before
+                .iter()
+                .filter(|letter| !flow.next.letters().contains(letter)),
+        );
         Ok(())
     }
 
@@ -172,9 +233,15 @@ impl<E: Engine> Sealed<E> {
     }
 
     pub(super) fn add_charges(&self, change: &mut Change, charges: &Charges) {
-        let groups = [(&charges.take, TallyMode::Take), (&charges.check, TallyMode::Check), (&charges.count, TallyMode::Count)];
+        let groups = [
+            (&charges.take, TallyMode::Take),
+            (&charges.check, TallyMode::Check),
+            (&charges.count, TallyMode::Count),
+        ];
         for (group, mode) in groups {
-            change.tally.extend(group.iter().map(|charge| self.tally(charge, mode)));
+            change
+                .tally
+                .extend(group.iter().map(|charge| self.tally(charge, mode)));
         }
     }
 
@@ -182,13 +249,24 @@ impl<E: Engine> Sealed<E> {
         let (Allowance { limit, window }, amount) = (charge.allowance, charge.amount);
         let (counter, once) = counter_id(charge.counter);
         let once = once.map(|id| self.vault.name(Kind::CountedOnce, &id));
-        Tally { counter: self.vault.name(Kind::Counter, &counter), once, limit, amount, window, mode }
+        Tally {
+            counter: self.vault.name(Kind::Counter, &counter),
+            once,
+            limit,
+            amount,
+            window,
+            mode,
+        }
     }
 
     /// A change that only whoever has the letter in hand can make.
     fn holding(&self, Lease { letter, attempt }: Lease) -> Change {
         let expect = vec![(self.letter_key(letter), Expect::Present)];
-        Change { expect, leased: Some((letter, attempt)), ..Change::default() }
+        Change {
+            expect,
+            leased: Some((letter, attempt)),
+            ..Change::default()
+        }
     }
 
     pub(super) async fn settle(&self, change: Change, charges: &Charges) -> Result<Settled> {
@@ -196,12 +274,18 @@ impl<E: Engine> Sealed<E> {
             Committed::Done => Settled::Done,
             Committed::Conflict => Settled::Conflict,
             Committed::Full { index, retry_after } => {
-                let mut all = charges.take.iter().chain(&charges.check).chain(&charges.count);
-                let charge = all
-                    .nth(index)
-                    .copied()
-                    .ok_or_else(|| Error::Setup("the engine named a counter that was not asked for".into()))?;
-                Settled::Over { charge, retry_after }
+                let mut all = charges
+                    .take
+                    .iter()
+                    .chain(&charges.check)
+                    .chain(&charges.count);
+                let charge = all.nth(index).copied().ok_or_else(|| {
+                    Error::Setup("the engine named a counter that was not asked for".into())
+                })?;
+                Settled::Over {
+                    charge,
+                    retry_after,
+                }
             }
         })
     }
@@ -209,7 +293,10 @@ impl<E: Engine> Sealed<E> {
 
 /// A change that a failover must not undo once its outcome was told: a TAN that is redeemed, what counts against guessing, an end.
 fn durable() -> Change {
-    Change { durability: Durability::Replicas, ..Change::default() }
+    Change {
+        durability: Durability::Replicas,
+        ..Change::default()
+    }
 }
 
 /// What a counter is found by, and what an event in it is found by if it counts only once.
@@ -217,7 +304,9 @@ fn counter_id(counter: Counter) -> (Vec<u8>, Option<Vec<u8>>) {
     let of = |tag: &[u8], vtnr: Vtnr| [tag, &vtnr.number().to_be_bytes()].concat();
     let by = |tag: &[u8], subject: Subject| match subject {
         Subject::Broker(vtnr) => of(tag, vtnr),
-        Subject::Decoy(vtnr, fingerprint) => [&of(tag, vtnr)[..], b" decoy ", &fingerprint.to_be_bytes()].concat(),
+        Subject::Decoy(vtnr, fingerprint) => {
+            [&of(tag, vtnr)[..], b" decoy ", &fingerprint.to_be_bytes()].concat()
+        }
     };
     let marked = |tag: &[u8], user: UserMark| [tag, user.digest()].concat();
     let from = |tag: &[u8], client: ClientAddress| match client.ip() {
@@ -227,7 +316,10 @@ fn counter_id(counter: Counter) -> (Vec<u8>, Option<Vec<u8>>) {
     match counter {
         Counter::Mails(subject, pace) => (by(format!("mails {pace:?} ").as_bytes(), subject), None),
         Counter::ReserveMails(subject) => (by(b"reserve mails ", subject), None),
-        Counter::WrongTans(subject, span) => (by(format!("wrong tans {span:?} ").as_bytes(), subject), None),
+        Counter::WrongTans(subject, span) => (
+            by(format!("wrong tans {span:?} ").as_bytes(), subject),
+            None,
+        ),
         Counter::WrongTansOfKnown(subject) => (by(b"wrong tans known ", subject), None),
         Counter::WrongTansOfAll => (b"wrong tans all".to_vec(), None),
         Counter::WrongTansFrom(client) => (from(b"wrong tans from ", client), None),
@@ -237,14 +329,21 @@ fn counter_id(counter: Counter) -> (Vec<u8>, Option<Vec<u8>>) {
             let once = of(&counter, vtnr);
             (counter, Some(once))
         }
-        Counter::WrongPasswords(user, span) => (marked(format!("wrong passwords {span:?} ").as_bytes(), user), None),
+        Counter::WrongPasswords(user, span) => (
+            marked(format!("wrong passwords {span:?} ").as_bytes(), user),
+            None,
+        ),
         Counter::WrongPasswordsOfKnown(user) => (marked(b"wrong passwords known ", user), None),
         Counter::WithoutEmailFrom(client) => (from(b"without email from ", client), None),
         Counter::WithoutEmailOf(vtnr) => (of(b"without email of ", vtnr), None),
         Counter::FormsFrom(client) => (from(b"forms from ", client), None),
         Counter::FormsOfAll => (b"forms all".to_vec(), None),
-        Counter::ApplicationSessionsSetFor(client) => (from(b"application sessions set for ", client), None),
-        Counter::ApplicationSessionsSeenFrom(client) => (from(b"application sessions seen from ", client), None),
+        Counter::ApplicationSessionsSetFor(client) => {
+            (from(b"application sessions set for ", client), None)
+        }
+        Counter::ApplicationSessionsSeenFrom(client) => {
+            (from(b"application sessions seen from ", client), None)
+        }
     }
 }
 
@@ -255,37 +354,79 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>> {
-        Ok(self.find(self.session_key(token), token.reveal()).await?.map(|seen| seen.value))
+        Ok(self
+            .find(self.session_key(token), token.reveal())
+            .await?
+            .map(|seen| seen.value))
     }
 
-    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<bool> {
+    async fn touch_session(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        lives: Duration,
+    ) -> Result<bool> {
         let name = self.session_key(token);
         let expect = vec![(name, Expect::Present)];
-        let write = vec![(name, self.seal(name, token.reveal(), session)?.into(), lives)];
-        Ok(self.engine.commit(&Change { expect, write, ..Change::default() }).await? == Committed::Done)
+        let write = vec![(
+            name,
+            self.seal(name, token.reveal(), session)?.into(),
+            lives,
+        )];
+        Ok(self
+            .engine
+            .commit(&Change {
+                expect,
+                write,
+                ..Change::default()
+            })
+            .await?
+            == Committed::Done)
     }
 
     async fn end_session(&self, token: &SessionToken) -> Result<()> {
         let name = self.session_key(token);
-        let change = Change { delete: vec![name], announce: vec![Invalidation::Session(name)], ..durable() };
+        let change = Change {
+            delete: vec![name],
+            announce: vec![Invalidation::Session(name)],
+            ..durable()
+        };
         self.engine.commit(&change).await.map(|_| ())
     }
 
     async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
         let name = self.vault.revocation(vtnr);
         // The store's clock may have been set back since: what began by its former time must end too.
-        let newest = self.engine.read(&[self.newest_key()]).await?.pop().flatten().and_then(|time| read_time(&time));
+        let newest = self
+            .engine
+            .read(&[self.newest_key()])
+            .await?
+            .pop()
+            .flatten()
+            .and_then(|time| read_time(&time));
         let at = newest.map_or(at, |newest| newest.max(at));
         loop {
             let (expect, at) = match self.find::<Timestamp>(name, NO_TOKEN).await {
                 // After all that began after the earlier one, however it was dated (`Store::sign_in`).
-                Ok(Some(before)) => (vec![(name, Expect::Is(before.version))], at.max(before.value.plus(MOMENT))),
+                Ok(Some(before)) => (
+                    vec![(name, Expect::Is(before.version))],
+                    at.max(before.value.plus(MOMENT)),
+                ),
                 Ok(None) => (vec![(name, Expect::Absent)], at),
                 Err(Error::Unsealable(_)) => (Vec::new(), at),
                 Err(error) => return Err(error),
             };
-            let write = vec![(name, self.seal(name, NO_TOKEN, &at)?.into(), REVOCATION_LIVES)];
-            let change = Change { expect, write, announce: vec![Invalidation::Broker(name)], ..durable() };
+            let write = vec![(
+                name,
+                self.seal(name, NO_TOKEN, &at)?.into(),
+                REVOCATION_LIVES,
+            )];
+            let change = Change {
+                expect,
+                write,
+                announce: vec![Invalidation::Broker(name)],
+                ..durable()
+            };
             if self.engine.commit(&change).await? != Committed::Conflict {
                 return Ok(());
             }
@@ -293,18 +434,36 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
-        Ok(self.find(self.vault.revocation(vtnr), NO_TOKEN).await?.map(|seen| seen.value))
+        Ok(self
+            .find(self.vault.revocation(vtnr), NO_TOKEN)
+            .await?
+            .map(|seen| seen.value))
     }
 
     async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {
-        let (name, found) = (self.flow_key(token), self.find::<Flow>(self.flow_key(token), token.reveal()).await?);
-        if !matches!(&found, Some(Seen { value: Flow { stage: Stage::SignedIn(_), .. }, .. })) {
+        let (name, found) = (
+            self.flow_key(token),
+            self.find::<Flow>(self.flow_key(token), token.reveal())
+                .await?,
+        );
+        if !matches!(
+            &found,
+            Some(Seen {
+                value: Flow {
+                    stage: Stage::SignedIn(_),
+                    ..
+                },
+                ..
+            })
+        ) {
             return Ok(found);
         }
         // Whoever redeemed the TAN may still be waiting for replicas, or have waited in vain: the session is given to nobody before
         // they have it, or the TAN could be redeemed once more after a failover.
         let sealed = self.engine.read_durable(&[name]).await?.pop().flatten();
-        sealed.map(|sealed| self.seen(name, token.reveal(), sealed)).transpose()
+        sealed
+            .map(|sealed| self.seen(name, token.reveal(), sealed))
+            .transpose()
     }
 
     async fn keep_flow(&self, flow: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
@@ -319,65 +478,129 @@ impl<E: Engine> Store for Sealed<E> {
         self.add_flow(&mut change, &flow)?;
         if let Some(former) = flow.formerly {
             let name = self.moved_key(former);
-            change.write.push((name, self.seal(name, former.reveal(), flow.token)?.into(), FOLLOWED));
+            change.write.push((
+                name,
+                self.seal(name, former.reveal(), flow.token)?.into(),
+                FOLLOWED,
+            ));
         }
         self.settle(change, &Charges::none()).await
     }
 
     async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>> {
-        Ok(self.find(self.moved_key(token), token.reveal()).await?.map(|seen| seen.value))
+        Ok(self
+            .find(self.moved_key(token), token.reveal())
+            .await?
+            .map(|seen| seen.value))
     }
 
-    async fn charge_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+    async fn charge_flow(
+        &self,
+        token: &FlowToken,
+        seen: &Seen<Flow>,
+        charges: &Charges,
+    ) -> Result<Settled> {
         let expect = vec![(self.flow_key(token), Expect::Is(seen.version.clone()))];
-        let mut change = Change { expect, ..durable() };
+        let mut change = Change {
+            expect,
+            ..durable()
+        };
         self.add_charges(&mut change, charges);
         self.settle(change, charges).await
     }
 
-    async fn end_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+    async fn end_flow(
+        &self,
+        token: &FlowToken,
+        seen: &Seen<Flow>,
+        charges: &Charges,
+    ) -> Result<Settled> {
         let name = self.flow_key(token);
-        let mut change = Change { expect: vec![(name, Expect::Is(seen.version.clone()))], delete: vec![name], ..durable() };
+        let mut change = Change {
+            expect: vec![(name, Expect::Is(seen.version.clone()))],
+            delete: vec![name],
+            ..durable()
+        };
         self.withdraw(&mut change, seen.value.letters());
         self.add_charges(&mut change, charges);
         self.settle(change, charges).await
     }
 
     async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
-        let mut change = Change { delete: vec![self.flow_key(token)], ..Change::default() };
+        let mut change = Change {
+            delete: vec![self.flow_key(token)],
+            ..Change::default()
+        };
         self.withdraw(&mut change, flow.letters());
         self.engine.commit(&change).await.map(|_| ())
     }
 
-    async fn ask_for_tan(&self, flow: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
+    async fn ask_for_tan(
+        &self,
+        flow: FlowChange<'_>,
+        letter: &Letter,
+        charges: &Charges,
+    ) -> Result<Settled> {
         let mut change = durable();
         self.add_flow(&mut change, &flow)?;
         self.add_charges(&mut change, charges);
-        let (letter_name, delivery_name) = (self.letter_key(letter.id), self.delivery_key(letter.id));
-        change.write.push((letter_name, self.seal(letter_name, NO_TOKEN, letter)?.into(), flow.lives));
-        change.write.push((delivery_name, self.seal(delivery_name, NO_TOKEN, &Delivery::Queued)?.into(), DELIVERY_LIVES));
+        let (letter_name, delivery_name) =
+            (self.letter_key(letter.id), self.delivery_key(letter.id));
+        change.write.push((
+            letter_name,
+            self.seal(letter_name, NO_TOKEN, letter)?.into(),
+            flow.lives,
+        ));
+        change.write.push((
+            delivery_name,
+            self.seal(delivery_name, NO_TOKEN, &Delivery::Queued)?
+                .into(),
+            DELIVERY_LIVES,
+        ));
         change.queue.push((letter.id, Duration::ZERO));
         self.settle(change, charges).await
     }
 
     async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
-        self.settle(self.signing_in(&sign_in, charges)?, charges).await
+        self.settle(self.signing_in(&sign_in, charges)?, charges)
+            .await
     }
 
-    async fn sign_in_on_device(&self, sign_in: SignIn<'_>, device: DeviceChange<'_>, charges: &Charges) -> Result<Settled> {
+    async fn sign_in_on_device(
+        &self,
+        sign_in: SignIn<'_>,
+        device: DeviceChange<'_>,
+        charges: &Charges,
+    ) -> Result<Settled> {
         let mut change = self.signing_in(&sign_in, charges)?;
         let (name, token) = (self.device_key(device.token), device.token.reveal());
-        change.write.push((name, self.seal(name, token, device.next)?.into(), device.lives));
-        change.delete.extend(device.forgets.map(|former| self.device_key(former)));
+        change.write.push((
+            name,
+            self.seal(name, token, device.next)?.into(),
+            device.lives,
+        ));
+        change
+            .delete
+            .extend(device.forgets.map(|former| self.device_key(former)));
         self.settle(change, charges).await
     }
 
     async fn find_device(&self, token: &DeviceToken) -> Result<Device> {
-        Ok(self.find(self.device_key(token), token.reveal()).await?.map(|seen| seen.value).unwrap_or_default())
+        Ok(self
+            .find(self.device_key(token), token.reveal())
+            .await?
+            .map(|seen| seen.value)
+            .unwrap_or_default())
     }
 
     async fn forget_device(&self, token: &DeviceToken) -> Result<()> {
-        self.engine.commit(&Change { delete: vec![self.device_key(token)], ..durable() }).await.map(|_| ())
+        self.engine
+            .commit(&Change {
+                delete: vec![self.device_key(token)],
+                ..durable()
+            })
+            .await
+            .map(|_| ())
     }
 
     async fn charge(&self, charges: &Charges) -> Result<Settled> {
@@ -387,51 +610,105 @@ impl<E: Engine> Store for Sealed<E> {
     }
 
     async fn find_trust(&self, token: &BrowserToken) -> Result<Trust> {
-        Ok(self.find(self.trust_key(token), token.reveal()).await?.map(|seen| seen.value).unwrap_or_default())
+        Ok(self
+            .find(self.trust_key(token), token.reveal())
+            .await?
+            .map(|seen| seen.value)
+            .unwrap_or_default())
     }
 
     async fn forget_browser(&self, token: &BrowserToken) -> Result<()> {
-        self.engine.commit(&Change { delete: vec![self.trust_key(token)], ..durable() }).await.map(|_| ())
+        self.engine
+            .commit(&Change {
+                delete: vec![self.trust_key(token)],
+                ..durable()
+            })
+            .await
+            .map(|_| ())
     }
 
     async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {
-        let Parking { token, id, form, body, lives, over } = parking;
+        let Parking {
+            token,
+            id,
+            form,
+            body,
+            lives,
+            over,
+        } = parking;
         let (name, body_name) = self.form_keys(token, id);
         let expected = over.map_or(Expect::Absent, |seen| Expect::Is(seen.version.clone()));
-        let mut change = Change { expect: vec![(name, expected)], ..Change::default() };
+        let mut change = Change {
+            expect: vec![(name, expected)],
+            ..Change::default()
+        };
         self.add_charges(&mut change, charges);
-        change.write.push((name, self.seal(name, token.reveal(), form)?.into(), lives));
-        change.write.push((body_name, self.seal_bytes(body_name, token.reveal(), body)?.into(), lives));
+        change
+            .write
+            .push((name, self.seal(name, token.reveal(), form)?.into(), lives));
+        change.write.push((
+            body_name,
+            self.seal_bytes(body_name, token.reveal(), body)?.into(),
+            lives,
+        ));
         self.settle(change, charges).await
     }
 
-    async fn find_form(&self, token: &ParkingToken, id: FormId) -> Result<Option<Seen<ParkedForm>>> {
+    async fn find_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+    ) -> Result<Option<Seen<ParkedForm>>> {
         self.find(self.form_keys(token, id).0, token.reveal()).await
     }
 
-    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<TakenForm>> {
+    async fn take_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        taking: Taking<'_>,
+    ) -> Result<Option<TakenForm>> {
         let (name, body_name) = self.form_keys(token, id);
         let Some(sealed) = self.engine.read(&[body_name]).await?.pop().flatten() else {
             return Ok(None);
         };
         let body = self.open_bytes(body_name, token.reveal(), &sealed)?;
-        let taken = self.advance_form((name, token), taking, vec![body_name]).await?;
+        let taken = self
+            .advance_form((name, token), taking, vec![body_name])
+            .await?;
         Ok(taken.map(|seen| (body, seen)))
     }
 
-    async fn note_form(&self, token: &ParkingToken, id: FormId, noting: Taking<'_>) -> Result<Option<Seen<ParkedForm>>> {
-        self.advance_form((self.form_keys(token, id).0, token), noting, Vec::new()).await
+    async fn note_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        noting: Taking<'_>,
+    ) -> Result<Option<Seen<ParkedForm>>> {
+        self.advance_form((self.form_keys(token, id).0, token), noting, Vec::new())
+            .await
     }
 
     async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
         let (name, body_name) = self.form_keys(token, id);
-        self.engine.commit(&Change { delete: vec![name, body_name], ..Change::default() }).await.map(|_| ())
+        self.engine
+            .commit(&Change {
+                delete: vec![name, body_name],
+                ..Change::default()
+            })
+            .await
+            .map(|_| ())
     }
 
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {
-        let names: Vec<_> = letters.iter().map(|letter| self.delivery_key(*letter)).collect();
+        let names: Vec<_> = letters
+            .iter()
+            .map(|letter| self.delivery_key(*letter))
+            .collect();
         let records = self.engine.read(&names).await?;
-        let long_ago = Delivery::Refused { at: Timestamp::from_millis(0) };
+        let long_ago = Delivery::Refused {
+            at: Timestamp::from_millis(0),
+        };
         let open = |(name, record): (&RecordKey, Option<Vec<u8>>)| {
             record.map_or(Ok(long_ago), |sealed| self.open(*name, NO_TOKEN, &sealed))
         };
@@ -444,7 +721,10 @@ impl<E: Engine> Store for Sealed<E> {
         };
         match self.find(self.letter_key(id), NO_TOKEN).await {
             Ok(Some(letter)) => {
-                return Ok(Some(Leased { letter: letter.value, attempt }));
+                return Ok(Some(Leased {
+                    letter: letter.value,
+                    attempt,
+                }));
             }
             // Its record lived as long as the sign-in.
             Ok(None) => {}
@@ -454,21 +734,39 @@ impl<E: Engine> Store for Sealed<E> {
             Err(error) => return Err(error),
         }
         // It is of no use to anybody, and must not come back after every lease.
-        self.engine.commit(&Change { unqueue: vec![id], ..Change::default() }).await.map(|_| None)
+        self.engine
+            .commit(&Change {
+                unqueue: vec![id],
+                ..Change::default()
+            })
+            .await
+            .map(|_| None)
     }
 
     async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
-        let change = Change { queue: vec![(lease.letter, time)], ..self.holding(lease) };
+        let change = Change {
+            queue: vec![(lease.letter, time)],
+            ..self.holding(lease)
+        };
         Ok(self.engine.commit(&change).await? == Committed::Done)
     }
 
     async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
         let (letter, name) = (lease.letter, self.delivery_key(lease.letter));
-        let write = vec![(name, self.seal(name, NO_TOKEN, &delivery)?.into(), DELIVERY_LIVES)];
-        let mut change = Change { write, ..self.holding(lease) };
+        let write = vec![(
+            name,
+            self.seal(name, NO_TOKEN, &delivery)?.into(),
+            DELIVERY_LIVES,
+        )];
+        let mut change = Change {
+            write,
+            ..self.holding(lease)
+        };
         match delivery {
             Delivery::Queued => change.queue.push((letter, Duration::ZERO)),
-            Delivery::Delayed { next_try_at } => change.queue.push((letter, next_try_at.after(self.clock.now()))),
+            Delivery::Delayed { next_try_at } => change
+                .queue
+                .push((letter, next_try_at.after(self.clock.now()))),
             Delivery::Accepted { .. } | Delivery::Refused { .. } => {
                 change.unqueue.push(letter);
                 change.delete.push(self.letter_key(letter));

@@ -131,7 +131,9 @@ impl RecordKey {
     /// The name back from [`RecordKey::to_bytes`].
     pub fn from_bytes(name: &[u8]) -> Option<Self> {
         let (prefix, digits) = name.split_at_checked(2)?;
-        let kind = Kind::ALL.into_iter().find(|kind| prefix == [kind.letter(), b':'])?;
+        let kind = Kind::ALL
+            .into_iter()
+            .find(|kind| prefix == [kind.letter(), b':'])?;
         let mut digest = [0; DIGEST_BYTES];
         let pairs = digits.chunks_exact(2);
         if digits.len() != 2 * DIGEST_BYTES {
@@ -149,7 +151,9 @@ impl RecordKey {
 
     /// Bits of the digest for tables in memory, which need no hash of their own: without the secret nobody can make keys that meet there.
     pub(super) fn spread(self) -> u64 {
-        self.digest.first_chunk().map_or(0, |bits| u64::from_ne_bytes(*bits))
+        self.digest
+            .first_chunk()
+            .map_or(0, |bits| u64::from_ne_bytes(*bits))
     }
 }
 
@@ -175,10 +179,18 @@ impl Vault {
     /// Derives the keys from the secret.
     pub fn new(secret: &[u8], chance: Chance) -> Self {
         // HKDF-Expand with one block an output (RFC 5869, 2.3), after an extraction with a fixed salt.
-        let root = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"vtnr-gateway store v1"), secret);
+        let root = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, b"vtnr-gateway store v1"),
+            secret,
+        );
         let root = hmac::Key::new(hmac::HMAC_SHA256, root.as_ref());
-        let derive = |purpose: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, purpose).as_ref());
-        Self { names: derive(b"names\x01"), seals: derive(b"seals\x01"), chance }
+        let derive =
+            |purpose: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, purpose).as_ref());
+        Self {
+            names: derive(b"names\x01"),
+            seals: derive(b"seals\x01"),
+            chance,
+        }
     }
 
     /// The name of the record of this kind that is found by `id`.
@@ -200,18 +212,34 @@ impl Vault {
 
     /// Names a broker in the audit log: always the same sixteen digits, which nobody can turn back without the secret.
     pub fn pseudonym(&self, vtnr: Vtnr) -> String {
-        let digest = hmac::sign(&self.names, &[b"broker ", &vtnr.number().to_be_bytes()[..]].concat());
-        digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let digest = hmac::sign(
+            &self.names,
+            &[b"broker ", &vtnr.number().to_be_bytes()[..]].concat(),
+        );
+        digest
+            .as_ref()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// A number that belongs to a user key, and that nobody can find out or foresee without the secret.
     pub fn lot(&self, user: UserMark) -> u64 {
         let digest = hmac::sign(&self.names, &[&b"user "[..], user.digest()].concat());
-        digest.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        digest
+            .as_ref()
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
     /// Seals a record for its name; `token` is what only the browser holds, if there is such a thing.
-    pub(crate) fn seal(&self, name: RecordKey, token: &[u8], plain: &[u8]) -> Result<Vec<u8>, Unsealable> {
+    pub(crate) fn seal(
+        &self,
+        name: RecordKey,
+        token: &[u8],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, Unsealable> {
         let mut nonce = [0; NONCE_LEN];
         self.chance.fill(&mut nonce);
         let key = self.key_for(name, token)?;
@@ -221,18 +249,28 @@ impl Vault {
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(plain);
         let text = sealed.get_mut(NONCE_LEN..).ok_or(Unsealable)?;
-        let tag = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad, text).map_err(|_| Unsealable)?;
+        let tag = key
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad, text)
+            .map_err(|_| Unsealable)?;
         sealed.extend_from_slice(tag.as_ref());
         Ok(sealed)
     }
 
     /// Opens what [`Vault::seal`] made for the same name and token.
-    pub(crate) fn open(&self, name: RecordKey, token: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
+    pub(crate) fn open(
+        &self,
+        name: RecordKey,
+        token: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, Unsealable> {
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(Unsealable)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unsealable)?;
         let mut opened = sealed.to_vec();
         let key = self.key_for(name, token)?;
-        let plain = key.open_in_place(nonce, Aad::from(name.to_bytes()), &mut opened).map_err(|_| Unsealable)?.len();
+        let plain = key
+            .open_in_place(nonce, Aad::from(name.to_bytes()), &mut opened)
+            .map_err(|_| Unsealable)?
+            .len();
         opened.truncate(plain);
         Ok(opened)
     }
@@ -241,7 +279,9 @@ impl Vault {
         let mut context = hmac::Context::with_key(&self.seals);
         context.update(&name.to_bytes());
         context.update(token);
-        UnboundKey::new(&AES_256_GCM, context.sign().as_ref()).map(LessSafeKey::new).map_err(|_| Unsealable)
+        UnboundKey::new(&AES_256_GCM, context.sign().as_ref())
+            .map(LessSafeKey::new)
+            .map_err(|_| Unsealable)
     }
 }
 
@@ -256,17 +296,43 @@ mod tests {
     #[test]
     fn a_record_opens_only_under_its_own_name_and_with_its_own_token() {
         let ours = vault(b"secret");
-        let (name, other) = (ours.name(Kind::Session, b"a"), ours.name(Kind::Session, b"b"));
+        let (name, other) = (
+            ours.name(Kind::Session, b"a"),
+            ours.name(Kind::Session, b"b"),
+        );
         let sealed = ours.seal(name, b"token", b"content").expect("seals");
-        assert_eq!(ours.open(name, b"token", &sealed).as_deref(), Ok(&b"content"[..]));
-        assert_eq!(ours.open(other, b"token", &sealed), Err(Unsealable), "copied onto another name");
-        assert_eq!(ours.open(ours.name(Kind::Flow, b"a"), b"token", &sealed), Err(Unsealable), "taken for another kind");
-        assert_eq!(ours.open(name, b"other", &sealed), Err(Unsealable), "without the browser's token");
-        assert_eq!(vault(b"Secret").open(name, b"token", &sealed), Err(Unsealable), "without the secret");
+        assert_eq!(
+            ours.open(name, b"token", &sealed).as_deref(),
+            Ok(&b"content"[..])
+        );
+        assert_eq!(
+            ours.open(other, b"token", &sealed),
+            Err(Unsealable),
+            "copied onto another name"
+        );
+        assert_eq!(
+            ours.open(ours.name(Kind::Flow, b"a"), b"token", &sealed),
+            Err(Unsealable),
+            "taken for another kind"
+        );
+        assert_eq!(
+            ours.open(name, b"other", &sealed),
+            Err(Unsealable),
+            "without the browser's token"
+        );
+        assert_eq!(
+            vault(b"Secret").open(name, b"token", &sealed),
+            Err(Unsealable),
+            "without the secret"
+        );
         for at in 0..sealed.len() {
             let mut damaged = sealed.clone();
             damaged[at] ^= 1;
-            assert_eq!(ours.open(name, b"token", &damaged), Err(Unsealable), "byte {at}");
+            assert_eq!(
+                ours.open(name, b"token", &damaged),
+                Err(Unsealable),
+                "byte {at}"
+            );
         }
         assert_eq!(ours.open(name, b"token", b"short"), Err(Unsealable));
     }
@@ -275,7 +341,10 @@ mod tests {
     fn the_same_content_never_looks_the_same() {
         let vault = vault(b"secret");
         let name = vault.name(Kind::Session, b"a");
-        assert_ne!(vault.seal(name, b"", b"content"), vault.seal(name, b"", b"content"));
+        assert_ne!(
+            vault.seal(name, b"", b"content"),
+            vault.seal(name, b"", b"content")
+        );
     }
 
     #[test]

@@ -97,7 +97,9 @@ fn router(admin: Admin, hosts: Hosts) -> Router {
 }
 
 async fn not_to_be_stored(mut response: Response) -> Response {
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -105,7 +107,10 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     match admin.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the metrics cannot be shown");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the metrics cannot be shown"
+            );
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
@@ -113,20 +118,42 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 
 async fn readyz(State(admin): State<Admin>) -> Response {
     let asked = tokio::time::timeout(READINESS_TIMEOUT, admin.readiness.problems()).await;
-    let problems =
-        asked.unwrap_or_else(|_| vec![Problem { part: "readiness", detail: "no answer in time".to_owned(), fatal: Fatal::Yes }]);
+    let problems = asked.unwrap_or_else(|_| {
+        vec![Problem {
+            part: "readiness",
+            detail: "no answer in time".to_owned(),
+            fatal: Fatal::Yes,
+        }]
+    });
     report(&problems).into_response()
 }
 
 /// One line for the verdict and one for each problem.
 fn report(problems: &[Problem]) -> (StatusCode, String) {
     let unready = problems.iter().any(|problem| problem.fatal == Fatal::Yes);
-    let (status, verdict) = if unready { (StatusCode::SERVICE_UNAVAILABLE, "not ready") } else { (StatusCode::OK, "ready") };
+    let (status, verdict) = if unready {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    } else {
+        (StatusCode::OK, "ready")
+    };
     let mut text = format!("{verdict}\n");
-    for Problem { part, detail, fatal } in problems {
-        let weight = if *fatal == Fatal::Yes { "fatal" } else { "impaired" };
+    for Problem {
+        part,
+        detail,
+        fatal,
+    } in problems
+    {
+        let weight = if *fatal == Fatal::Yes {
+            "fatal"
+        } else {
+            "impaired"
+        };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{part}: {weight}: {}", detail.replace(['\r', '\n'], " "));
+        let _ = writeln!(
+            text,
+            "{part}: {weight}: {}",
+            detail.replace(['\r', '\n'], " ")
+        );
     }
     (status, text)
 }
@@ -154,9 +181,16 @@ mod tests {
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { drop(stopped.await) };
         let metrics = Arc::new(Metrics::new().expect("registered"));
-        let server = tokio::spawn(serve(listener, vec!["admin".to_owned()], metrics, Arc::new(Says(problems)), shutdown));
+        let server = tokio::spawn(serve(
+            listener,
+            vec!["admin".to_owned()],
+            metrics,
+            Arc::new(Says(problems)),
+            shutdown,
+        ));
         let mut client = TcpStream::connect(address).await.expect("connected");
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
         client.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.expect("answered");
@@ -166,40 +200,65 @@ mod tests {
     }
 
     fn problem(part: &'static str, fatal: Fatal) -> Problem {
-        Problem { part, detail: "the store\ndoes not answer".to_owned(), fatal }
+        Problem {
+            part,
+            detail: "the store\ndoes not answer".to_owned(),
+            fatal,
+        }
     }
 
     #[tokio::test]
     async fn a_process_that_lives_says_ok() {
         let answer = ask("GET", "/healthz", vec![problem("store", Fatal::Yes)]).await;
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nok\n"),
+            "{answer}"
+        );
         assert!(answer.contains("cache-control: no-store"), "{answer}");
     }
 
     #[tokio::test]
     async fn metrics_are_shown_as_prometheus_reads_them() {
         let answer = ask("GET", "/metrics", vec![]).await;
-        assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
-        assert!(answer.contains("\nvtnr_gateway_build_info{version="), "{answer}");
+        assert!(
+            answer.contains("content-type: text/plain; version=0.0.4"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("\nvtnr_gateway_build_info{version="),
+            "{answer}"
+        );
     }
 
     #[tokio::test]
     async fn mail_trouble_is_named_and_leaves_the_gateway_ready() {
         let answer = ask("GET", "/readyz", vec![problem("mail", Fatal::No)]).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(answer.ends_with("ready\nmail: impaired: the store does not answer\n"), "{answer}");
+        assert!(
+            answer.ends_with("ready\nmail: impaired: the store does not answer\n"),
+            "{answer}"
+        );
     }
 
     #[tokio::test]
     async fn without_the_store_the_gateway_is_not_ready_and_says_why() {
-        let answer = ask("GET", "/readyz", vec![problem("mail", Fatal::No), problem("store", Fatal::Yes)]).await;
+        let answer = ask(
+            "GET",
+            "/readyz",
+            vec![problem("mail", Fatal::No), problem("store", Fatal::Yes)],
+        )
+        .await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(
-            answer.contains("\r\n\r\nnot ready\n") && answer.ends_with("store: fatal: the store does not answer\n"),
+            answer.contains("\r\n\r\nnot ready\n")
+                && answer.ends_with("store: fatal: the store does not answer\n"),
             "{answer}"
         );
         let answer = ask("HEAD", "/readyz", vec![problem("store", Fatal::Yes)]).await;
-        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("\r\n\r\n"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
     }
 
     #[tokio::test]
@@ -212,18 +271,38 @@ mod tests {
             ("DELETE", "/x", 404),
         ] {
             let answer = ask(method, path, vec![]).await;
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{method} {path}: {answer}");
-            assert!(answer.contains("cache-control: no-store"), "{method} {path}: {answer}");
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{method} {path}: {answer}"
+            );
+            assert!(
+                answer.contains("cache-control: no-store"),
+                "{method} {path}: {answer}"
+            );
         }
     }
 
     #[tokio::test]
     async fn a_client_that_says_nothing_does_not_keep_the_process_alive() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
-        client.write_all(b"GET /healthz HTTP/1.1\r\n").await.expect("sent");
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound"))
+            .await
+            .expect("connected");
+        client
+            .write_all(b"GET /healthz HTTP/1.1\r\n")
+            .await
+            .expect("sent");
         let metrics = Arc::new(Metrics::new().expect("registered"));
-        let ended = serve(listener, Vec::new(), metrics, Arc::new(Says(vec![])), async {});
-        tokio::time::timeout(FAREWELL * 3, ended).await.expect("ended in time").expect("ended");
+        let ended = serve(
+            listener,
+            Vec::new(),
+            metrics,
+            Arc::new(Says(vec![])),
+            async {},
+        );
+        tokio::time::timeout(FAREWELL * 3, ended)
+            .await
+            .expect("ended in time")
+            .expect("ended");
     }
 }

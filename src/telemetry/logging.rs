@@ -72,14 +72,20 @@ pub fn start(config: &Log) -> Result<Guard, Error> {
     let subscriber = subscriber(config, writer)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::StartedBefore)?;
     // Only foreign code logs through the `log` crate, so its cap can be applied at the source.
-    LogTracer::builder().with_max_level(log::LevelFilter::Info).init().map_err(|_| Error::StartedBefore)?;
+    LogTracer::builder()
+        .with_max_level(log::LevelFilter::Info)
+        .init()
+        .map_err(|_| Error::StartedBefore)?;
     Ok(guard)
 }
 
 /// An error with all its causes, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 impl Guard {
@@ -120,11 +126,24 @@ impl<W: Write> Write for Gathered<W> {
 }
 
 fn queue(out: impl Write + Send + 'static) -> (NonBlocking, Guard) {
-    let builder = NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).thread_name("log");
+    let builder = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUE)
+        .lossy(true)
+        .thread_name("log");
     let unwritten = Arc::<AtomicU64>::default();
-    let (writer, worker) = builder.finish(Gathered { out: BufWriter::new(out), unwritten: Arc::clone(&unwritten) });
+    let (writer, worker) = builder.finish(Gathered {
+        out: BufWriter::new(out),
+        unwritten: Arc::clone(&unwritten),
+    });
     let dropped = writer.error_counter();
-    (writer, Guard { _worker: worker, dropped, unwritten })
+    (
+        writer,
+        Guard {
+            _worker: worker,
+            dropped,
+            unwritten,
+        },
+    )
 }
 
 fn subscriber<W>(config: &Log, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, Error>
@@ -132,7 +151,9 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = capped(&config.filter.parse().map_err(|_| Error::Filter)?);
-    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(writer);
     let registry = tracing_subscriber::registry().with(filter);
     Ok(if config.json {
         Box::new(registry.with(layer.json().with_span_list(false)))
@@ -144,16 +165,28 @@ where
 /// The operator's filter with foreign targets capped.
 fn capped(asked: &Targets) -> Targets {
     let default = asked.default_level().unwrap_or(LevelFilter::OFF);
-    let base = Targets::new().with_default(default.min(FOREIGN_CAP)).with_target(OURS, default);
+    let base = Targets::new()
+        .with_default(default.min(FOREIGN_CAP))
+        .with_target(OURS, default);
     let base = base.with_targets(OF_CLIENTS.map(|target| (target, LevelFilter::OFF)));
     let cap = |target: &str, level: LevelFilter| {
-        if is_ours(target) { level } else { level.min(FOREIGN_CAP) }
+        if is_ours(target) {
+            level
+        } else {
+            level.min(FOREIGN_CAP)
+        }
     };
-    base.with_targets(asked.iter().map(|(target, level)| (target.to_owned(), cap(target, level))))
+    base.with_targets(
+        asked
+            .iter()
+            .map(|(target, level)| (target.to_owned(), cap(target, level))),
+    )
 }
 
 fn is_ours(target: &str) -> bool {
-    target.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    target
+        .strip_prefix(OURS)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 /// Text that stays on its line: what a client sent cannot pretend to be a further line, nor steer a terminal.
@@ -164,9 +197,15 @@ where
     S: Subscriber + for<'s> LookupSpan<'s>,
     N: for<'w> FormatFields<'w> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
+        self.0
+            .format_event(context, Writer::new(&mut line), event)?;
         for symbol in line.trim_end_matches('\n').chars() {
             match symbol {
                 '\u{2028}' | '\u{2029}' => write!(writer, "{}", symbol.escape_unicode())?,
@@ -203,13 +242,23 @@ mod tests {
         let paper = Sheets::default();
         let (writer, guard) = queue(paper.clone());
         for line in 0..1_000 {
-            writer.clone().write_all(format!("{line}\n").as_bytes()).expect("a line");
+            writer
+                .clone()
+                .write_all(format!("{line}\n").as_bytes())
+                .expect("a line");
         }
         drop(guard);
         let sheets = paper.0.lock();
         let all: Vec<_> = sheets.concat().lines().map(str::to_owned).collect();
-        assert_eq!(all, (0..1_000).map(|line| line.to_string()).collect::<Vec<_>>());
-        assert!(sheets.len() < 500, "{} writes for 1,000 lines", sheets.len());
+        assert_eq!(
+            all,
+            (0..1_000).map(|line| line.to_string()).collect::<Vec<_>>()
+        );
+        assert!(
+            sheets.len() < 500,
+            "{} writes for 1,000 lines",
+            sheets.len()
+        );
     }
 
     #[test]
@@ -241,7 +290,9 @@ mod tests {
 
     impl Write for Sheets {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().push(String::from_utf8_lossy(bytes).into_owned());
+            self.0
+                .lock()
+                .push(String::from_utf8_lossy(bytes).into_owned());
             Ok(bytes.len())
         }
 
@@ -258,7 +309,11 @@ mod tests {
 
     fn logged(form: Form, filter: &str, speak: impl FnOnce()) -> String {
         let paper = Paper::default();
-        let config = Log { json: matches!(form, Form::Json), filter: filter.to_owned(), access: true };
+        let config = Log {
+            json: matches!(form, Form::Json),
+            filter: filter.to_owned(),
+            access: true,
+        };
         let copy = paper.clone();
         let subscriber = subscriber(&config, move || copy.clone()).expect("a sound filter");
         tracing::subscriber::with_default(subscriber, speak);
@@ -274,11 +329,19 @@ mod tests {
             span.in_scope(|| tracing::info!(path = HOSTILE, level = "full", "{HOSTILE}"));
             tracing::info!("second");
         });
-        let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let lines: Vec<serde_json::Value> = log
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["fields"]["path"], HOSTILE);
         assert_eq!(lines[0]["level"], "INFO");
-        assert!(lines[0]["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{log}");
+        assert!(
+            lines[0]["timestamp"]
+                .as_str()
+                .is_some_and(|time| time.ends_with('Z')),
+            "{log}"
+        );
     }
 
     #[test]
@@ -288,13 +351,24 @@ mod tests {
             span.in_scope(|| tracing::info!(path = %HOSTILE, "{HOSTILE}"));
         });
         assert_eq!(log.lines().count(), 1, "{log}");
-        assert!(!log.trim_end().contains(|c: char| c.is_control() || c == '\u{2028}'), "{log:?}");
-        assert!(log.contains("a\\r\\n2026-01-01T00:00:00Z INFO forged\\u{1b}[2J"), "{log}");
+        assert!(
+            !log.trim_end()
+                .contains(|c: char| c.is_control() || c == '\u{2028}'),
+            "{log:?}"
+        );
+        assert!(
+            log.contains("a\\r\\n2026-01-01T00:00:00Z INFO forged\\u{1b}[2J"),
+            "{log}"
+        );
     }
 
     #[test]
     fn foreign_code_says_no_more_than_info_whatever_the_filter() {
-        for filter in ["trace", "redis=trace,pingora=debug,h2=trace,lettre=trace,info", "vtnr=trace,trace"] {
+        for filter in [
+            "trace",
+            "redis=trace,pingora=debug,h2=trace,lettre=trace,info",
+            "vtnr=trace,trace",
+        ] {
             let log = logged(Form::Text, filter, || {
                 tracing::debug!(target: "pingora_proxy::proxy_h1", "secret");
                 tracing::trace!(target: "redis", "secret");
@@ -303,7 +377,10 @@ mod tests {
                 tracing::trace!(target: "h2::codec", "secret");
                 tracing::info!(target: "redis", "harmless");
             });
-            assert!(log.contains("harmless") && !log.contains("secret"), "{filter}: {log}");
+            assert!(
+                log.contains("harmless") && !log.contains("secret"),
+                "{filter}: {log}"
+            );
         }
     }
 
@@ -343,7 +420,11 @@ mod tests {
         ];
         for (filter, expected) in cases {
             let log = logged(Form::Text, filter, speak);
-            assert_eq!(["detail", "finest", "foreign"].map(|word| log.contains(word)), expected, "{filter}: {log}");
+            assert_eq!(
+                ["detail", "finest", "foreign"].map(|word| log.contains(word)),
+                expected,
+                "{filter}: {log}"
+            );
         }
     }
 
@@ -356,7 +437,11 @@ mod tests {
             log::debug!(target: "pingora_core::server", "secret");
         });
         let line: serde_json::Value = serde_json::from_str(&log).expect("one line of JSON");
-        assert_eq!((&line["target"], &line["level"]), (&"pingora_core::server".into(), &"WARN".into()), "{log}");
+        assert_eq!(
+            (&line["target"], &line["level"]),
+            (&"pingora_core::server".into(), &"WARN".into()),
+            "{log}"
+        );
         assert_eq!(line["fields"]["message"], "listening", "{log}");
     }
 
@@ -384,7 +469,11 @@ mod tests {
             lines.write_all(b"line\n").expect("taken or dropped");
         }
         // Some 1,600 are in the writer's own buffer.
-        assert!((3_300..=5_000).contains(&guard.dropped()), "{}", guard.dropped());
+        assert!(
+            (3_300..=5_000).contains(&guard.dropped()),
+            "{}",
+            guard.dropped()
+        );
         drop(let_go);
     }
 }

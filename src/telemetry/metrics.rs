@@ -5,13 +5,15 @@ mod labels;
 mod registration;
 
 pub use labels::{
-    Connect, Label, Lookup, Mail, Outcome, Parking, PortalCheck, Refusal, Rejection, Request, SessionLevel, Step, StoreOperation,
-    StoreTrouble, Withheld,
+    Connect, Label, Lookup, Mail, Outcome, Parking, PortalCheck, Refusal, Rejection, Request,
+    SessionLevel, Step, StoreOperation, StoreTrouble, Withheld,
 };
 
 use domain::time::Timestamp;
 use family::{Counters, Histograms};
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use prometheus::{
+    Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -111,20 +113,27 @@ impl Metrics {
     /// These are the calculator's servers, each with whether it is up.
     pub fn upstream_servers(&self, servers: &[(SocketAddr, bool)]) {
         for (address, is_up) in servers {
-            self.upstream_up.with_label_values(&[&address.to_string()]).set(i64::from(*is_up));
+            self.upstream_up
+                .with_label_values(&[&address.to_string()])
+                .set(i64::from(*is_up));
         }
-        self.upstream_breaker.set(i64::from(!servers.iter().any(|(_, is_up)| *is_up)));
+        self.upstream_breaker
+            .set(i64::from(!servers.iter().any(|(_, is_up)| *is_up)));
     }
 
     /// This is no server of the calculator's any more.
     pub fn upstream_server_gone(&self, address: SocketAddr) {
         // That it was never told of is as good.
-        let _ = self.upstream_up.remove_label_values(&[&address.to_string()]);
+        let _ = self
+            .upstream_up
+            .remove_label_values(&[&address.to_string()]);
     }
 
     /// From then on the lists of revoked certificates are too old to be believed; `None` if there are none.
     pub fn certificate_lists_end(&self, at: Option<Timestamp>) {
-        self.certificate_lists_end.set(at.map_or(0, |at| i64::try_from(at.as_millis() / 1_000).unwrap_or(i64::MAX)));
+        self.certificate_lists_end.set(at.map_or(0, |at| {
+            i64::try_from(at.as_millis() / 1_000).unwrap_or(i64::MAX)
+        }));
     }
 
     /// The portal was asked who is signed in there.
@@ -154,7 +163,9 @@ impl Metrics {
 
     /// A step of a sign-in ended.
     pub fn sign_in(&self, step: Step, outcome: Outcome) {
-        self.sign_ins.with_label_values(&[step.as_str(), outcome.as_str()]).inc();
+        self.sign_ins
+            .with_label_values(&[step.as_str(), outcome.as_str()])
+            .inc();
     }
 
     /// A session began.
@@ -317,8 +328,11 @@ impl Metrics {
 
     /// This many log lines were lost since the start.
     pub fn log_lines_dropped(&self, since_start: u64) {
-        let before = self.log_lines_dropped_so_far.fetch_max(since_start, Ordering::SeqCst);
-        self.log_lines_dropped.inc_by(since_start.saturating_sub(before));
+        let before = self
+            .log_lines_dropped_so_far
+            .fetch_max(since_start, Ordering::SeqCst);
+        self.log_lines_dropped
+            .inc_by(since_start.saturating_sub(before));
     }
 
     /// A task broke off.

@@ -25,8 +25,15 @@ const OWNER_ALONE: u32 = 0o600;
 /// # Errors
 /// [`Error::Unwritable`]
 pub(super) fn create(file: &Path) -> Result<(), Error> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(OWNER_ALONE).open(file);
-    let written = made.and_then(|mut made| made.write_all(Table::HEADER.as_bytes()).and_then(|()| made.sync_all()));
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(OWNER_ALONE)
+        .open(file);
+    let written = made.and_then(|mut made| {
+        made.write_all(Table::HEADER.as_bytes())
+            .and_then(|()| made.sync_all())
+    });
     match written {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         written => written.map_err(|error| Error::Unwritable(file.to_owned(), error)),
@@ -43,13 +50,18 @@ pub(super) fn change<T>(
     change: impl FnOnce(&mut Table) -> Option<T>,
 ) -> Result<Option<T>, Error> {
     // A link, such as those of a mounted secret, stays one.
-    let place = fs::canonicalize(file).map_err(|error| Error::Unreadable(file.to_owned(), error))?;
+    let place =
+        fs::canonicalize(file).map_err(|error| Error::Unreadable(file.to_owned(), error))?;
     let locked = lock(&place, patience)?;
     let mut table = table(file, &read(&place)?)?;
     let Some(outcome) = change(&mut table) else {
         return Ok(None);
     };
-    let written = locked.metadata().and_then(|former| table.to_bytes().and_then(|bytes| replace(&place, &former, &bytes)));
+    let written = locked.metadata().and_then(|former| {
+        table
+            .to_bytes()
+            .and_then(|bytes| replace(&place, &former, &bytes))
+    });
     written.map_err(|error| Error::Unwritable(file.to_owned(), error))?;
     Ok(Some(outcome))
 }
@@ -66,9 +78,13 @@ fn lock(place: &Path, patience: Patience) -> Result<File, Error> {
                 TryLockError::Error(error) => unreadable(error),
             })?,
         }
-        let (locked, there) = (open.metadata().map_err(unreadable)?, place.metadata().map_err(unreadable)?);
+        let (locked, there) = (
+            open.metadata().map_err(unreadable)?,
+            place.metadata().map_err(unreadable)?,
+        );
         if (locked.dev(), locked.ino()) == (there.dev(), there.ino()) {
-            refuse_if_open(&locked).map_err(|fault: Fault| Error::Unusable(place.to_owned(), fault))?;
+            refuse_if_open(&locked)
+                .map_err(|fault: Fault| Error::Unusable(place.to_owned(), fault))?;
             return Ok(open);
         }
     }
@@ -89,7 +105,11 @@ fn replace(place: &Path, former: &Metadata, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write(new: &Path, former: &Metadata, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ALONE).open(new)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(OWNER_ALONE)
+        .open(new)?;
     file.write_all(bytes)?;
     let made = file.metadata()?;
     if (made.uid(), made.gid()) != (former.uid(), former.gid()) {

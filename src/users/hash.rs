@@ -43,8 +43,14 @@ impl Hash {
     pub fn of(password: &Password, cost: HashCost, chance: Chance) -> Result<Self, NotHashed> {
         let mut salt = [0; SALT_BYTES];
         chance.fill(&mut salt);
-        let hash = hasher(cost).ok_or(NotHashed)?.hash_password_with_salt(password.reveal(), &salt).map_err(|_| NotHashed)?;
-        Ok(Self { text: hash.to_string().into(), cost })
+        let hash = hasher(cost)
+            .ok_or(NotHashed)?
+            .hash_password_with_salt(password.reveal(), &salt)
+            .map_err(|_| NotHashed)?;
+        Ok(Self {
+            text: hash.to_string().into(),
+            cost,
+        })
     }
 
     /// What a password is compared with where there is no user: it takes as long, and none matches.
@@ -57,23 +63,39 @@ impl Hash {
             salt: Some(Salt::new(&[0; SALT_BYTES]).ok()?),
             hash: Some(Output::new(&[0; OUTPUT_BYTES]).ok()?),
         };
-        Some(Self { text: hash.to_string().into(), cost })
+        Some(Self {
+            text: hash.to_string().into(),
+            cost,
+        })
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, NoHash> {
         let hash = PasswordHash::new(text).map_err(|_| NoHash::Foreign)?;
-        let is_ours = hash.algorithm == ARGON2ID_IDENT && hash.version == Some(Version::V0x13.into()) && hash.salt.is_some();
+        let is_ours = hash.algorithm == ARGON2ID_IDENT
+            && hash.version == Some(Version::V0x13.into())
+            && hash.salt.is_some();
         let output = hash.hash.as_ref().map_or(0, Output::len);
         let params = Params::try_from(&hash).map_err(|_| NoHash::Foreign)?;
         if !is_ours || output < LEAST_OUTPUT {
             return Err(NoHash::Foreign);
         }
-        let cost = HashCost { memory: params.m_cost(), iterations: params.t_cost(), lanes: params.p_cost() };
-        let HashCost { memory, iterations, lanes } = HashCost::MOST;
+        let cost = HashCost {
+            memory: params.m_cost(),
+            iterations: params.t_cost(),
+            lanes: params.p_cost(),
+        };
+        let HashCost {
+            memory,
+            iterations,
+            lanes,
+        } = HashCost::MOST;
         if cost.memory > memory || cost.iterations > iterations || cost.lanes > lanes {
             return Err(NoHash::TooCostly);
         }
-        Ok(Self { text: text.into(), cost })
+        Ok(Self {
+            text: text.into(),
+            cost,
+        })
     }
 
     /// What it costs to compare a password with it.
@@ -90,7 +112,10 @@ impl Hash {
     /// # Errors
     /// [`NotHashed`] if there is not enough memory.
     pub(super) fn is_of(&self, password: &Password) -> Result<bool, NotHashed> {
-        let (hash, hasher) = (PasswordHash::new(&self.text).map_err(|_| NotHashed)?, hasher(self.cost).ok_or(NotHashed)?);
+        let (hash, hasher) = (
+            PasswordHash::new(&self.text).map_err(|_| NotHashed)?,
+            hasher(self.cost).ok_or(NotHashed)?,
+        );
         match hasher.verify_password(password.reveal(), &hash) {
             Ok(()) => Ok(true),
             Err(password_hash::Error::PasswordInvalid) => Ok(false),
@@ -111,7 +136,11 @@ fn hasher(cost: HashCost) -> Option<Argon2<'static>> {
 mod tests {
     use super::*;
 
-    const COST: HashCost = HashCost { memory: 64, iterations: 2, lanes: 2 };
+    const COST: HashCost = HashCost {
+        memory: 64,
+        iterations: 2,
+        lanes: 2,
+    };
 
     fn password(text: &str) -> Password {
         Password::parse(text).unwrap_or_else(|malformed| panic!("{malformed:?}"))
@@ -124,12 +153,22 @@ mod tests {
     #[test]
     fn a_hash_is_of_its_password_and_of_no_other() {
         let hash = Hash::of(&password("correct horse"), COST, Chance).expect("hashes");
-        assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=2,p=2$"), "{}", hash.as_str());
+        assert!(
+            hash.as_str().starts_with("$argon2id$v=19$m=64,t=2,p=2$"),
+            "{}",
+            hash.as_str()
+        );
         assert_eq!(hash.is_of(&password("correct horse")), Ok(true));
         assert_eq!(hash.is_of(&password("correct horse ")), Ok(false));
         let again = Hash::parse(hash.as_str()).unwrap_or_else(|fault| panic!("{fault:?}"));
-        assert_eq!((again.cost(), again.is_of(&password("correct horse"))), (COST, Ok(true)));
-        assert!(Hash::of(&password("correct horse"), COST, Chance).expect("hashes") != hash, "each has a salt of its own");
+        assert_eq!(
+            (again.cost(), again.is_of(&password("correct horse"))),
+            (COST, Ok(true))
+        );
+        assert!(
+            Hash::of(&password("correct horse"), COST, Chance).expect("hashes") != hash,
+            "each has a salt of its own"
+        );
     }
 
     #[test]
@@ -142,10 +181,24 @@ mod tests {
     #[test]
     fn a_hash_of_the_reference_implementation_is_understood() {
         // From the tests of phc-winner-argon2.
-        let text = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        let text =
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
         let hash = Hash::parse(text).unwrap_or_else(|fault| panic!("{fault:?}"));
-        assert_eq!(hash.cost(), HashCost { memory: 256, iterations: 2, lanes: 1 });
-        assert_eq!((hash.is_of(&password("password")), hash.is_of(&password("Password"))), (Ok(true), Ok(false)));
+        assert_eq!(
+            hash.cost(),
+            HashCost {
+                memory: 256,
+                iterations: 2,
+                lanes: 1
+            }
+        );
+        assert_eq!(
+            (
+                hash.is_of(&password("password")),
+                hash.is_of(&password("Password"))
+            ),
+            (Ok(true), Ok(false))
+        );
     }
 
     #[test]
@@ -157,7 +210,11 @@ mod tests {
         assert_eq!(with("v=19", "v=16"), Err(NoHash::Foreign));
         assert_eq!(with("m=64", "m=4194304"), Err(NoHash::TooCostly));
         assert_eq!(with("t=2", "t=65"), Err(NoHash::TooCostly));
-        assert_eq!(with("p=2", "p=17"), Err(NoHash::Foreign), "that takes more memory");
+        assert_eq!(
+            with("p=2", "p=17"),
+            Err(NoHash::Foreign),
+            "that takes more memory"
+        );
         let cut = ours.as_str().rsplit_once('$').map_or("", |(rest, _)| rest);
         for foreign in [
             "",

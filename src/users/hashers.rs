@@ -36,24 +36,42 @@ impl Hashers {
     /// # Errors
     /// Whatever keeps the operating system from giving a thread.
     pub fn start(threads: usize, queue: usize, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let (places, turns) = (Arc::new(Semaphore::new(threads + queue)), Arc::new(Semaphore::new(threads)));
+        let (places, turns) = (
+            Arc::new(Semaphore::new(threads + queue)),
+            Arc::new(Semaphore::new(threads)),
+        );
         let (work, waiting) = channel();
         let waiting = Arc::new(Mutex::new(waiting));
         for nr in 0..threads {
             let waiting = Arc::clone(&waiting);
-            std::thread::Builder::new().name(format!("hasher-{nr}")).spawn(move || toil(&waiting))?;
+            std::thread::Builder::new()
+                .name(format!("hasher-{nr}"))
+                .spawn(move || toil(&waiting))?;
         }
-        Ok(Self { places, turns, work, metrics })
+        Ok(Self {
+            places,
+            turns,
+            work,
+            metrics,
+        })
     }
 
     /// Has a thread do this when it is its turn. Whoever gives up waiting leaves the queue; what was begun is done to its end.
     ///
     /// # Errors
     /// [`Full`] if there is no place to wait.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Full> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Full)?;
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Full> {
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| Full)?;
         let waiting = Waiting::of(&self.metrics);
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Full)?;
+        let turn = Arc::clone(&self.turns)
+            .acquire_owned()
+            .await
+            .map_err(|_| Full)?;
         drop(waiting);
         let (done, result) = oneshot::channel();
         let (metrics, held) = (Arc::clone(&self.metrics), (place, turn));
@@ -128,7 +146,10 @@ mod tests {
             at_work
         };
         let most = join_all((0..100).map(|_| hashers.run(work))).await;
-        assert!(most.iter().all(|at_work| matches!(at_work, Ok(1 | 2))), "{most:?}");
+        assert!(
+            most.iter().all(|at_work| matches!(at_work, Ok(1 | 2))),
+            "{most:?}"
+        );
     }
 
     #[tokio::test]
@@ -143,7 +164,10 @@ mod tests {
             assert_eq!(hashers.run(|| ()).await, Err(Full));
         }
         let mut next = pin!(hashers.run(|| 7));
-        assert!(poll_immediate(next.as_mut()).await.is_none(), "the one that waited has given up its place");
+        assert!(
+            poll_immediate(next.as_mut()).await.is_none(),
+            "the one that waited has given up its place"
+        );
         begin.send(()).expect("it works still");
         assert_eq!((working.await, next.await), (Ok(true), Ok(7)));
     }
@@ -156,7 +180,11 @@ mod tests {
             let mut given_up = pin!(hashers.run(move || begun.recv().is_ok()));
             assert!(poll_immediate(given_up.as_mut()).await.is_none());
         }
-        assert_eq!(hashers.run(|| ()).await, Err(Full), "its memory is still in use");
+        assert_eq!(
+            hashers.run(|| ()).await,
+            Err(Full),
+            "its memory is still in use"
+        );
         begin.send(()).expect("it works still");
     }
 

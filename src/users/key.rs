@@ -38,7 +38,8 @@ impl UserKey {
         // Lower case can bring forth what has a shorter form again.
         let lower: String = text.nfkc().collect::<String>().to_lowercase();
         let canonical = lower.nfkc().collect::<String>().trim().to_owned();
-        let is_sound = canonical.chars().count() <= Self::LONGEST && !canonical.chars().any(char::is_control);
+        let is_sound =
+            canonical.chars().count() <= Self::LONGEST && !canonical.chars().any(char::is_control);
         match canonical.is_empty() {
             true => Err(MalformedUser::Empty),
             false if is_sound => Ok(Self(canonical)),
@@ -54,7 +55,10 @@ impl UserKey {
     /// What counters and devices know it by.
     pub fn mark(&self) -> UserMark {
         let mut mark = [0; 32];
-        for (byte, from) in mark.iter_mut().zip(digest(&SHA256, self.0.as_bytes()).as_ref()) {
+        for (byte, from) in mark
+            .iter_mut()
+            .zip(digest(&SHA256, self.0.as_bytes()).as_ref())
+        {
             *byte = *from;
         }
         UserMark::from_digest(mark)
@@ -82,15 +86,32 @@ mod tests {
             "mueller-\u{2077}",
         ] {
             let other = UserKey::parse(spelling).expect("a user key");
-            assert_eq!((other.as_str(), other.mark()), (one.as_str(), one.mark()), "{spelling}");
+            assert_eq!(
+                (other.as_str(), other.mark()),
+                (one.as_str(), one.mark()),
+                "{spelling}"
+            );
         }
-        assert_ne!(UserKey::parse("mueller-8").expect("a user key").mark(), one.mark());
-        assert_eq!(UserKey::parse("M\u{dc}LLER"), UserKey::parse("mu\u{308}ller"), "composed or not");
+        assert_ne!(
+            UserKey::parse("mueller-8").expect("a user key").mark(),
+            one.mark()
+        );
+        assert_eq!(
+            UserKey::parse("M\u{dc}LLER"),
+            UserKey::parse("mu\u{308}ller"),
+            "composed or not"
+        );
     }
 
     #[test]
     fn the_canonical_form_of_a_canonical_form_is_itself() {
-        for text in ["\u{130}stanbul", "\u{1e9e}traße", "Ａ\u{3000}b", "ﬁ\u{345}", "Σίσυφος ς"] {
+        for text in [
+            "\u{130}stanbul",
+            "\u{1e9e}traße",
+            "Ａ\u{3000}b",
+            "ﬁ\u{345}",
+            "Σίσυφος ς",
+        ] {
             let once = UserKey::parse(text).expect("a user key");
             assert_eq!(UserKey::parse(once.as_str()).as_ref(), Ok(&once), "{text}");
         }
@@ -99,8 +120,19 @@ mod tests {
     #[test]
     fn what_nobody_can_have_is_no_user_key() {
         assert_eq!(UserKey::parse(" \u{3000}\n"), Err(MalformedUser::Empty));
-        for text in ["a\u{0}b".to_owned(), "a\nb".to_owned(), "x".repeat(129), "\u{fdfa}".repeat(100), "x".repeat(100_000)] {
-            assert_eq!(UserKey::parse(&text), Err(MalformedUser::Unusable), "{} bytes", text.len());
+        for text in [
+            "a\u{0}b".to_owned(),
+            "a\nb".to_owned(),
+            "x".repeat(129),
+            "\u{fdfa}".repeat(100),
+            "x".repeat(100_000),
+        ] {
+            assert_eq!(
+                UserKey::parse(&text),
+                Err(MalformedUser::Unusable),
+                "{} bytes",
+                text.len()
+            );
         }
         assert!(UserKey::parse(&"x".repeat(128)).is_ok());
     }

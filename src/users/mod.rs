@@ -91,7 +91,11 @@ impl Users {
     }
 
     /// Looks at the file every so often and reloads it when it changed; never returns. `on_event` is told what became of each change, once.
-    pub async fn watch(self: Arc<Self>, clock: impl Fn() -> Timestamp + Send, on_event: impl Fn(Result<usize, Error>) + Send) {
+    pub async fn watch(
+        self: Arc<Self>,
+        clock: impl Fn() -> Timestamp + Send,
+        on_event: impl Fn(Result<usize, Error>) + Send,
+    ) {
         let mut ticks = tokio::time::interval(self.poll);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -133,7 +137,9 @@ impl Users {
 
     /// Puts a renewed hash into the file, if the user has the former one still.
     fn renew(&self, key: &UserKey, former: &Hash, renewed: Hash) {
-        match edit::change(&self.file, Patience::None, |table| table.renew(key, former, renewed).then_some(())) {
+        match edit::change(&self.file, Patience::None, |table| {
+            table.renew(key, former, renewed).then_some(())
+        }) {
             Ok(Some(())) => tracing::info!(target: "users", "the hash of a password was renewed"),
             // Somebody has changed it, or is about to; there will be another sign-in.
             Ok(None) | Err(Error::Locked(_)) => {}
@@ -178,8 +184,18 @@ impl From<NotHashed> for NotCompared {
 
 impl Passwords {
     /// For these users, on these threads.
-    pub fn new(config: &config::Password, users: Arc<Users>, hashers: Hashers, chance: Chance) -> Self {
-        Self { users, hashers, cost: config.cost, chance }
+    pub fn new(
+        config: &config::Password,
+        users: Arc<Users>,
+        hashers: Hashers,
+        chance: Chance,
+    ) -> Self {
+        Self {
+            users,
+            hashers,
+            cost: config.cost,
+            chance,
+        }
     }
 
     /// Whether this is the password of this user, and the password back. For nobody it takes as long and is never so; `lot` is what
@@ -187,10 +203,26 @@ impl Passwords {
     ///
     /// # Errors
     /// [`NotCompared`] if it was not compared; nothing is known then.
-    pub async fn compare(&self, password: Password, user: Option<&User>, lot: u64) -> Result<(Password, bool), NotCompared> {
-        let cost = || self.users.snapshot().cost_of_nobody(lot).unwrap_or(self.cost);
-        let hash = user.map(|user| user.hash.clone()).or_else(|| Hash::of_nobody(cost())).ok_or(NotCompared::NoMemory)?;
-        let compared = self.hashers.run(move || hash.is_of(&password).map(|is_right| (password, is_right))).await?;
+    pub async fn compare(
+        &self,
+        password: Password,
+        user: Option<&User>,
+        lot: u64,
+    ) -> Result<(Password, bool), NotCompared> {
+        let cost = || {
+            self.users
+                .snapshot()
+                .cost_of_nobody(lot)
+                .unwrap_or(self.cost)
+        };
+        let hash = user
+            .map(|user| user.hash.clone())
+            .or_else(|| Hash::of_nobody(cost()))
+            .ok_or(NotCompared::NoMemory)?;
+        let compared = self
+            .hashers
+            .run(move || hash.is_of(&password).map(|is_right| (password, is_right)))
+            .await?;
         Ok(compared?)
     }
 
@@ -225,7 +257,13 @@ pub enum Put {
 ///
 /// # Errors
 /// [`Error`] says why nothing was changed.
-pub fn put(file: &Path, written: &str, user: User, key: UserKey, put: Put) -> Result<Option<()>, Error> {
+pub fn put(
+    file: &Path,
+    written: &str,
+    user: User,
+    key: UserKey,
+    put: Put,
+) -> Result<Option<()>, Error> {
     if put == Put::Added {
         edit::create(file)?;
     }
@@ -251,7 +289,9 @@ pub fn is_there(file: &Path, key: &UserKey) -> Result<bool, Error> {
 /// # Errors
 /// [`Error`] says why nothing was changed.
 pub fn remove(file: &Path, key: &UserKey) -> Result<Option<Vtnr>, Error> {
-    edit::change(file, Patience::Waits, |table| table.remove(key).map(|user| user.vtnr))
+    edit::change(file, Patience::Waits, |table| {
+        table.remove(key).map(|user| user.vtnr)
+    })
 }
 
 /// All users of the file as they are written there, with what their hashes cost.
@@ -260,7 +300,10 @@ pub fn remove(file: &Path, key: &UserKey) -> Result<Option<Vtnr>, Error> {
 /// [`Error`] if it cannot be read or used.
 pub fn list(file: &Path) -> Result<Vec<(String, Vtnr, HashCost)>, Error> {
     let table = table(file, &read(file)?)?;
-    Ok(table.written().map(|(written, user)| (written.to_owned(), user.vtnr, user.hash.cost())).collect())
+    Ok(table
+        .written()
+        .map(|(written, user)| (written.to_owned(), user.vtnr, user.hash.cost()))
+        .collect())
 }
 
 struct Content {
@@ -275,7 +318,10 @@ fn read(file: &Path) -> Result<Content, Error> {
     let before = open.metadata().map_err(unreadable)?;
     refuse_if_open(&before).map_err(unusable)?;
     let mut bytes = Vec::new();
-    (&open).take(LARGEST).read_to_end(&mut bytes).map_err(unreadable)?;
+    (&open)
+        .take(LARGEST)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     let stamp = Stamp::of(&open.metadata().map_err(unreadable)?);
     if stamp != Stamp::of(&before) {
         return Err(unusable(Fault::BeingWritten));
@@ -291,5 +337,9 @@ fn refuse_if_open(metadata: &Metadata) -> Result<(), Fault> {
     if !metadata.is_file() || metadata.len() > LARGEST {
         return Err(Fault::NoFile);
     }
-    if metadata.permissions().mode() & 0o006 != 0 { Err(Fault::Open) } else { Ok(()) }
+    if metadata.permissions().mode() & 0o006 != 0 {
+        Err(Fault::Open)
+    } else {
+        Ok(())
+    }
 }

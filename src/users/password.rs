@@ -67,8 +67,15 @@ impl Password {
         if user.as_str().chars().count() >= Self::SHORT_PIECE && lower.contains(user.as_str()) {
             return Some(Unfit::HasUserKey);
         }
-        let repeats = |piece: usize| characters.iter().zip(characters.iter().skip(piece)).all(|(one, other)| one == other);
-        (1..=Self::SHORT_PIECE).any(repeats).then_some(Unfit::Repeats)
+        let repeats = |piece: usize| {
+            characters
+                .iter()
+                .zip(characters.iter().skip(piece))
+                .all(|(one, other)| one == other)
+        };
+        (1..=Self::SHORT_PIECE)
+            .any(repeats)
+            .then_some(Unfit::Repeats)
     }
 
     pub(super) fn reveal(&self) -> &[u8] {
@@ -86,10 +93,18 @@ mod tests {
 
     #[test]
     fn a_password_is_taken_as_it_is_but_for_its_composition() {
-        let revealed = |text: &str| Password::parse(text).map(|password| password.reveal().to_vec()).unwrap_or_default();
+        let revealed = |text: &str| {
+            Password::parse(text)
+                .map(|password| password.reveal().to_vec())
+                .unwrap_or_default()
+        };
         assert_eq!(revealed(" a B "), b" a B ");
         assert_eq!(revealed("u\u{308}"), "\u{fc}".as_bytes());
-        assert_ne!(revealed("\u{ff41}"), b"a", "compatibility characters are not taken for others");
+        assert_ne!(
+            revealed("\u{ff41}"),
+            b"a",
+            "compatibility characters are not taken for others"
+        );
     }
 
     #[test]
@@ -98,17 +113,32 @@ mod tests {
         assert_eq!(parsed(" "), None);
         assert_eq!(parsed(&"x".repeat(1_024)), None);
         assert_eq!(parsed(&"x".repeat(1_025)), Some(MalformedPassword::TooLong));
-        assert_eq!(parsed(&"\u{fc}".repeat(513)), Some(MalformedPassword::TooLong));
+        assert_eq!(
+            parsed(&"\u{fc}".repeat(513)),
+            Some(MalformedPassword::TooLong)
+        );
     }
 
     #[test]
     fn a_password_can_be_chosen_if_it_is_long_and_not_the_first_to_be_tried() {
         let user = UserKey::parse("Mueller7").expect("a user key");
-        let unfit = |text: &str| Password::parse(text).ok().and_then(|password| password.unfit_for(&user));
+        let unfit = |text: &str| {
+            Password::parse(text)
+                .ok()
+                .and_then(|password| password.unfit_for(&user))
+        };
         assert_eq!(unfit("fourteen chars"), Some(Unfit::TooShort));
-        assert_eq!(unfit("fünfzehn \u{e4}\u{f6}\u{fc} \u{df}e"), None, "characters count, not bytes, and none is demanded");
+        assert_eq!(
+            unfit("fünfzehn \u{e4}\u{f6}\u{fc} \u{df}e"),
+            None,
+            "characters count, not bytes, and none is demanded"
+        );
         assert_eq!(unfit("ich bin MUELLER7 und du"), Some(Unfit::HasUserKey));
-        for repeated in ["aaaaaaaaaaaaaaaaaaaa", "abababababababab", "1234123412341234123"] {
+        for repeated in [
+            "aaaaaaaaaaaaaaaaaaaa",
+            "abababababababab",
+            "1234123412341234123",
+        ] {
             assert_eq!(unfit(repeated), Some(Unfit::Repeats), "{repeated}");
         }
         assert_eq!(unfit("correct horse battery staple"), None);

@@ -30,7 +30,10 @@ impl Snapshot {
         let users: HashMap<_, _> = users.collect();
         let mut costs: Vec<_> = users.values().map(|user| user.hash.cost()).collect();
         costs.sort_unstable();
-        let tags = users.iter().map(|(key, user)| (user.vtnr, UserTag::of(key.mark()))).collect();
+        let tags = users
+            .iter()
+            .map(|(key, user)| (user.vtnr, UserTag::of(key.mark())))
+            .collect();
         Self { users, tags, costs }
     }
 
@@ -60,7 +63,9 @@ impl Snapshot {
         let count = u128::try_from(self.costs.len()).ok()?;
         // A share of the whole, so that a user more or less moves nobody else.
         let at = (u128::from(lot) * count) >> u64::BITS;
-        usize::try_from(at).ok().and_then(|at| self.costs.get(at).copied())
+        usize::try_from(at)
+            .ok()
+            .and_then(|at| self.costs.get(at).copied())
     }
 }
 
@@ -71,20 +76,34 @@ mod tests {
     #[test]
     fn nobody_costs_what_somebody_does_and_always_the_same() {
         let hash = |memory: u32| {
-            let text = format!("$argon2id$v=19$m={memory},t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4");
+            let text = format!(
+                "$argon2id$v=19$m={memory},t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
+            );
             Hash::parse(&text).unwrap_or_else(|fault| panic!("{fault:?}"))
         };
         let vtnr = Vtnr::parse("60/123/4567").expect("well-formed");
-        let user =
-            |nr: u32, memory| (UserKey::parse(&format!("user{nr}")).expect("a user key"), User { vtnr, hash: hash(memory) });
+        let user = |nr: u32, memory| {
+            (
+                UserKey::parse(&format!("user{nr}")).expect("a user key"),
+                User {
+                    vtnr,
+                    hash: hash(memory),
+                },
+            )
+        };
         let snapshot = Snapshot::new((0..10).map(|nr| user(nr, if nr < 3 { 64 } else { 128 })));
         let old = (0..1_000u64).filter(|lot| {
-            let cost = snapshot.cost_of_nobody(lot.wrapping_mul(0x9e37_79b9_7f4a_7c15)).expect("there are users");
+            let cost = snapshot
+                .cost_of_nobody(lot.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+                .expect("there are users");
             cost.memory == 64
         });
         assert!((270..=330).contains(&old.count()), "three of ten are old");
         assert_eq!(snapshot.cost_of_nobody(0).map(|cost| cost.memory), Some(64));
-        assert_eq!(snapshot.cost_of_nobody(u64::MAX).map(|cost| cost.memory), Some(128));
+        assert_eq!(
+            snapshot.cost_of_nobody(u64::MAX).map(|cost| cost.memory),
+            Some(128)
+        );
         assert_eq!(Snapshot::new(std::iter::empty()).cost_of_nobody(7), None);
     }
 }

@@ -32,9 +32,14 @@ impl Table {
     /// What is wrong with the file; of malformed lines, where they are.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         const BYTE_ORDER_MARK: char = '\u{feff}';
-        let text = std::str::from_utf8(bytes).map_err(|error| Fault::NotUtf8(line_at(bytes, error.valid_up_to())))?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| Fault::NotUtf8(line_at(bytes, error.valid_up_to())))?;
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        let mut reader = ReaderBuilder::new().delimiter(b';').has_headers(false).flexible(true).from_reader(text.as_bytes());
+        let mut reader = ReaderBuilder::new()
+            .delimiter(b';')
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(text.as_bytes());
         let mut header = StringRecord::new();
         if !reader.read_record(&mut header).map_err(|_| Fault::Empty)? {
             return Err(Fault::Empty);
@@ -52,7 +57,15 @@ impl Table {
                 Err(fault) => bad.0.push((first_line_of(&record, text), fault)),
             }
         }
-        if bad.0.is_empty() { Ok(Self { header, columns, lines }) } else { Err(Fault::Lines(bad)) }
+        if bad.0.is_empty() {
+            Ok(Self {
+                header,
+                columns,
+                lines,
+            })
+        } else {
+            Err(Fault::Lines(bad))
+        }
     }
 
     /// The users, in the order of their lines.
@@ -62,19 +75,40 @@ impl Table {
 
     /// The users as they are written, in the order of their lines.
     pub(super) fn written(&self) -> impl Iterator<Item = (&str, &User)> {
-        self.lines.iter().map(|line| (line.record.get(self.columns.user).unwrap_or_default().trim(), &line.user))
+        self.lines.iter().map(|line| {
+            (
+                line.record
+                    .get(self.columns.user)
+                    .unwrap_or_default()
+                    .trim(),
+                &line.user,
+            )
+        })
     }
 
     pub(super) fn find(&self, key: &UserKey) -> Option<&User> {
-        self.lines.iter().find(|line| line.key == *key).map(|line| &line.user)
+        self.lines
+            .iter()
+            .find(|line| line.key == *key)
+            .map(|line| &line.user)
     }
 
     /// Puts a user in, in the place of the one with this key where there is one. `written` is the key as it is to stand there.
     pub(super) fn put(&mut self, key: UserKey, written: &str, user: User) {
-        let Columns { user: user_column, vtnr: vtnr_column, hash: hash_column } = self.columns;
+        let Columns {
+            user: user_column,
+            vtnr: vtnr_column,
+            hash: hash_column,
+        } = self.columns;
         let former = self.lines.iter_mut().find(|line| line.key == key);
         let count = self.header.len();
-        let kept = |column: usize| former.as_ref().and_then(|line| line.record.get(column)).unwrap_or_default().to_owned();
+        let kept = |column: usize| {
+            former
+                .as_ref()
+                .and_then(|line| line.record.get(column))
+                .unwrap_or_default()
+                .to_owned()
+        };
         let field = |column: usize| match column {
             column if column == user_column => written.to_owned(),
             column if column == vtnr_column => user.vtnr.to_string(),
@@ -96,10 +130,20 @@ impl Table {
 
     /// Puts another hash in the place of this one, if it is this user's still.
     pub(super) fn renew(&mut self, key: &UserKey, from: &Hash, to: Hash) -> bool {
-        let line = self.lines.iter_mut().find(|line| line.key == *key && line.user.hash == *from);
+        let line = self
+            .lines
+            .iter_mut()
+            .find(|line| line.key == *key && line.user.hash == *from);
         let Some(line) = line else { return false };
         let hash_column = self.columns.hash;
-        let renewed = |(column, field): (usize, &str)| if column == hash_column { to.as_str() } else { field }.to_owned();
+        let renewed = |(column, field): (usize, &str)| {
+            if column == hash_column {
+                to.as_str()
+            } else {
+                field
+            }
+            .to_owned()
+        };
         line.record = line.record.iter().enumerate().map(renewed).collect();
         line.user.hash = to;
         true
@@ -107,8 +151,13 @@ impl Table {
 
     /// The file's new content.
     pub(super) fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
-        let mut writer = WriterBuilder::new().delimiter(b';').flexible(true).from_writer(Vec::new());
-        for record in std::iter::once(&self.header).chain(self.lines.iter().map(|line| &line.record)) {
+        let mut writer = WriterBuilder::new()
+            .delimiter(b';')
+            .flexible(true)
+            .from_writer(Vec::new());
+        for record in
+            std::iter::once(&self.header).chain(self.lines.iter().map(|line| &line.record))
+        {
             writer.write_record(record).map_err(std::io::Error::other)?;
         }
         writer.into_inner().map_err(|error| error.into_error())
@@ -126,13 +175,20 @@ struct Columns {
 impl Columns {
     fn of(header: &StringRecord) -> Result<Self, Fault> {
         let column = |name: &'static str| {
-            let mut places = header.iter().enumerate().filter(|(_, title)| title.trim().eq_ignore_ascii_case(name));
+            let mut places = header
+                .iter()
+                .enumerate()
+                .filter(|(_, title)| title.trim().eq_ignore_ascii_case(name));
             match (places.next(), places.next()) {
                 (Some((at, _)), None) => Ok(at),
                 _ => Err(Fault::Column(name)),
             }
         };
-        Ok(Self { user: column("user")?, vtnr: column("vtnr")?, hash: column("hash")? })
+        Ok(Self {
+            user: column("user")?,
+            vtnr: column("vtnr")?,
+            hash: column("hash")?,
+        })
     }
 
     fn line(&self, record: &StringRecord) -> Result<Line, LineFault> {
@@ -140,7 +196,11 @@ impl Columns {
         if record.as_slice().contains('\n') {
             return Err(LineFault::OpenQuote);
         }
-        let (Some(user), Some(vtnr), Some(hash)) = (record.get(self.user), record.get(self.vtnr), record.get(self.hash)) else {
+        let (Some(user), Some(vtnr), Some(hash)) = (
+            record.get(self.user),
+            record.get(self.vtnr),
+            record.get(self.hash),
+        ) else {
             return Err(LineFault::Fields);
         };
         let key = UserKey::parse(user).map_err(|_| LineFault::NotAUser)?;
@@ -149,7 +209,11 @@ impl Columns {
             NoHash::Foreign => LineFault::NotAHash,
             NoHash::TooCostly => LineFault::TooCostly,
         })?;
-        Ok(Line { key, user: User { vtnr, hash }, record: record.clone() })
+        Ok(Line {
+            key,
+            user: User { vtnr, hash },
+            record: record.clone(),
+        })
     }
 }
 
@@ -157,11 +221,16 @@ impl Columns {
 mod tests {
     use super::*;
 
-    const HASH: &str = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
-    const OTHER: &str = "$argon2id$v=19$m=128,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    const HASH: &str =
+        "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    const OTHER: &str =
+        "$argon2id$v=19$m=128,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
 
     fn fault(text: &str) -> String {
-        Table::parse(text.as_bytes()).err().map(|fault| fault.to_string()).unwrap_or_default()
+        Table::parse(text.as_bytes())
+            .err()
+            .map(|fault| fault.to_string())
+            .unwrap_or_default()
     }
 
     fn key(text: &str) -> UserKey {
@@ -174,8 +243,14 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_by_line_and_never_by_content() {
-        assert_eq!(fault(""), "the file is empty; a header line with user;vtnr;hash is wanted");
-        assert_eq!(fault("user;hash\n"), "the header line does not have the column vtnr exactly once; columns are divided by ;");
+        assert_eq!(
+            fault(""),
+            "the file is empty; a header line with user;vtnr;hash is wanted"
+        );
+        assert_eq!(
+            fault("user;hash\n"),
+            "the header line does not have the column vtnr exactly once; columns are divided by ;"
+        );
         let text = format!(
             "\u{feff}user;vtnr;hash\nada;60/123/4567;{HASH}\n\n;60/123/4567;{HASH}\nADA ;60/123/4567;{HASH}\nben;60/12;{HASH}\nben;60/123/4567;geheim\n\
              ben;60/123/4567\ncem;601234567;$argon2id$v=19$m=9999999,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4\n\"dot;1\n2;3\n"
@@ -186,19 +261,44 @@ mod tests {
              line 8: not as many fields as the header has; line 9: a hash that costs more than 1 GiB, 64 iterations or 16 lanes; \
              line 10: a quoted field does not end on its line"
         );
-        assert_eq!(Table::parse(b"user;vtnr;hash\na\xfc;1;2").err(), Some(Fault::NotUtf8(2)));
-        assert!(fault(&format!("user;vtnr;hash\n{}", "x;1;2\n".repeat(30))).ends_with("; and 10 more lines"));
+        assert_eq!(
+            Table::parse(b"user;vtnr;hash\na\xfc;1;2").err(),
+            Some(Fault::NotUtf8(2))
+        );
+        assert!(
+            fault(&format!("user;vtnr;hash\n{}", "x;1;2\n".repeat(30)))
+                .ends_with("; and 10 more lines")
+        );
     }
 
     #[test]
     fn what_is_changed_leaves_all_else_as_it_was() {
-        let text = format!("note;vtnr;user;hash\nDüsseldorf;60/123/4567;Ada;{HASH}\n\"a;b\";60/123/4568;ben;{HASH}\n");
+        let text = format!(
+            "note;vtnr;user;hash\nDüsseldorf;60/123/4567;Ada;{HASH}\n\"a;b\";60/123/4568;ben;{HASH}\n"
+        );
         let mut table = Table::parse(text.as_bytes()).unwrap_or_else(|fault| panic!("{fault}"));
         let vtnr = Vtnr::parse("60/123/4569").expect("well-formed");
-        table.put(key("CEM"), "Cem", User { vtnr, hash: hash(HASH) });
-        table.put(key("ada"), "ada", User { vtnr, hash: hash(OTHER) });
+        table.put(
+            key("CEM"),
+            "Cem",
+            User {
+                vtnr,
+                hash: hash(HASH),
+            },
+        );
+        table.put(
+            key("ada"),
+            "ada",
+            User {
+                vtnr,
+                hash: hash(OTHER),
+            },
+        );
         assert!(table.renew(&key("BEN"), &hash(HASH), hash(OTHER)));
-        assert!(!table.renew(&key("BEN"), &hash(HASH), hash(OTHER)), "it is another one's by now");
+        assert!(
+            !table.renew(&key("BEN"), &hash(HASH), hash(OTHER)),
+            "it is another one's by now"
+        );
         assert!(!table.renew(&key("dot"), &hash(HASH), hash(OTHER)));
         let written = String::from_utf8(table.to_bytes().expect("written")).expect("UTF-8");
         let expected = format!(
@@ -206,14 +306,24 @@ mod tests {
         );
         assert_eq!(written, expected);
         assert!(table.remove(&key("cem")).is_some() && table.remove(&key("cem")).is_none());
-        assert_eq!(table.written().map(|(user, _)| user.to_owned()).collect::<Vec<_>>(), ["ada", "ben"]);
-        let names: Vec<_> = table.into_users().map(|(key, _)| key.as_str().to_owned()).collect();
+        assert_eq!(
+            table
+                .written()
+                .map(|(user, _)| user.to_owned())
+                .collect::<Vec<_>>(),
+            ["ada", "ben"]
+        );
+        let names: Vec<_> = table
+            .into_users()
+            .map(|(key, _)| key.as_str().to_owned())
+            .collect();
         assert_eq!(names, ["ada", "ben"]);
     }
 
     #[test]
     fn a_file_without_users_is_sound() {
-        let table = Table::parse(Table::HEADER.as_bytes()).unwrap_or_else(|fault| panic!("{fault}"));
+        let table =
+            Table::parse(Table::HEADER.as_bytes()).unwrap_or_else(|fault| panic!("{fault}"));
         assert_eq!(table.to_bytes().expect("written"), Table::HEADER.as_bytes());
         assert_eq!(table.into_users().count(), 0);
     }

@@ -6,7 +6,11 @@ use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
 use tempfile::TempDir;
 
-const COST: HashCost = HashCost { memory: 64, iterations: 1, lanes: 1 };
+const COST: HashCost = HashCost {
+    memory: 64,
+    iterations: 1,
+    lanes: 1,
+};
 const POLL: Duration = Duration::from_secs(1);
 const LATER: Timestamp = Timestamp::from_millis(u64::MAX);
 const PASSWORD: &str = "correct horse battery staple";
@@ -21,7 +25,10 @@ fn password(text: &str) -> Password {
 
 fn user(text: &str, cost: HashCost) -> User {
     let vtnr = Vtnr::parse("60/123/4567").expect("well-formed");
-    User { vtnr, hash: Hash::of(&password(text), cost, Chance).expect("hashes") }
+    User {
+        vtnr,
+        hash: Hash::of(&password(text), cost, Chance).expect("hashes"),
+    }
 }
 
 fn add(file: &Path, name: &str) -> Result<Option<()>, Error> {
@@ -42,7 +49,11 @@ fn folder() -> TempDir {
 }
 
 fn names(file: &Path) -> BTreeSet<String> {
-    list(file).expect("a sound file").into_iter().map(|(name, ..)| name).collect()
+    list(file)
+        .expect("a sound file")
+        .into_iter()
+        .map(|(name, ..)| name)
+        .collect()
 }
 
 fn set(names: &[&str]) -> BTreeSet<String> {
@@ -54,24 +65,65 @@ fn chmod(file: &Path, mode: u32) {
 }
 
 fn told(file: &Path) -> String {
-    Users::open(file, POLL).err().map(|error| error.to_string()).unwrap_or_default()
+    Users::open(file, POLL)
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default()
 }
 
 #[test]
 fn users_are_added_replaced_and_removed_whatever_the_spelling() {
     let (folder, file) = (folder(), PathBuf::new());
-    assert!(matches!(remove(&file, &key("ada")), Err(Error::Unreadable(..))));
+    assert!(matches!(
+        remove(&file, &key("ada")),
+        Err(Error::Unreadable(..))
+    ));
     let file = file_of(&folder, &["Ada", "ben"]);
-    assert_eq!(fs::metadata(&file).expect("it is there").mode() & 0o777, 0o600);
-    assert!(add(&file, " ADA ").expect("sound").is_none(), "there is one");
-    assert!(is_there(&file, &key("aDA")).expect("sound") && !is_there(&file, &key("cem")).expect("sound"));
-    assert!(put(&file, "cem", user("x", COST), key("cem"), Put::Replaced).expect("sound").is_none(), "there is none");
-    assert!(put(&file, "ADA", user("another", COST), key("ada"), Put::Replaced).expect("writes").is_some());
+    assert_eq!(
+        fs::metadata(&file).expect("it is there").mode() & 0o777,
+        0o600
+    );
+    assert!(
+        add(&file, " ADA ").expect("sound").is_none(),
+        "there is one"
+    );
+    assert!(
+        is_there(&file, &key("aDA")).expect("sound")
+            && !is_there(&file, &key("cem")).expect("sound")
+    );
+    assert!(
+        put(&file, "cem", user("x", COST), key("cem"), Put::Replaced)
+            .expect("sound")
+            .is_none(),
+        "there is none"
+    );
+    assert!(
+        put(
+            &file,
+            "ADA",
+            user("another", COST),
+            key("ada"),
+            Put::Replaced
+        )
+        .expect("writes")
+        .is_some()
+    );
     assert_eq!(names(&file), set(&["ADA", "ben"]));
     let users = Users::open(&file, POLL).expect("a sound file");
-    let is = |text: &str| users.snapshot().find(&key("ada")).map(|user| user.hash.is_of(&password(text)));
-    assert_eq!((is("another"), is(PASSWORD)), (Some(Ok(true)), Some(Ok(false))));
-    assert!(remove(&file, &key("BEN")).expect("writes").is_some() && remove(&file, &key("ben")).expect("sound").is_none());
+    let is = |text: &str| {
+        users
+            .snapshot()
+            .find(&key("ada"))
+            .map(|user| user.hash.is_of(&password(text)))
+    };
+    assert_eq!(
+        (is("another"), is(PASSWORD)),
+        (Some(Ok(true)), Some(Ok(false)))
+    );
+    assert!(
+        remove(&file, &key("BEN")).expect("writes").is_some()
+            && remove(&file, &key("ben")).expect("sound").is_none()
+    );
     assert_eq!(names(&file), set(&["ADA"]));
 }
 
@@ -86,7 +138,11 @@ fn writers_do_not_lose_one_anothers_changes() {
         }
     });
     assert_eq!(names(&file).len(), 25);
-    let left: Vec<_> = fs::read_dir(folder.path()).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> = fs::read_dir(folder.path())
+        .expect("a folder")
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
     assert_eq!(left, ["users.csv"], "nothing is left over");
 }
 
@@ -99,7 +155,13 @@ fn a_changed_file_keeps_its_permissions_and_a_link_stays_one() {
     std::os::unix::fs::symlink(&file, &link).expect("a link");
     add(&link, "ben").expect("writes").expect("is new");
     assert!(link.symlink_metadata().expect("it is there").is_symlink());
-    assert_eq!((fs::metadata(&file).expect("it is there").mode() & 0o777, names(&file)), (0o640, set(&["ada", "ben"])));
+    assert_eq!(
+        (
+            fs::metadata(&file).expect("it is there").mode() & 0o777,
+            names(&file)
+        ),
+        (0o640, set(&["ada", "ben"]))
+    );
 }
 
 #[test]
@@ -115,14 +177,27 @@ fn what_a_killed_writer_left_behind_is_in_nobodys_way() {
 fn a_file_that_others_can_read_or_write_or_that_is_none_is_not_taken() {
     let folder = folder();
     let file = file_of(&folder, &["ada"]);
-    for (mode, is_sound) in [(0o600, true), (0o660, true), (0o400, true), (0o604, false), (0o602, false)] {
+    for (mode, is_sound) in [
+        (0o600, true),
+        (0o660, true),
+        (0o400, true),
+        (0o604, false),
+        (0o602, false),
+    ] {
         chmod(&file, mode);
         let told = told(&file);
         assert_eq!(told.is_empty(), is_sound, "{mode:o}: {told}");
-        assert!(is_sound || told.contains("can be read or written by everybody"), "{told}");
+        assert!(
+            is_sound || told.contains("can be read or written by everybody"),
+            "{told}"
+        );
         assert!(is_sound || matches!(add(&file, "ben"), Err(Error::Unusable(_, Fault::Open))));
     }
-    assert!(told(folder.path()).contains("this is not a file"), "{}", told(folder.path()));
+    assert!(
+        told(folder.path()).contains("this is not a file"),
+        "{}",
+        told(folder.path())
+    );
     assert!(told(&folder.path().join("none")).ends_with("none cannot be read"));
 }
 
@@ -136,19 +211,30 @@ fn a_bad_file_leaves_the_former_users_in_force_and_is_told_once() {
     let sound = fs::read(&file).expect("it is there");
     for bad in ["", "user;vtnr;hash\nben;60/123/4567;x\n", "user;vtnr\n"] {
         fs::write(&file, bad).expect("written");
-        assert!(matches!(users.look(LATER), Some(Err(Error::Unusable(..)))), "{bad:?}");
+        assert!(
+            matches!(users.look(LATER), Some(Err(Error::Unusable(..)))),
+            "{bad:?}"
+        );
         assert!(users.look(LATER).is_none() && knows("ada"), "{bad:?}");
     }
     fs::remove_file(&file).expect("removed");
-    assert!(users.look(LATER).is_none(), "it may be about to be replaced");
-    assert!(matches!(users.look(LATER), Some(Err(Error::Unreadable(..)))));
+    assert!(
+        users.look(LATER).is_none(),
+        "it may be about to be replaced"
+    );
+    assert!(matches!(
+        users.look(LATER),
+        Some(Err(Error::Unreadable(..)))
+    ));
     assert!(users.look(LATER).is_none() && knows("ada"));
     fs::write(&file, sound).expect("written");
     chmod(&file, 0o600);
     add(&file, "ben").expect("writes").expect("is new");
     assert!(matches!(users.look(LATER), Some(Ok(2))));
     assert!(knows("ada") && knows("ben"));
-    remove(&file, &key("ada")).expect("writes").expect("was there");
+    remove(&file, &key("ada"))
+        .expect("writes")
+        .expect("was there");
     assert!(matches!(users.reload(), Ok(1)));
     assert!(!knows("ada"));
 }
@@ -160,21 +246,44 @@ fn a_file_that_is_being_written_is_left_alone_until_it_has_come_to_rest() {
     let users = Users::open(&file, POLL).expect("a sound file");
     add(&file, "ben").expect("writes").expect("is new");
     let just_now = Timestamp::from_millis(0);
-    assert!(users.look(just_now).is_none(), "it was changed a moment ago");
-    assert!(matches!(users.look(just_now), Some(Ok(2))), "and not again since");
+    assert!(
+        users.look(just_now).is_none(),
+        "it was changed a moment ago"
+    );
+    assert!(
+        matches!(users.look(just_now), Some(Ok(2))),
+        "and not again since"
+    );
 }
 
 /// The way in with these parameters, on one thread.
 fn passwords(file: &Path, cost: HashCost) -> Passwords {
     let metrics = Arc::new(Metrics::new().expect("sound"));
     let users = Arc::new(Users::open(file, POLL).expect("a sound file"));
-    let config = config::Password { file: file.to_owned(), cost, hashers: NonZero::<usize>::MIN, queue: 4 };
-    Passwords::new(&config, users, Hashers::start(1, 4, metrics).expect("a thread"), Chance)
+    let config = config::Password {
+        file: file.to_owned(),
+        cost,
+        hashers: NonZero::<usize>::MIN,
+        queue: 4,
+    };
+    Passwords::new(
+        &config,
+        users,
+        Hashers::start(1, 4, metrics).expect("a thread"),
+        Chance,
+    )
 }
 
 async fn signs_in(passwords: &Passwords, name: &str) {
-    let user = passwords.users.snapshot().find(&key(name)).cloned().expect("a user");
-    let Ok((password, true)) = passwords.compare(password(PASSWORD), Some(&user), 0).await else { panic!("it is right") };
+    let user = passwords
+        .users
+        .snapshot()
+        .find(&key(name))
+        .cloned()
+        .expect("a user");
+    let Ok((password, true)) = passwords.compare(password(PASSWORD), Some(&user), 0).await else {
+        panic!("it is right")
+    };
     passwords.renew_if_due(&key(name), &user, password).await;
 }
 
@@ -182,26 +291,56 @@ async fn signs_in(passwords: &Passwords, name: &str) {
 async fn a_hash_with_other_parameters_is_renewed_when_its_user_signs_in() {
     let folder = folder();
     let file = file_of(&folder, &["ada", "ben"]);
-    let stronger = HashCost { memory: 128, iterations: 2, lanes: 1 };
+    let stronger = HashCost {
+        memory: 128,
+        iterations: 2,
+        lanes: 1,
+    };
     let passwords = passwords(&file, stronger);
     signs_in(&passwords, "ada").await;
-    let costs: Vec<_> = list(&file).expect("sound").into_iter().map(|(.., cost)| cost).collect();
+    let costs: Vec<_> = list(&file)
+        .expect("sound")
+        .into_iter()
+        .map(|(.., cost)| cost)
+        .collect();
     assert_eq!(costs, [stronger, COST]);
     assert!(matches!(passwords.users.look(LATER), Some(Ok(2))));
     let before = fs::read(&file).expect("it is there");
     signs_in(&passwords, "ada").await;
-    assert_eq!(fs::read(&file).expect("it is there"), before, "it is as it is to be");
+    assert_eq!(
+        fs::read(&file).expect("it is there"),
+        before,
+        "it is as it is to be"
+    );
 }
 
 #[tokio::test]
 async fn a_renewed_hash_does_not_undo_a_change_of_password() {
     let folder = folder();
     let file = file_of(&folder, &["ada"]);
-    let passwords = passwords(&file, HashCost { memory: 128, ..COST });
-    put(&file, "ada", user("another", COST), key("ada"), Put::Replaced).expect("writes").expect("was there");
+    let passwords = passwords(
+        &file,
+        HashCost {
+            memory: 128,
+            ..COST
+        },
+    );
+    put(
+        &file,
+        "ada",
+        user("another", COST),
+        key("ada"),
+        Put::Replaced,
+    )
+    .expect("writes")
+    .expect("was there");
     signs_in(&passwords, "ada").await;
     let users = Users::open(&file, POLL).expect("a sound file");
-    let hash = users.snapshot().find(&key("ada")).map(|user| user.hash.clone()).expect("a user");
+    let hash = users
+        .snapshot()
+        .find(&key("ada"))
+        .map(|user| user.hash.clone())
+        .expect("a user");
     assert_eq!(hash.is_of(&password("another")), Ok(true));
 }
 
@@ -210,7 +349,13 @@ async fn where_the_file_cannot_be_written_or_is_locked_the_sign_in_goes_on() {
     let folder = folder();
     let file = file_of(&folder, &["ada"]);
     let before = fs::read(&file).expect("it is there");
-    let passwords = passwords(&file, HashCost { memory: 128, ..COST });
+    let passwords = passwords(
+        &file,
+        HashCost {
+            memory: 128,
+            ..COST
+        },
+    );
     let locked = File::open(&file).expect("it is there");
     locked.lock().expect("nobody else has it");
     signs_in(&passwords, "ada").await;
@@ -229,6 +374,9 @@ async fn nobody_is_compared_with_and_never_right() {
     let file = file_of(&folder, &["ada"]);
     let passwords = passwords(&file, COST);
     for lot in [0, u64::MAX] {
-        assert!(matches!(passwords.compare(password(PASSWORD), None, lot).await, Ok((_, false))));
+        assert!(matches!(
+            passwords.compare(password(PASSWORD), None, lot).await,
+            Ok((_, false))
+        ));
     }
 }

@@ -29,7 +29,10 @@ impl House {
         let further = format!("{FREE}[upstream]\npublic_paths = [\"{PUBLIC}\"]");
         let behind = Behind::with(telling().await, World::builder().https().config(&further)).await;
         let without_email = session_of(&behind.world.signed_in_without_email().await);
-        Self { behind, without_email }
+        Self {
+            behind,
+            without_email,
+        }
     }
 
     /// The `Cookie` field's value; empty for nobody.
@@ -44,8 +47,16 @@ impl House {
     /// A request: `line` without the version, `fields` each with its line end.
     pub(crate) fn request(&self, who: Visitor, line: &str, fields: &str) -> String {
         let cookie = self.cookie(who);
-        let cookie = if cookie.is_empty() { String::new() } else { format!("Cookie: {cookie}\r\n") };
-        let host = if fields.starts_with("Host: ") { String::new() } else { format!("Host: {}\r\n", self.behind.host) };
+        let cookie = if cookie.is_empty() {
+            String::new()
+        } else {
+            format!("Cookie: {cookie}\r\n")
+        };
+        let host = if fields.starts_with("Host: ") {
+            String::new()
+        } else {
+            format!("Host: {}\r\n", self.behind.host)
+        };
         format!("{line} HTTP/1.1\r\n{host}{cookie}{fields}\r\n")
     }
 
@@ -55,7 +66,14 @@ impl House {
     }
 
     pub(crate) async fn status_of(&self, request: impl AsRef<[u8]>) -> u16 {
-        self.behind.connect().await.send(request).await.head().await.map_or(0, |head| head.status())
+        self.behind
+            .connect()
+            .await
+            .send(request)
+            .await
+            .head()
+            .await
+            .map_or(0, |head| head.status())
     }
 
     pub(crate) fn arrived(&self) -> usize {
@@ -64,7 +82,10 @@ impl House {
 
     /// What was thrown at it did no harm: it stands, and answers a broker.
     pub(crate) async fn still_stands(&self) {
-        assert_eq!(self.behind.world.metric("vtnr_gateway_panics_total").await, 0.0);
+        assert_eq!(
+            self.behind.world.metric("vtnr_gateway_panics_total").await,
+            0.0
+        );
         assert_eq!(self.status(Visitor::Broker, "GET /", "").await, 200);
     }
 }
@@ -74,8 +95,16 @@ pub(crate) async fn telling() -> Upstream {
     Upstream::start(|mut wire| async move {
         while let Some(request) = wire.request().await {
             let target = request.line.split(' ').nth(1).unwrap_or_default();
-            let said = format!("{} {target} {}", request.values("x-vtnr").join(","), request.body.len());
-            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{said}", said.len())).await;
+            let said = format!(
+                "{} {target} {}",
+                request.values("x-vtnr").join(","),
+                request.body.len()
+            );
+            wire.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{said}",
+                said.len()
+            ))
+            .await;
         }
     })
     .await

@@ -96,8 +96,12 @@ const OTHERS: [&str; 16] = [
 
 /// Every one of them, with this host's own authority where it helps to deceive.
 pub(crate) fn all(own: &str) -> Vec<String> {
-    let shaped = SHAPES.iter().flat_map(|shape| HOSTS.map(|host| fill(shape, host, own)));
-    let mut all: Vec<String> = shaped.chain(OTHERS.map(|other| fill(other, "", own))).collect();
+    let shaped = SHAPES
+        .iter()
+        .flat_map(|shape| HOSTS.map(|host| fill(shape, host, own)));
+    let mut all: Vec<String> = shaped
+        .chain(OTHERS.map(|other| fill(other, "", own)))
+        .collect();
     all.sort();
     all.dedup();
     all
@@ -106,5 +110,8 @@ pub(crate) fn all(own: &str) -> Vec<String> {
 /// `@@` is an `@` and the stranger's host.
 fn fill(shape: &str, host: &str, own: &str) -> String {
     let marked = shape.replace("@@", "\u{e000}");
-    marked.replace('@', host).replace('\u{e000}', &format!("@{host}")).replace("HOST", own)
+    marked
+        .replace('@', host)
+        .replace('\u{e000}', &format!("@{host}"))
+        .replace("HOST", own)
 }

@@ -34,7 +34,13 @@ async fn every_spelling_of_the_host_gets_the_same_decision_and_every_other_host_
         format!("[::1]:{https}"),
     ] {
         for (who, line, expected) in DECISIONS {
-            assert_eq!(house.status(who, line, &format!("Host: {host}\r\n{EMPTY}")).await, expected, "{host}: {who:?} {line}");
+            assert_eq!(
+                house
+                    .status(who, line, &format!("Host: {host}\r\n{EMPTY}"))
+                    .await,
+                expected,
+                "{host}: {who:?} {line}"
+            );
         }
     }
     let before = house.arrived();
@@ -68,20 +74,49 @@ async fn every_spelling_of_the_host_gets_the_same_decision_and_every_other_host_
         ".".to_owned(),
     ] {
         for (who, line, _) in DECISIONS {
-            let status = house.status(who, line, &format!("Host: {host}\r\n{EMPTY}")).await;
-            assert!(matches!(status, 400 | 421), "{host}: {who:?} {line}: {status}");
+            let status = house
+                .status(who, line, &format!("Host: {host}\r\n{EMPTY}"))
+                .await;
+            assert!(
+                matches!(status, 400 | 421),
+                "{host}: {who:?} {line}: {status}"
+            );
         }
     }
-    assert_eq!(house.arrived(), before, "something arrived for another host");
+    assert_eq!(
+        house.arrived(),
+        before,
+        "something arrived for another host"
+    );
     let mut client = H2::connect(&house.behind.world).await;
-    for (host, is_ours) in [("LOCALHOST", true), ("localhost.", true), ("[::1]", true), ("localhost..", false), ("127.1", false)]
-    {
+    for (host, is_ours) in [
+        ("LOCALHOST", true),
+        ("localhost.", true),
+        ("[::1]", true),
+        ("localhost..", false),
+        ("127.1", false),
+    ] {
         for (who, line, expected) in DECISIONS {
             let (method, target) = line.split_once(' ').expect("two words");
-            let request = http::Request::builder().method(method).uri(format!("https://{host}:{https}{target}"));
-            let request = request.header("cookie", house.cookie(who)).header("content-length", "0").body(()).expect("a request");
-            let status = client.get(request).await.expect("an answer").status().as_u16();
-            assert_eq!(status, if is_ours { expected } else { 421 }, "{host} over HTTP/2: {who:?} {line}");
+            let request = http::Request::builder()
+                .method(method)
+                .uri(format!("https://{host}:{https}{target}"));
+            let request = request
+                .header("cookie", house.cookie(who))
+                .header("content-length", "0")
+                .body(())
+                .expect("a request");
+            let status = client
+                .get(request)
+                .await
+                .expect("an answer")
+                .status()
+                .as_u16();
+            assert_eq!(
+                status,
+                if is_ours { expected } else { 421 },
+                "{host} over HTTP/2: {who:?} {line}"
+            );
         }
     }
 }
@@ -138,22 +173,40 @@ async fn paths_that_need_no_sign_in_make_nothing_else_public() {
                 ]
                 .map(|shape| format!("{free}{}", shape.replace("{}", protected))),
             );
-            targets.extend([format!("/{free}/..{protected}"), format!("/.{free}/..{protected}"), format!("/x/..{free}")]);
+            targets.extend([
+                format!("/{free}/..{protected}"),
+                format!("/.{free}/..{protected}"),
+                format!("/x/..{free}"),
+            ]);
         }
         for target in targets {
-            for (who, method) in [(Nobody, "GET"), (Nobody, "POST"), (Nobody, "OPTIONS"), (WithoutEmail, "POST")] {
+            for (who, method) in [
+                (Nobody, "GET"),
+                (Nobody, "POST"),
+                (Nobody, "OPTIONS"),
+                (WithoutEmail, "POST"),
+            ] {
                 if who == WithoutEmail && !target.starts_with(SUBMISSION) {
                     continue;
                 }
-                let status = house.status(who, &format!("{method} {target}"), EMPTY).await;
+                let status = house
+                    .status(who, &format!("{method} {target}"), EMPTY)
+                    .await;
                 // Whatever begins with our own prefix is answered here, if only with "not found".
-                let refused = matches!(status, 400 | 401 | 403) || target.starts_with(LOGIN) && matches!(status, 404 | 405);
+                let refused = matches!(status, 400 | 401 | 403)
+                    || target.starts_with(LOGIN) && matches!(status, 404 | 405);
                 assert!(refused, "{who:?} {method} {target}: {status}");
             }
         }
     }
     assert_eq!(house.arrived(), before, "something arrived");
-    assert_eq!(house.status(Nobody, &format!("GET {PUBLIC}?{SUBMISSION}"), "").await, 200, "what is public is");
+    assert_eq!(
+        house
+            .status(Nobody, &format!("GET {PUBLIC}?{SUBMISSION}"), "")
+            .await,
+        200,
+        "what is public is"
+    );
     house.still_stands().await;
 }
 
@@ -208,11 +261,16 @@ async fn fields_that_speak_of_another_request_or_client_change_no_decision() {
     for name in names {
         for name in [name.to_owned(), name.to_ascii_lowercase().replace('-', "_")] {
             // All values at once are a field that comes several times.
-            let all: String = values.iter().map(|value| format!("{name}: {value}\r\n")).collect();
+            let all: String = values
+                .iter()
+                .map(|value| format!("{name}: {value}\r\n"))
+                .collect();
             let alone = values.map(|value| format!("{name}: {value}\r\n"));
             for (number, fields) in alone.iter().chain([&all]).enumerate() {
                 let (who, line, expected) = DECISIONS[number % DECISIONS.len()];
-                let others = DECISIONS.iter().filter(|decision| number == values.len() || decision.2 != 200);
+                let others = DECISIONS
+                    .iter()
+                    .filter(|decision| number == values.len() || decision.2 != 200);
                 for (who, line, expected) in others.copied().chain([(who, line, expected)]) {
                     let status = house.status(who, line, &format!("{fields}{EMPTY}")).await;
                     assert_eq!(status, expected, "{fields}{who:?} {line}");
@@ -236,13 +294,37 @@ async fn the_decision_is_the_same_for_every_length_and_framing_of_a_body() {
             ] {
                 let before = house.arrived();
                 let what = format!("{who:?}, {length} bytes, {kind}");
-                let sized = house.request(who, "POST /antrag/versand", &format!("{kind}Content-Length: {length}\r\n"));
-                assert_eq!(sent(&house, &[sized.as_bytes(), &body]).await, expected, "{what}sized");
-                let chunked = house.request(who, "POST /antrag/versand", &format!("{kind}Transfer-Encoding: chunked\r\n"));
-                let size = if length == 0 { String::new() } else { format!("{length:x}\r\n") };
-                let end = if length == 0 { "0\r\n\r\n" } else { "\r\n0\r\n\r\n" };
+                let sized = house.request(
+                    who,
+                    "POST /antrag/versand",
+                    &format!("{kind}Content-Length: {length}\r\n"),
+                );
                 assert_eq!(
-                    sent(&house, &[chunked.as_bytes(), size.as_bytes(), &body, end.as_bytes()]).await,
+                    sent(&house, &[sized.as_bytes(), &body]).await,
+                    expected,
+                    "{what}sized"
+                );
+                let chunked = house.request(
+                    who,
+                    "POST /antrag/versand",
+                    &format!("{kind}Transfer-Encoding: chunked\r\n"),
+                );
+                let size = if length == 0 {
+                    String::new()
+                } else {
+                    format!("{length:x}\r\n")
+                };
+                let end = if length == 0 {
+                    "0\r\n\r\n"
+                } else {
+                    "\r\n0\r\n\r\n"
+                };
+                assert_eq!(
+                    sent(
+                        &house,
+                        &[chunked.as_bytes(), size.as_bytes(), &body, end.as_bytes()]
+                    )
+                    .await,
                     expected,
                     "{what}chunked"
                 );
@@ -253,10 +335,20 @@ async fn the_decision_is_the_same_for_every_length_and_framing_of_a_body() {
                     for (name, value) in kind.lines().filter_map(|line| line.split_once(": ")) {
                         request = request.header(name, value);
                     }
-                    request = if says_length { request.header("content-length", length) } else { request };
+                    request = if says_length {
+                        request.header("content-length", length)
+                    } else {
+                        request
+                    };
                     let (answer, mut stream) = h2.begin(request.body(()).expect("a request")).await;
-                    stream.send_data(Bytes::from(body.clone()), true).expect("queued");
-                    assert_eq!(whole(answer).await.expect("an answer").status(), expected, "{what}over HTTP/2");
+                    stream
+                        .send_data(Bytes::from(body.clone()), true)
+                        .expect("queued");
+                    assert_eq!(
+                        whole(answer).await.expect("an answer").status(),
+                        expected,
+                        "{what}over HTTP/2"
+                    );
                 }
                 let arrived = house.arrived() - before;
                 assert_eq!(arrived, if expected == 200 { 4 } else { 0 }, "{what}");
@@ -277,7 +369,10 @@ async fn sent(house: &House, parts: &[&[u8]]) -> u16 {
 #[tokio::test]
 async fn no_request_hides_behind_an_upgrade_or_an_old_version() {
     let house = House::open().await;
-    let hidden = format!("POST {SUBMISSION}?blind HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", house.behind.host);
+    let hidden = format!(
+        "POST {SUBMISSION}?blind HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n",
+        house.behind.host
+    );
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let length = hidden.len();
     let carriers = [
@@ -298,16 +393,28 @@ async fn no_request_hides_behind_an_upgrade_or_an_old_version() {
         let fields = format!(
             "Host: {}\r\n{}",
             house.behind.host,
-            if cookie.is_empty() { String::new() } else { format!("Cookie: {cookie}\r\n") }
+            if cookie.is_empty() {
+                String::new()
+            } else {
+                format!("Cookie: {cookie}\r\n")
+            }
         );
         for carrier in &carriers {
             let mut client = house.behind.connect().await;
-            client.send(format!("{}{hidden}", carrier.replace('@', &fields))).await;
+            client
+                .send(format!("{}{hidden}", carrier.replace('@', &fields)))
+                .await;
             client.half_close().await;
             let answers = latin1(&client.rest().await);
-            assert!(!answers.contains("blind") && answers.matches("HTTP/1.1 200").count() <= 1, "{who:?} {carrier}{answers}");
+            assert!(
+                !answers.contains("blind") && answers.matches("HTTP/1.1 200").count() <= 1,
+                "{who:?} {carrier}{answers}"
+            );
             let seen = house.behind.upstream.requests();
-            assert!(seen.iter().all(|request| !request.line.contains("blind")), "{who:?} {carrier}{seen:#?}");
+            assert!(
+                seen.iter().all(|request| !request.line.contains("blind")),
+                "{who:?} {carrier}{seen:#?}"
+            );
         }
     }
     house.still_stands().await;
@@ -318,10 +425,29 @@ async fn no_request_hides_behind_an_upgrade_or_an_old_version() {
 async fn health_and_metrics_are_not_on_the_public_listener() {
     let house = House::open().await;
     let before = house.arrived();
-    for path in ["/healthz", "/readyz", "/metrics", "/health", "/ping", "/ready", "/oauth2/ping"] {
-        for agent in ["GoogleHC/1.0", "kube-probe/1.31", "ELB-HealthChecker/2.0", "Prometheus/3.0"] {
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/health",
+        "/ping",
+        "/ready",
+        "/oauth2/ping",
+    ] {
+        for agent in [
+            "GoogleHC/1.0",
+            "kube-probe/1.31",
+            "ELB-HealthChecker/2.0",
+            "Prometheus/3.0",
+        ] {
             assert_eq!(
-                house.status(Nobody, &format!("GET {path}"), &format!("User-Agent: {agent}\r\n")).await,
+                house
+                    .status(
+                        Nobody,
+                        &format!("GET {path}"),
+                        &format!("User-Agent: {agent}\r\n")
+                    )
+                    .await,
                 401,
                 "{path} {agent}"
             );
@@ -329,5 +455,10 @@ async fn health_and_metrics_are_not_on_the_public_listener() {
     }
     assert_eq!(house.arrived(), before);
     let admin = |world: &World| format!("http://127.0.0.1:{}/healthz", world.gateways[0].admin);
-    house.behind.browser.open(&admin(&house.behind.world)).await.is(200);
+    house
+        .behind
+        .browser
+        .open(&admin(&house.behind.world))
+        .await
+        .is(200);
 }

@@ -17,18 +17,31 @@ pub(crate) fn rules() -> SubmissionRules {
 /// # Errors
 /// The law is broken: who reads what into it.
 pub(crate) fn holds(rules: &SubmissionRules, bytes: &[u8]) -> Result<(), String> {
-    let blank = bytes.iter().position(|byte| *byte == b' ').unwrap_or(bytes.len());
-    let (method, target) = (String::from_utf8_lossy(&bytes[..blank]), bytes.get(blank + 1..).unwrap_or_default());
+    let blank = bytes
+        .iter()
+        .position(|byte| *byte == b' ')
+        .unwrap_or(bytes.len());
+    let (method, target) = (
+        String::from_utf8_lossy(&bytes[..blank]),
+        bytes.get(blank + 1..).unwrap_or_default(),
+    );
     for (body, charset) in [Body::None, Body::Some]
         .into_iter()
         .flat_map(|body| [Charset::AsciiCompatible, Charset::Other].map(|charset| (body, charset)))
     {
-        let judged = rules.judge(&Request { method: &method, target, body, charset });
+        let judged = rules.judge(&Request {
+            method: &method,
+            target,
+            body,
+            charset,
+        });
         if judged == Intent::Use
             && let Some(reader) = submits(&method, target, body, charset)
         {
             let target = target.escape_ascii().to_string();
-            return Err(format!("{method} {target:?} with {body:?} and {charset:?} is allowed, and {reader}"));
+            return Err(format!(
+                "{method} {target:?} with {body:?} and {charset:?} is allowed, and {reader}"
+            ));
         }
     }
     Ok(())
@@ -36,7 +49,10 @@ pub(crate) fn holds(rules: &SubmissionRules, bytes: &[u8]) -> Result<(), String>
 
 /// Who runs the Antragsversand for this, if anybody does.
 fn submits(method: &str, target: &[u8], body: Body, charset: Charset) -> Option<String> {
-    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    let end = target
+        .iter()
+        .position(|byte| *byte == b'?')
+        .unwrap_or(target.len());
     let (path, query) = (&target[..end], target.get(end + 1..).unwrap_or_default());
     let is_safe = ["GET", "HEAD", "OPTIONS"].contains(&method.to_ascii_uppercase().as_str());
     if is_safe && body == Body::Some {
@@ -52,24 +68,43 @@ fn submits(method: &str, target: &[u8], body: Body, charset: Charset) -> Option<
         return Some(format!("{server} reads {path:?}"));
     }
     // Where a server leads every address to its front controller, the route alone counts.
-    let route = parameters.iter().filter(|(name, _)| name == b"r").find(|(_, value)| is_route(value));
-    route.map(|(_, value)| format!("a front controller reads the route {}", value.escape_ascii()))
+    let route = parameters
+        .iter()
+        .filter(|(name, _)| name == b"r")
+        .find(|(_, value)| is_route(value));
+    route.map(|(_, value)| {
+        format!(
+            "a front controller reads the route {}",
+            value.escape_ascii()
+        )
+    })
 }
 
 /// Who makes another method of a safe one.
 fn becomes_another(path: &[u8], parameters: &[(Vec<u8>, Vec<u8>)]) -> Option<String> {
     let decoded = queries::decode(path);
-    let behind =
-        decoded.iter().position(|byte| *byte == b'?').map(|at| queries::of(&decoded[at + 1..], Charset::AsciiCompatible));
+    let behind = decoded
+        .iter()
+        .position(|byte| *byte == b'?')
+        .map(|at| queries::of(&decoded[at + 1..], Charset::AsciiCompatible));
     let all = parameters.iter().chain(behind.iter().flatten());
     let mut named = all.filter(|(name, value)| name == b"_method" && !value.is_empty());
     if let Some((_, value)) = named.next() {
-        return Some(format!("some framework takes {} for the method", value.escape_ascii()));
+        return Some(format!(
+            "some framework takes {} for the method",
+            value.escape_ascii()
+        ));
     }
     // As nginx does with `proxy_pass http://server$uri`.
     let mut lines = decoded.split(|byte| *byte == b'\n').skip(1);
-    let begins = |line: &[u8]| line.split(|byte| *byte == b' ').next().is_some_and(|method| method == b"POST");
-    lines.any(begins).then(|| "a server that writes the decoded path begins another request".to_owned())
+    let begins = |line: &[u8]| {
+        line.split(|byte| *byte == b' ')
+            .next()
+            .is_some_and(|method| method == b"POST")
+    };
+    lines
+        .any(begins)
+        .then(|| "a server that writes the decoded path begins another request".to_owned())
 }
 
 /// Whether a front controller that tidies its routes takes this for the Antragsversand.
@@ -77,8 +112,13 @@ fn is_route(value: &[u8]) -> bool {
     let text = paths::lenient(value).replace('\\', "/");
     let text = paths::plain(&text);
     let trimmed = text.trim_matches(|symbol: char| symbol == '/' || symbol <= ' ');
-    let merged = trimmed.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/");
-    merged.starts_with("antrag/versand") || paths::resolved(&format!("/{merged}")).starts_with("/antrag/versand")
+    let merged = trimmed
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect::<Vec<_>>()
+        .join("/");
+    merged.starts_with("antrag/versand")
+        || paths::resolved(&format!("/{merged}")).starts_with("/antrag/versand")
 }
 
 /// What servers of several kinds read as the path.
@@ -90,37 +130,106 @@ mod paths {
     /// Each server by what it does to a path, in its order.
     const SERVERS: [(&str, &[Step]); 20] = [
         ("one that compares raw bytes", &[]),
-        ("Tomcat", &[without_parameters, decoded, backslashes, resolved]),
-        ("Jetty", &[without_parameters, decoded_with_u, resolved, without_parameters]),
+        (
+            "Tomcat",
+            &[without_parameters, decoded, backslashes, resolved],
+        ),
+        (
+            "Jetty",
+            &[
+                without_parameters,
+                decoded_with_u,
+                resolved,
+                without_parameters,
+            ],
+        ),
         ("nginx", &[decoded, resolved]),
-        ("nginx before Tomcat", &[decoded, resolved, encoded, without_parameters, decoded, resolved]),
-        ("nginx before Jetty", &[decoded, resolved, without_parameters, decoded_with_u, resolved]),
+        (
+            "nginx before Tomcat",
+            &[
+                decoded,
+                resolved,
+                encoded,
+                without_parameters,
+                decoded,
+                resolved,
+            ],
+        ),
+        (
+            "nginx before Jetty",
+            &[
+                decoded,
+                resolved,
+                without_parameters,
+                decoded_with_u,
+                resolved,
+            ],
+        ),
         ("two that decode", &[decoded, decoded, resolved]),
-        ("two that decode and cut", &[decoded, without_parameters, decoded, without_parameters, resolved]),
+        (
+            "two that decode and cut",
+            &[
+                decoded,
+                without_parameters,
+                decoded,
+                without_parameters,
+                resolved,
+            ],
+        ),
         ("three that decode", &[decoded, decoded, decoded, resolved]),
-        ("IIS", &[decoded_with_u, backslashes, windows, resolved, windows]),
+        (
+            "IIS",
+            &[decoded_with_u, backslashes, windows, resolved, windows],
+        ),
         ("WHATWG", &[without_controls, backslashes, dots, resolved]),
         ("PHP", &[decoded, up_to_nul, resolved]),
-        ("one that drops controls", &[decoded, without_controls, resolved]),
+        (
+            "one that drops controls",
+            &[decoded, without_controls, resolved],
+        ),
         ("one that trims", &[decoded, trimmed, resolved]),
-        ("one that cuts at ? and # after decoding", &[decoded, cut, resolved]),
+        (
+            "one that cuts at ? and # after decoding",
+            &[decoded, cut, resolved],
+        ),
         ("one that normalises", &[decoded, normalised, resolved]),
-        ("one that resolves first", &[resolved, decoded, without_parameters, resolved]),
-        ("ASP.NET without cookies", &[decoded_with_u, backslashes, windows, resolved, without_session]),
-        ("ASP.NET behind one that decodes", &[decoded, decoded_with_u, without_session, resolved]),
+        (
+            "one that resolves first",
+            &[resolved, decoded, without_parameters, resolved],
+        ),
+        (
+            "ASP.NET without cookies",
+            &[
+                decoded_with_u,
+                backslashes,
+                windows,
+                resolved,
+                without_session,
+            ],
+        ),
+        (
+            "ASP.NET behind one that decodes",
+            &[decoded, decoded_with_u, without_session, resolved],
+        ),
         ("SAP", &[decoded, without_marks, resolved]),
     ];
 
     /// All readings, in lower case, with who has them.
     pub(super) fn of(target: &[u8]) -> Vec<(&'static str, String)> {
-        let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
+        let end = target
+            .iter()
+            .position(|byte| matches!(byte, b'?' | b'#'))
+            .unwrap_or(target.len());
         // Each byte as a character, so that nothing is lost.
         let path: String = target[..end].iter().map(|byte| char::from(*byte)).collect();
         let mut all = Vec::new();
         for (server, steps) in SERVERS {
             for path in [path.clone(), without_authority(&path)] {
                 let read = steps.iter().fold(path, |path, step| step(&path));
-                let bytes: Vec<u8> = read.chars().map(|symbol| u8::try_from(u32::from(symbol)).unwrap_or(b'?')).collect();
+                let bytes: Vec<u8> = read
+                    .chars()
+                    .map(|symbol| u8::try_from(u32::from(symbol)).unwrap_or(b'?'))
+                    .collect();
                 all.push((server, String::from_utf8_lossy(&bytes).to_lowercase()));
                 all.push((server, plain(&lenient(&bytes))));
             }
@@ -130,19 +239,31 @@ mod paths {
 
     /// Of an absolute or opaque target, or one with an authority only: the path.
     fn without_authority(path: &str) -> String {
-        let scheme = path.find(':').filter(|at| path[..*at].chars().all(|symbol| symbol.is_ascii_alphanumeric()) && *at > 0);
+        let scheme = path.find(':').filter(|at| {
+            path[..*at]
+                .chars()
+                .all(|symbol| symbol.is_ascii_alphanumeric())
+                && *at > 0
+        });
         let rest = scheme.map_or(path, |at| &path[at + 1..]);
         let path = match rest.strip_prefix("//") {
             Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
             None => rest,
         };
-        if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+        if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("/{path}")
+        }
     }
 
     fn unescaped(text: &str, with_u: bool) -> String {
         let (mut out, mut rest) = (String::new(), text);
         while let Some(first) = rest.chars().next() {
-            let hex = |from: usize, to: usize| rest.get(from..to).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+            let hex = |from: usize, to: usize| {
+                rest.get(from..to)
+                    .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+            };
             let after_u = rest.get(1..2).is_some_and(|u| u.eq_ignore_ascii_case("u"));
             let (symbol, length) = match first {
                 '%' if with_u && after_u && hex(2, 6).is_some() => (hex(2, 6), 6),
@@ -151,7 +272,9 @@ mod paths {
             };
             match symbol.and_then(char::from_u32) {
                 // Beyond a byte: as the bytes of its UTF-8.
-                Some(symbol) if symbol as u32 > 0xff => out.extend(symbol.to_string().bytes().map(char::from)),
+                Some(symbol) if symbol as u32 > 0xff => {
+                    out.extend(symbol.to_string().bytes().map(char::from))
+                }
                 Some(symbol) => out.push(symbol),
                 None => out.push('?'),
             }
@@ -172,12 +295,21 @@ mod paths {
     fn encoded(path: &str) -> String {
         let stays = |symbol: char| symbol.is_ascii_graphic() && !"%?#\" ".contains(symbol);
         path.chars()
-            .map(|symbol| if stays(symbol) { symbol.to_string() } else { format!("%{:02X}", symbol as u32 & 0xff) })
+            .map(|symbol| {
+                if stays(symbol) {
+                    symbol.to_string()
+                } else {
+                    format!("%{:02X}", symbol as u32 & 0xff)
+                }
+            })
             .collect()
     }
 
     fn without_parameters(path: &str) -> String {
-        path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect::<Vec<_>>().join("/")
+        path.split('/')
+            .map(|segment| segment.split(';').next().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join("/")
     }
 
     /// Without what ASP.NET takes for the session's number: from `/(` to `)/`, or to `)` at the end.
@@ -185,13 +317,22 @@ mod paths {
         let Some(start) = path.find("/(") else {
             return path.to_owned();
         };
-        let end = path[start..].find(")/").map(|end| start + end + 1).or_else(|| path.ends_with(')').then_some(path.len()));
-        end.map_or_else(|| path.to_owned(), |end| format!("{}{}", &path[..start], &path[end..]))
+        let end = path[start..]
+            .find(")/")
+            .map(|end| start + end + 1)
+            .or_else(|| path.ends_with(')').then_some(path.len()));
+        end.map_or_else(
+            || path.to_owned(),
+            |end| format!("{}{}", &path[..start], &path[end..]),
+        )
     }
 
     /// Without what SAP puts into a segment: `sap(bD1kZQ==)`.
     fn without_marks(path: &str) -> String {
-        path.split('/').map(|segment| segment.split('(').next().unwrap_or_default()).collect::<Vec<_>>().join("/")
+        path.split('/')
+            .map(|segment| segment.split('(').next().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join("/")
     }
 
     pub(super) fn resolved(path: &str) -> String {
@@ -219,7 +360,13 @@ mod paths {
     fn windows(path: &str) -> String {
         let name = |segment: &str| match segment.trim_start() {
             "." | ".." => segment.trim().to_owned(),
-            _ => segment.split("::$").next().unwrap_or_default().trim_matches(' ').trim_end_matches(['.', ' ']).to_owned(),
+            _ => segment
+                .split("::$")
+                .next()
+                .unwrap_or_default()
+                .trim_matches(' ')
+                .trim_end_matches(['.', ' '])
+                .to_owned(),
         };
         path.split('/').map(name).collect::<Vec<_>>().join("/")
     }
@@ -230,7 +377,11 @@ mod paths {
 
     fn trimmed(path: &str) -> String {
         path.split('/')
-            .map(|segment| segment.trim_matches(|symbol: char| symbol <= ' ' || ('\u{80}'..='\u{a0}').contains(&symbol)))
+            .map(|segment| {
+                segment.trim_matches(|symbol: char| {
+                    symbol <= ' ' || ('\u{80}'..='\u{a0}').contains(&symbol)
+                })
+            })
             .collect::<Vec<_>>()
             .join("/")
     }
@@ -245,7 +396,10 @@ mod paths {
 
     /// By compatibility, which makes slashes and dots of some characters; back to bytes.
     fn normalised(path: &str) -> String {
-        let bytes: Vec<u8> = path.chars().map(|symbol| u8::try_from(u32::from(symbol)).unwrap_or(b'?')).collect();
+        let bytes: Vec<u8> = path
+            .chars()
+            .map(|symbol| u8::try_from(u32::from(symbol)).unwrap_or(b'?'))
+            .collect();
         plain(&lenient(&bytes)).bytes().map(char::from).collect()
     }
 
@@ -259,8 +413,13 @@ mod paths {
                 0xf0..=0xf7 => (3, u32::from(first & 0x07)),
                 _ => (0, u32::from(*first)),
             };
-            let more = after.get(..length).filter(|more| more.iter().all(|byte| byte & 0xc0 == 0x80));
-            let value = more.map(|more| more.iter().fold(start, |value, byte| value << 6 | u32::from(byte & 0x3f)));
+            let more = after
+                .get(..length)
+                .filter(|more| more.iter().all(|byte| byte & 0xc0 == 0x80));
+            let value = more.map(|more| {
+                more.iter()
+                    .fold(start, |value, byte| value << 6 | u32::from(byte & 0x3f))
+            });
             out.push(value.and_then(char::from_u32).unwrap_or(char::from(*first)));
             rest = &after[more.map_or(0, <[u8]>::len)..];
         }
@@ -270,7 +429,12 @@ mod paths {
     /// Without what cannot be seen, by compatibility, through upper case to lower case.
     pub(super) fn plain(text: &str) -> String {
         let hidden = |symbol: &char| matches!(*symbol, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}');
-        text.chars().filter(|symbol| !hidden(symbol)).nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+        text.chars()
+            .filter(|symbol| !hidden(symbol))
+            .nfkc()
+            .flat_map(char::to_uppercase)
+            .flat_map(char::to_lowercase)
+            .collect()
     }
 }
 
@@ -285,19 +449,36 @@ mod queries {
         let mut all = Vec::new();
         let decoded = decode(query);
         // Parted before decoding, as they should; decoded before parting, and twice, as some do; with `%uXXXX`.
-        for (query, is_decoded) in
-            [(query, false), (&decoded, true), (&decode_with_u(query), true), (&decode_with_u(&decoded), true)]
-        {
-            for parameter in query.split(|byte| *byte == b'&').chain(query.split(|byte| matches!(byte, b'&' | b';'))) {
-                let at = parameter.iter().position(|byte| *byte == b'=').unwrap_or(parameter.len());
-                let (name, value) = (&parameter[..at], parameter.get(at + 1..).unwrap_or_default());
-                let (name, value) = if is_decoded { (name.to_vec(), value.to_vec()) } else { (decode(name), decode(value)) };
+        for (query, is_decoded) in [
+            (query, false),
+            (&decoded, true),
+            (&decode_with_u(query), true),
+            (&decode_with_u(&decoded), true),
+        ] {
+            for parameter in query
+                .split(|byte| *byte == b'&')
+                .chain(query.split(|byte| matches!(byte, b'&' | b';')))
+            {
+                let at = parameter
+                    .iter()
+                    .position(|byte| *byte == b'=')
+                    .unwrap_or(parameter.len());
+                let (name, value) = (
+                    &parameter[..at],
+                    parameter.get(at + 1..).unwrap_or_default(),
+                );
+                let (name, value) = if is_decoded {
+                    (name.to_vec(), value.to_vec())
+                } else {
+                    (decode(name), decode(value))
+                };
                 all.push((php(&name), value.clone()));
                 all.push((nested(&name), value.clone()));
                 all.push((name.to_ascii_lowercase(), value.clone()));
                 all.push((decode(&name).to_ascii_lowercase(), decode(&value)));
                 if charset == Charset::Other {
-                    let read = [utf16, ibm037, utf7].map(|read| (read(&name).to_ascii_lowercase(), read(&value)));
+                    let read = [utf16, ibm037, utf7]
+                        .map(|read| (read(&name).to_ascii_lowercase(), read(&value)));
                     all.extend(read);
                 }
             }
@@ -329,7 +510,9 @@ mod queries {
         while let Some((first, after)) = rest.split_first() {
             let digit = |at: usize| {
                 after.get(at).and_then(|digit| {
-                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|known| known == digit)
+                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+                        .iter()
+                        .position(|known| known == digit)
                 })
             };
             rest = match (first, digit(0), digit(1), digit(2)) {
@@ -370,7 +553,11 @@ mod queries {
     pub(super) fn decode(text: &[u8]) -> Vec<u8> {
         let (mut out, mut rest) = (Vec::new(), text);
         while let Some((first, after)) = rest.split_first() {
-            let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+            let digit = |at: usize| {
+                after
+                    .get(at)
+                    .and_then(|digit| char::from(*digit).to_digit(16))
+            };
             rest = match (first, digit(0), digit(1)) {
                 (b'%', Some(high), Some(low)) => {
                     out.push(u8::try_from(high << 4 | low).unwrap_or(0));
@@ -387,18 +574,39 @@ mod queries {
 
     /// PHP ends a name at a NUL, drops blanks before it, and has `_` for what variables cannot have.
     fn php(name: &[u8]) -> Vec<u8> {
-        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        let end = name
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(name.len());
         let name = &name[..end];
-        let start = name.iter().position(|byte| *byte != b' ').unwrap_or(name.len());
+        let start = name
+            .iter()
+            .position(|byte| *byte != b' ')
+            .unwrap_or(name.len());
         let name = &name[start..];
-        let bracket = name.iter().position(|byte| *byte == b'[').filter(|at| *at > 0 && name[*at..].contains(&b']'));
+        let bracket = name
+            .iter()
+            .position(|byte| *byte == b'[')
+            .filter(|at| *at > 0 && name[*at..].contains(&b']'));
         let name = &name[..bracket.unwrap_or(name.len())];
-        name.iter().map(|byte| if matches!(byte, b' ' | b'.' | b'[') { b'_' } else { byte.to_ascii_lowercase() }).collect()
+        name.iter()
+            .map(|byte| {
+                if matches!(byte, b' ' | b'.' | b'[') {
+                    b'_'
+                } else {
+                    byte.to_ascii_lowercase()
+                }
+            })
+            .collect()
     }
 
     /// `r[]`, `r[x]`: qs, Rack.
     fn nested(name: &[u8]) -> Vec<u8> {
-        let bracket = name.iter().position(|byte| *byte == b'[').filter(|at| *at > 0).unwrap_or(name.len());
+        let bracket = name
+            .iter()
+            .position(|byte| *byte == b'[')
+            .filter(|at| *at > 0)
+            .unwrap_or(name.len());
         name[..bracket].to_ascii_lowercase()
     }
 }

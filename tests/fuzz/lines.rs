@@ -21,7 +21,10 @@ pub(crate) fn unescape(line: &str) -> Vec<u8> {
             'n' => bytes.push(b'\n'),
             'r' => bytes.push(b'\r'),
             'x' => {
-                bytes.extend(rest.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()));
+                bytes.extend(
+                    rest.get(..2)
+                        .and_then(|digits| u8::from_str_radix(digits, 16).ok()),
+                );
                 rest = rest.get(2..).unwrap_or_default();
             }
             // `\\`, `\'` and `\"`.

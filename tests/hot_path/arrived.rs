@@ -29,7 +29,9 @@ use vtnr_gateway::store::tickets::Tickets;
 use vtnr_gateway::store::{Charges, Sealed, Settled, SignIn, Store, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
-pub(crate) const FULL: Level = Level::Full { proof: Proof::Mailbox };
+pub(crate) const FULL: Level = Level::Full {
+    proof: Proof::Mailbox,
+};
 pub(crate) const ONE_SERVER: &str = "url = \"http://127.0.0.1:9000\"";
 const BROKERS: u32 = 10_000;
 const LIVES: Duration = Duration::from_secs(12 * 3_600);
@@ -81,29 +83,52 @@ impl Arrived {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("brokers.csv"), brokers()).expect("written");
         let config = CONFIG.replace("[upstream]\n", &format!("[upstream]\n{calculator}\n"));
-        let config = Config::parse(&config, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let config =
+            Config::parse(&config, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let (parts, store) = parts(&config);
         let (sessions, token) = (Arc::clone(&parts.sessions), Chance.session_token());
         sign_in(&*store, &token, level, parts.clock.now()).await;
         tokio::spawn(Arc::clone(&sessions).listen());
         while sessions.is_empty() {
-            assert!(sessions.find(&token, parts.clock.now()).await.expect("the store answers").is_some());
+            assert!(
+                sessions
+                    .find(&token, parts.clock.now())
+                    .await
+                    .expect("the store answers")
+                    .is_some()
+            );
             tokio::task::yield_now().await;
         }
         // The calculator's own session is the broker's, and known to be.
-        let session = ApplicationSessionId { name: b"JSESSIONID", value: APPLICATION_SESSION.as_bytes() };
-        let learnt = Learnt { origin: Origin::Request, client: ClientAddress::of([192, 0, 2, 7].into()) };
-        let owner = parts.application_sessions.claim(&session, vtnr(BROKERS / 3), learnt, Reach::Up, |_| false).await;
+        let session = ApplicationSessionId {
+            name: b"JSESSIONID",
+            value: APPLICATION_SESSION.as_bytes(),
+        };
+        let learnt = Learnt {
+            origin: Origin::Request,
+            client: ClientAddress::of([192, 0, 2, 7].into()),
+        };
+        let owner = parts
+            .application_sessions
+            .claim(&session, vtnr(BROKERS / 3), learnt, Reach::Up, |_| false)
+            .await;
         assert_eq!(owner, Ownership::Own);
-        let hot = HotPath::new(&config, parts, &request(&token)).await.expect("a sound request");
-        Self { hot, token, _folder: folder }
+        let hot = HotPath::new(&config, parts, &request(&token))
+            .await
+            .expect("a sound request");
+        Self {
+            hot,
+            token,
+            _folder: folder,
+        }
     }
 }
 
 fn brokers() -> String {
     let mut file = String::from("vtnr;email\n");
     for number in 0..BROKERS {
-        writeln!(file, "{};broker{number}@makler.example", vtnr(number)).expect("a String takes all");
+        writeln!(file, "{};broker{number}@makler.example", vtnr(number))
+            .expect("a String takes all");
     }
     file
 }
@@ -113,7 +138,11 @@ fn vtnr(number: u32) -> Vtnr {
 }
 
 fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
-    let (clock, chance, metrics) = (Clock::default(), Chance, Arc::new(Metrics::new().expect("sound")));
+    let (clock, chance, metrics) = (
+        Clock::default(),
+        Chance,
+        Arc::new(Metrics::new().expect("sound")),
+    );
     let vault = Vault::new(config.store.secret.reveal(), chance);
     let engine = Embedded::in_memory(clock.clone()).expect("memory suffices");
     let stores = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
@@ -139,7 +168,13 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
         metrics: Arc::clone(&metrics),
         vault: vault.clone(),
     };
-    let parking = Parking::new(Arc::clone(&store), config.parking, chance, Arc::clone(&metrics), vault);
+    let parking = Parking::new(
+        Arc::clone(&store),
+        config.parking,
+        chance,
+        Arc::clone(&metrics),
+        vault,
+    );
     let pages = Pages::load(&config.brand, &config.login, &config.parking).expect("our own pages");
     let parts = Parts {
         sessions: Arc::new(sessions),
@@ -158,7 +193,12 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
     (parts, store)
 }
 
-async fn sign_in(store: &dyn Store, token: &SessionToken, level: Level, now: domain::time::Timestamp) {
+async fn sign_in(
+    store: &dyn Store,
+    token: &SessionToken,
+    level: Level,
+    now: domain::time::Timestamp,
+) {
     let session = Session::begin(vtnr(BROKERS / 3), level, now);
     let bare = SignIn {
         flow: None,
@@ -169,13 +209,25 @@ async fn sign_in(store: &dyn Store, token: &SessionToken, level: Level, now: dom
         forgets: None,
         trust_lives: LIVES,
     };
-    assert_eq!(store.sign_in(bare, &Charges::none()).await.expect("the store answers"), Settled::Done);
+    assert_eq!(
+        store
+            .sign_in(bare, &Charges::none())
+            .await
+            .expect("the store answers"),
+        Settled::Done
+    );
 }
 
 /// With our session and trust, the calculator's session, and what else such sites set.
 fn request(session: &SessionToken) -> Vec<u8> {
-    let (session, trust) = (encoded(session.reveal()), encoded(Chance.browser_token().reveal()));
-    let fields: String = browser::FIELDS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let (session, trust) = (
+        encoded(session.reveal()),
+        encoded(Chance.browser_token().reveal()),
+    );
+    let fields: String = browser::FIELDS
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     format!(
         "GET /kfz/angebot?id=42&schritt=3 HTTP/1.1\r\nHost: rechner.example\r\nConnection: keep-alive\r\n{fields}Cookie: JSESSIONID={APPLICATION_SESSION}; \
          __Host-vtnr_trust={trust}; __Host-vtnr_session={session}; _pk_id.7.1fff=4c1d3f0a9b2e7c58.1758000000.; \

@@ -34,15 +34,51 @@ pub(crate) struct Step {
 
 /// In their order; the last is all that Pingora asks of the gateway for one request, the steps before it included.
 pub(crate) const STEPS: [Step; 9] = [
-    Step { what: "strict", most: (0, 0), run: |stage, _| assert!(stage.hot().check()) },
-    Step { what: "route", most: (0, 0), run: |stage, _| assert!(stage.hot().route()) },
-    Step { what: "cookies", most: (0, 0), run: |stage, _| assert!(stage.hot().cookies().is_some()) },
-    Step { what: "session", most: (0, 0), run: |stage, _| assert!(stage.find().is_some()) },
-    Step { what: "decide", most: (0, 0), run: |stage, _| assert!(stage.decide().is_some()) },
-    Step { what: "strip", most: (2, 512), run: |stage, headers| stage.hot().strip(&mut headers.up).expect("strips") },
-    Step { what: "inject", most: (13, 7_168), run: |stage, headers| stage.inject(headers) },
-    Step { what: "clean", most: (0, 0), run: |stage, headers| stage.hot().clean(&mut headers.answer).expect("cleans") },
-    Step { what: "all hooks", most: (24, 9_500), run: |stage, headers| stage.pass(headers) },
+    Step {
+        what: "strict",
+        most: (0, 0),
+        run: |stage, _| assert!(stage.hot().check()),
+    },
+    Step {
+        what: "route",
+        most: (0, 0),
+        run: |stage, _| assert!(stage.hot().route()),
+    },
+    Step {
+        what: "cookies",
+        most: (0, 0),
+        run: |stage, _| assert!(stage.hot().cookies().is_some()),
+    },
+    Step {
+        what: "session",
+        most: (0, 0),
+        run: |stage, _| assert!(stage.find().is_some()),
+    },
+    Step {
+        what: "decide",
+        most: (0, 0),
+        run: |stage, _| assert!(stage.decide().is_some()),
+    },
+    Step {
+        what: "strip",
+        most: (2, 512),
+        run: |stage, headers| stage.hot().strip(&mut headers.up).expect("strips"),
+    },
+    Step {
+        what: "inject",
+        most: (13, 7_168),
+        run: |stage, headers| stage.inject(headers),
+    },
+    Step {
+        what: "clean",
+        most: (0, 0),
+        run: |stage, headers| stage.hot().clean(&mut headers.answer).expect("cleans"),
+    },
+    Step {
+        what: "all hooks",
+        most: (24, 9_500),
+        run: |stage, headers| stage.pass(headers),
+    },
 ];
 
 impl Stage {
@@ -50,9 +86,21 @@ impl Stage {
     pub(crate) async fn new(level: Level, calculator: &str) -> Self {
         let mut arrived = Arrived::new(level, calculator).await;
         let now = arrived.hot.now();
-        let session = arrived.hot.session(&arrived.token, now).await.expect("it is signed in");
-        let permit = arrived.hot.decide(Some(&session), now).expect("it is allowed");
-        Self { arrived, session, permit, now }
+        let session = arrived
+            .hot
+            .session(&arrived.token, now)
+            .await
+            .expect("it is signed in");
+        let permit = arrived
+            .hot
+            .decide(Some(&session), now)
+            .expect("it is allowed");
+        Self {
+            arrived,
+            session,
+            permit,
+            now,
+        }
     }
 
     /// The headers of one request more.
@@ -61,7 +109,10 @@ impl Stage {
         for (name, value) in ANSWER {
             answer.append_header(name, value).expect("a field");
         }
-        Headers { up: self.hot().copied(), answer }
+        Headers {
+            up: self.hot().copied(),
+            answer,
+        }
     }
 
     /// What a step allocates: how often, and bytes in all.
@@ -77,19 +128,34 @@ impl Stage {
 
     fn find(&self) -> Option<Session> {
         let token: &SessionToken = black_box(&self.arrived.token);
-        self.arrived.hot.session(token, self.now).now_or_never().expect("what is in memory is not waited for")
+        self.arrived
+            .hot
+            .session(token, self.now)
+            .now_or_never()
+            .expect("what is in memory is not waited for")
     }
 
     fn decide(&mut self) -> Option<Permit> {
-        self.arrived.hot.decide(black_box(Some(&self.session)), self.now)
+        self.arrived
+            .hot
+            .decide(black_box(Some(&self.session)), self.now)
     }
 
     fn inject(&self, headers: &mut Headers) {
-        self.arrived.hot.inject(&mut headers.up, black_box(&self.permit)).expect("injects");
+        self.arrived
+            .hot
+            .inject(&mut headers.up, black_box(&self.permit))
+            .expect("injects");
     }
 
     fn pass(&mut self, headers: &mut Headers) {
-        let passed = self.arrived.hot.pass(&mut headers.up, &mut headers.answer).now_or_never();
-        passed.expect("nothing is waited for").expect("it is forwarded");
+        let passed = self
+            .arrived
+            .hot
+            .pass(&mut headers.up, &mut headers.answer)
+            .now_or_never();
+        passed
+            .expect("nothing is waited for")
+            .expect("it is forwarded");
     }
 }

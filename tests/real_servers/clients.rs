@@ -2,8 +2,8 @@
 
 use super::spellings::{Body, Spelling};
 use crate::support::raw::{
-    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw, RawAnswer, SETTINGS, WINDOW_UPDATE, frame, literal, status,
-    tls,
+    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw, RawAnswer, SETTINGS,
+    WINDOW_UPDATE, frame, literal, status, tls,
 };
 use crate::support::world::World;
 use std::time::Duration;
@@ -35,7 +35,9 @@ const FORM: &str = "fahrer=Ada";
 
 /// Each symbol as one byte.
 fn bytes(text: &str) -> Vec<u8> {
-    text.chars().map(|symbol| u8::try_from(u32::from(symbol)).expect("up to U+00FF")).collect()
+    text.chars()
+        .map(|symbol| u8::try_from(u32::from(symbol)).expect("up to U+00FF"))
+        .collect()
 }
 
 /// A client over HTTP/1.1 that keeps its connection where it may.
@@ -52,7 +54,13 @@ impl Http1 {
     /// A client of the first gateway with this session.
     pub(crate) fn new(world: &World, session: &str) -> Self {
         let port = world.gateways[0].port;
-        Self { port, host: format!("127.0.0.1:{port}"), session: session.to_owned(), connection: None, kept: 0 }
+        Self {
+            port,
+            host: format!("127.0.0.1:{port}"),
+            session: session.to_owned(),
+            connection: None,
+            kept: 0,
+        }
     }
 
     /// Sends a spelling and tells what became of it.
@@ -78,9 +86,11 @@ impl Http1 {
         while answer.status() == 100 {
             answer = connection.try_answer_to(&spelling.method).await?;
         }
-        let stays = !answer.values("connection").contains(&"close") && answer.values("content-length").len() == 1;
+        let stays = !answer.values("connection").contains(&"close")
+            && answer.values("content-length").len() == 1;
         // What lies about its length may be answered twice; what Pingora cannot hand on is the connection's last, without notice.
-        let is_plain = !matches!(spelling.body, Body::Raw(raw) if !raw.is_empty()) && !spelling.fields.contains("Connection: X-");
+        let is_plain = !matches!(spelling.body, Body::Raw(raw) if !raw.is_empty())
+            && !spelling.fields.contains("Connection: X-");
         self.connection = (stays && is_plain && answer.status() >= 200).then_some(connection);
         Some(answer)
     }
@@ -89,17 +99,34 @@ impl Http1 {
         let framed = match (&spelling.body, shape) {
             (Body::Raw(raw), _) => format!("\r\n{raw}"),
             (Body::Form(form), _) => {
-                format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}", form.len())
+                format!(
+                    "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+                    form.len()
+                )
             }
             (Body::Any, Shape::Sized) => {
-                format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{FORM}", FORM.len())
+                format!(
+                    "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{FORM}",
+                    FORM.len()
+                )
             }
-            (Body::Any, Shape::Chunked) => format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{FORM}\r\n0\r\n\r\n", FORM.len()),
+            (Body::Any, Shape::Chunked) => format!(
+                "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{FORM}\r\n0\r\n\r\n",
+                FORM.len()
+            ),
             (Body::Any, Shape::Empty) => "Content-Length: 0\r\n\r\n".to_owned(),
         };
-        let Spelling { method, target, fields, .. } = spelling;
+        let Spelling {
+            method,
+            target,
+            fields,
+            ..
+        } = spelling;
         let target = target.replace("@HOST", &self.host);
-        bytes(&format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n{fields}{framed}", self.host, self.session))
+        bytes(&format!(
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n{fields}{framed}",
+            self.host, self.session
+        ))
     }
 }
 
@@ -114,17 +141,30 @@ pub(crate) struct Http2<'a> {
 impl<'a> Http2<'a> {
     /// A client of the first gateway with this session.
     pub(crate) fn new(world: &'a World, session: &str) -> Self {
-        let host = format!("localhost:{}", world.gateways[0].https.expect("a world with https"));
-        Self { world, host, session: session.to_owned(), connection: None }
+        let host = format!(
+            "localhost:{}",
+            world.gateways[0].https.expect("a world with https")
+        );
+        Self {
+            world,
+            host,
+            session: session.to_owned(),
+            connection: None,
+        }
     }
 
     /// Sends a spelling, its fields as far as HTTP/2 has them.
     pub(crate) async fn ask(&mut self, spelling: &Spelling, shape: Shape) -> Fate {
         let target = spelling.target.replace("@HOST", &self.host);
         let mut fields = self.head(&spelling.method, &target);
-        let own = spelling.fields.split("\r\n").filter_map(|line| line.split_once(": "));
+        let own = spelling
+            .fields
+            .split("\r\n")
+            .filter_map(|line| line.split_once(": "));
         let own = own.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
-        fields.extend(own.filter(|(name, _)| !["connection", "upgrade", "http2-settings"].contains(&name.as_str())));
+        fields.extend(own.filter(|(name, _)| {
+            !["connection", "upgrade", "http2-settings"].contains(&name.as_str())
+        }));
         let body = match (&spelling.body, shape) {
             (Body::Raw(raw), _) | (Body::Form(raw), _) => *raw,
             (Body::Any, Shape::Empty) => "",
@@ -137,20 +177,34 @@ impl<'a> Http2<'a> {
     }
 
     fn head(&self, method: &str, target: &str) -> Vec<(String, String)> {
-        let fields =
-            [(":method", method), (":scheme", "https"), (":authority", &self.host), (":path", target), ("cookie", &self.session)];
-        fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        let fields = [
+            (":method", method),
+            (":scheme", "https"),
+            (":authority", &self.host),
+            (":path", target),
+            ("cookie", &self.session),
+        ];
+        fields
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
     }
 
     /// Sends a header by its fields, with the session, and tells what became of it.
     pub(crate) async fn ask_with(&mut self, fields: &[(&str, &str)]) -> Fate {
-        let fields = fields.iter().copied().chain([("cookie", self.session.as_str())]);
-        let fields: Vec<_> = fields.map(|(name, value)| (name.to_owned(), value.replace("@HOST", &self.host))).collect();
+        let fields = fields
+            .iter()
+            .copied()
+            .chain([("cookie", self.session.as_str())]);
+        let fields: Vec<_> = fields
+            .map(|(name, value)| (name.to_owned(), value.replace("@HOST", &self.host)))
+            .collect();
         self.send(&fields, FORM).await
     }
 
     async fn send(&mut self, fields: &[(String, String)], body: &str) -> Fate {
-        let fate = tokio::time::timeout(PATIENCE, self.exchange(fields, body)).await.unwrap_or(Fate::Silence);
+        let fate = tokio::time::timeout(PATIENCE, self.exchange(fields, body))
+            .await
+            .unwrap_or(Fate::Silence);
         if fate == Fate::Silence {
             self.connection = None;
         }
@@ -162,8 +216,16 @@ impl<'a> Http2<'a> {
             Some(kept) => kept,
             None => (self.connect().await, 1),
         };
-        let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(bytes(name), bytes(value))).collect();
-        let mut frames = frame(HEADERS, END_HEADERS | if body.is_empty() { END_STREAM } else { 0 }, id, &block);
+        let block: Vec<u8> = fields
+            .iter()
+            .flat_map(|(name, value)| literal(bytes(name), bytes(value)))
+            .collect();
+        let mut frames = frame(
+            HEADERS,
+            END_HEADERS | if body.is_empty() { END_STREAM } else { 0 },
+            id,
+            &block,
+        );
         if !body.is_empty() {
             frames.extend(frame(DATA, END_STREAM, id, &bytes(body)));
         }

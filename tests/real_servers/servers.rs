@@ -9,10 +9,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-pub(super) const APPLICATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_servers/applications");
+pub(super) const APPLICATIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/real_servers/applications"
+);
 /// Express and method-override, put there by `.ci/tools`.
 const PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/express");
-const JAVA: [&str; 5] = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp"];
+const JAVA: [&str; 5] = [
+    "-Xmx128m",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-Xshare:auto",
+    "-cp",
+];
 
 /// All of them, running.
 pub(crate) struct Servers {
@@ -42,7 +51,10 @@ impl Origin {
     pub(crate) fn submissions(&self) -> Vec<String> {
         let record = std::fs::read(&self.record).expect("a record");
         let all = String::from_utf8_lossy(&record).into_owned();
-        all.lines().filter(|line| line.starts_with(self.mark)).map(str::to_owned).collect()
+        all.lines()
+            .filter(|line| line.starts_with(self.mark))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -51,7 +63,8 @@ impl Servers {
     pub(crate) async fn start() -> Self {
         let folder = TempDir::new().expect("a folder");
         // Apache's children are another user's where the tests run as root.
-        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("permissions");
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
+            .expect("permissions");
         for record in ["tomcat", "jetty", "nginx", "apache", "express"] {
             let record = record_of(folder.path(), record);
             std::fs::write(&record, "").expect("written");
@@ -110,21 +123,41 @@ pub(super) fn record_of(folder: &Path, name: &str) -> PathBuf {
 
 /// The servlets' classes, by the compiler that Tomcat has for its pages.
 fn compile(folder: &Path) {
-    let source = std::fs::read_to_string(Path::new(APPLICATIONS).join("Submission.java")).expect("it exists");
+    let source = std::fs::read_to_string(Path::new(APPLICATIONS).join("Submission.java"))
+        .expect("it exists");
     let jakarta = folder.join("tomcat/ROOT/WEB-INF/classes");
     let javax = folder.join("jetty");
-    for (classes, source) in [(&jakarta, source.replace("javax.servlet", "jakarta.servlet")), (&javax, source)] {
+    for (classes, source) in [
+        (&jakarta, source.replace("javax.servlet", "jakarta.servlet")),
+        (&javax, source),
+    ] {
         std::fs::create_dir_all(classes).expect("a folder");
         std::fs::write(classes.join("Submission.java"), source).expect("written");
     }
-    std::fs::copy(Path::new(APPLICATIONS).join("Jetty.java"), javax.join("Jetty.java")).expect("copied");
-    for (folder, path) in [(&jakarta, jars(&["tomcat10-servlet-api.jar"])), (&javax, jars(&["servlet-api.jar", "jetty9-*.jar"]))]
-    {
+    std::fs::copy(
+        Path::new(APPLICATIONS).join("Jetty.java"),
+        javax.join("Jetty.java"),
+    )
+    .expect("copied");
+    for (folder, path) in [
+        (&jakarta, jars(&["tomcat10-servlet-api.jar"])),
+        (&javax, jars(&["servlet-api.jar", "jetty9-*.jar"])),
+    ] {
         let mut compiler = Command::new("java");
-        compiler.args(JAVA).arg(jars(&["eclipse-jdt-core*.jar"])).arg("org.eclipse.jdt.internal.compiler.batch.Main");
-        let compiled = compiler.args(["-proc:none", "-nowarn", "-17", "-cp", &path, "-d"]).args([folder, folder]).output();
+        compiler
+            .args(JAVA)
+            .arg(jars(&["eclipse-jdt-core*.jar"]))
+            .arg("org.eclipse.jdt.internal.compiler.batch.Main");
+        let compiled = compiler
+            .args(["-proc:none", "-nowarn", "-17", "-cp", &path, "-d"])
+            .args([folder, folder])
+            .output();
         let compiled = compiled.expect("java runs");
-        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        assert!(
+            compiled.status.success(),
+            "{}",
+            String::from_utf8_lossy(&compiled.stderr)
+        );
     }
 }
 
@@ -134,16 +167,31 @@ fn jars(names: &[&str]) -> String {
     let mut found = Vec::new();
     for name in names {
         let (start, end) = name.split_once('*').unwrap_or((name, ""));
-        let all = std::fs::read_dir(folder).expect("Java libraries").flatten().map(|entry| entry.file_name().into_string());
-        let all = all.flatten().filter(|file| file.starts_with(start) && file.ends_with(end));
+        let all = std::fs::read_dir(folder)
+            .expect("Java libraries")
+            .flatten()
+            .map(|entry| entry.file_name().into_string());
+        let all = all
+            .flatten()
+            .filter(|file| file.starts_with(start) && file.ends_with(end));
         // The names that end in a version are the same files again.
-        let is_versioned =
-            |file: &String| file.rsplit('-').next().is_some_and(|end| end.starts_with(|first: char| first.is_ascii_digit()));
+        let is_versioned = |file: &String| {
+            file.rsplit('-')
+                .next()
+                .is_some_and(|end| end.starts_with(|first: char| first.is_ascii_digit()))
+        };
         let before = found.len();
         found.extend(all.filter(|file| !is_versioned(file)));
-        assert!(found.len() > before, "{folder}/{name} is missing: see .ci/tools");
+        assert!(
+            found.len() > before,
+            "{folder}/{name} is missing: see .ci/tools"
+        );
     }
-    found.iter().map(|file| format!("{folder}/{file}")).collect::<Vec<_>>().join(":")
+    found
+        .iter()
+        .map(|file| format!("{folder}/{file}"))
+        .collect::<Vec<_>>()
+        .join(":")
 }
 
 fn tomcat(folder: &Path) -> Tomcat {
@@ -164,71 +212,133 @@ fn tomcat(folder: &Path) -> Tomcat {
     std::fs::write(root.join("WEB-INF/web.xml"), web).expect("written");
     // As forgiving as it can be made, and with a query that is read as the body.
     let forgiving = r#"useBodyEncodingForURI="true" encodedSolidusHandling="decode" allowBackslash="true" relaxedPathChars="&quot;&lt;&gt;[\]^`{|}" relaxedQueryChars="&quot;&lt;&gt;[\]^`{|}""#;
-    Tomcat::start(forgiving, &format!(r#"<Context path="" docBase="{}"/>"#, root.display()))
+    Tomcat::start(
+        forgiving,
+        &format!(r#"<Context path="" docBase="{}"/>"#, root.display()),
+    )
 }
 
 fn jetty(folder: &Path) -> (u16, Server) {
     let port = ports::free();
     let classes = folder.join("jetty");
-    let path = format!("{}:{}", classes.display(), jars(&["servlet-api.jar", "jetty9-*.jar"]));
+    let path = format!(
+        "{}:{}",
+        classes.display(),
+        jars(&["servlet-api.jar", "jetty9-*.jar"])
+    );
     let mut command = Command::new("java");
-    command.args(JAVA).args([&path, "Jetty", &port.to_string()]).arg(record_of(folder, "jetty"));
-    (port, Server::spawn("Jetty", command, &folder.join("jetty.log")))
+    command
+        .args(JAVA)
+        .args([&path, "Jetty", &port.to_string()])
+        .arg(record_of(folder, "jetty"));
+    (
+        port,
+        Server::spawn("Jetty", command, &folder.join("jetty.log")),
+    )
 }
 
 fn nginx(folder: &Path, tomcat: u16) -> (u16, u16, Server) {
     let (origin, front) = (ports::free(), ports::free());
-    let numbers = [("@ORIGIN@", origin), ("@FRONT@", front), ("@TOMCAT@", tomcat)].map(|(name, port)| (name, port.to_string()));
+    let numbers = [
+        ("@ORIGIN@", origin),
+        ("@FRONT@", front),
+        ("@TOMCAT@", tomcat),
+    ]
+    .map(|(name, port)| (name, port.to_string()));
     let own = folder.join("nginx");
     std::fs::create_dir(&own).expect("a folder");
     let mut values = vec![
-        ("@USER@", if is_root(folder) { "user root;" } else { "" }.to_owned()),
+        (
+            "@USER@",
+            if is_root(folder) { "user root;" } else { "" }.to_owned(),
+        ),
         ("@RECORD@", record_of(folder, "nginx").display().to_string()),
         ("@FOLDER@", own.display().to_string()),
     ];
     values.extend(numbers);
     let file = fill("nginx.conf", &values, &own);
     let mut command = Command::new("/usr/sbin/nginx");
-    command.args(["-e", "stderr", "-c"]).arg(file).arg("-p").arg(&own);
-    (origin, front, Server::spawn("nginx", command, &folder.join("nginx.log")))
+    command
+        .args(["-e", "stderr", "-c"])
+        .arg(file)
+        .arg("-p")
+        .arg(&own);
+    (
+        origin,
+        front,
+        Server::spawn("nginx", command, &folder.join("nginx.log")),
+    )
 }
 
 pub(super) fn apache(folder: &Path) -> (u16, Server) {
     let (port, modules) = (ports::free(), Path::new("/usr/lib/apache2/modules"));
-    let php = std::fs::read_dir(modules).expect("Apache's modules: install apache2-bin").flatten();
-    let php = php.map(|entry| entry.file_name().to_string_lossy().into_owned()).find(|name| name.starts_with("libphp"));
+    let php = std::fs::read_dir(modules)
+        .expect("Apache's modules: install apache2-bin")
+        .flatten();
+    let php = php
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .find(|name| name.starts_with("libphp"));
     let own = folder.join("apache");
     std::fs::create_dir_all(own.join("documents/kfz")).expect("a folder");
     for file in ["documents/index.php", "documents/kfz/index.php"] {
         std::fs::copy(Path::new(APPLICATIONS).join("index.php"), own.join(file)).expect("copied");
     }
     let values = [
-        ("@USER@", if is_root(folder) { "User www-data\nGroup www-data" } else { "" }.to_owned()),
-        ("@RECORD@", record_of(folder, "apache").display().to_string()),
+        (
+            "@USER@",
+            if is_root(folder) {
+                "User www-data\nGroup www-data"
+            } else {
+                ""
+            }
+            .to_owned(),
+        ),
+        (
+            "@RECORD@",
+            record_of(folder, "apache").display().to_string(),
+        ),
         ("@FOLDER@", own.display().to_string()),
         ("@PORT@", port.to_string()),
         ("@MODULES@", modules.display().to_string()),
-        ("@PHP@", php.expect("PHP for Apache: install libapache2-mod-php")),
+        (
+            "@PHP@",
+            php.expect("PHP for Apache: install libapache2-mod-php"),
+        ),
     ];
     let file = fill("apache.conf", &values, &own);
     let mut command = Command::new("/usr/sbin/apache2");
     command.arg("-DFOREGROUND").arg("-f").arg(file);
-    (port, Server::spawn("Apache", command, &folder.join("apache.log")))
+    (
+        port,
+        Server::spawn("Apache", command, &folder.join("apache.log")),
+    )
 }
 
 fn express(folder: &Path) -> (u16, Server) {
     let port = ports::free();
-    assert!(Path::new(PACKAGES).join("node_modules/method-override").exists(), "Express is missing: see .ci/tools");
+    assert!(
+        Path::new(PACKAGES)
+            .join("node_modules/method-override")
+            .exists(),
+        "Express is missing: see .ci/tools"
+    );
     let mut command = Command::new("node");
-    command.arg(Path::new(APPLICATIONS).join("express.js")).arg(port.to_string());
+    command
+        .arg(Path::new(APPLICATIONS).join("express.js"))
+        .arg(port.to_string());
     command.arg(record_of(folder, "express")).arg(PACKAGES);
-    (port, Server::spawn("Express", command, &folder.join("express.log")))
+    (
+        port,
+        Server::spawn("Express", command, &folder.join("express.log")),
+    )
 }
 
 /// A configuration with its values put in.
 fn fill(name: &str, values: &[(&str, String)], folder: &Path) -> PathBuf {
     let text = std::fs::read_to_string(Path::new(APPLICATIONS).join(name)).expect("it exists");
-    let text = values.iter().fold(text, |text, (name, value)| text.replace(name, value));
+    let text = values
+        .iter()
+        .fold(text, |text, (name, value)| text.replace(name, value));
     let file = folder.join(name);
     std::fs::write(&file, text).expect("written");
     file

@@ -29,17 +29,34 @@ pub(crate) enum Body {
 impl Spelling {
     /// A form to this target.
     pub(crate) fn plain(method: &str, target: &str) -> Self {
-        Self::new(method, target, "", if method == "GET" { Body::Raw("") } else { Body::Any })
+        Self::new(
+            method,
+            target,
+            "",
+            if method == "GET" {
+                Body::Raw("")
+            } else {
+                Body::Any
+            },
+        )
     }
 
     fn new(method: &str, target: &str, fields: &str, body: Body) -> Self {
-        Self { method: method.to_owned(), target: target.to_owned(), fields: fields.to_owned(), body }
+        Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            fields: fields.to_owned(),
+            body,
+        }
     }
 }
 
 /// All of them, each once.
 pub(crate) fn all() -> Vec<Spelling> {
-    let mut all: BTreeSet<Spelling> = targets().iter().map(|target| Spelling::new("POST", target, "", Body::Any)).collect();
+    let mut all: BTreeSet<Spelling> = targets()
+        .iter()
+        .map(|target| Spelling::new("POST", target, "", Body::Any))
+        .collect();
     all.extend(methods());
     all.extend(fields());
     all.extend(framings());
@@ -51,7 +68,11 @@ pub(crate) fn targets() -> BTreeSet<String> {
     let mut all = letters();
     all.extend(separators());
     all.extend(ENDS.iter().map(|end| format!("/antrag/versand{end}")));
-    all.extend(BEGINNINGS.iter().map(|beginning| format!("{beginning}/antrag/versand")));
+    all.extend(
+        BEGINNINGS
+            .iter()
+            .map(|beginning| format!("{beginning}/antrag/versand")),
+    );
     all.extend(WHOLE.iter().map(ToString::to_string));
     all
 }
@@ -76,11 +97,13 @@ fn letters() -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for form in forms {
         let written = |changed: &dyn Fn(usize) -> bool| -> String {
-            let each = path.char_indices().map(
-                |(at, symbol)| {
-                    if symbol != '/' && changed(at) { form(symbol) } else { symbol.to_string() }
-                },
-            );
+            let each = path.char_indices().map(|(at, symbol)| {
+                if symbol != '/' && changed(at) {
+                    form(symbol)
+                } else {
+                    symbol.to_string()
+                }
+            });
             each.collect()
         };
         all.extend((0..path.len()).map(|at| written(&|other| other == at)));
@@ -92,7 +115,15 @@ fn letters() -> BTreeSet<String> {
 
 /// Each of the two slashes in each form.
 fn separators() -> BTreeSet<String> {
-    SEPARATORS.iter().flat_map(|form| [format!("{form}antrag/versand"), format!("/antrag{form}versand")]).collect()
+    SEPARATORS
+        .iter()
+        .flat_map(|form| {
+            [
+                format!("{form}antrag/versand"),
+                format!("/antrag{form}versand"),
+            ]
+        })
+        .collect()
 }
 
 /// What some server reads as `/`, or as `/` and something that it cuts.
@@ -524,10 +555,22 @@ fn methods() -> Vec<Spelling> {
         "options",
     ];
     let form = "_method=POST&fahrer=Ada";
-    let mut all: Vec<_> = acting.map(|method| Spelling::new(method, "/antrag/versand", "", Body::Any)).into();
+    let mut all: Vec<_> = acting
+        .map(|method| Spelling::new(method, "/antrag/versand", "", Body::Any))
+        .into();
     for method in ["GET", "HEAD", "OPTIONS"] {
-        all.push(Spelling::new(method, "/antrag/versand", "", Body::Form(form)));
-        all.push(Spelling::new(method, "/antrag/versand", "X-HTTP-Method-Override: POST\r\n", Body::Form(form)));
+        all.push(Spelling::new(
+            method,
+            "/antrag/versand",
+            "",
+            Body::Form(form),
+        ));
+        all.push(Spelling::new(
+            method,
+            "/antrag/versand",
+            "X-HTTP-Method-Override: POST\r\n",
+            Body::Form(form),
+        ));
     }
     let queries = [
         "_method=POST",
@@ -556,24 +599,52 @@ fn methods() -> Vec<Spelling> {
         "_method =POST",
         "%2emethod=POST",
     ];
-    all.extend(queries.map(|query| Spelling::new("GET", &format!("/antrag/versand?{query}"), "", Body::Raw(""))));
+    all.extend(queries.map(|query| {
+        Spelling::new(
+            "GET",
+            &format!("/antrag/versand?{query}"),
+            "",
+            Body::Raw(""),
+        )
+    }));
     all
 }
 
 /// Fields that some application believes about method or address.
 fn fields() -> Vec<Spelling> {
     let mut all = Vec::new();
-    let addresses =
-        ["X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Forwarded-Prefix"];
-    let overrides = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Forwarded-Method"];
+    let addresses = [
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-Original-URI",
+        "X-Forwarded-Uri",
+        "X-Forwarded-Path",
+        "X-Forwarded-Prefix",
+    ];
+    let overrides = [
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "X-Forwarded-Method",
+    ];
     for name in addresses {
         for spelled in forms_of(name) {
-            all.push(Spelling::new("POST", "/tarif", &format!("{spelled}: /antrag/versand\r\n"), Body::Form("fahrer=Ada")));
+            all.push(Spelling::new(
+                "POST",
+                "/tarif",
+                &format!("{spelled}: /antrag/versand\r\n"),
+                Body::Form("fahrer=Ada"),
+            ));
         }
     }
     for name in overrides {
         for spelled in forms_of(name) {
-            all.push(Spelling::new("GET", "/antrag/versand", &format!("{spelled}: POST\r\n"), Body::Raw("")));
+            all.push(Spelling::new(
+                "GET",
+                "/antrag/versand",
+                &format!("{spelled}: POST\r\n"),
+                Body::Raw(""),
+            ));
         }
     }
     // Twice, nominated away, or in a tunnel's clothes.
@@ -582,7 +653,12 @@ fn fields() -> Vec<Spelling> {
         "X-Original-URL: /antrag/versand\r\nConnection: X-Forwarded-For\r\n",
         "Upgrade: websocket\r\nConnection: Upgrade\r\nX-Rewrite-URL: /antrag/versand\r\n",
     ] {
-        all.push(Spelling::new("POST", "/tarif", fields, Body::Form("fahrer=Ada")));
+        all.push(Spelling::new(
+            "POST",
+            "/tarif",
+            fields,
+            Body::Form("fahrer=Ada"),
+        ));
     }
     for fields in [
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
@@ -598,53 +674,123 @@ fn fields() -> Vec<Spelling> {
         "X-VTNR-Level: full\r\n",
         "X_VTNR_Level: full\r\n",
     ] {
-        all.push(Spelling::new("POST", "/antrag/versand", fields, Body::Form("fahrer=Ada")));
+        all.push(Spelling::new(
+            "POST",
+            "/antrag/versand",
+            fields,
+            Body::Form("fahrer=Ada"),
+        ));
     }
     all
 }
 
 /// A name as servers take it for the same one.
 fn forms_of(name: &str) -> [String; 5] {
-    [name.to_owned(), name.to_lowercase(), name.to_uppercase(), name.replace('-', "_"), name.replace('-', ".")]
+    [
+        name.to_owned(),
+        name.to_lowercase(),
+        name.to_uppercase(),
+        name.replace('-', "_"),
+        name.replace('-', "."),
+    ]
 }
 
 /// A request within another one's body, and bodies that two servers end at different places.
 fn framings() -> Vec<Spelling> {
     const INNER: &str = "POST /antrag/versand HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     // A length that covers the whole, and chunks that end before the inner request.
-    const CHUNKED: &str = "0\r\n\r\nPOST /antrag/versand HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
-    const AS_CHUNK: &str = "3d\r\nPOST /antrag/versand HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n\r\n0\r\n\r\n";
-    const BARE: &str = "1\nx\n0\n\nPOST /antrag/versand HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    const CHUNKED: &str =
+        "0\r\n\r\nPOST /antrag/versand HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    const AS_CHUNK: &str =
+        "3d\r\nPOST /antrag/versand HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n\r\n0\r\n\r\n";
+    const BARE: &str =
+        "1\nx\n0\n\nPOST /antrag/versand HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     let all = CHUNKED.len();
     let rows = [
         (format!("Content-Length: {}\r\n", INNER.len()), INNER),
         ("Content-Length: 0\r\n".to_owned(), INNER),
         (String::new(), INNER),
-        ("Content-Length: 0\r\nContent-Length: 0\r\n".to_owned(), INNER),
+        (
+            "Content-Length: 0\r\nContent-Length: 0\r\n".to_owned(),
+            INNER,
+        ),
         ("Content-Length: 0, 0\r\n".to_owned(), INNER),
         ("Content-Length: +0\r\n".to_owned(), INNER),
         ("Content-Length: 0x0\r\n".to_owned(), INNER),
-        (format!("Content-Length: 0\r\nContent-Length: {}\r\n", INNER.len()), INNER),
+        (
+            format!("Content-Length: 0\r\nContent-Length: {}\r\n", INNER.len()),
+            INNER,
+        ),
         (format!("Content_Length: {}\r\n", INNER.len()), INNER),
-        (format!("Content-Length: {all}\r\nTransfer-Encoding: chunked\r\n"), CHUNKED),
-        (format!("Transfer-Encoding: chunked\r\nContent-Length: {all}\r\n"), CHUNKED),
-        (format!("Content-Length: {all}\r\nTransfer_Encoding: chunked\r\n"), CHUNKED),
-        (format!("Content-Length: {all}\r\nTransfer-Encoding: xchunked\r\n"), CHUNKED),
-        (format!("Content-Length: {all}\r\nTransfer-Encoding : chunked\r\n"), CHUNKED),
-        (format!("Content-Length: {all}\r\nTransfer-Encoding:\tchunked\r\n"), CHUNKED),
-        (format!("Content-Length: {all}\r\nTransfer-Encoding: identity\r\n"), CHUNKED),
-        (format!("Content-Length: {all}\r\nTransfer-Encoding: chunked, identity\r\n"), CHUNKED),
-        (format!("Content-Length: {all}\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n"), CHUNKED),
-        (format!("Content-Length: {all}\r\nTransfer-Encoding: \u{b}chunked\r\n"), CHUNKED),
-        (format!("Content-Length: {all}\r\n Transfer-Encoding: chunked\r\n"), CHUNKED),
-        (format!("Content-Length: {all}\r\nX: x\nTransfer-Encoding: chunked\r\n"), CHUNKED),
+        (
+            format!("Content-Length: {all}\r\nTransfer-Encoding: chunked\r\n"),
+            CHUNKED,
+        ),
+        (
+            format!("Transfer-Encoding: chunked\r\nContent-Length: {all}\r\n"),
+            CHUNKED,
+        ),
+        (
+            format!("Content-Length: {all}\r\nTransfer_Encoding: chunked\r\n"),
+            CHUNKED,
+        ),
+        (
+            format!("Content-Length: {all}\r\nTransfer-Encoding: xchunked\r\n"),
+            CHUNKED,
+        ),
+        (
+            format!("Content-Length: {all}\r\nTransfer-Encoding : chunked\r\n"),
+            CHUNKED,
+        ),
+        (
+            format!("Content-Length: {all}\r\nTransfer-Encoding:\tchunked\r\n"),
+            CHUNKED,
+        ),
+        (
+            format!("Content-Length: {all}\r\nTransfer-Encoding: identity\r\n"),
+            CHUNKED,
+        ),
+        (
+            format!("Content-Length: {all}\r\nTransfer-Encoding: chunked, identity\r\n"),
+            CHUNKED,
+        ),
+        (
+            format!(
+                "Content-Length: {all}\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n"
+            ),
+            CHUNKED,
+        ),
+        (
+            format!("Content-Length: {all}\r\nTransfer-Encoding: \u{b}chunked\r\n"),
+            CHUNKED,
+        ),
+        (
+            format!("Content-Length: {all}\r\n Transfer-Encoding: chunked\r\n"),
+            CHUNKED,
+        ),
+        (
+            format!("Content-Length: {all}\r\nX: x\nTransfer-Encoding: chunked\r\n"),
+            CHUNKED,
+        ),
         ("Transfer-Encoding: chunked\r\n".to_owned(), CHUNKED),
         ("Transfer-Encoding: CHUNKED\r\n".to_owned(), CHUNKED),
         ("Transfer-Encoding: gzip, chunked\r\n".to_owned(), CHUNKED),
         ("Transfer-Encoding: chunked\r\n".to_owned(), AS_CHUNK),
         ("Transfer-Encoding: chunked\r\n".to_owned(), BARE),
-        (format!("Content-Length: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", INNER.len()), INNER),
-        (format!("Content-Length: {}\r\nExpect: 100-continue\r\n", INNER.len()), INNER),
+        (
+            format!(
+                "Content-Length: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+                INNER.len()
+            ),
+            INNER,
+        ),
+        (
+            format!(
+                "Content-Length: {}\r\nExpect: 100-continue\r\n",
+                INNER.len()
+            ),
+            INNER,
+        ),
     ];
     let mut spellings = Vec::new();
     for (fields, body) in rows {
@@ -669,8 +815,16 @@ pub(crate) fn pseudo_fields() -> Vec<Vec<(&'static str, &'static str)>> {
         "/tarif\u{0}/antrag/versand",
         "/antrag/versand HTTP/1.1",
     ];
-    let methods =
-        ["POST /antrag/versand HTTP/1.1\r\nX:", "POST /antrag/versand", "POST\r\n", " POST", "P\u{d6}ST", "", "PRI", "CONNECT"];
+    let methods = [
+        "POST /antrag/versand HTTP/1.1\r\nX:",
+        "POST /antrag/versand",
+        "POST\r\n",
+        " POST",
+        "P\u{d6}ST",
+        "",
+        "PRI",
+        "CONNECT",
+    ];
     let mut all = vec![
         vec![METHOD, SCHEME, HOST, ELSE, PATH],
         vec![METHOD, SCHEME, HOST, PATH, ELSE],
@@ -683,9 +837,19 @@ pub(crate) fn pseudo_fields() -> Vec<Vec<(&'static str, &'static str)>> {
         vec![METHOD, SCHEME, HOST, (":path", "")],
         vec![METHOD, (":scheme", "http"), HOST, PATH],
         vec![METHOD, (":scheme", "x"), HOST, PATH],
-        vec![METHOD, (":scheme", "https://@HOST/antrag/versand?"), HOST, ELSE],
+        vec![
+            METHOD,
+            (":scheme", "https://@HOST/antrag/versand?"),
+            HOST,
+            ELSE,
+        ],
         vec![METHOD, SCHEME, (":authority", "evil.example"), PATH],
-        vec![METHOD, SCHEME, (":authority", "@HOST/antrag/versand?"), ELSE],
+        vec![
+            METHOD,
+            SCHEME,
+            (":authority", "@HOST/antrag/versand?"),
+            ELSE,
+        ],
         vec![METHOD, SCHEME, (":authority", "ada@@HOST"), PATH],
         vec![METHOD, SCHEME, (":authority", ""), PATH],
         vec![METHOD, SCHEME, HOST, PATH, ("host", "evil.example")],
@@ -700,12 +864,42 @@ pub(crate) fn pseudo_fields() -> Vec<Vec<(&'static str, &'static str)>> {
         vec![METHOD, SCHEME, HOST, PATH, ("content-length", "99")],
         vec![METHOD, SCHEME, HOST, PATH, ("te", "trailers")],
         vec![METHOD, SCHEME, HOST, PATH, ("expect", "100-continue")],
-        vec![METHOD, SCHEME, HOST, ELSE, ("x-original-url", "/antrag/versand")],
-        vec![METHOD, SCHEME, HOST, ELSE, ("X-Original-URL", "/antrag/versand")],
-        vec![METHOD, SCHEME, HOST, ELSE, ("x", "y\r\nX-Original-URL: /antrag/versand")],
-        vec![METHOD, SCHEME, HOST, ELSE, ("x: y\r\nx-original-url", "/antrag/versand")],
+        vec![
+            METHOD,
+            SCHEME,
+            HOST,
+            ELSE,
+            ("x-original-url", "/antrag/versand"),
+        ],
+        vec![
+            METHOD,
+            SCHEME,
+            HOST,
+            ELSE,
+            ("X-Original-URL", "/antrag/versand"),
+        ],
+        vec![
+            METHOD,
+            SCHEME,
+            HOST,
+            ELSE,
+            ("x", "y\r\nX-Original-URL: /antrag/versand"),
+        ],
+        vec![
+            METHOD,
+            SCHEME,
+            HOST,
+            ELSE,
+            ("x: y\r\nx-original-url", "/antrag/versand"),
+        ],
         vec![(":method", "GET"), SCHEME, HOST, PATH],
-        vec![(":method", "GET"), SCHEME, HOST, PATH, ("content-length", "0")],
+        vec![
+            (":method", "GET"),
+            SCHEME,
+            HOST,
+            PATH,
+            ("content-length", "0"),
+        ],
         vec![(":method", "CONNECT"), HOST],
         vec![(":method", "OPTIONS"), SCHEME, HOST, (":path", "*")],
     ];

@@ -28,22 +28,42 @@ impl Mono {
         let (port, socket) = (ports::free(), ports::free());
         std::fs::write(folder.path().join("record"), "").expect("written");
         let plain = application(folder.path(), "antrag", r#"mode="Off""#);
-        let sessions = application(folder.path(), "sitzung", r#"mode="InProc" cookieless="true""#);
+        let sessions = application(
+            folder.path(),
+            "sitzung",
+            r#"mode="InProc" cookieless="true""#,
+        );
         let mut mono = Command::new("/usr/bin/fastcgi-mono-server4");
-        mono.arg(format!("/applications=/:{},/sitzung:{}", plain.display(), sessions.display()));
-        mono.arg(format!("/socket=tcp:127.0.0.1:{socket}")).env("RECORD", folder.path().join("record"));
+        mono.arg(format!(
+            "/applications=/:{},/sitzung:{}",
+            plain.display(),
+            sessions.display()
+        ));
+        mono.arg(format!("/socket=tcp:127.0.0.1:{socket}"))
+            .env("RECORD", folder.path().join("record"));
         let mono = Server::spawn("Mono", mono, &folder.path().join("mono.log"));
         let mut nginx = Command::new("/usr/sbin/nginx");
-        nginx.args(["-e", "stderr", "-c"]).arg(configuration(folder.path(), port, socket)).arg("-p").arg(folder.path());
+        nginx
+            .args(["-e", "stderr", "-c"])
+            .arg(configuration(folder.path(), port, socket))
+            .arg("-p")
+            .arg(folder.path());
         let mut nginx = Server::spawn("nginx", nginx, &folder.path().join("nginx.log"));
         nginx.ready(&format!("http://127.0.0.1:{port}/")).await;
-        Self { folder, port, _processes: [mono, nginx] }
+        Self {
+            folder,
+            port,
+            _processes: [mono, nginx],
+        }
     }
 
     /// What it ran, a line each.
     fn submissions(&self) -> Vec<String> {
         let record = std::fs::read(self.folder.path().join("record")).expect("a record");
-        String::from_utf8_lossy(&record).lines().map(str::to_owned).collect()
+        String::from_utf8_lossy(&record)
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -52,11 +72,24 @@ fn application(folder: &Path, name: &str, sessions: &str) -> PathBuf {
     let own = folder.join(name);
     std::fs::create_dir_all(own.join("bin")).expect("a folder");
     let config = std::fs::read_to_string(format!("{APPLICATIONS}/web.config")).expect("it exists");
-    std::fs::write(own.join("web.config"), config.replace("@SESSIONS@", sessions)).expect("written");
+    std::fs::write(
+        own.join("web.config"),
+        config.replace("@SESSIONS@", sessions),
+    )
+    .expect("written");
     let mut compiler = Command::new("mcs");
-    compiler.args(["-target:library", "-r:System.Web"]).arg(format!("-out:{}", own.join("bin/Antrag.dll").display()));
-    let compiled = compiler.arg(format!("{APPLICATIONS}/Antrag.cs")).output().expect("mcs: see .ci/tools servers");
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    compiler
+        .args(["-target:library", "-r:System.Web"])
+        .arg(format!("-out:{}", own.join("bin/Antrag.dll").display()));
+    let compiled = compiler
+        .arg(format!("{APPLICATIONS}/Antrag.cs"))
+        .output()
+        .expect("mcs: see .ci/tools servers");
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
     own
 }
 
@@ -70,14 +103,24 @@ fn configuration(folder: &Path, port: u16, socket: u16) -> PathBuf {
         ("@MONO@", socket.to_string()),
     ];
     let file = folder.join("nginx.conf");
-    std::fs::write(&file, values.iter().fold(text, |text, (name, value)| text.replace(name, value))).expect("written");
+    std::fs::write(
+        &file,
+        values
+            .iter()
+            .fold(text, |text, (name, value)| text.replace(name, value)),
+    )
+    .expect("written");
     file
 }
 
 /// A form to this target in this charset.
 fn in_charset(target: &str, charset: &str) -> Spelling {
     let fields = format!("Content-Type: {FORM}; charset={charset}\r\nContent-Length: 10\r\n");
-    Spelling { fields, body: Body::Raw("fahrer=Ada"), ..Spelling::plain("POST", target) }
+    Spelling {
+        fields,
+        body: Body::Raw("fahrer=Ada"),
+        ..Spelling::plain("POST", target)
+    }
 }
 
 /// What Mono takes for the Antragsversand, besides much else. `mark` is a session's in the path.
@@ -100,17 +143,37 @@ fn oddities(mark: &str) -> Vec<Spelling> {
     let in_charsets = [
         ("/main?module=+AGE-ntrag&action=versand", "utf-7"),
         ("/main?+AG0-odule=antrag&action=+AHY-ersand", "\"UTF-7\""),
-        ("/main?module=%2BAGE-ntrag&action=versand", "unicode-1-1-utf-7"),
-        ("/main?+AG0AbwBkAHUAbABlAD0AYQBuAHQAcgBhAGcAJg-action=versand", "utf-7"),
+        (
+            "/main?module=%2BAGE-ntrag&action=versand",
+            "unicode-1-1-utf-7",
+        ),
+        (
+            "/main?+AG0AbwBkAHUAbABlAD0AYQBuAHQAcgBhAGcAJg-action=versand",
+            "utf-7",
+        ),
     ];
-    plain.into_iter().chain(in_charsets.map(|(target, charset)| in_charset(target, charset))).collect()
+    plain
+        .into_iter()
+        .chain(in_charsets.map(|(target, charset)| in_charset(target, charset)))
+        .collect()
 }
 
 /// What no server that was tried runs, and one of another make might.
 fn suspects() -> Vec<Spelling> {
-    let ibm037 = "/main?%94%96%84%a4%93%85=%81%95%a3%99%81%87&%81%83%a3%89%96%95=%a5%85%99%a2%81%95%84";
-    let wide = |text: &str| text.bytes().map(|letter| format!("%{letter:02x}%00")).collect::<String>();
-    let utf16 = format!("/main?{}={}&{}={}", wide("module"), wide("antrag"), wide("action"), wide("versand"));
+    let ibm037 =
+        "/main?%94%96%84%a4%93%85=%81%95%a3%99%81%87&%81%83%a3%89%96%95=%a5%85%99%a2%81%95%84";
+    let wide = |text: &str| {
+        text.bytes()
+            .map(|letter| format!("%{letter:02x}%00"))
+            .collect::<String>()
+    };
+    let utf16 = format!(
+        "/main?{}={}&{}={}",
+        wide("module"),
+        wide("antrag"),
+        wide("action"),
+        wide("versand")
+    );
     let in_charsets = [
         (ibm037, "IBM037"),
         (ibm037, "ibm500"),
@@ -145,17 +208,35 @@ impl Pair {
         let mono = Mono::start().await;
         let rules = "[submission]\npaths = [\"/antrag/versand\", \"/sitzung/antrag/versand\", \"/main?module=antrag&action=versand\"]\n[log]\nfilter = \"warn\"";
         let url = format!("http://127.0.0.1:{}", mono.port);
-        let world = World::builder().store(StoreKind::Memory).https().upstream(&url).config(rules).start().await;
+        let world = World::builder()
+            .store(StoreKind::Memory)
+            .https()
+            .upstream(&url)
+            .config(rules)
+            .start()
+            .await;
         let full = session_of(&world.signed_in(ADA).await);
         let without_email = session_of(&world.signed_in_without_email().await);
-        Self { mono, world, full, without_email }
+        Self {
+            mono,
+            world,
+            full,
+            without_email,
+        }
     }
 
     /// A session's mark in the path, as Mono gives one to whoever comes without.
     async fn mark(&self) -> String {
         let ask = Spelling::plain("GET", "/sitzung/tarif");
-        let answer = Http1::new(&self.world, &self.full).answer(&ask, Shape::Sized).await.expect("an answer");
-        let led = answer.values("location").first().map(ToString::to_string).unwrap_or_default();
+        let answer = Http1::new(&self.world, &self.full)
+            .answer(&ask, Shape::Sized)
+            .await
+            .expect("an answer");
+        let led = answer
+            .values("location")
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         led.split('/')
             .find(|segment| segment.starts_with('('))
             .unwrap_or_else(|| panic!("no session in {led:?}: {answer:?}"))
@@ -164,11 +245,21 @@ impl Pair {
 
     /// Shows that Mono runs all of these for a full session.
     async fn runs(&self, all: &[Spelling]) {
-        let (mut http1, mut http2) = (Http1::new(&self.world, &self.full), Http2::new(&self.world, &self.full));
+        let (mut http1, mut http2) = (
+            Http1::new(&self.world, &self.full),
+            Http2::new(&self.world, &self.full),
+        );
         for spelling in all {
             let before = self.mono.submissions().len();
-            let fates = [http1.ask(spelling, Shape::Sized).await, http2.ask(spelling, Shape::Sized).await];
-            assert_eq!(self.mono.submissions().len(), before + 2, "Mono runs {spelling:?}: {fates:?}");
+            let fates = [
+                http1.ask(spelling, Shape::Sized).await,
+                http2.ask(spelling, Shape::Sized).await,
+            ];
+            assert_eq!(
+                self.mono.submissions().len(),
+                before + 2,
+                "Mono runs {spelling:?}: {fates:?}"
+            );
         }
     }
 
@@ -176,16 +267,25 @@ impl Pair {
     async fn is_kept_from(&self, all: &[Spelling]) {
         let before = self.mono.submissions().len();
         for shape in [Shape::Sized, Shape::Chunked, Shape::Empty] {
-            let (mut http1, mut http2) =
-                (Http1::new(&self.world, &self.without_email), Http2::new(&self.world, &self.without_email));
-            for spelling in all.iter().filter(|spelling| shape == Shape::Sized || spelling.body == Body::Any) {
-                for fate in [http1.ask(spelling, shape).await, http2.ask(spelling, shape).await] {
+            let (mut http1, mut http2) = (
+                Http1::new(&self.world, &self.without_email),
+                Http2::new(&self.world, &self.without_email),
+            );
+            for spelling in all
+                .iter()
+                .filter(|spelling| shape == Shape::Sized || spelling.body == Body::Any)
+            {
+                for fate in [
+                    http1.ask(spelling, shape).await,
+                    http2.ask(spelling, shape).await,
+                ] {
                     assert_ne!(fate, Fate::Silence, "{shape:?} {spelling:?}");
                 }
             }
         }
         // Whatever was still under way is done before this one.
-        self.runs(&[Spelling::plain("POST", "/antrag/versand")]).await;
+        self.runs(&[Spelling::plain("POST", "/antrag/versand")])
+            .await;
         let ran = self.mono.submissions().split_off(before);
         assert_eq!(ran, ["POST /antrag/versand"; 2], "Mono ran them");
     }
@@ -206,8 +306,15 @@ async fn mono_runs_no_spelling_of_the_submission_without_a_confirmed_address() {
         ("GET", "/main?module=%u0061ntrag&action=versand"),
         ("GET", "/dok/Antr%C3%A4ge/P.pdf"),
     ] {
-        let answer = client.answer(&Spelling::plain(method, target), Shape::Sized).await.expect("an answer");
-        assert_eq!((answer.status(), answer.text().trim()), (200, "anderes"), "{method} {target}");
+        let answer = client
+            .answer(&Spelling::plain(method, target), Shape::Sized)
+            .await
+            .expect("an answer");
+        assert_eq!(
+            (answer.status(), answer.text().trim()),
+            (200, "anderes"),
+            "{method} {target}"
+        );
     }
     // It still would.
     pair.runs(&odd).await;

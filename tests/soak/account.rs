@@ -68,11 +68,17 @@ impl Account {
     }
 
     pub(crate) fn sent(&self, id: u64, vtnr: &str, sent: Sent) {
-        self.sent.lock().expect("no panic").insert(id, (vtnr.to_owned(), sent));
+        self.sent
+            .lock()
+            .expect("no panic")
+            .insert(id, (vtnr.to_owned(), sent));
     }
 
     pub(crate) fn asked(&self, email: &str, asked: Asked) {
-        self.asked.lock().expect("no panic").insert(email.to_owned(), asked);
+        self.asked
+            .lock()
+            .expect("no panic")
+            .insert(email.to_owned(), asked);
     }
 
     /// The mail server fell silent, or a gateway was killed, perhaps between a mail's end and the note that it was taken.
@@ -91,10 +97,20 @@ impl Account {
     pub(crate) async fn collect(self: Arc<Self>, postbox: Postbox) {
         let mut next = 0;
         loop {
-            for mail in postbox.mails().into_iter().filter(|mail| mail.index >= next).collect::<Vec<_>>() {
+            for mail in postbox
+                .mails()
+                .into_iter()
+                .filter(|mail| mail.index >= next)
+                .collect::<Vec<_>>()
+            {
                 next = mail.index + 1;
                 for to in &mail.to {
-                    *self.mailed.lock().expect("no panic").entry(to.clone()).or_insert(0) += 1;
+                    *self
+                        .mailed
+                        .lock()
+                        .expect("no panic")
+                        .entry(to.clone())
+                        .or_insert(0) += 1;
                 }
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -104,27 +120,54 @@ impl Account {
     /// Compares, once all mails that were asked for have had time to come.
     pub(crate) async fn settle(&self) {
         let asked = self.asked.lock().expect("no panic").clone();
-        let count = |email: &str| self.mailed.lock().expect("no panic").get(email).copied().unwrap_or(0);
+        let count = |email: &str| {
+            self.mailed
+                .lock()
+                .expect("no panic")
+                .get(email)
+                .copied()
+                .unwrap_or(0)
+        };
         for _ in 0..1_800 {
-            if asked.iter().all(|(email, asked)| *asked == Asked::Unknown || count(email) > 0) {
+            if asked
+                .iter()
+                .all(|(email, asked)| *asked == Asked::Unknown || count(email) > 0)
+            {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         for (email, asked) in asked {
             let mails = count(&email);
-            let most = if self.twice_is_possible.load(Ordering::Relaxed) { 2 } else { 1 };
+            let most = if self.twice_is_possible.load(Ordering::Relaxed) {
+                2
+            } else {
+                1
+            };
             let is_right = mails <= most && (mails > 0 || asked == Asked::Unknown);
-            self.expect(is_right, || format!("{mails} mails to {email}, asked: {asked:?}"));
+            self.expect(is_right, || {
+                format!("{mails} mails to {email}, asked: {asked:?}")
+            });
         }
         let taken = self.taken.lock().expect("no panic").clone();
         for (id, (vtnr, sent)) in self.sent.lock().expect("no panic").iter() {
             let by = taken.get(id).cloned().unwrap_or_default();
-            let is_right = by.iter().all(|by| by == vtnr) && if *sent == Sent::Told { by.len() == 1 } else { by.len() <= 1 };
-            self.expect(is_right, || format!("application {id} of {vtnr}, {sent:?}: taken of {by:?}"));
+            let is_right = by.iter().all(|by| by == vtnr)
+                && if *sent == Sent::Told {
+                    by.len() == 1
+                } else {
+                    by.len() <= 1
+                };
+            self.expect(is_right, || {
+                format!("application {id} of {vtnr}, {sent:?}: taken of {by:?}")
+            });
         }
-        let all_known = taken.keys().all(|id| self.sent.lock().expect("no panic").contains_key(id));
-        self.expect(all_known, || "an application arrived that nobody sent".to_owned());
+        let all_known = taken
+            .keys()
+            .all(|id| self.sent.lock().expect("no panic").contains_key(id));
+        self.expect(all_known, || {
+            "an application arrived that nobody sent".to_owned()
+        });
     }
 
     pub(crate) fn wrong(&self) -> Vec<String> {
@@ -133,15 +176,26 @@ impl Account {
 
     /// Whether anything worth telling was done.
     pub(crate) fn is_plausible(&self) -> bool {
-        let sent = self.sent.lock().expect("no panic").values().filter(|(_, sent)| *sent == Sent::Told).count();
-        self.pages.load(Ordering::Relaxed) > 100 && self.sign_ins.load(Ordering::Relaxed) > 5 && sent > 10
+        let sent = self
+            .sent
+            .lock()
+            .expect("no panic")
+            .values()
+            .filter(|(_, sent)| *sent == Sent::Told)
+            .count();
+        self.pages.load(Ordering::Relaxed) > 100
+            && self.sign_ins.load(Ordering::Relaxed) > 5
+            && sent > 10
     }
 }
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sent = self.sent.lock().expect("no panic");
-        let told = sent.values().filter(|(_, sent)| *sent == Sent::Told).count();
+        let told = sent
+            .values()
+            .filter(|(_, sent)| *sent == Sent::Told)
+            .count();
         write!(
             f,
             "{} pages, {told} applications sent and {} of unknown fate, {} sign-ins, {} sign-outs, {} mails; {} answers \"later\", {} broken off",
@@ -149,7 +203,11 @@ impl fmt::Display for Account {
             sent.len() - told,
             self.sign_ins.load(Ordering::Relaxed),
             self.sign_outs.load(Ordering::Relaxed),
-            self.mailed.lock().expect("no panic").values().sum::<usize>(),
+            self.mailed
+                .lock()
+                .expect("no panic")
+                .values()
+                .sum::<usize>(),
             self.put_off.load(Ordering::Relaxed),
             self.broken_off.load(Ordering::Relaxed),
         )
@@ -157,18 +215,31 @@ impl fmt::Display for Account {
 }
 
 fn whose(headers: &HeaderMap) -> String {
-    headers.get("x-vtnr").and_then(|vtnr| vtnr.to_str().ok()).unwrap_or_default().to_owned()
+    headers
+        .get("x-vtnr")
+        .and_then(|vtnr| vtnr.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// An application that says whose request it is, and takes applications.
 pub(crate) async fn application(listener: TcpListener, account: Arc<Account>) {
-    let take = async |State(account): State<Arc<Account>>, Path(id): Path<u64>, headers: HeaderMap| {
-        account.taken.lock().expect("no panic").entry(id).or_default().push(whose(&headers));
-        format!("taken of {}", whose(&headers))
-    };
+    let take =
+        async |State(account): State<Arc<Account>>, Path(id): Path<u64>, headers: HeaderMap| {
+            account
+                .taken
+                .lock()
+                .expect("no panic")
+                .entry(id)
+                .or_default()
+                .push(whose(&headers));
+            format!("taken of {}", whose(&headers))
+        };
     let app = axum::Router::new()
         .route("/antrag/versand/{id}", post(take))
-        .fallback(any(async |headers: HeaderMap| format!("page of {}", whose(&headers))))
+        .fallback(any(async |headers: HeaderMap| {
+            format!("page of {}", whose(&headers))
+        }))
         .with_state(account);
     axum::serve(listener, app).await.expect("it serves");
 }

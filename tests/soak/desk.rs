@@ -49,8 +49,20 @@ enum Went {
 }
 
 impl Desk {
-    pub(crate) fn new(dice: Dice, balancer: Arc<Balancer>, account: Arc<Account>, faults: Arc<Faults>, postbox: Postbox) -> Self {
-        Self { dice, balancer, account, faults, postbox }
+    pub(crate) fn new(
+        dice: Dice,
+        balancer: Arc<Balancer>,
+        account: Arc<Account>,
+        faults: Arc<Faults>,
+        postbox: Postbox,
+    ) -> Self {
+        Self {
+            dice,
+            balancer,
+            account,
+            faults,
+            postbox,
+        }
     }
 
     /// Works until it is over; gives the browser of whoever is signed in then.
@@ -70,9 +82,21 @@ impl Desk {
     async fn sign_in(&mut self) -> Option<Broker> {
         let (vtnr, email) = broker(NEXT_BROKER.fetch_add(1, Ordering::SeqCst));
         let first = Browser::new(&self.balancer.bases[0]);
-        let broker = Broker { vtnr, email, tabs: self.balancer.bases.iter().map(|base| first.at(base)).collect() };
+        let broker = Broker {
+            vtnr,
+            email,
+            tabs: self
+                .balancer
+                .bases
+                .iter()
+                .map(|base| first.at(base))
+                .collect(),
+        };
         let begun = Instant::now();
-        let claim = [("vtnr", broker.vtnr.as_str()), ("email", broker.email.as_str())];
+        let claim = [
+            ("vtnr", broker.vtnr.as_str()),
+            ("email", broker.email.as_str()),
+        ];
         let answer = self.insist(&broker, &page("vtnr-login", "/"), &claim).await;
         let Some(answer) = answer else {
             // The gateway was gone; whether it had put a mail into the outbox is not known.
@@ -82,23 +106,45 @@ impl Desk {
         if answer.status == 429 {
             // The claim before was answered "later", and had been taken: there is a mail, and no browser for it.
             self.account.asked(&broker.email, Asked::Unknown);
-            let has_cause = [Kind::Redis, Kind::Gateway].iter().any(|kind| self.faults.may_have_caused(*kind, begun));
-            self.account.expect(has_cause, || format!("{}: told to wait for no reason", broker.vtnr));
+            let has_cause = [Kind::Redis, Kind::Gateway]
+                .iter()
+                .any(|kind| self.faults.may_have_caused(*kind, begun));
+            self.account.expect(has_cause, || {
+                format!("{}: told to wait for no reason", broker.vtnr)
+            });
             return None;
         }
-        let is_asked = answer.location().is_some_and(|location| location.starts_with("/ui/login/de/tan"));
+        let is_asked = answer
+            .location()
+            .is_some_and(|location| location.starts_with("/ui/login/de/tan"));
         self.account.asked(&broker.email, Asked::Once);
-        self.account
-            .expect(is_asked, || format!("{}: a TAN was not asked for: {} {}", broker.vtnr, answer.status, answer.text()));
+        self.account.expect(is_asked, || {
+            format!(
+                "{}: a TAN was not asked for: {} {}",
+                broker.vtnr,
+                answer.status,
+                answer.text()
+            )
+        });
         let tan = self.mailed(&broker).await?;
         let answer = loop {
             // The same once more gives the same answer, wherever it is sent.
-            if let Some(answer) = self.insist(&broker, &page("tan", "/"), &[("tan", &tan)]).await {
+            if let Some(answer) = self
+                .insist(&broker, &page("tan", "/"), &[("tan", &tan)])
+                .await
+            {
                 break answer;
             }
         };
         let is_in = answer.location().as_deref() == Some("/");
-        self.account.expect(is_in, || format!("{}: the TAN was refused: {} {}", broker.vtnr, answer.status, answer.text()));
+        self.account.expect(is_in, || {
+            format!(
+                "{}: the TAN was refused: {} {}",
+                broker.vtnr,
+                answer.status,
+                answer.text()
+            )
+        });
         is_in.then(|| self.account.signed_in());
         is_in.then_some(broker)
     }
@@ -107,13 +153,18 @@ impl Desk {
     async fn insist(&self, broker: &Broker, path: &str, fields: &[(&str, &str)]) -> Option<Answer> {
         let begun = Instant::now();
         while begun.elapsed() < SIGNED_IN_WITHIN {
-            match self.went(broker.next_tab(&self.balancer).try_post(path, fields).await, Instant::now()) {
+            match self.went(
+                broker.next_tab(&self.balancer).try_post(path, fields).await,
+                Instant::now(),
+            ) {
                 Went::Answered(answer) => return Some(answer),
                 Went::BrokenOff => return None,
                 Went::Later => tokio::time::sleep(LATER).await,
             }
         }
-        self.account.expect(false, || format!("{}: put off for {SIGNED_IN_WITHIN:?}", broker.vtnr));
+        self.account.expect(false, || {
+            format!("{}: put off for {SIGNED_IN_WITHIN:?}", broker.vtnr)
+        });
         None
     }
 
@@ -126,7 +177,9 @@ impl Desk {
             }
             tokio::time::sleep(LATER).await;
         }
-        self.account.expect(false, || format!("{}: no mail within {MAILED_WITHIN:?}", broker.vtnr));
+        self.account.expect(false, || {
+            format!("{}: no mail within {MAILED_WITHIN:?}", broker.vtnr)
+        });
         None
     }
 
@@ -151,40 +204,76 @@ impl Desk {
 
     async fn open_page(&self, broker: &Broker) {
         let begun = Instant::now();
-        let Went::Answered(answer) = self.went(broker.next_tab(&self.balancer).try_open("/kfz/angebot?id=42").await, begun)
-        else {
+        let Went::Answered(answer) = self.went(
+            broker
+                .next_tab(&self.balancer)
+                .try_open("/kfz/angebot?id=42")
+                .await,
+            begun,
+        ) else {
             return;
         };
         self.account.page();
         let own = format!("page of {}", broker.vtnr);
-        self.account.expect(answer.status == 200 && answer.body == own, || {
-            format!("{}: a page: {} {:?} {}", broker.vtnr, answer.status, answer.location(), answer.text())
-        });
+        self.account
+            .expect(answer.status == 200 && answer.body == own, || {
+                format!(
+                    "{}: a page: {} {:?} {}",
+                    broker.vtnr,
+                    answer.status,
+                    answer.location(),
+                    answer.text()
+                )
+            });
     }
 
     async fn send_application(&self, broker: &Broker) {
-        let (id, begun) = (NEXT_APPLICATION.fetch_add(1, Ordering::SeqCst), Instant::now());
+        let (id, begun) = (
+            NEXT_APPLICATION.fetch_add(1, Ordering::SeqCst),
+            Instant::now(),
+        );
         // Noted before it can arrive.
         self.account.sent(id, &broker.vtnr, Sent::Unknown);
-        let sent = broker.next_tab(&self.balancer).try_post(&format!("/antrag/versand/{id}"), &[("antrag", "1")]).await;
+        let sent = broker
+            .next_tab(&self.balancer)
+            .try_post(&format!("/antrag/versand/{id}"), &[("antrag", "1")])
+            .await;
         if let Went::Answered(answer) = self.went(sent, begun) {
             let own = format!("taken of {}", broker.vtnr);
-            self.account.expect(answer.status == 200 && answer.body == own, || {
-                format!("{}: application {id}: {} {:?} {}", broker.vtnr, answer.status, answer.location(), answer.text())
-            });
+            self.account
+                .expect(answer.status == 200 && answer.body == own, || {
+                    format!(
+                        "{}: application {id}: {} {:?} {}",
+                        broker.vtnr,
+                        answer.status,
+                        answer.location(),
+                        answer.text()
+                    )
+                });
             self.account.sent(id, &broker.vtnr, Sent::Told);
         }
     }
 
     /// Signs out. Then nobody gets in with the cookies that the browser had, wherever they are sent.
     async fn sign_out(&self, broker: &Broker) {
-        let copies: Vec<_> = self.balancer.bases.iter().map(|base| broker.copy_at(base)).collect();
+        let copies: Vec<_> = self
+            .balancer
+            .bases
+            .iter()
+            .map(|base| broker.copy_at(base))
+            .collect();
         let begun = Instant::now();
         let Some(answer) = self.insist(broker, SIGN_OUT, &[]).await else {
             return;
         };
-        self.account
-            .expect(answer.status == 200, || format!("{}: signing out: {} {}", broker.vtnr, answer.status, answer.text()));
+        self.account.expect(answer.status == 200, || {
+            format!(
+                "{}: signing out: {} {}",
+                broker.vtnr,
+                answer.status,
+                answer.text()
+            )
+        });
         self.account.signed_out();
         // Product rule: within a second, everywhere.
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -192,9 +281,14 @@ impl Desk {
             if let Ok(answer) = copy.try_open("/kfz/angebot?id=42").await {
                 // One that hung has to hear of it first.
                 let hung = self.faults.may_have_caused(Kind::Gateway, begun);
-                self.account.expect(hung || matches!(answer.status.as_u16(), 303 | 503), || {
-                    format!("{}: signed out {:?} ago, and let in", broker.vtnr, begun.elapsed())
-                });
+                self.account
+                    .expect(hung || matches!(answer.status.as_u16(), 303 | 503), || {
+                        format!(
+                            "{}: signed out {:?} ago, and let in",
+                            broker.vtnr,
+                            begun.elapsed()
+                        )
+                    });
             }
         }
     }
@@ -206,15 +300,21 @@ impl Desk {
                 self.account.put_off();
                 let is_told = answer.headers.contains_key("retry-after");
                 // A gateway that hung has to find Redis again, too.
-                let has_cause = [Kind::Redis, Kind::Gateway].iter().any(|kind| self.faults.may_have_caused(*kind, begun));
-                self.account.expect(is_told && has_cause, || format!("503 without a cause: {}", answer.text()));
+                let has_cause = [Kind::Redis, Kind::Gateway]
+                    .iter()
+                    .any(|kind| self.faults.may_have_caused(*kind, begun));
+                self.account.expect(is_told && has_cause, || {
+                    format!("503 without a cause: {}", answer.text())
+                });
                 Went::Later
             }
             Ok(answer) => Went::Answered(answer),
             Err(error) => {
                 self.account.broken_off();
                 let has_cause = self.faults.may_have_caused(Kind::Gateway, begun);
-                self.account.expect(has_cause, || format!("broken off without a cause: {error:?}"));
+                self.account.expect(has_cause, || {
+                    format!("broken off without a cause: {error:?}")
+                });
                 Went::BrokenOff
             }
         }

@@ -31,7 +31,13 @@ pub(crate) struct Faults {
 
 impl Faults {
     /// One of them, from its beginning to its end.
-    pub(crate) async fn happen(&self, dice: &mut Dice, gateways: &mut [Gateway], world: &World, account: &Account) {
+    pub(crate) async fn happen(
+        &self,
+        dice: &mut Dice,
+        gateways: &mut [Gateway],
+        world: &World,
+        account: &Account,
+    ) {
         let number = dice.below(gateways.len() as u64) as usize;
         let gateway = &mut gateways[number];
         let a_while = Duration::from_millis(500 + dice.below(3_000));
@@ -73,7 +79,11 @@ impl Faults {
             _ => {
                 let _fault = self.begin(Kind::Mail);
                 account.acceptances_may_be_lost();
-                world.postbox.set_fault(if dice.one_in(2) { MailFault::PutOff } else { MailFault::Freeze });
+                world.postbox.set_fault(if dice.one_in(2) {
+                    MailFault::PutOff
+                } else {
+                    MailFault::Freeze
+                });
                 tokio::time::sleep(a_while).await;
                 world.postbox.set_fault(MailFault::None);
             }
@@ -83,7 +93,10 @@ impl Faults {
     fn begin(&self, kind: Kind) -> UnderWay<'_> {
         let mut all = self.all.lock().expect("no panic");
         all.push((kind, Instant::now(), None));
-        UnderWay { faults: self, number: all.len() - 1 }
+        UnderWay {
+            faults: self,
+            number: all.len() - 1,
+        }
     }
 
     /// Whether one of this kind may be why something went wrong that began then and is over now.

@@ -14,7 +14,10 @@ use vtnr_gateway::store::{Charges, Error, Invalidation, RecordKey, Result, Settl
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const MINUTE: Duration = Duration::from_secs(60);
-const LIMITS: SessionLimits = SessionLimits { idle: HOUR, absolute: Duration::from_secs(12 * 3_600) };
+const LIMITS: SessionLimits = SessionLimits {
+    idle: HOUR,
+    absolute: Duration::from_secs(12 * 3_600),
+};
 const GRACE: Duration = MINUTE;
 
 /// One gateway's sessions.
@@ -29,8 +32,19 @@ impl Gateway {
         let clock = manual_clock();
         let store = Arc::new(Staged::new(clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
-        let sessions = Sessions::new(Arc::clone(&store) as Arc<dyn Store>, tickets(), LIMITS, GRACE, clock.clone(), metrics);
-        Self { store, sessions: Arc::new(sessions), clock }
+        let sessions = Sessions::new(
+            Arc::clone(&store) as Arc<dyn Store>,
+            tickets(),
+            LIMITS,
+            GRACE,
+            clock.clone(),
+            metrics,
+        );
+        Self {
+            store,
+            sessions: Arc::new(sessions),
+            clock,
+        }
     }
 
     async fn start() -> Self {
@@ -55,7 +69,11 @@ impl Gateway {
 
     async fn sign_in_as(&self, token: &SessionToken) {
         let session = session(self.clock.now());
-        let done = self.store.elsewhere.sign_in(bare(token, &session, 12 * HOUR), &Charges::none()).await;
+        let done = self
+            .store
+            .elsewhere
+            .sign_in(bare(token, &session, 12 * HOUR), &Charges::none())
+            .await;
         assert_eq!(done.expect("answers"), Settled::Done);
     }
 
@@ -78,10 +96,17 @@ impl Gateway {
     /// Announces it, and waits until it was heard: then a session that ends right after it is no longer in memory.
     async fn hears(&self, invalidation: Invalidation) {
         let marker = self.sign_in().await;
-        eventually("the marker is in memory", async || !self.asks_the_store_for(&marker).await).await;
+        eventually("the marker is in memory", async || {
+            !self.asks_the_store_for(&marker).await
+        })
+        .await;
         self.store.announce(invalidation);
-        self.store.announce(Invalidation::Session(self.store.session_key(&marker)));
-        eventually("it was heard", async || self.asks_the_store_for(&marker).await).await;
+        self.store
+            .announce(Invalidation::Session(self.store.session_key(&marker)));
+        eventually("it was heard", async || {
+            self.asks_the_store_for(&marker).await
+        })
+        .await;
     }
 
     async fn asks_the_store_for(&self, token: &SessionToken) -> bool {
@@ -112,7 +137,14 @@ async fn a_session_ended_between_being_read_and_being_kept_is_not_found_afterwar
     has_read.await.expect("the session was read");
     gateway.sessions.end(&token).await.expect("ends");
     goes_on.send(Ok(())).expect("it waits");
-    assert!(under_way.await.expect("no panic").expect("answers").is_some(), "it lived when it was read");
+    assert!(
+        under_way
+            .await
+            .expect("no panic")
+            .expect("answers")
+            .is_some(),
+        "it lived when it was read"
+    );
     assert!(!gateway.finds(&token).await);
     assert!(gateway.sessions.is_empty());
 }
@@ -123,7 +155,8 @@ async fn a_session_ended_elsewhere_between_being_read_and_being_kept_is_not_foun
 }
 
 #[tokio::test]
-async fn a_session_is_not_found_afterwards_if_all_were_to_be_forgotten_between_its_being_read_and_its_being_kept() {
+async fn a_session_is_not_found_afterwards_if_all_were_to_be_forgotten_between_its_being_read_and_its_being_kept()
+ {
     is_not_kept_if_meanwhile(|_| Invalidation::All).await;
 }
 
@@ -135,8 +168,15 @@ async fn is_not_kept_if_meanwhile(heard: impl Fn(RecordKey) -> Invalidation) {
     let (sessions, now) = (Arc::clone(&gateway.sessions), gateway.clock.now());
     let under_way = tokio::spawn(async move { sessions.find(&token, now).await });
     has_read.await.expect("the session was read");
-    gateway.store.elsewhere.end_session(&token).await.expect("ends");
-    gateway.hears(heard(gateway.store.session_key(&token))).await;
+    gateway
+        .store
+        .elsewhere
+        .end_session(&token)
+        .await
+        .expect("ends");
+    gateway
+        .hears(heard(gateway.store.session_key(&token)))
+        .await;
     goes_on.send(Ok(())).expect("it waits");
     under_way.await.expect("no panic").expect("answers");
     assert!(!gateway.finds(&token).await);
@@ -156,7 +196,13 @@ async fn a_session_is_kept_although_another_one_ended_while_it_was_read() {
     has_read.await.expect("the session was read");
     gateway.sessions.end(&ended).await.expect("ends");
     goes_on.send(Ok(())).expect("it waits");
-    assert!(under_way.await.expect("no panic").expect("answers").is_some());
+    assert!(
+        under_way
+            .await
+            .expect("no panic")
+            .expect("answers")
+            .is_some()
+    );
     assert!(!gateway.asks_the_store_for(&kept).await);
 }
 
@@ -165,11 +211,20 @@ async fn where_more_ends_were_announced_than_could_be_heard_none_of_the_ended_is
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
-    gateway.store.elsewhere.end_session(&token).await.expect("ends");
-    gateway.store.announce(Invalidation::Session(gateway.store.session_key(&token)));
+    gateway
+        .store
+        .elsewhere
+        .end_session(&token)
+        .await
+        .expect("ends");
+    gateway
+        .store
+        .announce(Invalidation::Session(gateway.store.session_key(&token)));
     // Nobody else runs on this thread meanwhile.
     for _ in 0..Staged::MOST_ANNOUNCEMENTS {
-        gateway.store.announce(Invalidation::Session(gateway.store.session_key(&Chance.session_token())));
+        gateway.store.announce(Invalidation::Session(
+            gateway.store.session_key(&Chance.session_token()),
+        ));
     }
     eventually("all is forgotten", async || !gateway.finds(&token).await).await;
 }
@@ -179,12 +234,23 @@ async fn a_session_ended_elsewhere_is_not_found_once_that_was_heard() {
     let gateway = Gateway::start().await;
     let (ended, other) = (gateway.sign_in().await, gateway.sign_in().await);
     assert!(gateway.finds(&ended).await && gateway.finds(&other).await);
-    gateway.store.elsewhere.end_session(&ended).await.expect("ends");
-    gateway.hears(Invalidation::Session(gateway.store.session_key(&ended))).await;
+    gateway
+        .store
+        .elsewhere
+        .end_session(&ended)
+        .await
+        .expect("ends");
+    gateway
+        .hears(Invalidation::Session(gateway.store.session_key(&ended)))
+        .await;
     assert!(!gateway.finds(&ended).await);
     gateway.store_was_asked();
     assert!(gateway.finds(&other).await);
-    assert_eq!(gateway.store_was_asked(), 0, "the other one is still in memory");
+    assert_eq!(
+        gateway.store_was_asked(),
+        0,
+        "the other one is still in memory"
+    );
 }
 
 #[tokio::test]
@@ -192,7 +258,12 @@ async fn a_revoked_broker_has_no_session_but_may_begin_a_new_one() {
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
-    gateway.store.elsewhere.revoke_broker(vtnr(), gateway.clock.now()).await.expect("revokes");
+    gateway
+        .store
+        .elsewhere
+        .revoke_broker(vtnr(), gateway.clock.now())
+        .await
+        .expect("revokes");
     gateway.clock.advance(Duration::from_millis(1));
     let new = gateway.sign_in().await;
     gateway.hears(Invalidation::All).await;
@@ -211,7 +282,12 @@ async fn nothing_is_answered_from_memory_while_invalidations_do_not_arrive() {
         assert!(gateway.finds(&token).await);
     }
     assert_eq!(gateway.store_was_asked(), 3);
-    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    gateway
+        .store
+        .elsewhere
+        .end_session(&token)
+        .await
+        .expect("ends, unheard");
     assert!(!gateway.finds(&token).await);
 }
 
@@ -221,7 +297,12 @@ async fn what_was_read_while_invalidations_did_not_arrive_is_not_kept() {
     let token = gateway.sign_in().await;
     gateway.store.grow_deaf();
     assert!(gateway.finds(&token).await);
-    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    gateway
+        .store
+        .elsewhere
+        .end_session(&token)
+        .await
+        .expect("ends, unheard");
     gateway.store.hear_again();
     assert!(!gateway.finds(&token).await);
 }
@@ -231,7 +312,12 @@ async fn nothing_is_answered_from_memory_where_nobody_listens() {
     let gateway = Gateway::deaf_from_the_start();
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
-    gateway.store.elsewhere.end_session(&token).await.expect("ends");
+    gateway
+        .store
+        .elsewhere
+        .end_session(&token)
+        .await
+        .expect("ends");
     assert!(!gateway.finds(&token).await);
 }
 
@@ -244,8 +330,17 @@ async fn use_is_written_down_at_most_once_a_minute() {
         gateway.clock.advance(Duration::from_secs(1));
     }
     assert_eq!(gateway.was_touched(), 2);
-    let stored = gateway.store.elsewhere.find_session(&token).await.expect("answers").expect("it lives");
-    assert!(gateway.clock.now().since(stored.seen_at) <= MINUTE, "other gateways know that it is in use");
+    let stored = gateway
+        .store
+        .elsewhere
+        .find_session(&token)
+        .await
+        .expect("answers")
+        .expect("it lives");
+    assert!(
+        gateway.clock.now().since(stored.seen_at) <= MINUTE,
+        "other gateways know that it is in use"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -276,7 +371,10 @@ async fn a_session_in_use_lives_on_until_the_absolute_limit_and_an_idle_one_ends
         assert!(gateway.finds(&used).await);
         gateway.clock.advance(HOUR / 2);
     }
-    assert!(gateway.finds(&used).await, "after 11 and a half hours of use");
+    assert!(
+        gateway.finds(&used).await,
+        "after 11 and a half hours of use"
+    );
     assert!(!gateway.finds(&idle).await);
     gateway.clock.advance(HOUR / 2);
     assert!(!gateway.finds(&used).await, "after 12 hours");
@@ -286,10 +384,22 @@ async fn a_session_in_use_lives_on_until_the_absolute_limit_and_an_idle_one_ends
 async fn a_session_used_on_another_gateway_only_is_not_idle_here() {
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
-    let found = gateway.find(&token).await.expect("answers").expect("it lives");
+    let found = gateway
+        .find(&token)
+        .await
+        .expect("answers")
+        .expect("it lives");
     gateway.clock.advance(HOUR / 2);
-    let used = Session { seen_at: gateway.clock.now(), ..found };
-    gateway.store.elsewhere.touch_session(&token, &used, HOUR).await.expect("touches");
+    let used = Session {
+        seen_at: gateway.clock.now(),
+        ..found
+    };
+    gateway
+        .store
+        .elsewhere
+        .touch_session(&token, &used, HOUR)
+        .await
+        .expect("touches");
     gateway.clock.advance(HOUR / 2);
     assert!(gateway.finds(&token).await);
 }
@@ -301,12 +411,24 @@ async fn a_store_that_cannot_answer_is_an_error_and_not_no_session() {
     gateway.store.is_down.store(true, Ordering::SeqCst);
     gateway.store.grow_deaf();
     for _ in 0..3 {
-        assert!(matches!(gateway.find(&token).await, Err(Error::Unreachable(_))));
+        assert!(matches!(
+            gateway.find(&token).await,
+            Err(Error::Unreachable(_))
+        ));
     }
-    assert!(matches!(gateway.sessions.end(&token).await, Err(Error::Unreachable(_))), "nobody is told that it ended");
+    assert!(
+        matches!(
+            gateway.sessions.end(&token).await,
+            Err(Error::Unreachable(_))
+        ),
+        "nobody is told that it ended"
+    );
     gateway.store.is_down.store(false, Ordering::SeqCst);
     gateway.clock.advance(Duration::from_millis(500));
-    assert!(gateway.finds(&token).await, "it is found again half a second later");
+    assert!(
+        gateway.finds(&token).await,
+        "it is found again half a second later"
+    );
 }
 
 #[tokio::test]
@@ -327,7 +449,10 @@ async fn once_ends_are_told_again_the_store_is_asked_at_once() {
     gateway.store.is_down.store(true, Ordering::SeqCst);
     assert!(gateway.find(&Chance.session_token()).await.is_err());
     gateway.store.is_down.store(false, Ordering::SeqCst);
-    assert!(gateway.find(&unknown).await.is_err(), "it was asked a moment ago");
+    assert!(
+        gateway.find(&unknown).await.is_err(),
+        "it was asked a moment ago"
+    );
     gateway.store.announce(Invalidation::HeardAgain);
     eventually("it is asked", async || gateway.find(&unknown).await.is_ok()).await;
     assert!(gateway.finds(&unknown).await);
@@ -339,10 +464,18 @@ async fn a_session_that_the_store_has_lost_goes_on_until_its_use_is_noted_and_no
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
     // As by FLUSHALL: nobody is told.
-    gateway.store.elsewhere.end_session(&token).await.expect("ends");
+    gateway
+        .store
+        .elsewhere
+        .end_session(&token)
+        .await
+        .expect("ends");
     assert!(gateway.finds(&token).await, "it is in memory");
     gateway.clock.advance(Duration::from_secs(60));
-    assert!(gateway.finds(&token).await, "this use was to be noted, and could not be");
+    assert!(
+        gateway.finds(&token).await,
+        "this use was to be noted, and could not be"
+    );
     assert!(!gateway.finds(&token).await);
 }
 
@@ -356,7 +489,9 @@ async fn an_answer_that_comes_too_late_says_nothing_of_a_store_that_is_back() {
     has_asked.await.expect("it asks");
     gateway.store.grow_deaf();
     gateway.store.hear_again();
-    goes_on.send(Err(Error::Unreachable("the connection was lost".into()))).expect("it waits");
+    goes_on
+        .send(Err(Error::Unreachable("the connection was lost".into())))
+        .expect("it waits");
     assert!(under_way.await.expect("no panic").is_err());
     assert!(gateway.finds(&other).await);
 }
@@ -366,13 +501,18 @@ async fn a_damaged_record_is_an_error_of_its_own_and_no_outage() {
     let gateway = Gateway::start().await;
     let (damaged, other) = (gateway.sign_in().await, gateway.sign_in().await);
     *gateway.store.damaged.lock() = Some(damaged);
-    assert!(matches!(gateway.find(&damaged).await, Err(Error::Unsealable(_))));
+    assert!(matches!(
+        gateway.find(&damaged).await,
+        Err(Error::Unsealable(_))
+    ));
     assert!(gateway.finds(&other).await);
 }
 
 /// The store goes down, and with it the news of what ends.
 async fn goes_down(gateway: &Gateway) {
-    gateway.hears(Invalidation::Missed(gateway.store.heard())).await;
+    gateway
+        .hears(Invalidation::Missed(gateway.store.heard()))
+        .await;
     gateway.store.grow_deaf();
     gateway.store.is_down.store(true, Ordering::SeqCst);
 }
@@ -382,7 +522,10 @@ async fn answers_for_a_moment(gateway: &Gateway) {
     gateway.store.hear_again();
     gateway.store.is_down.store(false, Ordering::SeqCst);
     gateway.store.announce(Invalidation::HeardAgain);
-    eventually("it is asked again", async || gateway.find(&Chance.session_token()).await.is_ok()).await;
+    eventually("it is asked again", async || {
+        gateway.find(&Chance.session_token()).await.is_ok()
+    })
+    .await;
     goes_down(gateway).await;
 }
 
@@ -393,11 +536,17 @@ async fn sessions_known_before_an_outage_go_on_for_the_grace() {
     assert!(gateway.finds(&known).await);
     goes_down(&gateway).await;
     assert!(gateway.finds(&known).await);
-    assert!(gateway.find(&unknown).await.is_err(), "of this one nothing can be proven");
+    assert!(
+        gateway.find(&unknown).await.is_err(),
+        "of this one nothing can be proven"
+    );
     gateway.clock.advance(GRACE - Duration::from_millis(1));
     assert!(gateway.finds(&known).await);
     gateway.clock.advance(Duration::from_millis(1));
-    assert!(gateway.find(&known).await.is_err(), "the grace is over, and that is an error, not an end");
+    assert!(
+        gateway.find(&known).await.is_err(),
+        "the grace is over, and that is an error, not an end"
+    );
     gateway.store.is_down.store(false, Ordering::SeqCst);
     gateway.clock.advance(Duration::from_millis(500));
     assert!(gateway.finds(&known).await && gateway.finds(&unknown).await);
@@ -427,7 +576,12 @@ async fn a_session_that_the_store_knows_no_more_does_not_come_back_in_an_outage(
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
     gateway.store.grow_deaf();
-    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    gateway
+        .store
+        .elsewhere
+        .end_session(&token)
+        .await
+        .expect("ends, unheard");
     assert!(!gateway.finds(&token).await, "the store says so");
     gateway.store.is_down.store(true, Ordering::SeqCst);
     assert!(!matches!(gateway.find(&token).await, Ok(Some(_))));
@@ -446,11 +600,17 @@ async fn a_store_that_answers_for_a_moment_neither_ends_the_grace_nor_prolongs_i
     }
     assert!(gateway.finds(&token).await);
     gateway.clock.advance(GRACE / 4);
-    assert!(gateway.find(&token).await.is_err(), "that is an error, not an end");
+    assert!(
+        gateway.find(&token).await.is_err(),
+        "that is an error, not an end"
+    );
     for _ in 0..3 {
         gateway.clock.advance(GRACE);
         answers_for_a_moment(&gateway).await;
-        assert!(gateway.find(&token).await.is_err(), "however many times went by since");
+        assert!(
+            gateway.find(&token).await.is_err(),
+            "however many times went by since"
+        );
     }
 }
 
@@ -460,7 +620,12 @@ async fn a_session_whose_end_was_missed_is_not_believed_once_ends_are_heard_agai
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
     gateway.store.grow_deaf();
-    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    gateway
+        .store
+        .elsewhere
+        .end_session(&token)
+        .await
+        .expect("ends, unheard");
     // Nothing of this is known to the gateway's own listener yet.
     gateway.store.hear_again();
     assert!(!gateway.finds(&token).await);
@@ -475,10 +640,22 @@ async fn a_session_read_before_ends_were_missed_is_asked_for_again() {
     let under_way = tokio::spawn(async move { sessions.find(&token, now).await });
     has_read.await.expect("the session was read");
     gateway.store.grow_deaf();
-    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    gateway
+        .store
+        .elsewhere
+        .end_session(&token)
+        .await
+        .expect("ends, unheard");
     gateway.store.hear_again();
     goes_on.send(Ok(())).expect("it waits");
-    assert!(under_way.await.expect("no panic").expect("answers").is_some(), "it lived when it was read");
+    assert!(
+        under_way
+            .await
+            .expect("no panic")
+            .expect("answers")
+            .is_some(),
+        "it lived when it was read"
+    );
     assert!(!gateway.finds(&token).await);
 }
 
@@ -487,10 +664,17 @@ async fn the_grace_begins_when_invalidations_cease_even_if_the_store_answers_for
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
-    gateway.hears(Invalidation::Missed(gateway.store.heard())).await;
+    gateway
+        .hears(Invalidation::Missed(gateway.store.heard()))
+        .await;
     gateway.store.grow_deaf();
     gateway.clock.advance(GRACE);
-    gateway.store.elsewhere.end_session(&token).await.expect("ends, unheard");
+    gateway
+        .store
+        .elsewhere
+        .end_session(&token)
+        .await
+        .expect("ends, unheard");
     gateway.store.is_down.store(true, Ordering::SeqCst);
     assert!(!matches!(gateway.find(&token).await, Ok(Some(_))));
 }

@@ -34,7 +34,11 @@ pub(crate) async fn of_200_at_once_exactly_as_many_are_done_as_there_is_room_for
         }
     }
     assert_eq!(done, ROOM);
-    assert_eq!(standing_at(&*on.store, failures(ROOM).counter).await, ROOM, "what was refused was not counted");
+    assert_eq!(
+        standing_at(&*on.store, failures(ROOM).counter).await,
+        ROOM,
+        "what was refused was not counted"
+    );
 }
 
 pub(crate) async fn the_full_counter_is_named_with_the_time_until_its_window_ends(on: Fixture) {
@@ -43,23 +47,45 @@ pub(crate) async fn the_full_counter_is_named_with_the_time_until_its_window_end
     let kinds = [
         Charges::take(vec![roomy, full]),
         Charges::check(vec![roomy, full]),
-        Charges { check: vec![full], count: vec![roomy], ..Charges::take(vec![roomy]) },
+        Charges {
+            check: vec![full],
+            count: vec![roomy],
+            ..Charges::take(vec![roomy])
+        },
     ];
     on.clock.advance(Duration::from_secs(600));
     for charges in kinds {
-        let Settled::Over { charge, retry_after } = settle(&on, charges).await else { panic!("there is no room") };
+        let Settled::Over {
+            charge,
+            retry_after,
+        } = settle(&on, charges).await
+        else {
+            panic!("there is no room")
+        };
         assert_eq!(charge, full);
-        assert!(retry_after > Duration::ZERO && retry_after <= HOUR, "{retry_after:?}");
+        assert!(
+            retry_after > Duration::ZERO && retry_after <= HOUR,
+            "{retry_after:?}"
+        );
     }
 }
 
 pub(crate) async fn a_check_needs_room_and_takes_none(on: Fixture) {
     for _ in 0..5 {
-        assert_eq!(settle(&on, Charges::check(vec![failures(1)])).await, Settled::Done);
+        assert_eq!(
+            settle(&on, Charges::check(vec![failures(1)])).await,
+            Settled::Done
+        );
     }
     assert_eq!(take(&on, failures(1)).await, Settled::Done);
-    assert!(is_over(&settle(&on, Charges::check(vec![failures(1)])).await));
-    assert_eq!(settle(&on, Charges::check(vec![failures(2)])).await, Settled::Done, "a raised limit counts at once");
+    assert!(is_over(
+        &settle(&on, Charges::check(vec![failures(1)])).await
+    ));
+    assert_eq!(
+        settle(&on, Charges::check(vec![failures(2)])).await,
+        Settled::Done,
+        "a raised limit counts at once"
+    );
 }
 
 pub(crate) async fn a_count_rises_beyond_the_limit(on: Fixture) {
@@ -72,7 +98,10 @@ pub(crate) async fn a_count_rises_beyond_the_limit(on: Fixture) {
 }
 
 pub(crate) async fn of_several_counters_all_or_none_are_raised(on: Fixture) {
-    let (first, last) = (charge(Counter::WithoutEmailOf(vtnr()), 9), charge(Counter::WithoutEmailFrom(client(7)), 9));
+    let (first, last) = (
+        charge(Counter::WithoutEmailOf(vtnr()), 9),
+        charge(Counter::WithoutEmailFrom(client(7)), 9),
+    );
     let charges = || Charges::take(vec![first, failures(1), last]);
     assert_eq!(settle(&on, charges()).await, Settled::Done);
     for expected in [first, failures(1), last] {
@@ -86,7 +115,10 @@ pub(crate) async fn of_several_counters_all_or_none_are_raised(on: Fixture) {
 
 pub(crate) async fn a_refused_event_counts_nothing_either(on: Fixture) {
     let counted = charge(Counter::WrongTansOfAll, 9);
-    let charges = Charges { count: vec![counted], ..Charges::check(vec![failures(0)]) };
+    let charges = Charges {
+        count: vec![counted],
+        ..Charges::check(vec![failures(0)])
+    };
     assert!(is_over(&settle(&on, charges).await));
     assert_eq!(standing_at(&*on.store, counted.counter).await, 0);
 }
@@ -102,17 +134,29 @@ pub(crate) async fn each_broker_number_of_a_client_counts_once(on: Fixture) {
         assert_eq!(settle(&on, counts(vec![distinct(2)])).await, Settled::Done);
     }
     assert_eq!(take(&on, distinct(3)).await, Settled::Done);
-    assert!(is_over(&take(&on, distinct(4)).await), "the fourth number is one too many");
+    assert!(
+        is_over(&take(&on, distinct(4)).await),
+        "the fourth number is one too many"
+    );
     let elsewhere = charge(Counter::VtnrsFrom(client(8), vtnr()), 1);
-    assert_eq!(take(&on, elsewhere).await, Settled::Done, "another client has numbers of its own");
+    assert_eq!(
+        take(&on, elsewhere).await,
+        Settled::Done,
+        "another client has numbers of its own"
+    );
 }
 
 pub(crate) async fn a_broker_number_that_was_counted_passes_a_full_counter(on: Fixture) {
     for last in 1..=3 {
         assert_eq!(take(&on, distinct(last)).await, Settled::Done);
     }
-    assert!(is_over(&settle(&on, Charges::check(vec![distinct(4)])).await));
-    assert_eq!(settle(&on, Charges::check(vec![distinct(2)])).await, Settled::Done);
+    assert!(is_over(
+        &settle(&on, Charges::check(vec![distinct(4)])).await
+    ));
+    assert_eq!(
+        settle(&on, Charges::check(vec![distinct(2)])).await,
+        Settled::Done
+    );
     assert_eq!(take(&on, distinct(2)).await, Settled::Done);
 }
 
@@ -123,7 +167,10 @@ fn short(counter: Counter, limit: u32, window: Duration) -> Charge {
 pub(crate) async fn a_window_ends(on: Fixture) {
     let charge = short(failures(1).counter, 1, SHORT);
     assert_eq!(take(&on, charge).await, Settled::Done);
-    on.after(SHORT, "there is room again", async || take(&on, charge).await == Settled::Done).await;
+    on.after(SHORT, "there is room again", async || {
+        take(&on, charge).await == Settled::Done
+    })
+    .await;
 }
 
 pub(crate) async fn events_within_a_window_do_not_put_its_end_off(on: Fixture) {
@@ -140,27 +187,56 @@ pub(crate) async fn events_within_a_window_do_not_put_its_end_off(on: Fixture) {
 }
 
 pub(crate) async fn a_broker_number_counts_again_in_the_next_window(on: Fixture) {
-    let charge = |last| Charge { allowance: Allowance { limit: 1, window: SHORT }, ..distinct(last) };
+    let charge = |last| Charge {
+        allowance: Allowance {
+            limit: 1,
+            window: SHORT,
+        },
+        ..distinct(last)
+    };
     assert_eq!(take(&on, charge(1)).await, Settled::Done);
-    on.after(SHORT, "another number has room", async || take(&on, charge(2)).await == Settled::Done).await;
-    on.after(SHORT, "the first number has room and is counted", async || take(&on, charge(1)).await == Settled::Done).await;
+    on.after(SHORT, "another number has room", async || {
+        take(&on, charge(2)).await == Settled::Done
+    })
+    .await;
+    on.after(
+        SHORT,
+        "the first number has room and is counted",
+        async || take(&on, charge(1)).await == Settled::Done,
+    )
+    .await;
 }
 
 pub(crate) async fn no_counter_touches_another(on: Fixture) {
     let (broker, decoy) = (Subject::Broker(vtnr()), Subject::Decoy(vtnr(), 7));
     let (other_broker, other_decoy) = (Subject::Broker(another_vtnr()), Subject::Decoy(vtnr(), 8));
-    let mut all = vec![Counter::WrongTansOfAll, Counter::WithoutEmailOf(vtnr()), Counter::WithoutEmailOf(another_vtnr())];
+    let mut all = vec![
+        Counter::WrongTansOfAll,
+        Counter::WithoutEmailOf(vtnr()),
+        Counter::WithoutEmailOf(another_vtnr()),
+    ];
     for subject in [broker, decoy, other_broker, other_decoy] {
         all.extend([Pace::Pause, Pace::Burst, Pace::Day].map(|pace| Counter::Mails(subject, pace)));
         all.extend([Span::Day, Span::Month].map(|span| Counter::WrongTans(subject, span)));
-        all.extend([Counter::ReserveMails(subject), Counter::WrongTansOfKnown(subject)]);
+        all.extend([
+            Counter::ReserveMails(subject),
+            Counter::WrongTansOfKnown(subject),
+        ]);
     }
     for client in [client(7), client(8)] {
-        all.extend([Counter::WrongTansFrom(client), Counter::FailuresFrom(client), Counter::WithoutEmailFrom(client)]);
+        all.extend([
+            Counter::WrongTansFrom(client),
+            Counter::FailuresFrom(client),
+            Counter::WithoutEmailFrom(client),
+        ]);
         all.push(Counter::VtnrsFrom(client, vtnr()));
     }
     for counter in &all {
-        assert_eq!(take(&on, charge(*counter, 1)).await, Settled::Done, "{counter:?} was untouched");
+        assert_eq!(
+            take(&on, charge(*counter, 1)).await,
+            Settled::Done,
+            "{counter:?} was untouched"
+        );
     }
     for counter in &all {
         // A broker number that was counted is let through; another one meets the counter.
@@ -168,12 +244,21 @@ pub(crate) async fn no_counter_touches_another(on: Fixture) {
             Counter::VtnrsFrom(client, _) => Counter::VtnrsFrom(client, another_vtnr()),
             other => other,
         };
-        assert!(is_over(&take(&on, charge(counter, 1)).await), "{counter:?} is full");
+        assert!(
+            is_over(&take(&on, charge(counter, 1)).await),
+            "{counter:?} is full"
+        );
     }
 }
 
 pub(crate) async fn no_limit_means_no_event(on: Fixture) {
     assert!(is_over(&take(&on, failures(0)).await));
-    assert!(is_over(&settle(&on, Charges::check(vec![failures(0)])).await));
-    assert_eq!(settle(&on, Charges::none()).await, Settled::Done, "nothing to charge is nothing to refuse");
+    assert!(is_over(
+        &settle(&on, Charges::check(vec![failures(0)])).await
+    ));
+    assert_eq!(
+        settle(&on, Charges::none()).await,
+        Settled::Done,
+        "nothing to charge is nothing to refuse"
+    );
 }

@@ -20,11 +20,25 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const FAILED_OVER_WITHIN: Duration = Duration::from_secs(15);
 
 fn on(url: &str, replicas: u32) -> Fixture {
-    Fixture::on(at(url, Usage { prefix: "", timeout: TIMEOUT, replicas }, SECRET), Clock::System)
+    Fixture::on(
+        at(
+            url,
+            Usage {
+                prefix: "",
+                timeout: TIMEOUT,
+                replicas,
+            },
+            SECRET,
+        ),
+        Clock::System,
+    )
 }
 
 async fn works(on: &Fixture) {
-    within(FAILED_OVER_WITHIN, "the store works", async || on.store.ping().await.is_ok()).await;
+    within(FAILED_OVER_WITHIN, "the store works", async || {
+        on.store.ping().await.is_ok()
+    })
+    .await;
 }
 
 /// Keeps replicas from this master, which goes on alone.
@@ -50,29 +64,71 @@ async fn sentinels_that_are_down_or_hang_are_passed_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demoted_master_is_noticed_and_commands_go_on_at_the_new_one() {
     let sentinels = Sentinels::start();
-    let (everywhere, on, former) = (on(&sentinels.url(), 2), on(&sentinels.url(), 0), sentinels.named_by(0));
+    let (everywhere, on, former) = (
+        on(&sentinels.url(), 2),
+        on(&sentinels.url(), 0),
+        sentinels.named_by(0),
+    );
     let token = begin_session(&everywhere, &session(on.now()), HOUR).await;
-    sentinels.sentinels[0].command::<()>(&["SENTINEL", "FAILOVER", crate::support::sentinels::NAME]);
-    eventually("the master was demoted", async || sentinels.server(former).is("slave")).await;
+    sentinels.sentinels[0].command::<()>(&[
+        "SENTINEL",
+        "FAILOVER",
+        crate::support::sentinels::NAME,
+    ]);
+    eventually("the master was demoted", async || {
+        sentinels.server(former).is("slave")
+    })
+    .await;
     works(&on).await;
-    assert!(on.store.find_session(&token).await.expect("answers").is_some(), "it is found at the new master");
-    on.store.end_session(&token).await.expect("and can be ended there");
-    eventually("it listens at the new master", async || on.store.hearing().is_some()).await;
+    assert!(
+        on.store
+            .find_session(&token)
+            .await
+            .expect("answers")
+            .is_some(),
+        "it is found at the new master"
+    );
+    on.store
+        .end_session(&token)
+        .await
+        .expect("and can be ended there");
+    eventually("it listens at the new master", async || {
+        on.store.hearing().is_some()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_the_sentinels_gave_up_is_left_though_it_still_answers() {
     let sentinels = Sentinels::start();
     for server in &sentinels.servers {
-        server.command::<()>(&["ACL", "SETUSER", "gateway", "on", ">secret", "+@all", "~*", "&*"]);
+        server.command::<()>(&[
+            "ACL", "SETUSER", "gateway", "on", ">secret", "+@all", "~*", "&*",
+        ]);
     }
     let on = on(&sentinels.url().replace("://", "://gateway:secret@"), 0);
     works(&on).await;
     let former = sentinels.server(sentinels.named_by(0));
     // What sentinels ask and tell a server is refused to them from now on, and to nobody else.
-    former.command::<()>(&["ACL", "SETUSER", "default", "-ping", "-info", "-replicaof", "-slaveof", "-multi"]);
-    eventually("the sentinels have another master", async || sentinels.named_by(0) != former.port()).await;
-    let is_left = async || !former.command::<String>(&["CLIENT", "LIST"]).contains("user=gateway");
+    former.command::<()>(&[
+        "ACL",
+        "SETUSER",
+        "default",
+        "-ping",
+        "-info",
+        "-replicaof",
+        "-slaveof",
+        "-multi",
+    ]);
+    eventually("the sentinels have another master", async || {
+        sentinels.named_by(0) != former.port()
+    })
+    .await;
+    let is_left = async || {
+        !former
+            .command::<String>(&["CLIENT", "LIST"])
+            .contains("user=gateway")
+    };
     within(FAILED_OVER_WITHIN, "the former master is left", is_left).await;
     assert!(former.is("master"), "nobody told it");
     works(&on).await;
@@ -81,7 +137,11 @@ async fn a_master_that_the_sentinels_gave_up_is_left_though_it_still_answers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_of_a_master_that_hangs_is_waited_for_once_another_may_take_its_place() {
     let sentinels = Sentinels::start();
-    let patient = Usage { prefix: "", timeout: DEADLINE, replicas: 0 };
+    let patient = Usage {
+        prefix: "",
+        timeout: DEADLINE,
+        replicas: 0,
+    };
     let on = Fixture::on(at(&sentinels.url(), patient, SECRET), Clock::System);
     works(&on).await;
     let master = sentinels.server(sentinels.named_by(0));
@@ -89,7 +149,11 @@ async fn no_answer_of_a_master_that_hangs_is_waited_for_once_another_may_take_it
     let begun = Instant::now();
     let ended = on.store.end_session(&Chance.session_token()).await;
     assert!(matches!(ended, Err(Error::Unreachable(_))), "{ended:?}");
-    assert!(begun.elapsed() < DEADLINE / 3, "after {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < DEADLINE / 3,
+        "after {:?}",
+        begun.elapsed()
+    );
     master.signal("CONT");
 }
 
@@ -97,21 +161,48 @@ async fn no_answer_of_a_master_that_hangs_is_waited_for_once_another_may_take_it
 async fn what_ended_before_a_failover_stays_ended_and_what_ends_after_it_is_heard() {
     let sentinels = Sentinels::start();
     let (here, there) = (on(&sentinels.url(), 1), on(&sentinels.url(), 1));
-    let (kept, ended) =
-        (begin_session(&here, &session(here.now()), HOUR).await, begin_session(&here, &session(here.now()), HOUR).await);
+    let (kept, ended) = (
+        begin_session(&here, &session(here.now()), HOUR).await,
+        begin_session(&here, &session(here.now()), HOUR).await,
+    );
     here.store.end_session(&ended).await.expect("ends");
-    here.store.revoke_broker(vtnr(), here.now()).await.expect("revokes");
+    here.store
+        .revoke_broker(vtnr(), here.now())
+        .await
+        .expect("revokes");
     sentinels.server(sentinels.named_by(0)).signal("KILL");
     for on in [&here, &there] {
         works(on).await;
-        within(FAILED_OVER_WITHIN, "it listens", async || on.store.hearing().is_some()).await;
+        within(FAILED_OVER_WITHIN, "it listens", async || {
+            on.store.hearing().is_some()
+        })
+        .await;
     }
-    assert!(there.store.find_session(&ended).await.expect("answers").is_none(), "what ended is not back");
-    assert!(there.store.revoked_at(vtnr()).await.expect("answers").is_some(), "the revocation holds");
+    assert!(
+        there
+            .store
+            .find_session(&ended)
+            .await
+            .expect("answers")
+            .is_none(),
+        "what ended is not back"
+    );
+    assert!(
+        there
+            .store
+            .revoked_at(vtnr())
+            .await
+            .expect("answers")
+            .is_some(),
+        "the revocation holds"
+    );
     let mut heard = there.store.invalidations();
     here.store.end_session(&kept).await.expect("ends");
     let heard = hears(&mut heard, Duration::from_secs(1)).await;
-    assert_eq!(heard, vtnr_gateway::store::Invalidation::Session(there.store.session_key(&kept)));
+    assert_eq!(
+        heard,
+        vtnr_gateway::store::Invalidation::Session(there.store.session_key(&kept))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,10 +210,14 @@ async fn what_no_replica_has_is_told_to_nobody() {
     let sentinels = Sentinels::start();
     let on = on(&sentinels.url(), 1);
     works(&on).await;
-    let (attempt, token) = (Attempt::begun(&on).await, begin_session(&on, &session(on.now()), HOUR).await);
+    let (attempt, token) = (
+        Attempt::begun(&on).await,
+        begin_session(&on, &session(on.now()), HOUR).await,
+    );
     let master = sentinels.server(sentinels.named_by(0));
     isolate(master);
-    let unconfirmed = |outcome: &Result<(), Error>| matches!(outcome, Err(Error::Unconfirmed { wanted: 1 }));
+    let unconfirmed =
+        |outcome: &Result<(), Error>| matches!(outcome, Err(Error::Unconfirmed { wanted: 1 }));
     let (store, none, counted) = (&*on.store, Charges::none(), counts(vec![failures(5)]));
     let signed_in = attempt.sign_in(store, &none).await.map(drop);
     let (again, page, charged, ended, revoked, forgotten, pinged) = tokio::join!(
@@ -134,15 +229,34 @@ async fn what_no_replica_has_is_told_to_nobody() {
         store.forget_browser(&attempt.browser),
         store.ping(),
     );
-    let outcomes = [signed_in, again.map(drop), page.map(drop), charged.map(drop), ended, revoked, forgotten, pinged];
+    let outcomes = [
+        signed_in,
+        again.map(drop),
+        page.map(drop),
+        charged.map(drop),
+        ended,
+        revoked,
+        forgotten,
+        pinged,
+    ];
     for (number, outcome) in outcomes.iter().enumerate() {
         assert!(unconfirmed(outcome), "{number}: {outcome:?}");
     }
-    assert!(on.store.find_session(&attempt.session).await.is_ok(), "what rests on nothing new is answered");
+    assert!(
+        on.store.find_session(&attempt.session).await.is_ok(),
+        "what rests on nothing new is answered"
+    );
     reunite(master);
     works(&on).await;
-    assert_eq!(stage(&*on.store, &attempt.flow).await, "signed in", "it had been done");
-    on.store.end_session(&token).await.expect("the second time is confirmed, though it finds nothing to do");
+    assert_eq!(
+        stage(&*on.store, &attempt.flow).await,
+        "signed in",
+        "it had been done"
+    );
+    on.store
+        .end_session(&token)
+        .await
+        .expect("the second time is confirmed, though it finds nothing to do");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,7 +265,11 @@ async fn a_replica_that_hangs_costs_each_change_its_time_and_no_turn_in_a_queue(
     let on = on(&sentinels.url(), 2);
     works(&on).await;
     let master = sentinels.named_by(0);
-    let hanging = sentinels.servers.iter().find(|server| server.port() != master).expect("a replica");
+    let hanging = sentinels
+        .servers
+        .iter()
+        .find(|server| server.port() != master)
+        .expect("a replica");
     hanging.signal("STOP");
     let begun = Instant::now();
     let mut changes = JoinSet::new();
@@ -160,7 +278,10 @@ async fn a_replica_that_hangs_costs_each_change_its_time_and_no_turn_in_a_queue(
         changes.spawn(async move { store.end_session(&Chance.session_token()).await });
     }
     for outcome in changes.join_all().await {
-        assert!(matches!(outcome, Err(Error::Unconfirmed { .. })), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(Error::Unconfirmed { .. })),
+            "{outcome:?}"
+        );
     }
     assert!(begun.elapsed() < 3 * TIMEOUT, "{:?}", begun.elapsed());
     hanging.signal("CONT");
@@ -175,7 +296,10 @@ async fn however_many_commands_fail_the_master_is_looked_for_at_a_steady_pace() 
     sentinels.servers.iter_mut().for_each(Server::kill);
     let processed = || -> u32 {
         let info: String = sentinels.sentinels[0].command(&["INFO", "stats"]);
-        let line = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:")).expect("it is told");
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("total_commands_processed:"))
+            .expect("it is told");
         line.trim().parse().expect("a number")
     };
     let (before, begun, mut asked) = (processed(), Instant::now(), 0);
@@ -190,38 +314,88 @@ async fn however_many_commands_fail_the_master_is_looked_for_at_a_steady_pace() 
     }
     // Four attempts a second, beside what sentinels ask each other.
     let made = processed() - before;
-    assert!(asked > 1_000 && made < 200, "a sentinel was asked {made} times for {asked} commands");
+    assert!(
+        asked > 1_000 && made < 200,
+        "a sentinel was asked {made} times for {asked} commands"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_and_redis_have_passwords_of_their_own() {
     let sentinels = Sentinels::start();
     for server in &sentinels.servers {
-        server.command::<()>(&["CONFIG", "SET", "masterauth", "of-redis", "requirepass", "of-redis"]);
+        server.command::<()>(&[
+            "CONFIG",
+            "SET",
+            "masterauth",
+            "of-redis",
+            "requirepass",
+            "of-redis",
+        ]);
     }
     for sentinel in &sentinels.sentinels {
-        sentinel.command::<()>(&["SENTINEL", "SET", crate::support::sentinels::NAME, "auth-pass", "of-redis"]);
-        sentinel.command::<()>(&["ACL", "SETUSER", "gateway", "on", ">of-sentinel", "+@all", "~*", "&*"]);
+        sentinel.command::<()>(&[
+            "SENTINEL",
+            "SET",
+            crate::support::sentinels::NAME,
+            "auth-pass",
+            "of-redis",
+        ]);
+        sentinel.command::<()>(&[
+            "ACL",
+            "SETUSER",
+            "gateway",
+            "on",
+            ">of-sentinel",
+            "+@all",
+            "~*",
+            "&*",
+        ]);
     }
     let servers = |of_redis: &str, of_sentinel: &str| {
         let mut servers = RedisServers::parse(&sentinels.url()).expect("sound");
         servers.login.password = Some(Secret::new(of_redis));
         if let Deployment::Sentinel { login, .. } = &mut servers.deployment {
-            *login = Credentials { user: Some("gateway".into()), password: Some(Secret::new(of_sentinel)) };
+            *login = Credentials {
+                user: Some("gateway".into()),
+                password: Some(Secret::new(of_sentinel)),
+            };
         }
-        let engine = Redis::new(&servers, Usage { prefix: "", timeout: TIMEOUT, replicas: 1 });
+        let engine = Redis::new(
+            &servers,
+            Usage {
+                prefix: "",
+                timeout: TIMEOUT,
+                replicas: 1,
+            },
+        );
         Sealed::new(engine, Vault::new(SECRET, Chance), Clock::System)
     };
-    servers("of-redis", "of-sentinel").ping().await.expect("both are right");
+    servers("of-redis", "of-sentinel")
+        .ping()
+        .await
+        .expect("both are right");
     for (of_redis, of_sentinel) in [("of-redis", "wrong-one"), ("wrong-one", "of-sentinel")] {
         let refused = servers(of_redis, of_sentinel).ping().await;
         assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
         assert!(!format!("{refused:?}").contains("wrong-one"), "{refused:?}");
     }
-    let unknown =
-        at(&sentinels.url().replace("mymaster", "another"), Usage { prefix: "", timeout: TIMEOUT, replicas: 0 }, SECRET);
-    let Err(Error::Refused(why)) = unknown.ping().await else { panic!("nobody knows it") };
-    assert!(why.to_string().contains("knows no master named another"), "{why}");
+    let unknown = at(
+        &sentinels.url().replace("mymaster", "another"),
+        Usage {
+            prefix: "",
+            timeout: TIMEOUT,
+            replicas: 0,
+        },
+        SECRET,
+    );
+    let Err(Error::Refused(why)) = unknown.ping().await else {
+        panic!("nobody knows it")
+    };
+    assert!(
+        why.to_string().contains("knows no master named another"),
+        "{why}"
+    );
 }
 
 /// Writers that begin sessions as fast as they can, and remember those that were told as begun.
@@ -233,7 +407,12 @@ async fn begin_sessions(on: &Fixture, stop: Arc<AtomicBool>) -> JoinSet<Vec<Sess
             let mut begun = Vec::new();
             while !stop.load(Ordering::Relaxed) {
                 let (token, session) = (Chance.session_token(), session(now));
-                let settled = store.sign_in(crate::samples::bare(&token, &session, HOUR), &Charges::none()).await;
+                let settled = store
+                    .sign_in(
+                        crate::samples::bare(&token, &session, HOUR),
+                        &Charges::none(),
+                    )
+                    .await;
                 if matches!(settled, Ok(Settled::Done)) {
                     begun.push(token);
                 }
@@ -252,7 +431,10 @@ async fn lost(replicas: u32, alone: Duration) -> (usize, usize) {
     let sentinels = Sentinels::start();
     let on = on(&sentinels.url(), replicas);
     works(&on).await;
-    let (stop, master) = (Arc::new(AtomicBool::new(false)), sentinels.server(sentinels.named_by(0)));
+    let (stop, master) = (
+        Arc::new(AtomicBool::new(false)),
+        sentinels.server(sentinels.named_by(0)),
+    );
     let writers = begin_sessions(&on, Arc::clone(&stop)).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     if !alone.is_zero() {
@@ -265,7 +447,13 @@ async fn lost(replicas: u32, alone: Duration) -> (usize, usize) {
     works(&on).await;
     let mut lost = 0;
     for token in &begun {
-        lost += usize::from(on.store.find_session(token).await.expect("answers").is_none());
+        lost += usize::from(
+            on.store
+                .find_session(token)
+                .await
+                .expect("answers")
+                .is_none(),
+        );
     }
     (begun.len(), lost)
 }
@@ -274,7 +462,9 @@ async fn lost(replicas: u32, alone: Duration) -> (usize, usize) {
 async fn with_a_replica_waited_for_nothing_that_was_told_as_done_is_lost() {
     for alone in [Duration::ZERO, ALONE] {
         let (told, lost) = lost(1, alone).await;
-        println!("replicas = 1, master alone for {alone:?} before it is killed: {lost} of {told} sign-ins lost");
+        println!(
+            "replicas = 1, master alone for {alone:?} before it is killed: {lost} of {told} sign-ins lost"
+        );
         assert!(told > 0 && lost == 0, "{lost} of {told} are lost");
     }
 }
@@ -283,8 +473,13 @@ async fn with_a_replica_waited_for_nothing_that_was_told_as_done_is_lost() {
 async fn without_waiting_what_the_master_did_alone_is_lost() {
     for alone in [Duration::ZERO, ALONE] {
         let (told, lost) = lost(0, alone).await;
-        println!("replicas = 0, master alone for {alone:?} before it is killed: {lost} of {told} sign-ins lost");
-        assert!(lost > 0 || alone.is_zero(), "nothing of {told} is lost: the other test shows nothing");
+        println!(
+            "replicas = 0, master alone for {alone:?} before it is killed: {lost} of {told} sign-ins lost"
+        );
+        assert!(
+            lost > 0 || alone.is_zero(),
+            "nothing of {told} is lost: the other test shows nothing"
+        );
     }
 }
 
@@ -306,13 +501,27 @@ async fn records_that_move_to_another_node_are_found_all_the_time() {
     source.command::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(target)]);
     let all_are_found = async || {
         for token in &tokens {
-            assert!(on.store.find_session(token).await.expect("answers").is_some(), "a session is gone");
+            assert!(
+                on.store
+                    .find_session(token)
+                    .await
+                    .expect("answers")
+                    .is_some(),
+                "a session is gone"
+            );
         }
     };
     all_are_found().await;
     let keys: Vec<String> = source.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
     for key in &keys {
-        source.command::<()>(&["MIGRATE", "127.0.0.1", &target.port().to_string(), key, "0", "5000"]);
+        source.command::<()>(&[
+            "MIGRATE",
+            "127.0.0.1",
+            &target.port().to_string(),
+            key,
+            "0",
+            "5000",
+        ]);
         if key == &keys[keys.len() / 2] {
             all_are_found().await;
         }
@@ -323,5 +532,8 @@ async fn records_that_move_to_another_node_are_found_all_the_time() {
     }
     all_are_found().await;
     begin_session(&on, &session(on.now()), HOUR).await;
-    within(DEADLINE, "it listens at the new node", async || on.store.hearing().is_some()).await;
+    within(DEADLINE, "it listens at the new node", async || {
+        on.store.hearing().is_some()
+    })
+    .await;
 }

@@ -36,18 +36,29 @@ impl Fixture {
 
     /// On a master that sentinels name, each change confirmed by both replicas.
     pub(crate) async fn sentinel() -> Self {
-        let usage = Usage { prefix: &fresh_prefix(), timeout: DEADLINE, replicas: 2 };
+        let usage = Usage {
+            prefix: &fresh_prefix(),
+            timeout: DEADLINE,
+            replicas: 2,
+        };
         Self::listening(at(&shared_sentinels().url(), usage, SECRET)).await
     }
 
     pub(crate) async fn cluster() -> Self {
-        let usage = Usage { prefix: &fresh_prefix(), timeout: DEADLINE, replicas: 0 };
+        let usage = Usage {
+            prefix: &fresh_prefix(),
+            timeout: DEADLINE,
+            replicas: 0,
+        };
         Self::listening(at(&shared_cluster().url(), usage, SECRET)).await
     }
 
     async fn listening(store: Sealed<Redis>) -> Self {
         let fixture = Self::on(store, Clock::System);
-        eventually("invalidations arrive", async || fixture.store.hearing().is_some()).await;
+        eventually("invalidations arrive", async || {
+            fixture.store.hearing().is_some()
+        })
+        .await;
         fixture
     }
 
@@ -59,13 +70,21 @@ impl Fixture {
 
     /// A store whose ground the test looks after itself.
     pub(crate) fn on(store: impl Store + 'static, clock: Clock) -> Self {
-        Self { store: Arc::new(store), clock, _folder: None }
+        Self {
+            store: Arc::new(store),
+            clock,
+            _folder: None,
+        }
     }
 
     pub(crate) async fn file() -> Self {
         let (clock, folder) = (manual_clock(), tempfile::tempdir().expect("a folder"));
-        let engine = Embedded::open(&folder.path().join("store"), clock.clone()).expect("the file can be made");
-        Self { _folder: Some(folder), ..Self::on(sealed(engine, clock.clone()), clock) }
+        let engine = Embedded::open(&folder.path().join("store"), clock.clone())
+            .expect("the file can be made");
+        Self {
+            _folder: Some(folder),
+            ..Self::on(sealed(engine, clock.clone()), clock)
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -81,7 +100,8 @@ impl Fixture {
 
 /// The server that all tests share that do it no harm.
 pub(crate) fn shared_redis() -> &'static support::redis::Redis {
-    static SHARED: LazyLock<support::redis::Redis> = LazyLock::new(support::redis::Redis::dying_with_us);
+    static SHARED: LazyLock<support::redis::Redis> =
+        LazyLock::new(support::redis::Redis::dying_with_us);
     &SHARED
 }
 
@@ -110,8 +130,20 @@ pub(crate) fn fresh_prefix() -> String {
 }
 
 /// A store that waits patiently for this Redis: a busy machine is no outage.
-pub(crate) fn on_redis(server: &support::redis::Redis, prefix: &str, secret: &[u8]) -> Sealed<Redis> {
-    at(&server.url(), Usage { prefix, timeout: DEADLINE, replicas: 0 }, secret)
+pub(crate) fn on_redis(
+    server: &support::redis::Redis,
+    prefix: &str,
+    secret: &[u8],
+) -> Sealed<Redis> {
+    at(
+        &server.url(),
+        Usage {
+            prefix,
+            timeout: DEADLINE,
+            replicas: 0,
+        },
+        secret,
+    )
 }
 
 /// A store at this URL of Redis.
@@ -143,7 +175,10 @@ pub(crate) async fn eventually(what: &str, is_so: impl AsyncFnMut() -> bool) {
 pub(crate) async fn within(deadline: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
-        assert!(begun.elapsed() < deadline, "not within {deadline:?}: {what}");
+        assert!(
+            begun.elapsed() < deadline,
+            "not within {deadline:?}: {what}"
+        );
         tokio::time::sleep(POLL).await;
     }
 }

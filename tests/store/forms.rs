@@ -15,7 +15,9 @@ use vtnr_gateway::store::{Charges, Parking, Seen, Settled, Taking};
 
 /// Bytes that are no text, and as many as are kept at most by default.
 fn body() -> Vec<u8> {
-    (0..1 << 20).map(|at: usize| u8::try_from(at * 31 % 256).expect("a byte")).collect()
+    (0..1 << 20)
+        .map(|at: usize| u8::try_from(at * 31 % 256).expect("a byte"))
+        .collect()
 }
 
 fn form(now: Timestamp) -> ParkedForm {
@@ -32,8 +34,21 @@ fn form(now: Timestamp) -> ParkedForm {
 
 async fn keep(on: &Fixture, token: &ParkingToken, id: FormId, lives: Duration) -> ParkedForm {
     let (form, body) = (form(on.now()), body());
-    let parking = Parking { token, id, form: &form, body: &body, lives, over: None };
-    assert_eq!(on.store.park(parking, &Charges::none()).await.expect("answers"), Settled::Done);
+    let parking = Parking {
+        token,
+        id,
+        form: &form,
+        body: &body,
+        lives,
+        over: None,
+    };
+    assert_eq!(
+        on.store
+            .park(parking, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
     form
 }
 
@@ -46,17 +61,49 @@ pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
     let form = keep(&on, &token, id, HOUR).await;
     let seen = find(&on, &token, id).await.expect("it is there");
     assert_eq!(seen.value, form);
-    assert!(find(&on, &Chance.parking_token(), id).await.is_none(), "by no other browser");
-    assert!(find(&on, &token, Chance.form_id()).await.is_none(), "under no other name");
+    assert!(
+        find(&on, &Chance.parking_token(), id).await.is_none(),
+        "by no other browser"
+    );
+    assert!(
+        find(&on, &token, Chance.form_id()).await.is_none(),
+        "under no other name"
+    );
     let sent = form.going(&Permit::public(), on.now());
-    let taking = Taking { seen: &seen, next: &sent, lives: HOUR };
-    let (taken, _) = on.store.take_form(&token, id, taking).await.expect("answers").expect("it waits");
+    let taking = Taking {
+        seen: &seen,
+        next: &sent,
+        lives: HOUR,
+    };
+    let (taken, _) = on
+        .store
+        .take_form(&token, id, taking)
+        .await
+        .expect("answers")
+        .expect("it waits");
     assert!(taken == body(), "byte for byte");
     let again = find(&on, &token, id).await.expect("remembered");
     assert_eq!(again.value, sent);
-    assert!(on.store.take_form(&token, id, taking).await.expect("answers").is_none(), "not a second time");
-    let taking = Taking { seen: &again, ..taking };
-    assert!(on.store.take_form(&token, id, taking).await.expect("answers").is_none(), "its body is gone");
+    assert!(
+        on.store
+            .take_form(&token, id, taking)
+            .await
+            .expect("answers")
+            .is_none(),
+        "not a second time"
+    );
+    let taking = Taking {
+        seen: &again,
+        ..taking
+    };
+    assert!(
+        on.store
+            .take_form(&token, id, taking)
+            .await
+            .expect("answers")
+            .is_none(),
+        "its body is gone"
+    );
 }
 
 pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
@@ -67,8 +114,16 @@ pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
     let takers = (0..100).map(|_| {
         let (store, seen, sent) = (Arc::clone(&on.store), Arc::clone(&seen), Arc::clone(&sent));
         tokio::spawn(async move {
-            let taking = Taking { seen: &seen, next: &sent, lives: HOUR };
-            store.take_form(&token, id, taking).await.expect("answers").is_some()
+            let taking = Taking {
+                seen: &seen,
+                next: &sent,
+                lives: HOUR,
+            };
+            store
+                .take_form(&token, id, taking)
+                .await
+                .expect("answers")
+                .is_some()
         })
     });
     let takers: Vec<_> = takers.collect();
@@ -86,46 +141,105 @@ pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded
     let take = async || {
         let seen = find(&on, &token, id).await.expect("it is there");
         on.store
-            .take_form(&token, id, Taking { seen: &seen, next: &sent, lives: HOUR })
+            .take_form(
+                &token,
+                id,
+                Taking {
+                    seen: &seen,
+                    next: &sent,
+                    lives: HOUR,
+                },
+            )
             .await
             .expect("answers")
             .expect("it waits")
             .1
     };
     let put_back = async |over: &Seen<ParkedForm>| {
-        let parking = Parking { token: &token, id, form: &form, body: &body, lives: HOUR, over: Some(over) };
-        on.store.park(parking, &Charges::none()).await.expect("answers")
+        let parking = Parking {
+            token: &token,
+            id,
+            form: &form,
+            body: &body,
+            lives: HOUR,
+            over: Some(over),
+        };
+        on.store
+            .park(parking, &Charges::none())
+            .await
+            .expect("answers")
     };
     let first = take().await;
     assert_eq!(put_back(&first).await, Settled::Done);
-    assert_eq!(find(&on, &token, id).await.expect("it is there").value.stage, FormStage::Waits);
+    assert_eq!(
+        find(&on, &token, id)
+            .await
+            .expect("it is there")
+            .value
+            .stage,
+        FormStage::Waits
+    );
     let second = take().await;
-    assert_eq!(put_back(&first).await, Settled::Conflict, "somebody else has taken it since");
+    assert_eq!(
+        put_back(&first).await,
+        Settled::Conflict,
+        "somebody else has taken it since"
+    );
     on.store.discard_form(&token, id).await.expect("answers");
-    assert_eq!(put_back(&second).await, Settled::Conflict, "it was discarded");
+    assert_eq!(
+        put_back(&second).await,
+        Settled::Conflict,
+        "it was discarded"
+    );
     assert!(find(&on, &token, id).await.is_none());
 }
 
 pub(crate) async fn a_form_is_gone_when_its_time_is_over(on: Fixture) {
     let (token, id) = (Chance.parking_token(), Chance.form_id());
     keep(&on, &token, id, SHORT).await;
-    on.after(SHORT, "the form is gone", async || find(&on, &token, id).await.is_none()).await;
+    on.after(SHORT, "the form is gone", async || {
+        find(&on, &token, id).await.is_none()
+    })
+    .await;
 }
 
 pub(crate) async fn forms_are_kept_up_to_a_size_for_each_client_and_for_all(on: Fixture) {
-    let limits = ParkingLimits { lifetime: HOUR, largest: 1 << 20, per_client: 10 << 10, total: 40 << 10, settles: HOUR };
+    let limits = ParkingLimits {
+        lifetime: HOUR,
+        largest: 1 << 20,
+        per_client: 10 << 10,
+        total: 40 << 10,
+        settles: HOUR,
+    };
     let (form, body) = (form(on.now()), vec![0; 5 << 10]);
     let park = async |last: u8| {
-        let (token, charges) = (Chance.parking_token(), Charges::take(limits.room(client(last), body.len())));
-        let parking = Parking { token: &token, id: Chance.form_id(), form: &form, body: &body, lives: HOUR, over: None };
+        let (token, charges) = (
+            Chance.parking_token(),
+            Charges::take(limits.room(client(last), body.len())),
+        );
+        let parking = Parking {
+            token: &token,
+            id: Chance.form_id(),
+            form: &form,
+            body: &body,
+            lives: HOUR,
+            over: None,
+        };
         on.store.park(parking, &charges).await.expect("answers")
     };
-    assert_eq!([park(1).await, park(1).await], [Settled::Done, Settled::Done]);
-    let Settled::Over { charge, .. } = park(1).await else { panic!("10 KiB are used up") };
+    assert_eq!(
+        [park(1).await, park(1).await],
+        [Settled::Done, Settled::Done]
+    );
+    let Settled::Over { charge, .. } = park(1).await else {
+        panic!("10 KiB are used up")
+    };
     assert_eq!(charge.counter, Counter::FormsFrom(client(1)));
     assert_eq!(park(2).await, Settled::Done);
     let Settled::Over { charge, .. } = park(3).await else {
-        panic!("15 KiB are used up: a quarter is for forms that come in, and two windows share the rest")
+        panic!(
+            "15 KiB are used up: a quarter is for forms that come in, and two windows share the rest"
+        )
     };
     assert_eq!(charge.counter, Counter::FormsOfAll);
 }

@@ -1,6 +1,8 @@
 //! What ends is announced, so that no cache lets it live on.
 
-use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, eventually, fresh_prefix, on_redis, shared_redis, tickets};
+use crate::fixture::{
+    DEADLINE, Fixture, HOUR, SECRET, eventually, fresh_prefix, on_redis, shared_redis, tickets,
+};
 use crate::samples::{Attempt, begin_session, failures, session, vtnr};
 use crate::support::redis::Redis;
 use std::time::{Duration, Instant};
@@ -21,7 +23,9 @@ pub(crate) async fn hears(receiver: &mut Receiver<Invalidation>, within: Duratio
             }
         }
     };
-    tokio::time::timeout(within, next).await.expect("it is announced in time")
+    tokio::time::timeout(within, next)
+        .await
+        .expect("it is announced in time")
 }
 
 pub(crate) async fn ending_a_session_is_announced(on: Fixture) {
@@ -29,30 +33,55 @@ pub(crate) async fn ending_a_session_is_announced(on: Fixture) {
     assert!(on.store.hearing().is_some());
     let mut receiver = on.store.invalidations();
     on.store.end_session(&token).await.expect("ends");
-    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Session(on.store.session_key(&token)));
+    assert_eq!(
+        hears(&mut receiver, DEADLINE).await,
+        Invalidation::Session(on.store.session_key(&token))
+    );
 }
 
 pub(crate) async fn replacing_a_session_is_announced(on: Fixture) {
     let attempt = Attempt::begun(&on).await;
     let mut receiver = on.store.invalidations();
-    assert_eq!(attempt.sign_in(&*on.store, &Charges::none()).await.expect("answers"), Settled::Done);
-    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Session(on.store.session_key(&attempt.old_session)));
+    assert_eq!(
+        attempt
+            .sign_in(&*on.store, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
+    assert_eq!(
+        hears(&mut receiver, DEADLINE).await,
+        Invalidation::Session(on.store.session_key(&attempt.old_session))
+    );
 }
 
 pub(crate) async fn revoking_a_broker_is_announced(on: Fixture) {
     let mut receiver = on.store.invalidations();
-    on.store.revoke_broker(vtnr(), on.now()).await.expect("revokes");
-    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Broker(tickets().revocation(vtnr())));
+    on.store
+        .revoke_broker(vtnr(), on.now())
+        .await
+        .expect("revokes");
+    assert_eq!(
+        hears(&mut receiver, DEADLINE).await,
+        Invalidation::Broker(tickets().revocation(vtnr()))
+    );
 }
 
 pub(crate) async fn what_was_refused_is_not_announced(on: Fixture) {
     let attempt = Attempt::begun(&on).await;
     let mut receiver = on.store.invalidations();
-    let settled = attempt.sign_in(&*on.store, &Charges::take(vec![failures(0)])).await.expect("answers");
+    let settled = attempt
+        .sign_in(&*on.store, &Charges::take(vec![failures(0)]))
+        .await
+        .expect("answers");
     assert!(matches!(settled, Settled::Over { .. }));
     let marker = Chance.session_token();
     on.store.end_session(&marker).await.expect("ends");
-    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Session(on.store.session_key(&marker)), "nothing came before");
+    assert_eq!(
+        hears(&mut receiver, DEADLINE).await,
+        Invalidation::Session(on.store.session_key(&marker)),
+        "nothing came before"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,19 +89,43 @@ async fn what_ends_on_one_gateway_is_heard_on_another_within_a_second() {
     let (server, prefix) = (shared_redis(), fresh_prefix());
     let here = Fixture::on(on_redis(server, &prefix, SECRET), Clock::System);
     let there = on_redis(server, &prefix, SECRET);
-    eventually("both listen", async || here.store.hearing().is_some() && there.hearing().is_some()).await;
-    let (token, attempt) = (begin_session(&here, &session(here.now()), HOUR).await, Attempt::begun(&here).await);
+    eventually("both listen", async || {
+        here.store.hearing().is_some() && there.hearing().is_some()
+    })
+    .await;
+    let (token, attempt) = (
+        begin_session(&here, &session(here.now()), HOUR).await,
+        Attempt::begun(&here).await,
+    );
     let mut receiver = there.invalidations();
 
     here.store.end_session(&token).await.expect("ends");
-    assert_eq!(hears(&mut receiver, PROMISED).await, Invalidation::Session(there.session_key(&token)));
+    assert_eq!(
+        hears(&mut receiver, PROMISED).await,
+        Invalidation::Session(there.session_key(&token))
+    );
     assert_eq!(there.find_session(&token).await.expect("answers"), None);
 
-    assert_eq!(attempt.sign_in(&*here.store, &Charges::none()).await.expect("answers"), Settled::Done);
-    assert_eq!(hears(&mut receiver, PROMISED).await, Invalidation::Session(there.session_key(&attempt.old_session)));
+    assert_eq!(
+        attempt
+            .sign_in(&*here.store, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
+    assert_eq!(
+        hears(&mut receiver, PROMISED).await,
+        Invalidation::Session(there.session_key(&attempt.old_session))
+    );
 
-    here.store.revoke_broker(vtnr(), here.now()).await.expect("revokes");
-    assert_eq!(hears(&mut receiver, PROMISED).await, Invalidation::Broker(tickets().revocation(vtnr())));
+    here.store
+        .revoke_broker(vtnr(), here.now())
+        .await
+        .expect("revokes");
+    assert_eq!(
+        hears(&mut receiver, PROMISED).await,
+        Invalidation::Broker(tickets().revocation(vtnr()))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,12 +133,21 @@ async fn gateways_with_another_prefix_are_not_disturbed() {
     let server = shared_redis();
     let here = Fixture::on(on_redis(server, &fresh_prefix(), SECRET), Clock::System);
     let elsewhere = on_redis(server, &fresh_prefix(), SECRET);
-    eventually("both listen", async || here.store.hearing().is_some() && elsewhere.hearing().is_some()).await;
+    eventually("both listen", async || {
+        here.store.hearing().is_some() && elsewhere.hearing().is_some()
+    })
+    .await;
     let mut receiver = elsewhere.invalidations();
-    here.store.revoke_broker(vtnr(), here.now()).await.expect("revokes");
+    here.store
+        .revoke_broker(vtnr(), here.now())
+        .await
+        .expect("revokes");
     let marker = Chance.session_token();
     elsewhere.end_session(&marker).await.expect("ends");
-    assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::Session(elsewhere.session_key(&marker)));
+    assert_eq!(
+        hears(&mut receiver, DEADLINE).await,
+        Invalidation::Session(elsewhere.session_key(&marker))
+    );
 }
 
 /// What ends is heard now, in this hearing.
@@ -94,8 +156,15 @@ async fn listens(store: &impl Store) -> Hearing {
     store.hearing().expect("it listens")
 }
 
-async fn is_told_of_the_gap(receiver: &mut Receiver<Invalidation>, store: &impl Store, before: Hearing) {
-    assert_eq!(hears(receiver, DEADLINE).await, Invalidation::Missed(before));
+async fn is_told_of_the_gap(
+    receiver: &mut Receiver<Invalidation>,
+    store: &impl Store,
+    before: Hearing,
+) {
+    assert_eq!(
+        hears(receiver, DEADLINE).await,
+        Invalidation::Missed(before)
+    );
     assert_eq!(hears(receiver, DEADLINE).await, Invalidation::HeardAgain);
     assert!(store.hearing() > Some(before));
 }
@@ -113,7 +182,8 @@ async fn a_killed_redis_is_noticed_and_what_is_heard_afterwards_is_another_heari
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_is_cut_is_noticed_at_once_and_what_is_heard_afterwards_is_another_hearing() {
+async fn a_connection_that_is_cut_is_noticed_at_once_and_what_is_heard_afterwards_is_another_hearing()
+ {
     // A sign of life was just given when it is cut, and the next is due after 250 ms. The quickest of four counts: a busy machine is no failure.
     let server = Redis::start();
     let store = on_redis(&server, "", SECRET);
@@ -121,11 +191,20 @@ async fn a_connection_that_is_cut_is_noticed_at_once_and_what_is_heard_afterward
     for _ in 0..4 {
         let before = listens(&store).await;
         let mut receiver = store.invalidations();
-        let cut: u32 = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "pubsub"]).query(&mut server.admin()).expect("it is cut");
+        let cut: u32 = redis::cmd("CLIENT")
+            .arg(&["KILL", "TYPE", "pubsub"])
+            .query(&mut server.admin())
+            .expect("it is cut");
         let begun = Instant::now();
-        assert_eq!((cut, hears(&mut receiver, DEADLINE).await), (1, Invalidation::Missed(before)));
+        assert_eq!(
+            (cut, hears(&mut receiver, DEADLINE).await),
+            (1, Invalidation::Missed(before))
+        );
         quickest = quickest.min(begun.elapsed());
-        assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::HeardAgain);
+        assert_eq!(
+            hears(&mut receiver, DEADLINE).await,
+            Invalidation::HeardAgain
+        );
         assert!(store.hearing() > Some(before));
     }
     assert!(quickest < Duration::from_millis(100), "{quickest:?}");
@@ -149,8 +228,11 @@ async fn a_message_that_cannot_be_read_makes_all_be_forgotten() {
     let store = on_redis(server, &prefix, SECRET);
     listens(&store).await;
     let mut receiver = store.invalidations();
-    let heard: u32 =
-        redis::cmd("PUBLISH").arg(format!("{prefix}ended")).arg("s:nonsense").query(&mut server.admin()).expect("publishes");
+    let heard: u32 = redis::cmd("PUBLISH")
+        .arg(format!("{prefix}ended"))
+        .arg("s:nonsense")
+        .query(&mut server.admin())
+        .expect("publishes");
     assert_eq!(heard, 1);
     assert_eq!(hears(&mut receiver, DEADLINE).await, Invalidation::All);
 }

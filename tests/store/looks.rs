@@ -12,7 +12,10 @@ use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::{Charges, Invalidation, Store};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
-const LIMITS: SessionLimits = SessionLimits { idle: HOUR, absolute: Duration::from_secs(12 * 3_600) };
+const LIMITS: SessionLimits = SessionLimits {
+    idle: HOUR,
+    absolute: Duration::from_secs(12 * 3_600),
+};
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
@@ -20,12 +23,32 @@ async fn looking_is_no_use_and_a_store_that_cannot_answer_says_nothing() {
     let clock = manual_clock();
     let store = Arc::new(Staged::new(clock.clone()));
     let metrics = Arc::new(Metrics::new().expect("sound"));
-    let sessions = Sessions::new(Arc::clone(&store) as Arc<dyn Store>, tickets(), LIMITS, MINUTE, clock.clone(), metrics);
+    let sessions = Sessions::new(
+        Arc::clone(&store) as Arc<dyn Store>,
+        tickets(),
+        LIMITS,
+        MINUTE,
+        clock.clone(),
+        metrics,
+    );
     let token = Chance.session_token();
-    store.elsewhere.sign_in(bare(&token, &session(clock.now()), 12 * HOUR), &Charges::none()).await.expect("answers");
+    store
+        .elsewhere
+        .sign_in(
+            bare(&token, &session(clock.now()), 12 * HOUR),
+            &Charges::none(),
+        )
+        .await
+        .expect("answers");
     for _ in 0..59 {
         clock.advance(MINUTE);
-        assert!(sessions.look(&token, clock.now()).await.expect("answers").is_some());
+        assert!(
+            sessions
+                .look(&token, clock.now())
+                .await
+                .expect("answers")
+                .is_some()
+        );
     }
     assert_eq!(store.touches.load(Ordering::SeqCst), 0);
     store.is_down.store(true, Ordering::SeqCst);
@@ -33,7 +56,11 @@ async fn looking_is_no_use_and_a_store_that_cannot_answer_says_nothing() {
     store.is_down.store(false, Ordering::SeqCst);
     clock.advance(MINUTE);
     assert!(
-        sessions.look(&token, clock.now()).await.expect("answers").is_none(),
+        sessions
+            .look(&token, clock.now())
+            .await
+            .expect("answers")
+            .is_none(),
         "looked at all the time, and idle nevertheless"
     );
 }
@@ -43,21 +70,47 @@ async fn whoever_is_told_of_an_end_does_not_find_the_session_in_memory_any_more(
     let clock = manual_clock();
     let store = Arc::new(Staged::new(clock.clone()));
     let metrics = Arc::new(Metrics::new().expect("sound"));
-    let sessions =
-        Arc::new(Sessions::new(Arc::clone(&store) as Arc<dyn Store>, tickets(), LIMITS, MINUTE, clock.clone(), metrics));
+    let sessions = Arc::new(Sessions::new(
+        Arc::clone(&store) as Arc<dyn Store>,
+        tickets(),
+        LIMITS,
+        MINUTE,
+        clock.clone(),
+        metrics,
+    ));
     let mut ends = sessions.ends();
     tokio::spawn(Arc::clone(&sessions).listen());
     let token = Chance.session_token();
-    store.elsewhere.sign_in(bare(&token, &session(clock.now()), 12 * HOUR), &Charges::none()).await.expect("answers");
+    store
+        .elsewhere
+        .sign_in(
+            bare(&token, &session(clock.now()), 12 * HOUR),
+            &Charges::none(),
+        )
+        .await
+        .expect("answers");
     crate::fixture::eventually("it is in memory", async || {
         sessions.find(&token, clock.now()).await.expect("answers");
         sessions.len() == 1
     })
     .await;
     store.elsewhere.end_session(&token).await.expect("ends");
-    assert!(sessions.look(&token, clock.now()).await.expect("answers").is_some(), "nobody has told yet");
+    assert!(
+        sessions
+            .look(&token, clock.now())
+            .await
+            .expect("answers")
+            .is_some(),
+        "nobody has told yet"
+    );
     let key = sessions.key(&token);
     store.announce(Invalidation::Session(key));
     assert!(matches!(ends.recv().await, Ok(Invalidation::Session(ended)) if ended == key));
-    assert!(sessions.look(&token, clock.now()).await.expect("answers").is_none());
+    assert!(
+        sessions
+            .look(&token, clock.now())
+            .await
+            .expect("answers")
+            .is_none()
+    );
 }

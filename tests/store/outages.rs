@@ -1,7 +1,9 @@
 //! Redis is down, hangs, is full, or refuses: an error each time, never "nothing found", and no restart of ours afterwards.
 
 use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, at, eventually, on_redis, within};
-use crate::samples::{Attempt, bare, begin_session, counts, failures, letter, session, tan_asked, unknown_email, vtnr};
+use crate::samples::{
+    Attempt, bare, begin_session, counts, failures, letter, session, tan_asked, unknown_email, vtnr,
+};
 use crate::support;
 use domain::challenge::Delivery;
 use domain::flow::Flow;
@@ -28,42 +30,126 @@ fn on(server: &support::redis::Redis) -> Fixture {
 
 /// A store that does not wait for ever, for a Redis that hangs.
 fn impatient(port: u16) -> Fixture {
-    let usage = Usage { prefix: "", timeout: TIMEOUT, replicas: 0 };
-    Fixture::on(at(&format!("redis://127.0.0.1:{port}/0"), usage, SECRET), Clock::System)
+    let usage = Usage {
+        prefix: "",
+        timeout: TIMEOUT,
+        replicas: 0,
+    };
+    Fixture::on(
+        at(&format!("redis://127.0.0.1:{port}/0"), usage, SECRET),
+        Clock::System,
+    )
 }
 
 /// Every operation, with what came of it.
 async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
     let store = &*on.store;
-    let (token, flow, browser, id) = (Chance.session_token(), Chance.flow_token(), Chance.browser_token(), Chance.letter_id());
-    let (session, next, charges) = (session(on.now()), unknown_email(), counts(vec![failures(5)]));
+    let (token, flow, browser, id) = (
+        Chance.session_token(),
+        Chance.flow_token(),
+        Chance.browser_token(),
+        Chance.letter_id(),
+    );
+    let (session, next, charges) = (
+        session(on.now()),
+        unknown_email(),
+        counts(vec![failures(5)]),
+    );
     let (asked, letter) = (tan_asked(on.now(), 5), letter(on.now()));
-    let keep = FlowChange { token: &flow, formerly: None, seen: None, next: &next, lives: HOUR };
-    let ask = FlowChange { token: &flow, formerly: None, seen: None, next: &asked, lives: HOUR };
+    let keep = FlowChange {
+        token: &flow,
+        formerly: None,
+        seen: None,
+        next: &next,
+        lives: HOUR,
+    };
+    let ask = FlowChange {
+        token: &flow,
+        formerly: None,
+        seen: None,
+        next: &asked,
+        lives: HOUR,
+    };
     let (other, seen) = (Chance.flow_token(), seen_elsewhere().await);
-    let moved = FlowChange { token: &other, formerly: Some(&flow), seen: None, next: &next, lives: HOUR };
+    let moved = FlowChange {
+        token: &other,
+        formerly: Some(&flow),
+        seen: None,
+        next: &next,
+        lives: HOUR,
+    };
     vec![
         ("find_session", store.find_session(&token).await.map(drop)),
-        ("touch_session", store.touch_session(&token, &session, HOUR).await.map(drop)),
+        (
+            "touch_session",
+            store.touch_session(&token, &session, HOUR).await.map(drop),
+        ),
         ("end_session", store.end_session(&token).await),
         ("revoke_broker", store.revoke_broker(vtnr(), on.now()).await),
         ("revoked_at", store.revoked_at(vtnr()).await.map(drop)),
         ("find_flow", store.find_flow(&flow).await.map(drop)),
-        ("keep_flow", store.keep_flow(keep, &Charges::none()).await.map(drop)),
+        (
+            "keep_flow",
+            store.keep_flow(keep, &Charges::none()).await.map(drop),
+        ),
         ("move_flow", store.move_flow(moved).await.map(drop)),
         ("moved_flow", store.moved_flow(&flow).await.map(drop)),
-        ("charge_flow", store.charge_flow(&flow, &seen, &charges).await.map(drop)),
-        ("end_flow", store.end_flow(&flow, &seen, &charges).await.map(drop)),
+        (
+            "charge_flow",
+            store.charge_flow(&flow, &seen, &charges).await.map(drop),
+        ),
+        (
+            "end_flow",
+            store.end_flow(&flow, &seen, &charges).await.map(drop),
+        ),
         ("discard_flow", store.discard_flow(&flow, &next).await),
-        ("ask_for_tan", store.ask_for_tan(ask, &letter, &Charges::none()).await.map(drop)),
-        ("sign_in", store.sign_in(bare(&token, &session, HOUR), &Charges::none()).await.map(drop)),
+        (
+            "ask_for_tan",
+            store
+                .ask_for_tan(ask, &letter, &Charges::none())
+                .await
+                .map(drop),
+        ),
+        (
+            "sign_in",
+            store
+                .sign_in(bare(&token, &session, HOUR), &Charges::none())
+                .await
+                .map(drop),
+        ),
         ("charge", store.charge(&charges).await.map(drop)),
         ("find_trust", store.find_trust(&browser).await.map(drop)),
         ("forget_browser", store.forget_browser(&browser).await),
         ("deliveries", store.deliveries(&[id]).await.map(drop)),
-        ("lease_letter", store.lease_letter(Due::All, HOUR).await.map(drop)),
-        ("renew_lease", store.renew_lease(Lease { letter: id, attempt: 1 }, HOUR).await.map(drop)),
-        ("note_delivery", store.note_delivery(Lease { letter: id, attempt: 1 }, Delivery::Queued).await),
+        (
+            "lease_letter",
+            store.lease_letter(Due::All, HOUR).await.map(drop),
+        ),
+        (
+            "renew_lease",
+            store
+                .renew_lease(
+                    Lease {
+                        letter: id,
+                        attempt: 1,
+                    },
+                    HOUR,
+                )
+                .await
+                .map(drop),
+        ),
+        (
+            "note_delivery",
+            store
+                .note_delivery(
+                    Lease {
+                        letter: id,
+                        attempt: 1,
+                    },
+                    Delivery::Queued,
+                )
+                .await,
+        ),
         ("outbox_length", store.outbox_length().await.map(drop)),
         ("ping", store.ping().await),
     ]
@@ -83,12 +169,18 @@ async fn all_work(on: &Fixture) {
 
 async fn all_are_unreachable(on: &Fixture) {
     for (operation, outcome) in everything(on).await {
-        assert!(matches!(outcome, Err(Error::Unreachable(_))), "{operation}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(Error::Unreachable(_))),
+            "{operation}: {outcome:?}"
+        );
     }
 }
 
 async fn finds(on: &Fixture, token: &SessionToken) -> bool {
-    on.store.find_session(token).await.is_ok_and(|session| session.is_some())
+    on.store
+        .find_session(token)
+        .await
+        .is_ok_and(|session| session.is_some())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,7 +192,10 @@ async fn a_killed_redis_is_an_error_in_every_operation_and_is_used_again_after_i
     all_are_unreachable(&on).await;
     all_are_unreachable(&on).await;
     server.restart();
-    within(BACK_WITHIN, "the store is used again", async || on.store.ping().await.is_ok()).await;
+    within(BACK_WITHIN, "the store is used again", async || {
+        on.store.ping().await.is_ok()
+    })
+    .await;
     all_work(&on).await;
 }
 
@@ -112,7 +207,10 @@ async fn a_redis_that_was_never_there_is_an_error_until_it_comes() {
     all_are_unreachable(&on).await;
     assert!(on.store.hearing().is_none());
     server.restart();
-    within(BACK_WITHIN, "the store is used", async || on.store.ping().await.is_ok()).await;
+    within(BACK_WITHIN, "the store is used", async || {
+        on.store.ping().await.is_ok()
+    })
+    .await;
     all_work(&on).await;
 }
 
@@ -129,7 +227,10 @@ async fn a_redis_that_hangs_is_an_error_in_time_and_nothing_is_lost_when_it_goes
         assert!(asked.elapsed() < ANSWER_WITHIN, "{:?}", asked.elapsed());
     }
     server.signal("CONT");
-    within(BACK_WITHIN, "the session is found again", async || finds(&on, &token).await).await;
+    within(BACK_WITHIN, "the session is found again", async || {
+        finds(&on, &token).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,7 +249,11 @@ async fn requests_do_not_pile_up_before_a_redis_that_hangs() {
         let found = found.await.expect("no panic");
         assert!(matches!(found, Err(Error::Unreachable(_))), "{found:?}");
     }
-    assert!(asked.elapsed() < ANSWER_WITHIN, "all waited at the same time: {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < ANSWER_WITHIN,
+        "all waited at the same time: {:?}",
+        asked.elapsed()
+    );
     server.signal("CONT");
 }
 
@@ -161,7 +266,10 @@ async fn a_redis_that_hung_from_the_start_is_used_once_it_goes_on() {
     assert!(matches!(on.store.ping().await, Err(Error::Unreachable(_))));
     assert!(asked.elapsed() < ANSWER_WITHIN, "{:?}", asked.elapsed());
     server.signal("CONT");
-    within(BACK_WITHIN, "the store is used", async || on.store.ping().await.is_ok()).await;
+    within(BACK_WITHIN, "the store is used", async || {
+        on.store.ping().await.is_ok()
+    })
+    .await;
 }
 
 /// A network between gateway and Redis that can swallow what runs through the connections it has, but lets new ones pass:
@@ -174,14 +282,20 @@ struct Network {
 impl Network {
     async fn before(server: &support::redis::Redis) -> Self {
         let (generation, watching) = watch::channel(0);
-        let (listener, to) = (TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port"), server.port());
+        let (listener, to) = (
+            TcpListener::bind(("127.0.0.1", 0))
+                .await
+                .expect("a free port"),
+            server.port(),
+        );
         let port = listener.local_addr().expect("an address").port();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let Ok(far) = TcpStream::connect(("127.0.0.1", to)).await else {
                     continue;
                 };
-                let ((near_reads, near_writes), (far_reads, far_writes)) = (near.into_split(), far.into_split());
+                let ((near_reads, near_writes), (far_reads, far_writes)) =
+                    (near.into_split(), far.into_split());
                 tokio::spawn(carry(near_reads, far_writes, watching.clone()));
                 tokio::spawn(carry(far_reads, near_writes, watching.clone()));
             }
@@ -218,7 +332,10 @@ async fn a_connection_that_fell_silent_is_replaced() {
     eventually("it listens", async || on.store.hearing().is_some()).await;
     network.swallow();
     assert!(matches!(on.store.ping().await, Err(Error::Unreachable(_))));
-    within(BACK_WITHIN, "the store is used again", async || on.store.ping().await.is_ok()).await;
+    within(BACK_WITHIN, "the store is used again", async || {
+        on.store.ping().await.is_ok()
+    })
+    .await;
     eventually("it listens again", async || on.store.hearing().is_some()).await;
     all_work(&on).await;
 }
@@ -231,7 +348,10 @@ fn command(server: &support::redis::Redis, words: &[&str]) {
 
 async fn none_works(on: &Fixture) {
     for (operation, outcome) in everything(on).await {
-        assert!(matches!(outcome, Err(Error::Refused(_) | Error::Unreachable(_))), "{operation}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(Error::Refused(_) | Error::Unreachable(_))),
+            "{operation}: {outcome:?}"
+        );
     }
 }
 
@@ -239,16 +359,39 @@ async fn none_works(on: &Fixture) {
 async fn a_wrong_password_is_an_error_until_it_is_the_right_one() {
     let server = support::redis::Redis::start();
     let mut admin = server.admin();
-    redis::cmd("CONFIG").arg(&["SET", "requirepass", "right"]).exec(&mut admin).expect("locks");
-    let usage = Usage { prefix: "", timeout: DEADLINE, replicas: 0 };
-    let on = Fixture::on(at(&format!("redis://:sesame-wrong@127.0.0.1:{}/0", server.port()), usage, SECRET), Clock::System);
+    redis::cmd("CONFIG")
+        .arg(&["SET", "requirepass", "right"])
+        .exec(&mut admin)
+        .expect("locks");
+    let usage = Usage {
+        prefix: "",
+        timeout: DEADLINE,
+        replicas: 0,
+    };
+    let on = Fixture::on(
+        at(
+            &format!("redis://:sesame-wrong@127.0.0.1:{}/0", server.port()),
+            usage,
+            SECRET,
+        ),
+        Clock::System,
+    );
     none_works(&on).await;
     assert!(on.store.hearing().is_none());
     for (operation, outcome) in everything(&on).await {
-        assert!(!format!("{outcome:?}").contains("sesame"), "{operation} shows the password");
+        assert!(
+            !format!("{outcome:?}").contains("sesame"),
+            "{operation} shows the password"
+        );
     }
-    redis::cmd("CONFIG").arg(&["SET", "requirepass", "sesame-wrong"]).exec(&mut admin).expect("sets the expected one");
-    within(BACK_WITHIN, "the store is used", async || on.store.ping().await.is_ok()).await;
+    redis::cmd("CONFIG")
+        .arg(&["SET", "requirepass", "sesame-wrong"])
+        .exec(&mut admin)
+        .expect("sets the expected one");
+    within(BACK_WITHIN, "the store is used", async || {
+        on.store.ping().await.is_ok()
+    })
+    .await;
     all_work(&on).await;
 }
 
@@ -264,10 +407,16 @@ async fn what_an_acl_forbids_is_refused_and_the_rest_works() {
     let server = support::redis::Redis::start();
     let open = on(&server);
     let token = begin_session(&open, &session(open.now()), HOUR).await;
-    command(&server, &["ACL", "SETUSER", "default", "-evalsha", "-eval", "-set"]);
+    command(
+        &server,
+        &["ACL", "SETUSER", "default", "-evalsha", "-eval", "-set"],
+    );
     let refused = on(&server);
     assert!(finds(&refused, &token).await, "reads work");
-    for outcome in [refused.store.end_session(&token).await, refused.store.ping().await] {
+    for outcome in [
+        refused.store.end_session(&token).await,
+        refused.store.ping().await,
+    ] {
         assert!(matches!(outcome, Err(Error::Refused(_))), "{outcome:?}");
     }
     assert!(finds(&refused, &token).await, "nothing ended");
@@ -277,33 +426,61 @@ async fn what_an_acl_forbids_is_refused_and_the_rest_works() {
 async fn too_many_clients_are_an_error_until_there_is_room() {
     let server = support::redis::Redis::start();
     let mut admin = server.admin();
-    redis::cmd("CONFIG").arg(&["SET", "maxclients", "1"]).exec(&mut admin).expect("narrows");
+    redis::cmd("CONFIG")
+        .arg(&["SET", "maxclients", "1"])
+        .exec(&mut admin)
+        .expect("narrows");
     let on = on(&server);
     none_works(&on).await;
-    redis::cmd("CONFIG").arg(&["SET", "maxclients", "100"]).exec(&mut admin).expect("widens");
-    within(BACK_WITHIN, "the store is used", async || on.store.ping().await.is_ok()).await;
+    redis::cmd("CONFIG")
+        .arg(&["SET", "maxclients", "100"])
+        .exec(&mut admin)
+        .expect("widens");
+    within(BACK_WITHIN, "the store is used", async || {
+        on.store.ping().await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_redis_refuses_sign_ins_while_sessions_are_found_and_can_be_ended() {
     let server = support::redis::Redis::start();
     let on = on(&server);
-    let (token, ending) =
-        (begin_session(&on, &session(on.now()), HOUR).await, begin_session(&on, &session(on.now()), HOUR).await);
+    let (token, ending) = (
+        begin_session(&on, &session(on.now()), HOUR).await,
+        begin_session(&on, &session(on.now()), HOUR).await,
+    );
     let attempt = Attempt::begun(&on).await;
-    command(&server, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    command(
+        &server,
+        &["CONFIG", "SET", "maxmemory-policy", "noeviction"],
+    );
     command(&server, &["CONFIG", "SET", "maxmemory", "1"]);
-    let settled = attempt.sign_in(&*on.store, &counts(vec![failures(5)])).await;
+    let settled = attempt
+        .sign_in(&*on.store, &counts(vec![failures(5)]))
+        .await;
     assert!(matches!(settled, Err(Error::Refused(_))), "{settled:?}");
-    for outcome in [on.store.charge(&counts(vec![failures(5)])).await.map(drop), on.store.ping().await] {
+    for outcome in [
+        on.store.charge(&counts(vec![failures(5)])).await.map(drop),
+        on.store.ping().await,
+    ] {
         assert!(matches!(outcome, Err(Error::Refused(_))), "{outcome:?}");
     }
     attempt.left_no_trace(&*on.store).await;
     assert!(finds(&on, &token).await, "a session is found");
-    on.store.end_session(&ending).await.expect("signing out needs no room");
+    on.store
+        .end_session(&ending)
+        .await
+        .expect("signing out needs no room");
     assert!(!finds(&on, &ending).await);
     command(&server, &["CONFIG", "SET", "maxmemory", "0"]);
-    assert_eq!(attempt.sign_in(&*on.store, &Charges::none()).await.expect("there is room"), Settled::Done);
+    assert_eq!(
+        attempt
+            .sign_in(&*on.store, &Charges::none())
+            .await
+            .expect("there is room"),
+        Settled::Done
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -312,9 +489,15 @@ async fn a_redis_that_became_a_replica_refuses_writes_until_it_is_none() {
     let on = on(&server);
     on.store.ping().await.expect("it works");
     command(&server, &["REPLICAOF", "127.0.0.1", "1"]);
-    eventually("a write is refused", async || matches!(on.store.ping().await, Err(Error::Refused(_)))).await;
+    eventually("a write is refused", async || {
+        matches!(on.store.ping().await, Err(Error::Refused(_)))
+    })
+    .await;
     command(&server, &["REPLICAOF", "NO", "ONE"]);
-    within(BACK_WITHIN, "the store is used", async || on.store.ping().await.is_ok()).await;
+    within(BACK_WITHIN, "the store is used", async || {
+        on.store.ping().await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -333,7 +516,10 @@ async fn a_redis_that_lost_everything_finds_nothing_and_takes_sign_ins() {
     let token = begin_session(&on, &session(on.now()), HOUR).await;
     server.kill();
     server.restart();
-    within(BACK_WITHIN, "the store is used again", async || on.store.ping().await.is_ok()).await;
+    within(BACK_WITHIN, "the store is used again", async || {
+        on.store.ping().await.is_ok()
+    })
+    .await;
     assert_eq!(on.store.find_session(&token).await.expect("answers"), None);
     let token = begin_session(&on, &session(on.now()), HOUR).await;
     assert!(finds(&on, &token).await);

@@ -13,15 +13,22 @@ use std::time::Duration;
 use vtnr_gateway::clock::Chance;
 use vtnr_gateway::store::{Charges, Due, FlowChange, Lease, Leased, Settled};
 
-const LONG_AGO: Delivery = Delivery::Refused { at: Timestamp::from_millis(0) };
+const LONG_AGO: Delivery = Delivery::Refused {
+    at: Timestamp::from_millis(0),
+};
 
 async fn lease(on: &Fixture, lease: Duration) -> Option<Leased> {
-    on.store.lease_letter(Due::All, lease).await.expect("the store answers")
+    on.store
+        .lease_letter(Due::All, lease)
+        .await
+        .expect("the store answers")
 }
 
 /// The letter's name and the attempt.
 async fn leased(on: &Fixture, time: Duration) -> Option<(LetterId, u32)> {
-    lease(on, time).await.map(|leased| (leased.letter.id, leased.attempt))
+    lease(on, time)
+        .await
+        .map(|leased| (leased.letter.id, leased.attempt))
 }
 
 /// Leases the letter that is due first, for so long, once one is.
@@ -36,7 +43,10 @@ async fn held(on: &Fixture, time: Duration) -> Lease {
 }
 
 async fn note(on: &Fixture, lease: Lease, delivery: Delivery) {
-    on.store.note_delivery(lease, delivery).await.expect("notes");
+    on.store
+        .note_delivery(lease, delivery)
+        .await
+        .expect("notes");
 }
 
 async fn told(on: &Fixture, letter: LetterId) -> Delivery {
@@ -59,8 +69,14 @@ pub(crate) async fn a_letter_is_leased_as_it_was_written(on: Fixture) {
         let written = Letter { to, ..letter(now) };
         ask_for(&on, &written, HOUR).await;
         let found = lease(&on, HOUR).await.expect("a letter waits").letter;
-        assert_eq!(found.to.as_ref().map(|to| to.as_str().to_owned()), written.to.map(|_| EMAIL.to_owned()));
-        assert_eq!((found.id, found.tan.reveal(), found.browser), (written.id, TAN, "Firefox unter Windows".to_owned()));
+        assert_eq!(
+            found.to.as_ref().map(|to| to.as_str().to_owned()),
+            written.to.map(|_| EMAIL.to_owned())
+        );
+        assert_eq!(
+            (found.id, found.tan.reveal(), found.browser),
+            (written.id, TAN, "Firefox unter Windows".to_owned())
+        );
         assert_eq!((found.asked_at, found.not_after), (now, now.plus(HOUR)));
     }
 }
@@ -69,7 +85,11 @@ pub(crate) async fn a_leased_letter_is_hidden(on: Fixture) {
     assert_eq!((waiting(&on).await, leased(&on, HOUR).await), (0, None));
     let id = asked(&on).await;
     assert_eq!(leased(&on, HOUR).await, Some((id, 1)));
-    assert_eq!((waiting(&on).await, leased(&on, HOUR).await), (1, None), "it waits on, for whoever leased it");
+    assert_eq!(
+        (waiting(&on).await, leased(&on, HOUR).await),
+        (1, None),
+        "it waits on, for whoever leased it"
+    );
     on.clock.advance(HOUR - Duration::from_millis(1));
     assert_eq!(leased(&on, HOUR).await, None);
 }
@@ -78,11 +98,13 @@ pub(crate) async fn after_the_lease_a_letter_comes_again_as_the_second_attempt(o
     let id = asked(&on).await;
     assert_eq!(leased(&on, SHORT).await, Some((id, 1)));
     for attempt in 2..=3 {
-        on.after(SHORT, "it comes again", async || match leased(&on, SHORT).await {
-            None => false,
-            again => {
-                assert_eq!(again, Some((id, attempt)));
-                true
+        on.after(SHORT, "it comes again", async || {
+            match leased(&on, SHORT).await {
+                None => false,
+                again => {
+                    assert_eq!(again, Some((id, attempt)));
+                    true
+                }
             }
         })
         .await;
@@ -109,19 +131,46 @@ pub(crate) async fn two_that_look_at_once_never_get_the_same_letter(on: Fixture)
     for worker in workers {
         got.extend(worker.await.expect("no panic"));
     }
-    assert_eq!((got.len(), got.into_iter().collect::<HashSet<_>>()), (20, letters));
+    assert_eq!(
+        (got.len(), got.into_iter().collect::<HashSet<_>>()),
+        (20, letters)
+    );
 }
 
 pub(crate) async fn a_letter_that_was_put_off_comes_back_when_it_is_due(on: Fixture) {
     let (soon, later) = (asked(&on).await, asked(&on).await);
     let next_try_at = on.now().plus(HOUR);
-    note(&on, Lease { letter: later, attempt: 0 }, Delivery::Delayed { next_try_at }).await;
+    note(
+        &on,
+        Lease {
+            letter: later,
+            attempt: 0,
+        },
+        Delivery::Delayed { next_try_at },
+    )
+    .await;
     assert_eq!(leased(&on, HOUR).await, Some((soon, 1)));
     assert_eq!(leased(&on, HOUR).await, None, "the other is not due");
-    assert_eq!(on.store.deliveries(&[later]).await.expect("answers"), [Delivery::Delayed { next_try_at }]);
-    note(&on, Lease { letter: soon, attempt: 1 }, Delivery::Delayed { next_try_at: on.now().plus(SHORT) }).await;
+    assert_eq!(
+        on.store.deliveries(&[later]).await.expect("answers"),
+        [Delivery::Delayed { next_try_at }]
+    );
+    note(
+        &on,
+        Lease {
+            letter: soon,
+            attempt: 1,
+        },
+        Delivery::Delayed {
+            next_try_at: on.now().plus(SHORT),
+        },
+    )
+    .await;
     assert_eq!(waiting(&on).await, 2);
-    on.after(SHORT, "it is due", async || leased(&on, HOUR).await == Some((soon, 2))).await;
+    on.after(SHORT, "it is due", async || {
+        leased(&on, HOUR).await == Some((soon, 2))
+    })
+    .await;
 }
 
 pub(crate) async fn a_letter_that_was_put_off_waits_behind_what_is_due(on: Fixture) {
@@ -129,7 +178,17 @@ pub(crate) async fn a_letter_that_was_put_off_waits_behind_what_is_due(on: Fixtu
     on.clock.advance(SHORT);
     assert_eq!(leased(&on, HOUR).await, Some((first, 1)));
     let second = asked(&on).await;
-    note(&on, Lease { letter: first, attempt: 1 }, Delivery::Delayed { next_try_at: on.now().plus(SHORT) }).await;
+    note(
+        &on,
+        Lease {
+            letter: first,
+            attempt: 1,
+        },
+        Delivery::Delayed {
+            next_try_at: on.now().plus(SHORT),
+        },
+    )
+    .await;
     let mut order = Vec::new();
     on.after(SHORT, "both are due", async || {
         order.extend(leased(&on, HOUR).await.map(|(id, _)| id));
@@ -142,7 +201,15 @@ pub(crate) async fn a_letter_that_was_put_off_waits_behind_what_is_due(on: Fixtu
 pub(crate) async fn a_letter_that_is_queued_again_comes_at_once(on: Fixture) {
     let id = asked(&on).await;
     assert_eq!(leased(&on, HOUR).await, Some((id, 1)));
-    note(&on, Lease { letter: id, attempt: 1 }, Delivery::Queued).await;
+    note(
+        &on,
+        Lease {
+            letter: id,
+            attempt: 1,
+        },
+        Delivery::Queued,
+    )
+    .await;
     assert_eq!(leased(&on, HOUR).await, Some((id, 2)));
 }
 
@@ -150,23 +217,52 @@ pub(crate) async fn an_accepted_or_refused_letter_leaves(on: Fixture) {
     let at = on.now();
     for outcome in [Delivery::Accepted { at }, Delivery::Refused { at }] {
         let id = asked(&on).await;
-        assert_eq!(on.store.deliveries(&[id]).await.expect("answers"), [Delivery::Queued]);
+        assert_eq!(
+            on.store.deliveries(&[id]).await.expect("answers"),
+            [Delivery::Queued]
+        );
         assert_eq!(leased(&on, Duration::ZERO).await, Some((id, 1)));
-        note(&on, Lease { letter: id, attempt: 1 }, outcome).await;
+        note(
+            &on,
+            Lease {
+                letter: id,
+                attempt: 1,
+            },
+            outcome,
+        )
+        .await;
         assert_eq!(waiting(&on).await, 0);
         on.clock.advance(SHORT);
         assert_eq!(leased(&on, HOUR).await, None);
-        assert_eq!(on.store.deliveries(&[id]).await.expect("answers"), [outcome], "what became of it is still known");
+        assert_eq!(
+            on.store.deliveries(&[id]).await.expect("answers"),
+            [outcome],
+            "what became of it is still known"
+        );
     }
 }
 
 pub(crate) async fn deliveries_are_told_in_the_order_asked(on: Fixture) {
     let (taken, queued, unknown) = (asked(&on).await, asked(&on).await, Chance.letter_id());
     let accepted = Delivery::Accepted { at: on.now() };
-    note(&on, Lease { letter: taken, attempt: 0 }, accepted).await;
+    note(
+        &on,
+        Lease {
+            letter: taken,
+            attempt: 0,
+        },
+        accepted,
+    )
+    .await;
     let told = async |letters: &[LetterId]| on.store.deliveries(letters).await.expect("answers");
-    assert_eq!(told(&[unknown, taken, queued]).await, [LONG_AGO, accepted, Delivery::Queued]);
-    assert_eq!(told(&[queued, queued, taken]).await, [Delivery::Queued, Delivery::Queued, accepted]);
+    assert_eq!(
+        told(&[unknown, taken, queued]).await,
+        [LONG_AGO, accepted, Delivery::Queued]
+    );
+    assert_eq!(
+        told(&[queued, queued, taken]).await,
+        [Delivery::Queued, Delivery::Queued, accepted]
+    );
     assert_eq!(told(&[]).await, []);
 }
 
@@ -175,7 +271,8 @@ pub(crate) async fn a_letter_whose_sign_in_is_over_disappears(on: Fixture) {
     on.clock.advance(SHORT);
     // A lease of no time: until the record has gone, the letter comes again and again.
     let is_gone = async || lease(&on, Duration::ZERO).await.is_none() && waiting(&on).await == 0;
-    on.after(Duration::from_millis(1), "the letter is gone", is_gone).await;
+    on.after(Duration::from_millis(1), "the letter is gone", is_gone)
+        .await;
 }
 
 pub(crate) async fn a_lease_that_is_renewed_goes_on_and_one_that_was_lost_does_not(on: Fixture) {
@@ -185,47 +282,137 @@ pub(crate) async fn a_lease_that_is_renewed_goes_on_and_one_that_was_lost_does_n
     // What is leased for as short a time has come back by then.
     let another = asked(&on).await;
     assert_eq!(leased(&on, SHORT).await, Some((another, 1)));
-    on.after(SHORT, "the other comes again", async || leased(&on, HOUR).await == Some((another, 2))).await;
+    on.after(SHORT, "the other comes again", async || {
+        leased(&on, HOUR).await == Some((another, 2))
+    })
+    .await;
     assert_eq!(leased(&on, HOUR).await, None, "it goes on");
-    assert!(on.store.renew_lease(first, Duration::ZERO).await.expect("answers"));
+    assert!(
+        on.store
+            .renew_lease(first, Duration::ZERO)
+            .await
+            .expect("answers")
+    );
     let second = held(&on, HOUR).await;
     assert_eq!((second.letter, second.attempt), (id, 2));
-    assert!(!on.store.renew_lease(first, Duration::ZERO).await.expect("answers"), "another attempt has begun");
+    assert!(
+        !on.store
+            .renew_lease(first, Duration::ZERO)
+            .await
+            .expect("answers"),
+        "another attempt has begun"
+    );
     assert_eq!(leased(&on, HOUR).await, None, "and goes on");
     note(&on, second, Delivery::Accepted { at: on.now() }).await;
-    assert!(!on.store.renew_lease(second, Duration::ZERO).await.expect("answers"), "the letter has left");
-    assert_eq!((waiting(&on).await, leased(&on, HOUR).await), (1, None), "the other waits");
+    assert!(
+        !on.store
+            .renew_lease(second, Duration::ZERO)
+            .await
+            .expect("answers"),
+        "the letter has left"
+    );
+    assert_eq!(
+        (waiting(&on).await, leased(&on, HOUR).await),
+        (1, None),
+        "the other waits"
+    );
 }
 
 pub(crate) async fn whoever_lost_the_lease_can_note_only_that_the_letter_was_taken(on: Fixture) {
     let (id, at) = (asked(&on).await, on.now());
     let (lost, holds) = (held(&on, Duration::ZERO).await, held(&on, HOUR).await);
-    for nothing in [Delivery::Queued, Delivery::Delayed { next_try_at: at }, Delivery::Refused { at }] {
+    for nothing in [
+        Delivery::Queued,
+        Delivery::Delayed { next_try_at: at },
+        Delivery::Refused { at },
+    ] {
         note(&on, lost, nothing).await;
-        assert_eq!((told(&on, id).await, leased(&on, HOUR).await), (Delivery::Queued, None), "{nothing:?}");
+        assert_eq!(
+            (told(&on, id).await, leased(&on, HOUR).await),
+            (Delivery::Queued, None),
+            "{nothing:?}"
+        );
     }
     note(&on, lost, Delivery::Accepted { at }).await;
-    assert_eq!((told(&on, id).await, waiting(&on).await), (Delivery::Accepted { at }, 0));
-    assert!(!on.store.renew_lease(holds, HOUR).await.expect("answers"), "nobody hands it over once more");
-    note(&on, holds, Delivery::Delayed { next_try_at: at.plus(HOUR) }).await;
-    assert_eq!((told(&on, id).await, waiting(&on).await), (Delivery::Accepted { at }, 0), "it stays so");
+    assert_eq!(
+        (told(&on, id).await, waiting(&on).await),
+        (Delivery::Accepted { at }, 0)
+    );
+    assert!(
+        !on.store.renew_lease(holds, HOUR).await.expect("answers"),
+        "nobody hands it over once more"
+    );
+    note(
+        &on,
+        holds,
+        Delivery::Delayed {
+            next_try_at: at.plus(HOUR),
+        },
+    )
+    .await;
+    assert_eq!(
+        (told(&on, id).await, waiting(&on).await),
+        (Delivery::Accepted { at }, 0),
+        "it stays so"
+    );
 }
 
 pub(crate) async fn letters_that_a_sign_in_no_longer_waits_for_leave(on: Fixture) {
     let used_up = tan_asked(on.now(), 0);
-    for next in [unknown_email(), with_letter(&on, Chance.letter_id()), used_up] {
+    for next in [
+        unknown_email(),
+        with_letter(&on, Chance.letter_id()),
+        used_up,
+    ] {
         let (token, letter) = (Chance.flow_token(), letter(on.now()));
         let begun = with_letter(&on, letter.id);
-        let ask = FlowChange { token: &token, formerly: None, seen: None, next: &begun, lives: HOUR };
-        on.store.ask_for_tan(ask, &letter, &Charges::none()).await.expect("answers");
-        let (seen, lease) = (on.store.find_flow(&token).await.expect("answers"), held(&on, Duration::ZERO).await);
-        let wrong = FlowChange { token: &token, formerly: None, seen: seen.as_ref(), next: &begun, lives: HOUR };
-        on.store.keep_flow(wrong, &Charges::none()).await.expect("answers");
+        let ask = FlowChange {
+            token: &token,
+            formerly: None,
+            seen: None,
+            next: &begun,
+            lives: HOUR,
+        };
+        on.store
+            .ask_for_tan(ask, &letter, &Charges::none())
+            .await
+            .expect("answers");
+        let (seen, lease) = (
+            on.store.find_flow(&token).await.expect("answers"),
+            held(&on, Duration::ZERO).await,
+        );
+        let wrong = FlowChange {
+            token: &token,
+            formerly: None,
+            seen: seen.as_ref(),
+            next: &begun,
+            lives: HOUR,
+        };
+        on.store
+            .keep_flow(wrong, &Charges::none())
+            .await
+            .expect("answers");
         assert_eq!(waiting(&on).await, 1, "the sign-in waits for it");
         let seen = on.store.find_flow(&token).await.expect("answers");
-        let change = FlowChange { token: &token, formerly: None, seen: seen.as_ref(), next: &next, lives: HOUR };
-        on.store.keep_flow(change, &Charges::none()).await.expect("answers");
-        note(&on, lease, Delivery::Delayed { next_try_at: on.now() }).await;
+        let change = FlowChange {
+            token: &token,
+            formerly: None,
+            seen: seen.as_ref(),
+            next: &next,
+            lives: HOUR,
+        };
+        on.store
+            .keep_flow(change, &Charges::none())
+            .await
+            .expect("answers");
+        note(
+            &on,
+            lease,
+            Delivery::Delayed {
+                next_try_at: on.now(),
+            },
+        )
+        .await;
         assert_eq!((waiting(&on).await, leased(&on, HOUR).await), (0, None));
     }
 }
@@ -242,9 +429,21 @@ fn with_letter(on: &Fixture, id: LetterId) -> Flow {
 pub(crate) async fn a_sign_in_that_is_discarded_takes_its_letters_along(on: Fixture) {
     let (token, letter) = (Chance.flow_token(), letter(on.now()));
     let begun = with_letter(&on, letter.id);
-    let ask = FlowChange { token: &token, formerly: None, seen: None, next: &begun, lives: HOUR };
-    on.store.ask_for_tan(ask, &letter, &Charges::none()).await.expect("answers");
-    on.store.discard_flow(&token, &begun).await.expect("answers");
+    let ask = FlowChange {
+        token: &token,
+        formerly: None,
+        seen: None,
+        next: &begun,
+        lives: HOUR,
+    };
+    on.store
+        .ask_for_tan(ask, &letter, &Charges::none())
+        .await
+        .expect("answers");
+    on.store
+        .discard_flow(&token, &begun)
+        .await
+        .expect("answers");
     assert!(on.store.find_flow(&token).await.expect("answers").is_none());
     assert_eq!((waiting(&on).await, leased(&on, HOUR).await), (0, None));
 }
@@ -253,7 +452,13 @@ pub(crate) async fn a_sign_in_that_succeeds_takes_its_letters_along(on: Fixture)
     let letter = letter(on.now());
     let attempt = Attempt::begun_with(&on, with_letter(&on, letter.id)).await;
     ask_for(&on, &letter, HOUR).await;
-    assert_eq!(attempt.sign_in(&*on.store, &Charges::none()).await.expect("answers"), Settled::Done);
+    assert_eq!(
+        attempt
+            .sign_in(&*on.store, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
     assert_eq!((waiting(&on).await, leased(&on, HOUR).await), (0, None));
 }
 
@@ -263,12 +468,28 @@ pub(crate) async fn those_that_nobody_had_in_hand_can_be_taken_alone(on: Fixture
     note(&on, in_hand, Delivery::Queued).await;
     let new = asked(&on).await;
     let mut taken = None;
-    on.after(Duration::from_millis(1), "a new letter is due", async || {
-        taken = on.store.lease_letter(Due::New, HOUR).await.expect("answers").map(|leased| (leased.letter.id, leased.attempt));
-        taken.is_some()
-    })
+    on.after(
+        Duration::from_millis(1),
+        "a new letter is due",
+        async || {
+            taken = on
+                .store
+                .lease_letter(Due::New, HOUR)
+                .await
+                .expect("answers")
+                .map(|leased| (leased.letter.id, leased.attempt));
+            taken.is_some()
+        },
+    )
     .await;
     assert_eq!(taken, Some((new, 1)));
-    assert!(on.store.lease_letter(Due::New, HOUR).await.expect("answers").is_none(), "the other one was in somebody's hand");
+    assert!(
+        on.store
+            .lease_letter(Due::New, HOUR)
+            .await
+            .expect("answers")
+            .is_none(),
+        "the other one was in somebody's hand"
+    );
     assert_eq!(leased(&on, HOUR).await, Some((first, 2)));
 }

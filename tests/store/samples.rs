@@ -19,7 +19,9 @@ use vtnr_gateway::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, St
 
 pub(crate) const TAN: &str = "QWXZKV";
 pub(crate) const EMAIL: &str = "Ada.Lovelace@Makler-Kanari.example";
-pub(crate) const FULL: Level = Level::Full { proof: Proof::Mailbox };
+pub(crate) const FULL: Level = Level::Full {
+    proof: Proof::Mailbox,
+};
 
 pub(crate) fn vtnr() -> Vtnr {
     Vtnr::parse("60/123/4567").expect("well-formed")
@@ -34,7 +36,13 @@ pub(crate) fn email() -> Email {
 }
 
 fn flow(stage: Stage) -> Flow {
-    Flow { claim: Claim { vtnr: vtnr(), email: email() }, stage }
+    Flow {
+        claim: Claim {
+            vtnr: vtnr(),
+            email: email(),
+        },
+        stage,
+    }
 }
 
 pub(crate) fn unknown_email() -> Flow {
@@ -69,7 +77,11 @@ pub(crate) fn session(now: Timestamp) -> Session {
 }
 
 pub(crate) fn trust(now: Timestamp) -> Trust {
-    Trust::default().granting(TrustEntry { vtnr: vtnr(), email: email(), granted_at: now })
+    Trust::default().granting(TrustEntry {
+        vtnr: vtnr(),
+        email: email(),
+        granted_at: now,
+    })
 }
 
 pub(crate) fn client(last: u8) -> ClientAddress {
@@ -77,7 +89,13 @@ pub(crate) fn client(last: u8) -> ClientAddress {
 }
 
 pub(crate) fn charge(counter: Counter, limit: u32) -> Charge {
-    Charge::one(counter, Allowance { limit, window: HOUR })
+    Charge::one(
+        counter,
+        Allowance {
+            limit,
+            window: HOUR,
+        },
+    )
 }
 
 /// At most so many failures from one client in an hour.
@@ -86,13 +104,19 @@ pub(crate) fn failures(limit: u32) -> Charge {
 }
 
 pub(crate) fn counts(charges: Vec<Charge>) -> Charges {
-    Charges { count: charges, ..Charges::none() }
+    Charges {
+        count: charges,
+        ..Charges::none()
+    }
 }
 
 /// What a counter stands at, found out without raising it.
 pub(crate) async fn standing_at(store: &dyn Store, counter: Counter) -> u32 {
     for limit in 1..100 {
-        let asked = store.charge(&Charges::check(vec![charge(counter, limit)])).await.expect("the store answers");
+        let asked = store
+            .charge(&Charges::check(vec![charge(counter, limit)]))
+            .await
+            .expect("the store answers");
         if asked == Settled::Done {
             return limit - 1;
         }
@@ -101,21 +125,55 @@ pub(crate) async fn standing_at(store: &dyn Store, counter: Counter) -> u32 {
 }
 
 /// Begins a session as a browser that is not trusted and without a sign-in under way.
-pub(crate) async fn begin_session(on: &Fixture, session: &Session, lives: Duration) -> SessionToken {
+pub(crate) async fn begin_session(
+    on: &Fixture,
+    session: &Session,
+    lives: Duration,
+) -> SessionToken {
     let token = Chance.session_token();
-    assert_eq!(on.store.sign_in(bare(&token, session, lives), &Charges::none()).await.expect("answers"), Settled::Done);
+    assert_eq!(
+        on.store
+            .sign_in(bare(&token, session, lives), &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
     token
 }
 
-pub(crate) fn bare<'a>(token: &'a SessionToken, session: &'a Session, lives: Duration) -> SignIn<'a> {
-    SignIn { flow: None, session: (token, session), lives, replaces: None, trust: None, forgets: None, trust_lives: HOUR }
+pub(crate) fn bare<'a>(
+    token: &'a SessionToken,
+    session: &'a Session,
+    lives: Duration,
+) -> SignIn<'a> {
+    SignIn {
+        flow: None,
+        session: (token, session),
+        lives,
+        replaces: None,
+        trust: None,
+        forgets: None,
+        trust_lives: HOUR,
+    }
 }
 
 /// Puts a letter into the outbox, with a sign-in of its own.
 pub(crate) async fn ask_for(on: &Fixture, letter: &Letter, lives: Duration) {
     let (token, next) = (Chance.flow_token(), tan_asked(on.now(), 5));
-    let change = FlowChange { token: &token, formerly: None, seen: None, next: &next, lives };
-    assert_eq!(on.store.ask_for_tan(change, letter, &Charges::none()).await.expect("answers"), Settled::Done);
+    let change = FlowChange {
+        token: &token,
+        formerly: None,
+        seen: None,
+        next: &next,
+        lives,
+    };
+    assert_eq!(
+        on.store
+            .ask_for_tan(change, letter, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
 }
 
 /// A browser that signs in with a TAN: it has a session and a trusted browser's token already, and gets new ones.
@@ -137,21 +195,59 @@ impl Attempt {
     /// The same with this sign-in under way.
     pub(crate) async fn begun_with(on: &Fixture, next: Flow) -> Self {
         let now = on.now();
-        let (flow, old_session, old_browser) = (Chance.flow_token(), Chance.session_token(), Chance.browser_token());
+        let (flow, old_session, old_browser) = (
+            Chance.flow_token(),
+            Chance.session_token(),
+            Chance.browser_token(),
+        );
         let (session, trust) = (session(now), trust(now));
-        let before = SignIn { trust: Some((&old_browser, &trust)), ..bare(&old_session, &session, HOUR) };
-        assert_eq!(on.store.sign_in(before, &Charges::none()).await.expect("answers"), Settled::Done);
-        let change = FlowChange { token: &flow, formerly: None, seen: None, next: &next, lives: HOUR };
-        assert_eq!(on.store.keep_flow(change, &Charges::none()).await.expect("answers"), Settled::Done);
+        let before = SignIn {
+            trust: Some((&old_browser, &trust)),
+            ..bare(&old_session, &session, HOUR)
+        };
+        assert_eq!(
+            on.store
+                .sign_in(before, &Charges::none())
+                .await
+                .expect("answers"),
+            Settled::Done
+        );
+        let change = FlowChange {
+            token: &flow,
+            formerly: None,
+            seen: None,
+            next: &next,
+            lives: HOUR,
+        };
+        assert_eq!(
+            on.store
+                .keep_flow(change, &Charges::none())
+                .await
+                .expect("answers"),
+            Settled::Done
+        );
         let seen = on.store.find_flow(&flow).await.expect("answers");
         let (session, browser) = (Chance.session_token(), Chance.browser_token());
-        Self { flow, seen, session, browser, old_session, old_browser, now }
+        Self {
+            flow,
+            seen,
+            session,
+            browser,
+            old_session,
+            old_browser,
+            now,
+        }
     }
 
     /// The same browser once more: the same sign-in, but tokens of its own.
     pub(crate) fn again(&self) -> Self {
         let (session, browser) = (Chance.session_token(), Chance.browser_token());
-        Self { session, browser, seen: self.seen.clone(), ..*self }
+        Self {
+            session,
+            browser,
+            seen: self.seen.clone(),
+            ..*self
+        }
     }
 
     pub(crate) async fn sign_in(&self, store: &dyn Store, charges: &Charges) -> Result<Settled> {
@@ -159,11 +255,20 @@ impl Attempt {
         let next = flow(Stage::SignedIn(SignedIn {
             session: self.session,
             browser: Some(self.browser),
-            redeemed: Some(Redeemed { tan: Tan::from_record(TAN), standing: Standing::Known }),
+            redeemed: Some(Redeemed {
+                tan: Tan::from_record(TAN),
+                standing: Standing::Known,
+            }),
             at: self.now,
         }));
         let sign_in = SignIn {
-            flow: Some(FlowChange { token: &self.flow, formerly: None, seen: self.seen.as_ref(), next: &next, lives: HOUR }),
+            flow: Some(FlowChange {
+                token: &self.flow,
+                formerly: None,
+                seen: self.seen.as_ref(),
+                next: &next,
+                lives: HOUR,
+            }),
             session: (&self.session, &session),
             lives: HOUR,
             replaces: Some(&self.old_session),
@@ -176,16 +281,48 @@ impl Attempt {
 
     /// That the sign-in left no trace: everything is as [`Attempt::begun`] left it.
     pub(crate) async fn left_no_trace(&self, store: &dyn Store) {
-        assert_eq!(store.find_session(&self.session).await.expect("answers"), None, "no session began");
-        assert!(store.find_trust(&self.browser).await.expect("answers").entries().is_empty(), "no browser became trusted");
-        assert!(store.find_session(&self.old_session).await.expect("answers").is_some(), "the old session lives");
-        assert!(!store.find_trust(&self.old_browser).await.expect("answers").entries().is_empty(), "the old trust holds");
+        assert_eq!(
+            store.find_session(&self.session).await.expect("answers"),
+            None,
+            "no session began"
+        );
+        assert!(
+            store
+                .find_trust(&self.browser)
+                .await
+                .expect("answers")
+                .entries()
+                .is_empty(),
+            "no browser became trusted"
+        );
+        assert!(
+            store
+                .find_session(&self.old_session)
+                .await
+                .expect("answers")
+                .is_some(),
+            "the old session lives"
+        );
+        assert!(
+            !store
+                .find_trust(&self.old_browser)
+                .await
+                .expect("answers")
+                .entries()
+                .is_empty(),
+            "the old trust holds"
+        );
     }
 }
 
 /// How far the sign-in under way has come, in a word.
 pub(crate) async fn stage(store: &dyn Store, token: &FlowToken) -> String {
-    match store.find_flow(token).await.expect("the store answers").map(|seen| seen.value.stage) {
+    match store
+        .find_flow(token)
+        .await
+        .expect("the store answers")
+        .map(|seen| seen.value.stage)
+    {
         None => "none".into(),
         Some(Stage::UnknownEmail) => "unknown e-mail".into(),
         Some(Stage::Tan(challenge)) => format!("tan, {} tries", challenge.tries_left),

@@ -3,7 +3,8 @@
 use crate::devices::{device, mark};
 use crate::fixture::{Fixture, HOUR, SECRET, eventually, manual_clock, on_redis, sealed};
 use crate::samples::{
-    Attempt, EMAIL, TAN, another_vtnr, ask_for, bare, begin_session, charge, client, counts, letter, session, trust, vtnr,
+    Attempt, EMAIL, TAN, another_vtnr, ask_for, bare, begin_session, charge, client, counts,
+    letter, session, trust, vtnr,
 };
 use crate::support;
 use base64::Engine as _;
@@ -40,31 +41,83 @@ async fn use_it_all(on: &Fixture) -> Canaries {
         Counter::WithoutEmailOf(vtnr()),
     ];
     let charges = counts(all_counters.map(|counter| charge(counter, 5)).into());
-    assert_eq!(attempt.sign_in(store, &charges).await.expect("answers"), Settled::Done);
-    for delivery in [Delivery::Queued, Delivery::Delayed { next_try_at: now.plus(HOUR) }, Delivery::Accepted { at: now }] {
+    assert_eq!(
+        attempt.sign_in(store, &charges).await.expect("answers"),
+        Settled::Done
+    );
+    for delivery in [
+        Delivery::Queued,
+        Delivery::Delayed {
+            next_try_at: now.plus(HOUR),
+        },
+        Delivery::Accepted { at: now },
+    ] {
         let letter = letter(now);
         ask_for(on, &letter, HOUR).await;
-        let lease = store.lease_letter(Due::All, HOUR).await.expect("answers").expect("a letter waits").lease();
-        assert!(store.renew_lease(lease, HOUR).await.expect("answers"), "it is held");
+        let lease = store
+            .lease_letter(Due::All, HOUR)
+            .await
+            .expect("answers")
+            .expect("a letter waits")
+            .lease();
+        assert!(
+            store.renew_lease(lease, HOUR).await.expect("answers"),
+            "it is held"
+        );
         store.note_delivery(lease, delivery).await.expect("notes");
         store.deliveries(&[letter.id]).await.expect("answers");
     }
-    let (ended, forgotten, trusted) = (begin_session(on, &session(now), HOUR).await, Chance.browser_token(), trust(now));
+    let (ended, forgotten, trusted) = (
+        begin_session(on, &session(now), HOUR).await,
+        Chance.browser_token(),
+        trust(now),
+    );
     let token = Chance.session_token();
     let sign_in_session = session(now);
-    let sign_in = SignIn { trust: Some((&forgotten, &trusted)), ..bare(&token, &sign_in_session, HOUR) };
-    assert_eq!(store.sign_in(sign_in, &Charges::none()).await.expect("answers"), Settled::Done);
+    let sign_in = SignIn {
+        trust: Some((&forgotten, &trusted)),
+        ..bare(&token, &sign_in_session, HOUR)
+    };
+    assert_eq!(
+        store
+            .sign_in(sign_in, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
     let (known, user) = (Chance.device_token(), device(&[7], now));
-    let change = DeviceChange { token: &known, next: &user, lives: HOUR, forgets: None };
+    let change = DeviceChange {
+        token: &known,
+        next: &user,
+        lives: HOUR,
+        forgets: None,
+    };
     let token_too = Chance.session_token();
-    let settled = store.sign_in_on_device(bare(&token_too, &sign_in_session, HOUR), change, &Charges::none()).await;
+    let settled = store
+        .sign_in_on_device(
+            bare(&token_too, &sign_in_session, HOUR),
+            change,
+            &Charges::none(),
+        )
+        .await;
     assert_eq!(settled.expect("answers"), Settled::Done);
-    store.find_session(&attempt.session).await.expect("answers").expect("it lives");
-    store.touch_session(&attempt.session, &session(now), HOUR).await.expect("touches");
+    store
+        .find_session(&attempt.session)
+        .await
+        .expect("answers")
+        .expect("it lives");
+    store
+        .touch_session(&attempt.session, &session(now), HOUR)
+        .await
+        .expect("touches");
     store.end_session(&ended).await.expect("ends");
     store.find_trust(&attempt.browser).await.expect("answers");
     store.forget_browser(&forgotten).await.expect("forgets");
-    store.find_flow(&attempt.flow).await.expect("answers").expect("it is kept");
+    store
+        .find_flow(&attempt.flow)
+        .await
+        .expect("answers")
+        .expect("it is kept");
     store.revoke_broker(vtnr(), now).await.expect("revokes");
     store.revoked_at(vtnr()).await.expect("answers");
     store.revoked_at(another_vtnr()).await.expect("answers");
@@ -87,8 +140,14 @@ async fn use_it_all(on: &Fixture) -> Canaries {
     canaries.push(("the address's domain", b"makler-kanari".into()));
     canaries.push(("the broker number", b"60/123/4567".into()));
     canaries.push(("the broker number's digits", b"601234567".into()));
-    canaries.push(("the broker number's bytes", vtnr().number().to_be_bytes().into()));
-    canaries.push(("the broker number's bytes", vtnr().number().to_le_bytes().into()));
+    canaries.push((
+        "the broker number's bytes",
+        vtnr().number().to_be_bytes().into(),
+    ));
+    canaries.push((
+        "the broker number's bytes",
+        vtnr().number().to_le_bytes().into(),
+    ));
     canaries.push(("the operator's secret", SECRET.into()));
     canaries
 }
@@ -99,8 +158,16 @@ fn spellings(canary: &[u8]) -> Vec<Vec<u8>> {
     let mut spellings = Vec::new();
     for bytes in [canary.to_vec(), reversed] {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        for text in [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes), STANDARD.encode(&bytes), hex] {
-            spellings.extend([text.chars().rev().collect::<String>().into_bytes(), text.into_bytes()]);
+        for text in [
+            STANDARD_NO_PAD.encode(&bytes),
+            URL_SAFE_NO_PAD.encode(&bytes),
+            STANDARD.encode(&bytes),
+            hex,
+        ] {
+            spellings.extend([
+                text.chars().rev().collect::<String>().into_bytes(),
+                text.into_bytes(),
+            ]);
         }
         spellings.push(bytes);
     }
@@ -113,7 +180,12 @@ fn hides(what: &str, haystack: &[u8], canaries: &Canaries) {
     for (name, canary) in canaries {
         for spelling in spellings(canary) {
             let spelling = spelling.to_ascii_lowercase();
-            assert!(!haystack.windows(spelling.len()).any(|window| window == spelling), "{what} shows {name}");
+            assert!(
+                !haystack
+                    .windows(spelling.len())
+                    .any(|window| window == spelling),
+                "{what} shows {name}"
+            );
         }
     }
 }
@@ -127,9 +199,16 @@ struct Monitor {
 impl Monitor {
     fn start(server: &support::redis::Redis) -> Self {
         let mut connection = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
-        connection.set_read_timeout(Some(Duration::from_secs(15))).expect("a timeout");
-        connection.write_all(b"MONITOR\r\n").expect("it takes commands");
-        let mut monitor = Self { connection, heard: Vec::new() };
+        connection
+            .set_read_timeout(Some(Duration::from_secs(15)))
+            .expect("a timeout");
+        connection
+            .write_all(b"MONITOR\r\n")
+            .expect("it takes commands");
+        let mut monitor = Self {
+            connection,
+            heard: Vec::new(),
+        };
         monitor.hear_until(b"+OK\r\n");
         monitor
     }
@@ -148,19 +227,22 @@ impl Monitor {
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let (mut bytes, mut rest) = (Vec::new(), text);
     while let Some((first, tail)) = rest.split_first() {
-        let escape = (*first == b'\\').then_some(tail).and_then(|tail| match tail {
-            [b'x', high, low, tail @ ..] => {
-                let byte = u8::from_str_radix(std::str::from_utf8(&[*high, *low]).ok()?, 16).ok()?;
-                Some((byte, tail))
-            }
-            [b'n', tail @ ..] => Some((b'\n', tail)),
-            [b'r', tail @ ..] => Some((b'\r', tail)),
-            [b't', tail @ ..] => Some((b'\t', tail)),
-            [b'a', tail @ ..] => Some((7, tail)),
-            [b'b', tail @ ..] => Some((8, tail)),
-            [other, tail @ ..] => Some((*other, tail)),
-            [] => None,
-        });
+        let escape = (*first == b'\\')
+            .then_some(tail)
+            .and_then(|tail| match tail {
+                [b'x', high, low, tail @ ..] => {
+                    let byte =
+                        u8::from_str_radix(std::str::from_utf8(&[*high, *low]).ok()?, 16).ok()?;
+                    Some((byte, tail))
+                }
+                [b'n', tail @ ..] => Some((b'\n', tail)),
+                [b'r', tail @ ..] => Some((b'\r', tail)),
+                [b't', tail @ ..] => Some((b'\t', tail)),
+                [b'a', tail @ ..] => Some((7, tail)),
+                [b'b', tail @ ..] => Some((8, tail)),
+                [other, tail @ ..] => Some((*other, tail)),
+                [] => None,
+            });
         let (byte, tail) = escape.unwrap_or((*first, tail));
         bytes.push(byte);
         rest = tail;
@@ -172,10 +254,20 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 fn contents(server: &support::redis::Redis) -> Vec<u8> {
     let mut redis = server.admin();
     let mut contents = Vec::new();
-    let names: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query(&mut redis).expect("names");
-    assert!(names.len() > 15, "there is something to look at: {}", names.len());
+    let names: Vec<Vec<u8>> = redis::cmd("KEYS")
+        .arg("*")
+        .query(&mut redis)
+        .expect("names");
+    assert!(
+        names.len() > 15,
+        "there is something to look at: {}",
+        names.len()
+    );
     for name in names {
-        let kind: String = redis::cmd("TYPE").arg(&name).query(&mut redis).expect("a type");
+        let kind: String = redis::cmd("TYPE")
+            .arg(&name)
+            .query(&mut redis)
+            .expect("a type");
         let mut read = match kind.as_str() {
             "string" => redis::cmd("GET"),
             "hash" => redis::cmd("HGETALL"),
@@ -187,7 +279,10 @@ fn contents(server: &support::redis::Redis) -> Vec<u8> {
             read.arg(&["0", "-1", "WITHSCORES"]);
         }
         let value: redis::Value = read.query(&mut redis).expect("a value");
-        let dump: Vec<u8> = redis::cmd("DUMP").arg(&name).query(&mut redis).expect("a dump");
+        let dump: Vec<u8> = redis::cmd("DUMP")
+            .arg(&name)
+            .query(&mut redis)
+            .expect("a dump");
         contents.extend([name, flat(value), dump].concat());
     }
     contents
@@ -208,25 +303,45 @@ async fn redis_and_its_wire_show_nothing() {
     eventually("it listens", async || on.store.hearing().is_some()).await;
     let mut monitor = Monitor::start(&server);
     let canaries = use_it_all(&on).await;
-    redis::cmd("ECHO").arg("that was all").exec(&mut server.admin()).expect("echoes");
+    redis::cmd("ECHO")
+        .arg("that was all")
+        .exec(&mut server.admin())
+        .expect("echoes");
     monitor.hear_until(b"that was all");
     hides("the wire", &monitor.heard, &canaries);
     hides("the wire", &unescaped(&monitor.heard), &canaries);
     hides("Redis", &contents(&server), &canaries);
 
     let mut redis = server.admin();
-    redis::cmd("CONFIG").arg(&["SET", "rdbcompression", "no"]).exec(&mut redis).expect("sets");
+    redis::cmd("CONFIG")
+        .arg(&["SET", "rdbcompression", "no"])
+        .exec(&mut redis)
+        .expect("sets");
     redis::cmd("SAVE").exec(&mut redis).expect("saves");
-    hides("Redis's file", &std::fs::read(server.folder().join("dump.rdb")).expect("saved"), &canaries);
+    hides(
+        "Redis's file",
+        &std::fs::read(server.folder().join("dump.rdb")).expect("saved"),
+        &canaries,
+    );
 }
 
 #[tokio::test]
 async fn the_file_shows_nothing() {
     let (clock, folder) = (manual_clock(), tempfile::tempdir().expect("a folder"));
     let file = folder.path().join("store");
-    let on = Fixture::on(sealed(Embedded::open(&file, clock.clone()).expect("opens"), clock.clone()), clock);
+    let on = Fixture::on(
+        sealed(
+            Embedded::open(&file, clock.clone()).expect("opens"),
+            clock.clone(),
+        ),
+        clock,
+    );
     let canaries = use_it_all(&on).await;
-    hides("the file of a gateway that runs", &std::fs::read(&file).expect("reads"), &canaries);
+    hides(
+        "the file of a gateway that runs",
+        &std::fs::read(&file).expect("reads"),
+        &canaries,
+    );
     drop(on);
     hides("the file", &std::fs::read(&file).expect("reads"), &canaries);
 }
@@ -242,7 +357,10 @@ fn the_search_finds_what_is_there() {
         b"a5".repeat(32),
     ];
     for shown in kinds {
-        assert!(std::panic::catch_unwind(|| hides("it", &shown, &canaries)).is_err(), "{shown:?}");
+        assert!(
+            std::panic::catch_unwind(|| hides("it", &shown, &canaries)).is_err(),
+            "{shown:?}"
+        );
     }
     hides("nothing", b"nothing of that kind", &canaries);
 }

@@ -2,8 +2,8 @@
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{
-    Attempt, EMAIL, TAN, bare, charge, client, counts, failures, letter, session, stage, standing_at, tan_asked, trust,
-    unknown_email, vtnr,
+    Attempt, EMAIL, TAN, bare, charge, client, counts, failures, letter, session, stage,
+    standing_at, tan_asked, trust, unknown_email, vtnr,
 };
 use domain::flow::{Flow, Stage};
 use domain::ids::{FlowToken, LetterId};
@@ -17,58 +17,194 @@ use vtnr_gateway::store::{Charges, Due, FOLLOWED, FlowChange, Seen, Settled, Sig
 
 pub(crate) async fn a_sign_in_under_way_is_found_as_it_was_kept(on: Fixture) {
     let (token, now) = (Chance.flow_token(), on.now());
-    assert_eq!(keep(&on, &token, None, &tan_asked(now, 5)).await, Settled::Done);
-    let found = on.store.find_flow(&token).await.expect("answers").expect("it is there").value;
-    assert_eq!((found.claim.vtnr, found.claim.email.as_str()), (vtnr(), EMAIL), "the address is kept as it was written");
-    let Stage::Tan(challenge) = found.stage else { panic!("a TAN was asked for") };
-    assert_eq!((challenge.tan.reveal(), challenge.tries_left, challenge.letters.len()), (TAN, 5, 1));
+    assert_eq!(
+        keep(&on, &token, None, &tan_asked(now, 5)).await,
+        Settled::Done
+    );
+    let found = on
+        .store
+        .find_flow(&token)
+        .await
+        .expect("answers")
+        .expect("it is there")
+        .value;
+    assert_eq!(
+        (found.claim.vtnr, found.claim.email.as_str()),
+        (vtnr(), EMAIL),
+        "the address is kept as it was written"
+    );
+    let Stage::Tan(challenge) = found.stage else {
+        panic!("a TAN was asked for")
+    };
+    assert_eq!(
+        (
+            challenge.tan.reveal(),
+            challenge.tries_left,
+            challenge.letters.len()
+        ),
+        (TAN, 5, 1)
+    );
     assert_eq!((challenge.asked_at, challenge.mailed_at), (now, now));
-    assert_eq!((challenge.standing, challenge.subject), (Standing::Stranger, Subject::Broker(vtnr())));
-    assert_eq!(stage(&*on.store, &Chance.flow_token()).await, "none", "another browser has none");
+    assert_eq!(
+        (challenge.standing, challenge.subject),
+        (Standing::Stranger, Subject::Broker(vtnr()))
+    );
+    assert_eq!(
+        stage(&*on.store, &Chance.flow_token()).await,
+        "none",
+        "another browser has none"
+    );
 }
 
 pub(crate) async fn a_sign_in_under_way_is_gone_when_its_life_is_over(on: Fixture) {
     let (token, next) = (Chance.flow_token(), unknown_email());
-    let change = FlowChange { token: &token, formerly: None, seen: None, next: &next, lives: SHORT };
-    assert_eq!(on.store.keep_flow(change, &Charges::none()).await.expect("answers"), Settled::Done);
-    on.after(SHORT, "the sign-in is gone", async || stage(&*on.store, &token).await == "none").await;
+    let change = FlowChange {
+        token: &token,
+        formerly: None,
+        seen: None,
+        next: &next,
+        lives: SHORT,
+    };
+    assert_eq!(
+        on.store
+            .keep_flow(change, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
+    on.after(SHORT, "the sign-in is gone", async || {
+        stage(&*on.store, &token).await == "none"
+    })
+    .await;
 }
 
-pub(crate) async fn signing_in_begins_the_session_trusts_the_browser_and_spends_the_sign_in(on: Fixture) {
+pub(crate) async fn signing_in_begins_the_session_trusts_the_browser_and_spends_the_sign_in(
+    on: Fixture,
+) {
     let attempt = Attempt::begun(&on).await;
-    assert_eq!(attempt.sign_in(&*on.store, &counts(vec![failures(5)])).await.expect("answers"), Settled::Done);
-    assert_eq!(on.store.find_session(&attempt.session).await.expect("answers").map(|session| session.vtnr), Some(vtnr()));
-    assert_eq!(on.store.find_trust(&attempt.browser).await.expect("answers").entries()[0].vtnr, vtnr());
+    assert_eq!(
+        attempt
+            .sign_in(&*on.store, &counts(vec![failures(5)]))
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
+    assert_eq!(
+        on.store
+            .find_session(&attempt.session)
+            .await
+            .expect("answers")
+            .map(|session| session.vtnr),
+        Some(vtnr())
+    );
+    assert_eq!(
+        on.store
+            .find_trust(&attempt.browser)
+            .await
+            .expect("answers")
+            .entries()[0]
+            .vtnr,
+        vtnr()
+    );
     assert_eq!(standing_at(&*on.store, failures(5).counter).await, 1);
-    let spent = on.store.find_flow(&attempt.flow).await.expect("answers").expect("kept for a second click").value;
-    let Stage::SignedIn(signed_in) = spent.stage else { panic!("it is spent") };
-    assert_eq!((signed_in.session, signed_in.browser), (attempt.session, Some(attempt.browser)));
+    let spent = on
+        .store
+        .find_flow(&attempt.flow)
+        .await
+        .expect("answers")
+        .expect("kept for a second click")
+        .value;
+    let Stage::SignedIn(signed_in) = spent.stage else {
+        panic!("it is spent")
+    };
+    assert_eq!(
+        (signed_in.session, signed_in.browser),
+        (attempt.session, Some(attempt.browser))
+    );
     let redeemed = signed_in.redeemed.expect("the TAN that was right");
-    assert_eq!((redeemed.tan.reveal(), redeemed.standing), (TAN, Standing::Known));
+    assert_eq!(
+        (redeemed.tan.reveal(), redeemed.standing),
+        (TAN, Standing::Known)
+    );
 }
 
 pub(crate) async fn the_replaced_session_is_dead_and_the_browsers_old_token_forgotten(on: Fixture) {
     let attempt = Attempt::begun(&on).await;
-    assert!(on.store.find_session(&attempt.old_session).await.expect("answers").is_some());
-    assert_eq!(attempt.sign_in(&*on.store, &Charges::none()).await.expect("answers"), Settled::Done);
-    assert_eq!(on.store.find_session(&attempt.old_session).await.expect("answers"), None);
-    assert!(on.store.find_trust(&attempt.old_browser).await.expect("answers").entries().is_empty());
+    assert!(
+        on.store
+            .find_session(&attempt.old_session)
+            .await
+            .expect("answers")
+            .is_some()
+    );
+    assert_eq!(
+        attempt
+            .sign_in(&*on.store, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
+    assert_eq!(
+        on.store
+            .find_session(&attempt.old_session)
+            .await
+            .expect("answers"),
+        None
+    );
+    assert!(
+        on.store
+            .find_trust(&attempt.old_browser)
+            .await
+            .expect("answers")
+            .entries()
+            .is_empty()
+    );
 }
 
 pub(crate) async fn a_trusted_browser_signs_in_without_a_sign_in_under_way(on: Fixture) {
     let (token, browser) = (Chance.session_token(), Chance.browser_token());
     let (session, trust) = (session(on.now()), trust(on.now()));
-    let sign_in = SignIn { trust: Some((&browser, &trust)), ..bare(&token, &session, HOUR) };
-    assert_eq!(on.store.sign_in(sign_in, &Charges::none()).await.expect("answers"), Settled::Done);
-    assert_eq!(on.store.find_session(&token).await.expect("answers"), Some(session));
+    let sign_in = SignIn {
+        trust: Some((&browser, &trust)),
+        ..bare(&token, &session, HOUR)
+    };
+    assert_eq!(
+        on.store
+            .sign_in(sign_in, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
+    assert_eq!(
+        on.store.find_session(&token).await.expect("answers"),
+        Some(session)
+    );
     assert_eq!(on.store.find_trust(&browser).await.expect("answers"), trust);
 }
 
 pub(crate) async fn a_sign_in_that_changed_meanwhile_writes_nothing(on: Fixture) {
     let attempt = Attempt::begun(&on).await;
-    assert_eq!(keep(&on, &attempt.flow, attempt.seen.as_ref(), &tan_asked(on.now(), 4)).await, Settled::Done);
-    let charges = Charges { take: vec![failures(5)], ..counts(vec![charge(Counter::WrongTansOfAll, 5)]) };
-    assert_eq!(attempt.sign_in(&*on.store, &charges).await.expect("answers"), Settled::Conflict);
+    assert_eq!(
+        keep(
+            &on,
+            &attempt.flow,
+            attempt.seen.as_ref(),
+            &tan_asked(on.now(), 4)
+        )
+        .await,
+        Settled::Done
+    );
+    let charges = Charges {
+        take: vec![failures(5)],
+        ..counts(vec![charge(Counter::WrongTansOfAll, 5)])
+    };
+    assert_eq!(
+        attempt
+            .sign_in(&*on.store, &charges)
+            .await
+            .expect("answers"),
+        Settled::Conflict
+    );
     attempt.left_no_trace(&*on.store).await;
     assert_eq!(stage(&*on.store, &attempt.flow).await, "tan, 4 tries");
     assert_eq!(standing_at(&*on.store, failures(5).counter).await, 0);
@@ -78,14 +214,29 @@ pub(crate) async fn a_sign_in_that_changed_meanwhile_writes_nothing(on: Fixture)
 pub(crate) async fn a_sign_in_without_room_in_a_counter_writes_nothing(on: Fixture) {
     let attempt = Attempt::begun(&on).await;
     let full = charge(Counter::WrongTansFrom(client(7)), 2);
-    on.store.charge(&counts(vec![full, full])).await.expect("counts");
+    on.store
+        .charge(&counts(vec![full, full]))
+        .await
+        .expect("counts");
     let kinds = [
-        Charges { check: vec![full], ..Charges::take(vec![failures(5)]) },
-        Charges { count: vec![failures(5)], ..Charges::take(vec![full]) },
+        Charges {
+            check: vec![full],
+            ..Charges::take(vec![failures(5)])
+        },
+        Charges {
+            count: vec![failures(5)],
+            ..Charges::take(vec![full])
+        },
     ];
     for charges in kinds {
-        let settled = attempt.sign_in(&*on.store, &charges).await.expect("answers");
-        assert!(matches!(settled, Settled::Over { charge, .. } if charge == full), "{settled:?}");
+        let settled = attempt
+            .sign_in(&*on.store, &charges)
+            .await
+            .expect("answers");
+        assert!(
+            matches!(settled, Settled::Over { charge, .. } if charge == full),
+            "{settled:?}"
+        );
         attempt.left_no_trace(&*on.store).await;
         assert_eq!(stage(&*on.store, &attempt.flow).await, "tan, 5 tries");
         assert_eq!(standing_at(&*on.store, failures(5).counter).await, 0);
@@ -95,51 +246,135 @@ pub(crate) async fn a_sign_in_without_room_in_a_counter_writes_nothing(on: Fixtu
 
 pub(crate) async fn a_sign_in_is_kept_only_as_it_was_seen(on: Fixture) {
     let (token, now) = (Chance.flow_token(), on.now());
-    assert_eq!(keep(&on, &token, None, &unknown_email()).await, Settled::Done);
+    assert_eq!(
+        keep(&on, &token, None, &unknown_email()).await,
+        Settled::Done
+    );
     let first = on.store.find_flow(&token).await.expect("answers");
-    assert_eq!(keep(&on, &token, None, &tan_asked(now, 1)).await, Settled::Conflict, "there is one by now");
-    assert_eq!(keep(&on, &token, first.as_ref(), &tan_asked(now, 5)).await, Settled::Done);
-    assert_eq!(keep(&on, &token, first.as_ref(), &tan_asked(now, 1)).await, Settled::Conflict, "it changed");
+    assert_eq!(
+        keep(&on, &token, None, &tan_asked(now, 1)).await,
+        Settled::Conflict,
+        "there is one by now"
+    );
+    assert_eq!(
+        keep(&on, &token, first.as_ref(), &tan_asked(now, 5)).await,
+        Settled::Done
+    );
+    assert_eq!(
+        keep(&on, &token, first.as_ref(), &tan_asked(now, 1)).await,
+        Settled::Conflict,
+        "it changed"
+    );
     assert_eq!(stage(&*on.store, &token).await, "tan, 5 tries");
     let second = on.store.find_flow(&token).await.expect("answers");
-    assert_eq!(keep(&on, &token, second.as_ref(), &tan_asked(now, 5)).await, Settled::Done);
-    assert_eq!(keep(&on, &token, second.as_ref(), &tan_asked(now, 1)).await, Settled::Conflict, "the same was written anew");
+    assert_eq!(
+        keep(&on, &token, second.as_ref(), &tan_asked(now, 5)).await,
+        Settled::Done
+    );
+    assert_eq!(
+        keep(&on, &token, second.as_ref(), &tan_asked(now, 1)).await,
+        Settled::Conflict,
+        "the same was written anew"
+    );
 }
 
 pub(crate) async fn a_tan_is_asked_for_only_as_the_sign_in_was_seen(on: Fixture) {
     let (token, now) = (Chance.flow_token(), on.now());
-    assert_eq!(keep(&on, &token, None, &unknown_email()).await, Settled::Done);
-    let (first, next) = (on.store.find_flow(&token).await.expect("answers"), tan_asked(now, 5));
-    let change = |seen| FlowChange { token: &token, formerly: None, seen, next: &next, lives: HOUR };
+    assert_eq!(
+        keep(&on, &token, None, &unknown_email()).await,
+        Settled::Done
+    );
+    let (first, next) = (
+        on.store.find_flow(&token).await.expect("answers"),
+        tan_asked(now, 5),
+    );
+    let change = |seen| FlowChange {
+        token: &token,
+        formerly: None,
+        seen,
+        next: &next,
+        lives: HOUR,
+    };
     let charges = Charges::take(vec![failures(5)]);
-    let ask = async |seen| on.store.ask_for_tan(change(seen), &letter(now), &charges).await.expect("answers");
+    let ask = async |seen| {
+        on.store
+            .ask_for_tan(change(seen), &letter(now), &charges)
+            .await
+            .expect("answers")
+    };
     assert_eq!(ask(None).await, Settled::Conflict);
-    assert_eq!(on.store.outbox_length().await.expect("answers"), 0, "no letter waits");
+    assert_eq!(
+        on.store.outbox_length().await.expect("answers"),
+        0,
+        "no letter waits"
+    );
     assert_eq!(ask(first.as_ref()).await, Settled::Done);
     assert_eq!(ask(first.as_ref()).await, Settled::Conflict);
-    assert_eq!(on.store.outbox_length().await.expect("answers"), 1, "one letter waits");
-    assert_eq!(standing_at(&*on.store, failures(5).counter).await, 1, "one letter was counted");
+    assert_eq!(
+        on.store.outbox_length().await.expect("answers"),
+        1,
+        "one letter waits"
+    );
+    assert_eq!(
+        standing_at(&*on.store, failures(5).counter).await,
+        1,
+        "one letter was counted"
+    );
 }
 
 pub(crate) async fn a_tan_without_room_in_a_counter_queues_no_letter(on: Fixture) {
     let (token, next) = (Chance.flow_token(), tan_asked(on.now(), 5));
-    let change = FlowChange { token: &token, formerly: None, seen: None, next: &next, lives: HOUR };
+    let change = FlowChange {
+        token: &token,
+        formerly: None,
+        seen: None,
+        next: &next,
+        lives: HOUR,
+    };
     let letter = letter(on.now());
-    let settled = on.store.ask_for_tan(change, &letter, &Charges::take(vec![failures(0)])).await.expect("answers");
+    let settled = on
+        .store
+        .ask_for_tan(change, &letter, &Charges::take(vec![failures(0)]))
+        .await
+        .expect("answers");
     assert!(matches!(settled, Settled::Over { .. }), "{settled:?}");
     assert_eq!(stage(&*on.store, &token).await, "none");
     assert_eq!(on.store.outbox_length().await.expect("answers"), 0);
-    assert!(on.store.lease_letter(Due::All, HOUR).await.expect("answers").is_none());
+    assert!(
+        on.store
+            .lease_letter(Due::All, HOUR)
+            .await
+            .expect("answers")
+            .is_none()
+    );
 }
 
 pub(crate) async fn a_sign_in_that_ended_meanwhile_is_a_conflict(on: Fixture) {
     let (token, next) = (Chance.flow_token(), unknown_email());
-    let change = FlowChange { token: &token, formerly: None, seen: None, next: &next, lives: 4 * SHORT };
-    assert_eq!(on.store.keep_flow(change, &Charges::none()).await.expect("answers"), Settled::Done);
+    let change = FlowChange {
+        token: &token,
+        formerly: None,
+        seen: None,
+        next: &next,
+        lives: 4 * SHORT,
+    };
+    assert_eq!(
+        on.store
+            .keep_flow(change, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
     let seen = on.store.find_flow(&token).await.expect("answers");
     assert!(seen.is_some());
-    on.after(4 * SHORT, "the sign-in is gone", async || stage(&*on.store, &token).await == "none").await;
-    assert_eq!(keep(&on, &token, seen.as_ref(), &next).await, Settled::Conflict);
+    on.after(4 * SHORT, "the sign-in is gone", async || {
+        stage(&*on.store, &token).await == "none"
+    })
+    .await;
+    assert_eq!(
+        keep(&on, &token, seen.as_ref(), &next).await,
+        Settled::Conflict
+    );
     assert_eq!(stage(&*on.store, &token).await, "none");
 }
 
@@ -159,52 +394,140 @@ pub(crate) async fn of_100_sign_ins_with_the_same_tan_one_is_done(on: Fixture) {
         }
     }
     assert_eq!(done.len(), 1);
-    assert_eq!(standing_at(&*on.store, failures(5).counter).await, 1, "it was counted once");
+    assert_eq!(
+        standing_at(&*on.store, failures(5).counter).await,
+        1,
+        "it was counted once"
+    );
     for attempt in &attempts {
-        let lives = on.store.find_session(&attempt.session).await.expect("answers").is_some();
-        let trusted = !on.store.find_trust(&attempt.browser).await.expect("answers").entries().is_empty();
-        assert_eq!((lives, trusted), (Arc::ptr_eq(attempt, done[0]), Arc::ptr_eq(attempt, done[0])));
+        let lives = on
+            .store
+            .find_session(&attempt.session)
+            .await
+            .expect("answers")
+            .is_some();
+        let trusted = !on
+            .store
+            .find_trust(&attempt.browser)
+            .await
+            .expect("answers")
+            .entries()
+            .is_empty();
+        assert_eq!(
+            (lives, trusted),
+            (Arc::ptr_eq(attempt, done[0]), Arc::ptr_eq(attempt, done[0]))
+        );
     }
 }
 
 pub(crate) async fn a_new_token_takes_the_place_of_the_former_one_in_one_step(on: Fixture) {
     let (former, token) = (Chance.flow_token(), Chance.flow_token());
     let seen = asked(&on, &former).await;
-    assert_eq!(keep_at(&on, &token, (&former, seen.as_ref()), &unknown_email()).await, Settled::Done);
-    assert_eq!((stage(&*on.store, &former).await, stage(&*on.store, &token).await), ("none".into(), "unknown e-mail".into()));
+    assert_eq!(
+        keep_at(&on, &token, (&former, seen.as_ref()), &unknown_email()).await,
+        Settled::Done
+    );
+    assert_eq!(
+        (
+            stage(&*on.store, &former).await,
+            stage(&*on.store, &token).await
+        ),
+        ("none".into(), "unknown e-mail".into())
+    );
     assert_eq!(
         on.store.outbox_length().await.expect("answers"),
         0,
         "the letter of what was claimed before does not leave any more"
     );
-    assert_eq!(on.store.moved_flow(&former).await.expect("answers"), None, "nothing leads from the one to the other");
-    assert_eq!(keep(&on, &former, seen.as_ref(), &tan_asked(on.now(), 5)).await, Settled::Conflict, "the former one is gone");
+    assert_eq!(
+        on.store.moved_flow(&former).await.expect("answers"),
+        None,
+        "nothing leads from the one to the other"
+    );
+    assert_eq!(
+        keep(&on, &former, seen.as_ref(), &tan_asked(on.now(), 5)).await,
+        Settled::Conflict,
+        "the former one is gone"
+    );
 }
 
-pub(crate) async fn a_new_token_takes_the_place_only_of_what_was_seen_and_of_nothing_else(on: Fixture) {
-    let (former, token, taken) = (Chance.flow_token(), Chance.flow_token(), Chance.flow_token());
+pub(crate) async fn a_new_token_takes_the_place_only_of_what_was_seen_and_of_nothing_else(
+    on: Fixture,
+) {
+    let (former, token, taken) = (
+        Chance.flow_token(),
+        Chance.flow_token(),
+        Chance.flow_token(),
+    );
     let seen = asked(&on, &former).await;
-    assert_eq!(keep(&on, &taken, None, &tan_asked(on.now(), 2)).await, Settled::Done);
-    assert_eq!(keep_at(&on, &taken, (&former, seen.as_ref()), &unknown_email()).await, Settled::Conflict);
-    assert_eq!(keep_at(&on, &token, (&former, None), &unknown_email()).await, Settled::Conflict);
-    assert_eq!(keep(&on, &former, seen.as_ref(), &tan_asked(on.now(), 4)).await, Settled::Done);
-    assert_eq!(keep_at(&on, &token, (&former, seen.as_ref()), &unknown_email()).await, Settled::Conflict);
-    assert_eq!(moved(&on, &token, &former, seen.as_ref()).await, Settled::Conflict);
-    let found = [stage(&*on.store, &former).await, stage(&*on.store, &taken).await, stage(&*on.store, &token).await];
+    assert_eq!(
+        keep(&on, &taken, None, &tan_asked(on.now(), 2)).await,
+        Settled::Done
+    );
+    assert_eq!(
+        keep_at(&on, &taken, (&former, seen.as_ref()), &unknown_email()).await,
+        Settled::Conflict
+    );
+    assert_eq!(
+        keep_at(&on, &token, (&former, None), &unknown_email()).await,
+        Settled::Conflict
+    );
+    assert_eq!(
+        keep(&on, &former, seen.as_ref(), &tan_asked(on.now(), 4)).await,
+        Settled::Done
+    );
+    assert_eq!(
+        keep_at(&on, &token, (&former, seen.as_ref()), &unknown_email()).await,
+        Settled::Conflict
+    );
+    assert_eq!(
+        moved(&on, &token, &former, seen.as_ref()).await,
+        Settled::Conflict
+    );
+    let found = [
+        stage(&*on.store, &former).await,
+        stage(&*on.store, &taken).await,
+        stage(&*on.store, &token).await,
+    ];
     assert_eq!(found, ["tan, 4 tries", "tan, 2 tries", "none"]);
     assert_eq!(on.store.moved_flow(&former).await.expect("answers"), None);
 }
 
-pub(crate) async fn a_sign_in_that_moves_keeps_its_tries_and_letters_and_is_followed_for_a_moment(on: Fixture) {
+pub(crate) async fn a_sign_in_that_moves_keeps_its_tries_and_letters_and_is_followed_for_a_moment(
+    on: Fixture,
+) {
     let (former, token) = (Chance.flow_token(), Chance.flow_token());
     let seen = asked(&on, &former).await;
-    assert_eq!(moved(&on, &token, &former, seen.as_ref()).await, Settled::Done);
-    assert_eq!((stage(&*on.store, &former).await, stage(&*on.store, &token).await), ("none".into(), "tan, 5 tries".into()));
-    assert_eq!(on.store.outbox_length().await.expect("answers"), 1, "its letter leaves still");
-    assert_eq!(on.store.moved_flow(&former).await.expect("answers"), Some(token));
+    assert_eq!(
+        moved(&on, &token, &former, seen.as_ref()).await,
+        Settled::Done
+    );
+    assert_eq!(
+        (
+            stage(&*on.store, &former).await,
+            stage(&*on.store, &token).await
+        ),
+        ("none".into(), "tan, 5 tries".into())
+    );
+    assert_eq!(
+        on.store.outbox_length().await.expect("answers"),
+        1,
+        "its letter leaves still"
+    );
+    assert_eq!(
+        on.store.moved_flow(&former).await.expect("answers"),
+        Some(token)
+    );
     assert_eq!(on.store.moved_flow(&token).await.expect("answers"), None);
-    let is_over = async || on.store.moved_flow(&former).await.expect("answers").is_none();
-    on.after(FOLLOWED, "the former token leads nowhere", is_over).await;
+    let is_over = async || {
+        on.store
+            .moved_flow(&former)
+            .await
+            .expect("answers")
+            .is_none()
+    };
+    on.after(FOLLOWED, "the former token leads nowhere", is_over)
+        .await;
     assert_eq!(stage(&*on.store, &token).await, "tan, 5 tries");
 }
 
@@ -212,8 +535,14 @@ pub(crate) async fn of_100_that_move_a_sign_in_one_does(on: Fixture) {
     let former = Chance.flow_token();
     let seen = asked(&on, &former).await;
     let tokens: Vec<_> = (0..100).map(|_| Chance.flow_token()).collect();
-    let all = tokens.iter().map(|token| moved(&on, token, &former, seen.as_ref()));
-    let done = join_all(all).await.into_iter().filter(|settled| *settled == Settled::Done).count();
+    let all = tokens
+        .iter()
+        .map(|token| moved(&on, token, &former, seen.as_ref()));
+    let done = join_all(all)
+        .await
+        .into_iter()
+        .filter(|settled| *settled == Settled::Done)
+        .count();
     assert_eq!(done, 1);
     let mut found = 0;
     for token in &tokens {
@@ -224,61 +553,183 @@ pub(crate) async fn of_100_that_move_a_sign_in_one_does(on: Fixture) {
 
 pub(crate) async fn a_sign_in_that_is_charged_stays_and_one_that_is_ended_counts_once(on: Fixture) {
     let attempt = Attempt::begun(&on).await;
-    assert_eq!(attempt.sign_in(&*on.store, &Charges::none()).await.expect("answers"), Settled::Done);
-    let seen = on.store.find_flow(&attempt.flow).await.expect("answers").expect("kept for a second click");
-    let (check, take) = (Charges::check(vec![failures(1)]), Charges::take(vec![failures(1)]));
+    assert_eq!(
+        attempt
+            .sign_in(&*on.store, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
+    let seen = on
+        .store
+        .find_flow(&attempt.flow)
+        .await
+        .expect("answers")
+        .expect("kept for a second click");
+    let (check, take) = (
+        Charges::check(vec![failures(1)]),
+        Charges::take(vec![failures(1)]),
+    );
     let charges = (0..50).map(|_| on.store.charge_flow(&attempt.flow, &seen, &check));
     for settled in join_all(charges).await {
         assert_eq!(settled.expect("answers"), Settled::Done);
     }
     let ends = (0..100).map(|_| on.store.end_flow(&attempt.flow, &seen, &take));
-    let ended: Vec<_> = join_all(ends).await.into_iter().map(|settled| settled.expect("answers")).collect();
-    assert_eq!(ended.iter().filter(|settled| **settled == Settled::Done).count(), 1, "{ended:?}");
-    assert_eq!(ended.iter().filter(|settled| **settled == Settled::Conflict).count(), 99, "{ended:?}");
-    assert_eq!(standing_at(&*on.store, failures(1).counter).await, 1, "it was counted once");
+    let ended: Vec<_> = join_all(ends)
+        .await
+        .into_iter()
+        .map(|settled| settled.expect("answers"))
+        .collect();
+    assert_eq!(
+        ended
+            .iter()
+            .filter(|settled| **settled == Settled::Done)
+            .count(),
+        1,
+        "{ended:?}"
+    );
+    assert_eq!(
+        ended
+            .iter()
+            .filter(|settled| **settled == Settled::Conflict)
+            .count(),
+        99,
+        "{ended:?}"
+    );
+    assert_eq!(
+        standing_at(&*on.store, failures(1).counter).await,
+        1,
+        "it was counted once"
+    );
     assert_eq!(stage(&*on.store, &attempt.flow).await, "none");
-    assert_eq!(on.store.charge_flow(&attempt.flow, &seen, &Charges::none()).await.expect("answers"), Settled::Conflict);
+    assert_eq!(
+        on.store
+            .charge_flow(&attempt.flow, &seen, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Conflict
+    );
 }
 
 pub(crate) async fn without_room_in_a_counter_a_sign_in_is_neither_charged_nor_ended(on: Fixture) {
     let token = Chance.flow_token();
     let seen = asked(&on, &token).await.expect("it is there");
-    on.store.charge(&counts(vec![failures(1)])).await.expect("counts");
-    for charges in [Charges::check(vec![failures(1)]), Charges::take(vec![failures(1)])] {
+    on.store
+        .charge(&counts(vec![failures(1)]))
+        .await
+        .expect("counts");
+    for charges in [
+        Charges::check(vec![failures(1)]),
+        Charges::take(vec![failures(1)]),
+    ] {
         for settled in [
-            on.store.charge_flow(&token, &seen, &charges).await.expect("answers"),
-            on.store.end_flow(&token, &seen, &charges).await.expect("answers"),
+            on.store
+                .charge_flow(&token, &seen, &charges)
+                .await
+                .expect("answers"),
+            on.store
+                .end_flow(&token, &seen, &charges)
+                .await
+                .expect("answers"),
         ] {
-            assert!(matches!(settled, Settled::Over { charge, .. } if charge == failures(1)), "{settled:?}");
+            assert!(
+                matches!(settled, Settled::Over { charge, .. } if charge == failures(1)),
+                "{settled:?}"
+            );
         }
     }
-    assert_eq!((stage(&*on.store, &token).await, standing_at(&*on.store, failures(1).counter).await), ("tan, 5 tries".into(), 1));
-    assert_eq!(on.store.end_flow(&token, &seen, &Charges::none()).await.expect("answers"), Settled::Done);
-    assert_eq!(on.store.outbox_length().await.expect("answers"), 0, "its letter leaves the outbox with it");
+    assert_eq!(
+        (
+            stage(&*on.store, &token).await,
+            standing_at(&*on.store, failures(1).counter).await
+        ),
+        ("tan, 5 tries".into(), 1)
+    );
+    assert_eq!(
+        on.store
+            .end_flow(&token, &seen, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
+    assert_eq!(
+        on.store.outbox_length().await.expect("answers"),
+        0,
+        "its letter leaves the outbox with it"
+    );
 }
 
 /// A sign-in under this token that waits for a letter, as it was seen.
 async fn asked(on: &Fixture, token: &FlowToken) -> Option<Seen<Flow>> {
-    let letter = Letter { id: LetterId::from_bits(1), ..letter(on.now()) };
+    let letter = Letter {
+        id: LetterId::from_bits(1),
+        ..letter(on.now())
+    };
     let next = tan_asked(on.now(), 5);
-    let change = FlowChange { token, formerly: None, seen: None, next: &next, lives: HOUR };
-    assert_eq!(on.store.ask_for_tan(change, &letter, &Charges::none()).await.expect("answers"), Settled::Done);
+    let change = FlowChange {
+        token,
+        formerly: None,
+        seen: None,
+        next: &next,
+        lives: HOUR,
+    };
+    assert_eq!(
+        on.store
+            .ask_for_tan(change, &letter, &Charges::none())
+            .await
+            .expect("answers"),
+        Settled::Done
+    );
     on.store.find_flow(token).await.expect("answers")
 }
 
-async fn moved(on: &Fixture, token: &FlowToken, former: &FlowToken, seen: Option<&Seen<Flow>>) -> Settled {
+async fn moved(
+    on: &Fixture,
+    token: &FlowToken,
+    former: &FlowToken,
+    seen: Option<&Seen<Flow>>,
+) -> Settled {
     let next = tan_asked(on.now(), 5);
     let next = seen.map_or(&next, |seen| &seen.value);
-    let change = FlowChange { token, formerly: Some(former), seen, next, lives: HOUR };
+    let change = FlowChange {
+        token,
+        formerly: Some(former),
+        seen,
+        next,
+        lives: HOUR,
+    };
     on.store.move_flow(change).await.expect("the store answers")
 }
 
-async fn keep_at(on: &Fixture, token: &FlowToken, (former, seen): (&FlowToken, Option<&Seen<Flow>>), next: &Flow) -> Settled {
-    let change = FlowChange { token, formerly: Some(former), seen, next, lives: HOUR };
-    on.store.keep_flow(change, &Charges::none()).await.expect("the store answers")
+async fn keep_at(
+    on: &Fixture,
+    token: &FlowToken,
+    (former, seen): (&FlowToken, Option<&Seen<Flow>>),
+    next: &Flow,
+) -> Settled {
+    let change = FlowChange {
+        token,
+        formerly: Some(former),
+        seen,
+        next,
+        lives: HOUR,
+    };
+    on.store
+        .keep_flow(change, &Charges::none())
+        .await
+        .expect("the store answers")
 }
 
 async fn keep(on: &Fixture, token: &FlowToken, seen: Option<&Seen<Flow>>, next: &Flow) -> Settled {
-    let change = FlowChange { token, formerly: None, seen, next, lives: HOUR };
-    on.store.keep_flow(change, &Charges::none()).await.expect("the store answers")
+    let change = FlowChange {
+        token,
+        formerly: None,
+        seen,
+        next,
+        lives: HOUR,
+    };
+    on.store
+        .keep_flow(change, &Charges::none())
+        .await
+        .expect("the store answers")
 }

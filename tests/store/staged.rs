@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use domain::challenge::Delivery;
 use domain::device::Device;
 use domain::flow::Flow;
-use domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
+use domain::ids::{
+    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken,
+};
 use domain::letter::Letter;
 use domain::parking::ParkedForm;
 use domain::session::Session;
@@ -19,8 +21,8 @@ use tokio::sync::{broadcast, oneshot};
 use vtnr_gateway::clock::Clock;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{
-    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Sealed,
-    Seen, Settled, SignIn, Store, TakenForm, Taking,
+    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking,
+    RecordKey, Result, Sealed, Seen, Settled, SignIn, Store, TakenForm, Taking,
 };
 
 pub(crate) struct Staged {
@@ -51,7 +53,10 @@ impl Staged {
 
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
-            elsewhere: sealed(Embedded::in_memory(clock.clone()).expect("memory suffices"), clock),
+            elsewhere: sealed(
+                Embedded::in_memory(clock.clone()).expect("memory suffices"),
+                clock,
+            ),
             finds: AtomicU32::new(0),
             touches: AtomicU32::new(0),
             is_deaf: AtomicBool::new(false),
@@ -66,12 +71,17 @@ impl Staged {
     /// Holds the next look-up of a session up: gives what tells that it has read, and what lets it go on, or fail.
     pub(crate) fn hold_next_find(&self) -> (oneshot::Receiver<()>, oneshot::Sender<Result<()>>) {
         let ((has_read, reads), (goes_on, may_go_on)) = (oneshot::channel(), oneshot::channel());
-        *self.gate.lock() = Some(Gate { has_read, may_go_on });
+        *self.gate.lock() = Some(Gate {
+            has_read,
+            may_go_on,
+        });
         (reads, goes_on)
     }
 
     pub(crate) fn announce(&self, invalidation: Invalidation) {
-        self.announcements.send(invalidation).expect("somebody listens");
+        self.announcements
+            .send(invalidation)
+            .expect("somebody listens");
     }
 
     /// From now on this gateway does not hear what ends, and is not told so either.
@@ -95,7 +105,11 @@ impl Staged {
     }
 
     fn answers(&self) -> Result<()> {
-        if self.is_down.load(Ordering::SeqCst) { Err(Error::Unreachable("the test says so".into())) } else { Ok(()) }
+        if self.is_down.load(Ordering::SeqCst) {
+            Err(Error::Unreachable("the test says so".into()))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -120,7 +134,12 @@ impl Store for Staged {
         found
     }
 
-    async fn touch_session(&self, token: &SessionToken, session: &Session, lives: Duration) -> Result<bool> {
+    async fn touch_session(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        lives: Duration,
+    ) -> Result<bool> {
         self.touches.fetch_add(1, Ordering::SeqCst);
         self.answers()?;
         self.elsewhere.touch_session(token, session, lives).await
@@ -170,11 +189,21 @@ impl Store for Staged {
         self.elsewhere.moved_flow(token).await
     }
 
-    async fn charge_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+    async fn charge_flow(
+        &self,
+        token: &FlowToken,
+        seen: &Seen<Flow>,
+        charges: &Charges,
+    ) -> Result<Settled> {
         self.elsewhere.charge_flow(token, seen, charges).await
     }
 
-    async fn end_flow(&self, token: &FlowToken, seen: &Seen<Flow>, charges: &Charges) -> Result<Settled> {
+    async fn end_flow(
+        &self,
+        token: &FlowToken,
+        seen: &Seen<Flow>,
+        charges: &Charges,
+    ) -> Result<Settled> {
         self.elsewhere.end_flow(token, seen, charges).await
     }
 
@@ -182,12 +211,24 @@ impl Store for Staged {
         self.elsewhere.discard_flow(token, flow).await
     }
 
-    async fn ask_for_tan(&self, change: FlowChange<'_>, letter: &Letter, charges: &Charges) -> Result<Settled> {
+    async fn ask_for_tan(
+        &self,
+        change: FlowChange<'_>,
+        letter: &Letter,
+        charges: &Charges,
+    ) -> Result<Settled> {
         self.elsewhere.ask_for_tan(change, letter, charges).await
     }
 
-    async fn sign_in_on_device(&self, sign_in: SignIn<'_>, device: DeviceChange<'_>, charges: &Charges) -> Result<Settled> {
-        self.elsewhere.sign_in_on_device(sign_in, device, charges).await
+    async fn sign_in_on_device(
+        &self,
+        sign_in: SignIn<'_>,
+        device: DeviceChange<'_>,
+        charges: &Charges,
+    ) -> Result<Settled> {
+        self.elsewhere
+            .sign_in_on_device(sign_in, device, charges)
+            .await
     }
 
     async fn find_device(&self, token: &DeviceToken) -> Result<Device> {
@@ -214,15 +255,29 @@ impl Store for Staged {
         self.elsewhere.park(parking, charges).await
     }
 
-    async fn find_form(&self, token: &ParkingToken, id: FormId) -> Result<Option<Seen<ParkedForm>>> {
+    async fn find_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+    ) -> Result<Option<Seen<ParkedForm>>> {
         self.elsewhere.find_form(token, id).await
     }
 
-    async fn take_form(&self, token: &ParkingToken, id: FormId, taking: Taking<'_>) -> Result<Option<TakenForm>> {
+    async fn take_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        taking: Taking<'_>,
+    ) -> Result<Option<TakenForm>> {
         self.elsewhere.take_form(token, id, taking).await
     }
 
-    async fn note_form(&self, token: &ParkingToken, id: FormId, noting: Taking<'_>) -> Result<Option<Seen<ParkedForm>>> {
+    async fn note_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        noting: Taking<'_>,
+    ) -> Result<Option<Seen<ParkedForm>>> {
         self.elsewhere.note_form(token, id, noting).await
     }
 

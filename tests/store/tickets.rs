@@ -15,7 +15,10 @@ use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::{Charges, Error, Invalidation, Settled, Store};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
-const LIMITS: SessionLimits = SessionLimits { idle: HOUR, absolute: Duration::from_secs(12 * 3_600) };
+const LIMITS: SessionLimits = SessionLimits {
+    idle: HOUR,
+    absolute: Duration::from_secs(12 * 3_600),
+};
 const GRACE: Duration = Duration::from_secs(60);
 
 /// Two gateways: one that the broker uses, and one that never saw the session.
@@ -35,7 +38,14 @@ impl Gateway {
         let store = Arc::new(Staged::new(clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
         let as_store = Arc::clone(&store) as Arc<dyn Store>;
-        let sessions = Arc::new(Sessions::new(as_store, tickets(), LIMITS, GRACE, clock.clone(), metrics));
+        let sessions = Arc::new(Sessions::new(
+            as_store,
+            tickets(),
+            LIMITS,
+            GRACE,
+            clock.clone(),
+            metrics,
+        ));
         tokio::spawn(Arc::clone(&sessions).listen());
         Self { store, sessions }
     }
@@ -45,7 +55,10 @@ impl Gateway {
         let mut heard = self.sessions.ends();
         eventually("it listens", async || self.store.is_listened_to()).await;
         self.store.announce(invalidation);
-        assert_eq!(heard.recv().await.expect("nothing was missed"), invalidation);
+        assert_eq!(
+            heard.recv().await.expect("nothing was missed"),
+            invalidation
+        );
     }
 
     /// Its store is gone, and with it the news of what ends.
@@ -53,7 +66,12 @@ impl Gateway {
         self.store.is_down.store(true, Ordering::SeqCst);
         self.hears(Invalidation::Missed(self.store.heard())).await;
         self.store.grow_deaf();
-        assert!(matches!(self.sessions.find(&Chance.session_token(), clock.now()).await, Err(Error::Unreachable(_))));
+        assert!(matches!(
+            self.sessions
+                .find(&Chance.session_token(), clock.now())
+                .await,
+            Err(Error::Unreachable(_))
+        ));
     }
 
     async fn finds_the_store(&self) {
@@ -66,8 +84,13 @@ impl Gateway {
 impl Pair {
     async fn start() -> Self {
         let clock = manual_clock();
-        let pair = Self { used: Gateway::start(&clock), other: Gateway::start(&clock), clock };
-        pair.both_hear(Invalidation::HeardUntil(pair.clock.now())).await;
+        let pair = Self {
+            used: Gateway::start(&clock),
+            other: Gateway::start(&clock),
+            clock,
+        };
+        pair.both_hear(Invalidation::HeardUntil(pair.clock.now()))
+            .await;
         pair.a_quarter_of_a_second_goes_by().await;
         pair
     }
@@ -79,24 +102,46 @@ impl Pair {
 
     async fn a_quarter_of_a_second_goes_by(&self) {
         self.clock.advance(Duration::from_millis(250));
-        self.both_hear(Invalidation::HeardUntil(self.clock.now())).await;
+        self.both_hear(Invalidation::HeardUntil(self.clock.now()))
+            .await;
     }
 
     async fn sign_in(&self) -> SessionToken {
         let (token, session) = (Chance.session_token(), session(self.clock.now()));
-        let done = self.used.store.elsewhere.sign_in(bare(&token, &session, 12 * HOUR), &Charges::none()).await;
+        let done = self
+            .used
+            .store
+            .elsewhere
+            .sign_in(bare(&token, &session, 12 * HOUR), &Charges::none())
+            .await;
         assert_eq!(done.expect("answers"), Settled::Done);
         token
     }
 
     /// The broker opens a page, and is given a ticket if one is due.
-    async fn opens_a_page(&self, token: &SessionToken, has: Option<Timestamp>) -> Option<(Timestamp, Vec<u8>)> {
-        assert!(self.used.sessions.find(token, self.clock.now()).await.expect("answers").is_some());
-        self.used.sessions.ticket(token, has, Vec::new, self.clock.now())
+    async fn opens_a_page(
+        &self,
+        token: &SessionToken,
+        has: Option<Timestamp>,
+    ) -> Option<(Timestamp, Vec<u8>)> {
+        assert!(
+            self.used
+                .sessions
+                .find(token, self.clock.now())
+                .await
+                .expect("answers")
+                .is_some()
+        );
+        self.used
+            .sessions
+            .ticket(token, has, Vec::new, self.clock.now())
     }
 
     async fn ticket(&self, token: &SessionToken) -> Vec<u8> {
-        self.opens_a_page(token, None).await.expect("a ticket is due").1
+        self.opens_a_page(token, None)
+            .await
+            .expect("a ticket is due")
+            .1
     }
 
     fn is_believed(&self, token: &SessionToken, ticket: &[u8]) -> bool {
@@ -104,7 +149,9 @@ impl Pair {
     }
 
     fn believed(&self, token: &SessionToken, ticket: &[u8]) -> Option<Session> {
-        self.other.sessions.by_ticket(token, ticket, self.clock.now())
+        self.other
+            .sessions
+            .by_ticket(token, ticket, self.clock.now())
     }
 }
 
@@ -113,10 +160,16 @@ async fn a_session_goes_on_at_a_gateway_that_never_saw_it_for_the_grace_and_no_l
     let pair = Pair::start().await;
     let token = pair.sign_in().await;
     let ticket = pair.ticket(&token).await;
-    assert!(!pair.is_believed(&token, &ticket), "while the store answers, it is asked");
+    assert!(
+        !pair.is_believed(&token, &ticket),
+        "while the store answers, it is asked"
+    );
     pair.other.loses_the_store(&pair.clock).await;
     let believed = pair.believed(&token, &ticket).expect("believed");
-    assert_eq!((believed.vtnr, believed.level), (vtnr(), session(pair.clock.now()).level));
+    assert_eq!(
+        (believed.vtnr, believed.level),
+        (vtnr(), session(pair.clock.now()).level)
+    );
     pair.clock.advance(GRACE - Duration::from_millis(1));
     assert!(pair.is_believed(&token, &ticket));
     pair.clock.advance(Duration::from_millis(1));
@@ -143,7 +196,8 @@ async fn what_ended_before_the_outage_stays_ended() {
     let pair = Pair::start().await;
     let (ended, lives) = (pair.sign_in().await, pair.sign_in().await);
     let tickets = (pair.ticket(&ended).await, pair.ticket(&lives).await);
-    pair.both_hear(Invalidation::Session(pair.used.store.session_key(&ended))).await;
+    pair.both_hear(Invalidation::Session(pair.used.store.session_key(&ended)))
+        .await;
     pair.other.loses_the_store(&pair.clock).await;
     assert!(!pair.is_believed(&ended, &tickets.0));
     assert!(pair.is_believed(&lives, &tickets.1));
@@ -154,7 +208,8 @@ async fn a_broker_revoked_before_the_outage_stays_revoked_and_others_go_on() {
     let pair = Pair::start().await;
     let token = pair.sign_in().await;
     let ticket = pair.ticket(&token).await;
-    pair.both_hear(Invalidation::Broker(tickets().revocation(vtnr()))).await;
+    pair.both_hear(Invalidation::Broker(tickets().revocation(vtnr())))
+        .await;
     pair.other.loses_the_store(&pair.clock).await;
     assert!(!pair.is_believed(&token, &ticket));
 
@@ -162,7 +217,8 @@ async fn a_broker_revoked_before_the_outage_stays_revoked_and_others_go_on() {
     let token = pair.sign_in().await;
     let ticket = pair.ticket(&token).await;
     let other = Vtnr::parse("60/999/0001").expect("a number");
-    pair.both_hear(Invalidation::Broker(tickets().revocation(other))).await;
+    pair.both_hear(Invalidation::Broker(tickets().revocation(other)))
+        .await;
     pair.other.loses_the_store(&pair.clock).await;
     assert!(pair.is_believed(&token, &ticket));
 }
@@ -172,7 +228,11 @@ async fn a_ticket_from_before_a_gap_is_not_believed_and_the_next_page_brings_ano
     let pair = Pair::start().await;
     let token = pair.sign_in().await;
     let (as_of, ticket) = pair.opens_a_page(&token, None).await.expect("due");
-    assert_eq!(pair.opens_a_page(&token, Some(as_of)).await, None, "the one it has will do");
+    assert_eq!(
+        pair.opens_a_page(&token, Some(as_of)).await,
+        None,
+        "the one it has will do"
+    );
     for gateway in [&pair.used, &pair.other] {
         gateway.loses_the_store(&pair.clock).await;
         gateway.finds_the_store().await;
@@ -181,7 +241,10 @@ async fn a_ticket_from_before_a_gap_is_not_believed_and_the_next_page_brings_ano
     pair.a_quarter_of_a_second_goes_by().await;
     let (_, new) = pair.opens_a_page(&token, Some(as_of)).await.expect("due");
     pair.other.loses_the_store(&pair.clock).await;
-    assert!(!pair.is_believed(&token, &ticket), "the session may have ended in the gap");
+    assert!(
+        !pair.is_believed(&token, &ticket),
+        "the session may have ended in the gap"
+    );
     assert!(pair.is_believed(&token, &new));
 }
 
@@ -191,9 +254,16 @@ async fn a_gateway_that_just_began_believes_no_ticket_written_before() {
     let token = pair.sign_in().await;
     let ticket = pair.ticket(&token).await;
     let newcomer = Gateway::start(&pair.clock);
-    newcomer.hears(Invalidation::HeardUntil(pair.clock.now())).await;
+    newcomer
+        .hears(Invalidation::HeardUntil(pair.clock.now()))
+        .await;
     newcomer.loses_the_store(&pair.clock).await;
-    assert_eq!(newcomer.sessions.by_ticket(&token, &ticket, pair.clock.now()), None);
+    assert_eq!(
+        newcomer
+            .sessions
+            .by_ticket(&token, &ticket, pair.clock.now()),
+        None
+    );
 }
 
 #[tokio::test]
@@ -202,12 +272,34 @@ async fn a_gateway_that_heard_nothing_for_a_second_believes_its_memory_no_more()
     let token = pair.sign_in().await;
     pair.ticket(&token).await;
     pair.used.store.finds.store(0, Ordering::SeqCst);
-    assert!(pair.used.sessions.find(&token, pair.clock.now()).await.expect("answers").is_some());
-    assert_eq!(pair.used.store.finds.load(Ordering::SeqCst), 0, "it is in memory");
+    assert!(
+        pair.used
+            .sessions
+            .find(&token, pair.clock.now())
+            .await
+            .expect("answers")
+            .is_some()
+    );
+    assert_eq!(
+        pair.used.store.finds.load(Ordering::SeqCst),
+        0,
+        "it is in memory"
+    );
     // As long as it takes a process that was stopped, by a clock that nobody sets.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert!(pair.used.sessions.find(&token, pair.clock.now()).await.expect("answers").is_some());
-    assert_eq!(pair.used.store.finds.load(Ordering::SeqCst), 1, "the store was asked");
+    assert!(
+        pair.used
+            .sessions
+            .find(&token, pair.clock.now())
+            .await
+            .expect("answers")
+            .is_some()
+    );
+    assert_eq!(
+        pair.used.store.finds.load(Ordering::SeqCst),
+        1,
+        "the store was asked"
+    );
 }
 
 #[tokio::test]
@@ -225,8 +317,14 @@ async fn a_session_that_has_ended_is_written_no_ticket() {
     let pair = Pair::start().await;
     let token = pair.sign_in().await;
     assert!(pair.opens_a_page(&token, None).await.is_some());
-    pair.both_hear(Invalidation::Session(pair.used.store.session_key(&token))).await;
-    assert_eq!(pair.used.sessions.ticket(&token, None, Vec::new, pair.clock.now()), None);
+    pair.both_hear(Invalidation::Session(pair.used.store.session_key(&token)))
+        .await;
+    assert_eq!(
+        pair.used
+            .sessions
+            .ticket(&token, None, Vec::new, pair.clock.now()),
+        None
+    );
 }
 
 #[tokio::test]
@@ -235,7 +333,14 @@ async fn a_session_that_the_store_did_not_know_any_more_does_not_come_back_by_it
     let token = pair.sign_in().await;
     let ticket = pair.ticket(&token).await;
     // The other gateway's store knows nothing of it.
-    assert_eq!(pair.other.sessions.find(&token, pair.clock.now()).await.expect("answers"), None);
+    assert_eq!(
+        pair.other
+            .sessions
+            .find(&token, pair.clock.now())
+            .await
+            .expect("answers"),
+        None
+    );
     pair.other.sessions.has_ended(&token, &ticket);
     pair.other.loses_the_store(&pair.clock).await;
     assert!(!pair.is_believed(&token, &ticket));
@@ -250,10 +355,22 @@ async fn a_request_that_meets_the_end_of_an_outage_asks_the_store_once_more() {
     let (sessions, now) = (Arc::clone(&pair.used.sessions), pair.clock.now());
     pair.used.store.announce(Invalidation::All);
     eventually("it has to ask", async || pair.used.sessions.is_empty()).await;
-    let under_way = tokio::spawn(async move { sessions.find_with_ticket(&token, || Some(ticket), now).await });
+    let under_way = tokio::spawn(async move {
+        sessions
+            .find_with_ticket(&token, || Some(ticket), now)
+            .await
+    });
     has_asked.await.expect("it asks");
     pair.used.store.grow_deaf();
     pair.used.store.hear_again();
-    fails.send(Err(Error::Unreachable("the connection was lost".into()))).expect("it waits");
-    assert!(under_way.await.expect("no panic").expect("the store is back").is_some());
+    fails
+        .send(Err(Error::Unreachable("the connection was lost".into())))
+        .expect("it waits");
+    assert!(
+        under_way
+            .await
+            .expect("no panic")
+            .expect("the store is back")
+            .is_some()
+    );
 }

@@ -1,8 +1,9 @@
 //! Certification authorities of a test's own, and the certificates that they issue.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SerialNumber,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,8 +31,12 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
-        let authority = Self { issuer, folder: TempDir::new().expect("a folder") };
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
+            .expect("an authority");
+        let authority = Self {
+            issuer,
+            folder: TempDir::new().expect("a folder"),
+        };
         authority.write("ca.pem", authority.issuer.pem());
         authority.write("ca.key", authority.issuer.key().serialize_pem());
         authority
@@ -55,36 +60,86 @@ impl Authority {
     }
 
     /// A certificate as it should be, of the holder with this number, and this serial number; changed as the test needs it.
-    pub fn issue(&self, holder: &str, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+    pub fn issue(
+        &self,
+        holder: &str,
+        serial: u64,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
         let mut params = lasting(CertificateParams::default());
-        params.distinguished_name.push(DnType::CommonName, format!("Makler {holder}"));
-        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 5]), holder);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("Makler {holder}"));
+        params
+            .distinguished_name
+            .push(DnType::CustomDnType(vec![2, 5, 4, 5]), holder);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.serial_number = Some(SerialNumber::from(serial));
         change(&mut params);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        self.keep(&format!("{holder}-{serial}"), certificate.pem(), key.serialize_pem())
+        self.keep(
+            &format!("{holder}-{serial}"),
+            certificate.pem(),
+            key.serialize_pem(),
+        )
     }
 
     /// One that nobody but itself has signed.
     pub fn self_signed(&self, holder: &str) -> Identity {
         let mut params = lasting(CertificateParams::default());
-        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 5]), holder);
+        params
+            .distinguished_name
+            .push(DnType::CustomDnType(vec![2, 5, 4, 5]), holder);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
         self.keep("self-signed", certificate.pem(), key.serialize_pem())
     }
 
     /// What rcgen does not make: `openssl req` with these words, then `openssl x509` with those.
-    pub fn by_openssl(&self, name: &str, holder: &str, request: &[&str], sign: &[&str]) -> Identity {
-        let (cert, key, csr) =
-            (self.file(&format!("{name}.pem")), self.file(&format!("{name}.key")), self.file(&format!("{name}.csr")));
+    pub fn by_openssl(
+        &self,
+        name: &str,
+        holder: &str,
+        request: &[&str],
+        sign: &[&str],
+    ) -> Identity {
+        let (cert, key, csr) = (
+            self.file(&format!("{name}.pem")),
+            self.file(&format!("{name}.key")),
+            self.file(&format!("{name}.csr")),
+        );
         let subject = format!("/serialNumber={holder}/CN=Makler {holder}");
-        openssl(&["req", "-new", "-nodes", "-subj", &subject, "-keyout", &text(&key), "-out", &text(&csr)], request);
+        openssl(
+            &[
+                "req",
+                "-new",
+                "-nodes",
+                "-subj",
+                &subject,
+                "-keyout",
+                &text(&key),
+                "-out",
+                &text(&csr),
+            ],
+            request,
+        );
         let (ca, ca_key) = (text(&self.file("ca.pem")), text(&self.file("ca.key")));
-        let given = ["x509", "-req", "-days", "30", "-in", &text(&csr), "-CA", &ca, "-CAkey", &ca_key, "-out", &text(&cert)];
+        let given = [
+            "x509",
+            "-req",
+            "-days",
+            "30",
+            "-in",
+            &text(&csr),
+            "-CA",
+            &ca,
+            "-CAkey",
+            &ca_key,
+            "-out",
+            &text(&cert),
+        ];
         openssl(&given, sign);
         Identity { cert, key }
     }
@@ -110,23 +165,40 @@ impl Authority {
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        list.signed_by(&*self.issuer).expect("a list").pem().expect("PEM")
+        list.signed_by(&*self.issuer)
+            .expect("a list")
+            .pem()
+            .expect("PEM")
     }
 
     fn keep(&self, name: &str, cert: String, key: String) -> Identity {
-        Identity { cert: self.write(&format!("{name}.pem"), cert), key: self.write(&format!("{name}.key"), key) }
+        Identity {
+            cert: self.write(&format!("{name}.pem"), cert),
+            key: self.write(&format!("{name}.key"), key),
+        }
     }
 }
 
 /// Valid since yesterday, for a month.
 fn lasting(mut params: CertificateParams) -> CertificateParams {
-    (params.not_before, params.not_after) = ((SystemTime::now() - DAY).into(), (SystemTime::now() + 30 * DAY).into());
+    (params.not_before, params.not_after) = (
+        (SystemTime::now() - DAY).into(),
+        (SystemTime::now() + 30 * DAY).into(),
+    );
     params
 }
 
 fn openssl(words: &[&str], further: &[&str]) {
-    let done = Command::new("openssl").args(words).args(further).output().expect("openssl runs");
-    assert!(done.status.success(), "openssl {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    let done = Command::new("openssl")
+        .args(words)
+        .args(further)
+        .output()
+        .expect("openssl runs");
+    assert!(
+        done.status.success(),
+        "openssl {words:?}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
 
 fn text(path: &Path) -> String {

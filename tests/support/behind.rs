@@ -28,11 +28,21 @@ impl Behind {
 
     /// A gateway to one's own wishes.
     pub async fn with(upstream: Upstream, builder: Builder) -> Self {
-        let world = builder.store(StoreKind::Memory).upstream(&upstream.url()).start().await;
+        let world = builder
+            .store(StoreKind::Memory)
+            .upstream(&upstream.url())
+            .start()
+            .await;
         let browser = world.signed_in(ADA).await;
         let session = session_of(&browser);
         let host = format!("127.0.0.1:{}", world.gateways[0].port);
-        Self { world, upstream, browser, session, host }
+        Self {
+            world,
+            upstream,
+            browser,
+            session,
+            host,
+        }
     }
 
     /// A connection to the gateway.
@@ -47,26 +57,43 @@ impl Behind {
 
     /// A request of the broker's: `line` without the version, `fields` each with its line end.
     pub fn request(&self, line: &str, fields: &str) -> Vec<u8> {
-        format!("{line} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n{fields}\r\n", self.host, self.session).into_bytes()
+        format!(
+            "{line} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n{fields}\r\n",
+            self.host, self.session
+        )
+        .into_bytes()
     }
 
     /// The same over HTTP/2.
     pub fn h2(&self, method: &str, target: &str) -> http::request::Builder {
         let port = self.world.gateways[0].https.expect("a world with https");
-        let request = http::Request::builder().version(http::Version::HTTP_2).method(method);
-        request.uri(format!("https://localhost:{port}{target}")).header("cookie", &self.session)
+        let request = http::Request::builder()
+            .version(http::Version::HTTP_2)
+            .method(method);
+        request
+            .uri(format!("https://localhost:{port}{target}"))
+            .header("cookie", &self.session)
     }
 
     /// Asks on a connection of its own, as the broker.
     pub async fn ask(&self, line: &str, fields: &str) -> RawAnswer {
         let method = line.split(' ').next().unwrap_or_default();
-        self.connect().await.send(self.request(line, fields)).await.answer_to(method).await
+        self.connect()
+            .await
+            .send(self.request(line, fields))
+            .await
+            .answer_to(method)
+            .await
     }
 
     /// Asserts that the broker is still signed in.
     pub async fn still_signed_in(&self) {
         let status = self.browser.open("/ui/login/de/vtnr-login").await;
-        assert!(status.headers.get("set-cookie").is_none(), "{:?}", status.headers);
+        assert!(
+            status.headers.get("set-cookie").is_none(),
+            "{:?}",
+            status.headers
+        );
         let mut client = self.connect().await;
         client.send(self.request("GET /still-there", "")).await;
         let answer = client.head().await.expect("an answer");
@@ -76,7 +103,9 @@ impl Behind {
 
 /// A browser's session as a `Cookie` field's value.
 pub fn session_of(browser: &Browser) -> String {
-    let name = ["vtnr_session", "__Host-vtnr_session"].into_iter().find(|name| browser.cookie(name).is_some());
+    let name = ["vtnr_session", "__Host-vtnr_session"]
+        .into_iter()
+        .find(|name| browser.cookie(name).is_some());
     let name = name.expect("a session");
     format!("{name}={}", browser.cookie(name).expect("a session"))
 }

@@ -66,18 +66,31 @@ struct Processes(Child);
 
 impl Processes {
     /// However this process ends, a shell ends them.
-    #[expect(clippy::zombie_processes, reason = "the shell outlives this process, which is what it is for")]
+    #[expect(
+        clippy::zombie_processes,
+        reason = "the shell outlives this process, which is what it is for"
+    )]
     fn end_with_us(&self) {
         let (us, group) = (std::process::id(), self.0.id());
-        let watch = format!("while kill -0 {us} && kill -0 {group}; do sleep 0.5; done; kill -9 -- -{group}");
+        let watch = format!(
+            "while kill -0 {us} && kill -0 {group}; do sleep 0.5; done; kill -9 -- -{group}"
+        );
         let quiet = || Stdio::null();
-        Command::new("sh").args(["-c", &watch]).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().expect("sh runs");
+        Command::new("sh")
+            .args(["-c", &watch])
+            .stdin(quiet())
+            .stdout(quiet())
+            .stderr(quiet())
+            .spawn()
+            .expect("sh runs");
     }
 }
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-9", "--", &format!("-{}", self.0.id())]).status();
+        let _ = Command::new("kill")
+            .args(["-9", "--", &format!("-{}", self.0.id())])
+            .status();
         let _ = self.0.wait();
     }
 }
@@ -90,7 +103,10 @@ impl Builder {
 
     /// Without scripts, as some firms' browsers are set up.
     pub fn without_javascript(self) -> Self {
-        self.preference("profile.managed_default_content_settings.javascript", json!(2))
+        self.preference(
+            "profile.managed_default_content_settings.javascript",
+            json!(2),
+        )
     }
 
     /// Without cookies.
@@ -134,16 +150,33 @@ impl Builder {
             if let Some(status) = processes.0.try_wait().expect("a child") {
                 panic!("chromedriver ended at once: {status}");
             }
-            let status = asked.get(format!("{url}/status")).send().await.ok()?.text().await.ok()?;
-            serde_json::from_str::<Value>(&status).ok()?["value"]["ready"].as_bool()?.then_some(())
+            let status = asked
+                .get(format!("{url}/status"))
+                .send()
+                .await
+                .ok()?
+                .text()
+                .await
+                .ok()?;
+            serde_json::from_str::<Value>(&status).ok()?["value"]["ready"]
+                .as_bool()?
+                .then_some(())
         })
         .await;
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(self.capabilities(profile.path()))
             .connect(&url)
             .await
-            .unwrap_or_else(|error| panic!("Chromium does not start (Debian: chromium, chromium-driver): {error}"));
-        Chromium { client, driver: url, _processes: processes, _profile: profile, _permit: permit }
+            .unwrap_or_else(|error| {
+                panic!("Chromium does not start (Debian: chromium, chromium-driver): {error}")
+            });
+        Chromium {
+            client,
+            driver: url,
+            _processes: processes,
+            _profile: profile,
+            _permit: permit,
+        }
     }
 
     fn capabilities(&self, profile: &Path) -> Capabilities {
@@ -178,8 +211,14 @@ fn install(home: &Path, certificates: &[Identity]) {
     let name = format!("sql:{}", database.display());
     let run = |program: &str, words: &[&str]| {
         let done = Command::new(program).args(words).output();
-        let done = done.unwrap_or_else(|error| panic!("{program} (Debian: libnss3-tools, openssl) does not run: {error}"));
-        assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+        let done = done.unwrap_or_else(|error| {
+            panic!("{program} (Debian: libnss3-tools, openssl) does not run: {error}")
+        });
+        assert!(
+            done.status.success(),
+            "{program}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
     };
     if !certificates.is_empty() {
         run("certutil", &["-N", "--empty-password", "-d", &name]);
@@ -189,7 +228,10 @@ fn install(home: &Path, certificates: &[Identity]) {
         let (cert, key) = (cert.display().to_string(), key.display().to_string());
         run(
             "openssl",
-            &["pkcs12", "-export", "-in", &cert, "-inkey", &key, "-out", &bundle, "-passout", "pass:x", "-name", "broker"],
+            &[
+                "pkcs12", "-export", "-in", &cert, "-inkey", &key, "-out", &bundle, "-passout",
+                "pass:x", "-name", "broker",
+            ],
         );
         run("pk12util", &["-i", &bundle, "-d", &name, "-W", "x"]);
     }
@@ -204,7 +246,9 @@ fn start_chromedriver(port: u16, home: &Path) -> Child {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .unwrap_or_else(|error| panic!("{CHROMEDRIVER} (Debian: chromium, chromium-driver) cannot be started: {error}"))
+        .unwrap_or_else(|error| {
+            panic!("{CHROMEDRIVER} (Debian: chromium, chromium-driver) cannot be started: {error}")
+        })
 }
 
 impl Chromium {
@@ -215,22 +259,36 @@ impl Chromium {
 
     /// A browser to one's own wishes.
     pub fn builder() -> Builder {
-        Builder { screen: Screen::Desktop, preferences: serde_json::Map::new(), flags: Vec::new(), certificates: Vec::new() }
+        Builder {
+            screen: Screen::Desktop,
+            preferences: serde_json::Map::new(),
+            flags: Vec::new(),
+            certificates: Vec::new(),
+        }
     }
 
     /// Goes to an address and waits until the page is loaded.
     pub async fn open(&self, url: &str) {
-        self.client.goto(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+        self.client
+            .goto(url)
+            .await
+            .unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 
     /// The Back button.
     pub async fn back(&self) {
-        self.client.back().await.expect("there is a page to go back to");
+        self.client
+            .back()
+            .await
+            .expect("there is a page to go back to");
     }
 
     /// The Forward button.
     pub async fn forward(&self) {
-        self.client.forward().await.expect("there is a page to go forward to");
+        self.client
+            .forward()
+            .await
+            .expect("there is a page to go forward to");
     }
 
     /// The Reload button.
@@ -241,28 +299,54 @@ impl Chromium {
     /// Clicks the first element of this selector, as a pointer would.
     pub async fn click(&self, selector: &str) {
         let element = self.find(selector).await;
-        element.click().await.unwrap_or_else(|error| panic!("{selector}: {error}"));
+        element
+            .click()
+            .await
+            .unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 
     /// Clicks it twice, as people do who are used to icons.
     pub async fn double_click(&self, selector: &str) {
-        let (x, y, width, height) = self.find(selector).await.rectangle().await.expect("it is there");
-        let scrolled = self.eval("return scrollY").await.as_f64().expect("a number");
-        for (kind, clicks) in [("mousePressed", 1), ("mouseReleased", 1), ("mousePressed", 2), ("mouseReleased", 2)] {
+        let (x, y, width, height) = self
+            .find(selector)
+            .await
+            .rectangle()
+            .await
+            .expect("it is there");
+        let scrolled = self
+            .eval("return scrollY")
+            .await
+            .as_f64()
+            .expect("a number");
+        for (kind, clicks) in [
+            ("mousePressed", 1),
+            ("mouseReleased", 1),
+            ("mousePressed", 2),
+            ("mouseReleased", 2),
+        ] {
             let (x, y) = (x + width / 2.0, y + height / 2.0 - scrolled);
-            let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": clicks });
+            let event =
+                json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": clicks });
             self.cdp("Input.dispatchMouseEvent", event).await;
         }
     }
 
     /// Types into the element of this selector, after what is there.
     pub async fn type_into(&self, selector: &str, text: &str) {
-        self.find(selector).await.send_keys(text).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
+        self.find(selector)
+            .await
+            .send_keys(text)
+            .await
+            .unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 
     /// Types wherever the focus is.
     pub async fn press(&self, keys: &str) {
-        let focused = self.client.active_element().await.expect("something has the focus");
+        let focused = self
+            .client
+            .active_element()
+            .await
+            .expect("something has the focus");
         focused.send_keys(keys).await.expect("it takes keys");
     }
 
@@ -275,12 +359,18 @@ impl Chromium {
 
     /// What a script returns in the page.
     pub async fn eval(&self, script: &str) -> Value {
-        self.client.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+        self.client
+            .execute(script, Vec::new())
+            .await
+            .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
     /// What an asynchronous script calls back with.
     pub async fn eval_async(&self, script: &str) -> Value {
-        self.client.execute_async(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+        self.client
+            .execute_async(script, Vec::new())
+            .await
+            .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
     /// The visible text of the page.
@@ -289,27 +379,51 @@ impl Chromium {
     }
 
     async fn try_text(&self) -> Option<String> {
-        let text = self.client.execute("return document.body ? document.body.innerText : ''", Vec::new()).await.ok()?;
-        Some(text.as_str()?.split_whitespace().collect::<Vec<_>>().join(" "))
+        let text = self
+            .client
+            .execute(
+                "return document.body ? document.body.innerText : ''",
+                Vec::new(),
+            )
+            .await
+            .ok()?;
+        Some(
+            text.as_str()?
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
     }
 
     /// Path, query and fragment of the page.
     pub async fn place(&self) -> String {
         let url = self.client.current_url().await.expect("a page is open");
-        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let fragment = url.fragment().map(|fragment| format!("#{fragment}")).unwrap_or_default();
+        let query = url
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        let fragment = url
+            .fragment()
+            .map(|fragment| format!("#{fragment}"))
+            .unwrap_or_default();
         format!("{}{query}{fragment}", url.path())
     }
 
     /// Waits until the browser is at this path, query and fragment.
     pub async fn arrives_at(&self, place: &str) -> &Self {
-        self.until(&format!("{place} is not reached"), async || (self.place().await == place).then_some(())).await;
+        self.until(&format!("{place} is not reached"), async || {
+            (self.place().await == place).then_some(())
+        })
+        .await;
         self
     }
 
     /// Waits until the page shows this text.
     pub async fn shows(&self, text: &str) -> &Self {
-        self.until(&format!("`{text}` is missing"), async || self.try_text().await?.contains(text).then_some(())).await;
+        self.until(&format!("`{text}` is missing"), async || {
+            self.try_text().await?.contains(text).then_some(())
+        })
+        .await;
         self
     }
 
@@ -318,7 +432,12 @@ impl Chromium {
         let script = format!("return {script}");
         self.until(&format!("`{script}` does not get true"), async || {
             // In the midst of a navigation there is no page to ask.
-            self.client.execute(&script, Vec::new()).await.ok()?.as_bool()?.then_some(())
+            self.client
+                .execute(&script, Vec::new())
+                .await
+                .ok()?
+                .as_bool()?
+                .then_some(())
         })
         .await;
         self
@@ -350,13 +469,22 @@ impl Chromium {
 
     /// What the field of this selector holds.
     pub async fn value(&self, selector: &str) -> String {
-        self.find(selector).await.prop("value").await.expect("a page is open").unwrap_or_default()
+        self.find(selector)
+            .await
+            .prop("value")
+            .await
+            .expect("a page is open")
+            .unwrap_or_default()
     }
 
     /// The element that has the focus, as its `id`, else its text.
     pub async fn focus(&self) -> String {
         let script = "const it = document.activeElement; return it.id || it.innerText.trim()";
-        self.eval(script).await.as_str().unwrap_or_default().to_owned()
+        self.eval(script)
+            .await
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The tab that is in front.
@@ -366,14 +494,22 @@ impl Chromium {
 
     /// Opens a further tab and brings it to the front.
     pub async fn open_tab(&self) -> WindowHandle {
-        let tab = self.client.new_window(true).await.expect("a tab opens").handle;
+        let tab = self
+            .client
+            .new_window(true)
+            .await
+            .expect("a tab opens")
+            .handle;
         self.turn_to(&tab).await;
         tab
     }
 
     /// Brings this tab to the front.
     pub async fn turn_to(&self, tab: &WindowHandle) {
-        self.client.switch_to_window(tab.clone()).await.expect("the tab is open");
+        self.client
+            .switch_to_window(tab.clone())
+            .await
+            .expect("the tab is open");
         self.cdp("Page.bringToFront", json!({})).await;
     }
 
@@ -384,30 +520,59 @@ impl Chromium {
 
     /// A picture of the whole page, however long it is.
     pub async fn full_screenshot(&self) -> Vec<u8> {
-        let picture = self.cdp("Page.captureScreenshot", json!({ "captureBeyondViewport": true })).await;
+        let picture = self
+            .cdp(
+                "Page.captureScreenshot",
+                json!({ "captureBeyondViewport": true }),
+            )
+            .await;
         let picture = picture["data"].as_str().expect("a picture").to_owned();
         base64::Engine::decode(&base64::engine::general_purpose::STANDARD, picture).expect("base64")
     }
 
     /// A command of the DevTools protocol.
     pub async fn cdp(&self, command: &str, parameters: Value) -> Value {
-        self.ask("goog/cdp/execute", &json!({ "cmd": command, "params": parameters })).await
+        self.ask(
+            "goog/cdp/execute",
+            &json!({ "cmd": command, "params": parameters }),
+        )
+        .await
     }
 
     /// What the browser wrote to its console since it was last asked, less the statuses of answers that are no 200.
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.ask("se/log", &json!({ "type": "browser" })).await;
-        let entries =
-            log.as_array().expect("a list").iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned());
-        entries.filter(|message| !message.contains("the server responded with a status of")).collect()
+        let entries = log
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|entry| entry["message"].as_str().unwrap_or_default().to_owned());
+        entries
+            .filter(|message| !message.contains("the server responded with a status of"))
+            .collect()
     }
 
     async fn ask(&self, what: &str, body: &Value) -> Value {
-        let session = self.client.session_id().await.expect("it runs").expect("a session");
+        let session = self
+            .client
+            .session_id()
+            .await
+            .expect("it runs")
+            .expect("a session");
         let url = format!("{}/session/{session}/{what}", self.driver);
-        let answer = super::browser::client().post(&url).body(body.to_string()).send().await.expect("chromedriver answers");
-        let answer: Value = serde_json::from_str(&answer.text().await.expect("an answer")).expect("JSON");
-        assert!(answer["value"]["error"].is_null(), "{what} {body}: {}", answer["value"]);
+        let answer = super::browser::client()
+            .post(&url)
+            .body(body.to_string())
+            .send()
+            .await
+            .expect("chromedriver answers");
+        let answer: Value =
+            serde_json::from_str(&answer.text().await.expect("an answer")).expect("JSON");
+        assert!(
+            answer["value"]["error"].is_null(),
+            "{what} {body}: {}",
+            answer["value"]
+        );
         answer["value"].clone()
     }
 
@@ -416,11 +581,21 @@ impl Chromium {
         if self.eval("return typeof axe").await == "undefined" {
             // For this page, and for those that follow.
             self.eval(axe()).await;
-            self.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": axe() })).await;
+            self.cdp(
+                "Page.addScriptToEvaluateOnNewDocument",
+                json!({ "source": axe() }),
+            )
+            .await;
         }
         let found = self.eval_async(AXE).await;
-        let found = found.as_array().unwrap_or_else(|| panic!("axe failed on {page}: {found}"));
-        assert!(found.is_empty(), "{page}: {}", serde_json::to_string_pretty(found).expect("JSON"));
+        let found = found
+            .as_array()
+            .unwrap_or_else(|| panic!("axe failed on {page}: {found}"));
+        assert!(
+            found.is_empty(),
+            "{page}: {}",
+            serde_json::to_string_pretty(found).expect("JSON")
+        );
     }
 
     /// Asserts that nothing sticks out to the right.
@@ -453,6 +628,7 @@ fn axe() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/axe.min.js");
-        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}; .ci/tools fetches it", file.display()))
+        std::fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("{}: {error}; .ci/tools fetches it", file.display()))
     })
 }

@@ -30,12 +30,27 @@ impl Cluster {
         let id: String = owner.command(&["CLUSTER", "MYID"]);
         let is_of_another = |node: &&Redis| {
             let replication: String = node.command(&["INFO", "replication"]);
-            replication.contains("role:slave") && !replication.contains(&format!("master_port:{}\r", owner.reached_at()))
+            replication.contains("role:slave")
+                && !replication.contains(&format!("master_port:{}\r", owner.reached_at()))
         };
-        let replica = cluster.nodes.iter().find(is_of_another).expect("two of three");
+        let replica = cluster
+            .nodes
+            .iter()
+            .find(is_of_another)
+            .expect("two of three");
         replica.command::<()>(&["CLUSTER", "REPLICATE", &id]);
-        let has_two = || owner.command::<String>(&["INFO", "replication"]).matches("state=online").count() == 2;
-        until(begun, "the replica has caught up with its new master", has_two);
+        let has_two = || {
+            owner
+                .command::<String>(&["INFO", "replication"])
+                .matches("state=online")
+                .count()
+                == 2
+        };
+        until(
+            begun,
+            "the replica has caught up with its new master",
+            has_two,
+        );
         cluster
     }
 
@@ -47,9 +62,13 @@ impl Cluster {
     fn of(nodes: usize, replicas_each: &str, certificate: Option<Certificate>) -> Self {
         let begun = Instant::now();
         let nodes: Vec<Redis> = (0..nodes).map(|_| node(certificate.as_ref())).collect();
-        let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.reached_at()));
+        let addresses = nodes
+            .iter()
+            .map(|node| format!("127.0.0.1:{}", node.reached_at()));
         let file = certificate.as_ref().map(Certificate::file);
-        let tls = file.iter().flat_map(|file| ["--tls", "--cacert", file.to_str().expect("UTF-8")]);
+        let tls = file
+            .iter()
+            .flat_map(|file| ["--tls", "--cacert", file.to_str().expect("UTF-8")]);
         let created = Command::new("redis-cli")
             .args(tls)
             .args(["--cluster", "create"])
@@ -57,16 +76,30 @@ impl Cluster {
             .args(["--cluster-replicas", replicas_each, "--cluster-yes"])
             .output()
             .expect("redis-cli is installed (Debian: redis-tools)");
-        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
+        assert!(
+            created.status.success(),
+            "{}",
+            String::from_utf8_lossy(&created.stdout)
+        );
         let cluster = Self { nodes, certificate };
-        until(begun, "the cluster is whole", || cluster.nodes.iter().all(|node| cluster.is_whole(node)));
+        until(begun, "the cluster is whole", || {
+            cluster.nodes.iter().all(|node| cluster.is_whole(node))
+        });
         cluster
     }
 
     /// The address for `store.url`.
     pub fn url(&self) -> String {
-        let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.reached_at())).collect();
-        let scheme = if self.certificate.is_some() { "rediss" } else { "redis" };
+        let nodes: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| format!("127.0.0.1:{}", node.reached_at()))
+            .collect();
+        let scheme = if self.certificate.is_some() {
+            "rediss"
+        } else {
+            "redis"
+        };
         format!("{scheme}+cluster://{}", nodes.join(","))
     }
 
@@ -74,10 +107,19 @@ impl Cluster {
     pub fn owner(&self, key: &str, asked: usize) -> usize {
         let slot: i64 = self.nodes[asked].command(&["CLUSTER", "KEYSLOT", key]);
         let ranges: Vec<Vec<Value>> = self.nodes[asked].command(&["CLUSTER", "SLOTS"]);
-        let number = |value: &Value| redis::from_redis_value::<i64>(value.clone()).expect("a number");
-        let range = ranges.iter().find(|range| (number(&range[0])..=number(&range[1])).contains(&slot)).expect("covered");
-        let Value::Array(owner) = &range[2] else { panic!("{range:?}") };
-        self.nodes.iter().position(|node| i64::from(node.port()) == number(&owner[1])).expect("one of ours")
+        let number =
+            |value: &Value| redis::from_redis_value::<i64>(value.clone()).expect("a number");
+        let range = ranges
+            .iter()
+            .find(|range| (number(&range[0])..=number(&range[1])).contains(&slot))
+            .expect("covered");
+        let Value::Array(owner) = &range[2] else {
+            panic!("{range:?}")
+        };
+        self.nodes
+            .iter()
+            .position(|node| i64::from(node.port()) == number(&owner[1]))
+            .expect("one of ours")
     }
 
     /// Sees to it that all end when this process does.
@@ -90,8 +132,11 @@ impl Cluster {
         let nodes: String = node.command(&["CLUSTER", "NODES"]);
         let is_here = |line: &&str| line.contains(" connected") || line.contains("myself");
         let replication: String = node.command(&["INFO", "replication"]);
-        let has_caught_up = replication.contains("role:master") || replication.contains("master_link_status:up");
-        info.contains("cluster_state:ok") && nodes.lines().filter(is_here).count() == self.nodes.len() && has_caught_up
+        let has_caught_up =
+            replication.contains("role:master") || replication.contains("master_link_status:up");
+        info.contains("cluster_state:ok")
+            && nodes.lines().filter(is_here).count() == self.nodes.len()
+            && has_caught_up
     }
 }
 

@@ -26,18 +26,33 @@ pub struct Answer {
 
 impl Curl {
     pub fn at(base: &str) -> Self {
-        Self { base: base.to_owned(), identity: None, words: Vec::new() }
+        Self {
+            base: base.to_owned(),
+            identity: None,
+            words: Vec::new(),
+        }
     }
 
     /// With this certificate.
     pub fn with(&self, identity: &Identity) -> Self {
-        Self { identity: Some(identity.clone()), ..self.clone() }
+        Self {
+            identity: Some(identity.clone()),
+            ..self.clone()
+        }
     }
 
     /// With further words.
     pub fn and(&self, words: &[&str]) -> Self {
-        let words = self.words.iter().cloned().chain(words.iter().map(ToString::to_string)).collect();
-        Self { words, ..self.clone() }
+        let words = self
+            .words
+            .iter()
+            .cloned()
+            .chain(words.iter().map(ToString::to_string))
+            .collect();
+        Self {
+            words,
+            ..self.clone()
+        }
     }
 
     /// As a browser that goes to a page.
@@ -46,28 +61,54 @@ impl Curl {
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.try_get(path).await.unwrap_or_else(|code| panic!("curl ended with {code:?}"))
+        self.try_get(path)
+            .await
+            .unwrap_or_else(|code| panic!("curl ended with {code:?}"))
     }
 
     /// The answer, or curl's exit code.
     pub async fn try_get(&self, path: &str) -> Result<Answer, Option<i32>> {
         let mut command = Command::new("curl");
-        command.args(["-sk", "--noproxy", "*", "--max-time", "20", "-D", "-", "-w", "\n%{http_version}"]);
+        command.args([
+            "-sk",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "20",
+            "-D",
+            "-",
+            "-w",
+            "\n%{http_version}",
+        ]);
         // The oldest kinds of keys are not for curl to refuse.
         command.env("OPENSSL_CONF", lenient());
         if let Some(Identity { cert, key }) = &self.identity {
             command.arg("--cert").arg(cert).arg("--key").arg(key);
         }
-        command.args(&self.words).arg(format!("{}{path}", self.base));
-        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("not broken off").expect("curl runs");
+        command
+            .args(&self.words)
+            .arg(format!("{}{path}", self.base));
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .expect("not broken off")
+            .expect("curl runs");
         if !output.status.success() {
             return Err(output.status.code());
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (text, version) = text.rsplit_once('\n').expect("a version");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-        let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        Ok(Answer { status, version: version.to_owned(), head: head.to_owned(), body: body.to_owned() })
+        let status = head
+            .split_whitespace()
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status");
+        Ok(Answer {
+            status,
+            version: version.to_owned(),
+            head: head.to_owned(),
+            body: body.to_owned(),
+        })
     }
 }
 
@@ -92,13 +133,24 @@ impl Answer {
 
     /// A header field.
     pub fn field(&self, name: &str) -> Option<&str> {
-        let is_it = |line: &&str| line.split(':').next().is_some_and(|found| found.eq_ignore_ascii_case(name));
-        self.head.lines().find(is_it).and_then(|line| line.split_once(": ")).map(|(_, value)| value)
+        let is_it = |line: &&str| {
+            line.split(':')
+                .next()
+                .is_some_and(|found| found.eq_ignore_ascii_case(name))
+        };
+        self.head
+            .lines()
+            .find(is_it)
+            .and_then(|line| line.split_once(": "))
+            .map(|(_, value)| value)
     }
 
     /// The cookies that it sets, as a client sends them.
     pub fn cookies(&self) -> String {
-        let lines = self.head.lines().filter(|line| line.to_ascii_lowercase().starts_with("set-cookie:"));
+        let lines = self
+            .head
+            .lines()
+            .filter(|line| line.to_ascii_lowercase().starts_with("set-cookie:"));
         let pairs = lines.filter_map(|line| line.split_once(": ")?.1.split(';').next());
         pairs.collect::<Vec<_>>().join("; ")
     }

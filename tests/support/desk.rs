@@ -28,7 +28,11 @@ use vtnr_gateway::telemetry::metrics::Metrics;
 
 /// Brokers, and the addresses that they may have.
 pub const NUMBERS: [&str; 3] = ["60/123/4567", "60/123/4568", "60/123/4569"];
-pub const ADDRESSES: [&str; 3] = ["ada@makler.example", "ben@makler.example", "cem@makler.example"];
+pub const ADDRESSES: [&str; 3] = [
+    "ada@makler.example",
+    "ben@makler.example",
+    "cem@makler.example",
+];
 
 /// Where brokers sign in.
 pub struct Desk {
@@ -57,13 +61,34 @@ pub struct Asked {
 
 impl Tab {
     pub fn new(number: usize) -> Self {
-        Self { number, flow: None, browser: None, session: None }
+        Self {
+            number,
+            flow: None,
+            browser: None,
+            session: None,
+        }
     }
 
     fn visitor(&self) -> Visitor {
-        let client = ClientAddress::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, u8::try_from(self.number).expect("few"))));
-        let Self { flow, browser, session, .. } = *self;
-        Visitor { client, family: "Firefox unter Windows".into(), flow, browser, session }
+        let client = ClientAddress::of(IpAddr::V4(Ipv4Addr::new(
+            192,
+            0,
+            2,
+            u8::try_from(self.number).expect("few"),
+        )));
+        let Self {
+            flow,
+            browser,
+            session,
+            ..
+        } = *self;
+        Visitor {
+            client,
+            family: "Firefox unter Windows".into(),
+            flow,
+            browser,
+            session,
+        }
     }
 
     /// Keeps the cookie of the sign-in under way, as the gateway would set it.
@@ -77,27 +102,47 @@ impl Tab {
 impl Desk {
     /// Each broker has the address of the same number on file.
     pub fn open() -> Self {
-        let (clock, folder) = (Clock::manual(Timestamp::from_millis(1_800_000_000_000)), TempDir::new().expect("a folder"));
+        let (clock, folder) = (
+            Clock::manual(Timestamp::from_millis(1_800_000_000_000)),
+            TempDir::new().expect("a folder"),
+        );
         let on_file = (0..NUMBERS.len()).map(Some).collect::<Vec<_>>();
         let file = folder.path().join("brokers.csv");
         write(&file, &on_file);
         let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Chance);
         let engine = Embedded::in_memory(clock.clone()).expect("a store");
-        let directory =
-            Directory::open(&config::Directory { file, poll: Duration::from_secs(1), certificates: None }, clock.now())
-                .expect("brokers");
+        let directory = Directory::open(
+            &config::Directory {
+                file,
+                poll: Duration::from_secs(1),
+                certificates: None,
+            },
+            clock.now(),
+        )
+        .expect("brokers");
         let sign_ins = SignIns {
             store: Arc::new(Sealed::new(engine, vault.clone(), clock.clone())),
             directory: Arc::new(directory),
             chance: Chance,
             passwords: None,
-            rules: InForce::new(Rules { login: rules(), limits: Limits::default() }),
-            sessions: SessionLimits { idle: Duration::from_secs(3_600), absolute: Duration::from_secs(43_200) },
+            rules: InForce::new(Rules {
+                login: rules(),
+                limits: Limits::default(),
+            }),
+            sessions: SessionLimits {
+                idle: Duration::from_secs(3_600),
+                absolute: Duration::from_secs(43_200),
+            },
             bell: Arc::new(Notify::new()),
             metrics: Arc::new(Metrics::new().expect("sound")),
             vault,
         };
-        Self { sign_ins, clock, folder, on_file }
+        Self {
+            sign_ins,
+            clock,
+            folder,
+            on_file,
+        }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -122,39 +167,67 @@ impl Desk {
     pub fn change_directory(&mut self, broker: usize, address: usize) {
         self.on_file[broker] = (address < ADDRESSES.len()).then_some(address);
         write(&self.folder.path().join("brokers.csv"), &self.on_file);
-        self.sign_ins.directory.reload(self.now()).expect("it is sound");
+        self.sign_ins
+            .directory
+            .reload(self.now())
+            .expect("it is sound");
     }
 
     pub async fn begin(&self, tab: &mut Tab, broker: usize, address: usize) -> Answer {
         let email = Email::parse(ADDRESSES[address]).expect("well-formed");
-        let claim = Claim { vtnr: Vtnr::parse(NUMBERS[broker]).expect("well-formed"), email };
-        let answer = self.sign_ins.begin(&tab.visitor(), claim, self.now()).await.expect("the store works");
+        let claim = Claim {
+            vtnr: Vtnr::parse(NUMBERS[broker]).expect("well-formed"),
+            email,
+        };
+        let answer = self
+            .sign_ins
+            .begin(&tab.visitor(), claim, self.now())
+            .await
+            .expect("the store works");
         tab.took(&answer);
         answer
     }
 
     pub async fn answer(&self, tab: &mut Tab, entered: &str) -> Answer {
-        let answer = self.sign_ins.answer(&tab.visitor(), entered, self.now()).await.expect("the store works");
+        let answer = self
+            .sign_ins
+            .answer(&tab.visitor(), entered, self.now())
+            .await
+            .expect("the store works");
         tab.took(&answer);
         answer
     }
 
     pub async fn ask_again(&self, tab: &mut Tab) -> Answer {
-        let answer = self.sign_ins.ask_again(&tab.visitor(), self.now()).await.expect("the store works");
+        let answer = self
+            .sign_ins
+            .ask_again(&tab.visitor(), self.now())
+            .await
+            .expect("the store works");
         tab.took(&answer);
         answer
     }
 
     pub async fn without_email(&self, tab: &Tab) -> Answer {
-        self.sign_ins.without_email(&tab.visitor(), self.now()).await.expect("the store works")
+        self.sign_ins
+            .without_email(&tab.visitor(), self.now())
+            .await
+            .expect("the store works")
     }
 
     /// The mail server takes whatever waits; gives how many mails that were.
     pub async fn deliver(&self) -> usize {
         let (store, mut taken) = (&self.sign_ins.store, 0);
-        while let Some(leased) = store.lease_letter(Due::All, Duration::from_secs(60)).await.expect("the store works") {
+        while let Some(leased) = store
+            .lease_letter(Due::All, Duration::from_secs(60))
+            .await
+            .expect("the store works")
+        {
             let delivery = Delivery::Accepted { at: self.now() };
-            store.note_delivery(leased.lease(), delivery).await.expect("the store works");
+            store
+                .note_delivery(leased.lease(), delivery)
+                .await
+                .expect("the store works");
             taken += 1;
         }
         taken
@@ -163,31 +236,70 @@ impl Desk {
     /// Whether a sign-in that can go on is found by this token.
     pub async fn is_under_way(&self, token: Option<FlowToken>) -> bool {
         let Some(token) = token else { return false };
-        let seen = self.sign_ins.store.find_flow(&token).await.expect("the store works");
+        let seen = self
+            .sign_ins
+            .store
+            .find_flow(&token)
+            .await
+            .expect("the store works");
         seen.is_some_and(|seen| !matches!(seen.value.stage, Stage::SignedIn(_)))
     }
 
     /// The TAN that this browser was asked for.
     pub async fn asked(&self, tab: &Tab) -> Option<Asked> {
-        let flow = self.sign_ins.store.find_flow(&tab.flow?).await.expect("the store works")?.value;
+        let flow = self
+            .sign_ins
+            .store
+            .find_flow(&tab.flow?)
+            .await
+            .expect("the store works")?
+            .value;
         let Stage::Tan(challenge) = flow.stage else {
             return None;
         };
-        let deliveries = self.sign_ins.store.deliveries(&challenge.letters).await.expect("the store works");
-        let end = match challenge.state(&deliveries, &self.sign_ins.rules.now().login.tan, self.now()) {
-            ChallengeState::Open { valid_until } => {
-                valid_until.unwrap_or(challenge.asked_at.plus(self.sign_ins.rules.now().login.tan.attempt))
-            }
+        let deliveries = self
+            .sign_ins
+            .store
+            .deliveries(&challenge.letters)
+            .await
+            .expect("the store works");
+        let end = match challenge.state(
+            &deliveries,
+            &self.sign_ins.rules.now().login.tan,
+            self.now(),
+        ) {
+            ChallengeState::Open { valid_until } => valid_until.unwrap_or(
+                challenge
+                    .asked_at
+                    .plus(self.sign_ins.rules.now().login.tan.attempt),
+            ),
             ChallengeState::Spent | ChallengeState::Expired => self.now(),
         };
-        let broker = NUMBERS.iter().position(|number| *number == flow.claim.vtnr.to_string()).expect("one of ours");
-        let address = ADDRESSES.iter().position(|address| *address == flow.claim.email.as_str()).expect("one of ours");
-        Some(Asked { challenge, broker, address, end })
+        let broker = NUMBERS
+            .iter()
+            .position(|number| *number == flow.claim.vtnr.to_string())
+            .expect("one of ours");
+        let address = ADDRESSES
+            .iter()
+            .position(|address| *address == flow.claim.email.as_str())
+            .expect("one of ours");
+        Some(Asked {
+            challenge,
+            broker,
+            address,
+            end,
+        })
     }
 
     /// The live session that a token stands for, looked up in the store as a gateway would that never saw it.
     pub async fn session(&self, token: &SessionToken) -> Option<Session> {
-        let SignIns { store, sessions: limits, metrics, vault, .. } = &self.sign_ins;
+        let SignIns {
+            store,
+            sessions: limits,
+            metrics,
+            vault,
+            ..
+        } = &self.sign_ins;
         let sessions = Sessions::new(
             Arc::clone(store),
             Tickets::new(vault.clone()),
@@ -196,20 +308,35 @@ impl Desk {
             self.clock.clone(),
             Arc::clone(metrics),
         );
-        sessions.find(token, self.now()).await.expect("the store works")
+        sessions
+            .find(token, self.now())
+            .await
+            .expect("the store works")
     }
 
     pub async fn end(&self, token: &SessionToken) {
-        self.sign_ins.store.end_session(token).await.expect("the store works");
+        self.sign_ins
+            .store
+            .end_session(token)
+            .await
+            .expect("the store works");
     }
 
     pub async fn forget(&self, browser: &BrowserToken) {
-        self.sign_ins.store.forget_browser(browser).await.expect("the store works");
+        self.sign_ins
+            .store
+            .forget_browser(browser)
+            .await
+            .expect("the store works");
     }
 
     pub async fn revoke(&self, broker: usize) {
         let vtnr = Vtnr::parse(NUMBERS[broker]).expect("well-formed");
-        self.sign_ins.store.revoke_broker(vtnr, self.now()).await.expect("the store works");
+        self.sign_ins
+            .store
+            .revoke_broker(vtnr, self.now())
+            .await
+            .expect("the store works");
     }
 }
 
@@ -223,7 +350,10 @@ fn rules() -> Login {
     Login {
         prefix: "/ui/login/de/".into(),
         alphabet: Alphabet::parse(Alphabet::DEFAULT).expect("sound"),
-        tan: TanLimits { lifetime: Duration::from_secs(900), attempt: Duration::from_secs(3_600) },
+        tan: TanLimits {
+            lifetime: Duration::from_secs(900),
+            attempt: Duration::from_secs(3_600),
+        },
         tries: 5,
         trust: Duration::from_secs(30 * 86_400),
         without_email: true,
@@ -236,7 +366,13 @@ fn rules() -> Login {
 
 /// Besides the brokers that come and go there is one who stays: a file that names nobody is not taken.
 fn write(file: &std::path::Path, on_file: &[Option<usize>]) {
-    let lines =
-        on_file.iter().zip(NUMBERS).filter_map(|(address, number)| Some(format!("{number};{}\n", ADDRESSES[(*address)?])));
-    std::fs::write(file, format!("vtnr;email\n60/000/0000;\n{}", lines.collect::<String>())).expect("written");
+    let lines = on_file
+        .iter()
+        .zip(NUMBERS)
+        .filter_map(|(address, number)| Some(format!("{number};{}\n", ADDRESSES[(*address)?])));
+    std::fs::write(
+        file,
+        format!("vtnr;email\n60/000/0000;\n{}", lines.collect::<String>()),
+    )
+    .expect("written");
 }

@@ -35,28 +35,44 @@ impl Gallery {
              [login]\npassword_url = \"/kennwort\"\ncertificate_url = \"/zertifikat\"\n[admin]\nlisten = \"127.0.0.1:4\"\n\
              [brand]\nsupport_phone = \"0800 000 0000\"\nsupport_email = \"hilfe@insurer.example\"\n{brand}\n"
         );
-        let config = Config::parse(&config, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let pages = Pages::load(&config.brand, &config.login, &config.parking).unwrap_or_else(|error| panic!("{error}"));
+        let config =
+            Config::parse(&config, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let pages = Pages::load(&config.brand, &config.login, &config.parking)
+            .unwrap_or_else(|error| panic!("{error}"));
         let views = sample::views();
-        let drawn = views.iter().map(|(name, view)| (name.clone(), pages.render(view, sample::NOW))).collect();
+        let drawn = views
+            .iter()
+            .map(|(name, view)| (name.clone(), pages.render(view, sample::NOW)))
+            .collect();
         let router = Router::new()
             .route("/ui/login/de/assets/{name}", get(asset))
             .route("/ui/login/de/{name}", get(page))
             .with_state(Arc::new(Hall { pages, drawn }));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let base = format!("http://{}/ui/login/de/", listener.local_addr().expect("bound"));
+        let base = format!(
+            "http://{}/ui/login/de/",
+            listener.local_addr().expect("bound")
+        );
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { base, names: views.into_iter().map(|(name, _)| name).collect() }
+        Self {
+            base,
+            names: views.into_iter().map(|(name, _)| name).collect(),
+        }
     }
 
     /// Name and address of every page.
     pub fn pages(&self) -> impl Iterator<Item = (&str, String)> {
-        self.names.iter().map(|name| (name.as_str(), format!("{}{name}", self.base)))
+        self.names
+            .iter()
+            .map(|name| (name.as_str(), format!("{}{name}", self.base)))
     }
 }
 
 async fn page(State(hall): State<Arc<Hall>>, Path(name): Path<String>) -> Response {
-    hall.drawn.get(&name).map_or_else(|| StatusCode::NOT_FOUND.into_response(), |page| Html(page.clone()).into_response())
+    hall.drawn.get(&name).map_or_else(
+        || StatusCode::NOT_FOUND.into_response(),
+        |page| Html(page.clone()).into_response(),
+    )
 }
 
 async fn asset(State(hall): State<Arc<Hall>>, Path(name): Path<String>) -> Response {

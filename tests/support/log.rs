@@ -22,13 +22,24 @@ impl World {
 
     /// Waits until the logs show this text so many times or more; gives what is logged by then.
     pub async fn log_has_times(&self, text: &str, times: usize) -> String {
-        self.log_shows(text, |log| (log.matches(text).count() >= times).then(|| log.to_owned())).await
+        self.log_shows(text, |log| {
+            (log.matches(text).count() >= times).then(|| log.to_owned())
+        })
+        .await
     }
 
     /// Waits until something is found in the logs.
     pub async fn log_shows<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
-        let so_far = || self.gateways.iter().map(Gateway::log_so_far).collect::<String>();
-        eventually(&format!("the log does not show {what}"), async || find(&so_far())).await
+        let so_far = || {
+            self.gateways
+                .iter()
+                .map(Gateway::log_so_far)
+                .collect::<String>()
+        };
+        eventually(&format!("the log does not show {what}"), async || {
+            find(&so_far())
+        })
+        .await
     }
 }
 
@@ -37,8 +48,12 @@ impl Gateway {
     /// answered the line in the access log may come later still: who needs it waits for it, by [`World::log_shows`].
     pub async fn log(&self) -> String {
         let mark = mark();
-        eventually("a request is not answered", async || (self.has_ended() || self.ask_for(&mark).await).then_some(())).await;
-        let written = async || (self.has_ended() || self.log_so_far().contains(&mark)).then_some(());
+        eventually("a request is not answered", async || {
+            (self.has_ended() || self.ask_for(&mark).await).then_some(())
+        })
+        .await;
+        let written =
+            async || (self.has_ended() || self.log_so_far().contains(&mark)).then_some(());
         eventually("a request is not in the log", written).await;
         self.log_so_far()
     }
@@ -59,14 +74,22 @@ impl Gateway {
         let Ok(mut client) = TcpStream::connect(("127.0.0.1", self.port)).await else {
             return false;
         };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.port);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",
+            self.port
+        );
         let mut answer = Vec::new();
-        client.write_all(request.as_bytes()).await.is_ok() && client.read_to_end(&mut answer).await.is_ok() && !answer.is_empty()
+        client.write_all(request.as_bytes()).await.is_ok()
+            && client.read_to_end(&mut answer).await.is_ok()
+            && !answer.is_empty()
     }
 }
 
 /// A path that nobody else asks for.
 fn mark() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    format!("/mark-of-the-log/{}/", NUMBER.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "/mark-of-the-log/{}/",
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    )
 }

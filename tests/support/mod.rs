@@ -1,6 +1,11 @@
 //! What the tests of the whole gateway stand on: the real binary, a real Redis, a real SMTP conversation, a real calculator.
 
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test binary uses a part of it"
+)]
 
 pub mod authority;
 pub mod balancer;
@@ -72,7 +77,10 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "{what}: not within ten seconds");
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{what}: not within ten seconds"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -55,17 +55,29 @@ impl Node {
 
     /// A server whose session cookies end with `suffix`.
     pub async fn with(name: &'static str, suffix: &'static str) -> Self {
-        Self::at(TcpListener::bind("127.0.0.1:0").await.expect("a port"), name, suffix)
+        Self::at(
+            TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+            name,
+            suffix,
+        )
     }
 
     fn at(listener: TcpListener, name: &'static str, suffix: &'static str) -> Self {
-        let state = Arc::new(State { mode: Mutex::new(Mode::Well), suffix, sessions: Mutex::default() });
+        let state = Arc::new(State {
+            mode: Mutex::new(Mode::Well),
+            suffix,
+            sessions: Mutex::default(),
+        });
         let shared = Arc::clone(&state);
         let upstream = Upstream::at(listener, move |wire| {
             let state = Arc::clone(&shared);
             async move { state.serve(name, wire).await }
         });
-        Self { upstream, name, state }
+        Self {
+            upstream,
+            name,
+            state,
+        }
     }
 
     pub fn set(&self, mode: Mode) {
@@ -79,13 +91,19 @@ impl Node {
 
     /// The same server again, at the same address and with an empty memory.
     pub async fn again(&self) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", self.upstream.port())).await.expect("the port is free again");
+        let listener = TcpListener::bind(("127.0.0.1", self.upstream.port()))
+            .await
+            .expect("the port is free again");
         Self::at(listener, self.name, self.state.suffix)
     }
 
     /// What reached it but for questions how it is.
     pub fn requests(&self) -> Vec<Request> {
-        self.upstream.requests().into_iter().filter(|request| !request.line.contains(HEALTH)).collect()
+        self.upstream
+            .requests()
+            .into_iter()
+            .filter(|request| !request.line.contains(HEALTH))
+            .collect()
     }
 }
 
@@ -97,7 +115,8 @@ impl State {
                 Mode::Hanging => return wire.ended().await,
                 Mode::Ending if !request.line.contains(HEALTH) => return,
                 Mode::Unwell if request.line.contains(HEALTH) => {
-                    wire.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
+                    wire.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+                        .await;
                 }
                 Mode::Well | Mode::Unwell | Mode::Ending => {
                     if request.line.contains(SLOW) {
@@ -115,17 +134,31 @@ impl State {
     fn answer(&self, name: &str, request: &Request) -> String {
         let mut sessions = self.sessions.lock().expect("no panic");
         let cookies = request.values("cookie").join("; ");
-        let known = cookies.split("; ").filter_map(|cookie| cookie.strip_prefix("JSESSIONID=")).any(|id| sessions.contains(id));
+        let known = cookies
+            .split("; ")
+            .filter_map(|cookie| cookie.strip_prefix("JSESSIONID="))
+            .any(|id| sessions.contains(id));
         let (cookie, word) = if known {
             (String::new(), "known")
         } else {
-            let id = format!("{name}-{}{}", BEGUN.fetch_add(1, Ordering::SeqCst), self.suffix);
+            let id = format!(
+                "{name}-{}{}",
+                BEGUN.fetch_add(1, Ordering::SeqCst),
+                self.suffix
+            );
             let cookie = format!("Set-Cookie: JSESSIONID={id}; Path=/; HttpOnly\r\n");
             sessions.insert(id);
             (cookie, "new")
         };
         let body = format!("{name} {word}");
-        let last = if request.line.contains(ALONE) { "Connection: close\r\n" } else { "" };
-        format!("HTTP/1.1 200 OK\r\n{cookie}{last}Content-Length: {}\r\n\r\n{body}", body.len())
+        let last = if request.line.contains(ALONE) {
+            "Connection: close\r\n"
+        } else {
+            ""
+        };
+        format!(
+            "HTTP/1.1 200 OK\r\n{cookie}{last}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
     }
 }

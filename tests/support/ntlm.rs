@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 const SIGNATURE: &[u8] = b"NTLMSSP\0";
 /// Texts in UTF-16, a target that is named, NTLM, signing, NTLM 2 and its particulars.
-const FLAGS: u32 = 0x0000_0001 | 0x0000_0004 | 0x0000_0200 | 0x0000_8000 | 0x0008_0000 | 0x0080_0000;
+const FLAGS: u32 =
+    0x0000_0001 | 0x0000_0004 | 0x0000_0200 | 0x0000_8000 | 0x0008_0000 | 0x0080_0000;
 
 /// How the application asks who somebody is.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +21,11 @@ pub struct Manner {
     pub knows: &'static str,
 }
 
-pub const NTLM: Manner = Manner { scheme: "NTLM", asks: "WWW-Authenticate: NTLM\r\n", knows: "" };
+pub const NTLM: Manner = Manner {
+    scheme: "NTLM",
+    asks: "WWW-Authenticate: NTLM\r\n",
+    knows: "",
+};
 
 /// The application: pages below `/intern` are for those who are signed in, all others say who the connection is.
 pub struct Intranet {
@@ -63,7 +68,11 @@ async fn serve(mut wire: Wire, manner: Manner, seen: Arc<Mutex<Vec<Seen>>>) {
         let answer = standing.answer(&request, manner);
         let user = standing.user.clone().unwrap_or_else(|| "nobody".to_owned());
         let target = request.target().to_owned();
-        seen.lock().expect("no panic").push(Seen { target, user, connection: wire.number });
+        seen.lock().expect("no panic").push(Seen {
+            target,
+            user,
+            connection: wire.number,
+        });
         wire.send(answer).await;
     }
 }
@@ -71,12 +80,21 @@ async fn serve(mut wire: Wire, manner: Manner, seen: Arc<Mutex<Vec<Seen>>>) {
 impl Standing {
     fn answer(&mut self, request: &Request, manner: Manner) -> String {
         let values = request.values("authorization");
-        let credentials = values.iter().find_map(|value| value.strip_prefix(manner.scheme)?.strip_prefix(' '));
+        let credentials = values
+            .iter()
+            .find_map(|value| value.strip_prefix(manner.scheme)?.strip_prefix(' '));
         let message = credentials.map(|text| STANDARD.decode(text).expect("credentials in base64"));
         match message.as_deref().map(kind) {
             Some(1) => {
-                *self = Self { challenged: true, user: None };
-                return unauthorized(&format!("WWW-Authenticate: {} {}\r\n", manner.scheme, challenge()));
+                *self = Self {
+                    challenged: true,
+                    user: None,
+                };
+                return unauthorized(&format!(
+                    "WWW-Authenticate: {} {}\r\n",
+                    manner.scheme,
+                    challenge()
+                ));
             }
             Some(3) if self.challenged => self.user = message.as_deref().map(user),
             // It belongs to a challenge on another connection.
@@ -84,7 +102,9 @@ impl Standing {
             None => {}
         }
         match &self.user {
-            Some(_) if request.target().ends_with("/unchanged") => "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned(),
+            Some(_) if request.target().ends_with("/unchanged") => {
+                "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned()
+            }
             Some(user) => fine(manner.knows, &format!("user={user}")),
             None if request.target().starts_with("/intern") => unauthorized(manner.asks),
             None => fine("", "user=nobody"),
@@ -97,7 +117,10 @@ fn unauthorized(fields: &str) -> String {
 }
 
 fn fine(fields: &str, body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn number(message: &[u8], at: usize) -> usize {
@@ -112,7 +135,9 @@ fn kind(message: &[u8]) -> usize {
 /// Whom a last message names.
 fn user(message: &[u8]) -> String {
     let (length, offset) = (number(message, 36), number(message, 40));
-    let units = message[offset..offset + length].chunks(2).map(|two| u16::from_le_bytes([two[0], two[1]]));
+    let units = message[offset..offset + length]
+        .chunks(2)
+        .map(|two| u16::from_le_bytes([two[0], two[1]]));
     String::from_utf16(&units.collect::<Vec<_>>()).expect("a name")
 }
 
@@ -123,17 +148,36 @@ fn utf16(text: &str) -> Vec<u8> {
 /// Where a text stands in a message.
 fn buffer(length: usize, offset: usize) -> Vec<u8> {
     let length = u16::try_from(length).expect("short").to_le_bytes();
-    [&length[..], &length, &u32::try_from(offset).expect("short").to_le_bytes()].concat()
+    [
+        &length[..],
+        &length,
+        &u32::try_from(offset).expect("short").to_le_bytes(),
+    ]
+    .concat()
 }
 
 /// The message with which a client begins, in base64.
 pub fn begin() -> String {
-    STANDARD.encode([SIGNATURE, &1_u32.to_le_bytes(), &FLAGS.to_le_bytes(), &[0; 16]].concat())
+    STANDARD.encode(
+        [
+            SIGNATURE,
+            &1_u32.to_le_bytes(),
+            &FLAGS.to_le_bytes(),
+            &[0; 16],
+        ]
+        .concat(),
+    )
 }
 
 fn challenge() -> String {
     let target = utf16("INTRANET");
-    let domain = [&2_u16.to_le_bytes()[..], &16_u16.to_le_bytes(), &target, &[0; 4]].concat();
+    let domain = [
+        &2_u16.to_le_bytes()[..],
+        &16_u16.to_le_bytes(),
+        &target,
+        &[0; 4],
+    ]
+    .concat();
     let head = [
         SIGNATURE,
         &2_u32.to_le_bytes(),
@@ -150,6 +194,23 @@ fn challenge() -> String {
 pub fn end(user: &str) -> String {
     let name = utf16(user);
     let none = buffer(0, 64);
-    let fields = [&none[..], &none, &none, &buffer(name.len(), 64), &none, &none].concat();
-    STANDARD.encode([SIGNATURE, &3_u32.to_le_bytes(), &fields, &FLAGS.to_le_bytes(), &name].concat())
+    let fields = [
+        &none[..],
+        &none,
+        &none,
+        &buffer(name.len(), 64),
+        &none,
+        &none,
+    ]
+    .concat();
+    STANDARD.encode(
+        [
+            SIGNATURE,
+            &3_u32.to_le_bytes(),
+            &fields,
+            &FLAGS.to_le_bytes(),
+            &name,
+        ]
+        .concat(),
+    )
 }

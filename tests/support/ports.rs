@@ -11,7 +11,9 @@ static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 pub fn free() -> u16 {
     let offset = u16::try_from(std::process::id() % 400).expect("below 400") * 50;
     for port in (11_000 + offset..31_000).chain(11_000..11_000 + offset) {
-        if GIVEN.lock().expect("no test panics here").insert(port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if GIVEN.lock().expect("no test panics here").insert(port)
+            && TcpListener::bind(("127.0.0.1", port)).is_ok()
+        {
             return port;
         }
     }

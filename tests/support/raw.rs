@@ -34,12 +34,20 @@ pub struct RawAnswer {
 impl RawAnswer {
     /// The status.
     pub fn status(&self) -> u16 {
-        self.line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status: {self:?}"))
+        self.line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or_else(|| panic!("no status: {self:?}"))
     }
 
     /// The values of a field, whatever the case of its name.
     pub fn values(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// The body as text.
@@ -51,14 +59,22 @@ impl RawAnswer {
 impl Raw {
     /// Connects over TCP.
     pub async fn connect(port: u16) -> Self {
-        let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+        let tcp = TcpStream::connect(("127.0.0.1", port))
+            .await
+            .expect("it listens");
         tcp.set_nodelay(true).expect("an option");
-        Self { stream: Box::new(tcp), buffer: Vec::new() }
+        Self {
+            stream: Box::new(tcp),
+            buffer: Vec::new(),
+        }
     }
 
     /// Connects over TLS and speaks HTTP/1.1.
     pub async fn tls(world: &World) -> Self {
-        Self { stream: Box::new(tls(world, b"http/1.1").await), buffer: Vec::new() }
+        Self {
+            stream: Box::new(tls(world, b"http/1.1").await),
+            buffer: Vec::new(),
+        }
     }
 
     /// Sends these bytes. The other side may have had enough: what it has to say then is in the answer.
@@ -77,7 +93,11 @@ impl Raw {
     /// Sends these bytes, counting those that the other side's buffers have taken.
     pub async fn send_counting(&mut self, bytes: &[u8], written: &mut usize) {
         while *written < bytes.len() {
-            *written += self.stream.write(&bytes[*written..]).await.expect("the connection is open");
+            *written += self
+                .stream
+                .write(&bytes[*written..])
+                .await
+                .expect("the connection is open");
         }
     }
 
@@ -93,7 +113,9 @@ impl Raw {
 
     /// Reads one answer to a request with this method.
     pub async fn answer_to(&mut self, method: &str) -> RawAnswer {
-        self.try_answer_to(method).await.unwrap_or_else(|| panic!("no whole answer: {:?}", latin1(&self.buffer)))
+        self.try_answer_to(method)
+            .await
+            .unwrap_or_else(|| panic!("no whole answer: {:?}", latin1(&self.buffer)))
     }
 
     /// Reads one answer, if a whole one comes.
@@ -134,7 +156,11 @@ impl Raw {
         loop {
             if let Some((head, length)) = parse_head(0, &self.buffer) {
                 self.buffer.drain(..length);
-                return Some(RawAnswer { line: head.line, fields: head.fields, body: Vec::new() });
+                return Some(RawAnswer {
+                    line: head.line,
+                    fields: head.fields,
+                    body: Vec::new(),
+                });
             }
             self.fill().await?;
         }
@@ -143,10 +169,16 @@ impl Raw {
     /// Reads until these bytes have come, and gives all up to and with them.
     pub async fn until(&mut self, mark: &[u8]) -> Vec<u8> {
         loop {
-            if let Some(at) = self.buffer.windows(mark.len()).position(|part| part == mark) {
+            if let Some(at) = self
+                .buffer
+                .windows(mark.len())
+                .position(|part| part == mark)
+            {
                 return self.buffer.drain(..at + mark.len()).collect();
             }
-            self.fill().await.unwrap_or_else(|| panic!("no {:?} in {:?}", latin1(mark), latin1(&self.buffer)));
+            self.fill()
+                .await
+                .unwrap_or_else(|| panic!("no {:?} in {:?}", latin1(mark), latin1(&self.buffer)));
         }
     }
 
@@ -173,7 +205,9 @@ impl Raw {
 
     async fn fill(&mut self) -> Option<usize> {
         let mut buffer = vec![0; 65_536];
-        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut buffer)).await.expect("an answer in time");
+        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut buffer))
+            .await
+            .expect("an answer in time");
         let read = read.ok().filter(|read| *read > 0)?;
         self.buffer.extend_from_slice(&buffer[..read]);
         Some(read)
@@ -197,9 +231,15 @@ impl H2 {
     /// Connects to the gateway with this number.
     pub async fn connect_to(world: &World, number: usize) -> Self {
         let port = world.gateways[number].https.expect("a world with https");
-        let (requests, mut connection) = h2::client::handshake(tls_to(world, port, b"h2").await).await.expect("HTTP/2");
+        let (requests, mut connection) = h2::client::handshake(tls_to(world, port, b"h2").await)
+            .await
+            .expect("HTTP/2");
         let pings = connection.ping_pong().expect("not taken yet");
-        Self { requests, pings, connection: tokio::spawn(connection) }
+        Self {
+            requests,
+            pings,
+            connection: tokio::spawn(connection),
+        }
     }
 
     /// Sends a ping and waits for its echo.
@@ -208,20 +248,28 @@ impl H2 {
     }
 
     /// Sends a request without a body, and reads the answer whole.
-    pub async fn get(&mut self, request: http::Request<()>) -> Result<http::Response<Vec<u8>>, h2::Error> {
+    pub async fn get(
+        &mut self,
+        request: http::Request<()>,
+    ) -> Result<http::Response<Vec<u8>>, h2::Error> {
         let mut requests = self.requests.clone().ready().await?;
         whole(requests.send_request(request, true)?.0).await
     }
 
     /// Begins a request with a body.
-    pub async fn begin(&mut self, request: http::Request<()>) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+    pub async fn begin(
+        &mut self,
+        request: http::Request<()>,
+    ) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
         let mut requests = self.requests.clone().ready().await.expect("a connection");
         requests.send_request(request, false).expect("a request")
     }
 }
 
 /// Reads an answer to its end.
-pub async fn whole(answer: h2::client::ResponseFuture) -> Result<http::Response<Vec<u8>>, h2::Error> {
+pub async fn whole(
+    answer: h2::client::ResponseFuture,
+) -> Result<http::Response<Vec<u8>>, h2::Error> {
     let (head, mut body) = answer.await?.into_parts();
     let mut all = Vec::new();
     while let Some(data) = body.data().await {
@@ -234,21 +282,42 @@ pub async fn whole(answer: h2::client::ResponseFuture) -> Result<http::Response<
 
 /// A TLS connection to the first gateway, by a client that trusts its certificate.
 pub async fn tls(world: &World, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
-    tls_to(world, world.gateways[0].https.expect("a world with https"), protocol).await
+    tls_to(
+        world,
+        world.gateways[0].https.expect("a world with https"),
+        protocol,
+    )
+    .await
 }
 
 /// The same to any of the gateways.
-pub async fn tls_to(world: &World, port: u16, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
+pub async fn tls_to(
+    world: &World,
+    port: u16,
+    protocol: &[u8],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
     // rustls must be told once; a second time is no failure.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(world.folder.path().join("cert.pem")).expect("a certificate")).expect("a root");
-    let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    roots
+        .add(
+            CertificateDer::from_pem_file(world.folder.path().join("cert.pem"))
+                .expect("a certificate"),
+        )
+        .expect("a root");
+    let mut config = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
-    let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+    let tcp = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("it listens");
     tcp.set_nodelay(true).expect("an option");
     let name = ServerName::try_from("localhost").expect("a name");
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("a handshake")
+    TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await
+        .expect("a handshake")
 }
 
 /// An HTTP/2 connection whose frames are written by hand, for what no client library sends.
@@ -309,7 +378,10 @@ impl Frames {
     /// Connects and greets.
     pub async fn connect(world: &World) -> Self {
         let mut stream = tls(world, b"h2").await;
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("sent");
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .expect("sent");
         let mut frames = Self(stream);
         frames.send(SETTINGS, 0, 0, b"").await;
         frames
@@ -347,14 +419,20 @@ impl Frames {
 
     /// Sends a request without a body on a stream; whether the connection took it.
     pub async fn begin(&mut self, stream: u32, fields: &[(&str, &str)]) -> bool {
-        let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
-        self.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block).await
+        let block: Vec<u8> = fields
+            .iter()
+            .flat_map(|(name, value)| literal(name, value))
+            .collect();
+        self.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block)
+            .await
     }
 
     /// The next frame; `None` at the end.
     pub async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 9];
-        let read = tokio::time::timeout(PATIENCE, self.0.read_exact(&mut head)).await.expect("a frame in time");
+        let read = tokio::time::timeout(PATIENCE, self.0.read_exact(&mut head))
+            .await
+            .expect("a frame in time");
         read.ok()?;
         let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
         self.0.read_exact(&mut payload).await.ok()?;
@@ -365,7 +443,11 @@ impl Frames {
 /// The status, which comes first in an answer's header: indexed for the usual ones, else three digits, perhaps in Huffman's code.
 pub fn status(block: &[u8]) -> u16 {
     // A change of the table's size may precede it.
-    let block = if block[0] & 0xe0 == 0x20 { &block[1..] } else { block };
+    let block = if block[0] & 0xe0 == 0x20 {
+        &block[1..]
+    } else {
+        block
+    };
     match block[0] {
         0x88 => 200,
         0x89 => 204,
@@ -381,11 +463,22 @@ pub fn status(block: &[u8]) -> u16 {
 
 /// Digits in the code of RFC 7541, appendix B: 0 to 2 have five bits, 3 to 9 six.
 fn digits(code: &[u8]) -> u16 {
-    let bits: Vec<u8> = code.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+    let bits: Vec<u8> = code
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
+        .collect();
     let (mut at, mut number) = (0, 0);
     for _ in 0..3 {
-        let value = |length: usize| bits[at..at + length].iter().fold(0, |value, bit| value << 1 | u16::from(*bit));
-        let (digit, length) = if value(5) < 3 { (value(5), 5) } else { (value(6) - 0x19 + 3, 6) };
+        let value = |length: usize| {
+            bits[at..at + length]
+                .iter()
+                .fold(0, |value, bit| value << 1 | u16::from(*bit))
+        };
+        let (digit, length) = if value(5) < 3 {
+            (value(5), 5)
+        } else {
+            (value(6) - 0x19 + 3, 6)
+        };
         number = number * 10 + digit;
         at += length;
     }

@@ -29,9 +29,15 @@ impl Certificate {
     /// A new one.
     pub fn make() -> Self {
         let folder = Arc::new(TempDir::new().expect("a folder"));
-        let certified = rcgen::generate_simple_self_signed(["localhost", "127.0.0.1"].map(str::to_owned)).expect("a certificate");
+        let certified =
+            rcgen::generate_simple_self_signed(["localhost", "127.0.0.1"].map(str::to_owned))
+                .expect("a certificate");
         std::fs::write(folder.path().join("redis.pem"), certified.cert.pem()).expect("written");
-        std::fs::write(folder.path().join("redis.key"), certified.signing_key.serialize_pem()).expect("written");
+        std::fs::write(
+            folder.path().join("redis.key"),
+            certified.signing_key.serialize_pem(),
+        )
+        .expect("written");
         Self { folder }
     }
 
@@ -42,7 +48,14 @@ impl Certificate {
 
     /// What Redis is told, each a key and its value, so that it speaks TLS on this port, and with its like nothing else.
     pub fn settings(&self, port: u16) -> Vec<(&'static str, String)> {
-        let path = |name| self.folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        let path = |name| {
+            self.folder
+                .path()
+                .join(name)
+                .to_str()
+                .expect("UTF-8")
+                .to_owned()
+        };
         vec![
             ("tls-port", port.to_string()),
             ("tls-cert-file", path("redis.pem")),
@@ -80,7 +93,9 @@ impl Redis {
             ("FAKETIME_NO_CACHE", "1"),
             ("DONT_FAKE_MONOTONIC", "1"),
         ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let environment = environment
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
         Self::spawned(TempDir::new().expect("a folder"), Vec::new(), environment)
     }
 
@@ -90,8 +105,15 @@ impl Redis {
             return Self::with(arguments);
         };
         let port = ports::free();
-        let settings = certificate.settings(port).into_iter().flat_map(|(key, value)| [format!("--{key}"), value]);
-        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).chain(settings).collect();
+        let settings = certificate
+            .settings(port)
+            .into_iter()
+            .flat_map(|(key, value)| [format!("--{key}"), value]);
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(ToString::to_string)
+            .chain(settings)
+            .collect();
         let mut redis = Self::spawned(TempDir::new().expect("a folder"), arguments, Vec::new());
         redis.secure = Some(port);
         redis
@@ -103,7 +125,11 @@ impl Redis {
             return Self::sentinel(configuration);
         };
         let port = ports::free();
-        let settings: String = certificate.settings(port).into_iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+        let settings: String = certificate
+            .settings(port)
+            .into_iter()
+            .map(|(key, value)| format!("{key} {value}\n"))
+            .collect();
         let mut sentinel = Self::sentinel(&format!("{settings}{configuration}"));
         sentinel.secure = Some(port);
         sentinel
@@ -114,13 +140,31 @@ impl Redis {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("sentinel.conf");
         std::fs::write(&file, configuration).expect("written");
-        Self::spawned(folder, vec![file.to_str().expect("UTF-8").to_owned(), "--sentinel".to_owned()], Vec::new())
+        Self::spawned(
+            folder,
+            vec![
+                file.to_str().expect("UTF-8").to_owned(),
+                "--sentinel".to_owned(),
+            ],
+            Vec::new(),
+        )
     }
 
-    fn spawned(folder: TempDir, arguments: Vec<String>, environment: Vec<(String, String)>) -> Self {
+    fn spawned(
+        folder: TempDir,
+        arguments: Vec<String>,
+        environment: Vec<(String, String)>,
+    ) -> Self {
         let port = ports::free();
         let child = spawn(port, folder.path().into(), &arguments, &environment);
-        let redis = Self { child, port, folder, arguments, environment, secure: None };
+        let redis = Self {
+            child,
+            port,
+            folder,
+            arguments,
+            environment,
+            secure: None,
+        };
         redis.wait();
         redis
     }
@@ -133,9 +177,16 @@ impl Redis {
     }
 
     /// Sees to it that it ends when this process does, however that ends: a shell watches over it, and clears up after it.
-    #[expect(clippy::zombie_processes, reason = "the shell outlives this process, which is what it is for")]
+    #[expect(
+        clippy::zombie_processes,
+        reason = "the shell outlives this process, which is what it is for"
+    )]
     pub fn die_with_us(&self) {
-        let watch = format!("while kill -0 {} 2>/dev/null; do sleep 0.2; done; kill -9 {}", std::process::id(), self.child.id());
+        let watch = format!(
+            "while kill -0 {} 2>/dev/null; do sleep 0.2; done; kill -9 {}",
+            std::process::id(),
+            self.child.id()
+        );
         Command::new("sh")
             .args(["-c", &format!(r#"{watch}; rm -rf "$0""#)])
             .arg(self.folder.path())
@@ -149,19 +200,26 @@ impl Redis {
     /// An administrator's connection.
     pub fn admin(&self) -> redis::Connection {
         let client = redis::Client::open(self.url()).expect("a sound URL");
-        client.get_connection_with_timeout(Duration::from_secs(5)).expect("redis answers")
+        client
+            .get_connection_with_timeout(Duration::from_secs(5))
+            .expect("redis answers")
     }
 
     /// What a command gives.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        redis::cmd(words[0]).arg(&words[1..]).query(&mut self.admin()).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        redis::cmd(words[0])
+            .arg(&words[1..])
+            .query(&mut self.admin())
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// Whether it is a `master` or a `slave`, by its own account; neither while it lets nobody ask, as when it is demoted.
     pub fn is(&self, role: &str) -> bool {
         let client = redis::Client::open(self.url()).expect("a sound URL");
         let asked = client.get_connection_with_timeout(Duration::from_secs(5));
-        let answer = asked.and_then(|mut connection| redis::cmd("ROLE").query::<Vec<redis::Value>>(&mut connection));
+        let answer = asked.and_then(|mut connection| {
+            redis::cmd("ROLE").query::<Vec<redis::Value>>(&mut connection)
+        });
         answer.is_ok_and(|answer| answer.first() == Some(&redis::Value::BulkString(role.into())))
     }
 
@@ -203,20 +261,29 @@ impl Redis {
 
     /// Starts it again, empty, on the same port.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, self.folder.path().into(), &self.arguments, &self.environment);
+        self.child = spawn(
+            self.port,
+            self.folder.path().into(),
+            &self.arguments,
+            &self.environment,
+        );
         self.wait();
     }
 
     /// Sends it a signal: `STOP`, `CONT`.
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
+        let sent = Command::new("kill")
+            .args([format!("-{signal}"), self.child.id().to_string()])
+            .status();
         assert!(sent.expect("kill runs").success());
     }
 
     /// Sends one command in the inline protocol and gives the raw answer, as far as it has come within a moment.
     pub fn raw(&self, command: &str) -> Vec<u8> {
         let mut connection = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
-        connection.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+        connection
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .expect("a timeout");
         write!(connection, "{command}\r\n").expect("it takes commands");
         let (mut answer, mut buffer) = (Vec::new(), [0; 65_536]);
         while let Ok(read) = connection.read(&mut buffer) {
@@ -231,7 +298,11 @@ impl Redis {
     fn wait(&self) {
         let begun = Instant::now();
         while !self.answers() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "redis-server does not answer:\n{}", self.log());
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "redis-server does not answer:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -241,20 +312,42 @@ impl Redis {
             return false;
         };
         let mut answer = [0; 64];
-        connection.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+        connection
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .is_ok()
             && connection.write_all(b"PING\r\n").is_ok()
-            && connection
-                .read(&mut answer)
-                .is_ok_and(|read| answer[..read].starts_with(b"+PONG") || answer[..read].starts_with(b"-NOAUTH"))
+            && connection.read(&mut answer).is_ok_and(|read| {
+                answer[..read].starts_with(b"+PONG") || answer[..read].starts_with(b"-NOAUTH")
+            })
     }
 }
 
-fn spawn(port: u16, folder: PathBuf, arguments: &[String], environment: &[(String, String)]) -> Child {
+fn spawn(
+    port: u16,
+    folder: PathBuf,
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> Child {
     // A file of configuration must come first.
-    let (first, arguments) = arguments.split_at(usize::from(arguments.first().is_some_and(|first| !first.starts_with("--"))));
+    let (first, arguments) = arguments.split_at(usize::from(
+        arguments
+            .first()
+            .is_some_and(|first| !first.starts_with("--")),
+    ));
     Command::new("redis-server")
         .args(first)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--logfile", "redis.log"])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--logfile",
+            "redis.log",
+        ])
         .arg("--dir")
         .arg(folder)
         .args(arguments)
@@ -268,7 +361,11 @@ fn spawn(port: u16, folder: PathBuf, arguments: &[String], environment: &[(Strin
 impl Drop for Redis {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- redis-server on port {} wrote:\n{}---", self.port, self.log());
+            eprintln!(
+                "--- redis-server on port {} wrote:\n{}---",
+                self.port,
+                self.log()
+            );
         }
         // It may be dead already, or stopped.
         let _ = self.child.kill();

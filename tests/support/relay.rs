@@ -45,7 +45,10 @@ impl Relay {
     /// Starts one.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let relay = Self { port: listener.local_addr().expect("bound").port(), book: Arc::default() };
+        let relay = Self {
+            port: listener.local_addr().expect("bound").port(),
+            book: Arc::default(),
+        };
         let serving = relay.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -70,7 +73,10 @@ impl Relay {
 
     /// Waits until a client is kept waiting.
     pub async fn holds(&self) {
-        eventually("the mail server keeps a gateway waiting", async || (self.book().holding > 0).then_some(())).await;
+        eventually("the mail server keeps a gateway waiting", async || {
+            (self.book().holding > 0).then_some(())
+        })
+        .await;
     }
 
     /// Nobody is kept waiting any longer.
@@ -96,8 +102,14 @@ impl Relay {
 impl Taken {
     /// The TAN: alone on its line.
     pub fn tan(&self) -> String {
-        let is_tan = |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_uppercase());
-        self.content.lines().map(str::trim).find(is_tan).unwrap_or_else(|| panic!("no TAN in\n{}", self.content)).to_owned()
+        let is_tan =
+            |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_uppercase());
+        self.content
+            .lines()
+            .map(str::trim)
+            .find(is_tan)
+            .unwrap_or_else(|| panic!("no TAN in\n{}", self.content))
+            .to_owned()
     }
 }
 
@@ -109,7 +121,10 @@ struct Conversation {
 impl Conversation {
     fn on(stream: TcpStream, book: Arc<Mutex<Book>>) -> Option<Self> {
         stream.set_nodelay(true).ok()?;
-        Some(Self { lines: BufReader::new(stream), book })
+        Some(Self {
+            lines: BufReader::new(stream),
+            book,
+        })
     }
 
     fn hold(mut self) -> Option<()> {
@@ -117,7 +132,11 @@ impl Conversation {
         let mut to = String::new();
         loop {
             let line = self.line()?;
-            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            let verb = line
+                .split([' ', ':'])
+                .next()
+                .unwrap_or_default()
+                .to_ascii_uppercase();
             match verb.as_str() {
                 "DATA" => {
                     if self.answer("DATA", "354 go on")? {
@@ -144,7 +163,10 @@ impl Conversation {
                 line => content.push_str(&format!("{}\n", line.strip_prefix('.').unwrap_or(line))),
             }
         }
-        let taken = Taken { to: to.to_owned(), content };
+        let taken = Taken {
+            to: to.to_owned(),
+            content,
+        };
         // It is in the book before the client hears of it.
         match self.act(".") {
             None => self.take(taken)?,
@@ -188,7 +210,10 @@ impl Conversation {
         if book.acts.front().is_some_and(|(when, _)| *when == at) {
             return book.acts.pop_front().map(|(_, act)| act);
         }
-        book.always.as_ref().filter(|(when, _)| *when == at).map(|(_, act)| act.clone())
+        book.always
+            .as_ref()
+            .filter(|(when, _)| *when == at)
+            .map(|(_, act)| act.clone())
     }
 
     /// Ends when it goes on; none if the client has gone meanwhile.
@@ -206,12 +231,18 @@ impl Conversation {
     }
 
     fn say(&mut self, reply: &str) -> Option<()> {
-        self.lines.get_mut().write_all(format!("{reply}\r\n").as_bytes()).ok()
+        self.lines
+            .get_mut()
+            .write_all(format!("{reply}\r\n").as_bytes())
+            .ok()
     }
 
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        self.lines.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        self.lines
+            .read_line(&mut line)
+            .ok()
+            .filter(|read| *read > 0)?;
         Some(line.trim_end_matches(['\r', '\n']).to_owned())
     }
 }

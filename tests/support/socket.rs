@@ -27,21 +27,37 @@ impl Socket {
     /// The same with whatever cookies.
     pub async fn with_cookies(world: &World, gateway: usize, cookies: &str) -> Self {
         let port = world.gateways[gateway].port;
-        let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
-        Self::over(Box::new(tcp), &format!("ws://127.0.0.1:{port}/ws/kurse"), cookies).await
+        let tcp = TcpStream::connect(("127.0.0.1", port))
+            .await
+            .expect("it listens");
+        Self::over(
+            Box::new(tcp),
+            &format!("ws://127.0.0.1:{port}/ws/kurse"),
+            cookies,
+        )
+        .await
     }
 
     /// The same over https.
     pub async fn open_secure(world: &World, gateway: usize, browser: &Browser) -> Self {
         let port = world.gateways[gateway].https.expect("a world with https");
         let tls = tls_to(world, port, b"http/1.1").await;
-        Self::over(Box::new(tls), &format!("wss://localhost:{port}/ws/kurse"), &session_of(browser)).await
+        Self::over(
+            Box::new(tls),
+            &format!("wss://localhost:{port}/ws/kurse"),
+            &session_of(browser),
+        )
+        .await
     }
 
     pub async fn over(wire: Box<dyn Wire>, url: &str, session: &str) -> Self {
         let mut request = url.into_client_request().expect("a request");
-        request.headers_mut().insert("cookie", session.parse().expect("a value"));
-        let (mut socket, _) = tokio_tungstenite::client_async(request, wire).await.expect("a socket");
+        request
+            .headers_mut()
+            .insert("cookie", session.parse().expect("a value"));
+        let (mut socket, _) = tokio_tungstenite::client_async(request, wire)
+            .await
+            .expect("a socket");
         socket.send(Message::text("da?")).await.expect("sent");
         let mut socket = Self(socket);
         socket.echoes("da?").await;
@@ -58,7 +74,9 @@ impl Socket {
             }
             panic!("the socket was closed");
         };
-        tokio::time::timeout(Duration::from_secs(10), echo).await.expect("an echo in time");
+        tokio::time::timeout(Duration::from_secs(10), echo)
+            .await
+            .expect("an echo in time");
     }
 
     /// Asserts that it is open.
@@ -78,11 +96,23 @@ impl Socket {
             }
             panic!("it ended without a close frame");
         };
-        tokio::time::timeout(Duration::from_secs(10), code).await.expect("an end in time")
+        tokio::time::timeout(Duration::from_secs(10), code)
+            .await
+            .expect("an end in time")
     }
 
     pub async fn is_over(&mut self) {
-        let end = tokio::time::timeout(Duration::from_secs(5), self.0.next()).await.expect("an end in time");
-        assert!(matches!(end, None | Some(Err(Error::ConnectionClosed | Error::Protocol(_) | Error::Io(_)))), "{end:?}");
+        let end = tokio::time::timeout(Duration::from_secs(5), self.0.next())
+            .await
+            .expect("an end in time");
+        assert!(
+            matches!(
+                end,
+                None | Some(Err(Error::ConnectionClosed
+                    | Error::Protocol(_)
+                    | Error::Io(_)))
+            ),
+            "{end:?}"
+        );
     }
 }

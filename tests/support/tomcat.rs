@@ -18,13 +18,20 @@ pub struct Tomcat {
 impl Tomcat {
     /// Starts one: `connector` are further attributes of its connector, `contexts` its applications.
     pub fn start(connector: &str, contexts: &str) -> Self {
-        assert!(Path::new(HOME).join("bin/catalina.sh").exists(), "Tomcat is missing: install Debian's tomcat10");
+        assert!(
+            Path::new(HOME).join("bin/catalina.sh").exists(),
+            "Tomcat is missing: install Debian's tomcat10"
+        );
         let (base, port) = (TempDir::new().expect("a folder"), ports::free());
         for folder in ["conf", "logs", "temp", "webapps", "work"] {
             std::fs::create_dir(base.path().join(folder)).expect("a folder");
         }
         for file in ["web.xml", "catalina.properties", "context.xml"] {
-            std::fs::copy(format!("{HOME}/etc/{file}"), base.path().join("conf").join(file)).expect("copied");
+            std::fs::copy(
+                format!("{HOME}/etc/{file}"),
+                base.path().join("conf").join(file),
+            )
+            .expect("copied");
         }
         // The connector as Tomcat ships it, on loopback; no Listener, no log of accesses.
         let server = format!(
@@ -37,14 +44,22 @@ impl Tomcat {
         let mut command = Command::new(format!("{HOME}/bin/catalina.sh"));
         command
             .arg("run")
-            .envs([("CATALINA_HOME", HOME.as_ref()), ("CATALINA_BASE", base.path().as_os_str())])
-            .env("CATALINA_OPTS", "-Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC");
+            .envs([
+                ("CATALINA_HOME", HOME.as_ref()),
+                ("CATALINA_BASE", base.path().as_os_str()),
+            ])
+            .env(
+                "CATALINA_OPTS",
+                "-Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+            );
         let server = Server::spawn("Tomcat", command, &base.path().join("logs/out"));
         Self { server, port, base }
     }
 
     /// Waits until it answers this path.
     pub async fn ready(&mut self, path: &str) {
-        self.server.ready(&format!("http://127.0.0.1:{}{path}", self.port)).await;
+        self.server
+            .ready(&format!("http://127.0.0.1:{}{path}", self.port))
+            .await;
     }
 }

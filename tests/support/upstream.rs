@@ -51,13 +51,24 @@ pub struct Wire {
 
 impl Upstream {
     /// Each connection is served by a script of its own.
-    pub async fn start<F: Future<Output = ()> + Send>(script: impl Fn(Wire) -> F + Send + Sync + 'static) -> Self {
-        Self::at(TcpListener::bind("127.0.0.1:0").await.expect("a port"), script)
+    pub async fn start<F: Future<Output = ()> + Send>(
+        script: impl Fn(Wire) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self::at(
+            TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+            script,
+        )
     }
 
     /// The same on a port of the test's choice.
-    pub fn at<F: Future<Output = ()> + Send>(listener: TcpListener, script: impl Fn(Wire) -> F + Send + Sync + 'static) -> Self {
-        let (port, seen) = (listener.local_addr().expect("bound").port(), Seen::default());
+    pub fn at<F: Future<Output = ()> + Send>(
+        listener: TcpListener,
+        script: impl Fn(Wire) -> F + Send + Sync + 'static,
+    ) -> Self {
+        let (port, seen) = (
+            listener.local_addr().expect("bound").port(),
+            Seen::default(),
+        );
         let arrived = Arrived::default();
         let (kept, in_order, script) = (Arc::clone(&seen), Arc::clone(&arrived), Arc::new(script));
         let (accepted, over) = (Arc::new(AtomicUsize::new(0)), watch::Sender::new(false));
@@ -67,8 +78,12 @@ impl Upstream {
                 let (tcp, _) = listener.accept().await.expect("a connection");
                 counted.fetch_add(1, Ordering::SeqCst);
                 tcp.set_nodelay(true).expect("an option");
-                let (kept, in_order, script, mut ending) =
-                    (Arc::clone(&kept), Arc::clone(&in_order), Arc::clone(&script), ending.clone());
+                let (kept, in_order, script, mut ending) = (
+                    Arc::clone(&kept),
+                    Arc::clone(&in_order),
+                    Arc::clone(&script),
+                    ending.clone(),
+                );
                 let serve = async move {
                     // Whoever only looks whether somebody is there, as health checks do, is no part of the test.
                     if tcp.peek(&mut [0]).await.ok().is_none_or(|read| read == 0) {
@@ -80,7 +95,14 @@ impl Upstream {
                         kept.insert(number, Vec::new());
                         number
                     };
-                    script(Wire { tcp, seen: kept, arrived: in_order, number, parsed: 0 }).await;
+                    script(Wire {
+                        tcp,
+                        seen: kept,
+                        arrived: in_order,
+                        number,
+                        parsed: 0,
+                    })
+                    .await;
                 };
                 tokio::spawn(async move {
                     let killed = async move {
@@ -96,7 +118,14 @@ impl Upstream {
                 });
             }
         });
-        Self { port, seen, arrived, accepted, serving, over }
+        Self {
+            port,
+            seen,
+            arrived,
+            accepted,
+            serving,
+            over,
+        }
     }
 
     /// Ends as a process that is killed: nobody listens any more, and all its connections end.
@@ -145,7 +174,12 @@ impl Upstream {
 
     /// All that arrived, as it arrived, by connection.
     pub fn bytes(&self) -> Vec<Vec<u8>> {
-        self.seen.lock().expect("no panic").values().cloned().collect()
+        self.seen
+            .lock()
+            .expect("no panic")
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// How many connections there were that brought anything.
@@ -165,7 +199,11 @@ impl Upstream {
                 requests.push(request);
                 rest = &rest[length..];
             }
-            assert!(rest.is_empty() || rest.starts_with_method(), "stray bytes: {:?}", latin1(rest));
+            assert!(
+                rest.is_empty() || rest.starts_with_method(),
+                "stray bytes: {:?}",
+                latin1(rest)
+            );
         }
         requests
     }
@@ -180,21 +218,33 @@ impl Upstream {
     /// Asserts that not a byte arrived.
     pub fn saw_nothing(&self, what: &str) {
         let bytes = self.bytes();
-        assert!(bytes.iter().all(Vec::is_empty), "{what}: {:?}", bytes.iter().map(|bytes| latin1(bytes)).collect::<Vec<_>>());
+        assert!(
+            bytes.iter().all(Vec::is_empty),
+            "{what}: {:?}",
+            bytes.iter().map(|bytes| latin1(bytes)).collect::<Vec<_>>()
+        );
     }
 
     /// Waits until so many requests have arrived.
     pub async fn has_seen(&self, requests: usize) -> Vec<Request> {
-        eventually(&format!("{requests} requests at the upstream"), async || {
-            let seen = self.requests();
-            (seen.len() >= requests).then_some(seen)
-        })
+        eventually(
+            &format!("{requests} requests at the upstream"),
+            async || {
+                let seen = self.requests();
+                (seen.len() >= requests).then_some(seen)
+            },
+        )
         .await
     }
 
     /// The request that arrived last, whole.
     pub fn last(&self) -> Request {
-        self.arrived.lock().expect("no panic").last().cloned().expect("a request")
+        self.arrived
+            .lock()
+            .expect("no panic")
+            .last()
+            .cloned()
+            .expect("a request")
     }
 }
 
@@ -216,7 +266,11 @@ impl Request {
 
     /// The values of a field, whatever the case of its name.
     pub fn values(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 }
 
@@ -253,15 +307,30 @@ impl Wire {
     /// Some more bytes; `None` at the end.
     pub async fn read(&mut self) -> Option<usize> {
         let mut buffer = vec![0; 65_536];
-        let read = self.tcp.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
-        self.seen.lock().expect("no panic").get_mut(&self.number).expect("known").extend_from_slice(&buffer[..read]);
+        let read = self
+            .tcp
+            .read(&mut buffer)
+            .await
+            .ok()
+            .filter(|read| *read > 0)?;
+        self.seen
+            .lock()
+            .expect("no panic")
+            .get_mut(&self.number)
+            .expect("known")
+            .extend_from_slice(&buffer[..read]);
         Some(read)
     }
 
     /// Some more bytes, which are not kept: for large bodies.
     pub async fn some(&mut self) -> Option<Vec<u8>> {
         let mut buffer = vec![0; 65_536];
-        let read = self.tcp.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+        let read = self
+            .tcp
+            .read(&mut buffer)
+            .await
+            .ok()
+            .filter(|read| *read > 0)?;
         buffer.truncate(read);
         Some(buffer)
     }
@@ -303,7 +372,12 @@ impl Wire {
     }
 
     fn all(&self) -> Vec<u8> {
-        self.seen.lock().expect("no panic").get(&self.number).cloned().unwrap_or_default()
+        self.seen
+            .lock()
+            .expect("no panic")
+            .get(&self.number)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -319,20 +393,43 @@ pub fn parse_head(connection: usize, bytes: &[u8]) -> Option<(Request, usize)> {
     let mut lines = head.split("\r\n");
     let line = lines.next().unwrap_or_default().to_owned();
     let field = |line: &str| {
-        let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("not a field: {line:?}"));
-        (name.to_owned(), value.strip_prefix(' ').unwrap_or(value).to_owned())
+        let (name, value) = line
+            .split_once(':')
+            .unwrap_or_else(|| panic!("not a field: {line:?}"));
+        (
+            name.to_owned(),
+            value.strip_prefix(' ').unwrap_or(value).to_owned(),
+        )
     };
-    Some((Request { connection, line, fields: lines.map(field).collect(), body: Vec::new() }, end + 4))
+    Some((
+        Request {
+            connection,
+            line,
+            fields: lines.map(field).collect(),
+            body: Vec::new(),
+        },
+        end + 4,
+    ))
 }
 
 fn parse(connection: usize, bytes: &[u8]) -> Option<(Request, usize)> {
     let (mut request, begin) = parse_head(connection, bytes)?;
-    assert!(request.values("content-length").len() <= 1 && request.values("transfer-encoding").len() <= 1, "{request:?}");
+    assert!(
+        request.values("content-length").len() <= 1
+            && request.values("transfer-encoding").len() <= 1,
+        "{request:?}"
+    );
     let (body, length) = if request.values("transfer-encoding").is_empty() {
-        let length = request.values("content-length").first().map_or(0, |length| length.parse().expect("a length"));
+        let length = request
+            .values("content-length")
+            .first()
+            .map_or(0, |length| length.parse().expect("a length"));
         (bytes.get(begin..begin + length)?.to_vec(), length)
     } else {
-        assert!(request.values("content-length").is_empty(), "two lengths: {request:?}");
+        assert!(
+            request.values("content-length").is_empty(),
+            "two lengths: {request:?}"
+        );
         unchunk(&bytes[begin..])?
     };
     request.body = body;
@@ -345,7 +442,8 @@ pub fn unchunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     loop {
         let line = bytes[at..].windows(2).position(|two| two == b"\r\n")?;
         let head = latin1(&bytes[at..at + line]);
-        let size = usize::from_str_radix(head.split(';').next().unwrap_or_default(), 16).expect("a chunk's size");
+        let size = usize::from_str_radix(head.split(';').next().unwrap_or_default(), 16)
+            .expect("a chunk's size");
         at += line + 2;
         body.extend_from_slice(bytes.get(at..at + size)?);
         let end = bytes.get(at + size..at + size + 2)?;

@@ -26,7 +26,11 @@ pub const BEN_KEY: (&str, &str) = ("ben", " correct horse battery staple ");
 pub const NO_KEY: &str = "Wolf-7";
 
 /// Cheap, since tests are many.
-pub const COST: HashCost = HashCost { memory: 64, iterations: 1, lanes: 1 };
+pub const COST: HashCost = HashCost {
+    memory: 64,
+    iterations: 1,
+    lanes: 1,
+};
 
 /// A file with users.
 pub struct UsersFile {
@@ -36,7 +40,9 @@ pub struct UsersFile {
 impl UsersFile {
     /// Ada and Ben.
     pub fn of_two() -> Self {
-        let file = Self { folder: TempDir::new().expect("a folder") };
+        let file = Self {
+            folder: TempDir::new().expect("a folder"),
+        };
         file.add(ADA_KEY, ADA.0, COST);
         file.add(BEN_KEY, BEN.0, COST);
         file
@@ -62,22 +68,35 @@ impl UsersFile {
 
     /// Puts a user in.
     pub fn add(&self, (user, password): (&str, &str), vtnr: &str, cost: HashCost) {
-        let password = Password::parse(password).unwrap_or_else(|malformed| panic!("{malformed:?}"));
+        let password =
+            Password::parse(password).unwrap_or_else(|malformed| panic!("{malformed:?}"));
         let hash = Hash::of(&password, cost, Chance).expect("hashes");
         let vtnr = Vtnr::parse(vtnr).expect("well-formed");
-        let done = put(&self.path(), user, User { vtnr, hash }, UserKey::parse(user).expect("a user key"), Put::Added);
+        let done = put(
+            &self.path(),
+            user,
+            User { vtnr, hash },
+            UserKey::parse(user).expect("a user key"),
+            Put::Added,
+        );
         done.expect("writes").expect("is new");
     }
 
     /// Takes a user out.
     pub fn remove(&self, (user, _): (&str, &str)) {
         let key = UserKey::parse(user).expect("a user key");
-        remove(&self.path(), &key).expect("writes").expect("was there");
+        remove(&self.path(), &key)
+            .expect("writes")
+            .expect("was there");
     }
 
     /// Gateways that take these users.
     pub fn world(&self, cost: HashCost) -> Builder {
-        let HashCost { memory, iterations, lanes } = cost;
+        let HashCost {
+            memory,
+            iterations,
+            lanes,
+        } = cost;
         World::builder().config(&format!(
             "[password]\nfile = \"{}\"\nmemory = \"{memory}KiB\"\niterations = {iterations}\nlanes = {lanes}\n",
             self.path().display()
@@ -88,7 +107,11 @@ impl UsersFile {
 impl Browser {
     /// Enters user key and password, for a path to go to afterwards, without following.
     pub async fn enter_password(&self, (user, password): (&str, &str), return_to: &str) -> Answer {
-        self.post(&page("benutzerschluessel", return_to), &[("user", user), ("password", password)]).await
+        self.post(
+            &page("benutzerschluessel", return_to),
+            &[("user", user), ("password", password)],
+        )
+        .await
     }
 }
 
@@ -105,7 +128,11 @@ pub fn users(config: &Path, arguments: &[&str], stdin: &str) -> Output {
         .spawn()
         .expect("it starts");
     // A command that asks for nothing may be over already.
-    let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
+    let _ = child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(stdin.as_bytes());
     child.wait_with_output().expect("it ends")
 }
 
@@ -119,21 +146,37 @@ pub struct Terminal {
 impl Terminal {
     pub fn start(command: &str) -> Self {
         let mut child = Command::new("script")
-            .args(["--quiet", "--return", "--flush", "--command", command, "/dev/null"])
+            .args([
+                "--quiet",
+                "--return",
+                "--flush",
+                "--command",
+                command,
+                "/dev/null",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("script runs");
-        let (mut output, shown) = (child.stdout.take().expect("a pipe"), Arc::new(Mutex::new(Vec::new())));
+        let (mut output, shown) = (
+            child.stdout.take().expect("a pipe"),
+            Arc::new(Mutex::new(Vec::new())),
+        );
         let kept = Arc::clone(&shown);
         let reader = std::thread::spawn(move || {
             let mut buffer = [0; 1_024];
             while let Ok(read @ 1..) = output.read(&mut buffer) {
-                kept.lock().expect("no panic").extend_from_slice(&buffer[..read]);
+                kept.lock()
+                    .expect("no panic")
+                    .extend_from_slice(&buffer[..read]);
             }
         });
-        Self { child, shown, reader: Some(reader) }
+        Self {
+            child,
+            shown,
+            reader: Some(reader),
+        }
     }
 
     fn shown(&self) -> String {
@@ -144,7 +187,11 @@ impl Terminal {
     pub fn waits_for(&self, words: &str) {
         let begun = Instant::now();
         while !self.shown().contains(words) {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{words}: {}", self.shown());
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "{words}: {}",
+                self.shown()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -152,7 +199,10 @@ impl Terminal {
     /// Types a line.
     pub fn type_in(&mut self, line: &str) {
         let input = self.child.stdin.as_mut().expect("a pipe");
-        input.write_all(format!("{line}\n").as_bytes()).and_then(|()| input.flush()).expect("it reads");
+        input
+            .write_all(format!("{line}\n").as_bytes())
+            .and_then(|()| input.flush())
+            .expect("it reads");
     }
 
     /// The exit code and all that was shown.

@@ -101,7 +101,10 @@ impl World {
     /// A browser that is signed in with a TAN.
     pub async fn signed_in(&self, (vtnr, email): (&str, &str)) -> Browser {
         let (browser, before) = (self.browser(), self.postbox.mails().len());
-        browser.claim(vtnr, email, "/").await.leads_to("/ui/login/de/tan");
+        browser
+            .claim(vtnr, email, "/")
+            .await
+            .leads_to("/ui/login/de/tan");
         let tan = tan_of(&self.postbox.next(before).await);
         browser.enter_tan(&tan, "/").await.leads_to("/");
         browser
@@ -110,15 +113,27 @@ impl World {
     /// Claims to be this broker on this browser and waits for the TAN that is mailed.
     pub async fn ask(&self, browser: &Browser, (vtnr, email): (&str, &str)) -> String {
         let before = self.postbox.mails().len();
-        browser.claim(vtnr, email, "/").await.leads_to("/ui/login/de/tan");
+        browser
+            .claim(vtnr, email, "/")
+            .await
+            .leads_to("/ui/login/de/tan");
         tan_of(&self.postbox.next(before).await)
     }
 
     /// A browser that is signed in without e-mail.
     pub async fn signed_in_without_email(&self) -> Browser {
         let browser = self.browser();
-        browser.claim(NO_EMAIL, "nobody@makler.example", "/").await.leads_to("/ui/login/de/unbekannte-e-mail");
-        browser.post("/ui/login/de/unbekannte-e-mail", &[("action", "without-email")]).await.leads_to("/");
+        browser
+            .claim(NO_EMAIL, "nobody@makler.example", "/")
+            .await
+            .leads_to("/ui/login/de/unbekannte-e-mail");
+        browser
+            .post(
+                "/ui/login/de/unbekannte-e-mail",
+                &[("action", "without-email")],
+            )
+            .await
+            .leads_to("/");
         browser
     }
 
@@ -129,19 +144,32 @@ impl World {
 
     /// Waits until a metric of the first gateway has this value: some are counted beside what the browser sees.
     pub async fn metric_is(&self, line: &str, value: f64) {
-        eventually(&format!("{line} is not {value}"), async || (self.metric(line).await == value).then_some(())).await;
+        eventually(&format!("{line} is not {value}"), async || {
+            (self.metric(line).await == value).then_some(())
+        })
+        .await;
     }
 
     /// Waits until a metric of the first gateway has this value or a greater one.
     pub async fn metric_reaches(&self, line: &str, value: f64) {
-        eventually(&format!("{line} is less than {value}"), async || (self.metric(line).await >= value).then_some(())).await;
+        eventually(&format!("{line} is less than {value}"), async || {
+            (self.metric(line).await >= value).then_some(())
+        })
+        .await;
     }
 
     /// All mails, once the gateways are done with every letter that was asked for up to now. Where letters were withdrawn before they left, or
     /// wait for a mail server that does not take them, this does not come to be.
     pub async fn mails(&self) -> Vec<Mail> {
-        let asked_for = self.log().await.matches("\"outcome\":\"mail_queued\"").count();
-        eventually("letters are in the outbox", async || (self.letters_done().await >= asked_for).then_some(())).await;
+        let asked_for = self
+            .log()
+            .await
+            .matches("\"outcome\":\"mail_queued\"")
+            .count();
+        eventually("letters are in the outbox", async || {
+            (self.letters_done().await >= asked_for).then_some(())
+        })
+        .await;
         self.postbox.mails()
     }
 
@@ -150,15 +178,22 @@ impl World {
         let (mut done, outcomes) = (0.0, ["accepted", "decoy", "dropped", "refused"]);
         for gateway in &self.gateways {
             let metrics = gateway.metrics().await;
-            let lines = outcomes.map(|outcome| format!("vtnr_gateway_mails_total{{outcome=\"{outcome}\"}}"));
-            done += lines.iter().filter_map(|line| value(&metrics, line)).sum::<f64>();
+            let lines = outcomes
+                .map(|outcome| format!("vtnr_gateway_mails_total{{outcome=\"{outcome}\"}}"));
+            done += lines
+                .iter()
+                .filter_map(|line| value(&metrics, line))
+                .sum::<f64>();
         }
         done as usize
     }
 
     /// Replaces the directory file.
     pub fn write_brokers(&self, text: &str) {
-        let (new, file) = (self.folder.path().join("brokers.new"), self.folder.path().join("brokers.csv"));
+        let (new, file) = (
+            self.folder.path().join("brokers.new"),
+            self.folder.path().join("brokers.csv"),
+        );
         std::fs::write(&new, text).expect("the file can be written");
         std::fs::rename(new, file).expect("the file can be replaced");
     }
@@ -166,13 +201,22 @@ impl World {
 
 /// A metric's value, by its line's beginning.
 fn value(metrics: &str, line: &str) -> Option<f64> {
-    metrics.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
+    metrics
+        .lines()
+        .find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
 }
 
 /// The TAN in a mail: alone on its line.
 pub fn tan_of(mail: &Mail) -> String {
-    let is_tan = |line: &&str| matches!(line.len(), 6 | 10) && line.bytes().all(|byte| byte.is_ascii_uppercase());
-    mail.text.lines().map(str::trim).find(is_tan).unwrap_or_else(|| panic!("no TAN in\n{}", mail.text)).to_owned()
+    let is_tan = |line: &&str| {
+        matches!(line.len(), 6 | 10) && line.bytes().all(|byte| byte.is_ascii_uppercase())
+    };
+    mail.text
+        .lines()
+        .map(str::trim)
+        .find(is_tan)
+        .unwrap_or_else(|| panic!("no TAN in\n{}", mail.text))
+        .to_owned()
 }
 
 /// A TAN as long as this one, and not it: its first letter is the next one of the alphabet, `n` letters on.
@@ -195,12 +239,18 @@ impl Builder {
 
     /// With another application behind it, such as `http://127.0.0.1:1234`.
     pub fn upstream(self, url: &str) -> Self {
-        Self { upstream: Some(url.to_owned()), ..self }
+        Self {
+            upstream: Some(url.to_owned()),
+            ..self
+        }
     }
 
     /// With further sections of configuration, such as `[session]\nidle = "2s"`. Keys of sections that every world has come by [`Builder::listen`].
     pub fn config(self, further: &str) -> Self {
-        Self { further: format!("{}{further}\n", self.further), ..self }
+        Self {
+            further: format!("{}{further}\n", self.further),
+            ..self
+        }
     }
 
     /// With further sections for the gateway of this number alone.
@@ -211,22 +261,34 @@ impl Builder {
 
     /// With further keys in `[listen]`.
     pub fn listen(self, further: &str) -> Self {
-        Self { listen: format!("{}{further}\n", self.listen), ..self }
+        Self {
+            listen: format!("{}{further}\n", self.listen),
+            ..self
+        }
     }
 
     /// With an https listener as well (a self-signed certificate for localhost).
     pub fn https(self) -> Self {
-        Self { https: true, ..self }
+        Self {
+            https: true,
+            ..self
+        }
     }
 
     /// With other brokers, or more columns.
     pub fn brokers(self, text: &str) -> Self {
-        Self { brokers: Some(text.to_owned()), ..self }
+        Self {
+            brokers: Some(text.to_owned()),
+            ..self
+        }
     }
 
     /// With a certificate that the gateways' machine trusts.
     pub fn trusting(self, certificate: PathBuf) -> Self {
-        Self { trusted: Some(certificate), ..self }
+        Self {
+            trusted: Some(certificate),
+            ..self
+        }
     }
 
     /// With gateways that look after their files once an hour.
@@ -236,7 +298,8 @@ impl Builder {
 
     /// With the gateway of this number started by another program, such as `["env", "NAME=value"]`.
     pub fn through(mut self, gateway: usize, program: &[&str]) -> Self {
-        self.through.push((gateway, program.iter().map(ToString::to_string).collect()));
+        self.through
+            .push((gateway, program.iter().map(ToString::to_string).collect()));
         self
     }
 
@@ -248,11 +311,25 @@ impl Builder {
         let mail_port = mails.local_addr().expect("bound").port();
         tokio::spawn(postbox.clone().serve_smtp(mails));
         let application = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let upstream = self.upstream.clone().unwrap_or_else(|| format!("http://{}", application.local_addr().expect("bound")));
+        let upstream = self
+            .upstream
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", application.local_addr().expect("bound")));
         tokio::spawn(calculator.clone().serve(application));
-        let brokers = format!("vtnr;email\n{};{}\n{};{}\n{NO_EMAIL};\n", ADA.0, ADA.1, BEN.0, BEN.1);
-        std::fs::write(folder.path().join("brokers.csv"), self.brokers.as_ref().unwrap_or(&brokers)).expect("written");
-        std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef").expect("written");
+        let brokers = format!(
+            "vtnr;email\n{};{}\n{};{}\n{NO_EMAIL};\n",
+            ADA.0, ADA.1, BEN.0, BEN.1
+        );
+        std::fs::write(
+            folder.path().join("brokers.csv"),
+            self.brokers.as_ref().unwrap_or(&brokers),
+        )
+        .expect("written");
+        std::fs::write(
+            folder.path().join("secret"),
+            "0123456789abcdef0123456789abcdef",
+        )
+        .expect("written");
         private(&folder.path().join("secret"));
         if self.https {
             write_certificate(&folder);
@@ -260,13 +337,24 @@ impl Builder {
         let redis = match self.store {
             StoreKind::Redis => Some(shared_redis()),
             StoreKind::OwnRedis => Some(Arc::new(Mutex::new(Redis::start()))),
-            StoreKind::DurableRedis => {
-                Some(Arc::new(Mutex::new(Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]))))
-            }
+            StoreKind::DurableRedis => Some(Arc::new(Mutex::new(Redis::with(&[
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+            ])))),
             StoreKind::Memory => None,
         };
         let key_prefix = format!("test-{}:", ports::free());
-        let mut world = World { gateways: Vec::new(), calculator, postbox, redis, folder, key_prefix, mail_port };
+        let mut world = World {
+            gateways: Vec::new(),
+            calculator,
+            postbox,
+            redis,
+            folder,
+            key_prefix,
+            mail_port,
+        };
         for number in 0..self.gateways {
             let gateway = self.spawn(&world, number, &upstream);
             world.gateways.push(gateway);
@@ -280,12 +368,22 @@ impl Builder {
     fn spawn(&self, world: &World, number: usize, upstream: &str) -> Gateway {
         let (port, admin, https) = (ports::free(), ports::free(), self.https.then(ports::free));
         let folder = world.folder.path();
-        let store = world.redis.as_ref().map_or_else(|| "memory:".to_owned(), |redis| redis.lock().expect("no panic").url());
+        let store = world.redis.as_ref().map_or_else(
+            || "memory:".to_owned(),
+            |redis| redis.lock().expect("no panic").url(),
+        );
         let tls = https.map_or_else(String::new, |https| {
             format!("https = \"127.0.0.1:{https}\"\n[listen.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n")
         });
-        let public = https.map_or_else(|| format!("http://127.0.0.1:{port}"), |https| format!("https://localhost:{https}"));
-        let hosts = if self.https { format!("hosts = [\"127.0.0.1:{port}\"]\n") } else { String::new() };
+        let public = https.map_or_else(
+            || format!("http://127.0.0.1:{port}"),
+            |https| format!("https://localhost:{https}"),
+        );
+        let hosts = if self.https {
+            format!("hosts = [\"127.0.0.1:{port}\"]\n")
+        } else {
+            String::new()
+        };
         let text = format!(
             "{}\n[listen]\nhttp = \"127.0.0.1:{port}\"\npublic_url = \"{public}\"\n{}{hosts}{tls}\n[upstream]\nurl = \"{upstream}\"\nvtnr_header = \"X-VTNR\"\nlevel_header = \"X-VTNR-Level\"\n\
              [store]\nurl = \"{store}\"\nkey_prefix = \"{}\"\nsecret_file = \"secret\"\n[directory]\nfile = \"brokers.csv\"\npoll = \"100ms\"\n\
@@ -293,15 +391,36 @@ impl Builder {
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n[log]\nfilter = \"trace\"\n",
             "", self.listen, world.key_prefix, world.mail_port
         );
-        let further_of = self.further_of.iter().filter(|(gateway, _)| *gateway == number);
-        let text = further_of.fold(merge(&text, &self.further), |text, (_, further)| merge(&text, further));
-        let (config, log) = (folder.join(format!("gateway-{number}.toml")), folder.join(format!("gateway-{number}.log")));
+        let further_of = self
+            .further_of
+            .iter()
+            .filter(|(gateway, _)| *gateway == number);
+        let text = further_of.fold(merge(&text, &self.further), |text, (_, further)| {
+            merge(&text, further)
+        });
+        let (config, log) = (
+            folder.join(format!("gateway-{number}.toml")),
+            folder.join(format!("gateway-{number}.log")),
+        );
         std::fs::write(&config, text).expect("written");
         let trusted = self.trusted.clone();
-        let through = self.through.iter().find(|(gateway, _)| *gateway == number).map(|(_, program)| program.clone());
+        let through = self
+            .through
+            .iter()
+            .find(|(gateway, _)| *gateway == number)
+            .map(|(_, program)| program.clone());
         let through = through.unwrap_or_default();
         let child = start(&config, &log, trusted.as_ref(), &through);
-        Gateway { child, port, admin, https, log, config, trusted, through }
+        Gateway {
+            child,
+            port,
+            admin,
+            https,
+            log,
+            config,
+            trusted,
+            through,
+        }
     }
 }
 
@@ -310,7 +429,10 @@ fn merge(base: &str, further: &str) -> String {
     let mut base: toml::Table = base.parse().expect("a configuration");
     let further: toml::Table = further.parse().expect("further configuration");
     for (section, keys) in further {
-        match (base.get_mut(&section).and_then(toml::Value::as_table_mut), keys) {
+        match (
+            base.get_mut(&section).and_then(toml::Value::as_table_mut),
+            keys,
+        ) {
             (Some(there), toml::Value::Table(keys)) => there.extend(keys),
             (_, keys) => {
                 base.insert(section, keys);
@@ -324,9 +446,23 @@ fn start(config: &PathBuf, log: &PathBuf, trusted: Option<&PathBuf>, through: &[
     start_with(config, log, trusted, through, &[])
 }
 
-fn start_with(config: &PathBuf, log: &PathBuf, trusted: Option<&PathBuf>, through: &[String], further: &[&str]) -> Child {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
-    let mut words = through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_vtnr-gateway"), "serve", "--config"]);
+fn start_with(
+    config: &PathBuf,
+    log: &PathBuf,
+    trusted: Option<&PathBuf>,
+    through: &[String],
+    further: &[&str],
+) -> Child {
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .expect("a log");
+    let mut words = through.iter().map(String::as_str).chain([
+        env!("CARGO_BIN_EXE_vtnr-gateway"),
+        "serve",
+        "--config",
+    ]);
     Command::new(words.next().expect("a program"))
         .args(words)
         .arg(config)
@@ -354,9 +490,14 @@ pub fn private(file: &std::path::Path) {
 }
 
 fn write_certificate(folder: &TempDir) {
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certified =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     std::fs::write(folder.path().join("cert.pem"), certified.cert.pem()).expect("written");
-    std::fs::write(folder.path().join("key.pem"), certified.signing_key.serialize_pem()).expect("written");
+    std::fs::write(
+        folder.path().join("key.pem"),
+        certified.signing_key.serialize_pem(),
+    )
+    .expect("written");
     private(&folder.path().join("key.pem"));
 }
 
@@ -370,7 +511,10 @@ impl Gateway {
     pub(super) fn log_so_far(&self) -> String {
         let written = std::fs::read(&self.log).unwrap_or_default();
         // The last line may be half written.
-        let lines = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let lines = written
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
         String::from_utf8_lossy(&written[..lines]).into_owned()
     }
 
@@ -394,28 +538,47 @@ impl Gateway {
     pub async fn ready(&self) {
         let url = format!("http://127.0.0.1:{}/readyz", self.admin);
         let client = super::browser::client();
-        eventually(&format!("the gateway is not ready\n{}", self.log_so_far()), async || {
-            client.get(&url).send().await.ok().filter(|answer| answer.status().is_success()).map(|_| ())
-        })
+        eventually(
+            &format!("the gateway is not ready\n{}", self.log_so_far()),
+            async || {
+                client
+                    .get(&url)
+                    .send()
+                    .await
+                    .ok()
+                    .filter(|answer| answer.status().is_success())
+                    .map(|_| ())
+            },
+        )
         .await;
     }
 
     /// Whether it says that it can sign people in: 200 or 503; 0 if it says nothing.
     pub async fn readiness(&self) -> u16 {
         let url = format!("http://127.0.0.1:{}/readyz", self.admin);
-        super::browser::client().get(&url).send().await.map_or(0, |answer| answer.status().as_u16())
+        super::browser::client()
+            .get(&url)
+            .send()
+            .await
+            .map_or(0, |answer| answer.status().as_u16())
     }
 
     /// What it says of itself: the body of `/readyz`.
     pub async fn says(&self) -> String {
         let url = format!("http://127.0.0.1:{}/readyz", self.admin);
-        let answer = super::browser::client().get(&url).send().await.expect("an answer");
+        let answer = super::browser::client()
+            .get(&url)
+            .send()
+            .await
+            .expect("an answer");
         answer.text().await.expect("text")
     }
 
     /// Sends it a signal: `TERM`, `STOP`.
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
+        let sent = Command::new("kill")
+            .args([format!("-{signal}"), self.child.id().to_string()])
+            .status();
         assert!(sent.expect("kill runs").success());
     }
 
@@ -441,11 +604,22 @@ impl Gateway {
     /// Starts another process that takes its place, with this configuration or its own; gives the former one's exit code once it has ended.
     pub async fn take_over(&mut self, config: Option<&std::path::Path>) -> Option<i32> {
         let config = config.map_or_else(|| self.config.clone(), std::path::Path::to_path_buf);
-        let mut successor = start_with(&config, &self.log, self.trusted.as_ref(), &self.through, &["--takeover"]);
+        let mut successor = start_with(
+            &config,
+            &self.log,
+            self.trusted.as_ref(),
+            &self.through,
+            &["--takeover"],
+        );
         let former = &mut self.child;
         let ended = eventually("one of the two ends", async || {
-            let (former, successor) = (former.try_wait().expect("a child"), successor.try_wait().expect("a child"));
-            former.map(|code| (true, code)).or(successor.map(|code| (false, code)))
+            let (former, successor) = (
+                former.try_wait().expect("a child"),
+                successor.try_wait().expect("a child"),
+            );
+            former
+                .map(|code| (true, code))
+                .or(successor.map(|code| (false, code)))
         })
         .await;
         match ended {
@@ -459,7 +633,12 @@ impl Gateway {
 
     /// Starts it anew with the same configuration.
     pub async fn restart(&mut self) {
-        self.child = start(&self.config, &self.log, self.trusted.as_ref(), &self.through);
+        self.child = start(
+            &self.config,
+            &self.log,
+            self.trusted.as_ref(),
+            &self.through,
+        );
         self.ready().await;
     }
 }
@@ -472,7 +651,9 @@ impl Drop for Gateway {
             let config = std::fs::read_to_string(&self.config).unwrap_or_default();
             let log = self.log_so_far();
             let from = log.len().saturating_sub(20_000);
-            let from = (from..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(0);
+            let from = (from..log.len())
+                .find(|at| log.is_char_boundary(*at))
+                .unwrap_or(0);
             eprintln!("--- configuration\n{config}\n--- log\n{}", &log[from..]);
         }
     }

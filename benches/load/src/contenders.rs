@@ -54,21 +54,38 @@ pub(crate) struct Programs {
 impl Programs {
     /// The one that was trained may be left from another day.
     pub(crate) fn warn_of_another_age(&self) {
-        let age = |file: &String| std::fs::metadata(file).and_then(|file| file.modified()).ok();
-        if let Some(trained) = self.trained.as_ref().filter(|trained| age(trained) < age(&self.release)) {
-            println!("{trained} is older than {}: run `make pgo`, unless nothing has changed", self.release);
+        let age = |file: &String| {
+            std::fs::metadata(file)
+                .and_then(|file| file.modified())
+                .ok()
+        };
+        if let Some(trained) = self
+            .trained
+            .as_ref()
+            .filter(|trained| age(trained) < age(&self.release))
+        {
+            println!(
+                "{trained} is older than {}: run `make pgo`, unless nothing has changed",
+                self.release
+            );
         }
     }
 }
 
 /// Starts all of them.
-pub(crate) async fn all(ground: &Ground, programs: &Programs) -> (Vec<Contender>, Vec<Rc<Process>>) {
+pub(crate) async fn all(
+    ground: &Ground,
+    programs: &Programs,
+) -> (Vec<Contender>, Vec<Rc<Process>>) {
     let (upstream, origin) = servers::upstream(ground);
     let (redis, store) = servers::redis(ground);
     let (origin, store) = (Rc::new(origin), Rc::new(store));
     let mut all = vec![Contender {
         name: UPSTREAM,
-        doors: Doors { http: upstream, https: upstream },
+        doors: Doors {
+            http: upstream,
+            https: upstream,
+        },
         process: Rc::clone(&origin),
         helper: None,
         held: Held::of_peers(),
@@ -86,21 +103,46 @@ pub(crate) async fn all(ground: &Ground, programs: &Programs) -> (Vec<Contender>
     };
     let (plain, everything) = (Guards::Nothing, Guards::Everything);
     let (service, asked) = servers::peer(ground, "load-peer", "auth", OURS, upstream);
-    all.push(peer(NGINX, servers::proxy(ground, "nginx", upstream, Check::None), None, plain));
+    all.push(peer(
+        NGINX,
+        servers::proxy(ground, "nginx", upstream, Check::None),
+        None,
+        plain,
+    ));
     let cached = servers::proxy(ground, "nginx-cached", upstream, Check::Cached(redis));
-    all.push(peer(NGINX_CACHED, cached, Some(Rc::clone(&store)), everything));
+    all.push(peer(
+        NGINX_CACHED,
+        cached,
+        Some(Rc::clone(&store)),
+        everything,
+    ));
     let asking = servers::proxy(ground, "nginx-redis", upstream, Check::Redis(redis));
-    all.push(peer(NGINX_REDIS, asking, Some(Rc::clone(&store)), everything));
+    all.push(peer(
+        NGINX_REDIS,
+        asking,
+        Some(Rc::clone(&store)),
+        everything,
+    ));
     let asking = servers::proxy(ground, "nginx-asks", upstream, Check::Service(service.http));
     all.push(peer(NGINX_ASKS, asking, Some(Rc::new(asked)), everything));
-    all.push(peer(HAPROXY, servers::haproxy(ground, upstream), None, plain));
+    all.push(peer(
+        HAPROXY,
+        servers::haproxy(ground, upstream),
+        None,
+        plain,
+    ));
     for (name, program, kind) in [
         (RAW, "load-peer", "raw"),
         (TUNED, "load-peer-mimalloc", "tuned"),
         (HYPER, "load-peer-mimalloc", "plain"),
         (HYBRID, "load-peer-mimalloc", "hybrid"),
     ] {
-        all.push(peer(name, servers::peer(ground, program, kind, THEIRS, upstream), None, plain));
+        all.push(peer(
+            name,
+            servers::peer(ground, program, kind, THEIRS, upstream),
+            None,
+            plain,
+        ));
     }
     all.extend(gateways(ground, programs, upstream, redis, &store).await);
     (all, vec![origin, store])
@@ -115,10 +157,27 @@ async fn gateways(
 ) -> Vec<Contender> {
     let mut all = Vec::new();
     let redis = format!("redis://{redis}/0");
-    let (quiet, embedded) = (With { store: &redis, access_log: false }, With { store: "memory:", access_log: false });
+    let (quiet, embedded) = (
+        With {
+            store: &redis,
+            access_log: false,
+        },
+        With {
+            store: "memory:",
+            access_log: false,
+        },
+    );
     let mut wanted = vec![
         (GATEWAY, "gateway", &programs.release, quiet),
-        (LOGGING, "logging", &programs.release, With { access_log: true, ..quiet }),
+        (
+            LOGGING,
+            "logging",
+            &programs.release,
+            With {
+                access_log: true,
+                ..quiet
+            },
+        ),
         (EMBEDDED, "embedded", &programs.release, embedded),
     ];
     if let Some(trained) = &programs.trained {
@@ -165,7 +224,12 @@ impl Contender {
     pub(crate) fn bear(&self, ground: &Ground, load: Load, seconds: u32) -> Cost {
         let helper = || self.helper.as_ref().map_or(0.0, |helper| helper.cpu());
         let (before, helped_before) = (self.process.cpu(), helper());
-        let Yield { requests, seconds, p50, p99 } = generate::run(ground, load, self.doors, self.prefix, &self.held, seconds);
+        let Yield {
+            requests,
+            seconds,
+            p50,
+            p99,
+        } = generate::run(ground, load, self.doors, self.prefix, &self.held, seconds);
         let per = 10_000.0 / requests;
         Cost {
             cpu: (self.process.cpu() - before) * per,
@@ -177,7 +241,11 @@ impl Contender {
     }
 
     /// MiB in use before and with so many connections that wait.
-    pub(crate) fn memory_of_idle(&self, tls: Option<&Arc<ClientConfig>>, connections: usize) -> (f64, f64) {
+    pub(crate) fn memory_of_idle(
+        &self,
+        tls: Option<&Arc<ClientConfig>>,
+        connections: usize,
+    ) -> (f64, f64) {
         let before = self.process.memory();
         let open = generate::idle(self.doors, tls, connections, &self.held);
         // The last answers are out; what was freed by then counts as free.
@@ -197,38 +265,88 @@ impl Contender {
     /// # Panics
     /// If it does not: what it costs is of no interest then.
     pub(crate) async fn check(&self) {
-        let client = || reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).danger_accept_invalid_certs(true);
+        let client = || {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .danger_accept_invalid_certs(true)
+        };
         let bases = [
-            (client().build(), format!("http://{}", self.doors.http), Version::HTTP_11),
-            (client().http1_only().build(), format!("https://{}", self.doors.https), Version::HTTP_11),
-            (client().build(), format!("https://{}", self.doors.https), Version::HTTP_2),
+            (
+                client().build(),
+                format!("http://{}", self.doors.http),
+                Version::HTTP_11,
+            ),
+            (
+                client().http1_only().build(),
+                format!("https://{}", self.doors.https),
+                Version::HTTP_11,
+            ),
+            (
+                client().build(),
+                format!("https://{}", self.doors.https),
+                Version::HTTP_2,
+            ),
         ];
-        for (client, base, version) in bases.into_iter().take(if self.speaks_tls() { 3 } else { 1 }) {
+        for (client, base, version) in bases
+            .into_iter()
+            .take(if self.speaks_tls() { 3 } else { 1 })
+        {
             let client = client.expect("a client");
             let ask = async |file: &str, held: &Held| {
                 let mut request = client.get(format!("{base}/{file}"));
                 for (name, value) in generate::fields(held) {
                     request = request.header(name, value);
                 }
-                request.send().await.unwrap_or_else(|error| panic!("{}: {error:?}", self.name))
+                request
+                    .send()
+                    .await
+                    .unwrap_or_else(|error| panic!("{}: {error:?}", self.name))
             };
             for (file, size) in crate::ground::FILES {
                 let answer = ask(&format!("{}{file}", self.prefix), &self.held).await;
                 assert_eq!(answer.version(), version, "{}: {base}", self.name);
                 assert_eq!(answer.status(), 200, "{}: {base}/{file}", self.name);
-                assert_eq!(answer.bytes().await.expect("a body").len(), size, "{}: {base}/{file}", self.name);
+                assert_eq!(
+                    answer.bytes().await.expect("a body").len(),
+                    size,
+                    "{}: {base}/{file}",
+                    self.name
+                );
             }
             if self.guards == Guards::Everything {
                 let seen = ask("check", &self.held).await;
-                assert_eq!(seen.headers().get("x-seen-vtnr").map(|vtnr| vtnr.as_bytes()), Some(VTNR.as_bytes()), "{}", self.name);
-                let cookies = seen.headers().get("x-seen-cookie").map(|cookies| String::from_utf8_lossy(cookies.as_bytes()));
+                assert_eq!(
+                    seen.headers()
+                        .get("x-seen-vtnr")
+                        .map(|vtnr| vtnr.as_bytes()),
+                    Some(VTNR.as_bytes()),
+                    "{}",
+                    self.name
+                );
+                let cookies = seen
+                    .headers()
+                    .get("x-seen-cookie")
+                    .map(|cookies| String::from_utf8_lossy(cookies.as_bytes()));
                 let keeps = |cookies: &str| {
-                    cookies.contains("ui_sprache=de") && (self.name == NGINX_ASKS || !cookies.contains(&self.held.token))
+                    cookies.contains("ui_sprache=de")
+                        && (self.name == NGINX_ASKS || !cookies.contains(&self.held.token))
                 };
-                assert!(cookies.as_deref().is_some_and(keeps), "{}: {cookies:?}", self.name);
-                let wrong = Held { token: self.held.token.chars().rev().collect(), ..self.held.clone() };
+                assert!(
+                    cookies.as_deref().is_some_and(keeps),
+                    "{}: {cookies:?}",
+                    self.name
+                );
+                let wrong = Held {
+                    token: self.held.token.chars().rev().collect(),
+                    ..self.held.clone()
+                };
                 let wrong = ask("1k", &wrong).await;
-                assert!(matches!(wrong.status().as_u16(), 303 | 401), "{}: {} without a session", self.name, wrong.status());
+                assert!(
+                    matches!(wrong.status().as_u16(), 303 | 401),
+                    "{}: {} without a session",
+                    self.name,
+                    wrong.status()
+                );
             }
         }
     }

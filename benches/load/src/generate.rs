@@ -41,10 +41,23 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) const MAIN: Self = Self { protocol: Protocol::Http1, file: "1k", connections: 64 };
-    pub(crate) const TWO: Self = Self { connections: 2, ..Self::MAIN };
-    pub(crate) const H2: Self = Self { protocol: Protocol::TlsHttp2, ..Self::MAIN };
-    pub(crate) const NEW: Self = Self { protocol: Protocol::NewTls, ..Self::MAIN };
+    pub(crate) const MAIN: Self = Self {
+        protocol: Protocol::Http1,
+        file: "1k",
+        connections: 64,
+    };
+    pub(crate) const TWO: Self = Self {
+        connections: 2,
+        ..Self::MAIN
+    };
+    pub(crate) const H2: Self = Self {
+        protocol: Protocol::TlsHttp2,
+        ..Self::MAIN
+    };
+    pub(crate) const NEW: Self = Self {
+        protocol: Protocol::NewTls,
+        ..Self::MAIN
+    };
 }
 
 /// What came of it.
@@ -69,33 +82,73 @@ pub(crate) fn cookies(held: &Held) -> String {
 
 /// All header fields of a request, for a contender that knows this session.
 pub(crate) fn fields(held: &Held) -> Vec<(&'static str, String)> {
-    let browser = FIELDS.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let browser = FIELDS
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()));
     browser.chain([("Cookie", cookies(held))]).collect()
 }
 
 /// Runs the load for so many seconds.
-pub(crate) fn run(ground: &Ground, load: Load, doors: Doors, prefix: &str, held: &Held, seconds: u32) -> Yield {
+pub(crate) fn run(
+    ground: &Ground,
+    load: Load,
+    doors: Doors,
+    prefix: &str,
+    held: &Held,
+    seconds: u32,
+) -> Yield {
     let path = format!("{prefix}{}", load.file);
     match load.protocol {
-        Protocol::Http1 => all_served(wrk(&format!("http://{}/{path}", doors.http), load, held, seconds)),
-        Protocol::TlsHttp1 | Protocol::NewTls => all_served(wrk(&format!("https://{}/{path}", doors.https), load, held, seconds)),
-        Protocol::TlsHttp2 => h2load(ground, &format!("https://{}/{path}", doors.https), load, held, seconds),
+        Protocol::Http1 => all_served(wrk(
+            &format!("http://{}/{path}", doors.http),
+            load,
+            held,
+            seconds,
+        )),
+        Protocol::TlsHttp1 | Protocol::NewTls => all_served(wrk(
+            &format!("https://{}/{path}", doors.https),
+            load,
+            held,
+            seconds,
+        )),
+        Protocol::TlsHttp2 => h2load(
+            ground,
+            &format!("https://{}/{path}", doors.https),
+            load,
+            held,
+            seconds,
+        ),
     }
 }
 
 /// Runs a load that may be more than can be served; gives what came of it, refusals included.
 pub(crate) fn crowd(load: Load, doors: Doors, held: &Held, seconds: u32) -> (Yield, String) {
-    wrk(&format!("http://{}/{}", doors.http, load.file), load, held, seconds)
+    wrk(
+        &format!("http://{}/{}", doors.http, load.file),
+        load,
+        held,
+        seconds,
+    )
 }
 
 fn all_served((result, text): (Yield, String)) -> Yield {
-    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{text}");
+    assert!(
+        !text.contains("Non-2xx") && !text.contains("Socket errors"),
+        "{text}"
+    );
     result
 }
 
 fn wrk(url: &str, load: Load, held: &Held, seconds: u32) -> (Yield, String) {
     let mut command = pinned("wrk");
-    command.args(["-t1", "-c", &load.connections.to_string(), "-d", &format!("{seconds}s"), "--latency"]);
+    command.args([
+        "-t1",
+        "-c",
+        &load.connections.to_string(),
+        "-d",
+        &format!("{seconds}s"),
+        "--latency",
+    ]);
     for (name, value) in fields(held) {
         command.args(["-H", &format!("{name}: {value}")]);
     }
@@ -103,19 +156,46 @@ fn wrk(url: &str, load: Load, held: &Held, seconds: u32) -> (Yield, String) {
         command.args(["-H", "Connection: close"]);
     }
     let text = output(command.arg(url));
-    let after = |label: &str| text.lines().find_map(|line| line.trim().strip_prefix(label)).map(str::trim);
-    let summary = text.lines().find(|line| line.contains(" requests in ")).unwrap_or_else(|| panic!("{text}"));
+    let after = |label: &str| {
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix(label))
+            .map(str::trim)
+    };
+    let summary = text
+        .lines()
+        .find(|line| line.contains(" requests in "))
+        .unwrap_or_else(|| panic!("{text}"));
     let mut words = summary.split_whitespace();
-    let requests = words.next().and_then(|word| word.parse().ok()).expect("a number");
-    let seconds = words.nth(2).map(|word| millis(word.trim_end_matches(',')) / 1e3).expect("a time");
-    let (p50, p99) = (after("50%").map_or(f64::NAN, millis), after("99%").map_or(f64::NAN, millis));
-    (Yield { requests, seconds, p50, p99 }, text)
+    let requests = words
+        .next()
+        .and_then(|word| word.parse().ok())
+        .expect("a number");
+    let seconds = words
+        .nth(2)
+        .map(|word| millis(word.trim_end_matches(',')) / 1e3)
+        .expect("a time");
+    let (p50, p99) = (
+        after("50%").map_or(f64::NAN, millis),
+        after("99%").map_or(f64::NAN, millis),
+    );
+    (
+        Yield {
+            requests,
+            seconds,
+            p50,
+            p99,
+        },
+        text,
+    )
 }
 
 /// `1.5ms`, `20us`, `2s` in milliseconds.
 fn millis(text: &str) -> f64 {
     for (unit, factor) in [("us", 1e-3), ("ms", 1.0), ("s", 1e3), ("m", 6e4)] {
-        if let Some(number) = text.strip_suffix(unit).and_then(|number| number.parse::<f64>().ok()) {
+        if let Some(number) = text
+            .strip_suffix(unit)
+            .and_then(|number| number.parse::<f64>().ok())
+        {
             return number * factor;
         }
     }
@@ -127,21 +207,46 @@ fn h2load(ground: &Ground, url: &str, load: Load, held: &Held, seconds: u32) -> 
     // It appends.
     let _ = std::fs::remove_file(&log);
     let mut command = pinned("h2load");
-    command.args(["-t1", "-c", &load.connections.to_string(), "-m1", "-D", &seconds.to_string(), "--warm-up-time=0"]);
+    command.args([
+        "-t1",
+        "-c",
+        &load.connections.to_string(),
+        "-m1",
+        "-D",
+        &seconds.to_string(),
+        "--warm-up-time=0",
+    ]);
     command.arg(format!("--log-file={}", log.display()));
     for (name, value) in fields(held) {
         command.args(["-H", &format!("{name}: {value}")]);
     }
     let text = output(command.arg(url));
-    for sign in ["Application protocol: h2\n", " 0 failed, 0 errored, 0 timeout", " 0 3xx, 0 4xx, 0 5xx"] {
+    for sign in [
+        "Application protocol: h2\n",
+        " 0 failed, 0 errored, 0 timeout",
+        " 0 3xx, 0 4xx, 0 5xx",
+    ] {
         assert!(text.contains(sign), "{url}: {text}");
     }
     let log = std::fs::read_to_string(&log).expect("a log");
-    let mut times: Vec<f64> =
-        log.lines().filter_map(|line| line.split('\t').nth(2)?.trim().parse::<f64>().ok()).map(|micros| micros / 1e3).collect();
+    let mut times: Vec<f64> = log
+        .lines()
+        .filter_map(|line| line.split('\t').nth(2)?.trim().parse::<f64>().ok())
+        .map(|micros| micros / 1e3)
+        .collect();
     times.sort_by(f64::total_cmp);
-    let share = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(f64::NAN);
-    Yield { requests: times.len() as f64, seconds: f64::from(seconds), p50: share(50), p99: share(99) }
+    let share = |share: usize| {
+        times
+            .get(times.len() * share / 100)
+            .copied()
+            .unwrap_or(f64::NAN)
+    };
+    Yield {
+        requests: times.len() as f64,
+        seconds: f64::from(seconds),
+        p50: share(50),
+        p99: share(99),
+    }
 }
 
 fn pinned(program: &str) -> Command {
@@ -151,9 +256,15 @@ fn pinned(program: &str) -> Command {
 }
 
 fn output(command: &mut Command) -> String {
-    let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let done = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(done.status.success(), "{command:?}: {text}{}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{command:?}: {text}{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     text
 }
 
@@ -168,8 +279,13 @@ impl Idle {
         let Some(config) = tls else {
             return Self::Plain(TcpStream::connect(doors.http).expect("a connection"));
         };
-        let connection = ClientConnection::new(Arc::clone(config), "localhost".try_into().expect("a name")).expect("a client");
-        Self::Tls(Box::new(StreamOwned::new(connection, TcpStream::connect(doors.https).expect("a connection"))))
+        let connection =
+            ClientConnection::new(Arc::clone(config), "localhost".try_into().expect("a name"))
+                .expect("a client");
+        Self::Tls(Box::new(StreamOwned::new(
+            connection,
+            TcpStream::connect(doors.https).expect("a connection"),
+        )))
     }
 
     fn use_once(&mut self, request: &[u8]) {
@@ -181,10 +297,18 @@ impl Idle {
         let (mut answer, mut buffer) = (Vec::new(), [0; 4_096]);
         while !is_whole(&answer) {
             let read = stream.read(&mut buffer).expect("an answer");
-            assert!(read > 0, "the connection was closed: {}", String::from_utf8_lossy(&answer));
+            assert!(
+                read > 0,
+                "the connection was closed: {}",
+                String::from_utf8_lossy(&answer)
+            );
             answer.extend_from_slice(&buffer[..read]);
         }
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
     }
 }
 
@@ -194,9 +318,21 @@ impl<T: Read + Write> ReadAndWrite for T {}
 
 /// Opens so many connections, over TLS where a client for that is given, sends one request on each over HTTP/1.1, reads its answer, and
 /// keeps them open until dropped.
-pub(crate) fn idle(doors: Doors, tls: Option<&Arc<ClientConfig>>, connections: usize, held: &Held) -> Vec<Idle> {
-    let fields: String = fields(held).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let host = if tls.is_some() { doors.https } else { doors.http };
+pub(crate) fn idle(
+    doors: Doors,
+    tls: Option<&Arc<ClientConfig>>,
+    connections: usize,
+    held: &Held,
+) -> Vec<Idle> {
+    let fields: String = fields(held)
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let host = if tls.is_some() {
+        doors.https
+    } else {
+        doors.http
+    };
     let request = format!("GET /1k HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
     let open = || {
         let mut idle = Idle::open(doors, tls);

@@ -63,23 +63,40 @@ struct Arguments {
 const TABLE: [Load; 7] = [
     Load::MAIN,
     Load::TWO,
-    Load { file: "16k", ..Load::MAIN },
-    Load { file: "1m", ..Load::MAIN },
-    Load { protocol: Protocol::TlsHttp1, ..Load::MAIN },
+    Load {
+        file: "16k",
+        ..Load::MAIN
+    },
+    Load {
+        file: "1m",
+        ..Load::MAIN
+    },
+    Load {
+        protocol: Protocol::TlsHttp1,
+        ..Load::MAIN
+    },
     Load::H2,
     Load::NEW,
 ];
 
 fn main() {
-    rustls::crypto::ring::default_provider().install_default().expect("the only provider");
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("the only provider");
     let arguments = Arguments::parse();
     let ground = Ground::lay();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     if let Some(program) = arguments.train {
         return runtime.block_on(train::train(&ground, &program.display().to_string()));
     }
     let program = |file: &Option<PathBuf>, otherwise: &str| {
-        let file = file.clone().unwrap_or_else(|| ground.programs.join(otherwise));
+        let file = file
+            .clone()
+            .unwrap_or_else(|| ground.programs.join(otherwise));
         file.exists().then(|| file.display().to_string())
     };
     if let Some(connections) = arguments.overload {
@@ -92,20 +109,33 @@ fn main() {
     };
     programs.warn_of_another_age();
     let (mut contenders, _surroundings) = runtime.block_on(contenders::all(&ground, &programs));
-    contenders.retain(|one| arguments.who.is_empty() || arguments.who.iter().any(|name| one.name.contains(name.as_str())));
+    contenders.retain(|one| {
+        arguments.who.is_empty()
+            || arguments
+                .who
+                .iter()
+                .any(|name| one.name.contains(name.as_str()))
+    });
     for contender in &contenders {
         runtime.block_on(contender.check());
     }
     let mut report = Report::default();
     for load in loads(&arguments) {
         eprintln!("{}", report::name(load));
-        let mut turns: Vec<_> = contenders.iter().filter(|one| load.protocol == Protocol::Http1 || one.speaks_tls()).collect();
+        let mut turns: Vec<_> = contenders
+            .iter()
+            .filter(|one| load.protocol == Protocol::Http1 || one.speaks_tls())
+            .collect();
         for contender in &turns {
             contender.bear(&ground, load, 1);
         }
         for _ in 0..arguments.rounds {
             for contender in &turns {
-                report.note(load, contender.name, contender.bear(&ground, load, arguments.seconds));
+                report.note(
+                    load,
+                    contender.name,
+                    contender.bear(&ground, load, arguments.seconds),
+                );
             }
             // Whatever drifts within a round favours the other ones in the next.
             turns.reverse();
@@ -115,9 +145,14 @@ fn main() {
     report.print_goals();
     if arguments.only.is_empty() || "idle".contains(&arguments.only) {
         let tls = ground.trusting();
-        println!("\n{} idle connections, HTTP/1.1: MiB in use before, with them", arguments.idle);
+        println!(
+            "\n{} idle connections, HTTP/1.1: MiB in use before, with them",
+            arguments.idle
+        );
         for contender in &contenders {
-            for (over, tls) in [("plain", None), ("TLS", Some(&tls))].into_iter().take(if contender.speaks_tls() { 2 } else { 1 })
+            for (over, tls) in [("plain", None), ("TLS", Some(&tls))]
+                .into_iter()
+                .take(if contender.speaks_tls() { 2 } else { 1 })
             {
                 let (before, with) = contender.memory_of_idle(tls, arguments.idle);
                 println!("| {} | {over} | {before:.0} | {with:.0} |", contender.name);
@@ -132,9 +167,19 @@ fn loads(arguments: &Arguments) -> Vec<Load> {
     let all = || {
         let protocols = [Protocol::Http1, Protocol::TlsHttp1, Protocol::TlsHttp2];
         let of = |protocol| {
-            ground::FILES.iter().flat_map(move |(file, _)| [2, 64].map(|connections| Load { protocol, file, connections }))
+            ground::FILES.iter().flat_map(move |(file, _)| {
+                [2, 64].map(|connections| Load {
+                    protocol,
+                    file,
+                    connections,
+                })
+            })
         };
-        protocols.into_iter().flat_map(of).chain([Load::NEW]).collect::<Vec<_>>()
+        protocols
+            .into_iter()
+            .flat_map(of)
+            .chain([Load::NEW])
+            .collect::<Vec<_>>()
     };
     let mut loads = if arguments.all { all() } else { TABLE.to_vec() };
     loads.retain(|load| report::name(*load).contains(&arguments.only));

@@ -28,7 +28,9 @@ impl Seen {
         let begun = Instant::now();
         match request.send().await {
             Ok(answer) if answer.status() == 200 => self.served.push(begun.elapsed()),
-            Ok(answer) if answer.status() == 503 && answer.headers().contains_key("retry-after") => {
+            Ok(answer)
+                if answer.status() == 503 && answer.headers().contains_key("retry-after") =>
+            {
                 self.put_off.push(begun.elapsed())
             }
             Ok(answer) => self.others.push(answer.status().to_string()),
@@ -41,13 +43,18 @@ impl Seen {
             let times = times(&mut self);
             times.sort();
             let at = |share: usize| {
-                times.get((times.len() * share / 100).min(times.len().saturating_sub(1))).map_or(0, Duration::as_millis)
+                times
+                    .get((times.len() * share / 100).min(times.len().saturating_sub(1)))
+                    .map_or(0, Duration::as_millis)
             };
             format!("{} (p50 {} ms, p99 {} ms)", times.len(), at(50), at(99))
         };
         let (served, put_off) = (of(|seen| &mut seen.served), of(|seen| &mut seen.put_off));
         println!("| {what} | {served} | {put_off} | {} |", self.others.len());
-        self.others.iter().take(3).for_each(|other| eprintln!("{what}: {other}"));
+        self.others
+            .iter()
+            .take(3)
+            .for_each(|other| eprintln!("{what}: {other}"));
     }
 }
 
@@ -56,16 +63,33 @@ pub(crate) async fn measure(ground: Ground, program: &str, connections: usize) {
     let (redis, _store) = servers::redis(&ground);
     let (upstream, _origin) = servers::upstream(&ground);
     let store = format!("redis://{redis}/0");
-    let gateway = gateway::start(&ground, "overload", program, With { store: &store, access_log: true }, upstream).await;
+    let gateway = gateway::start(
+        &ground,
+        "overload",
+        program,
+        With {
+            store: &store,
+            access_log: true,
+        },
+        upstream,
+    )
+    .await;
     let before = gateway.process.memory();
-    let load = Load { connections, ..Load::MAIN };
+    let load = Load {
+        connections,
+        ..Load::MAIN
+    };
     let (doors, held) = (gateway.doors, gateway.held.clone());
     let alone = {
         let (held, few) = (held.clone(), Load::MAIN);
         let ground = &ground;
         tokio::task::block_in_place(|| generate::run(ground, few, doors, "", &held, 4))
     };
-    println!("64 connections: {:.0} requests a second, p99 {:.1} ms", alone.requests / alone.seconds, alone.p99);
+    println!(
+        "64 connections: {:.0} requests a second, p99 {:.1} ms",
+        alone.requests / alone.seconds,
+        alone.p99
+    );
     let storm = std::thread::spawn(move || generate::crowd(load, doors, &held, STORM));
     let (broker, stranger, operator, most) = look_around(&gateway, || storm.is_finished()).await;
     let (crowd, said) = storm.join().expect("no panic");
@@ -88,26 +112,49 @@ pub(crate) async fn measure(ground: Ground, program: &str, connections: usize) {
         crowd.p50,
         crowd.p99
     );
-    println!("\n| meanwhile, on a connection of its own | served | 503 with Retry-After | anything else |\n|---|---|---|---|");
+    println!(
+        "\n| meanwhile, on a connection of its own | served | 503 with Retry-After | anything else |\n|---|---|---|---|"
+    );
     broker.print("a broker's page");
     stranger.print("a stranger's sign-in page");
     operator.print("the operator's /metrics");
-    println!("\nmemory: {before:.0} MiB before, {most:.0} MiB at most; a page within {QUICK:?} again after {:?}", calm.elapsed());
+    println!(
+        "\nmemory: {before:.0} MiB before, {most:.0} MiB at most; a page within {QUICK:?} again after {:?}",
+        calm.elapsed()
+    );
 }
 
 fn signed_in(client: &Client, gateway: &Gateway) -> reqwest::RequestBuilder {
     let request = client.get(format!("http://{}/1k", gateway.doors.http));
-    generate::fields(&gateway.held).into_iter().fold(request, |request, (name, value)| request.header(name, value))
+    generate::fields(&gateway.held)
+        .into_iter()
+        .fold(request, |request, (name, value)| {
+            request.header(name, value)
+        })
 }
 
 async fn look_around(gateway: &Gateway, is_over: impl Fn() -> bool) -> (Seen, Seen, Seen, f64) {
-    let (mut broker, mut stranger, mut operator, mut most) = (Seen::default(), Seen::default(), Seen::default(), 0.0_f64);
+    let (mut broker, mut stranger, mut operator, mut most) =
+        (Seen::default(), Seen::default(), Seen::default(), 0.0_f64);
     while !is_over() {
         // New connections: those that are open stand in no queue.
-        let client = Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(20)).build().expect("a client");
-        let page = client.get(format!("http://{}/ui/login/de/vtnr-login", gateway.doors.http)).header("Accept", "text/html");
+        let client = Client::builder()
+            .pool_max_idle_per_host(0)
+            .timeout(Duration::from_secs(20))
+            .build()
+            .expect("a client");
+        let page = client
+            .get(format!(
+                "http://{}/ui/login/de/vtnr-login",
+                gateway.doors.http
+            ))
+            .header("Accept", "text/html");
         let metrics = client.get(format!("http://{}/metrics", gateway.admin));
-        tokio::join!(broker.look(signed_in(&client, gateway)), stranger.look(page), operator.look(metrics));
+        tokio::join!(
+            broker.look(signed_in(&client, gateway)),
+            stranger.look(page),
+            operator.look(metrics)
+        );
         most = most.max(gateway.process.memory());
         tokio::time::sleep(LOOKS_EVERY).await;
     }

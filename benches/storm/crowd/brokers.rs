@@ -16,13 +16,19 @@ pub struct Broker {
 /// The broker of this number, counted from 0.
 pub fn broker(number: u32) -> Broker {
     let vtnr = Vtnr::from_number(FIRST + number).expect("nine digits");
-    Broker { vtnr, email: format!("broker.{number}@makler-{}.example", number % 997) }
+    Broker {
+        vtnr,
+        email: format!("broker.{number}@makler-{}.example", number % 997),
+    }
 }
 
 /// A directory file with the brokers from 0 on.
 pub fn directory(brokers: u32) -> String {
-    (0..brokers).map(broker).fold("vtnr;email\n".to_owned(), |mut lines, Broker { vtnr, email }| {
-        let _ = writeln!(lines, "{vtnr};{email}");
-        lines
-    })
+    (0..brokers).map(broker).fold(
+        "vtnr;email\n".to_owned(),
+        |mut lines, Broker { vtnr, email }| {
+            let _ = writeln!(lines, "{vtnr};{email}");
+            lines
+        },
+    )
 }

@@ -44,7 +44,12 @@ impl Browser {
     pub fn new(gateway: SocketAddr, number: u32) -> Self {
         // From 127.1.0.0 on, so that none has the address that the servers listen on.
         let from = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number);
-        Self { gateway, from, line: None, cookies: BTreeMap::new() }
+        Self {
+            gateway,
+            from,
+            line: None,
+            cookies: BTreeMap::new(),
+        }
     }
 
     /// Sets a cookie.
@@ -58,11 +63,16 @@ impl Browser {
     /// There is no whole answer.
     pub async fn get(&mut self, path: &str, purpose: Purpose) -> Result<Answer> {
         let (accept, mode, dest) = match purpose {
-            Purpose::Page => ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "navigate", "document"),
+            Purpose::Page => (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                "navigate",
+                "document",
+            ),
             Purpose::Asset => ("*/*", "no-cors", "style"),
         };
-        let fields =
-            format!("Accept: {accept}\r\nSec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {dest}\r\nSec-Fetch-Site: same-origin\r\n");
+        let fields = format!(
+            "Accept: {accept}\r\nSec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {dest}\r\nSec-Fetch-Site: same-origin\r\n"
+        );
         self.ask("GET", path, &fields, "").await
     }
 
@@ -71,7 +81,9 @@ impl Browser {
     /// # Errors
     /// There is no whole answer.
     pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
         let head = format!(
             "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Site: same-origin\r\n\
              Origin: http://{}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
@@ -89,13 +101,24 @@ impl Browser {
             self.gateway
         );
         for (at, (name, value)) in self.cookies.iter().enumerate() {
-            let _ = write!(request, "{}{name}={value}", if at == 0 { "Cookie: " } else { "; " });
+            let _ = write!(
+                request,
+                "{}{name}={value}",
+                if at == 0 { "Cookie: " } else { "; " }
+            );
         }
-        request.push_str(if self.cookies.is_empty() { "\r\n" } else { "\r\n\r\n" });
+        request.push_str(if self.cookies.is_empty() {
+            "\r\n"
+        } else {
+            "\r\n\r\n"
+        });
         request.push_str(body);
         let sent_at = Instant::now();
         let answer = tokio::time::timeout(PATIENCE, self.exchange(&request, sent_at)).await;
-        answer.context("no answer in time").flatten().with_context(|| format!("{method} {path}"))
+        answer
+            .context("no answer in time")
+            .flatten()
+            .with_context(|| format!("{method} {path}"))
     }
 
     async fn exchange(&mut self, request: &str, sent_at: Instant) -> Result<Answer> {
@@ -103,17 +126,28 @@ impl Browser {
             Some(line) => line,
             None => BufReader::new(self.connect().await.context("connecting")?),
         };
-        line.get_mut().write_all(request.as_bytes()).await.context("sending")?;
+        line.get_mut()
+            .write_all(request.as_bytes())
+            .await
+            .context("sending")?;
         let head = head(&mut line).await?;
         for cookie in &head.cookies {
             self.remember(cookie)?;
         }
         let mut body = vec![0; head.length.context("an answer without a length")?];
-        line.read_exact(&mut body).await.context("a body that breaks off")?;
+        line.read_exact(&mut body)
+            .await
+            .context("a body that breaks off")?;
         if head.stays_open {
             self.line = Some(line);
         }
-        Ok(Answer { status: head.status, location: head.location, body, sent_at, took: sent_at.elapsed() })
+        Ok(Answer {
+            status: head.status,
+            location: head.location,
+            body,
+            sent_at,
+            took: sent_at.elapsed(),
+        })
     }
 
     async fn connect(&self) -> Result<TcpStream> {
@@ -146,17 +180,35 @@ struct Head {
 
 async fn head(line: &mut BufReader<TcpStream>) -> Result<Head> {
     let mut text = String::new();
-    ensure!(line.read_line(&mut text).await.context("waiting")? > 0, "the connection ended before an answer");
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status line")?;
-    let mut head = Head { status, location: None, cookies: Vec::new(), length: None, stays_open: true };
+    ensure!(
+        line.read_line(&mut text).await.context("waiting")? > 0,
+        "the connection ended before an answer"
+    );
+    let status = text
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .context("no status line")?;
+    let mut head = Head {
+        status,
+        location: None,
+        cookies: Vec::new(),
+        length: None,
+        stays_open: true,
+    };
     loop {
         text.clear();
-        ensure!(line.read_line(&mut text).await? > 0, "the connection ended within a header");
+        ensure!(
+            line.read_line(&mut text).await? > 0,
+            "the connection ended within a header"
+        );
         let field = text.trim_end();
         if field.is_empty() {
             return Ok(head);
         }
-        let Some((name, value)) = field.split_once(':') else { bail!("a line that is no field") };
+        let Some((name, value)) = field.split_once(':') else {
+            bail!("a line that is no field")
+        };
         match name.to_ascii_lowercase().as_str() {
             "location" => head.location = Some(value.trim().to_owned()),
             "set-cookie" => head.cookies.push(value.trim().to_owned()),
@@ -180,7 +232,12 @@ impl Answer {
     pub fn leads_to(&self, path: &str) -> Result<String> {
         let location = self.location.as_deref().unwrap_or_default();
         let leads = self.status == 303 && location.starts_with(path);
-        ensure!(leads, "led to `{location}` instead of `{path}`, with {}: {}", self.status, self.excerpt());
+        ensure!(
+            leads,
+            "led to `{location}` instead of `{path}`, with {}: {}",
+            self.status,
+            self.excerpt()
+        );
         Ok(location.to_owned())
     }
 

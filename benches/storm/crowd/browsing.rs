@@ -47,7 +47,12 @@ pub struct Load {
 ///
 /// # Errors
 /// A reader's task broke off.
-pub async fn browse<R: Reader>(everybody: Vec<R>, load: Load, what: &'static str, record: &Arc<Record>) -> Result<(Vec<R>, u64)> {
+pub async fn browse<R: Reader>(
+    everybody: Vec<R>,
+    load: Load,
+    what: &'static str,
+    record: &Arc<Record>,
+) -> Result<(Vec<R>, u64)> {
     let (begin, asked, mut tasks) = (Instant::now(), Arc::new(AtomicU64::new(0)), JoinSet::new());
     let period = Duration::from_secs_f64(everybody.len() as f64 / load.rate);
     for (at, mut reader) in everybody.into_iter().enumerate() {

@@ -26,8 +26,13 @@ async fn answer_all(mut stream: TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
     let (mut buffer, mut length) = (vec![0; LONGEST_REQUEST], 0);
     loop {
-        while let Some(end) = buffer[..length].windows(4).position(|four| four == b"\r\n\r\n") {
-            stream.write_all(answer(&String::from_utf8_lossy(&buffer[..end])).as_bytes()).await?;
+        while let Some(end) = buffer[..length]
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+        {
+            stream
+                .write_all(answer(&String::from_utf8_lossy(&buffer[..end])).as_bytes())
+                .await?;
             buffer.copy_within(end + 4..length, 0);
             length -= end + 4;
         }
@@ -42,7 +47,10 @@ async fn answer_all(mut stream: TcpStream) -> Result<()> {
 fn answer(head: &str) -> String {
     let (mut vtnr, mut level, mut secret) = ("", "", "");
     let mut lines = head.split("\r\n");
-    let target = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+    let target = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1))
+        .unwrap_or_default();
     for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
         match name.to_ascii_lowercase().as_str() {
             "x-vtnr" => vtnr = value,
@@ -52,5 +60,7 @@ fn answer(head: &str) -> String {
         }
     }
     let page = format!("<!doctype html><p>{vtnr};{level};{target};{secret}</p>");
-    format!("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {PAGE}\r\n\r\n{page:<PAGE$.PAGE$}")
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {PAGE}\r\n\r\n{page:<PAGE$.PAGE$}"
+    )
 }

@@ -23,7 +23,9 @@ impl Times {
     pub fn quantile(&mut self, share: f64) -> f64 {
         self.0.sort_unstable();
         let rank = (share * self.0.len() as f64).ceil() as usize;
-        self.0.get(rank.saturating_sub(1)).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+        self.0
+            .get(rank.saturating_sub(1))
+            .map_or(0.0, |time| time.as_secs_f64() * 1e3)
     }
 }
 

@@ -1,7 +1,11 @@
 //! A crowd of brokers before a gateway that is started for it, with all that the gateway needs: a redis-server, a mail server that
 //! takes mails over SMTP, a calculator. The bench and `tests/storm.rs` share it.
 
-#![allow(dead_code, unreachable_pub, reason = "the bench and the test use a part each")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the bench and the test use a part each"
+)]
 
 pub mod brokers;
 pub mod browser;

@@ -62,7 +62,11 @@ impl PostOffice {
             match verb.as_str() {
                 "EHLO" => stream.write_all(b"250-sink\r\n250 8BITMIME\r\n").await?,
                 "RCPT" => {
-                    to = line.split(['<', '>']).nth(1).context("no recipient")?.to_owned();
+                    to = line
+                        .split(['<', '>'])
+                        .nth(1)
+                        .context("no recipient")?
+                        .to_owned();
                     stream.write_all(b"250 ok\r\n").await?;
                 }
                 "DATA" => {
@@ -70,7 +74,13 @@ impl PostOffice {
                     let raw = content(&mut stream).await?;
                     tokio::time::sleep(takes).await;
                     stream.write_all(b"250 taken\r\n").await?;
-                    self.keep(&to, Mail { taken_at: Instant::now(), tan: tan_in(&raw).context("no TAN")? });
+                    self.keep(
+                        &to,
+                        Mail {
+                            taken_at: Instant::now(),
+                            tan: tan_in(&raw).context("no TAN")?,
+                        },
+                    );
                 }
                 "QUIT" => return Ok(stream.write_all(b"221 bye\r\n").await?),
                 _ => stream.write_all(b"250 ok\r\n").await?,
@@ -110,6 +120,7 @@ async fn content(stream: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
 fn tan_in(raw: &[u8]) -> Option<String> {
     let message = mail_parser::MessageParser::default().parse(raw)?;
     let text = message.body_text(0)?;
-    let is_tan = |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_tan =
+        |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_uppercase());
     text.lines().map(str::trim).find(is_tan).map(str::to_owned)
 }

@@ -14,7 +14,11 @@ impl Process {
         let on_cpu = |thread: fs::DirEntry| {
             // A thread may end between the two looks.
             let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+            text.split(' ')
+                .next()?
+                .parse()
+                .ok()
+                .map(Duration::from_nanos)
         };
         threads.flatten().filter_map(on_cpu).sum()
     }
@@ -31,7 +35,14 @@ impl Process {
 
     fn status(self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a size");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .expect("a size");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number")
+            << 10
     }
 }

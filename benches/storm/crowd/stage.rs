@@ -49,14 +49,23 @@ impl Stage {
     /// # Errors
     /// Something does not start.
     pub async fn start(setting: &Setting) -> Result<Self> {
-        let (folder, redis, office, mut servers) = (TempDir::new()?, Redis::start(), PostOffice::default(), JoinSet::new());
+        let (folder, redis, office, mut servers) = (
+            TempDir::new()?,
+            Redis::start(),
+            PostOffice::default(),
+            JoinSet::new(),
+        );
         let mails = TcpListener::bind("127.0.0.1:0").await?;
         let application = TcpListener::bind("127.0.0.1:0").await?;
         let (mail, upstream) = (mails.local_addr()?, application.local_addr()?);
         servers.spawn(office.clone().serve(mails, setting.mail_takes));
         servers.spawn(calculator::serve(application));
-        let [address, admin] = [ports::free(), ports::free()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        fs::write(folder.path().join("brokers.csv"), brokers::directory(setting.brokers))?;
+        let [address, admin] =
+            [ports::free(), ports::free()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        fs::write(
+            folder.path().join("brokers.csv"),
+            brokers::directory(setting.brokers),
+        )?;
         fs::write(folder.path().join("secret"), SECRET)?;
         private(&folder.path().join("secret"))?;
         let config = format!(
@@ -77,7 +86,15 @@ impl Stage {
             .stderr(log)
             .spawn()
             .with_context(|| format!("{} does not start", setting.program.display()))?;
-        let stage = Self { address, office, redis, admin, gateway, folder, _servers: servers };
+        let stage = Self {
+            address,
+            office,
+            redis,
+            admin,
+            gateway,
+            folder,
+            _servers: servers,
+        };
         stage.ready().await?;
         Ok(stage)
     }
@@ -107,27 +124,47 @@ impl Stage {
     /// # Errors
     /// The gateway does not tell, or has no such metric.
     pub async fn metric(&self, name: &str) -> Result<f64> {
-        let answer = Browser::new(self.admin, 0).get("/metrics", Purpose::Asset).await?;
-        let is_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
-        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
+        let answer = Browser::new(self.admin, 0)
+            .get("/metrics", Purpose::Asset)
+            .await?;
+        let is_it = |line: &&str| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        let value = |line: &str| {
+            line.rsplit(' ')
+                .next()
+                .and_then(|value| value.parse::<f64>().ok())
+        };
         let text = answer.text();
         // A counter by labels has no line before it counts for the first time.
-        ensure!(text.contains(&format!("# TYPE {name} ")), "there is no metric {name}");
+        ensure!(
+            text.contains(&format!("# TYPE {name} ")),
+            "there is no metric {name}"
+        );
         Ok(text.lines().filter(is_it).filter_map(value).sum())
     }
 
     async fn ready(&self) -> Result<()> {
         let begun = Instant::now();
         while !self.is_ready().await {
-            let log = || fs::read_to_string(self.folder.path().join("gateway.log")).unwrap_or_default();
-            ensure!(begun.elapsed() < START, "the gateway does not become ready:\n{}", log());
+            let log =
+                || fs::read_to_string(self.folder.path().join("gateway.log")).unwrap_or_default();
+            ensure!(
+                begun.elapsed() < START,
+                "the gateway does not become ready:\n{}",
+                log()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
     }
 
     async fn is_ready(&self) -> bool {
-        Browser::new(self.admin, 0).get("/readyz", Purpose::Asset).await.is_ok_and(|answer| answer.status == 200)
+        Browser::new(self.admin, 0)
+            .get("/readyz", Purpose::Asset)
+            .await
+            .is_ok_and(|answer| answer.status == 200)
     }
 }
 
@@ -141,5 +178,8 @@ impl Drop for Stage {
 
 fn private(file: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    Ok(fs::set_permissions(file, fs::Permissions::from_mode(0o600))?)
+    Ok(fs::set_permissions(
+        file,
+        fs::Permissions::from_mode(0o600),
+    )?)
 }

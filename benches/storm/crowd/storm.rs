@@ -81,12 +81,33 @@ pub struct Use {
 /// # Errors
 /// What it needs cannot be started. What goes wrong within it is in [`Outcome::record`].
 pub async fn run(plan: &Plan) -> Result<Outcome> {
-    let setting = Setting { program: plan.program.clone(), brokers: plan.brokers + plan.readers, mail_takes: plan.mail_takes };
+    let setting = Setting {
+        program: plan.program.clone(),
+        brokers: plan.brokers + plan.readers,
+        mail_takes: plan.mail_takes,
+    };
     let stage = Stage::start(&setting).await?;
-    let (record, processes) = (Arc::new(Record::default()), (stage.gateway(), stage.redis()));
-    let everybody = signed_in(stage.address, &stage.office, plan.brokers..plan.brokers + plan.readers).await?;
+    let (record, processes) = (
+        Arc::new(Record::default()),
+        (stage.gateway(), stage.redis()),
+    );
+    let everybody = signed_in(
+        stage.address,
+        &stage.office,
+        plan.brokers..plan.brokers + plan.readers,
+    )
+    .await?;
     let meter = Meter::begin(processes);
-    let (everybody, pages) = browse(everybody, Load { rate: plan.browsing, time: plan.calm }, "browsing alone", &record).await?;
+    let (everybody, pages) = browse(
+        everybody,
+        Load {
+            rate: plan.browsing,
+            time: plan.calm,
+        },
+        "browsing alone",
+        &record,
+    )
+    .await?;
     let calm = meter.end(pages);
 
     let memory = (stage.gateway().resident(), stage.redis().resident());
@@ -94,13 +115,20 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     let looks = tokio::spawn(most_letters(stage.redis.url(), Arc::clone(&looking)));
     let (meter, begun) = (Meter::begin(processes), Instant::now());
     let beside = {
-        let (record, load) = (Arc::clone(&record), Load { rate: plan.browsing, time: plan.within });
+        let (record, load) = (
+            Arc::clone(&record),
+            Load {
+                rate: plan.browsing,
+                time: plan.within,
+            },
+        );
         tokio::spawn(async move { browse(everybody, load, "browsing beside it", &record).await })
     };
     let visits = arrive(plan, &stage, &record).await?;
     let lasted = begun.elapsed();
     let (_, browsed) = beside.await??;
-    let looked_at = record.times_of("calculator, first page").len() + record.times_of("calculator, further pages").len();
+    let looked_at = record.times_of("calculator, first page").len()
+        + record.times_of("calculator, further pages").len();
     let storm = meter.end(browsed + looked_at as u64);
     looking.store(false, Ordering::Relaxed);
     let most_letters = looks.await??;
@@ -120,7 +148,11 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
 ///
 /// # Errors
 /// One of them cannot.
-pub async fn signed_in(gateway: SocketAddr, office: &PostOffice, numbers: std::ops::Range<u32>) -> Result<Vec<SignedIn>> {
+pub async fn signed_in(
+    gateway: SocketAddr,
+    office: &PostOffice,
+    numbers: std::ops::Range<u32>,
+) -> Result<Vec<SignedIn>> {
     const AT_ONCE: usize = 8;
     let (mut tasks, mut everybody) = (JoinSet::new(), Vec::new());
     for number in numbers {
@@ -132,9 +164,17 @@ pub async fn signed_in(gateway: SocketAddr, office: &PostOffice, numbers: std::o
         let office = office.clone();
         tasks.spawn(async move {
             let (record, browser) = (Record::default(), Browser::new(gateway, number));
-            let mut visit = Visit { broker: broker(number), browser, office: &office, record: &record, think: Duration::ZERO };
+            let mut visit = Visit {
+                broker: broker(number),
+                browser,
+                office: &office,
+                record: &record,
+                think: Duration::ZERO,
+            };
             visit.sign_in().await?;
-            let Visit { broker, browser, .. } = visit;
+            let Visit {
+                broker, browser, ..
+            } = visit;
             anyhow::Ok(SignedIn { broker, browser })
         });
     }
@@ -147,20 +187,38 @@ pub async fn signed_in(gateway: SocketAddr, office: &PostOffice, numbers: std::o
 /// Everybody arrives at a moment of their own, all moments equally likely, whatever became of those before; gives how many
 /// were signed in.
 async fn arrive(plan: &Plan, stage: &Stage, record: &Arc<Record>) -> Result<u32> {
-    let (mut chance, begin, mut visits) = (StdRng::seed_from_u64(plan.seed), Instant::now(), JoinSet::new());
+    let (mut chance, begin, mut visits) = (
+        StdRng::seed_from_u64(plan.seed),
+        Instant::now(),
+        JoinSet::new(),
+    );
     for number in 0..plan.brokers {
         let at = begin + plan.within.mul_f64(chance.random::<f64>());
-        let (record, office, address, think) = (Arc::clone(record), stage.office.clone(), stage.address, plan.think);
+        let (record, office, address, think) = (
+            Arc::clone(record),
+            stage.office.clone(),
+            stage.address,
+            plan.think,
+        );
         visits.spawn(async move {
             tokio::time::sleep_until(at).await;
             let browser = Browser::new(address, number);
-            let mut visit = Visit { broker: broker(number), browser, office: &office, record: &record, think };
+            let mut visit = Visit {
+                broker: broker(number),
+                browser,
+                office: &office,
+                record: &record,
+                think,
+            };
             let signed_in = visit.sign_in().await;
             let done = match &signed_in {
                 Ok(()) => visit.look_around().await,
                 Err(_) => Ok(()),
             };
-            for error in [&signed_in, &done].into_iter().filter_map(|result| result.as_ref().err()) {
+            for error in [&signed_in, &done]
+                .into_iter()
+                .filter_map(|result| result.as_ref().err())
+            {
                 record.failed(error);
             }
             (signed_in.is_ok(), visit.browser)
@@ -171,22 +229,39 @@ async fn arrive(plan: &Plan, stage: &Stage, record: &Arc<Record>) -> Result<u32>
         let (is_signed_in, browser) = visit?;
         signed_in += u32::from(is_signed_in);
         idle.push_back((Instant::now(), browser));
-        while idle.pop_front_if(|(since, _)| since.elapsed() > LINGER).is_some() {}
+        while idle
+            .pop_front_if(|(since, _)| since.elapsed() > LINGER)
+            .is_some()
+        {}
     }
     Ok(signed_in)
 }
 
 /// What can be told only afterwards: everybody is in, was mailed once, and nothing broke off unseen.
-async fn check_afterwards(plan: &Plan, stage: &Stage, record: &Record, signed_in: u32) -> Result<()> {
+async fn check_afterwards(
+    plan: &Plan,
+    stage: &Stage,
+    record: &Record,
+    signed_in: u32,
+) -> Result<()> {
     let mut wrong = Vec::new();
     if signed_in != plan.brokers {
         wrong.push(format!("{signed_in} of {} are signed in", plan.brokers));
     }
-    let mailed_otherwise = (0..plan.brokers).filter(|number| stage.office.mails_to(&broker(*number).email) != 1).count();
+    let mailed_otherwise = (0..plan.brokers)
+        .filter(|number| stage.office.mails_to(&broker(*number).email) != 1)
+        .count();
     if mailed_otherwise > 0 {
-        wrong.push(format!("{mailed_otherwise} brokers were not mailed exactly once"));
+        wrong.push(format!(
+            "{mailed_otherwise} brokers were not mailed exactly once"
+        ));
     }
-    for metric in ["store_errors_total", "panics_total", "log_lines_dropped_total", "connections_rejected_total"] {
+    for metric in [
+        "store_errors_total",
+        "panics_total",
+        "log_lines_dropped_total",
+        "connections_rejected_total",
+    ] {
         let value = stage.metric(&format!("vtnr_gateway_{metric}")).await?;
         if value > 0.0 {
             wrong.push(format!("{metric} is {value}"));
@@ -200,11 +275,17 @@ async fn check_afterwards(plan: &Plan, stage: &Stage, record: &Record, signed_in
 
 /// Looks at the outbox again and again.
 async fn most_letters(redis: String, looking: Arc<AtomicBool>) -> Result<u64> {
-    let mut connection = redis::Client::open(redis)?.get_multiplexed_async_connection().await.context("Redis")?;
+    let mut connection = redis::Client::open(redis)?
+        .get_multiplexed_async_connection()
+        .await
+        .context("Redis")?;
     let mut most = 0;
     while looking.load(Ordering::Relaxed) {
         let queue = format!("{KEY_PREFIX}queue");
-        let letters: u64 = redis::cmd("ZCARD").arg(queue).query_async(&mut connection).await?;
+        let letters: u64 = redis::cmd("ZCARD")
+            .arg(queue)
+            .query_async(&mut connection)
+            .await?;
         most = most.max(letters);
         tokio::time::sleep(LOOK).await;
     }
@@ -220,14 +301,21 @@ pub struct Meter {
 impl Meter {
     /// From now on, for the gateway and Redis.
     pub fn begin(processes: (Process, Process)) -> Self {
-        Self { processes, before: (processes.0.cpu(), processes.1.cpu()) }
+        Self {
+            processes,
+            before: (processes.0.cpu(), processes.1.cpu()),
+        }
     }
 
     /// Until now, for so many pages.
     pub fn end(self, pages: u64) -> Use {
         let (gateway, redis) = self.processes;
         let used = |process: Process, before: Duration| process.cpu().saturating_sub(before);
-        Use { pages, gateway: used(gateway, self.before.0), redis: used(redis, self.before.1) }
+        Use {
+            pages,
+            gateway: used(gateway, self.before.0),
+            redis: used(redis, self.before.1),
+        }
     }
 }
 
@@ -241,7 +329,9 @@ impl Use {
     /// Milliseconds of the gateway and of Redis that went into each of so many sign-ins, where a page costs what it did in `calm`.
     pub fn a_sign_in(&self, calm: &Self, sign_ins: u32) -> (f64, f64) {
         let ((gateway, redis), pages) = (calm.a_page(), self.pages as f64);
-        let each = |time: Duration, page: f64| (time.as_secs_f64() * 1e3 - pages * page / 1e3) / f64::from(sign_ins.max(1));
+        let each = |time: Duration, page: f64| {
+            (time.as_secs_f64() * 1e3 - pages * page / 1e3) / f64::from(sign_ins.max(1))
+        };
         (each(self.gateway, gateway), each(self.redis, redis))
     }
 }

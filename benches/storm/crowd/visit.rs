@@ -30,24 +30,45 @@ impl Visit<'_> {
     /// Something was not as it has to be.
     pub async fn sign_in(&mut self) -> Result<()> {
         let deep_link = format!("/kfz/angebot?vorgang={}", self.broker.vtnr.number());
-        let to_sign_in = self.get("deep link", &deep_link).await?.leads_to("/ui/login/de/vtnr-login?return_to=")?;
+        let to_sign_in = self
+            .get("deep link", &deep_link)
+            .await?
+            .leads_to("/ui/login/de/vtnr-login?return_to=")?;
         let page = self.get("sign-in page", &to_sign_in).await?;
         page.shows("Anmelden mit Vermittlernummer")?;
         for asset in assets(&page) {
             let answer = self.browser.get(&asset, Purpose::Asset).await?;
             self.record.took("its style, script, icon", answer.took);
-            ensure!(answer.status == 200 && !answer.body.is_empty(), "{asset} is missing");
+            ensure!(
+                answer.status == 200 && !answer.body.is_empty(),
+                "{asset} is missing"
+            );
         }
         self.pause().await;
         let mail = self.office.expect(&self.broker.email);
         let (vtnr, email) = (self.broker.vtnr.to_string(), self.broker.email.clone());
-        let claimed = self.post("VTNR and e-mail sent", &to_sign_in, &[("vtnr", &vtnr), ("email", &email)]).await?;
+        let claimed = self
+            .post(
+                "VTNR and e-mail sent",
+                &to_sign_in,
+                &[("vtnr", &vtnr), ("email", &email)],
+            )
+            .await?;
         let to_tan = claimed.leads_to("/ui/login/de/tan?return_to=")?;
-        self.get("TAN page", &to_tan).await?.shows("Überprüfen Sie")?;
-        let mail = tokio::time::timeout(MAIL, mail).await.context("no mail in time")??;
-        self.record.took("form to SMTP 250", mail.taken_at.saturating_duration_since(claimed.sent_at));
+        self.get("TAN page", &to_tan)
+            .await?
+            .shows("Überprüfen Sie")?;
+        let mail = tokio::time::timeout(MAIL, mail)
+            .await
+            .context("no mail in time")??;
+        self.record.took(
+            "form to SMTP 250",
+            mail.taken_at.saturating_duration_since(claimed.sent_at),
+        );
         self.pause().await;
-        let arrived = self.post("TAN sent", &to_tan, &[("tan", &mail.tan)]).await?;
+        let arrived = self
+            .post("TAN sent", &to_tan, &[("tan", &mail.tan)])
+            .await?;
         self.record.took("both forms", claimed.took + arrived.took);
         let arrived = arrived.leads_to(&deep_link)?;
         self.look_at("calculator, first page", &arrived).await
@@ -60,7 +81,8 @@ impl Visit<'_> {
     pub async fn look_around(&mut self) -> Result<()> {
         for page in 0..PAGES {
             self.pause().await;
-            self.look_at("calculator, further pages", &format!("/kfz/tarif/{page}")).await?;
+            self.look_at("calculator, further pages", &format!("/kfz/tarif/{page}"))
+                .await?;
         }
         Ok(())
     }
@@ -76,7 +98,12 @@ impl Visit<'_> {
         Ok(answer)
     }
 
-    async fn post(&mut self, what: &'static str, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
+    async fn post(
+        &mut self,
+        what: &'static str,
+        path: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Answer> {
         let answer = self.browser.post(path, fields).await?;
         self.record.took(what, answer.took);
         Ok(answer)
@@ -94,11 +121,20 @@ impl Visit<'_> {
 pub fn is_page_for(broker: &Broker, path: &str, answer: &Answer) -> Result<()> {
     let page = calculator::page_for(&broker.vtnr.to_string(), path);
     let is_it = answer.status == 200 && answer.body.starts_with(page.as_bytes());
-    ensure!(is_it, "not the calculator's page `{page}`, with {}: {:.200}", answer.status, answer.text());
+    ensure!(
+        is_it,
+        "not the calculator's page `{page}`, with {}: {:.200}",
+        answer.status,
+        answer.text()
+    );
     Ok(())
 }
 
 /// What the page has its browser load.
 fn assets(page: &Answer) -> Vec<String> {
-    page.text().split('"').filter(|value| value.starts_with("/ui/login/de/assets/")).map(str::to_owned).collect()
+    page.text()
+        .split('"')
+        .filter(|value| value.starts_with("/ui/login/de/assets/"))
+        .map(str::to_owned)
+        .collect()
 }

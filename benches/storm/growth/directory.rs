@@ -21,9 +21,15 @@ use vtnr_gateway::directory::{Directory, Reload};
 const FEWEST: u32 = 10_000;
 const READERS: u32 = 64;
 const LOOK_UPS: u32 = 100_000;
-const BEFORE: Load = Load { rate: 500.0, time: Duration::from_secs(4) };
+const BEFORE: Load = Load {
+    rate: 500.0,
+    time: Duration::from_secs(4),
+};
 /// Longer than the gateway takes to see another file, and to read it.
-const WHILE: Load = Load { rate: 500.0, time: Duration::from_secs(8) };
+const WHILE: Load = Load {
+    rate: 500.0,
+    time: Duration::from_secs(8),
+};
 
 pub(super) async fn run(program: &Path) -> Result<()> {
     println!(
@@ -53,7 +59,10 @@ async fn row(program: &Path, brokers: u32) -> Result<()> {
     let (readers, mut before) = times(readers, BEFORE).await?;
     stage.write_directory(&directory(brokers + 1))?;
     let (_, mut meanwhile) = times(readers, WHILE).await?;
-    ensure!(stage.metric("vtnr_gateway_directory_brokers").await? == f64::from(brokers + 1), "the directory was not reloaded");
+    ensure!(
+        stage.metric("vtnr_gateway_directory_brokers").await? == f64::from(brokers + 1),
+        "the directory was not reloaded"
+    );
     println!(
         "{brokers:>9} {:>9.1} {:>11.1} {look_up:>12.0} {:>12.1} {:>18.1} {:>9.2} {:>16.2} {:>9.2}",
         milliseconds(load),
@@ -72,28 +81,64 @@ fn by_itself(brokers: u32) -> Result<(Duration, Duration, f64)> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("brokers.csv");
     std::fs::write(&file, directory(brokers))?;
-    let (config, now) =
-        (config::Directory { file: file.clone(), poll: Duration::from_secs(2), certificates: None }, Clock::System.now());
+    let (config, now) = (
+        config::Directory {
+            file: file.clone(),
+            poll: Duration::from_secs(2),
+            certificates: None,
+        },
+        Clock::System.now(),
+    );
     let begun = Instant::now();
     let open = Directory::open(&config, now)?;
     let load = begun.elapsed();
     std::fs::write(&file, directory(brokers + 1))?;
     let begun = Instant::now();
-    ensure!(matches!(open.reload(now)?, Reload::Swapped { added: 1, removed: 0, .. }), "the file is not taken");
+    ensure!(
+        matches!(
+            open.reload(now)?,
+            Reload::Swapped {
+                added: 1,
+                removed: 0,
+                ..
+            }
+        ),
+        "the file is not taken"
+    );
     let reload = begun.elapsed();
 
     let mut chance = StdRng::seed_from_u64(1);
-    let wanted: Vec<_> = (0..LOOK_UPS).map(|_| broker(chance.random_range(0..brokers))).collect();
-    let wanted: Vec<_> = wanted.into_iter().filter_map(|broker| Some((broker.vtnr, Email::parse(&broker.email).ok()?))).collect();
+    let wanted: Vec<_> = (0..LOOK_UPS)
+        .map(|_| broker(chance.random_range(0..brokers)))
+        .collect();
+    let wanted: Vec<_> = wanted
+        .into_iter()
+        .filter_map(|broker| Some((broker.vtnr, Email::parse(&broker.email).ok()?)))
+        .collect();
     let begun = Instant::now();
     for (vtnr, email) in &wanted {
         let snapshot = open.snapshot();
-        ensure!(black_box(snapshot.find(*vtnr).and_then(|broker| broker.confirms(email))).is_some(), "a broker is missing");
+        ensure!(
+            black_box(
+                snapshot
+                    .find(*vtnr)
+                    .and_then(|broker| broker.confirms(email))
+            )
+            .is_some(),
+            "a broker is missing"
+        );
     }
-    Ok((load, reload, begun.elapsed().as_secs_f64() * 1e9 / f64::from(LOOK_UPS)))
+    Ok((
+        load,
+        reload,
+        begun.elapsed().as_secs_f64() * 1e9 / f64::from(LOOK_UPS),
+    ))
 }
 
-async fn times(readers: Vec<SignedIn>, load: Load) -> Result<(Vec<SignedIn>, crate::crowd::figures::Times)> {
+async fn times(
+    readers: Vec<SignedIn>,
+    load: Load,
+) -> Result<(Vec<SignedIn>, crate::crowd::figures::Times)> {
     let record = Arc::new(Record::default());
     let (readers, _) = browse(readers, load, "page", &record).await?;
     ensure!(record.errors().is_empty(), "{:?}", record.errors());

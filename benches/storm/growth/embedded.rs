@@ -12,11 +12,17 @@ const FEWEST_SESSIONS: u32 = 1_000;
 const FEWEST_LETTERS: u32 = 100;
 
 pub(super) async fn run() -> Result<()> {
-    println!("{:>9} {:>12} {:>12} {:>12}   (embedded, in memory)", "letters", "put in, us", "taken, us", "noted, us");
+    println!(
+        "{:>9} {:>12} {:>12} {:>12}   (embedded, in memory)",
+        "letters", "put in, us", "taken, us", "noted, us"
+    );
     for letters in STEPS.map(|step| step * FEWEST_LETTERS) {
         outbox::row(&store()?, letters).await?;
     }
-    println!("\n{:>9} {:>12} {:>25}   (embedded, in memory)", "sessions", "tidying, ms", "sign-in meanwhile, ms");
+    println!(
+        "\n{:>9} {:>12} {:>25}   (embedded, in memory)",
+        "sessions", "tidying, ms", "sign-in meanwhile, ms"
+    );
     for number in STEPS.map(|step| step * FEWEST_SESSIONS) {
         let store = Arc::new(store()?);
         sessions::begin(store.as_ref(), number).await?;
@@ -27,12 +33,20 @@ pub(super) async fn run() -> Result<()> {
         };
         sessions::begin(store.as_ref(), 1).await?;
         let sign_in = begun.elapsed();
-        println!("{number:>9} {:>12.2} {:>25.2}", milliseconds(tidying.await??), milliseconds(sign_in));
+        println!(
+            "{number:>9} {:>12.2} {:>25.2}",
+            milliseconds(tidying.await??),
+            milliseconds(sign_in)
+        );
     }
     println!();
     Ok(())
 }
 
 fn store() -> Result<Sealed<Embedded>> {
-    Ok(Sealed::new(Embedded::in_memory(Clock::System)?, vault(), Clock::System))
+    Ok(Sealed::new(
+        Embedded::in_memory(Clock::System)?,
+        vault(),
+        Clock::System,
+    ))
 }

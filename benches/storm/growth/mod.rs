@@ -62,7 +62,11 @@ pub(crate) async fn run(growth: Growth, program: &Path) -> Result<()> {
 }
 
 fn setting(program: &Path, brokers: u32) -> Setting {
-    Setting { program: program.to_path_buf(), brokers, mail_takes: Duration::ZERO }
+    Setting {
+        program: program.to_path_buf(),
+        brokers,
+        mail_takes: Duration::ZERO,
+    }
 }
 
 fn vault() -> Vault {
@@ -72,8 +76,16 @@ fn vault() -> Vault {
 /// A store on this Redis, as the gateways have it.
 fn store_on(server: &redis_server::Redis) -> Result<Sealed<Redis>> {
     let servers = RedisServers::parse(&server.url()).map_err(Error::msg)?;
-    let usage = Usage { prefix: KEY_PREFIX, timeout: Duration::from_secs(15), replicas: 0 };
-    Ok(Sealed::new(Redis::new(&servers, usage), vault(), Clock::System))
+    let usage = Usage {
+        prefix: KEY_PREFIX,
+        timeout: Duration::from_secs(15),
+        replicas: 0,
+    };
+    Ok(Sealed::new(
+        Redis::new(&servers, usage),
+        vault(),
+        Clock::System,
+    ))
 }
 
 fn milliseconds(time: Duration) -> f64 {

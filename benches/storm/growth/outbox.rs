@@ -22,7 +22,10 @@ const TAKEN: u32 = 100;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(super) async fn run() -> Result<()> {
-    println!("{:>9} {:>12} {:>12} {:>12}   (Redis)", "letters", "put in, us", "taken, us", "noted, us");
+    println!(
+        "{:>9} {:>12} {:>12} {:>12}   (Redis)",
+        "letters", "put in, us", "taken, us", "noted, us"
+    );
     for letters in STEPS.map(|step| step * FEWEST) {
         let server = redis_server::Redis::start();
         row(&store_on(&server)?, letters).await?;
@@ -36,15 +39,29 @@ pub(super) async fn run() -> Result<()> {
 /// # Errors
 /// The store does not answer.
 pub(super) async fn row(store: &impl Store, letters: u32) -> Result<()> {
-    stream::iter(0..letters).map(|number| put(store, number)).buffer_unordered(64).try_collect::<()>().await?;
+    stream::iter(0..letters)
+        .map(|number| put(store, number))
+        .buffer_unordered(64)
+        .try_collect::<()>()
+        .await?;
     let mut times = [Duration::ZERO; 3];
     for number in 0..TAKEN {
         let begun = Instant::now();
         put(store, letters + number).await?;
         let put_in = Instant::now();
-        let leased = store.lease_letter(Due::All, HOUR).await?.context("no letter waits")?;
+        let leased = store
+            .lease_letter(Due::All, HOUR)
+            .await?
+            .context("no letter waits")?;
         let taken = Instant::now();
-        store.note_delivery(leased.lease(), Delivery::Accepted { at: Clock::System.now() }).await?;
+        store
+            .note_delivery(
+                leased.lease(),
+                Delivery::Accepted {
+                    at: Clock::System.now(),
+                },
+            )
+            .await?;
         let took = [put_in - begun, taken - put_in, taken.elapsed()];
         for (sum, time) in times.iter_mut().zip(took) {
             *sum += time;
@@ -69,11 +86,32 @@ async fn put(store: &impl Store, number: u32) -> Result<()> {
         standing: Standing::Stranger,
         subject: Subject::Broker(broker.vtnr),
     };
-    let claim = Claim { vtnr: broker.vtnr, email: email.clone() };
-    let letter =
-        Letter { id, to: Some(email), tan, asked_at: now, browser: "Firefox unter Windows".into(), not_after: now.plus(HOUR) };
-    let (token, next) = (Chance.flow_token(), Flow { claim, stage: Stage::Tan(challenge) });
-    let change = FlowChange { token: &token, formerly: None, seen: None, next: &next, lives: HOUR };
+    let claim = Claim {
+        vtnr: broker.vtnr,
+        email: email.clone(),
+    };
+    let letter = Letter {
+        id,
+        to: Some(email),
+        tan,
+        asked_at: now,
+        browser: "Firefox unter Windows".into(),
+        not_after: now.plus(HOUR),
+    };
+    let (token, next) = (
+        Chance.flow_token(),
+        Flow {
+            claim,
+            stage: Stage::Tan(challenge),
+        },
+    );
+    let change = FlowChange {
+        token: &token,
+        formerly: None,
+        seen: None,
+        next: &next,
+        lives: HOUR,
+    };
     store.ask_for_tan(change, &letter, &Charges::none()).await?;
     Ok(())
 }

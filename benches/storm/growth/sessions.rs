@@ -29,12 +29,22 @@ const READERS: u32 = 64;
 /// Sessions live longer than this bench takes.
 const LIVES: Duration = Duration::from_secs(3_600);
 /// Longer than the gateway's pause between two rounds of housekeeping.
-const LOAD: Load = Load { rate: 1_000.0, time: Duration::from_secs(12) };
+const LOAD: Load = Load {
+    rate: 1_000.0,
+    time: Duration::from_secs(12),
+};
 
 pub(super) async fn run(program: &Path) -> Result<()> {
     println!(
         "{:>9} {:>13} {:>15} {:>15} {:>14} {:>12} {:>9} {:>9}",
-        "sessions", "Redis, bytes", "gateway, bytes", "first page, us", "(Redis), us", "page, us", "p50, ms", "p99, ms"
+        "sessions",
+        "Redis, bytes",
+        "gateway, bytes",
+        "first page, us",
+        "(Redis), us",
+        "page, us",
+        "p50, ms",
+        "p99, ms"
     );
     for sessions in STEPS.map(|step| step * FEWEST) {
         row(program, sessions).await?;
@@ -50,7 +60,9 @@ async fn row(program: &Path, sessions: u32) -> Result<()> {
     let cookies = Arc::new(begin(&store, sessions).await?);
     let a_record = (used_memory(&stage).await? - empty) as f64 / number;
 
-    let mut readers: Vec<_> = (0..READERS).map(|at| Switching::new(&stage, &cookies, at)).collect();
+    let mut readers: Vec<_> = (0..READERS)
+        .map(|at| Switching::new(&stage, &cookies, at))
+        .collect();
     for reader in &mut readers {
         // The first request of all takes what the connection and its buffers need.
         reader.look_as(0).await?;
@@ -59,7 +71,10 @@ async fn row(program: &Path, sessions: u32) -> Result<()> {
     let (readers, first) = each_once(readers, sessions, &stage).await?;
     let known = stage.gateway().resident().saturating_sub(before) as f64 / number;
 
-    let (record, meter) = (Arc::new(Record::default()), Meter::begin((stage.gateway(), stage.redis())));
+    let (record, meter) = (
+        Arc::new(Record::default()),
+        Meter::begin((stage.gateway(), stage.redis())),
+    );
     let (_, pages) = browse(readers, LOAD, "page", &record).await?;
     let ((page, _), mut times) = (meter.end(pages).a_page(), record.times_of("page"));
     ensure!(record.errors().is_empty(), "{:?}", record.errors());
@@ -75,9 +90,13 @@ async fn row(program: &Path, sessions: u32) -> Result<()> {
 /// Begins sessions as sign-ins do, and gives their cookies.
 pub(super) async fn begin(store: &impl Store, sessions: u32) -> Result<Vec<String>> {
     let begin = async |number: u32| {
-        let level = Level::Full { proof: Proof::Mailbox };
-        let (token, session) =
-            (Chance.session_token(), Session::begin(broker(number % BROKERS).vtnr, level, Clock::System.now()));
+        let level = Level::Full {
+            proof: Proof::Mailbox,
+        };
+        let (token, session) = (
+            Chance.session_token(),
+            Session::begin(broker(number % BROKERS).vtnr, level, Clock::System.now()),
+        );
         let bare = SignIn {
             flow: None,
             session: (&token, &session),
@@ -90,7 +109,11 @@ pub(super) async fn begin(store: &impl Store, sessions: u32) -> Result<Vec<Strin
         store.sign_in(bare, &Charges::none()).await?;
         anyhow::Ok(cookie(&token))
     };
-    stream::iter(0..sessions).map(begin).buffered(64).try_collect().await
+    stream::iter(0..sessions)
+        .map(begin)
+        .buffered(64)
+        .try_collect()
+        .await
 }
 
 fn cookie(token: &SessionToken) -> String {
@@ -98,8 +121,15 @@ fn cookie(token: &SessionToken) -> String {
 }
 
 /// Uses each session once, which the gateway then knows.
-async fn each_once(readers: Vec<Switching>, sessions: u32, stage: &Stage) -> Result<(Vec<Switching>, Use)> {
-    let (meter, mut tasks) = (Meter::begin((stage.gateway(), stage.redis())), JoinSet::new());
+async fn each_once(
+    readers: Vec<Switching>,
+    sessions: u32,
+    stage: &Stage,
+) -> Result<(Vec<Switching>, Use)> {
+    let (meter, mut tasks) = (
+        Meter::begin((stage.gateway(), stage.redis())),
+        JoinSet::new(),
+    );
     for (first, mut reader) in (0..).zip(readers) {
         tasks.spawn(async move {
             for session in (first..sessions).step_by(READERS as usize) {
@@ -116,9 +146,17 @@ async fn each_once(readers: Vec<Switching>, sessions: u32, stage: &Stage) -> Res
 }
 
 async fn used_memory(stage: &Stage) -> Result<u64> {
-    let mut connection = redis::Client::open(stage.redis.url())?.get_multiplexed_async_connection().await?;
-    let info: String = redis::cmd("INFO").arg("memory").query_async(&mut connection).await?;
-    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).context("Redis does not tell")?;
+    let mut connection = redis::Client::open(stage.redis.url())?
+        .get_multiplexed_async_connection()
+        .await?;
+    let info: String = redis::cmd("INFO")
+        .arg("memory")
+        .query_async(&mut connection)
+        .await?;
+    let used = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"))
+        .context("Redis does not tell")?;
     Ok(used.trim().parse()?)
 }
 
@@ -132,11 +170,18 @@ struct Switching {
 impl Switching {
     fn new(stage: &Stage, cookies: &Arc<Vec<String>>, number: u32) -> Self {
         let browser = Browser::new(stage.address, number);
-        Self { browser, cookies: Arc::clone(cookies), chance: StdRng::seed_from_u64(number.into()) }
+        Self {
+            browser,
+            cookies: Arc::clone(cookies),
+            chance: StdRng::seed_from_u64(number.into()),
+        }
     }
 
     async fn look_as(&mut self, session: u32) -> Result<()> {
-        let cookie = self.cookies.get(session as usize).context("no such session")?;
+        let cookie = self
+            .cookies
+            .get(session as usize)
+            .context("no such session")?;
         self.browser.set_cookie("vtnr_session", cookie);
         let answer = self.browser.get("/kfz/tarif", Purpose::Page).await?;
         is_page_for(&broker(session % BROKERS), "/kfz/tarif", &answer)

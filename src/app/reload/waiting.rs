@@ -3,8 +3,9 @@
 //! Every section is taken apart whole, so that a key that is added does not compile until it is said here what becomes of it.
 
 use crate::config::{
-    Certificate, CertificateColumns, Config, Credentials, Deployment, Directory, HashCost, Https, Listen, Log, Login, Mail,
-    MailRelay, Password, Portal, RedisServers, Secret, Shutdown, Store, StoreUrl, Upstream,
+    Certificate, CertificateColumns, Config, Credentials, Deployment, Directory, HashCost, Https,
+    Listen, Log, Login, Mail, MailRelay, Password, Portal, RedisServers, Secret, Shutdown, Store,
+    StoreUrl, Upstream,
 };
 use domain::parking::ParkingLimits;
 use domain::session::SessionLimits;
@@ -29,14 +30,43 @@ pub(super) fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
     differing!(keys, &old.login, new.login, Login { prefix: "login.prefix" }
         but alphabet, tan, tries, trust, without_email, enumeration, doors, entry_origins, time_zone);
     password(&mut keys, old.password.as_ref(), new.password.as_ref());
-    certificate(&mut keys, old.certificate.as_ref(), new.certificate.as_ref());
+    certificate(
+        &mut keys,
+        old.certificate.as_ref(),
+        new.certificate.as_ref(),
+    );
     portal(&mut keys, old.portal.as_ref(), new.portal.as_ref());
-    differing!(keys, &old.session, new.session, SessionLimits { idle: "session.idle", absolute: "session.absolute" });
+    differing!(
+        keys,
+        &old.session,
+        new.session,
+        SessionLimits {
+            idle: "session.idle",
+            absolute: "session.absolute"
+        }
+    );
     differing!(keys, old, new, Config { admin_listen: "admin.listen", admin_hosts: "admin.hosts" }
         but listen, upstream, store, directory, mail, parking, login, password, certificate, portal, session, log, shutdown,
         submission, limits, brand, warnings);
-    differing!(keys, &old.log, new.log, Log { json: "log.format", filter: "log.filter", access: "log.access" });
-    differing!(keys, &old.shutdown, new.shutdown, Shutdown { delay: "shutdown.delay", grace: "shutdown.grace" });
+    differing!(
+        keys,
+        &old.log,
+        new.log,
+        Log {
+            json: "log.format",
+            filter: "log.filter",
+            access: "log.access"
+        }
+    );
+    differing!(
+        keys,
+        &old.shutdown,
+        new.shutdown,
+        Shutdown {
+            delay: "shutdown.delay",
+            grace: "shutdown.grace"
+        }
+    );
     keys
 }
 
@@ -66,7 +96,11 @@ fn listen(keys: &mut Vec<&'static str>, old: &Listen, new: &Listen) {
 }
 
 fn upstream(keys: &mut Vec<&'static str>, old: &Upstream, new: &Upstream) {
-    note(keys, "upstream.url", (old.tls, &old.servers) != (new.tls, &new.servers));
+    note(
+        keys,
+        "upstream.url",
+        (old.tls, &old.servers) != (new.tls, &new.servers),
+    );
     differing!(keys, old, new, Upstream {
         routes: "upstream.routes",
         affinity_cookies: "upstream.affinity_cookie",
@@ -104,7 +138,13 @@ fn store(keys: &mut Vec<&'static str>, old: &Store, new: &Store) {
 
 fn redis(keys: &mut Vec<&'static str>, old: &RedisServers, new: &RedisServers) {
     let where_to = |servers: &RedisServers| {
-        let RedisServers { deployment, servers, transport, login: Credentials { user, password: _ }, database } = servers.clone();
+        let RedisServers {
+            deployment,
+            servers,
+            transport,
+            login: Credentials { user, password: _ },
+            database,
+        } = servers.clone();
         let master = match deployment {
             Deployment::Single => (false, None),
             Deployment::Sentinel { master, login: _ } => (false, Some(master)),
@@ -113,14 +153,30 @@ fn redis(keys: &mut Vec<&'static str>, old: &RedisServers, new: &RedisServers) {
         (master, servers, transport, user, database)
     };
     note(keys, "store.url", where_to(old) != where_to(new));
-    secret(keys, old.login.password.as_ref(), new.login.password.as_ref());
+    secret(
+        keys,
+        old.login.password.as_ref(),
+        new.login.password.as_ref(),
+    );
     let (old, new) = (sentinels(old), sentinels(new));
-    note(keys, "store.sentinel_user", old.and_then(|login| login.user.as_ref()) != new.and_then(|login| login.user.as_ref()));
-    secret(keys, old.and_then(|login| login.password.as_ref()), new.and_then(|login| login.password.as_ref()));
+    note(
+        keys,
+        "store.sentinel_user",
+        old.and_then(|login| login.user.as_ref()) != new.and_then(|login| login.user.as_ref()),
+    );
+    secret(
+        keys,
+        old.and_then(|login| login.password.as_ref()),
+        new.and_then(|login| login.password.as_ref()),
+    );
 }
 
 fn sentinels(servers: &RedisServers) -> Option<&Credentials> {
-    if let Deployment::Sentinel { login, .. } = &servers.deployment { Some(login) } else { None }
+    if let Deployment::Sentinel { login, .. } = &servers.deployment {
+        Some(login)
+    } else {
+        None
+    }
 }
 
 /// By the key where the new one stands, or the former one stood.
@@ -134,15 +190,29 @@ fn secret(keys: &mut Vec<&'static str>, old: Option<&Secret>, new: Option<&Secre
 
 fn mail(keys: &mut Vec<&'static str>, old: &Mail, new: &Mail) {
     let addresses = |mail: &Mail| {
-        let address = |MailRelay { host, port, protection, credentials: _ }: MailRelay| (host, port, protection);
+        let address = |MailRelay {
+                           host,
+                           port,
+                           protection,
+                           credentials: _,
+                       }: MailRelay| (host, port, protection);
         mail.relays.iter().cloned().map(address).collect::<Vec<_>>()
     };
     note(keys, "mail.url", addresses(old) != addresses(new));
     // A server that is added or taken away brings or takes its user along: that is no other user.
     let pairs = || old.relays.iter().zip(&new.relays);
     let user = |relay: &MailRelay| relay.credentials.as_ref().map(|(user, _)| user.clone());
-    note(keys, "mail.username", pairs().any(|(old, new)| user(old) != user(new)));
-    let password = |relay: &MailRelay| relay.credentials.as_ref().map(|(_, password)| password.clone());
+    note(
+        keys,
+        "mail.username",
+        pairs().any(|(old, new)| user(old) != user(new)),
+    );
+    let password = |relay: &MailRelay| {
+        relay
+            .credentials
+            .as_ref()
+            .map(|(_, password)| password.clone())
+    };
     for (old, new) in pairs() {
         secret(keys, password(old).as_ref(), password(new).as_ref());
     }
@@ -175,7 +245,11 @@ fn password(keys: &mut Vec<&'static str>, old: Option<&Password>, new: Option<&P
         keys,
         &old.cost,
         new.cost,
-        HashCost { memory: "password.memory", iterations: "password.iterations", lanes: "password.lanes" }
+        HashCost {
+            memory: "password.memory",
+            iterations: "password.iterations",
+            lanes: "password.lanes"
+        }
     );
 }
 
@@ -192,7 +266,11 @@ fn certificate(keys: &mut Vec<&'static str>, old: Option<&Certificate>, new: Opt
         keys,
         &old.columns,
         new.columns,
-        CertificateColumns { name: "certificate.column", issuer: "certificate.issuer_column", key: "certificate.key_column" }
+        CertificateColumns {
+            name: "certificate.column",
+            issuer: "certificate.issuer_column",
+            key: "certificate.key_column"
+        }
     );
 }
 
@@ -232,9 +310,18 @@ mod tests {
         password.file = \"users\"\nportal.check_url = \"https://p.example/\"\nportal.cookies = [\"SSO\"]\n";
 
     fn with(lines: &[&str]) -> Config {
-        let is_replaced = |line: &&str| !lines.iter().any(|new| new.split(" = ").next() == line.split(" = ").next());
-        let text: Vec<&str> = LEAST.lines().filter(is_replaced).chain(lines.iter().copied()).collect();
-        Config::parse(&text.join("\n"), std::path::Path::new("")).unwrap_or_else(|mistakes| panic!("{lines:?}: {mistakes}"))
+        let is_replaced = |line: &&str| {
+            !lines
+                .iter()
+                .any(|new| new.split(" = ").next() == line.split(" = ").next())
+        };
+        let text: Vec<&str> = LEAST
+            .lines()
+            .filter(is_replaced)
+            .chain(lines.iter().copied())
+            .collect();
+        Config::parse(&text.join("\n"), std::path::Path::new(""))
+            .unwrap_or_else(|mistakes| panic!("{lines:?}: {mistakes}"))
     }
 
     #[test]
@@ -244,20 +331,38 @@ mod tests {
             (&["listen.hosts = [\"b.example\"]"], "listen.hosts"),
             (&["listen.max_requests = 9"], "listen.max_requests"),
             (&["upstream.url = \"http://b\""], "upstream.url"),
-            (&["upstream.websocket_origins = [\"*\"]"], "upstream.websocket_origins"),
-            (&["upstream.affinity_cookie = \"JSESSIONID\""], "upstream.affinity_cookie"),
+            (
+                &["upstream.websocket_origins = [\"*\"]"],
+                "upstream.websocket_origins",
+            ),
+            (
+                &["upstream.affinity_cookie = \"JSESSIONID\""],
+                "upstream.affinity_cookie",
+            ),
             (&["store.url = \"redis+sentinel://a,b/n\""], "store.url"),
             (&["store.url = \"memory:\""], "store.url"),
             (&["store.url = \"redis+sentinel://ada@a,b/m\""], "store.url"),
-            (&["store.url = \"redis+sentinel://:geheim@a,b/m\""], "store.url"),
+            (
+                &["store.url = \"redis+sentinel://:geheim@a,b/m\""],
+                "store.url",
+            ),
             (&["store.password = \"geheim\""], "store.password"),
             (&["store.sentinel_user = \"ada\""], "store.sentinel_user"),
-            (&["store.sentinel_password = \"geheim\""], "store.sentinel_password"),
-            (&["store.secret = \"fedcba9876543210fedcba9876543210\""], "store.secret"),
+            (
+                &["store.sentinel_password = \"geheim\""],
+                "store.sentinel_password",
+            ),
+            (
+                &["store.secret = \"fedcba9876543210fedcba9876543210\""],
+                "store.secret",
+            ),
             (&["store.timeout = \"2s\""], "store.timeout"),
             (&["directory.poll = \"3s\""], "directory.poll"),
             (&["mail.url = \"smtp://127.0.0.2\""], "mail.url"),
-            (&["mail.url = [\"smtp://127.0.0.1\", \"smtp://127.0.0.2\"]"], "mail.url"),
+            (
+                &["mail.url = [\"smtp://127.0.0.1\", \"smtp://127.0.0.2\"]"],
+                "mail.url",
+            ),
             (&["mail.timeout = \"9s\""], "mail.timeout"),
             (&["parking.largest = \"2MiB\""], "parking.largest"),
             (&["login.prefix = \"/a/b/\""], "login.prefix"),
@@ -272,14 +377,26 @@ mod tests {
         let (before, known) = (with(&[]), known_keys());
         for (lines, key) in cases {
             assert_eq!(waiting(&before, &with(lines)), [*key], "{lines:?}");
-            assert!(known.iter().any(|known| known.name == *key), "{key} is no key");
+            assert!(
+                known.iter().any(|known| known.name == *key),
+                "{key} is no key"
+            );
         }
         let both = with(&["mail.username = \"ada\"", "mail.password = \"geheim\""]);
         assert_eq!(waiting(&before, &both), ["mail.username", "mail.password"]);
-        assert_eq!(waiting(&with(&["mail.username = \"ada\"", "mail.password = \"alt\""]), &both), ["mail.password"]);
-        for now in
-            ["brand.name = \"Haus\"", "mail.from = \"c@b.example\"", "login.tan_tries = 3", "limits.mail_day = \"9 in 24h\""]
-        {
+        assert_eq!(
+            waiting(
+                &with(&["mail.username = \"ada\"", "mail.password = \"alt\""]),
+                &both
+            ),
+            ["mail.password"]
+        );
+        for now in [
+            "brand.name = \"Haus\"",
+            "mail.from = \"c@b.example\"",
+            "login.tan_tries = 3",
+            "limits.mail_day = \"9 in 24h\"",
+        ] {
             assert_eq!(waiting(&before, &with(&[now])), [""; 0], "{now}");
         }
     }

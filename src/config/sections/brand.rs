@@ -25,13 +25,21 @@ pub(super) fn brand(reader: &mut Reader<'_>) -> Option<Brand> {
     let privacy_url = reader.or("brand.privacy_url", "/datenschutz", link);
     let support_phone = reader.optional("brand.support_phone", line);
     let support_email = reader.optional("brand.support_email", email);
-    let templates = reader.optional(TEMPLATES, line).map(|name| reader.path(&name));
-    if let Err(what) = templates.as_deref().map_or(Ok(()), |folder| all_of_use(folder, logo.as_deref())) {
+    let templates = reader
+        .optional(TEMPLATES, line)
+        .map(|name| reader.path(&name));
+    if let Err(what) = templates
+        .as_deref()
+        .map_or(Ok(()), |folder| all_of_use(folder, logo.as_deref()))
+    {
         reader.mistake(TEMPLATES, what);
     }
     let (color, on_color) = (color?, on_color?);
     if contrast(&color, &on_color).is_some_and(|contrast| contrast < LEAST_CONTRAST) {
-        reader.warn("brand.on_color", "is hard to read upon brand.color: WCAG 2.2 (1.4.3) asks for a contrast of 4.5");
+        reader.warn(
+            "brand.on_color",
+            "is hard to read upon brand.color: WCAG 2.2 (1.4.3) asks for a contrast of 4.5",
+        );
     }
     Some(Brand {
         name: name?,
@@ -49,7 +57,10 @@ pub(super) fn brand(reader: &mut Reader<'_>) -> Option<Brand> {
 
 fn logo(reader: &mut Reader<'_>) -> Option<PathBuf> {
     let path = reader.optional(LOGO, line).map(|name| reader.path(&name))?;
-    let known = path.extension().and_then(|extension| extension.to_str()).is_some_and(|e| matches!(e, "svg" | "png"));
+    let known = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .is_some_and(|e| matches!(e, "svg" | "png"));
     if !known {
         reader.mistake(LOGO, "must be a file .svg or .png");
     } else if let Err(what) = readable(&path) {
@@ -63,23 +74,35 @@ fn all_of_use(folder: &Path, logo: Option<&Path>) -> Result<(), String> {
     if !folder.is_dir() {
         return Err("is not a folder".to_owned());
     }
-    let looked =
-        templates::of_no_use(folder).map_err(|(folder, error)| format!("{} cannot be read: {error}", folder.display()))?;
+    let looked = templates::of_no_use(folder)
+        .map_err(|(folder, error)| format!("{} cannot be read: {error}", folder.display()))?;
     let logo = logo.and_then(|logo| logo.canonicalize().ok());
-    let of_no_use = looked.iter().map(|file| folder.join(file)).filter(|file| file.canonicalize().ok() != logo || logo.is_none());
+    let of_no_use = looked
+        .iter()
+        .map(|file| folder.join(file))
+        .filter(|file| file.canonicalize().ok() != logo || logo.is_none());
     let files: Vec<_> = of_no_use.map(|file| file.display().to_string()).collect();
     if files.is_empty() {
         return Ok(());
     }
     let names = templates::templates().collect::<Vec<_>>().join(", ");
-    Err(format!("{}: there is no template of this name to take the place of; there are {names}", files.join(", ")))
+    Err(format!(
+        "{}: there is no template of this name to take the place of; there are {names}",
+        files.join(", ")
+    ))
 }
 
 fn readable(path: &Path) -> Result<(), String> {
-    std::fs::read(path).map(drop).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+    std::fs::read(path)
+        .map(drop)
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))
 }
 
 fn email(value: &Value) -> Result<String, String> {
     let text = line(value)?;
-    if Email::parse(&text).is_ok() { Ok(text) } else { Err(format!("{} is not an e-mail address", quoted(&text))) }
+    if Email::parse(&text).is_ok() {
+        Ok(text)
+    } else {
+        Err(format!("{} is not an e-mail address", quoted(&text)))
+    }
 }

@@ -32,8 +32,17 @@ pub(super) fn certificate(reader: &mut Reader<'_>, listen: Option<&Listen>) -> O
     let cert = reader.optional(CERT, line).map(|name| reader.path(&name));
     let key = reader.optional(KEY, line).map(|name| reader.path(&name));
     let ca_file = reader.optional(CA, line).map(|name| reader.path(&name));
-    let crl_files = reader.list(CRLS, line).map(|names| names.iter().map(|name| reader.path(name)).collect::<Vec<_>>());
-    let identity = reader.or("certificate.identity", "subject.serial_number", word(&IDENTITIES));
+    let crl_files = reader.list(CRLS, line).map(|names| {
+        names
+            .iter()
+            .map(|name| reader.path(name))
+            .collect::<Vec<_>>()
+    });
+    let identity = reader.or(
+        "certificate.identity",
+        "subject.serial_number",
+        word(&IDENTITIES),
+    );
     let column = reader.or("certificate.column", "zertifikat", column);
     let issuer_column = reader.optional(ISSUER_COLUMN, self::column);
     let key_column = reader.optional("certificate.key_column", self::column);
@@ -50,7 +59,10 @@ pub(super) fn certificate(reader: &mut Reader<'_>, listen: Option<&Listen>) -> O
     }
     let files = cert.zip(key).or_else(|| own.map(|own| (own.cert, own.key)));
     if files.is_none() && reader.is_given(LISTEN) {
-        reader.missing(CERT, "is missing, as is listen.tls.cert: the certificate's host speaks https");
+        reader.missing(
+            CERT,
+            "is missing, as is listen.tls.cert: the certificate's host speaks https",
+        );
     }
     let (cert, key) = files?;
     reader.check_tls_files(&cert, &key);
@@ -59,19 +71,33 @@ pub(super) fn certificate(reader: &mut Reader<'_>, listen: Option<&Listen>) -> O
     }
     let url = url?;
     if !url.secure {
-        reader.mistake(PUBLIC_URL, "does not begin with https://, and a certificate can be shown over https only");
+        reader.mistake(
+            PUBLIC_URL,
+            "does not begin with https://, and a certificate can be shown over https only",
+        );
     }
     if let Some(listen) = listen {
         if !listen.public_url.secure {
             reader.mistake(PUBLIC_URL, "needs listen.public_url to begin with https:// too: both hosts have the same cookies");
         }
         if listen.public_url.authority == url.authority {
-            reader.mistake(PUBLIC_URL, "is listen.public_url; certificates have a host or a port of their own");
+            reader.mistake(
+                PUBLIC_URL,
+                "is listen.public_url; certificates have a host or a port of their own",
+            );
         }
     }
-    let columns = CertificateColumns { name: column?, issuer: issuer_column, key: key_column };
+    let columns = CertificateColumns {
+        name: column?,
+        issuer: issuer_column,
+        key: key_column,
+    };
     let certificate = Certificate {
-        https: Https { address: listen_on?, cert, key },
+        https: Https {
+            address: listen_on?,
+            cert,
+            key,
+        },
         public_url: url,
         ca_file: ca_file?,
         crl_files: crl_files?,
@@ -83,9 +109,17 @@ pub(super) fn certificate(reader: &mut Reader<'_>, listen: Option<&Listen>) -> O
 }
 
 fn look_at_files(reader: &mut Reader<'_>, certificate: &Certificate) {
-    match Trust::load(&certificate.ca_file, &certificate.crl_files, certificate.identity) {
+    match Trust::load(
+        &certificate.ca_file,
+        &certificate.crl_files,
+        certificate.identity,
+    ) {
         Ok(trust) => {
-            let mut names: Vec<_> = trust.issuers().iter().map(crate::certificate::Issuer::name).collect();
+            let mut names: Vec<_> = trust
+                .issuers()
+                .iter()
+                .map(crate::certificate::Issuer::name)
+                .collect();
             names.sort_unstable();
             names.dedup();
             if names.len() > 1 && certificate.columns.issuer.is_none() {
@@ -94,16 +128,34 @@ fn look_at_files(reader: &mut Reader<'_>, certificate: &Certificate) {
                 reader.missing(ISSUER_COLUMN, what);
             }
             let now = Clock::System.now();
-            if let Some(over) = trust.issuers().iter().find(|issuer| issuer.ends_at() <= now) {
-                reader.warn(CA, &format!("the certificate of {:?} has expired: those that it issued are refused", over.name()));
+            if let Some(over) = trust
+                .issuers()
+                .iter()
+                .find(|issuer| issuer.ends_at() <= now)
+            {
+                reader.warn(
+                    CA,
+                    &format!(
+                        "the certificate of {:?} has expired: those that it issued are refused",
+                        over.name()
+                    ),
+                );
             }
             if trust.lists_end().is_some_and(|end| end <= now) {
-                reader.warn(CRLS, "a list is past its nextUpdate: the certificates of its issuer are refused");
+                reader.warn(
+                    CRLS,
+                    "a list is past its nextUpdate: the certificates of its issuer are refused",
+                );
             }
         }
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            reader.mistake(CA, format!("cannot be used, or certificate.crl_files cannot: {error}{cause}"));
+            let cause = std::error::Error::source(&error)
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default();
+            reader.mistake(
+                CA,
+                format!("cannot be used, or certificate.crl_files cannot: {error}{cause}"),
+            );
         }
     }
     if certificate.crl_files.is_empty() {

@@ -24,16 +24,29 @@ const NEEDED: [&str; 9] = [
 ];
 
 /// The patterns of `upstream.strip` and the names of `upstream.pass_fields`; `own` are the gateway's identity fields.
-pub(super) fn client_fields(reader: &mut Reader<'_>, own: &[Option<&str>]) -> Option<(Vec<String>, Vec<String>)> {
+pub(super) fn client_fields(
+    reader: &mut Reader<'_>,
+    own: &[Option<&str>],
+) -> Option<(Vec<String>, Vec<String>)> {
     let strip = reader.list(STRIP, pattern);
     let pass = reader.list(PASS, |value| exception(value, own));
     let (strip, pass) = (strip?, pass?);
     for name in &pass {
         if let Some(pattern) = strip.iter().find(|pattern| covers(pattern, name)) {
-            reader.mistake(PASS, format!("{} is taken away by {} of {STRIP}", quoted(name), quoted(pattern)));
+            reader.mistake(
+                PASS,
+                format!(
+                    "{} is taken away by {} of {STRIP}",
+                    quoted(name),
+                    quoted(pattern)
+                ),
+            );
         }
         if is_plain_name(name) {
-            let warning = format!("{} arrives without being listed: its name has letters, digits and - only", quoted(name));
+            let warning = format!(
+                "{} arrives without being listed: its name has letters, digits and - only",
+                quoted(name)
+            );
             reader.warn(PASS, &warning);
         }
     }
@@ -50,7 +63,10 @@ fn pattern(value: &Value) -> Result<String, String> {
         ));
     }
     match NEEDED.iter().find(|needed| covers(&text, needed)) {
-        Some(needed) => Err(format!("{} takes away {needed}, which requests need", quoted(&text))),
+        Some(needed) => Err(format!(
+            "{} takes away {needed}, which requests need",
+            quoted(&text)
+        )),
         None => Ok(text),
     }
 }
@@ -58,16 +74,31 @@ fn pattern(value: &Value) -> Result<String, String> {
 fn exception(value: &Value, own: &[Option<&str>]) -> Result<String, String> {
     let text = text(value)?;
     if text.contains('*') || HeaderName::from_bytes(text.as_bytes()).is_err() {
-        return Err(format!("{} is not the name of a header field, such as \"X_Legacy_Token\"", quoted(&text)));
+        return Err(format!(
+            "{} is not the name of a header field, such as \"X_Legacy_Token\"",
+            quoted(&text)
+        ));
     }
     if let Some((pattern, source)) = untrusted(&text) {
-        return Err(format!("{} may be taken for {pattern} ({source}), which no client may send", quoted(&text)));
+        return Err(format!(
+            "{} may be taken for {pattern} ({source}), which no client may send",
+            quoted(&text)
+        ));
     }
     if let Some(own) = own.iter().flatten().find(|own| covers(own, &text)) {
-        return Err(format!("{} may be taken for {own}, by which the gateway says who asks", quoted(&text)));
+        return Err(format!(
+            "{} may be taken for {own}, by which the gateway says who asks",
+            quoted(&text)
+        ));
     }
-    match TAKEN_HEADERS.iter().find(|taken| covers(taken, &text) && !taken.eq_ignore_ascii_case(&text)) {
-        Some(taken) => Err(format!("{} may be taken for {taken}, which has a meaning of its own in HTTP", quoted(&text))),
+    match TAKEN_HEADERS
+        .iter()
+        .find(|taken| covers(taken, &text) && !taken.eq_ignore_ascii_case(&text))
+    {
+        Some(taken) => Err(format!(
+            "{} may be taken for {taken}, which has a meaning of its own in HTTP",
+            quoted(&text)
+        )),
         None => Ok(text),
     }
 }

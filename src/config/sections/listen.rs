@@ -22,20 +22,38 @@ pub(super) fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
     let public_url = reader.required(PUBLIC_URL, public_url);
     let hosts = reader.list("listen.hosts", host);
     let header_timeout = timeout(reader, "listen.header_timeout", "10s");
-    let body_timeout = reader.or("listen.body_timeout", "20s", duration(seconds(1)..=minutes(10)));
+    let body_timeout = reader.or(
+        "listen.body_timeout",
+        "20s",
+        duration(seconds(1)..=minutes(10)),
+    );
     let keepalive = reader.or("listen.keepalive", "75s", duration(seconds(1)..=hours(1)));
-    let trusted_proxies = reader.list("listen.trusted_proxies", |value| network(value).map(|network| network.to_string()));
+    let trusted_proxies = reader.list("listen.trusted_proxies", |value| {
+        network(value).map(|network| network.to_string())
+    });
     let max_connections = reader.or("listen.max_connections", 20_000, number(1..=1_000_000));
-    let max_connections_per_client = reader.or("listen.max_connections_per_client", 512, number(1..=1_000_000));
-    let handover = reader.optional("listen.handover", line).map(|name| reader.path(&name));
+    let max_connections_per_client = reader.or(
+        "listen.max_connections_per_client",
+        512,
+        number(1..=1_000_000),
+    );
+    let handover = reader
+        .optional("listen.handover", line)
+        .map(|name| reader.path(&name));
     let max_requests = reader.or("listen.max_requests", 4_096, number(1..=1_000_000));
     let threads = reader.or("listen.threads", 0, number(0..=1_024));
     if !reader.is_given(HTTP) && !reader.is_given(HTTPS) {
-        reader.missing("listen", "gives neither http nor https; at least one is needed");
+        reader.missing(
+            "listen",
+            "gives neither http nor https; at least one is needed",
+        );
     }
     let public_url = public_url?;
     if !public_url.secure && !reader.is_given(HTTP) && reader.is_given(HTTPS) {
-        reader.mistake(PUBLIC_URL, "begins with http://, but only listen.https is given");
+        reader.mistake(
+            PUBLIC_URL,
+            "begins with http://, but only listen.https is given",
+        );
     }
     Some(Listen {
         http,
@@ -45,7 +63,10 @@ pub(super) fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
         keepalive: keepalive?,
-        trusted_proxies: trusted_proxies?.iter().filter_map(|network| network.parse().ok()).collect(),
+        trusted_proxies: trusted_proxies?
+            .iter()
+            .filter_map(|network| network.parse().ok())
+            .collect(),
         max_connections: max_connections?,
         max_connections_per_client: max_connections_per_client?,
         handover,
@@ -67,7 +88,11 @@ fn https(reader: &mut Reader<'_>, address: Option<SocketAddr>) -> Option<Https> 
     let (cert, key) = (cert?, key?);
     reader.check_tls_files(&cert, &key);
     reader.refuse_other_writers(KEY, &key);
-    Some(Https { address: address?, cert, key })
+    Some(Https {
+        address: address?,
+        cert,
+        key,
+    })
 }
 
 pub(super) fn public_url(value: &Value) -> Result<PublicUrl, String> {
@@ -79,15 +104,24 @@ pub(super) fn public_url(value: &Value) -> Result<PublicUrl, String> {
         _ => return Err("must begin with https:// or http://".to_owned()),
     };
     if !url.is_bare() || url.user.is_some() {
-        return Err("must be scheme and host only, such as \"https://rechner.insurer.example\"".to_owned());
+        return Err(
+            "must be scheme and host only, such as \"https://rechner.insurer.example\"".to_owned(),
+        );
     }
     if !secure && !url.is_loopback() {
         return Err("must begin with https://, since browsers keep the cookies on a secure connection only; \
                     http:// is for loopback"
             .to_owned());
     }
-    let port = url.port.filter(|port| *port != usual_port).map(|port| format!(":{port}")).unwrap_or_default();
-    Ok(PublicUrl { secure, authority: format!("{}{port}", url.bracketed_host()) })
+    let port = url
+        .port
+        .filter(|port| *port != usual_port)
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    Ok(PublicUrl {
+        secure,
+        authority: format!("{}{port}", url.bracketed_host()),
+    })
 }
 
 /// A further host, with a port where requests carry one.
@@ -112,13 +146,21 @@ fn network(value: &Value) -> Result<IpNet, String> {
     if let IpNet::V6(v6) = network
         && v6.addr().to_ipv4_mapped().is_some()
     {
-        return Err(format!("{shown} is a network of IPv4 addresses; write it as one, such as \"10.0.0.0/24\""));
+        return Err(format!(
+            "{shown} is a network of IPv4 addresses; write it as one, such as \"10.0.0.0/24\""
+        ));
     }
     if network.prefix_len() == 0 {
-        return Err(format!("{shown} is everybody: any client could say that it is another one"));
+        return Err(format!(
+            "{shown} is everybody: any client could say that it is another one"
+        ));
     }
     if network != network.trunc() {
-        return Err(format!("{shown} is an address within a network; write {} or {}", network.addr(), network.trunc()));
+        return Err(format!(
+            "{shown} is an address within a network; write {} or {}",
+            network.addr(),
+            network.trunc()
+        ));
     }
     Ok(network)
 }

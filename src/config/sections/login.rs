@@ -18,12 +18,26 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
     let alphabet = reader.or("login.tan_alphabet", Alphabet::DEFAULT, alphabet);
     let tan = tan(reader);
     let tries = reader.or("login.tan_tries", 5, number(1..=10));
-    let trust = reader.or("login.trust_lifetime", "30d", duration(Duration::ZERO..=days(90)));
-    let enumeration =
-        reader.or("login.enumeration", "open", word(&[("open", Enumeration::Open), ("neutral", Enumeration::Neutral)]));
+    let trust = reader.or(
+        "login.trust_lifetime",
+        "30d",
+        duration(Duration::ZERO..=days(90)),
+    );
+    let enumeration = reader.or(
+        "login.enumeration",
+        "open",
+        word(&[
+            ("open", Enumeration::Open),
+            ("neutral", Enumeration::Neutral),
+        ]),
+    );
     let without_email = reader.told(WITHOUT_EMAIL, "true", flag);
-    let password_url = reader.optional("login.password_url", link).map(Door::Elsewhere);
-    let certificate_url = reader.optional("login.certificate_url", link).map(Door::Elsewhere);
+    let password_url = reader
+        .optional("login.password_url", link)
+        .map(Door::Elsewhere);
+    let certificate_url = reader
+        .optional("login.certificate_url", link)
+        .map(Door::Elsewhere);
     let entry_origins = reader.list("login.entry_origins", origin);
     let time_zone = reader.or("login.time_zone", "Europe/Berlin", time_zone);
     let enumeration = enumeration?;
@@ -41,16 +55,28 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
         trust: trust?,
         without_email: without_email.unwrap_or(enumeration == Enumeration::Open),
         enumeration,
-        doors: Doors { password: password_url, certificate: certificate_url, portal: None, portal_sign_out: None },
+        doors: Doors {
+            password: password_url,
+            certificate: certificate_url,
+            portal: None,
+            portal_sign_out: None,
+        },
         entry_origins: entry_origins?,
         time_zone: time_zone?,
     })
 }
 
 fn tan(reader: &mut Reader<'_>) -> Option<TanLimits> {
-    let lifetime = reader.or("login.tan_lifetime", "15m", duration(minutes(5)..=minutes(15)));
+    let lifetime = reader.or(
+        "login.tan_lifetime",
+        "15m",
+        duration(minutes(5)..=minutes(15)),
+    );
     let attempt = reader.or(ATTEMPT, "1h", duration(minutes(5)..=hours(4)));
-    let limits = TanLimits { lifetime: lifetime?, attempt: attempt? };
+    let limits = TanLimits {
+        lifetime: lifetime?,
+        attempt: attempt?,
+    };
     if limits.attempt < limits.lifetime {
         reader.mistake(ATTEMPT, "is shorter than login.tan_lifetime");
     }
@@ -66,7 +92,10 @@ fn prefix(value: &Value) -> Result<String, String> {
     if text == "/" {
         return wrong("would take every path from the calculator");
     }
-    if !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"/._-".contains(&byte)) {
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"/._-".contains(&byte))
+    {
         return wrong("has other characters than a-z 0-9 / . _ -");
     }
     if text.contains("//") || text.split('/').any(|segment| matches!(segment, "." | "..")) {
@@ -88,7 +117,14 @@ fn alphabet(value: &Value) -> Result<Alphabet, String> {
 fn time_zone(value: &Value) -> Result<String, String> {
     let name = text(value)?;
     let known = TimeZone::get(&name).is_ok();
-    if known { Ok(name) } else { Err(format!("{} is not a known time zone, such as \"Europe/Berlin\"", quoted(&name))) }
+    if known {
+        Ok(name)
+    } else {
+        Err(format!(
+            "{} is not a known time zone, such as \"Europe/Berlin\"",
+            quoted(&name)
+        ))
+    }
 }
 
 /// Another site's origin, as browsers write it.
@@ -103,14 +139,20 @@ fn origin(value: &Value) -> Result<String, String> {
         "https" => 443,
         "http" if url.is_loopback() => 80,
         "http" => {
-            return wrong("begins with http://: whoever sits on the line could post forms; only loopback may");
+            return wrong(
+                "begins with http://: whoever sits on the line could post forms; only loopback may",
+            );
         }
         _ => return wrong("does not begin with https://"),
     };
     if !url.path.is_empty() || url.query.is_some() || url.user.is_some() {
         return wrong("is more than scheme and host, such as \"https://vergleich.example\"");
     }
-    let port = url.port.filter(|port| *port != usual_port).map(|port| format!(":{port}")).unwrap_or_default();
+    let port = url
+        .port
+        .filter(|port| *port != usual_port)
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
     Ok(format!("{}://{}{port}", url.scheme, url.bracketed_host()))
 }
 
@@ -119,10 +161,16 @@ pub(super) fn link(value: &Value) -> Result<String, String> {
     let text = line(value)?;
     let is_path = text.starts_with('/') && !text.starts_with("//");
     let address = text.split('#').next().unwrap_or_default();
-    let is_url = Url::parse(address).is_ok_and(|url| matches!(url.scheme, "http" | "https") && url.user.is_none());
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));
+    let is_url = Url::parse(address)
+        .is_ok_and(|url| matches!(url.scheme, "http" | "https") && url.user.is_none());
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));
     if plain && (is_path || is_url) {
         return Ok(text);
     }
-    Err(format!("{} is neither a path, such as \"/impressum\", nor a URL with https:// or http://", quoted(&text)))
+    Err(format!(
+        "{} is neither a path, such as \"/impressum\", nor a URL with https:// or http://",
+        quoted(&text)
+    ))
 }

@@ -14,7 +14,10 @@ use lettre::message::Mailbox;
 
 const URL: &str = "mail.url";
 const USERNAME: &str = "mail.username";
-const PASSWORD: Places = Places { key: "mail.password", file_key: "mail.password_file" };
+const PASSWORD: Places = Places {
+    key: "mail.password",
+    file_key: "mail.password_file",
+};
 /// A broker waits while they are tried one after another.
 const MOST_RELAYS: usize = 5;
 
@@ -24,7 +27,9 @@ pub(super) fn mail(reader: &mut Reader<'_>) -> Option<Mail> {
     let reply_to = reader.optional("mail.reply_to", sender);
     let usernames = reader.optional_one_or_more(USERNAME, username);
     let passwords = reader.secrets(&PASSWORD, Shape::Line);
-    let ca_file = reader.optional("mail.ca_file", line).map(|name| reader.path(&name));
+    let ca_file = reader
+        .optional("mail.ca_file", line)
+        .map(|name| reader.path(&name));
     let timeout = timeout(reader, "mail.timeout", "10s");
     let connections = reader.or("mail.connections", 4, number(1..=64));
     if let Some(Err(what)) = ca_file.as_deref().map(certificates) {
@@ -33,9 +38,18 @@ pub(super) fn mail(reader: &mut Reader<'_>) -> Option<Mail> {
     let credentials = credentials(reader, servers.as_ref().map(Vec::len), usernames, passwords);
     let servers = servers?;
     refuse_odd_lists(reader, &servers);
-    let relays: Vec<_> = servers.into_iter().zip(credentials?).map(|(server, credentials)| server.with(credentials)).collect();
-    if relays.iter().any(|(relay, is_far)| relay.credentials.is_some() && relay.protection == MailProtection::Plain && *is_far) {
-        reader.warn(URL, "sends the password in plain text; use ?tls=required or smtps://");
+    let relays: Vec<_> = servers
+        .into_iter()
+        .zip(credentials?)
+        .map(|(server, credentials)| server.with(credentials))
+        .collect();
+    if relays.iter().any(|(relay, is_far)| {
+        relay.credentials.is_some() && relay.protection == MailProtection::Plain && *is_far
+    }) {
+        reader.warn(
+            URL,
+            "sends the password in plain text; use ?tls=required or smtps://",
+        );
     }
     Some(Mail {
         relays: relays.into_iter().map(|(relay, _)| relay).collect(),
@@ -54,7 +68,9 @@ fn credentials(
     usernames: Option<Vec<Option<String>>>,
     passwords: Option<Vec<Option<Secret>>>,
 ) -> Option<Vec<Option<(String, Secret)>>> {
-    let password = [PASSWORD.key, PASSWORD.file_key].into_iter().find(|key| reader.is_given(key));
+    let password = [PASSWORD.key, PASSWORD.file_key]
+        .into_iter()
+        .find(|key| reader.is_given(key));
     match (reader.is_given(USERNAME), password) {
         (false, None) => return servers.map(|servers| vec![None; servers]),
         (true, None) => reader.missing(USERNAME, "needs mail.password or mail.password_file"),
@@ -69,21 +85,37 @@ fn credentials(
         match pair {
             (Some(username), Some(password)) => all.push(Some((username, password))),
             (None, None) => all.push(None),
-            (Some(_), None) => reader.mistake(USERNAME, format!("names a user for server {number} that has no password")),
-            (None, Some(_)) => reader.mistake(USERNAME, format!("names no user for server {number}, which has a password")),
+            (Some(_), None) => reader.mistake(
+                USERNAME,
+                format!("names a user for server {number} that has no password"),
+            ),
+            (None, Some(_)) => reader.mistake(
+                USERNAME,
+                format!("names no user for server {number}, which has a password"),
+            ),
         }
     }
     Some(all)
 }
 
 /// One for each server; a single one is for all.
-fn spread<T: Clone>(reader: &mut Reader<'_>, key: &str, servers: usize, given: Vec<T>) -> Option<Vec<T>> {
+fn spread<T: Clone>(
+    reader: &mut Reader<'_>,
+    key: &str,
+    servers: usize,
+    given: Vec<T>,
+) -> Option<Vec<T>> {
     match given.as_slice() {
         [one] => Some(vec![one.clone(); servers]),
         several if several.len() == servers => Some(given),
         several => {
             let entries = several.len();
-            reader.mistake(key, format!("has {entries} entries for {servers} servers; give one for all, or one for each"));
+            reader.mistake(
+                key,
+                format!(
+                    "has {entries} entries for {servers} servers; give one for all, or one for each"
+                ),
+            );
             None
         }
     }
@@ -91,10 +123,18 @@ fn spread<T: Clone>(reader: &mut Reader<'_>, key: &str, servers: usize, given: V
 
 fn refuse_odd_lists(reader: &mut Reader<'_>, servers: &[Server]) {
     if servers.len() > MOST_RELAYS {
-        reader.mistake(URL, format!("names {} servers; {MOST_RELAYS} are allowed", servers.len()));
+        reader.mistake(
+            URL,
+            format!("names {} servers; {MOST_RELAYS} are allowed", servers.len()),
+        );
     }
     let address = |server: &Server| (server.host.clone(), server.port);
-    let twice = servers.iter().enumerate().find(|(at, one)| servers.iter().take(*at).any(|other| address(other) == address(one)));
+    let twice = servers.iter().enumerate().find(|(at, one)| {
+        servers
+            .iter()
+            .take(*at)
+            .any(|other| address(other) == address(one))
+    });
     if let Some((_, Server { host, port, .. })) = twice {
         reader.mistake(URL, format!("names {host}:{port} twice"));
     }
@@ -110,8 +150,21 @@ struct Server {
 impl Server {
     /// The relay, and whether it is on another machine.
     fn with(self, credentials: Option<(String, Secret)>) -> (MailRelay, bool) {
-        let Self { host, port, protection, is_loopback } = self;
-        (MailRelay { host, port, protection, credentials }, !is_loopback)
+        let Self {
+            host,
+            port,
+            protection,
+            is_loopback,
+        } = self;
+        (
+            MailRelay {
+                host,
+                port,
+                protection,
+                credentials,
+            },
+            !is_loopback,
+        )
     }
 }
 
@@ -142,18 +195,32 @@ fn server(value: &Value) -> Result<Server, String> {
         }
         _ => return Err("must begin with smtp:// or smtps://".to_owned()),
     };
-    Ok(Server { host: url.host, port: url.port.unwrap_or(usual_port), protection, is_loopback })
+    Ok(Server {
+        host: url.host,
+        port: url.port.unwrap_or(usual_port),
+        protection,
+        is_loopback,
+    })
 }
 
 /// None where a server wants no sign-in.
 fn username(value: &Value) -> Result<Option<String>, String> {
-    if text(value)?.is_empty() { Ok(None) } else { line(value).map(Some) }
+    if text(value)?.is_empty() {
+        Ok(None)
+    } else {
+        line(value).map(Some)
+    }
 }
 
 /// `Name <address>`, or an address alone.
 fn sender(value: &Value) -> Result<String, String> {
     let text = line(value)?;
-    let unreadable = || format!("{} is not a sender, such as \"Tarifrechner <noreply@insurer.example>\"", quoted(&text));
+    let unreadable = || {
+        format!(
+            "{} is not a sender, such as \"Tarifrechner <noreply@insurer.example>\"",
+            quoted(&text)
+        )
+    };
     let mailbox: Mailbox = text.parse().map_err(|_| unreadable())?;
     Email::parse(mailbox.email.as_ref()).map_err(|_| unreadable())?;
     Ok(text)

@@ -19,7 +19,9 @@ mod upstream;
 
 use self::together::Sections;
 use super::document::Value;
-use super::kinds::{address, days, duration, flag, hours, line, minutes, quoted, seconds, text, word};
+use super::kinds::{
+    address, days, duration, flag, hours, line, minutes, quoted, seconds, text, word,
+};
 use super::read::Reader;
 use super::url::host_and_port;
 use super::{CertificateColumns, Config, Directory, Door, Log, Shutdown, Upstream};
@@ -33,7 +35,9 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let upstream = upstream::upstream(reader);
     let store = store::store(reader);
     let certificate = certificate::certificate(reader, listen.as_ref());
-    let columns = certificate.as_ref().map(|certificate| certificate.columns.clone());
+    let columns = certificate
+        .as_ref()
+        .map(|certificate| certificate.columns.clone());
     let directory = directory(reader, columns);
     let mail = mail::mail(reader);
     let submission = submission::submission(reader);
@@ -47,7 +51,10 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     if let (Some(login), Some(certificate)) = (&mut login, &certificate) {
         let door = Door::Host(format!("https://{}", certificate.public_url.authority));
         if login.doors.certificate.replace(door).is_some() {
-            reader.mistake("login.certificate_url", "is of no use together with [certificate], which has an address of its own");
+            reader.mistake(
+                "login.certificate_url",
+                "is of no use together with [certificate], which has an address of its own",
+            );
         }
     }
     let password = password::password(reader, login.as_mut().map(|login| &mut login.doors));
@@ -62,7 +69,10 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         listen: listen.as_ref(),
         admin: admin_listen,
         upstream: upstream.as_ref(),
-        submission_paths: submission.as_ref().map(|submission| submission.paths.as_slice()).unwrap_or_default(),
+        submission_paths: submission
+            .as_ref()
+            .map(|submission| submission.paths.as_slice())
+            .unwrap_or_default(),
         login: login.as_ref(),
         certificate: certificate.as_ref(),
         portal: portal.as_ref(),
@@ -97,20 +107,39 @@ fn admin_host(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     match host_and_port(&text) {
         Ok((host, None)) if !text.starts_with('[') => Ok(host),
-        _ => Err(format!("{} is not a host name without a port, such as \"vtnr-metrics.internal\"", quoted(&text))),
+        _ => Err(format!(
+            "{} is not a host name without a port, such as \"vtnr-metrics.internal\"",
+            quoted(&text)
+        )),
     }
 }
 
-fn directory(reader: &mut Reader<'_>, certificates: Option<CertificateColumns>) -> Option<Directory> {
-    let file = reader.required("directory.file", line).map(|name| reader.path(&name));
-    let poll = reader.or("directory.poll", "2s", duration(Duration::from_millis(100)..=hours(1)));
-    Some(Directory { file: file?, poll: poll?, certificates })
+fn directory(
+    reader: &mut Reader<'_>,
+    certificates: Option<CertificateColumns>,
+) -> Option<Directory> {
+    let file = reader
+        .required("directory.file", line)
+        .map(|name| reader.path(&name));
+    let poll = reader.or(
+        "directory.poll",
+        "2s",
+        duration(Duration::from_millis(100)..=hours(1)),
+    );
+    Some(Directory {
+        file: file?,
+        poll: poll?,
+        certificates,
+    })
 }
 
 fn session(reader: &mut Reader<'_>) -> Option<SessionLimits> {
     let idle = reader.or("session.idle", "60m", duration(minutes(1)..=days(1)));
     let absolute = reader.or("session.absolute", "12h", duration(minutes(5)..=days(7)));
-    let limits = SessionLimits { idle: idle?, absolute: absolute? };
+    let limits = SessionLimits {
+        idle: idle?,
+        absolute: absolute?,
+    };
     if limits.idle > limits.absolute {
         reader.mistake("session.idle", "is longer than session.absolute");
     }
@@ -118,32 +147,65 @@ fn session(reader: &mut Reader<'_>) -> Option<SessionLimits> {
 }
 
 fn shutdown(reader: &mut Reader<'_>) -> Option<Shutdown> {
-    let delay = reader.or("shutdown.delay", "0s", duration(Duration::ZERO..=minutes(5)));
-    let grace = reader.or("shutdown.grace", "20s", duration(Duration::ZERO..=minutes(10)));
-    Some(Shutdown { delay: delay?, grace: grace? })
+    let delay = reader.or(
+        "shutdown.delay",
+        "0s",
+        duration(Duration::ZERO..=minutes(5)),
+    );
+    let grace = reader.or(
+        "shutdown.grace",
+        "20s",
+        duration(Duration::ZERO..=minutes(10)),
+    );
+    Some(Shutdown {
+        delay: delay?,
+        grace: grace?,
+    })
 }
 
 fn log(reader: &mut Reader<'_>) -> Option<Log> {
-    let json = reader.or("log.format", "json", word(&[("json", true), ("text", false)]));
+    let json = reader.or(
+        "log.format",
+        "json",
+        word(&[("json", true), ("text", false)]),
+    );
     let filter = reader.or("log.filter", "info", filter);
     let access = reader.or("log.access", true, flag);
-    Some(Log { json: json?, filter: filter?, access: access? })
+    Some(Log {
+        json: json?,
+        filter: filter?,
+        access: access?,
+    })
 }
 
 /// Levels, alone or for a target. A word alone would be read as a target, so that a slip in `info` would silence the log.
 fn filter(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
-    let is_target = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:-".contains(&b));
+    let is_target = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_:-".contains(&b))
+    };
     let is_sound = |part: &str| match part.split_once('=') {
         Some((target, level)) => is_target(target) && is_level(level),
         None => is_level(part),
     };
-    let sound = text.split(',').all(|part| is_sound(part.trim())) && text.parse::<Targets>().is_ok();
-    if sound { Ok(text) } else { Err("is not a filter, such as \"info\" or \"vtnr_gateway=debug,info\"".to_owned()) }
+    let sound =
+        text.split(',').all(|part| is_sound(part.trim())) && text.parse::<Targets>().is_ok();
+    if sound {
+        Ok(text)
+    } else {
+        Err("is not a filter, such as \"info\" or \"vtnr_gateway=debug,info\"".to_owned())
+    }
 }
 
 /// A short wait, such as for a connection.
 fn timeout(reader: &mut Reader<'_>, key: &'static str, default: &'static str) -> Option<Duration> {
-    reader.or(key, default, duration(Duration::from_millis(10)..=seconds(300)))
+    reader.or(
+        key,
+        default,
+        duration(Duration::from_millis(10)..=seconds(300)),
+    )
 }

@@ -14,17 +14,30 @@ const TIB: u64 = 1 << 40;
 const SETTLES: Duration = Duration::from_secs(2);
 
 /// `connecting` is how long connecting to the calculator may take in all.
-pub(super) fn parking(reader: &mut Reader<'_>, connecting: Option<Duration>) -> Option<ParkingLimits> {
-    let lifetime = reader.or("parking.lifetime", "15m", duration(minutes(1)..=minutes(60)));
+pub(super) fn parking(
+    reader: &mut Reader<'_>,
+    connecting: Option<Duration>,
+) -> Option<ParkingLimits> {
+    let lifetime = reader.or(
+        "parking.lifetime",
+        "15m",
+        duration(minutes(1)..=minutes(60)),
+    );
     let largest = reader.or(LARGEST, "1MiB", size(0..=ParkingLimits::LARGEST as u64));
     let per_client = reader.or(PER_CLIENT, "16MiB", size(0..=TIB));
     let total = reader.or(TOTAL, "256MiB", size(0..=TIB));
     let (largest, per_client, total) = (largest?, per_client?, total?);
     if (1..ParkingLimits::LEAST).contains(&largest) {
-        reader.mistake(LARGEST, "is less than 4KiB, which the smallest form is counted as; 0B keeps none");
+        reader.mistake(
+            LARGEST,
+            "is less than 4KiB, which the smallest form is counted as; 0B keeps none",
+        );
     }
     if per_client < largest {
-        reader.mistake(PER_CLIENT, format!("is less than {LARGEST}: no client could have such a form kept"));
+        reader.mistake(
+            PER_CLIENT,
+            format!("is less than {LARGEST}: no client could have such a form kept"),
+        );
     }
     if total < 2 * per_client {
         reader.mistake(TOTAL, format!("is less than twice {PER_CLIENT}"));

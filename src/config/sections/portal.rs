@@ -24,7 +24,11 @@ pub(super) fn portal(reader: &mut Reader<'_>) -> Option<Portal> {
     let cookies = reader.list(COOKIES, foreign_cookie);
     let vtnr_header = reader.or("portal.vtnr_header", "X-VTNR", header);
     let timeout = timeout(reader, "portal.timeout", "2s");
-    let cache = reader.or("portal.cache", "60s", duration(Duration::ZERO..=minutes(15)));
+    let cache = reader.or(
+        "portal.cache",
+        "60s",
+        duration(Duration::ZERO..=minutes(15)),
+    );
     let cache_size = reader.or("portal.cache_size", 16_384, number(1..=1_048_576));
     let connections = reader.or("portal.connections", 64, number(1..=4_096));
     let sign_in_url = reader.optional("portal.sign_in_url", address);
@@ -42,7 +46,10 @@ pub(super) fn portal(reader: &mut Reader<'_>) -> Option<Portal> {
     }
     let (cookies, paths) = (cookies?, paths?);
     if cookies.is_empty() {
-        reader.missing(COOKIES, "names none: by its cookies the portal knows who is signed in");
+        reader.missing(
+            COOKIES,
+            "names none: by its cookies the portal knows who is signed in",
+        );
     }
     if server.is_some() && !reader.is_given(PATHS) {
         reader.mistake(SERVER, "is of no use without portal.paths");
@@ -69,7 +76,10 @@ fn check_url(value: &Value) -> Result<String, String> {
     let text = line(value)?;
     let url = Url::parse(&text).map_err(str::to_owned)?;
     if !matches!(url.scheme, "http" | "https") || url.user.is_some() {
-        return Err(format!("{} is no address with http:// or https://, without a user", quoted(&text)));
+        return Err(format!(
+            "{} is no address with http:// or https://, without a user",
+            quoted(&text)
+        ));
     }
     Ok(text)
 }
@@ -83,8 +93,15 @@ fn address(value: &Value) -> Result<String, String> {
 /// A cookie that is not the gateway's own.
 fn foreign_cookie(value: &Value) -> Result<String, String> {
     let name = cookie(value)?;
-    let bare = name.strip_prefix("__Host-").or_else(|| name.strip_prefix("__Secure-")).unwrap_or(&name);
-    if bare.starts_with("vtnr_") { Err(format!("{name:?} is a cookie of the gateway's own")) } else { Ok(name) }
+    let bare = name
+        .strip_prefix("__Host-")
+        .or_else(|| name.strip_prefix("__Secure-"))
+        .unwrap_or(&name);
+    if bare.starts_with("vtnr_") {
+        Err(format!("{name:?} is a cookie of the gateway's own"))
+    } else {
+        Ok(name)
+    }
 }
 
 /// A path and all that lies below it.
@@ -97,7 +114,10 @@ fn prefix(value: &Value) -> Result<String, String> {
         ));
     }
     if text.contains(['%', ';']) || text.contains("//") {
-        return Err(format!("{} has what servers do not read alike, so that no request would match it", quoted(&text)));
+        return Err(format!(
+            "{} has what servers do not read alike, so that no request would match it",
+            quoted(&text)
+        ));
     }
     Ok(text)
 }

@@ -10,11 +10,20 @@ use super::timeout;
 use std::time::Duration;
 
 const URL: &str = "store.url";
-const PASSWORD: Places = Places { key: "store.password", file_key: "store.password_file" };
+const PASSWORD: Places = Places {
+    key: "store.password",
+    file_key: "store.password_file",
+};
 const SENTINEL_USER: &str = "store.sentinel_user";
-const SENTINEL_PASSWORD: Places = Places { key: "store.sentinel_password", file_key: "store.sentinel_password_file" };
+const SENTINEL_PASSWORD: Places = Places {
+    key: "store.sentinel_password",
+    file_key: "store.sentinel_password_file",
+};
 const REPLICAS: &str = "store.replicas";
-const SECRET: Places = Places { key: "store.secret", file_key: "store.secret_file" };
+const SECRET: Places = Places {
+    key: "store.secret",
+    file_key: "store.secret_file",
+};
 /// The strength of the keys that are derived from it.
 const SHORTEST_SECRET: usize = 32;
 /// More are not kept by anybody, and each must answer before a broker is.
@@ -23,16 +32,25 @@ const MOST_REPLICAS: i64 = 5;
 pub(super) fn store(reader: &mut Reader<'_>) -> Option<Store> {
     let written = reader.required(URL, written);
     let password = reader.secret(&PASSWORD, Shape::Line);
-    let sentinels =
-        Credentials { user: reader.optional(SENTINEL_USER, user), password: reader.secret(&SENTINEL_PASSWORD, Shape::Line) };
+    let sentinels = Credentials {
+        user: reader.optional(SENTINEL_USER, user),
+        password: reader.secret(&SENTINEL_PASSWORD, Shape::Line),
+    };
     let replicas = reader.or(REPLICAS, 0, number(0..=MOST_REPLICAS));
     let secret = reader.secret(&SECRET, Shape::Bytes(SHORTEST_SECRET));
     if !reader.is_given(SECRET.key) && !reader.is_given(SECRET.file_key) {
-        reader.missing(SECRET.file_key, "is missing, and so is store.secret; one of the two is needed");
+        reader.missing(
+            SECRET.file_key,
+            "is missing, and so is store.secret; one of the two is needed",
+        );
     }
     let key_prefix = reader.or("store.key_prefix", "vtnr:", key_prefix);
     let timeout = timeout(reader, "store.timeout", "1s");
-    let outage_grace = reader.or("store.outage_grace", "60s", duration(Duration::ZERO..=minutes(30)));
+    let outage_grace = reader.or(
+        "store.outage_grace",
+        "60s",
+        duration(Duration::ZERO..=minutes(30)),
+    );
     let url = url(reader, written?, password, sentinels)?;
     Some(Store {
         url,
@@ -66,14 +84,27 @@ fn written(value: &Value) -> Result<Written, String> {
     RedisServers::parse(&text).map(Written::Redis)
 }
 
-fn url(reader: &mut Reader<'_>, written: Written, password: Option<Secret>, sentinels: Credentials) -> Option<StoreUrl> {
-    let keys_of_sentinels = [SENTINEL_USER, SENTINEL_PASSWORD.key, SENTINEL_PASSWORD.file_key];
+fn url(
+    reader: &mut Reader<'_>,
+    written: Written,
+    password: Option<Secret>,
+    sentinels: Credentials,
+) -> Option<StoreUrl> {
+    let keys_of_sentinels = [
+        SENTINEL_USER,
+        SENTINEL_PASSWORD.key,
+        SENTINEL_PASSWORD.file_key,
+    ];
     let mut servers = match written {
         Written::Redis(servers) => servers,
         Written::File(_) | Written::Memory => {
             let keys_of_redis = [PASSWORD.key, PASSWORD.file_key, REPLICAS];
             refuse(reader, keys_of_redis.into_iter().chain(keys_of_sentinels));
-            let file = if let Written::File(path) = written { Some(reader.path(&path)) } else { None };
+            let file = if let Written::File(path) = written {
+                Some(reader.path(&path))
+            } else {
+                None
+            };
             return Some(file.map_or(StoreUrl::Memory, StoreUrl::File));
         }
     };
@@ -85,10 +116,17 @@ fn url(reader: &mut Reader<'_>, written: Written, password: Option<Secret>, sent
         reader.look_at_exposure(URL, PASSWORD.file_key);
     }
     if password.is_some() && servers.login.password.is_some() {
-        reader.mistake(URL, "has a password, and so has store.password or store.password_file; give one");
+        reader.mistake(
+            URL,
+            "has a password, and so has store.password or store.password_file; give one",
+        );
         return None;
     }
-    servers.login.password = servers.login.password.map(|password| password.of(URL)).or(password);
+    servers.login.password = servers
+        .login
+        .password
+        .map(|password| password.of(URL))
+        .or(password);
     Some(StoreUrl::Redis(servers))
 }
 
@@ -103,12 +141,29 @@ fn refuse(reader: &mut Reader<'_>, keys: impl Iterator<Item = &'static str>) {
 fn user(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let sound = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if sound { Ok(text) } else { Err(format!("{} is not the name of a user of Redis", quoted(&text))) }
+    if sound {
+        Ok(text)
+    } else {
+        Err(format!(
+            "{} is not the name of a user of Redis",
+            quoted(&text)
+        ))
+    }
 }
 
 fn key_prefix(value: &Value) -> Result<String, String> {
     const LONGEST: usize = 64;
     let text = text(value)?;
-    let sound = text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":._-{}".contains(&byte));
-    if sound { Ok(text) } else { Err(format!("{} is not up to {LONGEST} of A-Z a-z 0-9 : . _ - {{ }}", quoted(&text))) }
+    let sound = text.len() <= LONGEST
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b":._-{}".contains(&byte));
+    if sound {
+        Ok(text)
+    } else {
+        Err(format!(
+            "{} is not up to {LONGEST} of A-Z a-z 0-9 : . _ - {{ }}",
+            quoted(&text)
+        ))
+    }
 }

@@ -3,7 +3,9 @@
 use super::super::document::Value;
 use super::super::kinds::{flag, quoted, text};
 use super::super::read::Reader;
-use domain::submission::{Doubt, Letters, NeverMatches, PathAlphabet, SubmissionRules, index_folder};
+use domain::submission::{
+    Doubt, Letters, NeverMatches, PathAlphabet, SubmissionRules, index_folder,
+};
 
 const PATHS: &str = "submission.paths";
 
@@ -17,8 +19,16 @@ pub(super) fn submission(reader: &mut Reader<'_>) -> Option<Submission> {
     let paths = reader.required_list(PATHS, path);
     let case_sensitive = reader.or("submission.case_sensitive", false, flag);
     let ascii_only = reader.or("submission.ascii_only", false, flag);
-    let letters = if case_sensitive? { Letters::AsWritten } else { Letters::Folded };
-    let alphabet = if ascii_only? { PathAlphabet::Ascii } else { PathAlphabet::Unicode };
+    let letters = if case_sensitive? {
+        Letters::AsWritten
+    } else {
+        Letters::Folded
+    };
+    let alphabet = if ascii_only? {
+        PathAlphabet::Ascii
+    } else {
+        PathAlphabet::Unicode
+    };
     let paths = paths?;
     warn_of_queries(reader, &paths);
     match SubmissionRules::new(paths.clone(), letters, alphabet) {
@@ -32,17 +42,23 @@ pub(super) fn submission(reader: &mut Reader<'_>) -> Option<Submission> {
 
 /// Warns of what a rule with a query leaves open. It cannot be known from here whether that exists.
 fn warn_of_queries(reader: &mut Reader<'_>, paths: &[String]) {
-    let rules: Vec<_> = paths.iter().filter_map(|rule| rule.split_once('?')).collect();
+    let rules: Vec<_> = paths
+        .iter()
+        .filter_map(|rule| rule.split_once('?'))
+        .collect();
     if !rules.is_empty() {
         let what = "rules with a query are compared with the query alone: if the calculator also takes these parameters from the body of a form \
                     (PHP's $_REQUEST, Java's getParameter), guard the whole path";
         reader.warn(PATHS, what);
     }
     for (path, query) in &rules {
-        let Some((folder, file)) = path.rsplit_once('/').filter(|(_, file)| file.contains('.')) else {
+        let Some((folder, file)) = path.rsplit_once('/').filter(|(_, file)| file.contains('.'))
+        else {
             continue;
         };
-        let is_guarded = rules.iter().any(|(other, same)| same == query && other.strip_suffix('/') == Some(folder));
+        let is_guarded = rules
+            .iter()
+            .any(|(other, same)| same == query && other.strip_suffix('/') == Some(folder));
         if index_folder(path).is_none() && !is_guarded {
             let rule = quoted(&format!("{path}?{query}"));
             let missing = quoted(&format!("{folder}/?{query}"));
@@ -55,17 +71,25 @@ fn warn_of_queries(reader: &mut Reader<'_>, paths: &[String]) {
 fn path(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let alone = SubmissionRules::new([text.clone()], Letters::Folded, PathAlphabet::Unicode);
-    alone.map(|_| text).map_err(|(path, never)| format!("{} {}", quoted(&path), why(never)))
+    alone
+        .map(|_| text)
+        .map_err(|(path, never)| format!("{} {}", quoted(&path), why(never)))
 }
 
 fn why(never: NeverMatches) -> &'static str {
     match never {
         NeverMatches::NotAPath => "does not begin with /",
-        NeverMatches::EmptyQuery => "has an empty query, or a parameter without letters; write what it must hold, or no ?",
+        NeverMatches::EmptyQuery => {
+            "has an empty query, or a parameter without letters; write what it must hold, or no ?"
+        }
         NeverMatches::Doubtful(Doubt::Segment) => {
             "can never match: requests with //, dot segments, a segment that begins with (, blanks and dots at the end of a segment, or :$ are refused before"
         }
-        NeverMatches::Doubtful(Doubt::Escape) => "can never match: write it as people read it, without %, ; and #",
-        NeverMatches::Doubtful(_) => "can never match: requests with such characters are refused before",
+        NeverMatches::Doubtful(Doubt::Escape) => {
+            "can never match: write it as people read it, without %, ; and #"
+        }
+        NeverMatches::Doubtful(_) => {
+            "can never match: requests with such characters are refused before"
+        }
     }
 }

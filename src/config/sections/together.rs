@@ -20,11 +20,27 @@ pub(super) struct Sections<'c> {
 
 pub(super) fn check(reader: &mut Reader<'_>, sections: &Sections<'_>) {
     listeners_differ(reader, sections);
-    let public = sections.upstream.map(|upstream| upstream.public_paths.as_slice());
-    submissions_are_protected(reader, sections.submission_paths, public.unwrap_or_default());
+    let public = sections
+        .upstream
+        .map(|upstream| upstream.public_paths.as_slice());
+    submissions_are_protected(
+        reader,
+        sections.submission_paths,
+        public.unwrap_or_default(),
+    );
     if let Some(login) = sections.login {
-        login_takes_no_path(reader, "submission.paths", sections.submission_paths, &login.prefix);
-        login_takes_no_path(reader, "upstream.public_paths", public.unwrap_or_default(), &login.prefix);
+        login_takes_no_path(
+            reader,
+            "submission.paths",
+            sections.submission_paths,
+            &login.prefix,
+        );
+        login_takes_no_path(
+            reader,
+            "upstream.public_paths",
+            public.unwrap_or_default(),
+            &login.prefix,
+        );
     }
     if let Some(portal) = sections.portal {
         portal_opens_nothing_else(reader, portal, sections);
@@ -35,13 +51,27 @@ pub(super) fn check(reader: &mut Reader<'_>, sections: &Sections<'_>) {
 }
 
 fn listeners_differ(reader: &mut Reader<'_>, sections: &Sections<'_>) {
-    let http = sections.listen.and_then(|listen| listen.http).map(|address| ("listen.http", address));
-    let https = sections.listen.and_then(|listen| listen.https.as_ref()).map(|https| ("listen.https", https.address));
+    let http = sections
+        .listen
+        .and_then(|listen| listen.http)
+        .map(|address| ("listen.http", address));
+    let https = sections
+        .listen
+        .and_then(|listen| listen.https.as_ref())
+        .map(|https| ("listen.https", https.address));
     let admin = sections.admin.map(|address| ("admin.listen", address));
-    let certificate = sections.certificate.map(|certificate| ("certificate.listen", certificate.https.address));
-    let listeners: Vec<_> = [http, https, certificate, admin].into_iter().flatten().collect();
+    let certificate = sections
+        .certificate
+        .map(|certificate| ("certificate.listen", certificate.https.address));
+    let listeners: Vec<_> = [http, https, certificate, admin]
+        .into_iter()
+        .flatten()
+        .collect();
     for (number, (key, address)) in listeners.iter().enumerate() {
-        let earlier = listeners.iter().take(number).find(|(_, earlier)| clash(*earlier, *address));
+        let earlier = listeners
+            .iter()
+            .take(number)
+            .find(|(_, earlier)| clash(*earlier, *address));
         if let Some((earlier, _)) = earlier {
             reader.mistake(key, format!("takes the same address as {earlier}"));
         }
@@ -51,20 +81,32 @@ fn listeners_differ(reader: &mut Reader<'_>, sections: &Sections<'_>) {
 /// Whether both cannot be listened on; port 0 stands for one that is free.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     let covers = |a: IpAddr, b: IpAddr| a.is_unspecified() && (a.is_ipv6() || b.is_ipv4());
-    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
+    a.port() == b.port()
+        && a.port() != 0
+        && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
 }
 
 fn submissions_are_protected(reader: &mut Reader<'_>, submissions: &[String], public: &[String]) {
-    let begins = |path: &str| public.iter().any(|public| public.to_lowercase().starts_with(&path.to_lowercase()));
+    let begins = |path: &str| {
+        public
+            .iter()
+            .any(|public| public.to_lowercase().starts_with(&path.to_lowercase()))
+    };
     let is_folder = |folder: &str| {
-        public.iter().any(|public| public.trim_end_matches('/').to_lowercase() == folder.trim_end_matches('/').to_lowercase())
+        public.iter().any(|public| {
+            public.trim_end_matches('/').to_lowercase()
+                == folder.trim_end_matches('/').to_lowercase()
+        })
     };
     let opens = |rule: &str| {
         let path = rule.split('?').next().unwrap_or_default();
         begins(path.trim_end_matches('/')) || index_folder(path).is_some_and(is_folder)
     };
     for path in submissions.iter().filter(|rule| opens(rule)) {
-        reader.mistake("submission.paths", format!("{path:?} is in upstream.public_paths too, which would let anybody submit"));
+        reader.mistake(
+            "submission.paths",
+            format!("{path:?} is in upstream.public_paths too, which would let anybody submit"),
+        );
     }
 }
 
@@ -74,19 +116,42 @@ fn portal_opens_nothing_else(reader: &mut Reader<'_>, portal: &Portal, sections:
         let below = path.to_lowercase();
         let covers = |other: &str| other.to_lowercase().starts_with(&below);
         // A rule guards all that begins like it; its query can be added to any of that.
-        let is_guarded =
-            |submission: &str| submission.split('?').next().is_some_and(|rule| below.starts_with(&rule.to_lowercase()));
-        for submission in sections.submission_paths.iter().filter(|path| covers(path) || is_guarded(path)) {
-            let how = if covers(submission) { "covers" } else { "begins like" };
-            let mistake = format!("{path:?} {how} {submission:?} of submission.paths, which would let anybody submit");
+        let is_guarded = |submission: &str| {
+            submission
+                .split('?')
+                .next()
+                .is_some_and(|rule| below.starts_with(&rule.to_lowercase()))
+        };
+        for submission in sections
+            .submission_paths
+            .iter()
+            .filter(|path| covers(path) || is_guarded(path))
+        {
+            let how = if covers(submission) {
+                "covers"
+            } else {
+                "begins like"
+            };
+            let mistake = format!(
+                "{path:?} {how} {submission:?} of submission.paths, which would let anybody submit"
+            );
             reader.mistake("portal.paths", mistake);
         }
-        if sections.login.is_some_and(|login| covers(&login.prefix) || is_under(path, &login.prefix)) {
-            reader.mistake("portal.paths", format!("{path:?} and login.prefix cover each other"));
+        if sections
+            .login
+            .is_some_and(|login| covers(&login.prefix) || is_under(path, &login.prefix))
+        {
+            reader.mistake(
+                "portal.paths",
+                format!("{path:?} and login.prefix cover each other"),
+            );
         }
     }
     if portal.check_url.starts_with("http://") && !is_loopback(&portal.check_url) {
-        reader.warn("portal.check_url", "begins with http://: whoever is on the network in between can say who is signed in");
+        reader.warn(
+            "portal.check_url",
+            "begins with http://: whoever is on the network in between can say who is signed in",
+        );
     }
 }
 
@@ -96,7 +161,10 @@ fn is_loopback(url: &str) -> bool {
 
 fn login_takes_no_path(reader: &mut Reader<'_>, key: &str, paths: &[String], prefix: &str) {
     for path in paths.iter().filter(|path| is_under(path, prefix)) {
-        reader.mistake(key, format!("{path:?} lies under login.prefix, whose paths never reach the calculator"));
+        reader.mistake(
+            key,
+            format!("{path:?} lies under login.prefix, whose paths never reach the calculator"),
+        );
     }
 }
 
@@ -107,15 +175,31 @@ fn links_lead_somewhere(reader: &mut Reader<'_>, sections: &Sections<'_>, public
         Door::Page(_) | Door::Host(_) => None,
     };
     let links = [
-        ("brand.imprint_url", sections.brand.map(|brand| &brand.imprint_url)),
-        ("brand.privacy_url", sections.brand.map(|brand| &brand.privacy_url)),
-        ("login.password_url", elsewhere(|doors| doors.password.as_ref())),
-        ("login.certificate_url", elsewhere(|doors| doors.certificate.as_ref())),
+        (
+            "brand.imprint_url",
+            sections.brand.map(|brand| &brand.imprint_url),
+        ),
+        (
+            "brand.privacy_url",
+            sections.brand.map(|brand| &brand.privacy_url),
+        ),
+        (
+            "login.password_url",
+            elsewhere(|doors| doors.password.as_ref()),
+        ),
+        (
+            "login.certificate_url",
+            elsewhere(|doors| doors.certificate.as_ref()),
+        ),
     ];
     for (key, link) in links {
-        let path = link.and_then(|link| link.split(['?', '#']).next()).filter(|link| link.starts_with('/'));
+        let path = link
+            .and_then(|link| link.split(['?', '#']).next())
+            .filter(|link| link.starts_with('/'));
         if let Some(path) = path.filter(|path| !public.iter().any(|public| public == path)) {
-            let warning = format!("{path} is not in upstream.public_paths: who is not signed in meets the sign-in page there");
+            let warning = format!(
+                "{path} is not in upstream.public_paths: who is not signed in meets the sign-in page there"
+            );
             reader.warn(key, &warning);
         }
     }

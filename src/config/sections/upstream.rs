@@ -45,25 +45,45 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
     let affinity_cookies = reader.one_or_more("upstream.affinity_cookie", cookie);
     let session_cookies = reader.list("upstream.session_cookies", cookie_pattern);
     let connect_timeout = timeout(reader, "upstream.connect_timeout", "5s");
-    let write_timeout = reader.or("upstream.write_timeout", "1m", duration(seconds(1)..=hours(1)));
-    let read_timeout = reader.or("upstream.read_timeout", "5m", duration(seconds(1)..=hours(1)));
-    let keepalive = reader.or("upstream.keepalive", "4s", duration(Duration::ZERO..=hours(1)));
+    let write_timeout = reader.or(
+        "upstream.write_timeout",
+        "1m",
+        duration(seconds(1)..=hours(1)),
+    );
+    let read_timeout = reader.or(
+        "upstream.read_timeout",
+        "5m",
+        duration(seconds(1)..=hours(1)),
+    );
+    let keepalive = reader.or(
+        "upstream.keepalive",
+        "4s",
+        duration(Duration::ZERO..=hours(1)),
+    );
     let pool_size = reader.or("upstream.pool_size", 512, number(1..=65_536));
     let vtnr_header = reader.optional("upstream.vtnr_header", header);
     let level_header = reader.optional("upstream.level_header", header);
     let client_fields = client_fields(reader, &[vtnr_header.as_deref(), level_header.as_deref()]);
     let public_paths = reader.list("upstream.public_paths", path);
     let websocket_origins = websocket_origins(reader);
-    let health_interval = reader.or("upstream.health_interval", "5s", duration(Duration::from_millis(100)..=minutes(5)));
+    let health_interval = reader.or(
+        "upstream.health_interval",
+        "5s",
+        duration(Duration::from_millis(100)..=minutes(5)),
+    );
     let health_timeout = timeout(reader, "upstream.health_timeout", "2s");
     let health_path = reader.optional("upstream.health_path", path);
     if let (Some(vtnr), Some(level)) = (&vtnr_header, &level_header)
         && covers(vtnr, level)
     {
-        reader.mistake("upstream.level_header", "is the same field as upstream.vtnr_header");
+        reader.mistake(
+            "upstream.level_header",
+            "is the same field as upstream.vtnr_header",
+        );
     }
     let (tls, servers) = together(reader, targets?);
-    let (routes, affinity_cookies, session_cookies) = (routes?, affinity_cookies?, session_cookies?);
+    let (routes, affinity_cookies, session_cookies) =
+        (routes?, affinity_cookies?, session_cookies?);
     let (strip, pass_fields) = client_fields?;
     routes_fit(reader, &routes, &affinity_cookies, servers.len());
     Some(Upstream {
@@ -99,17 +119,32 @@ fn websocket_origins(reader: &mut Reader<'_>) -> Option<WebSocketOrigins> {
         return Some(WebSocketOrigins::Listed(origins));
     }
     if origins.len() > 1 {
-        reader.mistake(WEBSOCKET_ORIGINS, "has \"*\", which is every origin, beside others; give one of the two");
+        reader.mistake(
+            WEBSOCKET_ORIGINS,
+            "has \"*\", which is every origin, beside others; give one of the two",
+        );
     }
     Some(WebSocketOrigins::All)
 }
 
 /// An origin as browsers write it (RFC 6454, 6.2).
 fn sound_origin(text: &str) -> Result<String, String> {
-    let wrong = || format!("{} is not an origin, such as \"https://partner.example\"", quoted(text));
+    let wrong = || {
+        format!(
+            "{} is not an origin, such as \"https://partner.example\"",
+            quoted(text)
+        )
+    };
     let url = Url::parse(text).map_err(|_| wrong())?;
-    let is_sound = matches!(url.scheme, "https" | "http") && url.user.is_none() && url.path.is_empty() && url.query.is_none();
-    if is_sound { Ok(text.to_owned()) } else { Err(wrong()) }
+    let is_sound = matches!(url.scheme, "https" | "http")
+        && url.user.is_none()
+        && url.path.is_empty()
+        && url.query.is_none();
+    if is_sound {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong())
+    }
 }
 
 pub(super) struct Target {
@@ -121,7 +156,10 @@ pub(super) struct Target {
 fn together(reader: &mut Reader<'_>, targets: Vec<Target>) -> (bool, Vec<Server>) {
     let tls = targets.first().is_some_and(|first| first.tls);
     if targets.iter().any(|target| target.tls != tls) {
-        reader.mistake(URL, "has http:// and https://; all servers must be reached in the same way");
+        reader.mistake(
+            URL,
+            "has http:// and https://; all servers must be reached in the same way",
+        );
     }
     if targets.len() > MOST_SERVERS {
         reader.mistake(URL, format!("names more than {MOST_SERVERS} servers"));
@@ -143,14 +181,24 @@ fn routes_fit(reader: &mut Reader<'_>, routes: &[String], cookies: &[String], se
     if routes.len() != servers {
         reader.mistake(
             ROUTES,
-            format!("names {} routes for {servers} servers; name one for each, in the order of {URL}", routes.len()),
+            format!(
+                "names {} routes for {servers} servers; name one for each, in the order of {URL}",
+                routes.len()
+            ),
         );
     }
-    if let Some(twice) = routes.iter().enumerate().find_map(|(at, route)| routes.iter().take(at).find(|other| *other == route)) {
+    if let Some(twice) = routes
+        .iter()
+        .enumerate()
+        .find_map(|(at, route)| routes.iter().take(at).find(|other| *other == route))
+    {
         reader.mistake(ROUTES, format!("names {} twice", quoted(twice)));
     }
     if cookies.is_empty() {
-        reader.mistake(ROUTES, "is of no use without upstream.affinity_cookie, whose values end with them");
+        reader.mistake(
+            ROUTES,
+            "is of no use without upstream.affinity_cookie, whose values end with them",
+        );
     }
 }
 
@@ -167,23 +215,41 @@ pub(super) fn target(value: &Value) -> Result<Target, String> {
             "must be scheme, host and port only, such as \"http://127.0.0.1:9000\"; paths are passed on as they are".to_owned()
         );
     }
-    Ok(Target { tls, server: Server { host: url.host, port: url.port.unwrap_or(usual_port) } })
+    Ok(Target {
+        tls,
+        server: Server {
+            host: url.host,
+            port: url.port.unwrap_or(usual_port),
+        },
+    })
 }
 
 /// As servlet containers have it (`jvmRoute`): what follows the last dot of a session's number.
 fn route(value: &Value) -> Result<String, String> {
     const LONGEST: usize = 64;
     let text = text(value)?;
-    let sound =
-        (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    if sound { Ok(text) } else { Err(format!("{} is not a route: 1 to {LONGEST} of A-Z a-z 0-9 _ -", quoted(&text))) }
+    let sound = (1..=LONGEST).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if sound {
+        Ok(text)
+    } else {
+        Err(format!(
+            "{} is not a route: 1 to {LONGEST} of A-Z a-z 0-9 _ -",
+            quoted(&text)
+        ))
+    }
 }
 
 pub(super) fn cookie(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     // The name of a cookie is a token, as that of a field is (RFC 6265, 4.1.1), but keeps its case.
     if HeaderName::from_bytes(text.as_bytes()).is_err() {
-        return Err(format!("{} is not the name of a cookie, such as \"JSESSIONID\"", quoted(&text)));
+        return Err(format!(
+            "{} is not the name of a cookie, such as \"JSESSIONID\"",
+            quoted(&text)
+        ));
     }
     Ok(text)
 }
@@ -191,19 +257,28 @@ pub(super) fn cookie(value: &Value) -> Result<String, String> {
 /// A cookie's name, with `*` at one end for any text.
 fn cookie_pattern(value: &Value) -> Result<String, String> {
     let text = text(value)?;
-    let name = text.strip_suffix('*').or_else(|| text.strip_prefix('*')).unwrap_or(&text);
+    let name = text
+        .strip_suffix('*')
+        .or_else(|| text.strip_prefix('*'))
+        .unwrap_or(&text);
     if name.is_empty() || name.contains('*') {
-        return Err(format!("{} is not the name of a cookie, nor the beginning or the end of one with a *", quoted(&text)));
+        return Err(format!(
+            "{} is not the name of a cookie, nor the beginning or the end of one with a *",
+            quoted(&text)
+        ));
     }
     cookie(&Value::Text(name.to_owned())).map(|_| text)
 }
 
 pub(super) fn header(value: &Value) -> Result<String, String> {
     let text = text(value)?;
-    let name =
-        HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{} is not the name of a header field", quoted(&text)))?;
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| format!("{} is not the name of a header field", quoted(&text)))?;
     if TAKEN_HEADERS.contains(&name.as_str()) {
-        return Err(format!("{} has a meaning of its own in HTTP; choose another, such as \"X-VTNR\"", quoted(&text)));
+        return Err(format!(
+            "{} has a meaning of its own in HTTP; choose another, such as \"X-VTNR\"",
+            quoted(&text)
+        ));
     }
     Ok(text)
 }

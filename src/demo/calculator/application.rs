@@ -13,18 +13,35 @@ use minijinja::{Value, context};
 /// `GET /antrag?id=`: the form.
 pub(super) async fn show(visit: Visit) -> Response {
     match visit.offer() {
-        Some(offer) => visit.page("application.html", context! { offer => motor::view(&offer), name => offer.risk.name.clone() }),
+        Some(offer) => visit.page(
+            "application.html",
+            context! { offer => motor::view(&offer), name => offer.risk.name.clone() },
+        ),
         None => visit.no_offer(),
     }
 }
 
 /// `POST /antrag/versand`: takes the application and gives the receipt number.
 pub(super) async fn submit(visit: Visit, headers: HeaderMap, body: Bytes) -> Response {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let urlencoded = content_type.starts_with("application/x-www-form-urlencoded");
-    let fields = if urlencoded { Form::parse(&body).fields } else { Vec::new() };
+    let fields = if urlencoded {
+        Form::parse(&body).fields
+    } else {
+        Vec::new()
+    };
     let (vtnr, body) = (visit.broker.clone(), body.to_vec());
-    let submission = Submission { receipt: String::new(), vtnr, content_type, fields, body };
+    let submission = Submission {
+        receipt: String::new(),
+        vtnr,
+        content_type,
+        fields,
+        body,
+    };
     let receipt = visit.calculator.memory(|memory| memory.submit(submission));
     visit.page("receipt.html", context! { receipt })
 }
@@ -37,7 +54,9 @@ pub(super) async fn inbox(visit: Visit) -> Response {
 }
 
 fn view(submission: &Submission) -> Value {
-    let form = Form { fields: submission.fields.clone() };
+    let form = Form {
+        fields: submission.fields.clone(),
+    };
     context! {
         receipt => submission.receipt.clone(),
         vtnr => submission.vtnr.clone(),

@@ -30,28 +30,46 @@ pub(super) struct Form {
 impl Form {
     /// Reads `application/x-www-form-urlencoded`; it never fails, as a form is whatever was sent.
     pub(super) fn parse(body: &[u8]) -> Self {
-        let fields = body.split(|&byte| byte == b'&').filter(|field| !field.is_empty()).map(|field| {
-            let mut halves = field.splitn(2, |&byte| byte == b'=').map(unescape);
-            (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
-        });
-        Self { fields: fields.collect() }
+        let fields = body
+            .split(|&byte| byte == b'&')
+            .filter(|field| !field.is_empty())
+            .map(|field| {
+                let mut halves = field.splitn(2, |&byte| byte == b'=').map(unescape);
+                (
+                    halves.next().unwrap_or_default(),
+                    halves.next().unwrap_or_default(),
+                )
+            });
+        Self {
+            fields: fields.collect(),
+        }
     }
 
     /// The first field of this name, trimmed; empty if there is none.
     pub(super) fn get(&self, name: &str) -> &str {
-        self.fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.trim())
+        self.fields
+            .iter()
+            .find(|(key, _)| key == name)
+            .map_or("", |(_, value)| value.trim())
     }
 
     /// For a template: `form.name`.
     pub(super) fn view(&self) -> Value {
         // From the last to the first: where a name comes twice, the first wins, as in `get`.
-        let fields = self.fields.iter().rev().map(|(name, value)| (name.clone(), Value::from(value)));
+        let fields = self
+            .fields
+            .iter()
+            .rev()
+            .map(|(name, value)| (name.clone(), Value::from(value)));
         Value::from(fields.collect::<BTreeMap<String, Value>>())
     }
 }
 
 fn unescape(field: &[u8]) -> String {
-    let spaced: Vec<u8> = field.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+    let spaced: Vec<u8> = field
+        .iter()
+        .map(|&byte| if byte == b'+' { b' ' } else { byte })
+        .collect();
     decode(&percent_decode(&spaced).collect::<Vec<u8>>())
 }
 
@@ -69,7 +87,10 @@ mod tests {
     fn a_form_is_read_in_the_character_set_of_its_page() {
         let form = Form::parse(b"name=J%FCrgen+Gro%DF&hsn=0603&leer=&ohne&&name=2");
         assert_eq!(form.get("name"), "Jürgen Groß");
-        assert_eq!((form.get("hsn"), form.get("leer"), form.get("fehlt")), ("0603", "", ""));
+        assert_eq!(
+            (form.get("hsn"), form.get("leer"), form.get("fehlt")),
+            ("0603", "", "")
+        );
         assert_eq!(form.fields.len(), 5);
     }
 }

@@ -28,12 +28,17 @@ pub(super) async fn page(visit: Visit) -> Response {
 
 /// `GET /ticker`: a piece of news at once, then one every two seconds.
 pub(super) async fn ticker() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    Sse::new(unfold((interval(TICKER_PAUSE), NEWS.iter().cycle().zip(1_u64..)), |(mut pause, mut news)| async move {
-        pause.tick().await;
-        let (text, number) = news.next()?;
-        let event = Event::default().id(number.to_string()).data(format!("Meldung {number}: {text}"));
-        Some((Ok(event), (pause, news)))
-    }))
+    Sse::new(unfold(
+        (interval(TICKER_PAUSE), NEWS.iter().cycle().zip(1_u64..)),
+        |(mut pause, mut news)| async move {
+            pause.tick().await;
+            let (text, number) = news.next()?;
+            let event = Event::default()
+                .id(number.to_string())
+                .data(format!("Meldung {number}: {text}"));
+            Some((Ok(event), (pause, news)))
+        },
+    ))
 }
 
 /// `GET /ws/kurse`: says back whatever it is told, and a price every three seconds.

@@ -79,7 +79,13 @@ impl Memory {
         submission.receipt = format!("AE-{:06}", self.submitted);
         let receipt = submission.receipt.clone();
         push(&mut self.submissions, submission, KEPT);
-        while self.submissions.iter().map(|submission| submission.body.len()).sum::<usize>() > BYTES_KEPT {
+        while self
+            .submissions
+            .iter()
+            .map(|submission| submission.body.len())
+            .sum::<usize>()
+            > BYTES_KEPT
+        {
             self.submissions.pop_front();
         }
         receipt
@@ -91,18 +97,37 @@ impl Memory {
 
     pub(super) fn begin_session(&mut self) -> String {
         let id = session_id();
-        push(&mut self.sessions, Session { id: id.clone(), offers: VecDeque::new() }, KEPT);
+        push(
+            &mut self.sessions,
+            Session {
+                id: id.clone(),
+                offers: VecDeque::new(),
+            },
+            KEPT,
+        );
         id
     }
 
     pub(super) fn offers(&self, session: &str) -> Vec<Offer> {
-        let own = self.sessions.iter().filter(|known| known.id == session).flat_map(|known| known.offers.iter());
+        let own = self
+            .sessions
+            .iter()
+            .filter(|known| known.id == session)
+            .flat_map(|known| known.offers.iter());
         own.cloned().collect()
     }
 
     pub(super) fn offer(&self, session: &str, id: u32) -> Option<Offer> {
-        let own = self.offers(session).into_iter().find(|offer| offer.id == id);
-        own.or_else(|| (id == SAMPLE).then(|| Offer { id, risk: Risk::sample() }))
+        let own = self
+            .offers(session)
+            .into_iter()
+            .find(|offer| offer.id == id);
+        own.or_else(|| {
+            (id == SAMPLE).then(|| Offer {
+                id,
+                risk: Risk::sample(),
+            })
+        })
     }
 
     pub(super) fn keep_offer(&mut self, session: &str, risk: Risk) -> u32 {

@@ -64,7 +64,13 @@ impl Calculator {
     #[must_use]
     pub fn new(sign_out_path: impl Into<String>) -> Self {
         let (sign_out_path, pages) = (sign_out_path.into(), Pages::new(TEMPLATES));
-        Self { inner: Arc::new(Inner { sign_out_path, pages, memory: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                sign_out_path,
+                pages,
+                memory: Mutex::default(),
+            }),
+        }
     }
 
     /// Answers on this listener until dropped.
@@ -100,7 +106,12 @@ impl Calculator {
             .route("/antrag", get(application::show))
             .route("/antrag/versand", post(application::submit))
             .route("/antrag/eingang", get(application::inbox))
-            .route("/upload", get(upload::show).post(upload::take).layer(DefaultBodyLimit::disable()))
+            .route(
+                "/upload",
+                get(upload::show)
+                    .post(upload::take)
+                    .layer(DefaultBodyLimit::disable()),
+            )
             .route("/kurse", get(live::page))
             .route("/impressum", get(imprint))
             .route("/datenschutz", get(privacy))
@@ -115,14 +126,44 @@ impl Calculator {
 
 fn assets() -> Router<Calculator> {
     Router::new()
-        .route("/style.css", get(|| async { ([(CONTENT_TYPE, "text/css")], include_str!("html/style.css")) }))
-        .route("/skript.js", get(|| async { ([(CONTENT_TYPE, "text/javascript")], include_str!("html/skript.js")) }))
-        .route("/logo.gif", get(|| async { ([(CONTENT_TYPE, "image/gif")], include_bytes!("html/logo.gif")) }))
-        .route("/favicon.ico", get(|| async { ([(CONTENT_TYPE, "image/x-icon")], include_bytes!("html/favicon.ico")) }))
+        .route(
+            "/style.css",
+            get(|| async { ([(CONTENT_TYPE, "text/css")], include_str!("html/style.css")) }),
+        )
+        .route(
+            "/skript.js",
+            get(|| async {
+                (
+                    [(CONTENT_TYPE, "text/javascript")],
+                    include_str!("html/skript.js"),
+                )
+            }),
+        )
+        .route(
+            "/logo.gif",
+            get(|| async {
+                (
+                    [(CONTENT_TYPE, "image/gif")],
+                    include_bytes!("html/logo.gif"),
+                )
+            }),
+        )
+        .route(
+            "/favicon.ico",
+            get(|| async {
+                (
+                    [(CONTENT_TYPE, "image/x-icon")],
+                    include_bytes!("html/favicon.ico"),
+                )
+            }),
+        )
 }
 
 async fn start(visit: Visit) -> Response {
-    visit.page("start.html", context! { offers => visit.offers().iter().map(motor::view).collect::<Vec<_>>() })
+    visit.page(
+        "start.html",
+        context! { offers => visit.offers().iter().map(motor::view).collect::<Vec<_>>() },
+    )
 }
 
 async fn imprint(visit: Visit) -> Response {
@@ -142,12 +183,26 @@ async fn privacy(visit: Visit) -> Response {
 }
 
 async fn missing(visit: Visit) -> Response {
-    visit.notice(StatusCode::NOT_FOUND, "Seite nicht gefunden", "Diese Seite gibt es im Online-Rechner nicht.")
+    visit.notice(
+        StatusCode::NOT_FOUND,
+        "Seite nicht gefunden",
+        "Diese Seite gibt es im Online-Rechner nicht.",
+    )
 }
 
 /// Remembers each request before anything is made of it.
 async fn record(State(calculator): State<Calculator>, request: Request, next: Next) -> Response {
-    let (method, target, headers) = (request.method().clone(), request.uri().to_string(), request.headers().clone());
-    calculator.memory(|memory| memory.saw(SeenRequest { method, target, headers }));
+    let (method, target, headers) = (
+        request.method().clone(),
+        request.uri().to_string(),
+        request.headers().clone(),
+    );
+    calculator.memory(|memory| {
+        memory.saw(SeenRequest {
+            method,
+            target,
+            headers,
+        })
+    });
     next.run(request).await
 }

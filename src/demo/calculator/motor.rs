@@ -39,25 +39,41 @@ pub(super) async fn offer(visit: Visit, body: Bytes) -> Response {
 /// `GET /kfz/preis`: the price for the form as it stands, as XML. A name or number plate is not needed for it.
 pub(super) async fn price(visit: Visit) -> Response {
     let mut form = visit.query.clone();
-    form.fields.extend([("name".into(), "-".into()), ("kennzeichen".into(), "-".into())]);
+    form.fields.extend([
+        ("name".into(), "-".into()),
+        ("kennzeichen".into(), "-".into()),
+    ]);
     let inside = match Risk::parse(&form) {
         Ok(risk) => {
             let price = risk.price();
-            format!("<rate>{}</rate><jahr>{}</jahr>", euros(price.instalment), euros(price.year))
+            format!(
+                "<rate>{}</rate><jahr>{}</jahr>",
+                euros(price.instalment),
+                euros(price.year)
+            )
         }
         Err(_) if ASKED.iter().any(|name| form.get(name).is_empty()) => {
             format!("<hinweis>{INCOMPLETE}</hinweis>")
         }
-        Err(mistakes) => format!("<hinweis>{}</hinweis>", mistakes.first().unwrap_or(&INCOMPLETE)),
+        Err(mistakes) => format!(
+            "<hinweis>{}</hinweis>",
+            mistakes.first().unwrap_or(&INCOMPLETE)
+        ),
     };
     let xml = format!("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n<preis>{inside}</preis>\n");
-    let headers = [(CONTENT_TYPE, "text/xml; charset=ISO-8859-1"), (CACHE_CONTROL, "no-cache")];
+    let headers = [
+        (CONTENT_TYPE, "text/xml; charset=ISO-8859-1"),
+        (CACHE_CONTROL, "no-cache"),
+    ];
     (headers, latin1::encode(&xml)).into_response()
 }
 
 fn form_page(visit: &Visit, form: &Form, mistakes: &[&'static str]) -> Response {
     let classes: Vec<u32> = (0..=35).collect();
-    visit.page("motor.html", context! { form => form.view(), mistakes => mistakes.to_vec(), classes })
+    visit.page(
+        "motor.html",
+        context! { form => form.view(), mistakes => mistakes.to_vec(), classes },
+    )
 }
 
 /// An offer for the templates.
@@ -81,16 +97,26 @@ pub(super) fn rows(offer: &Offer) -> Vec<Vec<String>> {
         ("HSN / TSN", format!("{} / {}", risk.hsn, risk.tsn)),
         ("Versicherungsbeginn", german(risk.start)),
         ("Schadenfreiheitsklasse", risk.no_claims_label()),
-        ("Kilometerleistung", format!("{} km im Jahr", thousands(risk.kilometres))),
+        (
+            "Kilometerleistung",
+            format!("{} km im Jahr", thousands(risk.kilometres)),
+        ),
         ("Deckung", risk.cover.label().to_owned()),
         ("Zahlungsweise", payment.to_owned()),
         ("Rate", format!("{} EUR", euros(price.instalment))),
         ("Jahresbeitrag", format!("{} EUR", euros(price.year))),
-        ("darin Versicherungsteuer", format!("{} EUR", euros(price.tax))),
+        (
+            "darin Versicherungsteuer",
+            format!("{} EUR", euros(price.tax)),
+        ),
     ];
-    rows.into_iter().map(|(label, value)| vec![label.to_owned(), value]).collect()
+    rows.into_iter()
+        .map(|(label, value)| vec![label.to_owned(), value])
+        .collect()
 }
 
 fn thousands(number: u32) -> String {
-    euros(u64::from(number) * 100).trim_end_matches(",00").to_owned()
+    euros(u64::from(number) * 100)
+        .trim_end_matches(",00")
+        .to_owned()
 }

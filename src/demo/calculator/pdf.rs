@@ -9,9 +9,14 @@ pub(super) fn write(heading: &str, rows: &[Vec<String>]) -> Vec<u8> {
         "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R \
          /Resources << /Font << /F1 5 0 R /F2 6 0 R >> >> >>"
             .to_owned(),
-        format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()),
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_owned(),
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold /Encoding /WinAnsiEncoding >>".to_owned(),
+        format!(
+            "<< /Length {} >>\nstream\n{content}\nendstream",
+            content.len()
+        ),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
+            .to_owned(),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold /Encoding /WinAnsiEncoding >>"
+            .to_owned(),
     ];
     let (mut file, mut places) = (String::from("%PDF-1.4\n"), String::new());
     for (number, object) in (1..).zip(&objects) {
@@ -20,7 +25,9 @@ pub(super) fn write(heading: &str, rows: &[Vec<String>]) -> Vec<u8> {
     }
     let (start, size) = (file.len(), objects.len() + 1);
     file.push_str(&format!("xref\n0 {size}\n0000000000 65535 f \n{places}"));
-    file.push_str(&format!("trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"));
+    file.push_str(&format!(
+        "trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"
+    ));
     file.into_bytes()
 }
 
@@ -29,7 +36,10 @@ fn content(heading: &str, rows: &[Vec<String>]) -> String {
     for (line, row) in rows.iter().enumerate() {
         let height = 730 - 20 * line;
         for (left, cell) in [70, 250].iter().zip(row) {
-            content.push_str(&format!("\nBT /F1 11 Tf {left} {height} Td ({}) Tj ET", literal(cell)));
+            content.push_str(&format!(
+                "\nBT /F1 11 Tf {left} {height} Td ({}) Tj ET",
+                literal(cell)
+            ));
         }
     }
     content
@@ -55,12 +65,22 @@ mod tests {
 
     #[test]
     fn the_table_at_the_end_points_at_every_object() {
-        let file = String::from_utf8(write("Prämie (neu)", &[vec!["Name".into(), "Groß €".into()]])).unwrap();
-        assert!(file.contains("(Pr\\344mie \\(neu\\))") && file.contains("(Gro\\337 ?)"), "{file}");
+        let file = String::from_utf8(write(
+            "Prämie (neu)",
+            &[vec!["Name".into(), "Groß €".into()]],
+        ))
+        .unwrap();
+        assert!(
+            file.contains("(Pr\\344mie \\(neu\\))") && file.contains("(Gro\\337 ?)"),
+            "{file}"
+        );
         let places = file.lines().filter(|line| line.ends_with(" 00000 n "));
         for (number, place) in (1..).zip(places) {
             let at: usize = place[..10].parse().unwrap();
-            assert!(file[at..].starts_with(&format!("{number} 0 obj\n")), "{place}");
+            assert!(
+                file[at..].starts_with(&format!("{number} 0 obj\n")),
+                "{place}"
+            );
         }
         let start: usize = file.lines().rev().nth(1).unwrap().parse().unwrap();
         assert!(file[start..].starts_with("xref\n0 7\n"));

@@ -76,30 +76,88 @@ impl Risk {
         };
         let (hsn, tsn) = (form.get("hsn"), form.get("tsn").to_ascii_uppercase());
         let (birth, start) = (date(form.get("geburtsdatum")), date(form.get("beginn")));
-        let kilometres = form.get("km").replace('.', "").parse().ok().filter(|km| (1_000..=200_000).contains(km));
+        let kilometres = form
+            .get("km")
+            .replace('.', "")
+            .parse()
+            .ok()
+            .filter(|km| (1_000..=200_000).contains(km));
         let (no_claims, cover) = (no_claims(form.get("sf")), Cover::parse(form.get("deckung")));
-        let instalments = form.get("zahlung").parse().ok().filter(|count| [1, 2, 4].contains(count));
-        let adult = birth.zip(start).is_none_or(|(birth, start)| (17..=110).contains(&years(birth, start)));
+        let instalments = form
+            .get("zahlung")
+            .parse()
+            .ok()
+            .filter(|count| [1, 2, 4].contains(count));
+        let adult = birth
+            .zip(start)
+            .is_none_or(|(birth, start)| (17..=110).contains(&years(birth, start)));
 
-        check(!form.get("name").is_empty(), "Bitte geben Sie den Namen des Versicherungsnehmers ein.");
-        check(!form.get("kennzeichen").is_empty(), "Bitte geben Sie das amtliche Kennzeichen ein.");
-        check(hsn.len() == 4 && all_digits(hsn), "Die Herstellerschlüsselnummer (HSN) hat vier Ziffern.");
-        check(tsn.len() == 3 && tsn.bytes().all(|byte| byte.is_ascii_alphanumeric()), TSN_MISTAKE);
-        check(birth.is_some(), "Bitte geben Sie das Geburtsdatum in der Form TT.MM.JJJJ ein.");
-        check(start.is_some(), "Bitte geben Sie den Versicherungsbeginn in der Form TT.MM.JJJJ ein.");
-        check(adult, "Das Alter des Versicherungsnehmers muss zwischen 17 und 110 Jahren liegen.");
-        check(kilometres.is_some(), "Die jährliche Kilometerleistung muss zwischen 1.000 und 200.000 km liegen.");
-        check(no_claims.is_some(), "Bitte wählen Sie eine Schadenfreiheitsklasse.");
+        check(
+            !form.get("name").is_empty(),
+            "Bitte geben Sie den Namen des Versicherungsnehmers ein.",
+        );
+        check(
+            !form.get("kennzeichen").is_empty(),
+            "Bitte geben Sie das amtliche Kennzeichen ein.",
+        );
+        check(
+            hsn.len() == 4 && all_digits(hsn),
+            "Die Herstellerschlüsselnummer (HSN) hat vier Ziffern.",
+        );
+        check(
+            tsn.len() == 3 && tsn.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            TSN_MISTAKE,
+        );
+        check(
+            birth.is_some(),
+            "Bitte geben Sie das Geburtsdatum in der Form TT.MM.JJJJ ein.",
+        );
+        check(
+            start.is_some(),
+            "Bitte geben Sie den Versicherungsbeginn in der Form TT.MM.JJJJ ein.",
+        );
+        check(
+            adult,
+            "Das Alter des Versicherungsnehmers muss zwischen 17 und 110 Jahren liegen.",
+        );
+        check(
+            kilometres.is_some(),
+            "Die jährliche Kilometerleistung muss zwischen 1.000 und 200.000 km liegen.",
+        );
+        check(
+            no_claims.is_some(),
+            "Bitte wählen Sie eine Schadenfreiheitsklasse.",
+        );
         check(cover.is_some(), "Bitte wählen Sie die gewünschte Deckung.");
-        check(instalments.is_some(), "Bitte wählen Sie eine Zahlungsweise.");
+        check(
+            instalments.is_some(),
+            "Bitte wählen Sie eine Zahlungsweise.",
+        );
 
-        let (name, plate) = (form.get("name").to_owned(), form.get("kennzeichen").to_owned());
+        let (name, plate) = (
+            form.get("name").to_owned(),
+            form.get("kennzeichen").to_owned(),
+        );
         match (birth, start, kilometres, no_claims, cover, instalments) {
-            (Some(birth), Some(start), Some(kilometres), Some(no_claims), Some(cover), Some(instalments))
-                if mistakes.is_empty() =>
-            {
-                Ok(Self { name, plate, hsn: hsn.to_owned(), tsn, birth, start, no_claims, kilometres, cover, instalments })
-            }
+            (
+                Some(birth),
+                Some(start),
+                Some(kilometres),
+                Some(no_claims),
+                Some(cover),
+                Some(instalments),
+            ) if mistakes.is_empty() => Ok(Self {
+                name,
+                plate,
+                hsn: hsn.to_owned(),
+                tsn,
+                birth,
+                start,
+                no_claims,
+                kilometres,
+                cover,
+                instalments,
+            }),
             _ => Err(mistakes),
         }
     }
@@ -123,8 +181,15 @@ impl Risk {
     /// 380 to 560 EUR by type of car, times no-claims class, kilometres, age and cover, plus tax.
     pub(super) fn price(&self) -> Price {
         let base = 38_000 + self.type_class() * 1_200;
-        let percents = [self.no_claims_percent(), self.kilometres_percent(), self.age_percent(), self.cover.percent()];
-        let net = percents.iter().fold(base, |cents, percent| cents * percent / 100);
+        let percents = [
+            self.no_claims_percent(),
+            self.kilometres_percent(),
+            self.age_percent(),
+            self.cover.percent(),
+        ];
+        let net = percents
+            .iter()
+            .fold(base, |cents, percent| cents * percent / 100);
         let tax = net * 19 / 100;
         let surcharge = match self.instalments {
             1 => 100,
@@ -132,20 +197,31 @@ impl Risk {
             _ => 105,
         };
         let year = net + tax;
-        Price { year, tax, instalment: year * surcharge / 100 / u64::from(self.instalments.max(1)) }
+        Price {
+            year,
+            tax,
+            instalment: year * surcharge / 100 / u64::from(self.instalments.max(1)),
+        }
     }
 
     pub(super) fn no_claims_label(&self) -> String {
-        self.no_claims.map_or_else(|| "M".to_owned(), |class| format!("SF {class}"))
+        self.no_claims
+            .map_or_else(|| "M".to_owned(), |class| format!("SF {class}"))
     }
 
     /// 0 to 15, from the two key numbers of the car.
     fn type_class(&self) -> u64 {
-        self.hsn.bytes().chain(self.tsn.bytes()).map(u64::from).sum::<u64>() % 16
+        self.hsn
+            .bytes()
+            .chain(self.tsn.bytes())
+            .map(u64::from)
+            .sum::<u64>()
+            % 16
     }
 
     fn no_claims_percent(&self) -> u64 {
-        self.no_claims.map_or(140, |class| (2_000 / (20 + 4 * u64::from(class))).max(20))
+        self.no_claims
+            .map_or(140, |class| (2_000 / (20 + 4 * u64::from(class))).max(20))
     }
 
     fn kilometres_percent(&self) -> u64 {
@@ -166,7 +242,11 @@ const TSN_MISTAKE: &str = "Die Typschlüsselnummer (TSN) hat drei Buchstaben ode
 /// Cents as `1.234,56`.
 pub(super) fn euros(cents: u64) -> String {
     let mut whole = (cents / 100).to_string();
-    for at in (1..whole.len()).rev().filter(|at| (whole.len() - at).is_multiple_of(3)).collect::<Vec<_>>() {
+    for at in (1..whole.len())
+        .rev()
+        .filter(|at| (whole.len() - at).is_multiple_of(3))
+        .collect::<Vec<_>>()
+    {
         whole.insert(at, '.');
     }
     format!("{whole},{:02}", cents % 100)
@@ -211,13 +291,47 @@ mod tests {
     #[test]
     fn the_same_question_has_the_same_price() {
         let risk = Risk::parse(&Form::parse(GOOD.as_bytes())).unwrap();
-        assert_eq!((risk.type_class(), risk.no_claims_percent(), risk.kilometres_percent()), (7, 29, 100));
+        assert_eq!(
+            (
+                risk.type_class(),
+                risk.no_claims_percent(),
+                risk.kilometres_percent()
+            ),
+            (7, 29, 100)
+        );
         // 464.00, of it 29 % and of that 135 %, are 181.65, and 19 % of tax.
-        assert_eq!(risk.price(), Price { year: 18_165 + 3_451, tax: 3_451, instalment: 21_616 });
-        assert_eq!(risk.price(), Risk { name: "Jürgen".into(), plate: "K-A 1".into(), ..Risk::sample() }.price());
-        let quarterly = Risk { instalments: 4, ..risk.clone() }.price();
+        assert_eq!(
+            risk.price(),
+            Price {
+                year: 18_165 + 3_451,
+                tax: 3_451,
+                instalment: 21_616
+            }
+        );
+        assert_eq!(
+            risk.price(),
+            Risk {
+                name: "Jürgen".into(),
+                plate: "K-A 1".into(),
+                ..Risk::sample()
+            }
+            .price()
+        );
+        let quarterly = Risk {
+            instalments: 4,
+            ..risk.clone()
+        }
+        .price();
         assert_eq!(quarterly.instalment, quarterly.year * 105 / 100 / 4);
-        assert!(Risk { no_claims: None, ..risk.clone() }.price().year > risk.price().year * 4);
+        assert!(
+            Risk {
+                no_claims: None,
+                ..risk.clone()
+            }
+            .price()
+            .year
+                > risk.price().year * 4
+        );
     }
 
     #[test]
@@ -234,15 +348,22 @@ mod tests {
             ("zahlung=1", "zahlung=3", "Zahlungsweise"),
             ("name=J%FCrgen", "name=+", "Namen"),
         ] {
-            let mistakes = Risk::parse(&Form::parse(GOOD.replace(good, bad).as_bytes())).unwrap_err();
-            assert!(mistakes.len() == 1 && mistakes[0].contains(word), "{bad}: {mistakes:?}");
+            let mistakes =
+                Risk::parse(&Form::parse(GOOD.replace(good, bad).as_bytes())).unwrap_err();
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(word),
+                "{bad}: {mistakes:?}"
+            );
         }
         assert_eq!(Risk::parse(&Form::default()).unwrap_err().len(), 10);
     }
 
     #[test]
     fn amounts_and_dates_are_written_the_german_way() {
-        assert_eq!([euros(5), euros(123_456), euros(100_000_000)], ["0,05", "1.234,56", "1.000.000,00"]);
+        assert_eq!(
+            [euros(5), euros(123_456), euros(100_000_000)],
+            ["0,05", "1.234,56", "1.000.000,00"]
+        );
         assert_eq!(german(Date::constant(2027, 1, 2)), "02.01.2027");
     }
 }

@@ -47,6 +47,11 @@ async fn measure(mut field: Field<'_>) -> Result<Value, MultipartError> {
         size += chunk.len();
         digest.update(&chunk);
     }
-    let sha256: String = digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256: String = digest
+        .finish()
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Ok(context! { name, size, sha256 })
 }

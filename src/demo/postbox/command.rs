@@ -49,12 +49,19 @@ impl Command {
 }
 
 fn alone(rest: &str, command: Command) -> Result<Command, Refusal> {
-    if rest.is_empty() { Ok(command) } else { Err(SYNTAX) }
+    if rest.is_empty() {
+        Ok(command)
+    } else {
+        Err(SYNTAX)
+    }
 }
 
 fn sender(rest: &str) -> Result<String, Refusal> {
     let (path, parameters) = path(rest, "FROM:")?;
-    for parameter in parameters.split_ascii_whitespace().map(str::to_ascii_uppercase) {
+    for parameter in parameters
+        .split_ascii_whitespace()
+        .map(str::to_ascii_uppercase)
+    {
         match parameter.split_once('=').unwrap_or((&parameter, "")) {
             ("SIZE", size) if size.parse::<usize>().map_err(|_| SYNTAX)? > LARGEST_MAIL => {
                 return Err(TOO_LARGE);
@@ -63,7 +70,11 @@ fn sender(rest: &str) -> Result<String, Refusal> {
             _ => return Err(PARAMETER),
         }
     }
-    if path.is_empty() || is_address(path) { Ok(path.to_owned()) } else { Err(SYNTAX) }
+    if path.is_empty() || is_address(path) {
+        Ok(path.to_owned())
+    } else {
+        Err(SYNTAX)
+    }
 }
 
 fn recipient(rest: &str) -> Result<String, Refusal> {
@@ -71,17 +82,27 @@ fn recipient(rest: &str) -> Result<String, Refusal> {
     if !parameters.is_empty() {
         return Err(PARAMETER);
     }
-    if path.eq_ignore_ascii_case("postmaster") || is_address(path) { Ok(path.to_owned()) } else { Err(SYNTAX) }
+    if path.eq_ignore_ascii_case("postmaster") || is_address(path) {
+        Ok(path.to_owned())
+    } else {
+        Err(SYNTAX)
+    }
 }
 
 /// `FROM:<path> parameters` in its two halves, the brackets removed.
 fn path<'a>(rest: &'a str, keyword: &str) -> Result<(&'a str, &'a str), Refusal> {
     let (head, tail) = rest.split_at_checked(keyword.len()).ok_or(SYNTAX)?;
     let inside = tail.trim_start().strip_prefix('<').ok_or(SYNTAX)?;
-    let (path, parameters) = inside.split_at_checked(closing_bracket(inside).ok_or(SYNTAX)?).ok_or(SYNTAX)?;
+    let (path, parameters) = inside
+        .split_at_checked(closing_bracket(inside).ok_or(SYNTAX)?)
+        .ok_or(SYNTAX)?;
     let parameters = parameters.strip_prefix('>').ok_or(SYNTAX)?;
     let apart = parameters.is_empty() || parameters.starts_with(' ');
-    if head.eq_ignore_ascii_case(keyword) && apart { Ok((path, parameters.trim())) } else { Err(SYNTAX) }
+    if head.eq_ignore_ascii_case(keyword) && apart {
+        Ok((path, parameters.trim()))
+    } else {
+        Err(SYNTAX)
+    }
 }
 
 /// Where the path ends; a `>` inside a quoted local part does not end it.
@@ -100,8 +121,12 @@ fn closing_bracket(text: &str) -> Option<usize> {
 }
 
 fn is_address(path: &str) -> bool {
-    let plain = !path.chars().any(char::is_control) && (path.starts_with('"') || !path.contains(char::is_whitespace));
-    plain && path.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
+    let plain = !path.chars().any(char::is_control)
+        && (path.starts_with('"') || !path.contains(char::is_whitespace));
+    plain
+        && path
+            .rsplit_once('@')
+            .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
 }
 
 #[cfg(test)]
@@ -113,10 +138,22 @@ mod tests {
         for (line, command) in [
             ("ehlo makler.example", Command::Ehlo),
             ("HELO x", Command::Helo),
-            ("MAIL FROM:<a@b.example>", Command::Mail("a@b.example".into())),
-            ("mail from:<> SIZE=200 BODY=8BITMIME SMTPUTF8", Command::Mail(String::new())),
-            ("RCPT TO:<jürgen@müller.example>", Command::Rcpt("jürgen@müller.example".into())),
-            ("RCPT TO:<\"a>b c\"@x.example>", Command::Rcpt("\"a>b c\"@x.example".into())),
+            (
+                "MAIL FROM:<a@b.example>",
+                Command::Mail("a@b.example".into()),
+            ),
+            (
+                "mail from:<> SIZE=200 BODY=8BITMIME SMTPUTF8",
+                Command::Mail(String::new()),
+            ),
+            (
+                "RCPT TO:<jürgen@müller.example>",
+                Command::Rcpt("jürgen@müller.example".into()),
+            ),
+            (
+                "RCPT TO:<\"a>b c\"@x.example>",
+                Command::Rcpt("\"a>b c\"@x.example".into()),
+            ),
             ("RCPT TO:<Postmaster>", Command::Rcpt("Postmaster".into())),
             ("NOOP whatever", Command::Noop),
             ("QUIT  ", Command::Quit),
@@ -149,6 +186,10 @@ mod tests {
             let refusal = Command::parse(line.as_bytes()).unwrap_err();
             assert!(refusal.starts_with(code), "{line}: {refusal}");
         }
-        assert!(Command::parse(b"RCPT TO:<\xff@b>").unwrap_err().starts_with("500"));
+        assert!(
+            Command::parse(b"RCPT TO:<\xff@b>")
+                .unwrap_err()
+                .starts_with("500")
+        );
     }
 }

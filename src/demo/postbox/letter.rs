@@ -37,13 +37,34 @@ impl Mail {
         // The parser's own empty message would not do: asked for its subject, it panics.
         let Some(message) = MessageParser::default().parse(&raw) else {
             let [subject, date, text] = [const { String::new() }; 3];
-            return Self { index: 0, from, to, subject, date, text, html: None, raw };
+            return Self {
+                index: 0,
+                from,
+                to,
+                subject,
+                date,
+                text,
+                html: None,
+                raw,
+            };
         };
         let subject = message.subject().unwrap_or_default().to_owned();
-        let date = message.date().map(mail_parser::DateTime::to_rfc3339).unwrap_or_default();
+        let date = message
+            .date()
+            .map(mail_parser::DateTime::to_rfc3339)
+            .unwrap_or_default();
         let text = message.body_text(0).unwrap_or_default().into_owned();
         let html = html_of(&message);
-        Self { index: 0, from, to, subject, date, text, html, raw }
+        Self {
+            index: 0,
+            from,
+            to,
+            subject,
+            date,
+            text,
+            html,
+            raw,
+        }
     }
 }
 
@@ -91,12 +112,18 @@ mod tests {
     fn an_html_mail_can_be_read_as_text_too() {
         let mail = read("Subject: Hallo\nContent-Type: text/html\n\n<p>Guten Tag</p>\n");
         assert_eq!(mail.text.trim(), "Guten Tag");
-        assert_eq!(mail.html.as_deref().map(str::trim_end), Some("<p>Guten Tag</p>"));
+        assert_eq!(
+            mail.html.as_deref().map(str::trim_end),
+            Some("<p>Guten Tag</p>")
+        );
     }
 
     #[test]
     fn what_is_no_mail_is_kept_as_it_is() {
         let mail = Mail::read(Envelope::default(), vec![0, 255, 10]);
-        assert_eq!((mail.subject.as_str(), mail.raw.as_slice()), ("", &[0, 255, 10][..]));
+        assert_eq!(
+            (mail.subject.as_str(), mail.raw.as_slice()),
+            ("", &[0, 255, 10][..])
+        );
     }
 }

@@ -21,12 +21,18 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader: BufReader::new(reader) }
+        Self {
+            reader: BufReader::new(reader),
+        }
     }
 
     /// The next line, of which at most `limit` bytes are kept; `None` when the sender has gone, even in mid-line.
     pub(super) async fn next(&mut self, limit: usize) -> io::Result<Option<Line>> {
-        let mut line = Line { bytes: Vec::new(), whole: true, crlf: false };
+        let mut line = Line {
+            bytes: Vec::new(),
+            whole: true,
+            crlf: false,
+        };
         let mut before = None;
         loop {
             let buffer = self.reader.fill_buf().await?;
@@ -50,7 +56,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 
     /// Reads and forgets until the sender goes.
     pub(super) async fn drain(&mut self) -> io::Result<()> {
-        tokio::io::copy_buf(&mut self.reader, &mut tokio::io::sink()).await.map(drop)
+        tokio::io::copy_buf(&mut self.reader, &mut tokio::io::sink())
+            .await
+            .map(drop)
     }
 }
 
@@ -66,8 +74,22 @@ mod tests {
     #[tokio::test]
     async fn a_long_line_is_cut_but_read_to_its_end() {
         let mut lines = Lines::new(&b"0123456789\r\nnext\n"[..]);
-        assert_eq!(lines.next(4).await.unwrap(), Some(Line { bytes: b"0123".to_vec(), whole: false, crlf: true }));
-        assert_eq!(lines.next(4).await.unwrap(), Some(Line { bytes: b"next".to_vec(), whole: false, crlf: false }));
+        assert_eq!(
+            lines.next(4).await.unwrap(),
+            Some(Line {
+                bytes: b"0123".to_vec(),
+                whole: false,
+                crlf: true
+            })
+        );
+        assert_eq!(
+            lines.next(4).await.unwrap(),
+            Some(Line {
+                bytes: b"next".to_vec(),
+                whole: false,
+                crlf: false
+            })
+        );
         assert_eq!(lines.next(4).await.unwrap(), None);
     }
 
@@ -75,7 +97,14 @@ mod tests {
     async fn the_end_of_a_line_is_seen_across_two_reads() {
         let reader = b"NOOP\r".chain(&b"\n"[..]);
         let line = Lines::new(reader).next(100).await.unwrap();
-        assert_eq!(line, Some(Line { bytes: b"NOOP\r\n".to_vec(), whole: true, crlf: true }));
+        assert_eq!(
+            line,
+            Some(Line {
+                bytes: b"NOOP\r\n".to_vec(),
+                whole: true,
+                crlf: true
+            })
+        );
     }
 
     #[tokio::test]

@@ -86,7 +86,13 @@ impl Postbox {
     /// The mails kept, oldest first.
     #[must_use]
     pub fn mails(&self) -> Vec<Mail> {
-        self.inner.shelf.lock().mails.iter().map(|mail| Mail::clone(mail)).collect()
+        self.inner
+            .shelf
+            .lock()
+            .mails
+            .iter()
+            .map(|mail| Mail::clone(mail))
+            .collect()
     }
 
     /// Waits for the mail that arrives after the first `after` ones: `next(0)` is the first mail ever received.
@@ -117,11 +123,24 @@ impl Postbox {
     }
 
     fn newest_first(&self) -> Vec<Arc<Mail>> {
-        self.inner.shelf.lock().mails.iter().rev().cloned().collect()
+        self.inner
+            .shelf
+            .lock()
+            .mails
+            .iter()
+            .rev()
+            .cloned()
+            .collect()
     }
 
     fn first_from(&self, index: usize) -> Option<Arc<Mail>> {
-        self.inner.shelf.lock().mails.iter().find(|mail| mail.index >= index).cloned()
+        self.inner
+            .shelf
+            .lock()
+            .mails
+            .iter()
+            .find(|mail| mail.index >= index)
+            .cloned()
     }
 
     fn find(&self, index: usize) -> Option<Arc<Mail>> {

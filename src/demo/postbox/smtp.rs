@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 const GREETING: &str = "220 postfach.example ESMTP";
 const HELLO: &str = "250 postfach.example";
-const HELLO_EXTENDED: &str = "250-postfach.example\r\n250-SIZE 1048576\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 PIPELINING";
+const HELLO_EXTENDED: &str =
+    "250-postfach.example\r\n250-SIZE 1048576\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 PIPELINING";
 const OK: &str = "250 OK";
 const GO_AHEAD: &str = "354 End data with <CR><LF>.<CR><LF>";
 const BYE: &str = "221 postfach.example closing connection";
@@ -66,7 +67,13 @@ enum Flow {
 impl Conversation {
     fn new(postbox: Postbox, stream: TcpStream) -> Self {
         let (reader, writer) = stream.into_split();
-        Self { postbox, lines: Lines::new(reader), writer, greeted: false, envelope: None }
+        Self {
+            postbox,
+            lines: Lines::new(reader),
+            writer,
+            greeted: false,
+            envelope: None,
+        }
     }
 
     /// From the greeting to the farewell. A client that goes away early is none of our worries.
@@ -117,7 +124,10 @@ impl Conversation {
         if !self.greeted || self.envelope.is_some() {
             return BAD_SEQUENCE;
         }
-        self.envelope = Some(Envelope { from, to: Vec::new() });
+        self.envelope = Some(Envelope {
+            from,
+            to: Vec::new(),
+        });
         OK
     }
 
@@ -162,9 +172,15 @@ impl Conversation {
             let Some(line) = self.hear(room).await? else {
                 return Ok(Content::CutOff);
             };
-            let stuffed = at_line_start.then(|| line.bytes.strip_prefix(b".")).flatten();
+            let stuffed = at_line_start
+                .then(|| line.bytes.strip_prefix(b"."))
+                .flatten();
             if stuffed == Some(b"\r\n") {
-                return Ok(if too_large { Content::TooLarge } else { Content::Whole(content) });
+                return Ok(if too_large {
+                    Content::TooLarge
+                } else {
+                    Content::Whole(content)
+                });
             }
             at_line_start = line.crlf;
             let bytes = stuffed.unwrap_or(&line.bytes);
@@ -186,7 +202,9 @@ impl Conversation {
             self.lines.drain().await?;
             return Ok(Flow::Over);
         }
-        self.writer.write_all(format!("{reply}\r\n").as_bytes()).await?;
+        self.writer
+            .write_all(format!("{reply}\r\n").as_bytes())
+            .await?;
         Ok(Flow::On)
     }
 }

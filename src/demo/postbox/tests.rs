@@ -22,7 +22,10 @@ impl Client {
     async fn connect(postbox: &Postbox) -> Self {
         let (listener, address) = listening().await;
         tokio::spawn(postbox.clone().serve_smtp(listener));
-        Self { stream: TcpStream::connect(address).await.unwrap(), heard: String::new() }
+        Self {
+            stream: TcpStream::connect(address).await.unwrap(),
+            heard: String::new(),
+        }
     }
 
     /// Connected, greeted, and with an envelope to ada@makler.example.
@@ -30,7 +33,9 @@ impl Client {
         let mut client = Self::connect(postbox).await;
         client.hears("220").await;
         client.says("EHLO test", "250").await;
-        client.says("MAIL FROM:<noreply@insurer.example>", "250").await;
+        client
+            .says("MAIL FROM:<noreply@insurer.example>", "250")
+            .await;
         client.says("RCPT TO:<ada@makler.example>", "250").await;
         client
     }
@@ -46,7 +51,10 @@ impl Client {
 
     /// The next reply, all of its lines, begins with this code.
     async fn hears(&mut self, code: &str) -> String {
-        let reply = timeout(LONG, self.reply()).await.unwrap().expect("a reply, not the end");
+        let reply = timeout(LONG, self.reply())
+            .await
+            .unwrap()
+            .expect("a reply, not the end");
         assert!(reply.starts_with(code), "{reply} is not {code}");
         reply
     }
@@ -65,7 +73,9 @@ impl Client {
             let mut buffer = [0; 1024];
             match self.stream.read(&mut buffer).await.unwrap() {
                 0 => return None,
-                length => self.heard.push_str(std::str::from_utf8(&buffer[..length]).unwrap()),
+                length => self
+                    .heard
+                    .push_str(std::str::from_utf8(&buffer[..length]).unwrap()),
             }
         }
     }
@@ -81,16 +91,26 @@ async fn a_mail_sent_can_be_read() {
     for extension in ["SIZE 1048576", "8BITMIME", "SMTPUTF8", "PIPELINING"] {
         assert!(hello.contains(extension), "{hello}");
     }
-    client.says("MAIL FROM:<noreply@insurer.example> BODY=8BITMIME SMTPUTF8", "250").await;
+    client
+        .says(
+            "MAIL FROM:<noreply@insurer.example> BODY=8BITMIME SMTPUTF8",
+            "250",
+        )
+        .await;
     client.says("RCPT TO:<jürgen@makler.example>", "250").await;
     client.says("RCPT TO:<ada@makler.example>", "250").await;
     client.says("DATA", "354").await;
-    client.says("Subject: Zugang\r\n\r\nIhre TAN:\r\nBCDFGH\r\n.", "250").await;
+    client
+        .says("Subject: Zugang\r\n\r\nIhre TAN:\r\nBCDFGH\r\n.", "250")
+        .await;
     client.says("QUIT", "221").await;
     assert_eq!(client.reply().await, None);
 
     let mail = postbox.next(0).await;
-    assert_eq!((mail.index, mail.from.as_str(), mail.subject.as_str()), (0, "noreply@insurer.example", "Zugang"));
+    assert_eq!(
+        (mail.index, mail.from.as_str(), mail.subject.as_str()),
+        (0, "noreply@insurer.example", "Zugang")
+    );
     assert_eq!(mail.to, ["jürgen@makler.example", "ada@makler.example"]);
     assert_eq!(mail.text, "Ihre TAN:\r\nBCDFGH\r\n");
     assert_eq!(postbox.mails().len(), 1);
@@ -101,9 +121,18 @@ async fn stuffed_dots_are_unstuffed_and_a_bare_lf_ends_nothing() {
     let postbox = Postbox::new();
     let mut client = Client::addressed(&postbox).await;
     client.says("DATA", "354").await;
-    client.says("\r\n..\r\n...two\r\n. one\r\nend\n.\nRSET\n.\r\nstill\r\n.", "250").await;
+    client
+        .says(
+            "\r\n..\r\n...two\r\n. one\r\nend\n.\nRSET\n.\r\nstill\r\n.",
+            "250",
+        )
+        .await;
     let expected = b"\r\n.\r\n..two\r\n one\r\nend\n.\nRSET\n.\r\nstill\r\n";
-    assert_eq!(postbox.next(0).await.raw, expected, "only CR LF counts as the end of a line");
+    assert_eq!(
+        postbox.next(0).await.raw,
+        expected,
+        "only CR LF counts as the end of a line"
+    );
 }
 
 #[tokio::test]
@@ -119,12 +148,20 @@ async fn an_empty_mail_is_a_mail() {
 async fn commands_may_come_all_at_once() {
     let postbox = Postbox::new();
     let mut client = Client::connect(&postbox).await;
-    client.sends(b"EHLO t\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\n").await;
+    client
+        .sends(b"EHLO t\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\n")
+        .await;
     client.sends(b"Subject: 1\r\n\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<g@h.i>\r\nDATA\r\nSubject: 2\r\n\r\n.\r\nQUIT\r\n").await;
-    for code in ["220", "250", "250", "250", "354", "250", "250", "250", "354", "250", "221"] {
+    for code in [
+        "220", "250", "250", "250", "354", "250", "250", "250", "354", "250", "221",
+    ] {
         client.hears(code).await;
     }
-    let subjects: Vec<String> = postbox.mails().into_iter().map(|mail| mail.subject).collect();
+    let subjects: Vec<String> = postbox
+        .mails()
+        .into_iter()
+        .map(|mail| mail.subject)
+        .collect();
     assert_eq!(subjects, ["1", "2"]);
 }
 
@@ -179,7 +216,11 @@ async fn a_mail_cut_off_in_the_middle_is_not_kept() {
 async fn recipients_are_refused_or_put_off_when_told_so_and_taken_again_afterwards() {
     let postbox = Postbox::new();
     let mut client = Client::addressed(&postbox).await;
-    for (fault, code) in [(Fault::Refuse, "550"), (Fault::PutOff, "451"), (Fault::None, "250")] {
+    for (fault, code) in [
+        (Fault::Refuse, "550"),
+        (Fault::PutOff, "451"),
+        (Fault::None, "250"),
+    ] {
         postbox.set_fault(fault);
         client.says("RCPT TO:<d@e.f>", code).await;
     }
@@ -225,9 +266,15 @@ async fn waiting_for_a_mail_ends_when_it_arrives() {
     });
     for subject in ["first", "second"] {
         tokio::task::yield_now().await;
-        postbox.keep(letter::Envelope::default(), format!("Subject: {subject}\r\n\r\n").into_bytes());
+        postbox.keep(
+            letter::Envelope::default(),
+            format!("Subject: {subject}\r\n\r\n").into_bytes(),
+        );
     }
-    assert_eq!(timeout(LONG, waiting).await.unwrap().unwrap().subject, "second");
+    assert_eq!(
+        timeout(LONG, waiting).await.unwrap().unwrap().subject,
+        "second"
+    );
 }
 
 #[tokio::test]
@@ -258,23 +305,43 @@ async fn page(postbox: &Postbox, path: &str) -> String {
 #[tokio::test]
 async fn the_browser_shows_the_newest_mail_first_and_keeps_its_html_in_a_sandbox() {
     let postbox = Postbox::new();
-    let envelope = || letter::Envelope { from: "a@b.c".into(), to: vec!["d@e.f".into()] };
+    let envelope = || letter::Envelope {
+        from: "a@b.c".into(),
+        to: vec!["d@e.f".into()],
+    };
     postbox.keep(envelope(), b"Subject: Alt\r\n\r\nGuten Tag\r\n".to_vec());
-    let html = b"Subject: <b>Neu</b>\r\nContent-Type: text/html\r\n\r\n<p onclick=\"x()\">Hallo</p>\r\n";
+    let html =
+        b"Subject: <b>Neu</b>\r\nContent-Type: text/html\r\n\r\n<p onclick=\"x()\">Hallo</p>\r\n";
     postbox.keep(envelope(), html.to_vec());
 
     let list = page(&postbox, "/").await;
-    assert!(list.find("&lt;b&gt;Neu").unwrap() < list.find("Alt").unwrap(), "{list}");
+    assert!(
+        list.find("&lt;b&gt;Neu").unwrap() < list.find("Alt").unwrap(),
+        "{list}"
+    );
     let mail = page(&postbox, "/mail/1").await;
-    assert!(mail.contains("<iframe sandbox ") && mail.contains("srcdoc=\"&lt;p onclick=&quot;x()"), "{mail}");
+    assert!(
+        mail.contains("<iframe sandbox ") && mail.contains("srcdoc=\"&lt;p onclick=&quot;x()"),
+        "{mail}"
+    );
     assert!(mail.contains("script-src 'self'"), "{mail}");
     assert!(!page(&postbox, "/mail/0").await.contains("<iframe"));
-    assert!(page(&postbox, "/mail/0/quelltext").await.ends_with("Subject: Alt\r\n\r\nGuten Tag\r\n"));
+    assert!(
+        page(&postbox, "/mail/0/quelltext")
+            .await
+            .ends_with("Subject: Alt\r\n\r\nGuten Tag\r\n")
+    );
     assert!(page(&postbox, "/anzahl").await.ends_with("\r\n2"));
     for missing in ["/mail/7", "/mail/x", "/other"] {
-        assert!(page(&postbox, missing).await.starts_with("HTTP/1.1 404"), "{missing}");
+        assert!(
+            page(&postbox, missing).await.starts_with("HTTP/1.1 404"),
+            "{missing}"
+        );
     }
     for asset in ["/postfach.css", "/postfach.js"] {
-        assert!(page(&postbox, asset).await.starts_with("HTTP/1.1 200"), "{asset}");
+        assert!(
+            page(&postbox, asset).await.starts_with("HTTP/1.1 200"),
+            "{asset}"
+        );
     }
 }

@@ -29,21 +29,48 @@ struct Desk {
 }
 
 pub(super) fn router(postbox: Postbox) -> Router {
-    let desk = Desk { postbox, pages: Arc::new(Pages::new(TEMPLATES)) };
+    let desk = Desk {
+        postbox,
+        pages: Arc::new(Pages::new(TEMPLATES)),
+    };
     Router::new()
         .route("/", get(list))
         .route("/anzahl", get(count))
         .route("/mail/{index}", get(mail))
         .route("/mail/{index}/quelltext", get(source))
-        .route("/postfach.css", get(|| async { ([(CONTENT_TYPE, "text/css")], include_str!("html/postfach.css")) }))
-        .route("/postfach.js", get(|| async { ([(CONTENT_TYPE, "text/javascript")], include_str!("html/postfach.js")) }))
+        .route(
+            "/postfach.css",
+            get(|| async {
+                (
+                    [(CONTENT_TYPE, "text/css")],
+                    include_str!("html/postfach.css"),
+                )
+            }),
+        )
+        .route(
+            "/postfach.js",
+            get(|| async {
+                (
+                    [(CONTENT_TYPE, "text/javascript")],
+                    include_str!("html/postfach.js"),
+                )
+            }),
+        )
         .fallback(|State(desk): State<Desk>| async move { desk.missing() })
         .with_state(desk)
 }
 
 async fn list(State(desk): State<Desk>) -> Response {
-    let mails: Vec<Value> = desk.postbox.newest_first().iter().map(|mail| view(mail)).collect();
-    desk.page("list.html", context! { mails, received => desk.postbox.received() })
+    let mails: Vec<Value> = desk
+        .postbox
+        .newest_first()
+        .iter()
+        .map(|mail| view(mail))
+        .collect();
+    desk.page(
+        "list.html",
+        context! { mails, received => desk.postbox.received() },
+    )
 }
 
 /// What the list asks every two seconds, to reload itself once it changes.
@@ -62,7 +89,12 @@ async fn source(State(desk): State<Desk>, Path(index): Path<String>) -> Response
     let Some(mail) = desk.find(&index) else {
         return desk.missing();
     };
-    (HEADERS, [(CONTENT_TYPE, "text/plain; charset=utf-8")], mail.raw.clone()).into_response()
+    (
+        HEADERS,
+        [(CONTENT_TYPE, "text/plain; charset=utf-8")],
+        mail.raw.clone(),
+    )
+        .into_response()
 }
 
 /// A mail as the pages show it.
@@ -86,8 +118,11 @@ fn german(date: &str) -> Option<String> {
     Some(date.strftime("%-d.%-m.%Y, %-H:%M Uhr").to_string())
 }
 
-const HEADERS: [(HeaderName, &str); 3] =
-    [(CACHE_CONTROL, "no-store"), (CONTENT_SECURITY_POLICY, POLICY), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+const HEADERS: [(HeaderName, &str); 3] = [
+    (CACHE_CONTROL, "no-store"),
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
 
 impl Desk {
     fn find(&self, index: &str) -> Option<Arc<Mail>> {
@@ -95,7 +130,11 @@ impl Desk {
     }
 
     fn missing(&self) -> Response {
-        (StatusCode::NOT_FOUND, self.page("missing.html", context! {})).into_response()
+        (
+            StatusCode::NOT_FOUND,
+            self.page("missing.html", context! {}),
+        )
+            .into_response()
     }
 
     fn page(&self, template: &str, context: Value) -> Response {

@@ -7,7 +7,14 @@ fn usual() -> SessionCookies {
 }
 
 fn canonical(name: &str, value: &str) -> String {
-    String::from_utf8(ApplicationSessionId { name: name.as_bytes(), value: value.as_bytes() }.to_bytes()).expect("ASCII")
+    String::from_utf8(
+        ApplicationSessionId {
+            name: name.as_bytes(),
+            value: value.as_bytes(),
+        }
+        .to_bytes(),
+    )
+    .expect("ASCII")
 }
 
 fn broker(number: u32) -> Vtnr {
@@ -15,7 +22,10 @@ fn broker(number: u32) -> Vtnr {
 }
 
 fn is_session(cookies: &SessionCookies, name: &[u8]) -> bool {
-    cookies.contain(&ApplicationSessionId { name, value: b"0A1B2C3D4E5F" })
+    cookies.contain(&ApplicationSessionId {
+        name,
+        value: b"0A1B2C3D4E5F",
+    })
 }
 
 #[test]
@@ -40,7 +50,11 @@ fn session_cookies_are_known_by_name_in_every_spelling() {
         b"\xe2\x80\x80sessionid",
         b"session\xc2\xa0id",
     ] {
-        assert!(is_session(&usual(), name), "{}", String::from_utf8_lossy(name));
+        assert!(
+            is_session(&usual(), name),
+            "{}",
+            String::from_utf8_lossy(name)
+        );
     }
     for name in [
         "theme",
@@ -59,14 +73,26 @@ fn session_cookies_are_known_by_name_in_every_spelling() {
         assert!(!is_session(&usual(), name.as_bytes()), "{name}");
     }
     let own = SessionCookies::new(["RECHNER", "part*", "*_teil"]);
-    assert!(is_session(&own, b"rechner") && is_session(&own, b"PARTNER") && is_session(&own, b"ein.TEIL"));
+    assert!(
+        is_session(&own, b"rechner")
+            && is_session(&own, b"PARTNER")
+            && is_session(&own, b"ein.TEIL")
+    );
     assert!(!is_session(&own, b"JSESSIONID"));
-    assert!(!is_session(&own.clone().except(&["Rechner".to_owned()]), b"RECHNER") && is_session(&own, b"part"));
+    assert!(
+        !is_session(&own.clone().except(&["Rechner".to_owned()]), b"RECHNER")
+            && is_session(&own, b"part")
+    );
 }
 
 #[test]
 fn a_value_too_short_to_be_a_secret_is_no_session_unless_its_cookie_was_named() {
-    let with = |cookies: &SessionCookies, value: &[u8]| cookies.contain(&ApplicationSessionId { name: b"SID", value });
+    let with = |cookies: &SessionCookies, value: &[u8]| {
+        cookies.contain(&ApplicationSessionId {
+            name: b"SID",
+            value,
+        })
+    };
     for (value, by_usual_name, by_its_own) in [
         (&b""[..], false, false),
         (b"\"\"", false, false),
@@ -75,7 +101,11 @@ fn a_value_too_short_to_be_a_secret_is_no_session_unless_its_cookie_was_named() 
         (b"4821-3abc", true, true),
     ] {
         let named = SessionCookies::new(["SID"]);
-        assert_eq!((with(&usual(), value), with(&named, value)), (by_usual_name, by_its_own), "{value:?}");
+        assert_eq!(
+            (with(&usual(), value), with(&named, value)),
+            (by_usual_name, by_its_own),
+            "{value:?}"
+        );
     }
 }
 
@@ -107,12 +137,21 @@ fn every_spelling_of_a_value_is_the_same_session() {
 #[test]
 fn the_node_that_servlet_containers_name_after_a_session_does_not_count() {
     let one = canonical("JSESSIONID", "node0abc");
-    for value in ["node0abc.node0", "node0abc.zzz", "node0abc!1234!5678", "node0abc:clone", "node0abc%2enode1", "\"node0abc.n\""]
-    {
+    for value in [
+        "node0abc.node0",
+        "node0abc.zzz",
+        "node0abc!1234!5678",
+        "node0abc:clone",
+        "node0abc%2enode1",
+        "\"node0abc.n\"",
+    ] {
         assert_eq!(canonical("JSESSIONID", value), one, "{value}");
     }
     assert_ne!(canonical("JSESSIONID", "node0abd.node0"), one);
-    assert_ne!(canonical("connect.sid", "s:one.signature"), canonical("connect.sid", "s:two.signature"));
+    assert_ne!(
+        canonical("connect.sid", "s:one.signature"),
+        canonical("connect.sid", "s:two.signature")
+    );
 }
 
 #[test]
@@ -122,15 +161,31 @@ fn a_session_belongs_to_those_whom_the_calculator_gave_it() {
     let of_both = of_one.and(broker(1));
     assert!(of_both.belongs_to(broker(0)) && of_both.belongs_to(broker(1)));
     let of_many = (2..20).fold(of_both, |session, number| session.and(broker(number)));
-    assert!(of_many.owners().len() == 8 && of_many.belongs_to(broker(19)) && !of_many.belongs_to(broker(0)));
+    assert!(
+        of_many.owners().len() == 8
+            && of_many.belongs_to(broker(19))
+            && !of_many.belongs_to(broker(0))
+    );
 }
 
 #[test]
 fn scopes_are_learnt_once_and_within_bounds() {
-    let scope = |path: &str| CookieScope { name: "JSESSIONID".into(), path: Some(path.into()), domain: None, partitioned: false };
+    let scope = |path: &str| CookieScope {
+        name: "JSESSIONID".into(),
+        path: Some(path.into()),
+        domain: None,
+        partitioned: false,
+    };
     let mut scopes = CookieScopes::default();
     assert!(scopes.add(&[scope("/a"), scope("/a"), scope("/b")]) && !scopes.add(&[scope("/b")]));
-    assert_eq!((scopes.all().len(), scopes.of("JSESSIONID").count(), scopes.of("x").count()), (2, 2, 0));
+    assert_eq!(
+        (
+            scopes.all().len(),
+            scopes.of("JSESSIONID").count(),
+            scopes.of("x").count()
+        ),
+        (2, 2, 0)
+    );
     let many: Vec<_> = (0..100).map(|number| scope(&number.to_string())).collect();
     assert!(scopes.add(&many) && scopes.all().len() == 64);
 }

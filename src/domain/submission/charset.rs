@@ -10,12 +10,31 @@ pub enum Charset {
 }
 
 /// Charsets that are extensions of ASCII and have single bytes, or none below 0x80, for everything else.
-const COMPATIBLE: [&[u8]; 6] = [b"utf-8", b"utf8", b"us-ascii", b"ascii", b"latin1", b"latin-1"];
+const COMPATIBLE: [&[u8]; 6] = [
+    b"utf-8",
+    b"utf8",
+    b"us-ascii",
+    b"ascii",
+    b"latin1",
+    b"latin-1",
+];
 /// The same, numbered.
 const NUMBERED: [(&[u8], &[&[u8]]); 3] = [
-    (b"iso-8859-", &[b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9", b"10", b"11", b"13", b"14", b"15", b"16"]),
-    (b"windows-125", &[b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8"]),
-    (b"cp125", &[b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8"]),
+    (
+        b"iso-8859-",
+        &[
+            b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9", b"10", b"11", b"13", b"14",
+            b"15", b"16",
+        ],
+    ),
+    (
+        b"windows-125",
+        &[b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8"],
+    ),
+    (
+        b"cp125",
+        &[b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8"],
+    ),
 ];
 const PARAMETER: &[u8] = b"charset";
 
@@ -24,17 +43,27 @@ impl Charset {
     /// where one could find it.
     pub fn of<'a>(content_types: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let all = content_types.into_iter().all(is_compatible);
-        if all { Self::AsciiCompatible } else { Self::Other }
+        if all {
+            Self::AsciiCompatible
+        } else {
+            Self::Other
+        }
     }
 }
 
 fn is_compatible(content_type: &[u8]) -> bool {
     // .NET compares without regard to characters that cannot be seen: `char\xadset`.
-    if !content_type.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+    if !content_type
+        .iter()
+        .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+    {
         return false;
     }
     let mut rest = content_type;
-    while let Some(at) = rest.windows(PARAMETER.len()).position(|word| word.eq_ignore_ascii_case(PARAMETER)) {
+    while let Some(at) = rest
+        .windows(PARAMETER.len())
+        .position(|word| word.eq_ignore_ascii_case(PARAMETER))
+    {
         rest = rest.get(at + PARAMETER.len()..).unwrap_or_default();
         if !is_followed_by_compatible(rest.trim_ascii_start()) {
             return false;
@@ -54,15 +83,24 @@ fn is_followed_by_compatible(text: &[u8]) -> bool {
         // `charset*=`, as RFC 2231 writes it, `charset"=` and the like.
         Some(_) => return false,
     };
-    let name = value.strip_prefix(b"\"").or_else(|| value.strip_prefix(b"'")).unwrap_or(value);
+    let name = value
+        .strip_prefix(b"\"")
+        .or_else(|| value.strip_prefix(b"'"))
+        .unwrap_or(value);
     let ends = |byte: &u8| matches!(byte, b';' | b',' | b' ' | b'\t' | b'"' | b'\'');
-    let name = name.get(..name.iter().position(ends).unwrap_or(name.len())).unwrap_or_default();
+    let name = name
+        .get(..name.iter().position(ends).unwrap_or(name.len()))
+        .unwrap_or_default();
     let is_numbered = |prefix: &[u8], numbers: &[&[u8]]| {
         let (start, number) = name.split_at(prefix.len().min(name.len()));
         start.eq_ignore_ascii_case(prefix) && numbers.contains(&number)
     };
-    COMPATIBLE.iter().any(|known| known.eq_ignore_ascii_case(name))
-        || NUMBERED.iter().any(|(prefix, numbers)| is_numbered(prefix, numbers))
+    COMPATIBLE
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+        || NUMBERED
+            .iter()
+            .any(|(prefix, numbers)| is_numbered(prefix, numbers))
 }
 
 #[cfg(test)]
@@ -148,7 +186,16 @@ mod tests {
         ] {
             assert_eq!(of(odd), Charset::Other, "{odd}");
         }
-        assert_eq!(Charset::of([b"text/plain; char\xadset=utf-16".as_slice()]), Charset::Other);
-        assert_eq!(Charset::of([b"text/plain; charset=utf-8".as_slice(), b"text/plain; charset=utf-16"]), Charset::Other);
+        assert_eq!(
+            Charset::of([b"text/plain; char\xadset=utf-16".as_slice()]),
+            Charset::Other
+        );
+        assert_eq!(
+            Charset::of([
+                b"text/plain; charset=utf-8".as_slice(),
+                b"text/plain; charset=utf-16"
+            ]),
+            Charset::Other
+        );
     }
 }

@@ -18,8 +18,15 @@ impl Parameter {
     /// From `name=value`, or a text that any parameter's name or value may hold. `None` if every query would hold it.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (name, value) = text.split_once('=').unwrap_or(("", text));
-        let value: String = value.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| char::from(fold(byte))).collect();
-        (!name.is_empty() || !value.is_empty()).then(|| Self { name: name.into(), value: value.into() })
+        let value: String = value
+            .bytes()
+            .filter(u8::is_ascii_alphanumeric)
+            .map(|byte| char::from(fold(byte)))
+            .collect();
+        (!name.is_empty() || !value.is_empty()).then(|| Self {
+            name: name.into(),
+            value: value.into(),
+        })
     }
 
     pub(super) fn is_in(&self, query: &[u8]) -> bool {
@@ -34,47 +41,93 @@ pub(super) fn overrides_method(query: &[u8]) -> bool {
 
 /// Whether a path holds the end of a line, by which a server that writes requests anew would begin another one.
 pub(super) fn breaks_line(path: &[u8]) -> bool {
-    (0..=decodings(path)).any(|decodings| Decoded::of(path, decodings).any(|byte| matches!(byte, b'\r' | b'\n')))
+    (0..=decodings(path))
+        .any(|decodings| Decoded::of(path, decodings).any(|byte| matches!(byte, b'\r' | b'\n')))
 }
 
 /// Whether the query holds `%uXXXX`, which some servers read as a character, and others as it stands.
 pub(super) fn has_numbered_escape(query: &[u8]) -> bool {
     // Where every `%` begins an escape of a byte, and none of a `%`, no decoding leaves one.
     let most = decodings(query);
-    let mut escapes = query.iter().enumerate().filter(|(_, byte)| **byte == b'%').map(|(at, _)| query.get(at..));
-    most > 1 && escapes.any(|rest| (0..=most).any(|decodings| is_numbered(Decoded::of(rest.unwrap_or_default(), decodings))))
+    let mut escapes = query
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'%')
+        .map(|(at, _)| query.get(at..));
+    most > 1
+        && escapes.any(|rest| {
+            (0..=most)
+                .any(|decodings| is_numbered(Decoded::of(rest.unwrap_or_default(), decodings)))
+        })
 }
 
 fn is_numbered(mut reading: Decoded<'_>) -> bool {
     reading.next() == Some(b'%')
-        && reading.next().is_some_and(|byte| matches!(byte, b'u' | b'U'))
+        && reading
+            .next()
+            .is_some_and(|byte| matches!(byte, b'u' | b'U'))
         && (0..4).all(|_| reading.next().is_some_and(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn holds(query: &[u8], name: &[u8], value: &[u8]) -> bool {
     let mut parameters = query.split(|byte| *byte == b'&');
     parameters.any(|parameter| {
-        let signs = if first(parameter, is_sign).is_none() { Signs::None } else { Signs::Some };
+        let signs = if first(parameter, is_sign).is_none() {
+            Signs::None
+        } else {
+            Signs::Some
+        };
         if signs == Signs::None && parameter.len() < name.len() + value.len() {
             return false;
         }
-        let most = if signs == Signs::None { 0 } else { decodings(parameter) };
-        (0..=most).any(|decodings| reads_as(Decoded { rest: parameter, decodings, signs }, name, value))
+        let most = if signs == Signs::None {
+            0
+        } else {
+            decodings(parameter)
+        };
+        (0..=most).any(|decodings| {
+            reads_as(
+                Decoded {
+                    rest: parameter,
+                    decodings,
+                    signs,
+                },
+                name,
+                value,
+            )
+        })
     })
 }
 
 /// What begins a parameter anew, or may become that or a character beyond ASCII.
 fn is_sign(byte: u8) -> bool {
-    (byte == b'%') | (byte == b'&') | (byte == b';') | (byte == b'?') | (byte == b'#') | (byte >= 0x80)
+    (byte == b'%')
+        | (byte == b'&')
+        | (byte == b';')
+        | (byte == b'?')
+        | (byte == b'#')
+        | (byte >= 0x80)
 }
 
 /// Where the first such byte is. Looks at several bytes at once.
 fn first(text: &[u8], is_one: impl Fn(u8) -> bool) -> Option<usize> {
     let (chunks, rest) = text.as_chunks::<16>();
-    let found = chunks.iter().position(|chunk| chunk.iter().fold(0, |found, byte| found | u8::from(is_one(*byte))) > 0);
+    let found = chunks.iter().position(|chunk| {
+        chunk
+            .iter()
+            .fold(0, |found, byte| found | u8::from(is_one(*byte)))
+            > 0
+    });
     let start = found.unwrap_or(chunks.len()) * 16;
-    let within = if found.is_some() { text.get(start..).unwrap_or_default() } else { rest };
-    within.iter().position(|byte| is_one(*byte)).map(|at| start + at)
+    let within = if found.is_some() {
+        text.get(start..).unwrap_or_default()
+    } else {
+        rest
+    };
+    within
+        .iter()
+        .position(|byte| is_one(*byte))
+        .map(|at| start + at)
 }
 
 /// How often decoding changes something: never without an escape, and again if the first time leaves a `%`.
@@ -98,13 +151,20 @@ fn reads_as(mut reading: Decoded<'_>, name: &[u8], value: &[u8]) -> bool {
     let mut left = 0_u8;
     loop {
         let is_found = name.state == State::Found;
-        if is_found && (reading.begins_with(value) || !name.whole.is_empty() && left == 0 && reading.begins_oddly()) {
+        if is_found
+            && (reading.begins_with(value)
+                || !name.whole.is_empty() && left == 0 && reading.begins_oddly())
+        {
             return true;
         }
         let Some(byte) = reading.next() else {
             return false;
         };
-        left = if matches!(byte, 0x80..=0xbf) { left.saturating_sub(1) } else { length_of(byte).saturating_sub(1) };
+        left = if matches!(byte, 0x80..=0xbf) {
+            left.saturating_sub(1)
+        } else {
+            length_of(byte).saturating_sub(1)
+        };
         name.take(byte);
         if name.state == State::Missed {
             reading.skip_to_sign();
@@ -142,8 +202,16 @@ enum State {
 
 impl<'a> Name<'a> {
     fn of(whole: &'a [u8]) -> Self {
-        let state = if whole.is_empty() { State::Found } else { State::Before };
-        Self { whole, left: whole, state }
+        let state = if whole.is_empty() {
+            State::Found
+        } else {
+            State::Before
+        };
+        Self {
+            whole,
+            left: whole,
+            state,
+        }
     }
 
     fn take(&mut self, byte: u8) {
@@ -168,7 +236,11 @@ impl<'a> Name<'a> {
             None => State::Ended,
             Some((wanted, left)) => {
                 let is_sign = !wanted.is_ascii_alphanumeric() && *wanted < 0x80;
-                let is_it = if is_sign { !is_letter && byte != b'=' } else { fold(*wanted) == fold(byte) };
+                let is_it = if is_sign {
+                    !is_letter && byte != b'='
+                } else {
+                    fold(*wanted) == fold(byte)
+                };
                 self.left = left;
                 if is_it { State::Within } else { State::Missed }
             }
@@ -197,12 +269,20 @@ enum Signs {
 
 impl<'a> Decoded<'a> {
     fn of(rest: &'a [u8], decodings: u8) -> Self {
-        Self { rest, decodings, signs: Signs::Some }
+        Self {
+            rest,
+            decodings,
+            signs: Signs::Some,
+        }
     }
 
     /// Passes over what can neither begin a parameter nor become something that does.
     fn skip_to_sign(&mut self) {
-        let mut next = if self.signs == Signs::None { None } else { first(self.rest, is_sign) };
+        let mut next = if self.signs == Signs::None {
+            None
+        } else {
+            first(self.rest, is_sign)
+        };
         while let Some(at) = next {
             self.rest = self.rest.get(at..).unwrap_or_default();
             let is_letter = match self.rest {
@@ -225,7 +305,11 @@ impl<'a> Decoded<'a> {
         let mut reading = self.clone();
         let mut is_first = true;
         letters.iter().all(|wanted| {
-            let found = if is_first { reading.next() } else { reading.find(u8::is_ascii_alphanumeric) };
+            let found = if is_first {
+                reading.next()
+            } else {
+                reading.find(u8::is_ascii_alphanumeric)
+            };
             is_first = false;
             found.is_some_and(|found| fold(found) == *wanted)
         })
@@ -244,8 +328,11 @@ impl<'a> Decoded<'a> {
         for byte in bytes.iter_mut().take(length) {
             *byte = reading.next().unwrap_or(0);
         }
-        let text = bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        text.and_then(|text| text.chars().next()).is_none_or(may_become_ascii)
+        let text = bytes
+            .get(..length)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok());
+        text.and_then(|text| text.chars().next())
+            .is_none_or(may_become_ascii)
     }
 }
 
@@ -269,7 +356,11 @@ fn escaped_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
     if outer != b'%' {
         return Some((outer, after));
     }
-    Some(byte_at(after, less).or_else(|| numbered_at(after, less)).unwrap_or((outer, after)))
+    Some(
+        byte_at(after, less)
+            .or_else(|| numbered_at(after, less))
+            .unwrap_or((outer, after)),
+    )
 }
 
 /// A byte of two hexadecimal digits.
@@ -277,7 +368,9 @@ fn byte_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
     let (high, after) = escaped_at(text, decodings)?;
     let (low, after) = escaped_at(after, decodings)?;
     let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(high)? << 4 | digit(low)?).ok().map(|byte| (byte, after))
+    u8::try_from(digit(high)? << 4 | digit(low)?)
+        .ok()
+        .map(|byte| (byte, after))
 }
 
 /// The same as ASP.NET, Jetty and Perl's CGI module write it: `u` and four digits. What is more than a byte stays as it is.
@@ -287,5 +380,9 @@ fn numbered_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
         return None;
     }
     let (high, after) = byte_at(after, decodings)?;
-    if high == 0 { byte_at(after, decodings) } else { None }
+    if high == 0 {
+        byte_at(after, decodings)
+    } else {
+        None
+    }
 }

@@ -9,24 +9,51 @@ use proptest::prelude::*;
 mod law;
 
 fn rules() -> SubmissionRules {
-    let paths = ["/antrag/versand", "/index.php?r=antrag/versand", "/übermitteln"].map(str::to_owned);
+    let paths = [
+        "/antrag/versand",
+        "/index.php?r=antrag/versand",
+        "/übermitteln",
+    ]
+    .map(str::to_owned);
     SubmissionRules::new(paths, Letters::Folded, PathAlphabet::Unicode).expect("sound rules")
 }
 
 fn judged(method: &str, target: &str) -> Intent {
-    rules().judge(&Request { method, target: target.as_bytes(), body: Body::None, charset: Charset::AsciiCompatible })
+    rules().judge(&Request {
+        method,
+        target: target.as_bytes(),
+        body: Body::None,
+        charset: Charset::AsciiCompatible,
+    })
 }
 
 #[test]
 fn the_plain_path_is_the_submission_with_every_method_but_the_safe_ones() {
     for method in ["POST", "PUT", "PATCH", "DELETE", "JEFF", "PROPFIND"] {
-        assert_eq!(judged(method, "/antrag/versand"), Intent::Submit, "{method}");
+        assert_eq!(
+            judged(method, "/antrag/versand"),
+            Intent::Submit,
+            "{method}"
+        );
     }
     for method in SAFE_METHODS {
         assert_eq!(judged(method, "/antrag/versand"), Intent::Use, "{method}");
     }
-    for method in ["post", "Post", "get", "P", "PO ST", "POST\u{e4}", "TOOLONGMETHOD", ""] {
-        assert_eq!(judged(method, "/antrag/versand"), Intent::Unclear(Doubt::Method), "{method}");
+    for method in [
+        "post",
+        "Post",
+        "get",
+        "P",
+        "PO ST",
+        "POST\u{e4}",
+        "TOOLONGMETHOD",
+        "",
+    ] {
+        assert_eq!(
+            judged(method, "/antrag/versand"),
+            Intent::Unclear(Doubt::Method),
+            "{method}"
+        );
     }
 }
 
@@ -115,8 +142,15 @@ fn what_servers_read_in_several_ways_is_in_doubt() {
     ];
     for (target, doubt) in cases {
         assert_eq!(judged("POST", target), Intent::Unclear(doubt), "{target:?}");
-        for method in SAFE_METHODS.into_iter().filter(|_| target.starts_with('/') && !target.contains("%0a")) {
-            assert_eq!(judged(method, target), Intent::Use, "{method} {target:?}: what it asks for is never the submission");
+        for method in SAFE_METHODS
+            .into_iter()
+            .filter(|_| target.starts_with('/') && !target.contains("%0a"))
+        {
+            assert_eq!(
+                judged(method, target),
+                Intent::Use,
+                "{method} {target:?}: what it asks for is never the submission"
+            );
         }
     }
 }
@@ -141,14 +175,28 @@ fn a_session_in_the_path_hides_nothing() {
         "/(x)antrag/versand",
         "/(/antrag/versand",
     ] {
-        assert_eq!(judged("POST", target), Intent::Unclear(Doubt::Segment), "{target}");
+        assert_eq!(
+            judged("POST", target),
+            Intent::Unclear(Doubt::Segment),
+            "{target}"
+        );
     }
-    for target in
-        ["/antrag(bD1kZSZjPTAwMA==)/versand", "/antrag/versand(bD1kZQ==)", "/antrag%28x%29/versand", "/antrag(x/versand"]
-    {
+    for target in [
+        "/antrag(bD1kZSZjPTAwMA==)/versand",
+        "/antrag/versand(bD1kZQ==)",
+        "/antrag%28x%29/versand",
+        "/antrag(x/versand",
+    ] {
         assert_eq!(judged("POST", target), Intent::Submit, "{target}");
     }
-    for target in ["/f(1)/x", "/f(1)/antrag/versand", "/x(a)(b)/", "/a(b)c/d)", "/sap(bD1kZQ==)/tarif", "/antrag(x)/vorschau"] {
+    for target in [
+        "/f(1)/x",
+        "/f(1)/antrag/versand",
+        "/x(a)(b)/",
+        "/a(b)c/d)",
+        "/sap(bD1kZQ==)/tarif",
+        "/antrag(x)/vorschau",
+    ] {
         assert_eq!(judged("POST", target), Intent::Use, "{target}");
     }
 }
@@ -156,10 +204,17 @@ fn a_session_in_the_path_hides_nothing() {
 /// Servers answer a folder with a file in it, and lead other addresses there.
 #[test]
 fn a_rule_for_an_index_file_guards_its_folder() {
-    let rules =
-        |path: &str| SubmissionRules::new([path.to_owned()], Letters::Folded, PathAlphabet::Unicode).expect("a sound rule");
+    let rules = |path: &str| {
+        SubmissionRules::new([path.to_owned()], Letters::Folded, PathAlphabet::Unicode)
+            .expect("a sound rule")
+    };
     let judged = |rules: &SubmissionRules, target: &str| {
-        rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::Some, charset: Charset::AsciiCompatible })
+        rules.judge(&Request {
+            method: "POST",
+            target: target.as_bytes(),
+            body: Body::Some,
+            charset: Charset::AsciiCompatible,
+        })
     };
     for file in [
         "index.php",
@@ -174,29 +229,74 @@ fn a_rule_for_an_index_file_guards_its_folder() {
         "Default.asp",
     ] {
         let with_query = rules(&format!("/kfz/{file}?r=antrag/versand"));
-        for path in
-            ["/kfz", "/kfz/", "/KFZ;x", "/kfz/index.php", "/kfz/index", "/kfz/default.aspx", "/kfz/x/y", "/kfz/index.php/x"]
-        {
-            assert_eq!(judged(&with_query, &format!("{path}?r=antrag%2Fversand")), Intent::Submit, "{file} {path}");
-            assert_eq!(judged(&with_query, &format!("{path}?r=tarif")), Intent::Use, "{file} {path}");
+        for path in [
+            "/kfz",
+            "/kfz/",
+            "/KFZ;x",
+            "/kfz/index.php",
+            "/kfz/index",
+            "/kfz/default.aspx",
+            "/kfz/x/y",
+            "/kfz/index.php/x",
+        ] {
+            assert_eq!(
+                judged(&with_query, &format!("{path}?r=antrag%2Fversand")),
+                Intent::Submit,
+                "{file} {path}"
+            );
+            assert_eq!(
+                judged(&with_query, &format!("{path}?r=tarif")),
+                Intent::Use,
+                "{file} {path}"
+            );
         }
         for path in ["/", "/kf", "/kfzx", "/x/kfz/"] {
-            assert_eq!(judged(&with_query, &format!("{path}?r=antrag/versand")), Intent::Use, "{file} {path}");
+            assert_eq!(
+                judged(&with_query, &format!("{path}?r=antrag/versand")),
+                Intent::Use,
+                "{file} {path}"
+            );
         }
         let without = rules(&format!("/kfz/{file}"));
-        for path in ["/kfz", "/kfz/", "/kfz/?x", "/kfz;x/;y", &format!("/kfz/{file}"), &format!("/KFZ/{file}/x?y")] {
+        for path in [
+            "/kfz",
+            "/kfz/",
+            "/kfz/?x",
+            "/kfz;x/;y",
+            &format!("/kfz/{file}"),
+            &format!("/KFZ/{file}/x?y"),
+        ] {
             assert_eq!(judged(&without, path), Intent::Submit, "{file} {path}");
         }
-        for path in ["/", "/kfzx", "/kfz/x", "/kfz/x/", "/kfz/main.php", "/x/kfz/"] {
+        for path in [
+            "/",
+            "/kfzx",
+            "/kfz/x",
+            "/kfz/x/",
+            "/kfz/main.php",
+            "/x/kfz/",
+        ] {
             assert_eq!(judged(&without, path), Intent::Use, "{file} {path}");
         }
     }
-    for other in ["/kfz/main.php?r=antrag/versand", "/kfz/indexer.php?r=antrag/versand", "/index.php/kfz?r=antrag/versand"] {
-        assert_eq!(judged(&rules(other), "/kfz/?r=antrag/versand"), Intent::Use, "{other}");
+    for other in [
+        "/kfz/main.php?r=antrag/versand",
+        "/kfz/indexer.php?r=antrag/versand",
+        "/index.php/kfz?r=antrag/versand",
+    ] {
+        assert_eq!(
+            judged(&rules(other), "/kfz/?r=antrag/versand"),
+            Intent::Use,
+            "{other}"
+        );
     }
     let folder = rules("/kfz/?r=antrag/versand");
     for path in ["/kfz", "/kfz/", "/kfz/index.php"] {
-        assert_eq!(judged(&folder, &format!("{path}?r=antrag/versand")), Intent::Submit, "{path}");
+        assert_eq!(
+            judged(&folder, &format!("{path}?r=antrag/versand")),
+            Intent::Submit,
+            "{path}"
+        );
     }
 }
 
@@ -217,37 +317,93 @@ fn a_query_with_numbered_escapes_is_in_doubt_where_a_rule_has_a_query() {
         "a%u0026r=antrag/versand",
         "%u0000",
     ] {
-        assert_eq!(query(doubtful), Intent::Unclear(Doubt::Escape), "{doubtful}");
+        assert_eq!(
+            query(doubtful),
+            Intent::Unclear(Doubt::Escape),
+            "{doubtful}"
+        );
     }
-    for honest in
-        ["x=5%25und", "x=5%25und+50%25", "x=%uhr", "x=%u12", "x=%u123g", "u0061", "x=%25", "%", "%%u", "x=100%25%20u1234"]
-    {
+    for honest in [
+        "x=5%25und",
+        "x=5%25und+50%25",
+        "x=%uhr",
+        "x=%u12",
+        "x=%u123g",
+        "u0061",
+        "x=%25",
+        "%",
+        "%%u",
+        "x=100%25%20u1234",
+    ] {
         assert_eq!(query(honest), Intent::Use, "{honest}");
     }
     for method in SAFE_METHODS {
-        assert_eq!(judged(method, "/index.php?r=%u0061ntrag/versand"), Intent::Use, "{method}");
+        assert_eq!(
+            judged(method, "/index.php?r=%u0061ntrag/versand"),
+            Intent::Use,
+            "{method}"
+        );
     }
-    let path_alone = SubmissionRules::new(["/antrag/versand".to_owned()], Letters::Folded, PathAlphabet::Unicode).expect("sound");
+    let path_alone = SubmissionRules::new(
+        ["/antrag/versand".to_owned()],
+        Letters::Folded,
+        PathAlphabet::Unicode,
+    )
+    .expect("sound");
     let target = b"/main?preis=5%u20ac";
-    let request = Request { method: "POST", target, body: Body::Some, charset: Charset::Other };
-    assert_eq!(path_alone.judge(&request), Intent::Use, "no rule looks at a query");
+    let request = Request {
+        method: "POST",
+        target,
+        body: Body::Some,
+        charset: Charset::Other,
+    };
+    assert_eq!(
+        path_alone.judge(&request),
+        Intent::Use,
+        "no rule looks at a query"
+    );
 }
 
 /// Tomcat, ASP.NET and Django read the query in the charset that the request names.
 #[test]
 fn a_query_in_another_charset_is_in_doubt_where_a_rule_has_a_query() {
-    let judged =
-        |method, target: &str, charset| rules().judge(&Request { method, target: target.as_bytes(), body: Body::None, charset });
-    for target in ["/index.php?%99=%81%95%a3%99%81%87%61%a5%85%99%a2%81%95%84", "/tarif", "/index.php"] {
-        assert_eq!(judged("POST", target, Charset::Other), Intent::Unclear(Doubt::Charset), "{target}");
-        assert_eq!(judged("POST", target, Charset::AsciiCompatible), Intent::Use, "{target}");
+    let judged = |method, target: &str, charset| {
+        rules().judge(&Request {
+            method,
+            target: target.as_bytes(),
+            body: Body::None,
+            charset,
+        })
+    };
+    for target in [
+        "/index.php?%99=%81%95%a3%99%81%87%61%a5%85%99%a2%81%95%84",
+        "/tarif",
+        "/index.php",
+    ] {
+        assert_eq!(
+            judged("POST", target, Charset::Other),
+            Intent::Unclear(Doubt::Charset),
+            "{target}"
+        );
+        assert_eq!(
+            judged("POST", target, Charset::AsciiCompatible),
+            Intent::Use,
+            "{target}"
+        );
     }
     // It might name another method.
     assert_eq!(
-        judged("GET", "/antrag/versand?%6d%94%85%a3%88%96%84=%d7%d6%e2%e3", Charset::Other),
+        judged(
+            "GET",
+            "/antrag/versand?%6d%94%85%a3%88%96%84=%d7%d6%e2%e3",
+            Charset::Other
+        ),
         Intent::Unclear(Doubt::Charset)
     );
-    assert_eq!(judged("GET", "/antrag/versand", Charset::Other), Intent::Use);
+    assert_eq!(
+        judged("GET", "/antrag/versand", Charset::Other),
+        Intent::Use
+    );
 }
 
 /// Of each row Apache with PHP runs at least one like it, or a framework is known to.
@@ -288,7 +444,11 @@ fn a_route_in_the_query_is_found_in_every_spelling() {
         "r[]x?y;z=antrag/versand",
     ];
     for query in queries {
-        assert_eq!(judged("POST", &format!("/index.php?{query}")), Intent::Submit, "{query}");
+        assert_eq!(
+            judged("POST", &format!("/index.php?{query}")),
+            Intent::Submit,
+            "{query}"
+        );
     }
     for query in [
         "r=antrag",
@@ -303,7 +463,11 @@ fn a_route_in_the_query_is_found_in_every_spelling() {
         "r[antrag/versand",
         "r=x&[r=antrag/versand",
     ] {
-        assert_eq!(judged("POST", &format!("/index.php?{query}")), Intent::Use, "{query}");
+        assert_eq!(
+            judged("POST", &format!("/index.php?{query}")),
+            Intent::Use,
+            "{query}"
+        );
     }
 }
 
@@ -313,9 +477,18 @@ fn a_route_of_several_parameters_is_found_in_any_order() {
     let rules = SubmissionRules::new(path, Letters::Folded, PathAlphabet::Unicode).expect("sound");
     let judged = |query: &str| {
         let target = format!("/index.php?{query}");
-        rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None, charset: Charset::AsciiCompatible })
+        rules.judge(&Request {
+            method: "POST",
+            target: target.as_bytes(),
+            body: Body::None,
+            charset: Charset::AsciiCompatible,
+        })
     };
-    for query in ["mein_modul=antrag&aktion=versand", "aktion=versand&x&mein.modul=antrag", "Aktion=Versand&mein+modul=Antrag"] {
+    for query in [
+        "mein_modul=antrag&aktion=versand",
+        "aktion=versand&x&mein.modul=antrag",
+        "Aktion=Versand&mein+modul=Antrag",
+    ] {
         assert_eq!(judged(query), Intent::Submit, "{query}");
     }
     for query in [
@@ -344,14 +517,24 @@ fn names_that_only_end_like_an_override_are_honest() {
         "_meth[od]=POST",
         "_method[POST",
     ] {
-        assert_eq!(judged("GET", &format!("/suche?{query}")), Intent::Use, "{query}");
+        assert_eq!(
+            judged("GET", &format!("/suche?{query}")),
+            Intent::Use,
+            "{query}"
+        );
     }
 }
 
 #[test]
 fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
-    let with_body =
-        |method| rules().judge(&Request { method, target: b"/tarif", body: Body::Some, charset: Charset::AsciiCompatible });
+    let with_body = |method| {
+        rules().judge(&Request {
+            method,
+            target: b"/tarif",
+            body: Body::Some,
+            charset: Charset::AsciiCompatible,
+        })
+    };
     assert_eq!(with_body("GET"), Intent::Unclear(Doubt::Override));
     assert_eq!(with_body("POST"), Intent::Use);
     for query in [
@@ -370,7 +553,11 @@ fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
         "%25u005fmethod=POST",
         "a%u0026_method=POST",
     ] {
-        assert_eq!(judged("GET", &format!("/antrag/versand?{query}")), Intent::Unclear(Doubt::Override), "{query}");
+        assert_eq!(
+            judged("GET", &format!("/antrag/versand?{query}")),
+            Intent::Unclear(Doubt::Override),
+            "{query}"
+        );
     }
     // A server before the calculator may decode the path and write it anew.
     for path in [
@@ -385,7 +572,11 @@ fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
         "/x%u000aPOST%20/antrag/versand",
     ] {
         for method in SAFE_METHODS {
-            assert_eq!(judged(method, path), Intent::Unclear(Doubt::Override), "{method} {path}");
+            assert_eq!(
+                judged(method, path),
+                Intent::Unclear(Doubt::Override),
+                "{method} {path}"
+            );
         }
     }
 }
@@ -453,20 +644,39 @@ fn honest_requests_are_neither_doubted_nor_blocked() {
 #[test]
 fn the_operator_can_ask_for_exact_letters_and_for_ascii_only() {
     let paths = || ["/antrag/Versand".to_owned()];
-    let exact = SubmissionRules::new(paths(), Letters::AsWritten, PathAlphabet::Ascii).expect("sound");
+    let exact =
+        SubmissionRules::new(paths(), Letters::AsWritten, PathAlphabet::Ascii).expect("sound");
     let judged = |target: &str| {
-        exact.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None, charset: Charset::AsciiCompatible })
+        exact.judge(&Request {
+            method: "POST",
+            target: target.as_bytes(),
+            body: Body::None,
+            charset: Charset::AsciiCompatible,
+        })
     };
     assert_eq!(judged("/antrag/Versand"), Intent::Submit);
     assert_eq!(judged("/antrag/versand"), Intent::Use);
-    assert_eq!(judged("/%C4%81ntrag/Versand"), Intent::Unclear(Doubt::Character));
+    assert_eq!(
+        judged("/%C4%81ntrag/Versand"),
+        Intent::Unclear(Doubt::Character)
+    );
 }
 
 #[test]
 fn sharp_s_is_compared_as_two() {
-    let rules = SubmissionRules::new(["/abschluss".to_owned()], Letters::Folded, PathAlphabet::Unicode).expect("sound");
+    let rules = SubmissionRules::new(
+        ["/abschluss".to_owned()],
+        Letters::Folded,
+        PathAlphabet::Unicode,
+    )
+    .expect("sound");
     let judged = |target: &str| {
-        rules.judge(&Request { method: "POST", target: target.as_bytes(), body: Body::None, charset: Charset::AsciiCompatible })
+        rules.judge(&Request {
+            method: "POST",
+            target: target.as_bytes(),
+            body: Body::None,
+            charset: Charset::AsciiCompatible,
+        })
     };
     for target in ["/abschlu%C3%9F", "/ABSCHLU%E1%BA%9E", "/AbschluSS"] {
         assert_eq!(judged(target), Intent::Submit, "{target}");
@@ -487,10 +697,14 @@ fn a_rule_that_can_never_match_is_refused() {
         ("/index.php?", NeverMatches::EmptyQuery),
         ("/index.php?/", NeverMatches::EmptyQuery),
         ("/index.php?r=antrag&", NeverMatches::EmptyQuery),
-        ("/index.php?r=antrag%2fversand", NeverMatches::Doubtful(Doubt::Escape)),
+        (
+            "/index.php?r=antrag%2fversand",
+            NeverMatches::Doubtful(Doubt::Escape),
+        ),
     ];
     for (path, never) in cases {
-        let refused = SubmissionRules::new([path.to_owned()], Letters::Folded, PathAlphabet::Unicode);
+        let refused =
+            SubmissionRules::new([path.to_owned()], Letters::Folded, PathAlphabet::Unicode);
         assert_eq!(refused.err().map(|(_, why)| why), Some(never), "{path}");
     }
 }

@@ -103,13 +103,17 @@ enum Refused {
 
 impl Shown {
     pub(super) fn new(chain: &[CertificateDer<'_>], server_name: Option<&str>) -> Self {
-        let mut all = Vec::with_capacity(chain.iter().map(|certificate| certificate.len() + 8).sum());
+        let mut all =
+            Vec::with_capacity(chain.iter().map(|certificate| certificate.len() + 8).sum());
         for certificate in chain {
             all.extend_from_slice(&certificate.len().to_be_bytes());
             all.extend_from_slice(certificate);
         }
         Self {
-            chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
+            chain: chain
+                .iter()
+                .map(|certificate| certificate.clone().into_owned())
+                .collect(),
             server_name: server_name.map(str::to_owned),
             sum: sha256(&all),
             judgement: Mutex::default(),
@@ -136,8 +140,20 @@ impl CertificateDoor {
         directory: Arc<Directory>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let (hosts, accepted, left) = (Hosts::new(authority, &[]), Mutex::default(), broadcast::Sender::new(TOLD_AT_ONCE));
-        Arc::new(Self { trust, hosts, directory, clock: Clock::System, metrics, left, accepted })
+        let (hosts, accepted, left) = (
+            Hosts::new(authority, &[]),
+            Mutex::default(),
+            broadcast::Sender::new(TOLD_AT_ONCE),
+        );
+        Arc::new(Self {
+            trust,
+            hosts,
+            directory,
+            clock: Clock::System,
+            metrics,
+            left,
+            accepted,
+        })
     }
 
     /// The hosts that requests may name which come in here.
@@ -148,9 +164,12 @@ impl CertificateDoor {
     /// For whom a certificate stands. The directory is asked each time: a broker who has left it is out with the next request.
     fn find(&self, shown: &Shown) -> Finding {
         let (holder, is_new) = self.judge(shown, self.clock.now());
-        let whose = holder
-            .map_err(Refused::Flaw)
-            .and_then(|holder| self.directory.snapshot().find_holder(&holder).ok_or(Refused::UnknownBroker));
+        let whose = holder.map_err(Refused::Flaw).and_then(|holder| {
+            self.directory
+                .snapshot()
+                .find_holder(&holder)
+                .ok_or(Refused::UnknownBroker)
+        });
         Finding { whose, is_new }
     }
 
@@ -171,7 +190,11 @@ impl CertificateDoor {
             Ok(accepted) => accepted.until.min(now.plus(HOLDS)),
             Err(_) => now.plus(REFUSAL_HOLDS),
         };
-        let judgement = Judgement { by: trust, holds_until, holder: judged.map(|accepted| accepted.holder) };
+        let judgement = Judgement {
+            by: trust,
+            holds_until,
+            holder: judged.map(|accepted| accepted.holder),
+        };
         *here = Some(judgement.clone());
         let holder = judgement.holder.clone();
         if holder.is_ok() {
@@ -237,7 +260,10 @@ impl Gateway {
                 if page != Page::SignOut {
                     self.seat(None, http, passage)?;
                 }
-                return self.certified_page(page, door, shown, http, passage).await.map(Admission::Answer);
+                return self
+                    .certified_page(page, door, shown, http, passage)
+                    .await
+                    .map(Admission::Answer);
             }
             // The portal is another way in, and its pages are on the main host; here they are as any others.
             Route::Public => {
@@ -248,37 +274,68 @@ impl Gateway {
             Route::Protected | Route::Portal => {}
         }
         let whose = self.certified(door, shown, http);
-        let begin = |vtnr| BrokerSession::begin(vtnr, Level::Full { proof: Proof::Certificate }, passage.now);
+        let begin = |vtnr| {
+            BrokerSession::begin(
+                vtnr,
+                Level::Full {
+                    proof: Proof::Certificate,
+                },
+                passage.now,
+            )
+        };
         let session = whose.map(begin);
         self.seat(session.as_ref().ok(), http, passage)?;
         let session = match session {
             Ok(session) => session,
             Err(refused) => {
-                return Ok(Admission::Answer(self.refuse_certificate(refused, http, passage)));
+                return Ok(Admission::Answer(
+                    self.refuse_certificate(refused, http, passage),
+                ));
             }
         };
         if self.has_left(shown, http) {
-            return Ok(Admission::Answer(self.sign_in_with_certificate(http, passage)));
+            return Ok(Admission::Answer(
+                self.sign_in_with_certificate(http, passage),
+            ));
         }
         if crosses_sites(http, self.scheme(http)) {
             return self.refuse_other_site(http, passage).map(Admission::Answer);
         }
-        match policy::decide(|| self.intent(http), Some(&session), &self.limits, passage.now) {
+        match policy::decide(
+            || self.intent(http),
+            Some(&session),
+            &self.limits,
+            passage.now,
+        ) {
             Decision::Allow(permit) => {
                 passage.outcome = Request::Forwarded;
                 Ok(Admission::Forward(permit))
             }
             // A full session is alive in the moment it begins.
-            Decision::SignIn | Decision::BlockSubmission(_) | Decision::Refuse(_) => Err(Failure::Internal),
+            Decision::SignIn | Decision::BlockSubmission(_) | Decision::Refuse(_) => {
+                Err(Failure::Internal)
+            }
         }
     }
 
     /// For whom the connection's certificate stands; what is found out anew is counted and written into the audit log.
-    fn certified(&self, door: &CertificateDoor, shown: &Shown, http: &Session) -> Result<Vtnr, Refused> {
+    fn certified(
+        &self,
+        door: &CertificateDoor,
+        shown: &Shown,
+        http: &Session,
+    ) -> Result<Vtnr, Refused> {
         let Finding { whose, is_new } = door.find(shown);
         if is_new && whose != Err(Refused::Flaw(Flaw::Missing)) {
-            let outcome = whose.as_ref().map_or_else(|refused| refused.outcome(), |_| Outcome::Ok);
-            self.sign_ins.note(Step::Certificate, outcome, whose.as_ref().ok().copied(), self.client_counted(http));
+            let outcome = whose
+                .as_ref()
+                .map_or_else(|refused| refused.outcome(), |_| Outcome::Ok);
+            self.sign_ins.note(
+                Step::Certificate,
+                outcome,
+                whose.as_ref().ok().copied(),
+                self.client_counted(http),
+            );
         }
         whose
     }
@@ -302,12 +359,19 @@ impl Gateway {
     fn told(&self, state: CertificateState, request: &RequestHeader, now: Timestamp) -> Reply {
         let return_to = route::wanted(request);
         let is_form = !matches!(request.method, Method::GET | Method::HEAD);
-        let view = CertificatePage { return_to: return_to.as_str(), state, is_form };
+        let view = CertificatePage {
+            return_to: return_to.as_str(),
+            state,
+            is_form,
+        };
         let status = match Audience::of(&request.headers) {
             Audience::Unspecified => StatusCode::UNAUTHORIZED,
             Audience::Navigation | Audience::Script => StatusCode::FORBIDDEN,
         };
-        Reply::page(status, self.pages.now().render(&View::Certificate(view), now))
+        Reply::page(
+            status,
+            self.pages.now().render(&View::Certificate(view), now),
+        )
     }
 
     /// Another site's page made the request: the certificate does not count then.
@@ -332,9 +396,14 @@ impl Gateway {
 
     /// For whom the certificate of a connection at this door stands, where nobody has signed out of it.
     pub(super) fn certified_broker(&self, http: &Session) -> Option<Vtnr> {
-        let connection = self.connections.of(http.digest().and_then(|digest| digest.socket_digest.as_ref()))?;
+        let connection = self.connections.of(http
+            .digest()
+            .and_then(|digest| digest.socket_digest.as_ref()))?;
         let (door, shown) = self.certificates.as_deref().zip(connection.shown())?;
-        door.find(shown).whose.ok().filter(|_| !self.has_left(shown, http))
+        door.find(shown)
+            .whose
+            .ok()
+            .filter(|_| !self.has_left(shown, http))
     }
 
     /// Whether the broker has signed out in this browser, with this certificate.
@@ -371,7 +440,9 @@ impl Gateway {
                     return Ok(reply);
                 }
                 door.leave(shown);
-                let reply = self.end_application_sessions(reply, http.req_header()).await;
+                let reply = self
+                    .end_application_sessions(reply, http.req_header())
+                    .await;
                 Ok(reply.with_cookie(self.jar.set_left(&shown.sum)))
             }
             _ if is_post => Err(Failure::Method),
@@ -444,14 +515,21 @@ fn refuse_other_names(shown: &Shown, http: &Session) -> Result<(), Failure> {
         return Ok(());
     };
     let is_same = strict::names_host(http.req_header(), server_name);
-    if is_same { Ok(()) } else { Err(Failure::Refused(Refusal::Host)) }
+    if is_same {
+        Ok(())
+    } else {
+        Err(Failure::Refused(Refusal::Host))
+    }
 }
 
 /// Whether another site's page made the request, and not by leading the browser here: no cookie with `SameSite=Lax` would come along.
 pub(super) fn crosses_sites(http: &Session, scheme: Scheme) -> bool {
     let request = http.req_header();
     // A page in a frame is a navigation too, and could be laid under other things to click on.
-    let in_a_frame = request.headers.get("sec-fetch-dest").is_some_and(|place| place.as_bytes() != b"document");
+    let in_a_frame = request
+        .headers
+        .get("sec-fetch-dest")
+        .is_some_and(|place| place.as_bytes() != b"document");
     let is_navigation = Audience::of(&request.headers) == Audience::Navigation && !in_a_frame;
     let leads_here = is_navigation && matches!(request.method, Method::GET | Method::HEAD);
     !leads_here && form::is_of_another_site(request, scheme)

@@ -6,8 +6,8 @@ use crate::gateway::stream::ClientStream;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
 };
 use rustls::ServerConfig;
 use std::io::{self, IoSlice};
@@ -28,10 +28,18 @@ impl Acceptor {
     }
 
     /// Shakes hands, and says what was shown.
-    pub(in crate::gateway) async fn shake_hands(&self, stream: ClientStream) -> io::Result<(CertifiedStream, Shown)> {
-        let stream = TlsAcceptor::from(Arc::clone(&self.0)).accept(stream).await?;
+    pub(in crate::gateway) async fn shake_hands(
+        &self,
+        stream: ClientStream,
+    ) -> io::Result<(CertifiedStream, Shown)> {
+        let stream = TlsAcceptor::from(Arc::clone(&self.0))
+            .accept(stream)
+            .await?;
         let (_, connection) = stream.get_ref();
-        let shown = Shown::new(connection.peer_certificates().unwrap_or_default(), connection.server_name());
+        let shown = Shown::new(
+            connection.peer_certificates().unwrap_or_default(),
+            connection.server_name(),
+        );
         Ok((CertifiedStream(stream), shown))
     }
 }
@@ -41,13 +49,21 @@ impl Acceptor {
 pub(in crate::gateway) struct CertifiedStream(TlsStream<ClientStream>);
 
 impl AsyncRead for CertifiedStream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for CertifiedStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 

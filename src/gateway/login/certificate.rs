@@ -9,9 +9,21 @@ use http::StatusCode;
 use pingora::proxy::Session;
 
 impl Gateway {
-    pub(in crate::gateway) fn certificate_page(&self, state: CertificateState, visit: &Visit) -> Reply {
-        let status = if state == CertificateState::SignedOut { StatusCode::OK } else { StatusCode::FORBIDDEN };
-        let view = CertificatePage { return_to: visit.return_to.as_str(), state, is_form: false };
+    pub(in crate::gateway) fn certificate_page(
+        &self,
+        state: CertificateState,
+        visit: &Visit,
+    ) -> Reply {
+        let status = if state == CertificateState::SignedOut {
+            StatusCode::OK
+        } else {
+            StatusCode::FORBIDDEN
+        };
+        let view = CertificatePage {
+            return_to: visit.return_to.as_str(),
+            state,
+            is_form: false,
+        };
         self.page(status, &View::Certificate(view), visit)
     }
 
@@ -22,13 +34,20 @@ impl Gateway {
     /// Whoever has a certificate works on its host.
     pub(super) fn on_certificates_host(&self, visit: &Visit) -> Result<Reply, Failure> {
         match &self.sign_ins.rules.now().login.doors.certificate {
-            Some(Door::Host(origin)) => Ok(Reply::see_other(&format!("{origin}{}", visit.return_to.as_str()))),
+            Some(Door::Host(origin)) => Ok(Reply::see_other(&format!(
+                "{origin}{}",
+                visit.return_to.as_str()
+            ))),
             _ => Err(Failure::NotFound),
         }
     }
 
     /// The same page of ours on the main host.
     pub(in crate::gateway) fn on_main_host(&self, http: &Session) -> Reply {
-        Reply::see_other(&format!("{}{}", self.home, String::from_utf8_lossy(http.req_header().raw_path())))
+        Reply::see_other(&format!(
+            "{}{}",
+            self.home,
+            String::from_utf8_lossy(http.req_header().raw_path())
+        ))
     }
 }

@@ -18,18 +18,30 @@ const LONGEST_SHOWN: usize = 320;
 impl Gateway {
     pub(super) async fn show_claim(&self, visit: &Visit) -> Result<Reply, Failure> {
         let session = self.signed_in(visit).await?;
-        if session.as_ref().is_some_and(|session| matches!(session.level, Level::Full { .. })) {
+        if session
+            .as_ref()
+            .is_some_and(|session| matches!(session.level, Level::Full { .. }))
+        {
             return Ok(Self::on_to_calculator(visit));
         }
         let (vtnr, email) = match self.sign_ins.state(&visit.visitor, visit.now).await? {
             // Whoever is signed in without submission is here to confirm the address.
-            State::None => (session.as_ref().map(|session| session.vtnr.to_string()).unwrap_or_default(), String::new()),
+            State::None => (
+                session
+                    .as_ref()
+                    .map(|session| session.vtnr.to_string())
+                    .unwrap_or_default(),
+                String::new(),
+            ),
             State::UnknownEmail(claim) | State::Tan { claim, .. } | State::Over { claim, .. } => {
                 (claim.vtnr.to_string(), claim.email.as_str().to_owned())
             }
         };
         let ended = session.is_none() && visit.held.session.is_some();
-        let store_down = self.sessions.is_store_silent().then_some(SignInNotice::StoreDown);
+        let store_down = self
+            .sessions
+            .is_store_silent()
+            .then_some(SignInNotice::StoreDown);
         let notice = ended.then_some(SignInNotice::SessionEnded).or(store_down);
         let view = SignIn {
             return_to: visit.return_to.as_str(),
@@ -43,16 +55,32 @@ impl Gateway {
         };
         let page = self.page(StatusCode::OK, &View::SignIn(view), visit);
         // The store was asked and knows no such session: its cookie is of no more use.
-        Ok(if ended { page.with_cookie(self.jar.clear(self.jar.session())) } else { page })
+        Ok(if ended {
+            page.with_cookie(self.jar.clear(self.jar.session()))
+        } else {
+            page
+        })
     }
 
     pub(super) async fn post_claim(&self, visit: &Visit, form: &Form) -> Result<Reply, Failure> {
-        let (vtnr, email) = (Vtnr::parse(form.field("vtnr")), Email::parse(form.field("email")));
+        let (vtnr, email) = (
+            Vtnr::parse(form.field("vtnr")),
+            Email::parse(form.field("email")),
+        );
         let (Ok(vtnr), Ok(email)) = (vtnr, &email) else {
-            return self.ask_claim_again(visit, form, vtnr.is_err(), email.is_err()).await;
+            return self
+                .ask_claim_again(visit, form, vtnr.is_err(), email.is_err())
+                .await;
         };
-        let claim = Claim { vtnr, email: email.clone() };
-        match self.sign_ins.begin(&visit.visitor, claim, visit.now).await? {
+        let claim = Claim {
+            vtnr,
+            email: email.clone(),
+        };
+        match self
+            .sign_ins
+            .begin(&visit.visitor, claim, visit.now)
+            .await?
+        {
             Answer::InvalidVtnr => self.ask_claim_again(visit, form, true, false).await,
             answer => self.follow(answer, visit).await,
         }
@@ -104,7 +132,10 @@ impl Gateway {
     }
 
     pub(super) async fn post_without_email(&self, visit: &Visit) -> Result<Reply, Failure> {
-        let answer = self.sign_ins.without_email(&visit.visitor, visit.now).await?;
+        let answer = self
+            .sign_ins
+            .without_email(&visit.visitor, visit.now)
+            .await?;
         self.follow(answer, visit).await
     }
 
@@ -114,7 +145,11 @@ impl Gateway {
         if self.signed_in(visit).await?.is_some() {
             return Ok(Self::on_to_calculator(visit));
         }
-        let notice = if visit.held.flow.is_none() { SignInNotice::CookiesBlocked } else { SignInNotice::SignInExpired };
+        let notice = if visit.held.flow.is_none() {
+            SignInNotice::CookiesBlocked
+        } else {
+            SignInNotice::SignInExpired
+        };
         let view = SignIn {
             return_to: visit.return_to.as_str(),
             vtnr: "",

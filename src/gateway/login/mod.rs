@@ -43,7 +43,12 @@ pub(super) struct Visit {
 
 impl Gateway {
     /// Answers a request for one of our pages. Only `POST` changes anything.
-    pub(super) async fn login(&self, page: Page, http: &mut Session, passage: &mut Passage) -> Result<Reply, Failure> {
+    pub(super) async fn login(
+        &self,
+        page: Page,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> Result<Reply, Failure> {
         passage.outcome = Request::LoginPage;
         let mut visit = self.visit(http, passage.now)?;
         if self.portal.is_some() {
@@ -60,7 +65,9 @@ impl Gateway {
         if method == Method::POST {
             let form = Form::read(http, self.scheme(http)).await?;
             if page == Page::SignOut {
-                passage.about = About::SignOut { forget_browser: sign_out::forgets_browser(&form) };
+                passage.about = About::SignOut {
+                    forget_browser: sign_out::forgets_browser(&form),
+                };
             }
             return match page {
                 Page::SignIn => self.post_claim(&visit, &form).await,
@@ -69,7 +76,9 @@ impl Gateway {
                 Page::Password => self.post_password(&visit, &form).await,
                 Page::SignOut => {
                     let reply = self.post_sign_out(&visit, &form).await?;
-                    Ok(self.end_application_sessions(reply, http.req_header()).await)
+                    Ok(self
+                        .end_application_sessions(reply, http.req_header())
+                        .await)
                 }
                 Page::Form => self.discard_parked(&visit).await,
                 Page::Portal => self.post_portal(&visit),
@@ -81,7 +90,9 @@ impl Gateway {
             return Err(Failure::Method);
         }
         match page {
-            Page::Start => Ok(Reply::see_other(&self.routes.page("vtnr-login", visit.return_to.as_str()))),
+            Page::Start => Ok(Reply::see_other(
+                &self.routes.page("vtnr-login", visit.return_to.as_str()),
+            )),
             Page::SignIn => self.show_claim(&visit).await,
             Page::Tan => self.show_tan(&visit).await,
             Page::UnknownEmail => self.show_unknown_email(&visit).await,
@@ -101,7 +112,11 @@ impl Gateway {
         let target = request.raw_path();
         let form = form_in(target);
         let held = form.map_or_else(|| self.held(http), |form| self.held_for(form, http))?;
-        let agent = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        let agent = request
+            .headers
+            .get(USER_AGENT)
+            .and_then(|agent| agent.to_str().ok())
+            .unwrap_or_default();
         let visitor = Visitor {
             client: self.client_counted(http),
             family: browser::family(agent),
@@ -110,16 +125,29 @@ impl Gateway {
             session: held.session,
         };
         let apart = self.jar.apart(&request.headers);
-        Ok(Visit { held, visitor, return_to: self.return_to(target), form, now, at_portal: None, apart })
+        Ok(Visit {
+            held,
+            visitor,
+            return_to: self.return_to(target),
+            form,
+            now,
+            at_portal: None,
+            apart,
+        })
     }
 
     /// Where the broker wants to go; the start page if that is missing, leads elsewhere, or into the sign-in itself.
     pub(super) fn return_to(&self, target: &[u8]) -> ReturnTo {
-        let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
+        let query = target
+            .splitn(2, |byte| *byte == b'?')
+            .nth(1)
+            .unwrap_or_default();
         let wanted = form_urlencoded::parse(query).find(|(name, _)| name == "return_to");
         let wanted = wanted
             .and_then(|(_, path)| ReturnTo::parse(&path).ok())
-            .filter(|path| !self.routes.is_own(path.as_str()) || self.routes.is_form_page(path.as_str()));
+            .filter(|path| {
+                !self.routes.is_own(path.as_str()) || self.routes.is_form_page(path.as_str())
+            });
         wanted.unwrap_or_else(ReturnTo::start)
     }
 
@@ -141,23 +169,38 @@ impl Gateway {
 
     /// The broker is signed in: new cookies, and on to where they wanted to go.
     fn welcome(&self, admission: &Admission, visit: &Visit) -> Reply {
-        if let Some(replaced) = visit.held.session.as_ref().filter(|replaced| **replaced != admission.session) {
+        if let Some(replaced) = visit
+            .held
+            .session
+            .as_ref()
+            .filter(|replaced| **replaced != admission.session)
+        {
             self.sessions.ended(replaced);
         }
         let reply = Self::on_to_calculator(visit)
             .with_cookie(self.jar.set_session(&admission.session))
             .with_cookie(self.jar.clear(self.jar.flow()));
         // It is another session's; the next page comes with a new one.
-        let reply = if visit.held.ticket_as_of.is_some() { reply.with_cookie(self.jar.clear(self.jar.ticket())) } else { reply };
+        let reply = if visit.held.ticket_as_of.is_some() {
+            reply.with_cookie(self.jar.clear(self.jar.ticket()))
+        } else {
+            reply
+        };
         match &admission.browser {
-            Some(browser) => reply.with_cookie(self.jar.set_browser(browser, self.sign_ins.rules.now().login.trust)),
+            Some(browser) => reply.with_cookie(
+                self.jar
+                    .set_browser(browser, self.sign_ins.rules.now().login.trust),
+            ),
             None => reply,
         }
     }
 
     /// Whether the broker signed out here of what the portal knows.
     fn left_portal(visit: &Visit) -> bool {
-        visit.at_portal.as_ref().is_some_and(|at_portal| at_portal.has_left)
+        visit
+            .at_portal
+            .as_ref()
+            .is_some_and(|at_portal| at_portal.has_left)
     }
 
     /// Who is signed in, by a session of ours or by the portal; a full session counts before another.
@@ -171,9 +214,15 @@ impl Gateway {
         match answer {
             Answer::SignedIn(admission) => Ok(self.welcome(&admission, visit)),
             Answer::TanAsked(flow) => Ok(self.with_flow(self.on_to("tan", visit), &flow)),
-            Answer::UnknownEmail(flow) => Ok(self.with_flow(self.on_to("unbekannte-e-mail", visit), &flow)),
-            Answer::NoSignIn | Answer::InvalidVtnr | Answer::SwitchedOff => self.start_over(visit).await,
-            Answer::WrongTan { .. } | Answer::MalformedTan(_) | Answer::TanOver(_) => Ok(self.on_to("tan", visit)),
+            Answer::UnknownEmail(flow) => {
+                Ok(self.with_flow(self.on_to("unbekannte-e-mail", visit), &flow))
+            }
+            Answer::NoSignIn | Answer::InvalidVtnr | Answer::SwitchedOff => {
+                self.start_over(visit).await
+            }
+            Answer::WrongTan { .. } | Answer::MalformedTan(_) | Answer::TanOver(_) => {
+                Ok(self.on_to("tan", visit))
+            }
             Answer::MailsExhausted { until } => Err(Failure::MailsExhausted(until)),
             Answer::TooMany { until } => Err(Failure::TooMany(until)),
             Answer::Busy => Err(Failure::Busy),
@@ -192,6 +241,11 @@ impl Gateway {
 
 /// Which form a page is asked for.
 fn form_in(target: &[u8]) -> Option<FormId> {
-    let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
-    form_urlencoded::parse(query).find(|(name, _)| name == "nr").and_then(|(_, id)| FormId::parse(&id))
+    let query = target
+        .splitn(2, |byte| *byte == b'?')
+        .nth(1)
+        .unwrap_or_default();
+    form_urlencoded::parse(query)
+        .find(|(name, _)| name == "nr")
+        .and_then(|(_, id)| FormId::parse(&id))
 }

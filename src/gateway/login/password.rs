@@ -29,21 +29,40 @@ impl Gateway {
         let passwords = self.passwords()?;
         let typed = form.field("user");
         let claim = match claim(typed, form.field("password")) {
-            Ok((user, password)) => PasswordClaim { user, password, device: visit.held.device },
+            Ok((user, password)) => PasswordClaim {
+                user,
+                password,
+                device: visit.held.device,
+            },
             Err(error) => {
                 self.metrics.sign_in(Step::Password, Outcome::Malformed);
                 return Ok(self.password_page(visit, typed, Some(error)));
             }
         };
-        match self.sign_ins.with_password(passwords, &visit.visitor, claim, visit.now).await? {
-            PasswordAnswer::SignedIn(admission, device) => {
-                Ok(self.welcome(&admission, visit).with_cookie(self.jar.set_device(&device)))
+        match self
+            .sign_ins
+            .with_password(passwords, &visit.visitor, claim, visit.now)
+            .await?
+        {
+            PasswordAnswer::SignedIn(admission, device) => Ok(self
+                .welcome(&admission, visit)
+                .with_cookie(self.jar.set_device(&device))),
+            PasswordAnswer::Wrong => {
+                Ok(self.password_page(visit, typed, Some(PasswordError::Wrong)))
             }
-            PasswordAnswer::Wrong => Ok(self.password_page(visit, typed, Some(PasswordError::Wrong))),
             PasswordAnswer::Exhausted { until, standing } => {
-                let spent = if standing == Standing::Stranger { Spent::ByOthers { until } } else { Spent::Here { until } };
-                let view = View::PasswordSpent { return_to: visit.return_to.as_str(), spent };
-                Ok(self.page(StatusCode::TOO_MANY_REQUESTS, &view, visit).retry_after(until.after(visit.now)))
+                let spent = if standing == Standing::Stranger {
+                    Spent::ByOthers { until }
+                } else {
+                    Spent::Here { until }
+                };
+                let view = View::PasswordSpent {
+                    return_to: visit.return_to.as_str(),
+                    spent,
+                };
+                Ok(self
+                    .page(StatusCode::TOO_MANY_REQUESTS, &view, visit)
+                    .retry_after(until.after(visit.now)))
             }
             PasswordAnswer::TooMany { until } => Err(Failure::TooMany(until)),
             PasswordAnswer::Busy => Err(Failure::Busy),
@@ -58,7 +77,12 @@ impl Gateway {
     fn password_page(&self, visit: &Visit, typed: &str, error: Option<PasswordError>) -> Reply {
         let user: String = typed.chars().take(LONGEST_SHOWN).collect();
         let store_down = self.sessions.is_store_silent();
-        let view = PasswordPage { return_to: visit.return_to.as_str(), user: &user, error, store_down };
+        let view = PasswordPage {
+            return_to: visit.return_to.as_str(),
+            user: &user,
+            error,
+            store_down,
+        };
         self.page(StatusCode::OK, &View::Password(view), visit)
     }
 }

@@ -15,15 +15,27 @@ use http::StatusCode;
 impl Gateway {
     pub(super) async fn show_sign_out(&self, visit: &Visit) -> Result<Reply, Failure> {
         let session = self.signed_in(visit).await?;
-        let Held { browser, device, .. } = visit.held;
+        let Held {
+            browser, device, ..
+        } = visit.held;
         let signed_in = session.map(|session| session.vtnr.to_string());
-        let perhaps_at_portal = signed_in.is_none() && visit.at_portal.as_ref().is_some_and(may_be_signed_in);
-        let view = SignOut { signed_in, perhaps_at_portal, trusted: browser.is_some(), device: device.is_some() };
+        let perhaps_at_portal =
+            signed_in.is_none() && visit.at_portal.as_ref().is_some_and(may_be_signed_in);
+        let view = SignOut {
+            signed_in,
+            perhaps_at_portal,
+            trusted: browser.is_some(),
+            device: device.is_some(),
+        };
         Ok(self.page(StatusCode::OK, &View::SignOut(view), visit))
     }
 
     /// The same on the certificates' host, where browsers are neither trusted nor known.
-    pub(in crate::gateway) fn certified_sign_out_page(&self, signed_in: Option<Vtnr>, visit: &Visit) -> Reply {
+    pub(in crate::gateway) fn certified_sign_out_page(
+        &self,
+        signed_in: Option<Vtnr>,
+        visit: &Visit,
+    ) -> Reply {
         let view = SignOut {
             signed_in: signed_in.map(|vtnr| vtnr.to_string()),
             perhaps_at_portal: false,
@@ -34,11 +46,22 @@ impl Gateway {
     }
 
     /// The end of what the certificate began in this browser.
-    pub(in crate::gateway) fn certified_sign_out(&self, signed_in: Option<Vtnr>, visit: &Visit) -> Reply {
-        self.sign_ins.note(Step::SignOut, Outcome::Ok, signed_in, visit.visitor.client);
+    pub(in crate::gateway) fn certified_sign_out(
+        &self,
+        signed_in: Option<Vtnr>,
+        visit: &Visit,
+    ) -> Reply {
+        self.sign_ins
+            .note(Step::SignOut, Outcome::Ok, signed_in, visit.visitor.client);
         let outside = signed_in.map(|_| Outside::Certificate);
-        let view = SignedOut { browser_forgotten: false, trust_ended: false, forms_lost: false, outside };
-        self.page(StatusCode::OK, &View::SignedOut(view), visit).clear_site_data()
+        let view = SignedOut {
+            browser_forgotten: false,
+            trust_ended: false,
+            forms_lost: false,
+            outside,
+        };
+        self.page(StatusCode::OK, &View::SignedOut(view), visit)
+            .clear_site_data()
     }
 
     pub(super) async fn post_sign_out(&self, visit: &Visit, form: &Form) -> Result<Reply, Failure> {
@@ -57,9 +80,13 @@ impl Gateway {
         if let Some(device) = visit.held.device.as_ref().filter(|_| browser_forgotten) {
             self.sign_ins.store.forget_device(device).await?;
         }
-        self.sign_ins.note(Step::SignOut, Outcome::Ok, whose, visit.visitor.client);
+        self.sign_ins
+            .note(Step::SignOut, Outcome::Ok, whose, visit.visitor.client);
         // Also where the portal has not said who is signed in: it may say so the moment after.
-        let at_portal = visit.at_portal.as_ref().filter(|at_portal| at_portal.answer != Some(Answer::Nobody));
+        let at_portal = visit
+            .at_portal
+            .as_ref()
+            .filter(|at_portal| at_portal.answer != Some(Answer::Nobody));
         let outside = at_portal.map(|at_portal| match at_portal.session {
             Some(_) => Outside::Portal,
             None => Outside::PerhapsPortal,
@@ -75,9 +102,20 @@ impl Gateway {
             visit,
         );
         // Without its cookie nobody can open a form that is kept.
-        let cookies = [self.jar.session(), self.jar.ticket(), self.jar.flow(), self.jar.parking()];
-        let page = cookies.into_iter().fold(page.clear_site_data(), |page, name| page.with_cookie(self.jar.clear(name)));
-        let page = visit.apart.iter().fold(page, |page, name| page.with_cookie(self.jar.clear(name.clone())));
+        let cookies = [
+            self.jar.session(),
+            self.jar.ticket(),
+            self.jar.flow(),
+            self.jar.parking(),
+        ];
+        let page = cookies
+            .into_iter()
+            .fold(page.clear_site_data(), |page, name| {
+                page.with_cookie(self.jar.clear(name))
+            });
+        let page = visit.apart.iter().fold(page, |page, name| {
+            page.with_cookie(self.jar.clear(name.clone()))
+        });
         let page = match at_portal {
             Some(at_portal) => page.with_cookie(self.jar.set_left_portal(at_portal.claim.sum())),
             None => page,
@@ -86,7 +124,11 @@ impl Gateway {
             return Ok(page);
         }
         let page = page.with_cookie(self.jar.clear(self.jar.browser()));
-        Ok(if visit.held.device.is_some() { page.with_cookie(self.jar.clear(self.jar.device())) } else { page })
+        Ok(if visit.held.device.is_some() {
+            page.with_cookie(self.jar.clear(self.jar.device()))
+        } else {
+            page
+        })
     }
 }
 

@@ -27,19 +27,34 @@ struct Mail {
 
 impl Gateway {
     pub(super) async fn status(&self, visit: &Visit) -> Result<Reply, Failure> {
-        let level = self.signed_in(visit).await?.map(|session| match session.level {
-            Level::Full { .. } => "full",
-            Level::WithoutSubmission => "without-submission",
-        });
+        let level = self
+            .signed_in(visit)
+            .await?
+            .map(|session| match session.level {
+                Level::Full { .. } => "full",
+                Level::WithoutSubmission => "without-submission",
+            });
         let mail = match self.sign_ins.state(&visit.visitor, visit.now).await? {
             State::Tan { mailing, .. } => self.mail_status(mailing, visit.now),
-            State::None | State::UnknownEmail(_) | State::Over { .. } => Mail { mail: "none", ..Mail::default() },
+            State::None | State::UnknownEmail(_) | State::Over { .. } => Mail {
+                mail: "none",
+                ..Mail::default()
+            },
         };
-        let status = Status { signed_in: level.is_some(), level, mail };
-        serde_json::to_string(&status).map(Reply::json).map_err(|_| Failure::Internal)
+        let status = Status {
+            signed_in: level.is_some(),
+            level,
+            mail,
+        };
+        serde_json::to_string(&status)
+            .map(Reply::json)
+            .map_err(|_| Failure::Internal)
     }
     fn mail_status(&self, mailing: Mailing, now: Timestamp) -> Mail {
-        let mail = |mail| Mail { mail, ..Mail::default() };
+        let mail = |mail| Mail {
+            mail,
+            ..Mail::default()
+        };
         match mailing {
             Mailing::Sending => mail("sending"),
             Mailing::Accepted { at, valid_until } => Mail {
@@ -47,9 +62,10 @@ impl Gateway {
                 valid_until: Some(self.pages.now().time_of_day(valid_until, now)),
                 ..mail("accepted")
             },
-            Mailing::Delayed { next_try_at } => {
-                Mail { next_try_at: Some(self.pages.now().second_of_day(next_try_at, now)), ..mail("delayed") }
-            }
+            Mailing::Delayed { next_try_at } => Mail {
+                next_try_at: Some(self.pages.now().second_of_day(next_try_at, now)),
+                ..mail("delayed")
+            },
             Mailing::Retrying => mail("retrying"),
             Mailing::Refused => mail("refused"),
         }

@@ -21,11 +21,16 @@ impl Gateway {
         if form.field("action") == "resend" {
             return self.post_resend(visit).await;
         }
-        let answer = self.sign_ins.answer(&visit.visitor, form.field("tan"), visit.now).await?;
+        let answer = self
+            .sign_ins
+            .answer(&visit.visitor, form.field("tan"), visit.now)
+            .await?;
         let error = match answer {
             Answer::WrongTan { tries_left } => TanError::Wrong { tries_left },
             Answer::MalformedTan(MalformedTan::Empty) => TanError::Empty,
-            Answer::MalformedTan(MalformedTan::WrongLength(entered)) => TanError::WrongLength { entered },
+            Answer::MalformedTan(MalformedTan::WrongLength(entered)) => {
+                TanError::WrongLength { entered }
+            }
             Answer::MalformedTan(MalformedTan::ForeignCharacter) => TanError::ForeignCharacter,
             Answer::TanOver(why) => return self.tan_over(visit, why).await,
             Answer::NoSignIn => return self.without_cookie_or_sign_in(visit).await,
@@ -42,20 +47,34 @@ impl Gateway {
     }
 
     /// Shows how the sign-in stands; `exhausted` says until when no more mails are sent.
-    async fn tan_page(&self, visit: &Visit, error: Option<TanError>, exhausted: Option<Timestamp>) -> Result<Reply, Failure> {
-        let (claim, letters, mailing, resend_after, sent_again) = match self.sign_ins.state(&visit.visitor, visit.now).await? {
-            State::None => return self.without_cookie_or_sign_in(visit).await,
-            State::UnknownEmail(_) => return Ok(self.on_to("unbekannte-e-mail", visit)),
-            // No more mails, and the TAN is over: there is nothing to be entered.
-            State::Over { .. } if exhausted.is_some() => {
-                return Err(Failure::MailsExhausted(exhausted.unwrap_or(visit.now)));
-            }
-            State::Over { claim, why } => return Ok(self.over_page(visit, &claim, why)),
-            State::Tan { claim, letters, mailing, resend_after, sent_again } => {
-                (claim, letters, mailing, resend_after, sent_again)
-            }
+    async fn tan_page(
+        &self,
+        visit: &Visit,
+        error: Option<TanError>,
+        exhausted: Option<Timestamp>,
+    ) -> Result<Reply, Failure> {
+        let (claim, letters, mailing, resend_after, sent_again) =
+            match self.sign_ins.state(&visit.visitor, visit.now).await? {
+                State::None => return self.without_cookie_or_sign_in(visit).await,
+                State::UnknownEmail(_) => return Ok(self.on_to("unbekannte-e-mail", visit)),
+                // No more mails, and the TAN is over: there is nothing to be entered.
+                State::Over { .. } if exhausted.is_some() => {
+                    return Err(Failure::MailsExhausted(exhausted.unwrap_or(visit.now)));
+                }
+                State::Over { claim, why } => return Ok(self.over_page(visit, &claim, why)),
+                State::Tan {
+                    claim,
+                    letters,
+                    mailing,
+                    resend_after,
+                    sent_again,
+                } => (claim, letters, mailing, resend_after, sent_again),
+            };
+        let status = if exhausted.is_some() {
+            StatusCode::TOO_MANY_REQUESTS
+        } else {
+            StatusCode::OK
         };
-        let status = if exhausted.is_some() { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
         let view = TanPage {
             return_to: visit.return_to.as_str(),
             email: claim.email.as_str(),
@@ -74,7 +93,9 @@ impl Gateway {
 
     async fn tan_over(&self, visit: &Visit, why: TanOver) -> Result<Reply, Failure> {
         match self.sign_ins.state(&visit.visitor, visit.now).await? {
-            State::Tan { claim, .. } | State::Over { claim, .. } => Ok(self.over_page(visit, &claim, why)),
+            State::Tan { claim, .. } | State::Over { claim, .. } => {
+                Ok(self.over_page(visit, &claim, why))
+            }
             State::UnknownEmail(_) | State::None => self.start_over(visit).await,
         }
     }
@@ -85,7 +106,11 @@ impl Gateway {
             TanOver::Expired => Over::Expired,
             TanOver::LongTanNeeded => Over::LongTanNeeded,
         };
-        let view = TanOverPage { return_to: visit.return_to.as_str(), email: claim.email.as_str(), why };
+        let view = TanOverPage {
+            return_to: visit.return_to.as_str(),
+            email: claim.email.as_str(),
+            why,
+        };
         self.page(StatusCode::OK, &View::TanOver(view), visit)
     }
 }
@@ -94,7 +119,9 @@ fn resend(after: Duration, exhausted: Option<Timestamp>) -> Resend {
     match exhausted {
         Some(until) => Resend::Exhausted { until },
         None if after.is_zero() => Resend::Now,
-        None => Resend::After { seconds: after.as_secs() + u64::from(after.subsec_nanos() > 0) },
+        None => Resend::After {
+            seconds: after.as_secs() + u64::from(after.subsec_nanos() > 0),
+        },
     }
 }
 

@@ -23,8 +23,16 @@ impl std::fmt::Debug for Owner {
 }
 
 impl Owner {
-    pub(super) fn new(broker: Option<Vtnr>, session: Option<&SessionToken>, client: IpAddr) -> Self {
-        Self { broker, session: session.map(|token| sha256(token.reveal())), client }
+    pub(super) fn new(
+        broker: Option<Vtnr>,
+        session: Option<&SessionToken>,
+        client: IpAddr,
+    ) -> Self {
+        Self {
+            broker,
+            session: session.map(|token| sha256(token.reveal())),
+            client,
+        }
     }
 }
 
@@ -50,7 +58,9 @@ impl BoundKeys {
     /// The key of the owner's connection of this class that was used last.
     pub(super) fn take(&self, class: u64, owner: Owner) -> Option<u64> {
         let mut all = self.0.lock();
-        let at = all.iter().rposition(|bound| bound.class == class && bound.owner == owner)?;
+        let at = all
+            .iter()
+            .rposition(|bound| bound.class == class && bound.owner == owner)?;
         Some(all.remove(at).key)
     }
 
@@ -71,7 +81,11 @@ mod tests {
 
     fn owner(broker: u32, session: u8, client: u8) -> Owner {
         let token = SessionToken::from_bytes([session; 32]);
-        Owner::new(Vtnr::from_number(broker).ok(), Some(&token), IpAddr::from([192, 0, 2, client]))
+        Owner::new(
+            Vtnr::from_number(broker).ok(),
+            Some(&token),
+            IpAddr::from([192, 0, 2, client]),
+        )
     }
 
     #[test]
@@ -89,7 +103,10 @@ mod tests {
             assert_eq!(keys.take(7, other), None, "another {what}");
         }
         assert_eq!(keys.take(8, ada), None, "another server");
-        assert_eq!((keys.take(7, ada), keys.take(7, ada), keys.is_empty()), (Some(1), None, true));
+        assert_eq!(
+            (keys.take(7, ada), keys.take(7, ada), keys.is_empty()),
+            (Some(1), None, true)
+        );
     }
 
     #[test]

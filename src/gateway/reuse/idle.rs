@@ -23,7 +23,11 @@ impl IdleKeys {
     pub(in crate::gateway) fn new(thread: usize, most: usize) -> Self {
         // There are fewer threads than would make ranges overlap.
         let first = ((thread as u64) << RANGE_BITS) + 1;
-        Self { next: AtomicU64::new(first), idle: Mutex::new(VecDeque::with_capacity(most)), most }
+        Self {
+            next: AtomicU64::new(first),
+            idle: Mutex::new(VecDeque::with_capacity(most)),
+            most,
+        }
     }
 
     /// A key that no connection has.
@@ -65,7 +69,10 @@ mod tests {
         keys.put(8, other);
         assert_eq!([keys.take(7), keys.take(7)], [second, first]);
         let fresh = keys.take(7);
-        assert!(![first, second, other].contains(&fresh), "none of this class is left");
+        assert!(
+            ![first, second, other].contains(&fresh),
+            "none of this class is left"
+        );
         assert_eq!(keys.take(8), other);
     }
 
@@ -80,7 +87,10 @@ mod tests {
     #[test]
     fn threads_draw_different_keys_and_none_is_pingoras_default() {
         let keys = [IdleKeys::new(0, 1), IdleKeys::new(1, 1)];
-        let drawn: BTreeSet<_> = keys.iter().flat_map(|keys| (0..100).map(|_| keys.fresh())).collect();
+        let drawn: BTreeSet<_> = keys
+            .iter()
+            .flat_map(|keys| (0..100).map(|_| keys.fresh()))
+            .collect();
         assert_eq!(drawn.len(), 200);
         assert!(!drawn.contains(&0));
     }

@@ -81,21 +81,42 @@ impl Lease {
 impl Served {
     /// For the thread of this number, whose proxy keeps at most so many connections.
     pub(super) fn new(gateway: Arc<Gateway>, thread: usize, pool_size: usize) -> Self {
-        Self { gateway, idle: IdleKeys::new(thread, pool_size) }
+        Self {
+            gateway,
+            idle: IdleKeys::new(thread, pool_size),
+        }
     }
 
     /// Has a request go up on a connection that it may take.
-    pub(super) fn lease(&self, peer: &mut HttpPeer, reuse: Reuse, http: &Session, passage: &mut Passage) {
+    pub(super) fn lease(
+        &self,
+        peer: &mut HttpPeer,
+        reuse: Reuse,
+        http: &Session,
+        passage: &mut Passage,
+    ) {
         let class = peer.reuse_hash();
         let (key, next) = self.choose_connection(class, reuse, http, passage);
         peer.group_key = key;
         if next == Next::Nobody {
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
-        passage.lease = Some(Lease { class, key, next, socket: None, answered: false });
+        passage.lease = Some(Lease {
+            class,
+            key,
+            next,
+            socket: None,
+            answered: false,
+        });
     }
 
-    fn choose_connection(&self, class: u64, reuse: Reuse, http: &Session, passage: &Passage) -> (u64, Next) {
+    fn choose_connection(
+        &self,
+        class: u64,
+        reuse: Reuse,
+        http: &Session,
+        passage: &Passage,
+    ) -> (u64, Next) {
         if reuse == Reuse::Never {
             return (self.idle.fresh(), Next::Nobody);
         }
@@ -109,9 +130,19 @@ impl Served {
     }
 
     /// A connection for a request that signs its connection in, or whose client has one that is signed in.
-    fn bound_connection(&self, class: u64, reuse: Reuse, http: &Session, passage: &Passage) -> Option<(u64, Next)> {
+    fn bound_connection(
+        &self,
+        class: u64,
+        reuse: Reuse,
+        http: &Session,
+        passage: &Passage,
+    ) -> Option<(u64, Next)> {
         let signs_in = schemes::signs_a_connection_in(&http.req_header().headers);
-        let bound = passage.connection.as_ref().map(|connection| connection.bound()).filter(|bound| !bound.is_empty());
+        let bound = passage
+            .connection
+            .as_ref()
+            .map(|connection| connection.bound())
+            .filter(|bound| !bound.is_empty());
         if !signs_in && bound.is_none() {
             return None;
         }
@@ -131,17 +162,30 @@ impl Served {
         if connection.is_of_a_front() && token.is_none() {
             return None;
         }
-        Some(Owner::new(broker, token.as_ref(), self.client_address(http)?))
+        Some(Owner::new(
+            broker,
+            token.as_ref(),
+            self.client_address(http)?,
+        ))
     }
 
     /// The server answers: who may take the connection afterwards.
-    pub(super) fn answer_decides(&self, http: &Session, answer: &ResponseHeader, passage: &mut Passage) {
+    pub(super) fn answer_decides(
+        &self,
+        http: &Session,
+        answer: &ResponseHeader,
+        passage: &mut Passage,
+    ) {
         // What is said in between decides nothing, and a connection that switches protocols is no connection of requests any more.
         if answer.status.is_informational() {
             return;
         }
-        let is_anybodys = passage.lease.as_ref().is_some_and(|lease| lease.next == Next::Anybody);
-        let owner = (is_anybodys && schemes::says_that_it_is_signed_in(&answer.headers)).then(|| self.owner(http, passage));
+        let is_anybodys = passage
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.next == Next::Anybody);
+        let owner = (is_anybodys && schemes::says_that_it_is_signed_in(&answer.headers))
+            .then(|| self.owner(http, passage));
         let Some(lease) = &mut passage.lease else {
             return;
         };
@@ -160,7 +204,9 @@ impl Served {
         };
         match (lease.next, &passage.connection) {
             (Next::Anybody, _) => self.idle.put(lease.class, lease.key),
-            (Next::Owner(owner), Some(connection)) => connection.bound().put(lease.class, lease.key, owner),
+            (Next::Owner(owner), Some(connection)) => {
+                connection.bound().put(lease.class, lease.key, owner)
+            }
             _ => {}
         }
     }

@@ -13,7 +13,10 @@ const PROXY_SUPPORT: HeaderName = HeaderName::from_static("proxy-support");
 
 /// Whether a request's credentials sign its connection in.
 pub(super) fn signs_a_connection_in(request: &HeaderMap) -> bool {
-    request.get_all(AUTHORIZATION).iter().any(|value| names_a_scheme(value.as_bytes()))
+    request
+        .get_all(AUTHORIZATION)
+        .iter()
+        .any(|value| names_a_scheme(value.as_bytes()))
 }
 
 /// Whether an answer says that its connection is signed in, or that it may be from the next request on.
@@ -21,13 +24,20 @@ pub(super) fn says_that_it_is_signed_in(answer: &HeaderMap) -> bool {
     let challenges = [WWW_AUTHENTICATE, PROXY_AUTHENTICATE];
     answer.contains_key(PERSISTENT_AUTH)
         || answer.contains_key(PROXY_SUPPORT)
-        || challenges.iter().flat_map(|name| answer.get_all(name)).any(|value| names_a_scheme(value.as_bytes()))
+        || challenges
+            .iter()
+            .flat_map(|name| answer.get_all(name))
+            .any(|value| names_a_scheme(value.as_bytes()))
 }
 
 /// Whether challenges or credentials name such a scheme. A word within a quoted text counts too: it costs no more than a connection.
 fn names_a_scheme(value: &[u8]) -> bool {
     let words = value.split(|byte| *byte == b',' || byte.is_ascii_whitespace());
-    words.into_iter().any(|word| SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes())))
+    words.into_iter().any(|word| {
+        SCHEMES
+            .iter()
+            .any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()))
+    })
 }
 
 #[cfg(test)]
@@ -37,12 +47,18 @@ mod tests {
 
     fn fields(fields: &[(&str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&str, &str)| {
-            (HeaderName::try_from(*name).expect("a name"), HeaderValue::from_str(value).expect("a value"))
+            (
+                HeaderName::try_from(*name).expect("a name"),
+                HeaderValue::from_str(value).expect("a value"),
+            )
         };
-        fields.iter().map(pair).fold(HeaderMap::new(), |mut all, (name, value)| {
-            all.append(name, value);
-            all
-        })
+        fields
+            .iter()
+            .map(pair)
+            .fold(HeaderMap::new(), |mut all, (name, value)| {
+                all.append(name, value);
+                all
+            })
     }
 
     #[test]
@@ -64,10 +80,20 @@ mod tests {
             ("", false),
         ];
         for (value, expected) in rows {
-            assert_eq!(signs_a_connection_in(&fields(&[("authorization", value)])), expected, "{value:?}");
+            assert_eq!(
+                signs_a_connection_in(&fields(&[("authorization", value)])),
+                expected,
+                "{value:?}"
+            );
         }
-        assert!(signs_a_connection_in(&fields(&[("authorization", "Basic eDp5"), ("authorization", "NTLM TlRM")])));
-        assert!(!signs_a_connection_in(&fields(&[("www-authenticate", "NTLM"), ("cookie", "NTLM")])));
+        assert!(signs_a_connection_in(&fields(&[
+            ("authorization", "Basic eDp5"),
+            ("authorization", "NTLM TlRM")
+        ])));
+        assert!(!signs_a_connection_in(&fields(&[
+            ("www-authenticate", "NTLM"),
+            ("cookie", "NTLM")
+        ])));
     }
 
     #[test]
@@ -78,17 +104,41 @@ mod tests {
             (&[("www-authenticate", "negotiate")], true),
             (&[("www-authenticate", "Negotiate, NTLM")], true),
             (&[("www-authenticate", "Basic realm=\"x\", nTlM")], true),
-            (&[("www-authenticate", "Basic realm=\"a\\\"b, c\",NTLM")], true),
-            (&[("www-authenticate", "Digest realm=\"x\", nonce=\"y\" , Negotiate YII=")], true),
-            (&[("www-authenticate", "Basic realm=\"x\""), ("www-authenticate", "Negotiate")], true),
+            (
+                &[("www-authenticate", "Basic realm=\"a\\\"b, c\",NTLM")],
+                true,
+            ),
+            (
+                &[(
+                    "www-authenticate",
+                    "Digest realm=\"x\", nonce=\"y\" , Negotiate YII=",
+                )],
+                true,
+            ),
+            (
+                &[
+                    ("www-authenticate", "Basic realm=\"x\""),
+                    ("www-authenticate", "Negotiate"),
+                ],
+                true,
+            ),
             (&[("proxy-authenticate", "NTLM")], true),
             (&[("persistent-auth", "true")], true),
             (&[("proxy-support", "Session-Based-Authentication")], true),
             (&[("www-authenticate", "Basic realm=\"NTLM\"")], false),
             (&[("www-authenticate", "Basic realm=\"a, NTLM\"")], false),
-            (&[("www-authenticate", "Basic realm=\"not closed, NTLM")], true),
-            (&[("www-authenticate", "Digest realm=\"x\", algorithm=MD5")], false),
-            (&[("authorization", "NTLM"), ("x-persistent-auth", "true")], false),
+            (
+                &[("www-authenticate", "Basic realm=\"not closed, NTLM")],
+                true,
+            ),
+            (
+                &[("www-authenticate", "Digest realm=\"x\", algorithm=MD5")],
+                false,
+            ),
+            (
+                &[("authorization", "NTLM"), ("x-persistent-auth", "true")],
+                false,
+            ),
             (&[], false),
         ];
         for (row, expected) in rows {

@@ -78,7 +78,10 @@ enum Part {
 impl Chunks {
     /// Before the first chunk.
     pub(in crate::gateway) const fn new() -> Self {
-        Self { place: Place::Size { size: 0, digits: 0 }, line: 0 }
+        Self {
+            place: Place::Size { size: 0, digits: 0 },
+            line: 0,
+        }
     }
 
     /// Follows these bytes; what comes after the body's end is not looked at.
@@ -91,9 +94,14 @@ impl Chunks {
                 let part = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 bytes = bytes.get(part..).unwrap_or_default();
                 let left = left - part as u64;
-                self.place = if left == 0 { Place::ContentCr } else { Place::Content { left } };
+                self.place = if left == 0 {
+                    Place::ContentCr
+                } else {
+                    Place::Content { left }
+                };
             }
-            let Some((byte, rest)) = bytes.split_first().filter(|_| self.place != Place::End) else {
+            let Some((byte, rest)) = bytes.split_first().filter(|_| self.place != Place::End)
+            else {
                 return Ok(());
             };
             self.place = self.after(*byte)?;
@@ -103,21 +111,44 @@ impl Chunks {
 
     fn after(&mut self, byte: u8) -> Result<Place, Malformed> {
         self.line += 1;
-        let longest = if self.place.is_of_trailers() { MOST_TRAILERS } else { LONGEST_LINE };
+        let longest = if self.place.is_of_trailers() {
+            MOST_TRAILERS
+        } else {
+            LONGEST_LINE
+        };
         if self.line > longest {
             return Err(Malformed);
         }
         match (self.place, byte) {
-            (Place::Size { digits: 0, .. }, _) => digit(0, byte).map(|size| Place::Size { size, digits: 1 }).ok_or(Malformed),
+            (Place::Size { digits: 0, .. }, _) => digit(0, byte)
+                .map(|size| Place::Size { size, digits: 1 })
+                .ok_or(Malformed),
             (Place::Size { size, .. }, b'\r') => Ok(Place::SizeLf { size }),
-            (Place::Size { size, .. }, b';') => Ok(Place::Extension { size, part: Part::BeforeName }),
+            (Place::Size { size, .. }, b';') => Ok(Place::Extension {
+                size,
+                part: Part::BeforeName,
+            }),
             // No zero leads: `0` stands alone.
-            (Place::Size { size: 0, .. } | Place::Size { digits: MOST_DIGITS.., .. }, _) => Err(Malformed),
-            (Place::Size { size, digits }, _) => {
-                digit(size, byte).map(|size| Place::Size { size, digits: digits + 1 }).ok_or(Malformed)
+            (
+                Place::Size { size: 0, .. }
+                | Place::Size {
+                    digits: MOST_DIGITS..,
+                    ..
+                },
+                _,
+            ) => Err(Malformed),
+            (Place::Size { size, digits }, _) => digit(size, byte)
+                .map(|size| Place::Size {
+                    size,
+                    digits: digits + 1,
+                })
+                .ok_or(Malformed),
+            (Place::Extension { size, part }, b'\r') if part.may_end() => {
+                Ok(Place::SizeLf { size })
             }
-            (Place::Extension { size, part }, b'\r') if part.may_end() => Ok(Place::SizeLf { size }),
-            (Place::Extension { size, part }, _) => part.after(byte).map(|part| Place::Extension { size, part }),
+            (Place::Extension { size, part }, _) => {
+                part.after(byte).map(|part| Place::Extension { size, part })
+            }
             (Place::SizeLf { size: 0 }, b'\n') => Ok(self.at_line(Place::Trailer)),
             (Place::SizeLf { size }, b'\n') => Ok(self.at_line(Place::Content { left: size })),
             (Place::ContentCr, b'\r') => Ok(Place::ContentLf),
@@ -141,7 +172,10 @@ impl Chunks {
 
 impl Place {
     const fn is_of_trailers(self) -> bool {
-        matches!(self, Self::Trailer | Self::TrailerName | Self::TrailerValue | Self::TrailerLf | Self::EndLf)
+        matches!(
+            self,
+            Self::Trailer | Self::TrailerName | Self::TrailerValue | Self::TrailerLf | Self::EndLf
+        )
     }
 }
 
@@ -165,7 +199,9 @@ impl Part {
             Self::Name | Self::AfterName if byte == b'=' => Ok(Self::BeforeValue),
             Self::Name | Self::AfterName if is_blank => Ok(Self::AfterName),
             Self::Value | Self::AfterQuotes | Self::AfterValue if is_blank => Ok(Self::AfterValue),
-            Self::Name | Self::AfterName | Self::Value | Self::AfterQuotes | Self::AfterValue if byte == b';' => {
+            Self::Name | Self::AfterName | Self::Value | Self::AfterQuotes | Self::AfterValue
+                if byte == b';' =>
+            {
                 Ok(Self::BeforeName)
             }
             _ => Err(Malformed),
@@ -175,7 +211,9 @@ impl Part {
 
 /// A size with one more digit; at most [`MOST_DIGITS`] of them, so that none is lost.
 fn digit(size: u64, byte: u8) -> Option<u64> {
-    char::from(byte).to_digit(16).map(|digit| size << 4 | u64::from(digit))
+    char::from(byte)
+        .to_digit(16)
+        .map(|digit| size << 4 | u64::from(digit))
 }
 
 /// A letter of a name (RFC 9110, 5.6.2).

@@ -36,7 +36,10 @@ impl Following {
     pub(super) fn request_begins(&self) {
         let mut state = self.state.lock();
         if !matches!(*state, State::Malformed) {
-            *state = State::Header { first: Bytes::new(), more: Vec::new() };
+            *state = State::Header {
+                first: Bytes::new(),
+                more: Vec::new(),
+            };
             self.is_on.store(true, Ordering::Release);
         }
     }
@@ -51,7 +54,11 @@ impl Following {
     /// # Errors
     /// A body was malformed.
     pub(super) fn may_read(&self) -> io::Result<()> {
-        if self.is_malformed() { Err(refused()) } else { Ok(()) }
+        if self.is_malformed() {
+            Err(refused())
+        } else {
+            Ok(())
+        }
     }
 
     /// These bytes are about to be passed on.
@@ -118,7 +125,9 @@ impl Following {
         }
         let arrived = if more.is_empty() { &first[..] } else { &more };
         let mut chunks = Chunks::new();
-        let followed = body_within(arrived).ok_or(Malformed).and_then(|body| chunks.follow(body));
+        let followed = body_within(arrived)
+            .ok_or(Malformed)
+            .and_then(|body| chunks.follow(body));
         *state = followed.map_or(State::Malformed, |()| State::Body(chunks));
     }
 
@@ -129,18 +138,26 @@ impl Following {
 }
 
 fn refused() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the body's chunks are malformed")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the body's chunks are malformed",
+    )
 }
 
 /// What comes after a header. None if a line of it ends with a mere line feed: servers differ in whether it does.
 fn body_within(arrived: &[u8]) -> Option<&[u8]> {
     const END: &[u8] = b"\r\n\r\n";
     // Empty lines may come before a request (RFC 9112, 2.2).
-    let start = arrived.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let start = arrived
+        .iter()
+        .position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let header = arrived.get(start..)?;
     let end = header.windows(END.len()).position(|part| part == END)?;
     let (header, body) = header.split_at_checked(end + END.len())?;
-    let has_bare_lf = header.iter().zip(header.iter().skip(1)).any(|(before, byte)| *byte == b'\n' && *before != b'\r');
+    let has_bare_lf = header
+        .iter()
+        .zip(header.iter().skip(1))
+        .any(|(before, byte)| *byte == b'\n' && *before != b'\r');
     (!has_bare_lf).then_some(body)
 }
 
@@ -154,7 +171,9 @@ mod tests {
         let following = Following::default();
         following.request_begins();
         for piece in pieces {
-            following.pass(Bytes::copy_from_slice(piece)).expect("a header is kept");
+            following
+                .pass(Bytes::copy_from_slice(piece))
+                .expect("a header is kept");
         }
         following.follow_chunks();
         following
@@ -162,12 +181,20 @@ mod tests {
 
     #[test]
     fn what_came_with_the_header_is_looked_at_wherever_it_was_cut() {
-        for (body, is_sound) in [(&b"5\r\nhallo\r\n0\r\n\r\n"[..], true), (b"5\nhallo\r\n0\r\n\r\n", false)] {
+        for (body, is_sound) in [
+            (&b"5\r\nhallo\r\n0\r\n\r\n"[..], true),
+            (b"5\nhallo\r\n0\r\n\r\n", false),
+        ] {
             for blank in [&b""[..], b"\r\n\r\n", b"\n"] {
                 let all = [blank, HEADER, body].concat();
                 for at in 0..all.len() {
                     let (first, second) = all.split_at(at);
-                    assert_eq!(after(&[first, second]).is_malformed(), !is_sound, "{} at {at}", all.escape_ascii());
+                    assert_eq!(
+                        after(&[first, second]).is_malformed(),
+                        !is_sound,
+                        "{} at {at}",
+                        all.escape_ascii()
+                    );
                 }
             }
         }
@@ -180,22 +207,42 @@ mod tests {
         assert!(following.look_at(b"5 \r\n").is_err() && following.is_malformed());
         following.request_begins();
         following.pass_on();
-        assert!(following.is_malformed() && following.may_read().is_err() && following.look_at(b"GET / HTTP/1.1\r\n").is_err());
+        assert!(
+            following.is_malformed()
+                && following.may_read().is_err()
+                && following.look_at(b"GET / HTTP/1.1\r\n").is_err()
+        );
     }
 
     #[test]
     fn a_header_with_a_bare_line_feed_has_no_body_in_chunks() {
-        for header in ["POST / HTTP/1.1\nA: b\r\n\r\n", "POST / HTTP/1.1\r\nA: b\n\n", "POST / HTTP/1.1\r\nA: b\n\r\n"] {
-            assert!(after(&[header.as_bytes(), b"0\r\n\r\n"]).is_malformed(), "{header:?}");
+        for header in [
+            "POST / HTTP/1.1\nA: b\r\n\r\n",
+            "POST / HTTP/1.1\r\nA: b\n\n",
+            "POST / HTTP/1.1\r\nA: b\n\r\n",
+        ] {
+            assert!(
+                after(&[header.as_bytes(), b"0\r\n\r\n"]).is_malformed(),
+                "{header:?}"
+            );
         }
     }
 
     #[test]
     fn other_requests_are_not_followed() {
         let following = Following::default();
-        assert!(!following.is_on() && following.pass(Bytes::from_static(b"PRI * HTTP/2.0")).is_ok());
+        assert!(
+            !following.is_on()
+                && following
+                    .pass(Bytes::from_static(b"PRI * HTTP/2.0"))
+                    .is_ok()
+        );
         following.request_begins();
-        following.pass(Bytes::from_static(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab")).expect("kept");
+        following
+            .pass(Bytes::from_static(
+                b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab",
+            ))
+            .expect("kept");
         following.pass_on();
         assert!(!following.is_on() && matches!(*following.state.lock(), State::Nothing));
     }

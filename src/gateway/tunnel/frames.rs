@@ -18,7 +18,11 @@ pub(super) struct Frames {
 #[derive(Debug)]
 enum State {
     /// Within the header of an answer; those before 101 (103 perhaps) are followed by another.
-    Answer { line: [u8; STATUS_LINE], read: usize, ending: usize },
+    Answer {
+        line: [u8; STATUS_LINE],
+        read: usize,
+        ending: usize,
+    },
     /// Before or within the header of a frame.
     Header { bytes: [u8; LONGEST], read: usize },
     /// Within the content of a frame.
@@ -26,14 +30,24 @@ enum State {
 }
 
 impl State {
-    const ANSWER: Self = Self::Answer { line: [0; STATUS_LINE], read: 0, ending: 0 };
-    const BOUNDARY: Self = Self::Header { bytes: [0; LONGEST], read: 0 };
+    const ANSWER: Self = Self::Answer {
+        line: [0; STATUS_LINE],
+        read: 0,
+        ending: 0,
+    };
+    const BOUNDARY: Self = Self::Header {
+        bytes: [0; LONGEST],
+        read: 0,
+    };
 }
 
 impl Frames {
     /// Before the answer 101.
     pub(super) const fn new() -> Self {
-        Self { state: State::ANSWER, farewell_said: false }
+        Self {
+            state: State::ANSWER,
+            farewell_said: false,
+        }
     }
 
     /// Whether a frame of our own may come next.
@@ -58,7 +72,9 @@ impl Frames {
     /// These bytes went to the client.
     pub(super) fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let part = usize::try_from(self.left()).unwrap_or(usize::MAX).min(bytes.len());
+            let part = usize::try_from(self.left())
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
             let (now, later) = bytes.split_at(part);
             self.advance(now);
             bytes = later;
@@ -73,10 +89,18 @@ impl Frames {
                         *place = *byte;
                     }
                     *read += 1;
-                    *ending = if END_OF_HEADER.get(*ending) == Some(byte) { *ending + 1 } else { usize::from(*byte == b'\r') };
+                    *ending = if END_OF_HEADER.get(*ending) == Some(byte) {
+                        *ending + 1
+                    } else {
+                        usize::from(*byte == b'\r')
+                    };
                 }
                 if *ending == END_OF_HEADER.len() {
-                    self.state = if line.ends_with(b" 101") { State::BOUNDARY } else { State::ANSWER };
+                    self.state = if line.ends_with(b" 101") {
+                        State::BOUNDARY
+                    } else {
+                        State::ANSWER
+                    };
                 }
             }
             State::Header { bytes, read } => {
@@ -100,7 +124,11 @@ impl Frames {
     }
 
     fn enter(&mut self, left: u64) {
-        self.state = if left == 0 { State::BOUNDARY } else { State::Content { left } };
+        self.state = if left == 0 {
+            State::BOUNDARY
+        } else {
+            State::Content { left }
+        };
     }
 }
 
@@ -145,7 +173,9 @@ mod tests {
         let mut frame = vec![0x80 | opcode];
         match length {
             0..=125 => frame.push(mask | length as u8),
-            126..=0xffff => frame.extend([&[mask | 126][..], &(length as u16).to_be_bytes()].concat()),
+            126..=0xffff => {
+                frame.extend([&[mask | 126][..], &(length as u16).to_be_bytes()].concat())
+            }
             _ => frame.extend([&[mask | 127][..], &(length as u64).to_be_bytes()].concat()),
         }
         frame.extend(vec![7; length + if masked { 4 } else { 0 }]);
@@ -174,7 +204,10 @@ mod tests {
             for masked in [false, true] {
                 let whole = [ANSWER, &frame(2, masked, length)].concat();
                 let mut frames = after(&whole[..whole.len() - 1]);
-                assert!(!frames.at_boundary() && frames.left() == 1, "{length} {masked}");
+                assert!(
+                    !frames.at_boundary() && frames.left() == 1,
+                    "{length} {masked}"
+                );
                 frames.follow(&whole[whole.len() - 1..]);
                 assert!(frames.at_boundary(), "{length} {masked}");
             }

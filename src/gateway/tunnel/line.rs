@@ -29,7 +29,9 @@ impl Line {
     /// The next answer on this connection is 101: what follows is a tunnel.
     pub(in crate::gateway) fn open(&self) {
         // One that was cut stays cut.
-        let _ = self.state.compare_exchange(CLOSED, OPEN, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self
+            .state
+            .compare_exchange(CLOSED, OPEN, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Ends the tunnel.
@@ -39,7 +41,11 @@ impl Line {
             Cut::Leaving => LEFT,
         };
         // What a session's end has cut stays so.
-        let _ = self.state.try_update(Ordering::AcqRel, Ordering::Acquire, |before| (before != ENDED).then_some(state));
+        let _ = self
+            .state
+            .try_update(Ordering::AcqRel, Ordering::Acquire, |before| {
+                (before != ENDED).then_some(state)
+            });
         self.cut.notify_one();
     }
 

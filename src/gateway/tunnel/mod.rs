@@ -19,8 +19,8 @@ use frames::Frames;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
 };
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -72,7 +72,13 @@ enum Stage {
 
 impl<S: IO> Tunnel<S> {
     pub(super) fn new(inner: S, connection: Arc<Connection>) -> Self {
-        Self { inner, connection, ahead: Bytes::new(), frames: Frames::new(), parting: None }
+        Self {
+            inner,
+            connection,
+            ahead: Bytes::new(),
+            frames: Frames::new(),
+            parting: None,
+        }
     }
 
     fn is_open(&self) -> bool {
@@ -94,9 +100,15 @@ impl<S: IO> Tunnel<S> {
     /// Ready, with an error, once the tunnel is over. Until then the frame under way may still be completed.
     fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let farewell = self.farewell();
-        let begin = || Parting { patience: Box::pin(sleep(PATIENCE)), farewell, stage: Stage::FrameUnderWay };
+        let begin = || Parting {
+            patience: Box::pin(sleep(PATIENCE)),
+            farewell,
+            stage: Stage::FrameUnderWay,
+        };
         let parting = self.parting.get_or_insert_with(begin);
-        if !matches!(parting.stage, Stage::Over) && parting.patience.as_mut().poll(context).is_ready() {
+        if !matches!(parting.stage, Stage::Over)
+            && parting.patience.as_mut().poll(context).is_ready()
+        {
             parting.stage = Stage::Over;
         }
         loop {
@@ -105,13 +117,17 @@ impl<S: IO> Tunnel<S> {
                 Stage::FrameUnderWay if !self.frames.at_boundary() => return Poll::Pending,
                 Stage::FrameUnderWay if self.frames.farewell_said() => Stage::Flush,
                 Stage::FrameUnderWay => Stage::Farewell { sent: 0 },
-                Stage::Farewell { sent } => match parting.farewell.get(sent..).filter(|rest| !rest.is_empty()) {
-                    Some(rest) => match ready!(inner.poll_write(context, rest)) {
-                        Ok(written) if written > 0 => Stage::Farewell { sent: sent + written },
-                        _ => Stage::Over,
-                    },
-                    None => Stage::Flush,
-                },
+                Stage::Farewell { sent } => {
+                    match parting.farewell.get(sent..).filter(|rest| !rest.is_empty()) {
+                        Some(rest) => match ready!(inner.poll_write(context, rest)) {
+                            Ok(written) if written > 0 => Stage::Farewell {
+                                sent: sent + written,
+                            },
+                            _ => Stage::Over,
+                        },
+                        None => Stage::Flush,
+                    }
+                }
                 Stage::Flush => match ready!(inner.poll_flush(context)) {
                     Ok(()) => Stage::Shutdown,
                     Err(_) => Stage::Over,
@@ -124,7 +140,10 @@ impl<S: IO> Tunnel<S> {
                 Stage::Over => {
                     // The client may be sending still; it should read the farewell rather than a reset.
                     self.connection.left_unread();
-                    return Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, "the tunnel was cut"));
+                    return Poll::Ready(io::Error::new(
+                        io::ErrorKind::ConnectionAborted,
+                        "the tunnel was cut",
+                    ));
                 }
             };
         }
@@ -137,7 +156,11 @@ impl<S: IO> Tunnel<S> {
         Poll::Ready(Ok(Bytes::copy_from_slice(read.filled())))
     }
 
-    fn poll_write_tunnelled(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write_tunnelled(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let mut most = bytes.len();
         if self.is_cut() {
             if let Poll::Ready(over) = self.poll_part(context) {
@@ -150,13 +173,18 @@ impl<S: IO> Tunnel<S> {
         }
         let allowed = bytes.get(..most).unwrap_or(bytes);
         let written = ready!(Pin::new(&mut self.inner).poll_write(context, allowed))?;
-        self.frames.follow(allowed.get(..written).unwrap_or(allowed));
+        self.frames
+            .follow(allowed.get(..written).unwrap_or(allowed));
         Poll::Ready(Ok(written))
     }
 }
 
 impl<S: IO> AsyncRead for Tunnel<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.is_open() && self.is_cut() {
             return self.poll_part(context).map(Err);
         }
@@ -172,12 +200,20 @@ impl<S: IO> AsyncRead for Tunnel<S> {
         self.connection.following().may_read()?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
-        Poll::Ready(self.connection.following().look_at(buffer.filled().get(before..).unwrap_or_default()))
+        Poll::Ready(
+            self.connection
+                .following()
+                .look_at(buffer.filled().get(before..).unwrap_or_default()),
+        )
     }
 }
 
 impl<S: IO> AsyncWrite for Tunnel<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.is_open() {
             return self.poll_write_tunnelled(context, bytes);
         }
@@ -190,7 +226,10 @@ impl<S: IO> AsyncWrite for Tunnel<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.is_open() {
-            let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
+            let first = parts
+                .iter()
+                .find(|part| !part.is_empty())
+                .map_or(&[][..], |part| part);
             return self.poll_write_tunnelled(context, first);
         }
         Pin::new(&mut self.inner).poll_write_vectored(context, parts)

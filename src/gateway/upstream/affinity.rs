@@ -55,7 +55,11 @@ impl Place {
 
 impl Affinity {
     pub(super) fn new(cookies: &[String], routes: &[String]) -> Self {
-        Self { cookies: cookies.to_vec(), routes: routes.to_vec(), astray: Astray::default() }
+        Self {
+            cookies: cookies.to_vec(),
+            routes: routes.to_vec(),
+            astray: Astray::default(),
+        }
     }
 
     /// The server for a request, of those that `may` take it.
@@ -67,13 +71,20 @@ impl Affinity {
         may: impl Fn(&Server) -> bool,
     ) -> Option<&'s Arc<Server>> {
         let route = self.route(headers);
-        let on_route = servers.iter().filter(|server| route == Some(server.entry) && may(server));
+        let on_route = servers
+            .iter()
+            .filter(|server| route == Some(server.entry) && may(server));
         // A configured name may have several addresses.
         if let Some(server) = own(on_route, whose) {
             return Some(server);
         }
-        let began_at = self.values(headers).filter(|_| self.astray.has_any()).find_map(|value| self.astray.find(value));
-        let began = servers.iter().find(|server| began_at == Some(server.address) && may(server));
+        let began_at = self
+            .values(headers)
+            .filter(|_| self.astray.has_any())
+            .find_map(|value| self.astray.find(value));
+        let began = servers
+            .iter()
+            .find(|server| began_at == Some(server.address) && may(server));
         began.or_else(|| own(servers.iter().filter(|server| may(server)), whose))
     }
 
@@ -85,9 +96,15 @@ impl Affinity {
 
     /// The application's session began at this server.
     pub(super) fn remember(&self, answer: &ResponseHeader, address: SocketAddr) {
-        let set =
-            answer.headers.get_all(SET_COOKIE).iter().filter_map(|field| field.as_bytes().split(|byte| *byte == b';').next());
-        for (_, value) in set.map(cookies::name_and_value).filter(|(name, value)| self.is_ours(name) && !value.is_empty()) {
+        let set = answer
+            .headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .filter_map(|field| field.as_bytes().split(|byte| *byte == b';').next());
+        for (_, value) in set
+            .map(cookies::name_and_value)
+            .filter(|(name, value)| self.is_ours(name) && !value.is_empty())
+        {
             self.astray.remember(value, address);
         }
     }
@@ -102,12 +119,16 @@ impl Affinity {
             let name = value.get(dot + 1..)?;
             // Some servers set their cookie in quotes.
             let name = name.strip_suffix(b"\"").unwrap_or(name);
-            self.routes.iter().position(|route| route.as_bytes() == name)
+            self.routes
+                .iter()
+                .position(|route| route.as_bytes() == name)
         })
     }
 
     fn values<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h [u8]> {
-        cookies::pairs(headers).filter(|(name, _)| self.is_ours(name)).map(|(_, value)| value)
+        cookies::pairs(headers)
+            .filter(|(name, _)| self.is_ours(name))
+            .map(|(_, value)| value)
     }
 
     fn is_ours(&self, name: &[u8]) -> bool {
@@ -116,14 +137,18 @@ impl Affinity {
 }
 
 /// The server with the highest score (rendezvous hashing): whoever had it keeps it while it is there, whatever others come and go.
-fn own<'s>(servers: impl Iterator<Item = &'s Arc<Server>>, whose: Whose) -> Option<&'s Arc<Server>> {
+fn own<'s>(
+    servers: impl Iterator<Item = &'s Arc<Server>>,
+    whose: Whose,
+) -> Option<&'s Arc<Server>> {
     servers.max_by_key(|server| mixed(whose.0 ^ server.place.0))
 }
 
 /// The same on every gateway and in every version, unlike the standard library's hashers. FNV-1a, then mixed.
 fn digest(bytes: &[u8]) -> u64 {
-    let folded =
-        bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let folded = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     mixed(folded)
 }
 
@@ -155,7 +180,10 @@ impl Astray {
 
     fn find(&self, value: &[u8]) -> Option<SocketAddr> {
         let key = self.hasher.hash_one(value);
-        self.halves.read().iter().find_map(|half| half.get(&key).copied())
+        self.halves
+            .read()
+            .iter()
+            .find_map(|half| half.get(&key).copied())
     }
 
     fn remember(&self, value: &[u8], address: SocketAddr) {

@@ -112,7 +112,11 @@ pub(super) enum Sending {
 
 impl Upstream {
     /// The servers of the configuration, their names looked up once. `authority` is what the calculator is called.
-    pub(super) async fn open(config: config::Upstream, authority: &str, metrics: Option<Arc<Metrics>>) -> Self {
+    pub(super) async fn open(
+        config: config::Upstream,
+        authority: &str,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Self {
         let affinity = Affinity::new(&config.affinity_cookies, &config.routes);
         let upstream = Self {
             config,
@@ -134,7 +138,11 @@ impl Upstream {
 
     /// How many servers are up.
     pub(super) fn up(&self) -> usize {
-        self.servers.load().iter().filter(|server| server.health.is_up()).count()
+        self.servers
+            .load()
+            .iter()
+            .filter(|server| server.health.is_up())
+            .count()
     }
 
     /// The peer for this request, and whether it may take a kept connection.
@@ -150,12 +158,21 @@ impl Upstream {
     ) -> pingora::Result<(Box<HttpPeer>, Reuse)> {
         let servers = self.servers.load();
         let Some(server) = self.choose(&servers, &request.headers, whose, tries) else {
-            self.metrics.iter().for_each(|metrics| metrics.upstream_not_asked());
-            return Err(Error::explain(ErrorType::ConnectError, "no server of the calculator answers"));
+            self.metrics
+                .iter()
+                .for_each(|metrics| metrics.upstream_not_asked());
+            return Err(Error::explain(
+                ErrorType::ConnectError,
+                "no server of the calculator answers",
+            ));
         };
         // A kept connection that turned out dead tells nothing of the others, which may be just as dead.
         // Nor may a form meet one that is about to die: it is sent once.
-        let reuse = if tries.begun > 0 || sending == Sending::Once { Reuse::Forbidden } else { Reuse::Allowed };
+        let reuse = if tries.begun > 0 || sending == Sending::Once {
+            Reuse::Forbidden
+        } else {
+            Reuse::Allowed
+        };
         tries.begun += 1;
         tries.server = Some(server.address);
         Ok(by(server, request, reuse))
@@ -176,8 +193,14 @@ impl Upstream {
         let chosen = self
             .affinity
             .choose(servers, headers, whose, may)
-            .or_else(|| self.affinity.choose(servers, headers, whose, |server| server.health.is_up()))?;
-        tries.astray = self.affinity.is_astray(servers, chosen, whose).then_some(chosen.address);
+            .or_else(|| {
+                self.affinity
+                    .choose(servers, headers, whose, |server| server.health.is_up())
+            })?;
+        tries.astray = self
+            .affinity
+            .is_astray(servers, chosen, whose)
+            .then_some(chosen.address);
         Some(chosen)
     }
 
@@ -190,11 +213,20 @@ impl Upstream {
 
     /// No connection came about. Whether the request may be tried with another server: not a byte went up, so nobody has done
     /// any of what it asks.
-    pub(super) fn connecting_failed(&self, peer: &HttpPeer, error: &Error, tries: &mut Tries) -> bool {
-        self.metrics.iter().for_each(|metrics| metrics.upstream_connected(outcome(error)));
+    pub(super) fn connecting_failed(
+        &self,
+        peer: &HttpPeer,
+        error: &Error,
+        tries: &mut Tries,
+    ) -> bool {
+        self.metrics
+            .iter()
+            .for_each(|metrics| metrics.upstream_connected(outcome(error)));
         tries.avoid(peer);
         let servers = self.servers.load();
-        let failed = servers.iter().find(|server| tries.avoided == Some(server.address));
+        let failed = servers
+            .iter()
+            .find(|server| tries.avoided == Some(server.address));
         if let (Some(server), Some(trouble)) = (failed, Trouble::of(error)) {
             self.note(server, Err((trouble, error)));
         }
@@ -203,18 +235,28 @@ impl Upstream {
 
     /// Whether a server is up other than the one that just failed.
     pub(super) fn is_another_up(&self, tries: &Tries) -> bool {
-        self.servers.load().iter().any(|server| server.health.is_up() && tries.avoided != Some(server.address))
+        self.servers
+            .load()
+            .iter()
+            .any(|server| server.health.is_up() && tries.avoided != Some(server.address))
     }
 
     /// What is wrong with the calculator, in one line; `None` if all its servers answer.
     pub(super) fn trouble(&self) -> Option<String> {
         let servers = self.servers.load();
-        let down: Vec<_> =
-            servers.iter().filter(|server| !server.health.is_up()).map(|server| server.address.to_string()).collect();
+        let down: Vec<_> = servers
+            .iter()
+            .filter(|server| !server.health.is_up())
+            .map(|server| server.address.to_string())
+            .collect();
         match (servers.len(), down.len()) {
             (0, _) => Some("the name of no server is known".to_owned()),
             (_, 0) => None,
-            (all, _) => Some(format!("{} of {all} servers down: {}", down.len(), down.join(", "))),
+            (all, _) => Some(format!(
+                "{} of {all} servers down: {}",
+                down.len(),
+                down.join(", ")
+            )),
         }
     }
 
@@ -243,11 +285,16 @@ impl Upstream {
     fn tell(&self) {
         let mut told = self.told.lock();
         let servers = self.servers.load();
-        let states: Vec<_> = servers.iter().map(|server| (server.address, server.health.is_up())).collect();
+        let states: Vec<_> = servers
+            .iter()
+            .map(|server| (server.address, server.health.is_up()))
+            .collect();
         let Some(metrics) = &self.metrics else { return };
         metrics.upstream_servers(&states);
         let now: Vec<_> = states.into_iter().map(|(address, _)| address).collect();
-        told.iter().filter(|before| !now.contains(before)).for_each(|gone| metrics.upstream_server_gone(*gone));
+        told.iter()
+            .filter(|before| !now.contains(before))
+            .for_each(|gone| metrics.upstream_server_gone(*gone));
         *told = now;
     }
 }
@@ -259,7 +306,10 @@ fn by(server: &Server, request: &RequestHeader, reuse: Reuse) -> (Box<HttpPeer>,
         true => &server.peers.patient,
         false => &server.peers.ordinary,
     };
-    (Box::new(peer.clone()), if is_socket { Reuse::Never } else { reuse })
+    (
+        Box::new(peer.clone()),
+        if is_socket { Reuse::Never } else { reuse },
+    )
 }
 
 fn outcome(error: &Error) -> Connect {

@@ -26,9 +26,20 @@ pub(super) struct Peers {
 }
 
 impl Server {
-    pub(super) fn new(address: SocketAddr, entry: usize, host: &str, config: &config::Upstream) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        entry: usize,
+        host: &str,
+        config: &config::Upstream,
+    ) -> Self {
         let peers = Peers::new(address, host, config);
-        Self { address, entry, place: Place::of(address), peers, health: Health::default() }
+        Self {
+            address,
+            entry,
+            place: Place::of(address),
+            peers,
+            health: Health::default(),
+        }
     }
 }
 
@@ -44,7 +55,13 @@ impl Peers {
         let mut patient = ordinary.clone();
         patient.options.read_timeout = None;
         let mut socket = patient.clone();
-        socket.options.custom_l4 = Some(Arc::new(Handshakes { connect_timeout: config.connect_timeout }));
-        Self { ordinary, patient, socket }
+        socket.options.custom_l4 = Some(Arc::new(Handshakes {
+            connect_timeout: config.connect_timeout,
+        }));
+        Self {
+            ordinary,
+            patient,
+            socket,
+        }
     }
 }

@@ -9,7 +9,13 @@ fn config(hosts: &[(&str, u16)]) -> config::Upstream {
     let seconds = Duration::from_secs;
     config::Upstream {
         tls: false,
-        servers: hosts.iter().map(|(host, port)| Target { host: (*host).to_owned(), port: *port }).collect(),
+        servers: hosts
+            .iter()
+            .map(|(host, port)| Target {
+                host: (*host).to_owned(),
+                port: *port,
+            })
+            .collect(),
         routes: Vec::new(),
         affinity_cookies: vec!["PHPSESSID".to_owned()],
         session_cookies: Vec::new(),
@@ -31,7 +37,12 @@ fn config(hosts: &[(&str, u16)]) -> config::Upstream {
 }
 
 async fn upstream(hosts: &[(&str, u16)]) -> Upstream {
-    Upstream::open(config(hosts), "rechner.example", Some(Arc::new(Metrics::new().expect("sound")))).await
+    Upstream::open(
+        config(hosts),
+        "rechner.example",
+        Some(Arc::new(Metrics::new().expect("sound"))),
+    )
+    .await
 }
 
 fn broker(number: u32) -> Whose {
@@ -41,20 +52,27 @@ fn broker(number: u32) -> Whose {
 fn request(cookie: Option<&str>) -> RequestHeader {
     let mut request = RequestHeader::build("GET", b"/", None).expect("a request");
     if let Some(cookie) = cookie {
-        request.insert_header(COOKIE, HeaderValue::from_str(cookie).expect("a value")).expect("a field");
+        request
+            .insert_header(COOKIE, HeaderValue::from_str(cookie).expect("a value"))
+            .expect("a field");
     }
     request
 }
 
 fn port(upstream: &Upstream, whose: Whose, cookie: Option<&str>) -> Option<u16> {
     let mut tries = Tries::default();
-    let (peer, _) = upstream.peer(&request(cookie), whose, Sending::Usual, &mut tries).ok()?;
+    let (peer, _) = upstream
+        .peer(&request(cookie), whose, Sending::Usual, &mut tries)
+        .ok()?;
     address_of(&peer).map(|address| address.port())
 }
 
 fn fell(upstream: &Upstream, port: u16) {
     let servers = upstream.servers.load();
-    let server = servers.iter().find(|server| server.address.port() == port).expect("a server");
+    let server = servers
+        .iter()
+        .find(|server| server.address.port() == port)
+        .expect("a server");
     server.health.failed(Trouble::Refused);
 }
 
@@ -64,7 +82,9 @@ const THREE: [(&str, u16); 3] = [("127.0.0.1", 1), ("127.0.0.1", 2), ("127.0.0.1
 #[tokio::test]
 async fn where_a_broker_belongs_is_the_same_for_ever() {
     let upstream = upstream(&THREE).await;
-    let ports: Vec<_> = (0..12).map(|number| port(&upstream, broker(601_234_567 + number), None).expect("a server")).collect();
+    let ports: Vec<_> = (0..12)
+        .map(|number| port(&upstream, broker(601_234_567 + number), None).expect("a server"))
+        .collect();
     assert_eq!(ports, [1, 2, 1, 1, 3, 2, 1, 1, 3, 1, 3, 3]);
 }
 
@@ -74,7 +94,10 @@ async fn when_a_server_goes_only_its_own_brokers_move_and_they_are_spread() {
     let at = |number| port(&upstream, broker(number), None).expect("a server");
     let before: Vec<_> = (0..300).map(|number| (number, at(number))).collect();
     for server in 1..=3 {
-        assert!((60..=140).contains(&before.iter().filter(|(_, port)| *port == server).count()), "{server}");
+        assert!(
+            (60..=140).contains(&before.iter().filter(|(_, port)| *port == server).count()),
+            "{server}"
+        );
     }
     fell(&upstream, 2);
     let mut moved = [0; 4];
@@ -97,7 +120,10 @@ async fn when_all_are_down_nobody_is_connected_to() {
         fell(&upstream, server);
     }
     assert_eq!(port(&upstream, broker(1), None), None);
-    assert_eq!(upstream.trouble().expect("trouble"), "3 of 3 servers down: 127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3");
+    assert_eq!(
+        upstream.trouble().expect("trouble"),
+        "3 of 3 servers down: 127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3"
+    );
 }
 
 #[tokio::test]
@@ -107,25 +133,54 @@ async fn sessions_that_began_elsewhere_are_remembered_up_to_a_limit() {
     let other = 1 + own % 3;
     let began = |id: &str| {
         let mut answer = ResponseHeader::build(200, None).expect("a status");
-        answer.append_header("Set-Cookie", "sprache=de").expect("a field");
-        answer.append_header("Set-Cookie", format!("PHPSESSID={id}; path=/; HttpOnly")).expect("a field");
-        let tries = Tries { astray: Some(SocketAddr::from(([127, 0, 0, 1], other))), ..Tries::default() };
+        answer
+            .append_header("Set-Cookie", "sprache=de")
+            .expect("a field");
+        answer
+            .append_header("Set-Cookie", format!("PHPSESSID={id}; path=/; HttpOnly"))
+            .expect("a field");
+        let tries = Tries {
+            astray: Some(SocketAddr::from(([127, 0, 0, 1], other))),
+            ..Tries::default()
+        };
         upstream.answered(&answer, &tries);
     };
     began("erste");
-    assert_eq!(port(&upstream, broker(1), Some("a=b; PHPSESSID=erste")), Some(other));
-    assert_eq!(port(&upstream, broker(1), Some("PHPSESSID=andere; sprache=de")), Some(own));
+    assert_eq!(
+        port(&upstream, broker(1), Some("a=b; PHPSESSID=erste")),
+        Some(other)
+    );
+    assert_eq!(
+        port(&upstream, broker(1), Some("PHPSESSID=andere; sprache=de")),
+        Some(own)
+    );
     (0..200_000).for_each(|number| began(&number.to_string()));
-    assert_eq!(port(&upstream, broker(1), Some("PHPSESSID=erste")), Some(own), "the oldest are forgotten");
-    assert_eq!(port(&upstream, broker(1), Some("PHPSESSID=199999")), Some(other));
+    assert_eq!(
+        port(&upstream, broker(1), Some("PHPSESSID=erste")),
+        Some(own),
+        "the oldest are forgotten"
+    );
+    assert_eq!(
+        port(&upstream, broker(1), Some("PHPSESSID=199999")),
+        Some(other)
+    );
 }
 
 #[tokio::test]
 async fn names_for_one_address_are_one_server_and_what_is_known_of_it_stays() {
-    let upstream = upstream(&[("127.0.0.1", 1), ("localhost", 1), ("127.0.0.1", 2), ("nirgends.invalid", 3)]).await;
+    let upstream = upstream(&[
+        ("127.0.0.1", 1),
+        ("localhost", 1),
+        ("127.0.0.1", 2),
+        ("nirgends.invalid", 3),
+    ])
+    .await;
     let v4 = |upstream: &Upstream| {
         let servers = upstream.servers.load();
-        let addresses = servers.iter().map(|server| server.address).filter(SocketAddr::is_ipv4);
+        let addresses = servers
+            .iter()
+            .map(|server| server.address)
+            .filter(SocketAddr::is_ipv4);
         addresses.map(|address| address.port()).collect::<Vec<_>>()
     };
     assert_eq!(v4(&upstream), [1, 2]);
@@ -133,5 +188,10 @@ async fn names_for_one_address_are_one_server_and_what_is_known_of_it_stays() {
     assert!(upstream.look_up().await.is_empty(), "nothing new");
     assert_eq!(v4(&upstream), [1, 2]);
     let servers = upstream.servers.load();
-    assert!(servers.iter().any(|server| server.address.port() == 1 && !server.health.is_up()), "it is down still");
+    assert!(
+        servers
+            .iter()
+            .any(|server| server.address.port() == 1 && !server.health.is_up()),
+        "it is down still"
+    );
 }

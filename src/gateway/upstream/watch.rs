@@ -28,13 +28,21 @@ pub(in crate::gateway) async fn watch(upstream: Arc<Upstream>) {
     let connector = Arc::new(TransportConnector::new(None));
     let start = |server: &Arc<Server>| {
         // It ends with its server.
-        tokio::spawn(look_after(Arc::clone(&upstream), Arc::downgrade(server), Arc::clone(&connector)));
+        tokio::spawn(look_after(
+            Arc::clone(&upstream),
+            Arc::downgrade(server),
+            Arc::clone(&connector),
+        ));
     };
     upstream.servers.load().iter().for_each(start);
     let mut looked_up = Instant::now();
     loop {
         tokio::time::sleep(LOOK_UP_ANXIOUSLY).await;
-        let is_any_up = upstream.servers.load().iter().any(|server| server.health.is_up());
+        let is_any_up = upstream
+            .servers
+            .load()
+            .iter()
+            .any(|server| server.health.is_up());
         if !is_any_up || looked_up.elapsed() >= LOOK_UP_EVERY {
             upstream.look_up().await.iter().for_each(start);
             looked_up = Instant::now();
@@ -42,7 +50,11 @@ pub(in crate::gateway) async fn watch(upstream: Arc<Upstream>) {
     }
 }
 
-async fn look_after(upstream: Arc<Upstream>, server: Weak<Server>, connector: Arc<TransportConnector>) {
+async fn look_after(
+    upstream: Arc<Upstream>,
+    server: Weak<Server>,
+    connector: Arc<TransportConnector>,
+) {
     let interval = upstream.config.health_interval;
     loop {
         let Some(known) = server.upgrade() else {
@@ -75,7 +87,13 @@ impl Upstream {
         let known = self.servers.load_full();
         let mut servers: Vec<Arc<Server>> = Vec::new();
         let mut fresh = Vec::new();
-        let found = join_all(self.config.servers.iter().map(|target| addresses(&target.host, target.port))).await;
+        let found = join_all(
+            self.config
+                .servers
+                .iter()
+                .map(|target| addresses(&target.host, target.port)),
+        )
+        .await;
         for (entry, (target, found)) in self.config.servers.iter().zip(found).enumerate() {
             let before = known.iter().filter(|server| server.entry == entry);
             self.tell_of_name(entry, &target.host, found.as_ref());
@@ -88,11 +106,16 @@ impl Upstream {
                 if servers.iter().any(|server| server.address == address) {
                     continue;
                 }
-                let server = before.clone().find(|server| server.address == address).cloned().unwrap_or_else(|| {
-                    let server = Arc::new(Server::new(address, entry, &target.host, &self.config));
-                    fresh.push(Arc::clone(&server));
-                    server
-                });
+                let server = before
+                    .clone()
+                    .find(|server| server.address == address)
+                    .cloned()
+                    .unwrap_or_else(|| {
+                        let server =
+                            Arc::new(Server::new(address, entry, &target.host, &self.config));
+                        fresh.push(Arc::clone(&server));
+                        server
+                    });
                 servers.push(server);
             }
         }
@@ -127,7 +150,10 @@ impl Upstream {
             http.read_response().await?;
             match http.get_status() {
                 Some(status) if !status.is_server_error() => Ok(()),
-                _ => Err(Error::explain(ErrorType::InvalidHTTPHeader, "it says that it is not well")),
+                _ => Err(Error::explain(
+                    ErrorType::InvalidHTTPHeader,
+                    "it says that it is not well",
+                )),
             }
         };
         let in_time = tokio::time::timeout(self.config.health_timeout, asked).await;
@@ -139,5 +165,9 @@ impl Upstream {
 /// answers move nobody.
 async fn addresses(host: &str, port: u16) -> Option<BTreeSet<SocketAddr>> {
     let found = tokio::time::timeout(LOOK_UP_TIMEOUT, tokio::net::lookup_host((host, port))).await;
-    found.ok().and_then(Result::ok).map(BTreeSet::from_iter).filter(|addresses| !addresses.is_empty())
+    found
+        .ok()
+        .and_then(Result::ok)
+        .map(BTreeSet::from_iter)
+        .filter(|addresses| !addresses.is_empty())
 }

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 /// Before the second attempt, the third, and so on; the last one repeats.
 pub(super) const WAITS: [Duration; 5] = [secs(5), secs(15), secs(45), secs(60), secs(120)];
 /// While the store fails; the last one repeats. Mails are to leave as soon as it is back.
-pub(super) const STORE_WAITS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
+pub(super) const STORE_WAITS: [Duration; 2] =
+    [Duration::from_millis(250), Duration::from_millis(500)];
 
 pub(super) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -39,7 +40,9 @@ impl Stop {
 
 /// The pause after this many failures.
 pub(super) fn nth(waits: &[Duration], failures: u32) -> Duration {
-    let nth = usize::try_from(failures).ok().and_then(|failures| waits.get(failures));
+    let nth = usize::try_from(failures)
+        .ok()
+        .and_then(|failures| waits.get(failures));
     nth.or(waits.last()).copied().unwrap_or_default()
 }
 

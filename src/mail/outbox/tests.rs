@@ -2,7 +2,9 @@ use super::pace::secs;
 use super::*;
 use crate::in_force::InForce;
 use crate::mail::Smtp;
-use crate::mail::testing::{ADDRESS, ASKED_AT, Fault, HOUR, Relay, Shelf, TAN, brand, eventually, letter, login, mail};
+use crate::mail::testing::{
+    ADDRESS, ASKED_AT, Fault, HOUR, Relay, Shelf, TAN, brand, eventually, letter, login, mail,
+};
 use async_trait::async_trait;
 use lettre::Message;
 use parking_lot::Mutex;
@@ -29,20 +31,34 @@ impl Sender for Told {
         if let Err(instead) = hold.confirm().await {
             return instead;
         }
-        self.sent.lock().push(String::from_utf8_lossy(&message.formatted()).into_owned());
+        self.sent
+            .lock()
+            .push(String::from_utf8_lossy(&message.formatted()).into_owned());
         tokio::time::sleep(self.takes).await;
-        self.answers.lock().pop_front().unwrap_or(HandOver::Accepted)
+        self.answers
+            .lock()
+            .pop_front()
+            .unwrap_or(HandOver::Accepted)
     }
 }
 
 impl Told {
     fn that(answers: impl IntoIterator<Item = HandOver>) -> Self {
-        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Self::default() }
+        Self {
+            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
+            ..Self::default()
+        }
     }
 }
 
 fn later() -> HandOver {
-    HandOver::PutOff(Hitch { stage: Stage::To, cause: Cause::Reply { code: 451, status: None } })
+    HandOver::PutOff(Hitch {
+        stage: Stage::To,
+        cause: Cause::Reply {
+            code: 451,
+            status: None,
+        },
+    })
 }
 
 /// An outbox at work.
@@ -65,15 +81,36 @@ impl Office {
         Self::open_with(sender, config, clock, store)
     }
 
-    fn open_with(sender: impl Sender + 'static, config: config::Mail, clock: Clock, store: Arc<Shelf>) -> Self {
+    fn open_with(
+        sender: impl Sender + 'static,
+        config: config::Mail,
+        clock: Clock,
+        store: Arc<Shelf>,
+    ) -> Self {
         let metrics = Arc::new(Metrics::new().expect("registered"));
         let writer = Writer::new(&config, &login(), &brand()).expect("sound");
         let shared = Arc::clone(&store) as Arc<dyn Store>;
-        let outbox = Outbox::new(shared, sender, InForce::new(writer), Arc::clone(&metrics), clock.clone(), &config);
+        let outbox = Outbox::new(
+            shared,
+            sender,
+            InForce::new(writer),
+            Arc::clone(&metrics),
+            clock.clone(),
+            &config,
+        );
         let (bell, trouble, in_hand) = (outbox.bell(), outbox.trouble(), outbox.in_hand());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(outbox.run(async move { drop(stopped.await) }));
-        Self { store, clock, metrics, bell, trouble, in_hand, stop, running }
+        Self {
+            store,
+            clock,
+            metrics,
+            bell,
+            trouble,
+            in_hand,
+            stop,
+            running,
+        }
     }
 
     async fn after_notes(&self, count: usize) -> Vec<Delivery> {
@@ -83,12 +120,18 @@ impl Office {
 
     async fn close(self) {
         drop(self.stop);
-        tokio::time::timeout(secs(5), self.running).await.expect("closed in time").expect("no panic");
+        tokio::time::timeout(secs(5), self.running)
+            .await
+            .expect("closed in time")
+            .expect("no panic");
     }
 
     fn counts(&self, line: &str) {
         let text = self.metrics.render().expect("rendered");
-        assert!(text.contains(&format!("\nvtnr_gateway_{line}\n")), "{line} is missing from\n{text}");
+        assert!(
+            text.contains(&format!("\nvtnr_gateway_{line}\n")),
+            "{line} is missing from\n{text}"
+        );
     }
 }
 
@@ -97,7 +140,10 @@ async fn a_letter_leaves_once_and_its_15_minutes_count_from_then() {
     let relay = Relay::start(&[]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(smtp, mail(relay.port), vec![letter(1)]);
-    assert_eq!(office.after_notes(1).await, [Delivery::Accepted { at: ASKED_AT }]);
+    assert_eq!(
+        office.after_notes(1).await,
+        [Delivery::Accepted { at: ASKED_AT }]
+    );
     assert_eq!(relay.mails().len(), 1);
     assert!(office.store.is_empty());
     office.counts("mails_total{outcome=\"accepted\"} 1");
@@ -109,13 +155,29 @@ async fn a_letter_that_is_put_off_leaves_when_the_server_is_back_and_names_the_n
     let relay = Relay::start(&[Fault::Say("RCPT", "451 4.7.1 later")]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(smtp, mail(relay.port), vec![letter(1)]);
-    assert_eq!(office.after_notes(1).await, [Delivery::Delayed { next_try_at: ASKED_AT.plus(secs(5)) }]);
-    assert_eq!(office.trouble.now(), Some(format!("localhost:{}: RCPT TO: 451 4.7.1", relay.port)));
+    assert_eq!(
+        office.after_notes(1).await,
+        [Delivery::Delayed {
+            next_try_at: ASKED_AT.plus(secs(5))
+        }]
+    );
+    assert_eq!(
+        office.trouble.now(),
+        Some(format!("localhost:{}: RCPT TO: 451 4.7.1", relay.port))
+    );
     office.clock.advance(secs(60));
     office.bell.notify_one();
-    assert_eq!(office.after_notes(2).await[1], Delivery::Accepted { at: ASKED_AT.plus(secs(60)) });
+    assert_eq!(
+        office.after_notes(2).await[1],
+        Delivery::Accepted {
+            at: ASKED_AT.plus(secs(60))
+        }
+    );
     assert_eq!(office.trouble.now(), None);
-    assert!(String::from_utf8_lossy(&relay.mails()[0]).contains("14:18"), "14:03:30 and 15 minutes");
+    assert!(
+        String::from_utf8_lossy(&relay.mails()[0]).contains("14:18"),
+        "14:03:30 and 15 minutes"
+    );
     office.counts("mails_total{outcome=\"delayed\"} 1");
     office.counts("mail_delay_seconds_sum 60");
     office.close().await;
@@ -150,9 +212,22 @@ async fn attempts_grow_rarer_and_end_with_the_sign_in() {
 
 #[tokio::test]
 async fn a_letter_that_is_refused_leaves_the_outbox_unsent() {
-    let hitch = Hitch { stage: Stage::To, cause: Cause::Reply { code: 550, status: None } };
-    let office = Office::open(Told::that([HandOver::Refused(hitch)]), mail(25), vec![letter(1)]);
-    assert_eq!(office.after_notes(1).await, [Delivery::Refused { at: ASKED_AT }]);
+    let hitch = Hitch {
+        stage: Stage::To,
+        cause: Cause::Reply {
+            code: 550,
+            status: None,
+        },
+    };
+    let office = Office::open(
+        Told::that([HandOver::Refused(hitch)]),
+        mail(25),
+        vec![letter(1)],
+    );
+    assert_eq!(
+        office.after_notes(1).await,
+        [Delivery::Refused { at: ASKED_AT }]
+    );
     assert!(office.store.is_empty());
     office.counts("mails_total{outcome=\"refused\"} 1");
     office.close().await;
@@ -161,9 +236,15 @@ async fn a_letter_that_is_refused_leaves_the_outbox_unsent() {
 #[tokio::test]
 async fn a_letter_whose_sign_in_is_over_is_never_sent() {
     let told = Told::default();
-    let too_late = Letter { not_after: ASKED_AT, ..letter(1) };
+    let too_late = Letter {
+        not_after: ASKED_AT,
+        ..letter(1)
+    };
     let office = Office::open(told.clone(), mail(25), vec![too_late]);
-    assert_eq!(office.after_notes(1).await, [Delivery::Refused { at: ASKED_AT }]);
+    assert_eq!(
+        office.after_notes(1).await,
+        [Delivery::Refused { at: ASKED_AT }]
+    );
     assert!(told.sent.lock().is_empty());
     office.counts("mails_total{outcome=\"dropped\"} 1");
     office.close().await;
@@ -189,10 +270,22 @@ async fn a_letter_that_leaves_the_outbox_while_the_server_lets_it_wait_is_not_se
 async fn a_letter_that_the_store_cannot_confirm_is_not_sent_now() {
     let relay = Relay::start(&[Fault::Pause("RCPT")]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
-    let office = Office::open(smtp, config::Mail { connections: 1, ..mail(relay.port) }, vec![letter(1)]);
+    let office = Office::open(
+        smtp,
+        config::Mail {
+            connections: 1,
+            ..mail(relay.port)
+        },
+        vec![letter(1)],
+    );
     eventually("it is under way", || !relay.recipients().is_empty()).await;
     office.store.fail(1);
-    assert_eq!(office.after_notes(1).await, [Delivery::Delayed { next_try_at: ASKED_AT.plus(secs(5)) }]);
+    assert_eq!(
+        office.after_notes(1).await,
+        [Delivery::Delayed {
+            next_try_at: ASKED_AT.plus(secs(5))
+        }]
+    );
     assert_eq!((relay.mails().len(), office.trouble.now()), (0, None));
     office.close().await;
 }
@@ -200,8 +293,18 @@ async fn a_letter_that_the_store_cannot_confirm_is_not_sent_now() {
 #[tokio::test]
 async fn a_decoy_counts_as_taken_and_is_never_sent() {
     let told = Told::default();
-    let office = Office::open(told.clone(), mail(25), vec![Letter { to: None, ..letter(1) }]);
-    assert_eq!(office.after_notes(1).await, [Delivery::Accepted { at: ASKED_AT }]);
+    let office = Office::open(
+        told.clone(),
+        mail(25),
+        vec![Letter {
+            to: None,
+            ..letter(1)
+        }],
+    );
+    assert_eq!(
+        office.after_notes(1).await,
+        [Delivery::Accepted { at: ASKED_AT }]
+    );
     assert!(told.sent.lock().is_empty());
     office.counts("mails_total{outcome=\"decoy\"} 1");
     office.close().await;
@@ -209,14 +312,28 @@ async fn a_decoy_counts_as_taken_and_is_never_sent() {
 
 #[tokio::test]
 async fn the_bell_sends_a_letter_at_once_and_several_workers_share_a_burst() {
-    let told = Told { takes: Duration::from_millis(500), ..Told::default() };
-    let office = Office::open(told.clone(), config::Mail { connections: 4, ..mail(25) }, vec![]);
+    let told = Told {
+        takes: Duration::from_millis(500),
+        ..Told::default()
+    };
+    let office = Office::open(
+        told.clone(),
+        config::Mail {
+            connections: 4,
+            ..mail(25)
+        },
+        vec![],
+    );
     tokio::time::sleep(Duration::from_millis(50)).await;
     (1..=4).for_each(|id| office.store.put(letter(id)));
     let begun = std::time::Instant::now();
     office.bell.notify_one();
     office.after_notes(4).await;
-    assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(1_500),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(told.sent.lock().len(), 4);
     office.close().await;
 }
@@ -238,13 +355,28 @@ async fn while_the_store_fails_the_outbox_waits_and_goes_on_afterwards() {
     let store = Arc::new(Shelf::new(&clock));
     store.put(letter(1));
     store.fail(3);
-    let office = Office::open_with(Told::default(), config::Mail { connections: 1, ..mail(25) }, clock, store);
+    let office = Office::open_with(
+        Told::default(),
+        config::Mail {
+            connections: 1,
+            ..mail(25)
+        },
+        clock,
+        store,
+    );
     for _ in 0..20 {
         office.bell.notify_one();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert!(office.store.calls() <= 2, "{} calls in 0.2 s", office.store.calls());
-    assert_eq!(office.after_notes(1).await, [Delivery::Accepted { at: ASKED_AT }]);
+    assert!(
+        office.store.calls() <= 2,
+        "{} calls in 0.2 s",
+        office.store.calls()
+    );
+    assert_eq!(
+        office.after_notes(1).await,
+        [Delivery::Accepted { at: ASKED_AT }]
+    );
     office.close().await;
 }
 
@@ -256,10 +388,22 @@ async fn after_an_outage_that_leases_did_not_survive_others_may_note_first_what_
         store.fail(failures);
         store.put_back(letter(1));
         store.put(letter(2));
-        let office = Office::open_with(Told::default(), config::Mail { connections: 1, ..mail(25) }, clock, store);
+        let office = Office::open_with(
+            Told::default(),
+            config::Mail {
+                connections: 1,
+                ..mail(25)
+            },
+            clock,
+            store,
+        );
         office.after_notes(2).await;
         let rest = office.store.rest().expect("the first one was taken");
-        assert_eq!(rest >= NOTES_FIRST, is_long, "{rest:?} after {failures} failures");
+        assert_eq!(
+            rest >= NOTES_FIRST,
+            is_long,
+            "{rest:?} after {failures} failures"
+        );
         assert_eq!(
             office.store.noted(),
             if is_long { [2, 1] } else { [1, 2] },
@@ -271,8 +415,18 @@ async fn after_an_outage_that_leases_did_not_survive_others_may_note_first_what_
 
 #[tokio::test]
 async fn others_may_note_first_too_where_it_is_a_note_that_the_outage_held_up() {
-    let told = Told { takes: Duration::from_millis(100), ..Told::default() };
-    let office = Office::open(told.clone(), config::Mail { connections: 1, ..mail(25) }, vec![letter(1)]);
+    let told = Told {
+        takes: Duration::from_millis(100),
+        ..Told::default()
+    };
+    let office = Office::open(
+        told.clone(),
+        config::Mail {
+            connections: 1,
+            ..mail(25)
+        },
+        vec![letter(1)],
+    );
     eventually("a hand-over", || told.sent.lock().len() == 1).await;
     office.store.fail(28);
     office.store.put_back(letter(2));
@@ -284,21 +438,40 @@ async fn others_may_note_first_too_where_it_is_a_note_that_the_outage_held_up() 
 
 #[tokio::test]
 async fn a_mail_that_was_taken_while_the_store_fails_is_noted_later_and_not_sent_twice() {
-    let told = Told { takes: Duration::from_millis(100), ..Told::default() };
-    let office = Office::open(told.clone(), config::Mail { connections: 1, ..mail(25) }, vec![letter(1)]);
+    let told = Told {
+        takes: Duration::from_millis(100),
+        ..Told::default()
+    };
+    let office = Office::open(
+        told.clone(),
+        config::Mail {
+            connections: 1,
+            ..mail(25)
+        },
+        vec![letter(1)],
+    );
     eventually("a hand-over", || told.sent.lock().len() == 1).await;
     office.store.fail(2);
-    assert_eq!(office.after_notes(1).await, [Delivery::Accepted { at: ASKED_AT }]);
+    assert_eq!(
+        office.after_notes(1).await,
+        [Delivery::Accepted { at: ASKED_AT }]
+    );
     assert_eq!(told.sent.lock().len(), 1);
     office.close().await;
 }
 
 #[tokio::test]
 async fn a_shutdown_lets_a_hand_over_under_way_finish() {
-    let told = Told { takes: Duration::from_secs(1), ..Told::default() };
+    let told = Told {
+        takes: Duration::from_secs(1),
+        ..Told::default()
+    };
     let office = Office::open(told.clone(), mail(25), vec![letter(1)]);
     let (store, in_hand) = (Arc::clone(&office.store), office.in_hand.clone());
-    eventually("the server may have it, and has not said so", || in_hand.now() == 1).await;
+    eventually("the server may have it, and has not said so", || {
+        in_hand.now() == 1
+    })
+    .await;
     office.close().await;
     assert_eq!(store.notes(), [Delivery::Accepted { at: ASKED_AT }]);
     assert_eq!(in_hand.now(), 0);
@@ -306,19 +479,36 @@ async fn a_shutdown_lets_a_hand_over_under_way_finish() {
 
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_a_frozen_server_and_leaves_the_letter_to_others() {
-    let told = Told { dawdles: HOUR, ..Told::default() };
-    let config = config::Mail { timeout: Duration::from_millis(100), ..mail(25) };
+    let told = Told {
+        dawdles: HOUR,
+        ..Told::default()
+    };
+    let config = config::Mail {
+        timeout: Duration::from_millis(100),
+        ..mail(25)
+    };
     let office = Office::open(told.clone(), config, vec![letter(1)]);
     eventually("a hand-over", || *told.begun.lock() == 1).await;
     let store = Arc::clone(&office.store);
     office.close().await;
-    assert_eq!(store.notes(), [Delivery::Delayed { next_try_at: ASKED_AT }]);
+    assert_eq!(
+        store.notes(),
+        [Delivery::Delayed {
+            next_try_at: ASKED_AT
+        }]
+    );
 }
 
 #[tokio::test]
 async fn a_shutdown_waits_for_the_answer_to_a_mail_that_may_be_out() {
-    let told = Told { takes: Duration::from_millis(600), ..Told::default() };
-    let config = config::Mail { timeout: Duration::from_millis(100), ..mail(25) };
+    let told = Told {
+        takes: Duration::from_millis(600),
+        ..Told::default()
+    };
+    let config = config::Mail {
+        timeout: Duration::from_millis(100),
+        ..mail(25)
+    };
     let office = Office::open(told.clone(), config, vec![letter(1)]);
     eventually("a hand-over", || told.sent.lock().len() == 1).await;
     let store = Arc::clone(&office.store);
@@ -332,7 +522,11 @@ async fn with_nothing_to_do_a_shutdown_takes_no_time() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     let begun = std::time::Instant::now();
     office.close().await;
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 /// Where a test's log goes.
@@ -354,7 +548,10 @@ impl std::io::Write for Page {
 async fn the_log_names_letter_attempt_and_outcome_and_neither_tan_nor_address() {
     let page = Page::default();
     let writer = page.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let relay = Relay::start(&[
         Fault::Say("RCPT", "450 4.2.1 <ada.lovelace@makler.example> busy"),
@@ -368,7 +565,16 @@ async fn the_log_names_letter_attempt_and_outcome_and_neither_tan_nor_address() 
     office.after_notes(2).await;
     office.close().await;
     let log = String::from_utf8_lossy(&page.0.lock()).into_owned();
-    for fact in ["00000abc", "attempt=1", "attempt=2", "delayed", "refused", "450 4.2.1", "554 5.7.1", "makler.example"] {
+    for fact in [
+        "00000abc",
+        "attempt=1",
+        "attempt=2",
+        "delayed",
+        "refused",
+        "450 4.2.1",
+        "554 5.7.1",
+        "makler.example",
+    ] {
         assert!(log.contains(fact), "{fact} is missing from\n{log}");
     }
     for secret in [TAN, ADDRESS, "ada"] {

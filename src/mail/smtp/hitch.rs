@@ -78,9 +78,16 @@ impl HandOver {
     /// Judges lettre's error. RFC 5321, 4.2.1: 4yz is worth another attempt, 5yz is not. Unless it is about us and not
     /// about the mail: then the operator can mend it, and the mail still goes out.
     pub(super) fn from_error(stage: Stage, error: &lettre::transport::smtp::Error) -> Self {
-        let hitch = Hitch { stage, cause: cause(error) };
+        let hitch = Hitch {
+            stage,
+            cause: cause(error),
+        };
         match hitch.cause {
-            Cause::Reply { code, .. } if code >= 500 && stage.is_about_the_mail() && !wants_sign_in(code) => Self::Refused(hitch),
+            Cause::Reply { code, .. }
+                if code >= 500 && stage.is_about_the_mail() && !wants_sign_in(code) =>
+            {
+                Self::Refused(hitch)
+            }
             _ => Self::PutOff(hitch),
         }
     }
@@ -97,8 +104,14 @@ impl HandOver {
     /// have taken it. What is refused for good is refused everywhere, but for the sender, who may be unknown to this relay alone.
     pub(super) fn is_worth_another_relay(&self) -> bool {
         match self {
-            Self::PutOff(Hitch { cause: Cause::Unconfirmed | Cause::Abandoned, .. }) => false,
-            Self::PutOff(Hitch { stage: Stage::Message, cause }) => matches!(cause, Cause::Reply { .. }),
+            Self::PutOff(Hitch {
+                cause: Cause::Unconfirmed | Cause::Abandoned,
+                ..
+            }) => false,
+            Self::PutOff(Hitch {
+                stage: Stage::Message,
+                cause,
+            }) => matches!(cause, Cause::Reply { .. }),
             Self::PutOff(_) => true,
             Self::Refused(hitch) => hitch.stage == Stage::From,
             Self::Accepted | Self::Withdrawn => false,
@@ -108,9 +121,10 @@ impl HandOver {
     /// Whether it would have gone the same way with any other mail.
     pub(super) fn is_the_relays_fault(&self) -> bool {
         match self {
-            Self::PutOff(Hitch { stage, cause: Cause::Reply { code, .. } }) => {
-                !stage.is_about_the_mail() || *code == CLOSING || wants_sign_in(*code)
-            }
+            Self::PutOff(Hitch {
+                stage,
+                cause: Cause::Reply { code, .. },
+            }) => !stage.is_about_the_mail() || *code == CLOSING || wants_sign_in(*code),
             Self::PutOff(hitch) => !matches!(hitch.cause, Cause::Unconfirmed | Cause::Abandoned),
             Self::Refused(hitch) => hitch.stage == Stage::From,
             Self::Accepted | Self::Withdrawn => false,
@@ -119,7 +133,13 @@ impl HandOver {
 
     /// Whether the server answered, and the connection still works.
     pub(super) fn is_a_reply(&self) -> bool {
-        matches!(self, Self::PutOff(Hitch { cause: Cause::Reply { .. }, .. }) | Self::Refused(_))
+        matches!(
+            self,
+            Self::PutOff(Hitch {
+                cause: Cause::Reply { .. },
+                ..
+            }) | Self::Refused(_)
+        )
     }
 }
 
@@ -140,7 +160,10 @@ fn wants_sign_in(code: u16) -> bool {
 fn cause(error: &lettre::transport::smtp::Error) -> Cause {
     let text = error.source().map(ToString::to_string).unwrap_or_default();
     if let Some(code) = error.status() {
-        return Cause::Reply { code: code.into(), status: enhanced_status(&text) };
+        return Cause::Reply {
+            code: code.into(),
+            status: enhanced_status(&text),
+        };
     }
     if error.is_timeout() {
         Cause::TimedOut
@@ -159,7 +182,9 @@ fn enhanced_status(text: &str) -> Option<String> {
     let mut numbers = status.split('.');
     let class_is_known = matches!(numbers.next(), Some("2" | "4" | "5"));
     let details: Vec<&str> = numbers.collect();
-    let are_numbers = details.iter().all(|part| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let are_numbers = details.iter().all(|part| {
+        (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    });
     (class_is_known && details.len() == 2 && are_numbers).then(|| status.to_owned())
 }
 
@@ -188,14 +213,19 @@ impl fmt::Display for Stage {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reply { code, status: Some(status) } => write!(f, "{code} {status}"),
+            Self::Reply {
+                code,
+                status: Some(status),
+            } => write!(f, "{code} {status}"),
             Self::Reply { code, status: None } => write!(f, "{code}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Lost(reason) => write!(f, "no connection: {reason}"),
             Self::NotOffered => f.write_str("the server does not offer it"),
             Self::Unintelligible => f.write_str("the answer broke off or is not SMTP"),
             Self::Abandoned => f.write_str("the gateway is shutting down"),
-            Self::Unconfirmed => f.write_str("the store cannot say whether the mail is still to go out"),
+            Self::Unconfirmed => {
+                f.write_str("the store cannot say whether the mail is still to go out")
+            }
             Self::Unwritable => f.write_str("the mail cannot be written"),
         }
     }

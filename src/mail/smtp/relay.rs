@@ -74,7 +74,11 @@ pub(super) const REST: Duration = Duration::from_secs(60);
 
 impl Relay {
     /// Prepares; connects to nothing yet.
-    pub(super) fn new(relay: &config::MailRelay, config: &config::Mail, clock: Clock) -> Result<Self, Error> {
+    pub(super) fn new(
+        relay: &config::MailRelay,
+        config: &config::Mail,
+        clock: Clock,
+    ) -> Result<Self, Error> {
         let tls = || tls_parameters(&relay.host, config.ca_file.as_deref());
         let security = match relay.protection {
             MailProtection::Tls => Security::Tls(tls()?),
@@ -89,18 +93,30 @@ impl Relay {
             hello: ClientId::default(),
             timeout: config.timeout,
         };
-        Ok(Self { server, clock, idle: Mutex::default(), health: Mutex::default() })
+        Ok(Self {
+            server,
+            clock,
+            idle: Mutex::default(),
+            health: Mutex::default(),
+        })
     }
 
     /// Whether it failed a moment ago.
     pub(super) fn rests(&self) -> bool {
-        self.health.lock().rests_until.is_some_and(|until| self.clock.now() < until)
+        self.health
+            .lock()
+            .rests_until
+            .is_some_and(|until| self.clock.now() < until)
     }
 
     /// Hands one mail over, or says why not, within [`Relay::longest`] and a farewell.
     pub(super) async fn hand_over(&self, message: &Message, hold: &dyn Hold) -> HandOver {
         self.try_again();
-        let handed_over = self.converse(message, hold).await.err().unwrap_or(HandOver::Accepted);
+        let handed_over = self
+            .converse(message, hold)
+            .await
+            .err()
+            .unwrap_or(HandOver::Accepted);
         self.learn(&handed_over);
         handed_over
     }
@@ -117,7 +133,10 @@ impl Relay {
 
     /// How it was found.
     pub(super) fn state(&self) -> RelayState {
-        RelayState { relay: self.name(), trouble: self.health.lock().trouble.as_ref().map(ToString::to_string) }
+        RelayState {
+            relay: self.name(),
+            trouble: self.health.lock().trouble.as_ref().map(ToString::to_string),
+        }
     }
 
     /// Takes leave on connections that nobody needs.
@@ -151,7 +170,10 @@ impl Relay {
             }
             // It works, even if it does not want this mail now.
             HandOver::PutOff(hitch) if matches!(hitch.cause, Cause::Reply { .. }) => {
-                *health = Health { trouble: Some(hitch.clone()), rests_until: None };
+                *health = Health {
+                    trouble: Some(hitch.clone()),
+                    rests_until: None,
+                };
             }
             HandOver::Accepted | HandOver::Refused(_) => *health = Health::default(),
             HandOver::PutOff(_) | HandOver::Withdrawn => {}
@@ -159,11 +181,20 @@ impl Relay {
     }
 
     async fn converse(&self, message: &Message, hold: &dyn Hold) -> Result<(), HandOver> {
-        let patience = Patience { each: self.server.timeout, end: Instant::now() + self.longest() };
+        let patience = Patience {
+            each: self.server.timeout,
+            end: Instant::now() + self.longest(),
+        };
         let mut connection = self.connection(&patience).await?;
-        let handed_over = self.server.send(&mut connection, message, hold, &patience).await;
+        let handed_over = self
+            .server
+            .send(&mut connection, message, hold, &patience)
+            .await;
         match &handed_over {
-            Ok(()) => self.idle.lock().push(Idle { connection, since: self.clock.now() }),
+            Ok(()) => self.idle.lock().push(Idle {
+                connection,
+                since: self.clock.now(),
+            }),
             Err(refusal) if refusal.is_a_reply() => leave(connection).await,
             // Whoever is silent or gone gets no parting word.
             Err(_) => drop(connection),
@@ -175,11 +206,17 @@ impl Relay {
     async fn connection(&self, patience: &Patience) -> Result<AsyncSmtpConnection, HandOver> {
         loop {
             let idle = self.idle.lock().pop();
-            let Some(Idle { mut connection, since }) = idle else {
+            let Some(Idle {
+                mut connection,
+                since,
+            }) = idle
+            else {
                 return self.server.connect(patience).await;
             };
             let is_fresh = self.clock.now().since(since) < LONGEST_IDLE;
-            if is_fresh && tokio::time::timeout(FAREWELL, connection.test_connected()).await == Ok(true) {
+            if is_fresh
+                && tokio::time::timeout(FAREWELL, connection.test_connected()).await == Ok(true)
+            {
                 return Ok(connection);
             }
         }
@@ -188,7 +225,10 @@ impl Relay {
     /// The connections that have been idle for at least this long.
     fn idle_for(&self, age: Duration) -> Vec<Idle> {
         let now = self.clock.now();
-        self.idle.lock().extract_if(.., |idle| now.since(idle.since) >= age).collect()
+        self.idle
+            .lock()
+            .extract_if(.., |idle| now.since(idle.since) >= age)
+            .collect()
     }
 
     /// How many connections wait.
@@ -205,17 +245,36 @@ impl Server {
             Security::StartTls(_) | Security::Plain => None,
         };
         let address = (self.host.as_str(), self.port);
-        let connect = AsyncSmtpConnection::connect_tokio1(address, Some(self.timeout), &self.hello, wrapper, None);
+        let connect = AsyncSmtpConnection::connect_tokio1(
+            address,
+            Some(self.timeout),
+            &self.hello,
+            wrapper,
+            None,
+        );
         let mut connection = patience.wait(Stage::Connect, connect).await?;
         if let Security::StartTls(tls) = &self.security {
             if !connection.can_starttls() {
                 leave(connection).await;
-                return Err(HandOver::PutOff(Hitch { stage: Stage::StartTls, cause: Cause::NotOffered }));
+                return Err(HandOver::PutOff(Hitch {
+                    stage: Stage::StartTls,
+                    cause: Cause::NotOffered,
+                }));
             }
-            patience.wait(Stage::StartTls, connection.starttls(tls.clone(), &self.hello)).await?;
+            patience
+                .wait(
+                    Stage::StartTls,
+                    connection.starttls(tls.clone(), &self.hello),
+                )
+                .await?;
         }
         if let Some(credentials) = &self.credentials {
-            patience.wait(Stage::SignIn, connection.auth(DEFAULT_MECHANISMS, credentials)).await?;
+            patience
+                .wait(
+                    Stage::SignIn,
+                    connection.auth(DEFAULT_MECHANISMS, credentials),
+                )
+                .await?;
         }
         Ok(connection)
     }
@@ -227,20 +286,38 @@ impl Server {
         hold: &dyn Hold,
         patience: &Patience,
     ) -> Result<(), HandOver> {
-        let unwritable = |_| HandOver::Refused(Hitch { stage: Stage::Writing, cause: Cause::Unwritable });
-        let (envelope, content) = (message.envelope(), Content::of(message).map_err(unwritable)?);
+        let unwritable = |_| {
+            HandOver::Refused(Hitch {
+                stage: Stage::Writing,
+                cause: Cause::Unwritable,
+            })
+        };
+        let (envelope, content) = (
+            message.envelope(),
+            Content::of(message).map_err(unwritable)?,
+        );
         let from = Mail::new(envelope.from().cloned(), Vec::new());
         patience.wait(Stage::From, connection.command(from)).await?;
         for to in envelope.to() {
-            patience.wait(Stage::To, connection.command(Rcpt::new(to.clone(), Vec::new()))).await?;
+            patience
+                .wait(
+                    Stage::To,
+                    connection.command(Rcpt::new(to.clone(), Vec::new())),
+                )
+                .await?;
         }
         let go_ahead = patience.wait(Stage::Data, connection.command(Data)).await?;
         if !go_ahead.has_code(354) {
-            return Err(HandOver::PutOff(Hitch { stage: Stage::Data, cause: Cause::Unintelligible }));
+            return Err(HandOver::PutOff(Hitch {
+                stage: Stage::Data,
+                cause: Cause::Unintelligible,
+            }));
         }
         // Until now hanging up undoes everything. The server may have let us wait for long.
         hold.confirm().await?;
-        patience.wait(Stage::Message, connection.command(content)).await?;
+        patience
+            .wait(Stage::Message, connection.command(content))
+            .await?;
         Ok(())
     }
 }
@@ -256,7 +333,10 @@ impl Patience {
         match tokio::time::timeout_at(end, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(HandOver::from_error(stage, &error)),
-            Err(_) => Err(HandOver::PutOff(Hitch { stage, cause: Cause::TimedOut })),
+            Err(_) => Err(HandOver::PutOff(Hitch {
+                stage,
+                cause: Cause::TimedOut,
+            })),
         }
     }
 }
@@ -271,7 +351,10 @@ fn credentials(relay: &config::MailRelay) -> Result<Option<Credentials>, Error> 
     let Some((user, password)) = &relay.credentials else {
         return Ok(None);
     };
-    let not_text = |_| Error::Setting { key: "mail.password_file", mistake: "the password is not text in UTF-8".to_owned() };
+    let not_text = |_| Error::Setting {
+        key: "mail.password_file",
+        mistake: "the password is not text in UTF-8".to_owned(),
+    };
     let password = std::str::from_utf8(password.reveal()).map_err(not_text)?;
     Ok(Some(Credentials::new(user.clone(), password.to_owned())))
 }
@@ -280,14 +363,25 @@ fn credentials(relay: &config::MailRelay) -> Result<Option<Credentials>, Error> 
 fn tls_parameters(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, Error> {
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(path) = ca_file {
-        let pem = std::fs::read(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
-        let unusable = |mistake: &str| Error::Setting { key: "mail.ca_file", mistake: mistake.to_owned() };
+        let pem = std::fs::read(path).map_err(|source| Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let unusable = |mistake: &str| Error::Setting {
+            key: "mail.ca_file",
+            mistake: mistake.to_owned(),
+        };
         // A file without a certificate would pass for one with none to add.
         if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
             return Err(unusable("holds no certificate in PEM"));
         }
-        builder = builder.add_root_certificate(Certificate::from_pem(&pem).map_err(|_| unusable("holds a damaged certificate"))?);
+        builder = builder.add_root_certificate(
+            Certificate::from_pem(&pem).map_err(|_| unusable("holds a damaged certificate"))?,
+        );
     }
-    let unusable = |_| Error::Setting { key: "mail.url", mistake: format!("TLS cannot be set up for `{host}`") };
+    let unusable = |_| Error::Setting {
+        key: "mail.url",
+        mistake: format!("TLS cannot be set up for `{host}`"),
+    };
     builder.build_rustls().map_err(unusable)
 }

@@ -2,7 +2,9 @@ use super::relay::{FAREWELL, LONGEST_IDLE, REST};
 use super::*;
 use crate::config::{MailProtection, Secret};
 use crate::mail::Writer;
-use crate::mail::testing::{ADDRESS, ASKED_AT, Fault, Relay, TAN, brand, letter, login as rules, mail, relay_at};
+use crate::mail::testing::{
+    ADDRESS, ASKED_AT, Fault, Relay, TAN, brand, letter, login as rules, mail, relay_at,
+};
 use std::time::{Duration, Instant};
 
 /// A letter that stays in hand.
@@ -16,7 +18,10 @@ impl Hold for Held {
 }
 
 fn with(relay: config::MailRelay) -> config::Mail {
-    config::Mail { relays: vec![relay], ..mail(25) }
+    config::Mail {
+        relays: vec![relay],
+        ..mail(25)
+    }
 }
 
 fn login() -> Option<(String, Secret)> {
@@ -26,7 +31,10 @@ fn login() -> Option<(String, Secret)> {
 fn message() -> Message {
     let letter = letter(7);
     let to = letter.to.clone().expect("not a decoy");
-    Writer::new(&mail(25), &rules(), &brand()).expect("sound").write(&letter, &to, ASKED_AT).expect("written")
+    Writer::new(&mail(25), &rules(), &brand())
+        .expect("sound")
+        .write(&letter, &to, ASKED_AT)
+        .expect("written")
 }
 
 fn smtp(config: &config::Mail) -> Smtp {
@@ -34,7 +42,13 @@ fn smtp(config: &config::Mail) -> Smtp {
 }
 
 fn reply(stage: Stage, code: u16, status: &str) -> Hitch {
-    Hitch { stage, cause: Cause::Reply { code, status: Some(status.to_owned()) } }
+    Hitch {
+        stage,
+        cause: Cause::Reply {
+            code,
+            status: Some(status.to_owned()),
+        },
+    }
 }
 
 #[tokio::test]
@@ -44,7 +58,13 @@ async fn a_mail_is_handed_over_and_the_connection_serves_the_next_one() {
     assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
     assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
     assert_eq!((relay.mails().len(), relay.connections()), (2, 1));
-    assert_eq!(relay.recipients(), [format!("RCPT TO:<{ADDRESS}>"), format!("RCPT TO:<{ADDRESS}>")]);
+    assert_eq!(
+        relay.recipients(),
+        [
+            format!("RCPT TO:<{ADDRESS}>"),
+            format!("RCPT TO:<{ADDRESS}>")
+        ]
+    );
 }
 
 #[tokio::test]
@@ -56,7 +76,9 @@ async fn a_mail_comes_in_one_piece_with_its_end() {
         let (mut stream, mut heard) = (listener.accept().expect("a connection").0, vec![0; 65_536]);
         // After the greeting EHLO, MAIL, RCPT and DATA.
         for reply in ["220 relay", "250 relay", "250 ok", "250 ok", "354 go on"] {
-            stream.write_all(format!("{reply}\r\n").as_bytes()).expect("sent");
+            stream
+                .write_all(format!("{reply}\r\n").as_bytes())
+                .expect("sent");
             let length = stream.read(&mut heard).expect("heard");
             heard.truncate(length);
             if reply.starts_with("354") {
@@ -69,24 +91,43 @@ async fn a_mail_comes_in_one_piece_with_its_end() {
     });
     assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
     let heard = String::from_utf8(server.join().expect("no panic")).expect("text");
-    assert!(heard.starts_with("From:") || heard.contains("\r\nFrom:"), "{heard}");
+    assert!(
+        heard.starts_with("From:") || heard.contains("\r\nFrom:"),
+        "{heard}"
+    );
     assert!(heard.ends_with("\r\n.\r\n"), "{heard}");
 }
 
 #[tokio::test]
 async fn an_answer_of_4yz_puts_the_mail_off_and_the_next_attempt_succeeds() {
-    for (at, stage) in [("MAIL", Stage::From), ("RCPT", Stage::To), ("DATA", Stage::Data), (".", Stage::Message)] {
+    for (at, stage) in [
+        ("MAIL", Stage::From),
+        ("RCPT", Stage::To),
+        ("DATA", Stage::Data),
+        (".", Stage::Message),
+    ] {
         let relay = Relay::start(&[Fault::Say(at, "451 4.7.1 later")]);
         let smtp = smtp(&mail(relay.port));
-        assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::PutOff(reply(stage, 451, "4.7.1")), "{at}");
-        assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted, "{at}");
+        assert_eq!(
+            smtp.hand_over(&message(), &Held).await,
+            HandOver::PutOff(reply(stage, 451, "4.7.1")),
+            "{at}"
+        );
+        assert_eq!(
+            smtp.hand_over(&message(), &Held).await,
+            HandOver::Accepted,
+            "{at}"
+        );
         assert_eq!(relay.mails().len(), 1, "{at}");
     }
 }
 
 #[tokio::test]
 async fn an_answer_of_5yz_refuses_the_mail_and_its_text_is_not_repeated() {
-    let relay = Relay::start(&[Fault::Say("RCPT", "550 5.1.1 <ada.lovelace@makler.example>: unknown")]);
+    let relay = Relay::start(&[Fault::Say(
+        "RCPT",
+        "550 5.1.1 <ada.lovelace@makler.example>: unknown",
+    )]);
     let refused = smtp(&mail(relay.port)).hand_over(&message(), &Held).await;
     assert_eq!(refused, HandOver::Refused(reply(Stage::To, 550, "5.1.1")));
     assert!(!format!("{refused:?}").contains("ada"), "{refused:?}");
@@ -100,7 +141,10 @@ async fn an_answer_of_5yz_to_ourselves_puts_the_mail_off_since_the_operator_can_
         ("MAIL", "530 5.7.0 sign in first", Stage::From),
     ] {
         let relay = Relay::start(&[Fault::Say(at, answer)]);
-        let config = with(config::MailRelay { credentials: login(), ..relay_at(relay.port) });
+        let config = with(config::MailRelay {
+            credentials: login(),
+            ..relay_at(relay.port)
+        });
         let put_off = smtp(&config).hand_over(&message(), &Held).await;
         assert!(
             matches!(&put_off, HandOver::PutOff(Hitch { stage: at, cause: Cause::Reply { .. } }) if *at == stage),
@@ -116,24 +160,60 @@ async fn a_connection_that_breaks_anywhere_puts_the_mail_off() {
         let smtp = smtp(&mail(relay.port));
         let put_off = smtp.hand_over(&message(), &Held).await;
         assert!(matches!(put_off, HandOver::PutOff(_)), "{at}: {put_off:?}");
-        assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted, "{at}");
+        assert_eq!(
+            smtp.hand_over(&message(), &Held).await,
+            HandOver::Accepted,
+            "{at}"
+        );
     }
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port();
     let put_off = smtp(&mail(nobody)).hand_over(&message(), &Held).await;
-    assert!(matches!(&put_off, HandOver::PutOff(Hitch { stage: Stage::Connect, cause: Cause::Lost(_) })), "{put_off:?}");
+    assert!(
+        matches!(
+            &put_off,
+            HandOver::PutOff(Hitch {
+                stage: Stage::Connect,
+                cause: Cause::Lost(_)
+            })
+        ),
+        "{put_off:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_frozen_server_is_given_up_in_time_and_its_connection_never_used_again() {
     for at in ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."] {
         let relay = Relay::start(&[Fault::Freeze(at)]);
-        let config = config::Mail { timeout: Duration::from_millis(400), ..mail(relay.port) };
+        let config = config::Mail {
+            timeout: Duration::from_millis(400),
+            ..mail(relay.port)
+        };
         let smtp = smtp(&config);
         let begun = Instant::now();
         let put_off = smtp.hand_over(&message(), &Held).await;
-        assert!(matches!(&put_off, HandOver::PutOff(Hitch { cause: Cause::TimedOut, .. })), "{at}: {put_off:?}");
-        assert!(begun.elapsed() < smtp.relays[0].longest() + FAREWELL, "{at}: {:?}", begun.elapsed());
-        assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted, "{at}");
+        assert!(
+            matches!(
+                &put_off,
+                HandOver::PutOff(Hitch {
+                    cause: Cause::TimedOut,
+                    ..
+                })
+            ),
+            "{at}: {put_off:?}"
+        );
+        assert!(
+            begun.elapsed() < smtp.relays[0].longest() + FAREWELL,
+            "{at}: {:?}",
+            begun.elapsed()
+        );
+        assert_eq!(
+            smtp.hand_over(&message(), &Held).await,
+            HandOver::Accepted,
+            "{at}"
+        );
         assert_eq!((relay.mails().len(), relay.connections()), (1, 2), "{at}");
     }
 }
@@ -164,9 +244,19 @@ async fn idle_connections_are_closed_after_half_a_minute() {
 #[tokio::test]
 async fn where_starttls_is_required_and_not_offered_nothing_of_the_mail_is_said() {
     let relay = Relay::start(&[]);
-    let config = with(config::MailRelay { protection: MailProtection::StartTls, credentials: login(), ..relay_at(relay.port) });
+    let config = with(config::MailRelay {
+        protection: MailProtection::StartTls,
+        credentials: login(),
+        ..relay_at(relay.port)
+    });
     let put_off = smtp(&config).hand_over(&message(), &Held).await;
-    assert_eq!(put_off, HandOver::PutOff(Hitch { stage: Stage::StartTls, cause: Cause::NotOffered }));
+    assert_eq!(
+        put_off,
+        HandOver::PutOff(Hitch {
+            stage: Stage::StartTls,
+            cause: Cause::NotOffered
+        })
+    );
     let heard = relay.heard_in_clear();
     for secret in [TAN, "MAIL", "RCPT", "AUTH", ADDRESS] {
         assert!(!heard.contains(secret), "{secret} in {heard}");
@@ -178,16 +268,29 @@ fn trusting(relay: &Relay, protection: MailProtection) -> (config::Mail, tempfil
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), &relay.certificate).expect("written");
     (
-        config::Mail { ca_file: Some(file.path().to_owned()), ..with(config::MailRelay { protection, ..relay_at(relay.port) }) },
+        config::Mail {
+            ca_file: Some(file.path().to_owned()),
+            ..with(config::MailRelay {
+                protection,
+                ..relay_at(relay.port)
+            })
+        },
         file,
     )
 }
 
 #[tokio::test]
 async fn over_starttls_and_over_tls_from_the_first_byte_no_command_about_a_mail_is_in_clear() {
-    for (relay, protection) in [(Relay::with_starttls(), MailProtection::StartTls), (Relay::with_tls(), MailProtection::Tls)] {
+    for (relay, protection) in [
+        (Relay::with_starttls(), MailProtection::StartTls),
+        (Relay::with_tls(), MailProtection::Tls),
+    ] {
         let (config, _file) = trusting(&relay, protection);
-        assert_eq!(smtp(&config).hand_over(&message(), &Held).await, HandOver::Accepted, "{protection:?}");
+        assert_eq!(
+            smtp(&config).hand_over(&message(), &Held).await,
+            HandOver::Accepted,
+            "{protection:?}"
+        );
         assert_eq!(relay.mails().len(), 1);
         let heard = relay.heard_in_clear();
         assert!(!heard.contains("MAIL") && !heard.contains(TAN), "{heard}");
@@ -196,13 +299,28 @@ async fn over_starttls_and_over_tls_from_the_first_byte_no_command_about_a_mail_
 
 #[tokio::test]
 async fn a_server_with_a_strange_certificate_or_name_gets_no_mail() {
-    for (relay, protection) in [(Relay::with_starttls(), MailProtection::StartTls), (Relay::with_tls(), MailProtection::Tls)] {
-        let strange = with(config::MailRelay { protection, ..relay_at(relay.port) });
+    for (relay, protection) in [
+        (Relay::with_starttls(), MailProtection::StartTls),
+        (Relay::with_tls(), MailProtection::Tls),
+    ] {
+        let strange = with(config::MailRelay {
+            protection,
+            ..relay_at(relay.port)
+        });
         let (mut other_name, _file) = trusting(&relay, protection);
         other_name.relays[0].host = "127.0.0.1".to_owned();
         for config in [strange, other_name] {
             let put_off = smtp(&config).hand_over(&message(), &Held).await;
-            assert!(matches!(&put_off, HandOver::PutOff(Hitch { cause: Cause::Lost(_), .. })), "{put_off:?}");
+            assert!(
+                matches!(
+                    &put_off,
+                    HandOver::PutOff(Hitch {
+                        cause: Cause::Lost(_),
+                        ..
+                    })
+                ),
+                "{put_off:?}"
+            );
         }
         assert!(relay.mails().is_empty());
     }
@@ -211,16 +329,35 @@ async fn a_server_with_a_strange_certificate_or_name_gets_no_mail() {
 #[tokio::test]
 async fn a_file_without_certificates_is_a_mistake() {
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let tls = with(config::MailRelay { protection: MailProtection::Tls, ..relay_at(25) });
-    let config = config::Mail { ca_file: Some(file.path().to_owned()), ..tls };
-    let mistake = Smtp::new(&config, Clock::default()).err().expect("refused").to_string();
+    let tls = with(config::MailRelay {
+        protection: MailProtection::Tls,
+        ..relay_at(25)
+    });
+    let config = config::Mail {
+        ca_file: Some(file.path().to_owned()),
+        ..tls
+    };
+    let mistake = Smtp::new(&config, Clock::default())
+        .err()
+        .expect("refused")
+        .to_string();
     assert_eq!(mistake, "mail.ca_file: holds no certificate in PEM");
 }
 
 /// Mail servers, tried in this order, and a clock for their rests.
 fn several(relays: &[&Relay]) -> (Smtp, Clock) {
-    let relays = relays.iter().map(|relay| config::MailRelay { credentials: login(), ..relay_at(relay.port) }).collect();
-    let config = config::Mail { relays, timeout: Duration::from_millis(400), ..mail(25) };
+    let relays = relays
+        .iter()
+        .map(|relay| config::MailRelay {
+            credentials: login(),
+            ..relay_at(relay.port)
+        })
+        .collect();
+    let config = config::Mail {
+        relays,
+        timeout: Duration::from_millis(400),
+        ..mail(25)
+    };
     let clock = Clock::manual(ASKED_AT);
     (Smtp::new(&config, clock.clone()).expect("sound"), clock)
 }
@@ -245,23 +382,43 @@ async fn a_server_that_fails_hands_on_at_once_and_then_rests_for_a_while() {
     for fault in faults {
         let (first, second) = (Relay::start(&[fault]), Relay::start(&[]));
         let (smtp, clock) = several(&[&first, &second]);
-        assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted, "{fault:?}");
+        assert_eq!(
+            smtp.hand_over(&message(), &Held).await,
+            HandOver::Accepted,
+            "{fault:?}"
+        );
         assert_eq!(mails(&first, &second), (0, 1), "{fault:?}");
-        let [failed, works] = &smtp.relays()[..] else { panic!("two") };
-        assert!(failed.relay == format!("localhost:{}", first.port) && failed.trouble.is_some(), "{failed:?}");
+        let [failed, works] = &smtp.relays()[..] else {
+            panic!("two")
+        };
+        assert!(
+            failed.relay == format!("localhost:{}", first.port) && failed.trouble.is_some(),
+            "{failed:?}"
+        );
         assert_eq!(works.trouble, None);
         assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
-        assert_eq!((mails(&first, &second), first.connections()), ((0, 2), 1), "{fault:?}: it rests");
+        assert_eq!(
+            (mails(&first, &second), first.connections()),
+            ((0, 2), 1),
+            "{fault:?}: it rests"
+        );
         clock.advance(REST);
         assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
-        assert_eq!(mails(&first, &second), (1, 2), "{fault:?}: it is tried again");
+        assert_eq!(
+            mails(&first, &second),
+            (1, 2),
+            "{fault:?}: it is tried again"
+        );
         assert_eq!(smtp.relays()[0].trouble, None);
     }
 }
 
 #[tokio::test]
 async fn while_one_mail_tries_a_server_again_the_others_go_elsewhere() {
-    let (first, second) = (Relay::start(&[Fault::HangUp("CONNECT"), Fault::Freeze("CONNECT")]), Relay::start(&[]));
+    let (first, second) = (
+        Relay::start(&[Fault::HangUp("CONNECT"), Fault::Freeze("CONNECT")]),
+        Relay::start(&[]),
+    );
     let (smtp, clock) = several(&[&first, &second]);
     smtp.hand_over(&message(), &Held).await;
     clock.advance(REST);
@@ -274,11 +431,22 @@ async fn while_one_mail_tries_a_server_again_the_others_go_elsewhere() {
 #[tokio::test]
 async fn a_mail_that_one_server_wants_later_another_may_take_now_and_neither_rests() {
     for stage in ["MAIL", "RCPT", "DATA", "."] {
-        let (first, second) = (Relay::start(&[Fault::Say(stage, "451 4.7.1 later")]), Relay::start(&[]));
+        let (first, second) = (
+            Relay::start(&[Fault::Say(stage, "451 4.7.1 later")]),
+            Relay::start(&[]),
+        );
         let (smtp, _) = several(&[&first, &second]);
-        assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted, "{stage}");
+        assert_eq!(
+            smtp.hand_over(&message(), &Held).await,
+            HandOver::Accepted,
+            "{stage}"
+        );
         assert_eq!(mails(&first, &second), (0, 1), "{stage}");
-        assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted, "{stage}");
+        assert_eq!(
+            smtp.hand_over(&message(), &Held).await,
+            HandOver::Accepted,
+            "{stage}"
+        );
         assert_eq!(mails(&first, &second), (1, 1), "{stage}");
     }
 }
@@ -286,10 +454,16 @@ async fn a_mail_that_one_server_wants_later_another_may_take_now_and_neither_res
 #[tokio::test]
 async fn a_mail_that_one_server_refuses_for_good_is_given_to_no_other() {
     for stage in ["RCPT", "DATA", "."] {
-        let (first, second) = (Relay::start(&[Fault::Say(stage, "550 5.1.1 unknown")]), Relay::start(&[]));
+        let (first, second) = (
+            Relay::start(&[Fault::Say(stage, "550 5.1.1 unknown")]),
+            Relay::start(&[]),
+        );
         let (smtp, _) = several(&[&first, &second]);
         let refused = smtp.hand_over(&message(), &Held).await;
-        assert!(matches!(refused, HandOver::Refused(_)), "{stage}: {refused:?}");
+        assert!(
+            matches!(refused, HandOver::Refused(_)),
+            "{stage}: {refused:?}"
+        );
         assert_eq!(second.connections(), 0, "{stage}");
         assert_eq!(smtp.relays()[0].trouble, None, "it works");
     }
@@ -301,7 +475,16 @@ async fn a_mail_that_one_server_may_have_is_given_to_no_other_at_once() {
         let (first, second) = (Relay::start(&[fault]), Relay::start(&[]));
         let (smtp, _) = several(&[&first, &second]);
         let put_off = smtp.hand_over(&message(), &Held).await;
-        assert!(matches!(put_off, HandOver::PutOff(Hitch { stage: Stage::Message, .. })), "{fault:?}: {put_off:?}");
+        assert!(
+            matches!(
+                put_off,
+                HandOver::PutOff(Hitch {
+                    stage: Stage::Message,
+                    ..
+                })
+            ),
+            "{fault:?}: {put_off:?}"
+        );
         assert_eq!(second.connections(), 0, "{fault:?}");
     }
 }
@@ -310,10 +493,16 @@ async fn a_mail_that_one_server_may_have_is_given_to_no_other_at_once() {
 async fn a_sender_is_refused_once_no_server_wants_it_and_none_may_want_it_later() {
     let no = || Relay::start(&[Fault::Say("MAIL", "550 5.7.1 no such sender")]);
     let (first, second) = (no(), no());
-    let refused = several(&[&first, &second]).0.hand_over(&message(), &Held).await;
+    let refused = several(&[&first, &second])
+        .0
+        .hand_over(&message(), &Held)
+        .await;
     assert_eq!(refused, HandOver::Refused(reply(Stage::From, 550, "5.7.1")));
     let (first, second) = (Relay::start(&[Fault::Say("RCPT", "451 4.7.1 later")]), no());
-    let put_off = several(&[&first, &second]).0.hand_over(&message(), &Held).await;
+    let put_off = several(&[&first, &second])
+        .0
+        .hand_over(&message(), &Held)
+        .await;
     assert_eq!(put_off, HandOver::PutOff(reply(Stage::To, 451, "4.7.1")));
 }
 
@@ -321,13 +510,28 @@ async fn a_sender_is_refused_once_no_server_wants_it_and_none_may_want_it_later(
 async fn no_server_gets_less_protection_than_configured_or_another_ones_password() {
     let (clear, safe) = (Relay::start(&[]), Relay::with_starttls());
     let (trusted, _file) = trusting(&safe, MailProtection::StartTls);
-    let first = config::MailRelay { protection: MailProtection::StartTls, credentials: login(), ..relay_at(clear.port) };
-    let [second] = &trusted.relays[..] else { panic!("one") };
-    let config = config::Mail { relays: vec![first, second.clone()], ..trusted.clone() };
-    assert_eq!(smtp(&config).hand_over(&message(), &Held).await, HandOver::Accepted);
+    let first = config::MailRelay {
+        protection: MailProtection::StartTls,
+        credentials: login(),
+        ..relay_at(clear.port)
+    };
+    let [second] = &trusted.relays[..] else {
+        panic!("one")
+    };
+    let config = config::Mail {
+        relays: vec![first, second.clone()],
+        ..trusted.clone()
+    };
+    assert_eq!(
+        smtp(&config).hand_over(&message(), &Held).await,
+        HandOver::Accepted
+    );
     assert_eq!(mails(&clear, &safe), (0, 1));
     for secret in [TAN, "MAIL", "AUTH", ADDRESS] {
-        assert!(!clear.heard_in_clear().contains(secret) && !safe.heard_in_clear().contains(secret), "{secret}");
+        assert!(
+            !clear.heard_in_clear().contains(secret) && !safe.heard_in_clear().contains(secret),
+            "{secret}"
+        );
     }
 }
 
@@ -343,13 +547,24 @@ impl Hold for Lost {
 
 #[tokio::test]
 async fn a_mail_whose_letter_was_lost_on_the_way_goes_to_nobody() {
-    let unconfirmed = HandOver::PutOff(Hitch { stage: Stage::Message, cause: Cause::Unconfirmed });
+    let unconfirmed = HandOver::PutOff(Hitch {
+        stage: Stage::Message,
+        cause: Cause::Unconfirmed,
+    });
     for lost in [HandOver::Withdrawn, unconfirmed] {
         let (first, second) = (Relay::start(&[]), Relay::start(&[]));
         let (smtp, _) = several(&[&first, &second]);
         assert_eq!(smtp.hand_over(&message(), &Lost(lost.clone())).await, lost);
         assert_eq!((mails(&first, &second), second.connections()), ((0, 0), 0));
-        assert!(first.heard_in_clear().ends_with("DATA\r\n"), "{}", first.heard_in_clear());
-        assert_eq!(smtp.relays()[0].trouble, None, "it is not the server's fault");
+        assert!(
+            first.heard_in_clear().ends_with("DATA\r\n"),
+            "{}",
+            first.heard_in_clear()
+        );
+        assert_eq!(
+            smtp.relays()[0].trouble,
+            None,
+            "it is not the server's fault"
+        );
     }
 }

@@ -75,28 +75,44 @@ impl Relay {
     fn listen(script: &[Fault], tls: Tls, certificate: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let port = listener.local_addr().expect("bound").port();
-        let book = Arc::new(Mutex::new(Book { script: script.iter().copied().collect(), ..Book::default() }));
+        let book = Arc::new(Mutex::new(Book {
+            script: script.iter().copied().collect(),
+            ..Book::default()
+        }));
         let shared = Arc::clone(&book);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (book, tls) = (Arc::clone(&shared), tls.clone());
                 book.lock().connections += 1;
-                std::thread::spawn(move || Conversation { wire: Wire::Clear(stream), book, tls }.hold());
+                std::thread::spawn(move || {
+                    Conversation {
+                        wire: Wire::Clear(stream),
+                        book,
+                        tls,
+                    }
+                    .hold()
+                });
             }
         });
-        Self { port, certificate, book }
+        Self {
+            port,
+            certificate,
+            book,
+        }
     }
 }
 
 fn certificate() -> (Arc<ServerConfig>, String) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("made");
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .expect("fits");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der())
+        .expect("a key");
+    let config =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("fits");
     (Arc::new(config), made.cert.pem())
 }
 
@@ -120,9 +136,15 @@ impl Conversation {
         self.answer("CONNECT", "220 relay")?;
         loop {
             let line = self.line()?;
-            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            let verb = line
+                .split([' ', ':'])
+                .next()
+                .unwrap_or_default()
+                .to_ascii_uppercase();
             match verb.as_str() {
-                "EHLO" if self.offers_starttls() => self.answer("EHLO", "250-relay\r\n250 STARTTLS")?,
+                "EHLO" if self.offers_starttls() => {
+                    self.answer("EHLO", "250-relay\r\n250 STARTTLS")?
+                }
                 "EHLO" => self.answer("EHLO", "250-relay\r\n250 AUTH PLAIN")?,
                 "STARTTLS" => {
                     self.answer("STARTTLS", "220 go on")?;
@@ -154,7 +176,9 @@ impl Conversation {
         loop {
             match self.line()?.as_str() {
                 "." => break,
-                line => mail.extend_from_slice(format!("{}\r\n", line.strip_prefix('.').unwrap_or(line)).as_bytes()),
+                line => mail.extend_from_slice(
+                    format!("{}\r\n", line.strip_prefix('.').unwrap_or(line)).as_bytes(),
+                ),
             }
         }
         if let Some(fault) = self.fault(".") {
@@ -174,7 +198,11 @@ impl Conversation {
     fn fault(&self, at: &str) -> Option<Fault> {
         let script = &mut self.book.lock().script;
         let is_due = |fault: &Fault| matches!(fault, Fault::Say(when, _) | Fault::HangUp(when) | Fault::Freeze(when) | Fault::Pause(when) if *when == at);
-        if script.front().is_some_and(is_due) { script.pop_front() } else { None }
+        if script.front().is_some_and(is_due) {
+            script.pop_front()
+        } else {
+            None
+        }
     }
 
     fn commit(&mut self, fault: Fault) -> Option<()> {
@@ -196,7 +224,10 @@ impl Conversation {
         let bytes = format!("{reply}\r\n");
         match &mut self.wire {
             Wire::Clear(stream) => stream.write_all(bytes.as_bytes()).ok(),
-            Wire::Sealed(stream) => stream.write_all(bytes.as_bytes()).and_then(|()| stream.flush()).ok(),
+            Wire::Sealed(stream) => stream
+                .write_all(bytes.as_bytes())
+                .and_then(|()| stream.flush())
+                .ok(),
         }
     }
 
@@ -222,6 +253,9 @@ impl Conversation {
             return None;
         };
         let connection = ServerConnection::new(config).ok()?;
-        Some(Self { wire: Wire::Sealed(Box::new(StreamOwned::new(connection, stream))), ..self })
+        Some(Self {
+            wire: Wire::Sealed(Box::new(StreamOwned::new(connection, stream))),
+            ..self
+        })
     }
 }

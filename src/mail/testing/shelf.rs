@@ -2,14 +2,16 @@
 
 use crate::clock::Clock;
 use crate::store::{
-    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking, RecordKey, Result, Seen,
-    Settled, SignIn, Store, TakenForm, Taking,
+    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking,
+    RecordKey, Result, Seen, Settled, SignIn, Store, TakenForm, Taking,
 };
 use async_trait::async_trait;
 use domain::challenge::Delivery;
 use domain::device::Device;
 use domain::flow::Flow;
-use domain::ids::{BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken};
+use domain::ids::{
+    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken,
+};
 use domain::letter::Letter;
 use domain::parking::ParkedForm;
 use domain::session::Session;
@@ -43,21 +45,35 @@ struct Waiting {
 
 impl Shelf {
     pub(in crate::mail) fn new(clock: &Clock) -> Self {
-        Self { clock: clock.clone(), inside: Mutex::default() }
+        Self {
+            clock: clock.clone(),
+            inside: Mutex::default(),
+        }
     }
 
     pub(in crate::mail) fn put(&self, letter: Letter) {
-        self.inside.lock().waiting.push(Waiting { letter, attempts: 0, due: self.clock.now() });
+        self.inside.lock().waiting.push(Waiting {
+            letter,
+            attempts: 0,
+            due: self.clock.now(),
+        });
     }
 
     /// Another gateway had it in hand until now.
     pub(in crate::mail) fn put_back(&self, letter: Letter) {
-        self.inside.lock().waiting.push(Waiting { letter, attempts: 1, due: self.clock.now() });
+        self.inside.lock().waiting.push(Waiting {
+            letter,
+            attempts: 1,
+            due: self.clock.now(),
+        });
     }
 
     /// Its sign-in is over.
     pub(in crate::mail) fn withdraw(&self, letter: LetterId) {
-        self.inside.lock().waiting.retain(|waiting| waiting.letter.id != letter);
+        self.inside
+            .lock()
+            .waiting
+            .retain(|waiting| waiting.letter.id != letter);
     }
 
     /// The store fails this many times from now on.
@@ -70,12 +86,22 @@ impl Shelf {
     }
 
     pub(in crate::mail) fn notes(&self) -> Vec<Delivery> {
-        self.inside.lock().notes.iter().map(|(_, delivery)| *delivery).collect()
+        self.inside
+            .lock()
+            .notes
+            .iter()
+            .map(|(_, delivery)| *delivery)
+            .collect()
     }
 
     /// The letters of the notes, in their order.
     pub(in crate::mail) fn noted(&self) -> Vec<u128> {
-        self.inside.lock().notes.iter().map(|(letter, _)| letter.bits()).collect()
+        self.inside
+            .lock()
+            .notes
+            .iter()
+            .map(|(letter, _)| letter.bits())
+            .collect()
     }
 
     /// How long letters that others had in hand were left alone after the store worked again.
@@ -106,13 +132,18 @@ impl Store for Shelf {
         self.called()?;
         let now = self.clock.now();
         let mut inside = self.inside.lock();
-        let may_be_taken = |waiting: &&mut Waiting| waiting.due <= now && (among == Due::All || waiting.attempts == 0);
+        let may_be_taken = |waiting: &&mut Waiting| {
+            waiting.due <= now && (among == Due::All || waiting.attempts == 0)
+        };
         let Some(waiting) = inside.waiting.iter_mut().find(may_be_taken) else {
             return Ok(None);
         };
         waiting.attempts += 1;
         waiting.due = now.plus(lease);
-        let leased = Leased { letter: waiting.letter.clone(), attempt: waiting.attempts };
+        let leased = Leased {
+            letter: waiting.letter.clone(),
+            attempt: waiting.attempts,
+        };
         if leased.attempt > 1 {
             inside.rest = inside.rest.or(inside.works_again_at.map(|at| at.elapsed()));
         }
@@ -123,8 +154,10 @@ impl Store for Shelf {
         self.called()?;
         let due = self.clock.now().plus(time);
         let mut inside = self.inside.lock();
-        let held =
-            inside.waiting.iter_mut().find(|waiting| waiting.letter.id == lease.letter && waiting.attempts == lease.attempt);
+        let held = inside
+            .waiting
+            .iter_mut()
+            .find(|waiting| waiting.letter.id == lease.letter && waiting.attempts == lease.attempt);
         Ok(held.map(|waiting| waiting.due = due).is_some())
     }
 
@@ -141,7 +174,9 @@ impl Store for Shelf {
                     .filter(|waiting| waiting.letter.id == letter)
                     .for_each(|waiting| waiting.due = next_try_at);
             }
-            Delivery::Accepted { .. } | Delivery::Refused { .. } => inside.waiting.retain(|waiting| waiting.letter.id != letter),
+            Delivery::Accepted { .. } | Delivery::Refused { .. } => {
+                inside.waiting.retain(|waiting| waiting.letter.id != letter)
+            }
         }
         Ok(())
     }
@@ -195,7 +230,12 @@ impl Store for Shelf {
     async fn sign_in(&self, _: SignIn<'_>, _: &Charges) -> Result<Settled> {
         unimplemented!()
     }
-    async fn sign_in_on_device(&self, _: SignIn<'_>, _: DeviceChange<'_>, _: &Charges) -> Result<Settled> {
+    async fn sign_in_on_device(
+        &self,
+        _: SignIn<'_>,
+        _: DeviceChange<'_>,
+        _: &Charges,
+    ) -> Result<Settled> {
         unimplemented!()
     }
     async fn find_device(&self, _: &DeviceToken) -> Result<Device> {
@@ -219,10 +259,20 @@ impl Store for Shelf {
     async fn find_form(&self, _: &ParkingToken, _: FormId) -> Result<Option<Seen<ParkedForm>>> {
         unimplemented!()
     }
-    async fn take_form(&self, _: &ParkingToken, _: FormId, _: Taking<'_>) -> Result<Option<TakenForm>> {
+    async fn take_form(
+        &self,
+        _: &ParkingToken,
+        _: FormId,
+        _: Taking<'_>,
+    ) -> Result<Option<TakenForm>> {
         unimplemented!()
     }
-    async fn note_form(&self, _: &ParkingToken, _: FormId, _: Taking<'_>) -> Result<Option<Seen<ParkedForm>>> {
+    async fn note_form(
+        &self,
+        _: &ParkingToken,
+        _: FormId,
+        _: Taking<'_>,
+    ) -> Result<Option<Seen<ParkedForm>>> {
         unimplemented!()
     }
     async fn discard_form(&self, _: &ParkingToken, _: FormId) -> Result<()> {

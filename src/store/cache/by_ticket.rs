@@ -21,24 +21,45 @@ impl Sessions {
         now: Timestamp,
     ) -> Option<(Timestamp, Vec<u8>)> {
         // In this order: what ended before that time is not in memory any more.
-        let as_of = self.known_ends.lock().ticket_due(has, self.limits.idle / TICKETS_AN_IDLE_LIMIT)?;
+        let as_of = self
+            .known_ends
+            .lock()
+            .ticket_due(has, self.limits.idle / TICKETS_AN_IDLE_LIMIT)?;
         let session = self.recall(self.key(token), self.hearing(), now)?;
-        let ticket = Ticket { session: Session { seen_at: now, ..session }, as_of, owns: owns() };
-        self.tickets.seal(token, &ticket).map(|sealed| (as_of, sealed))
+        let ticket = Ticket {
+            session: Session {
+                seen_at: now,
+                ..session
+            },
+            as_of,
+            owns: owns(),
+        };
+        self.tickets
+            .seal(token, &ticket)
+            .map(|sealed| (as_of, sealed))
     }
 
     /// The session that a ticket stands for, while the store cannot be asked, if it lived when it could last be asked and is neither
     /// too old nor idle since the ticket was written. Only for the time of the grace.
-    pub fn by_ticket(&self, token: &SessionToken, sealed: &[u8], now: Timestamp) -> Option<Session> {
+    pub fn by_ticket(
+        &self,
+        token: &SessionToken,
+        sealed: &[u8],
+        now: Timestamp,
+    ) -> Option<Session> {
         let since = (*self.outage.lock())?.since;
-        let heard_until =
-            if self.hearing().is_some() { None } else { self.hearings.lock().back().map(|(_, ended_at)| *ended_at) };
+        let heard_until = if self.hearing().is_some() {
+            None
+        } else {
+            self.hearings.lock().back().map(|(_, ended_at)| *ended_at)
+        };
         if now.since(heard_until.map_or(since, |ended_at| ended_at.min(since))) >= self.grace {
             return None;
         }
         let Ticket { session, as_of, .. } = self.tickets.open(token, sealed)?;
         let names = [self.key(token), self.tickets.revocation(session.vtnr)];
-        let lives = session.liveness(&self.limits, now) == Liveness::Alive && self.known_ends.lock().none_since(as_of, names);
+        let lives = session.liveness(&self.limits, now) == Liveness::Alive
+            && self.known_ends.lock().none_since(as_of, names);
         lives.then(|| {
             self.metrics.session_looked_up(Lookup::Ticket);
             session
@@ -48,7 +69,10 @@ impl Sessions {
     /// The sessions of the calculator that a ticket names as the broker's own. They stay so for as long as they last, so that the age of
     /// the ticket does not matter.
     pub fn owned_by_ticket(&self, token: &SessionToken, sealed: &[u8]) -> Vec<u64> {
-        self.tickets.open(token, sealed).map(|ticket| ticket.owns).unwrap_or_default()
+        self.tickets
+            .open(token, sealed)
+            .map(|ticket| ticket.owns)
+            .unwrap_or_default()
     }
 
     /// By what number tickets name a session of the calculator ([`Tickets::mark`]).

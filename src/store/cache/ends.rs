@@ -46,7 +46,9 @@ impl Ends {
 
     /// All up to this time have been heard of.
     pub(super) fn heard_until(&mut self, time: Timestamp) {
-        let is_set_back = self.until.is_some_and(|before| before.since(time) > FARTHEST_AHEAD);
+        let is_set_back = self
+            .until
+            .is_some_and(|before| before.since(time) > FARTHEST_AHEAD);
         if is_set_back {
             // From here on it is earlier. What is known to have ended stays known, and nothing was missed.
             self.since = self.since.map(|since| since.min(time));
@@ -62,15 +64,20 @@ impl Ends {
     /// believe it, or it is older than this.
     pub(super) fn ticket_due(&self, has: Option<Timestamp>, oldest: Duration) -> Option<Timestamp> {
         let (since, until) = (self.since?, self.until?);
-        let will_do = has.is_some_and(|has| has > since && until.since(has) < oldest && has.since(until) < FARTHEST_AHEAD);
+        let will_do = has.is_some_and(|has| {
+            has > since && until.since(has) < oldest && has.since(until) < FARTHEST_AHEAD
+        });
         (!will_do).then_some(until)
     }
 
     /// Whether nothing is known to have ended since this time that goes by one of these names, and all that has is known.
     pub(super) fn none_since(&self, as_of: Timestamp, names: [RecordKey; 2]) -> bool {
         // In the same millisecond, which was first is not known. Nor is what a clock said that was put back since.
-        let is_sound = |(since, until): (Timestamp, Timestamp)| as_of > since && as_of.since(until) < FARTHEST_AHEAD;
-        self.since.zip(self.until).is_some_and(is_sound) && !names.iter().any(|name| self.keys.contains(name))
+        let is_sound = |(since, until): (Timestamp, Timestamp)| {
+            as_of > since && as_of.since(until) < FARTHEST_AHEAD
+        };
+        self.since.zip(self.until).is_some_and(is_sound)
+            && !names.iter().any(|name| self.keys.contains(name))
     }
 }
 
@@ -103,7 +110,10 @@ mod tests {
         assert!(!none_since(&ends, 1_000, 1), "no time was read yet");
         ends.heard_until(at(1_000));
         ends.heard_until(at(1_250));
-        assert!(!none_since(&ends, 1_000, 1), "it may have ended within that millisecond");
+        assert!(
+            !none_since(&ends, 1_000, 1),
+            "it may have ended within that millisecond"
+        );
         assert!(none_since(&ends, 1_001, 1));
     }
 
@@ -144,9 +154,15 @@ mod tests {
         ends.heard_until(at(600_000));
         ends.note(key(1));
         ends.heard_until(at(300_000));
-        assert_eq!(ends.ticket_due(Some(at(600_000)), MINUTE), Some(at(300_000)));
+        assert_eq!(
+            ends.ticket_due(Some(at(600_000)), MINUTE),
+            Some(at(300_000))
+        );
         assert!(!none_since(&ends, 300_100, 1) && none_since(&ends, 300_100, 2));
-        assert!(!none_since(&ends, 600_100, 2), "from before, or from a clock that goes wrong");
+        assert!(
+            !none_since(&ends, 600_100, 2),
+            "from before, or from a clock that goes wrong"
+        );
     }
 
     #[test]
@@ -156,14 +172,33 @@ mod tests {
         ends.heard_until(at(100_000));
         ends.heard_until(at(200_000));
         assert_eq!(ends.ticket_due(None, MINUTE), Some(at(200_000)));
-        assert_eq!(ends.ticket_due(Some(at(140_000)), MINUTE), Some(at(200_000)), "a minute old");
+        assert_eq!(
+            ends.ticket_due(Some(at(140_000)), MINUTE),
+            Some(at(200_000)),
+            "a minute old"
+        );
         assert_eq!(ends.ticket_due(Some(at(140_001)), MINUTE), None);
-        assert_eq!(ends.ticket_due(Some(at(204_999)), MINUTE), None, "by a gateway that heard it later");
-        assert_eq!(ends.ticket_due(Some(at(205_000)), MINUTE), Some(at(200_000)), "by a clock that was set back since");
+        assert_eq!(
+            ends.ticket_due(Some(at(204_999)), MINUTE),
+            None,
+            "by a gateway that heard it later"
+        );
+        assert_eq!(
+            ends.ticket_due(Some(at(205_000)), MINUTE),
+            Some(at(200_000)),
+            "by a clock that was set back since"
+        );
         ends.missed_some();
-        assert_eq!(ends.ticket_due(None, MINUTE), None, "not as of a time before the gap");
+        assert_eq!(
+            ends.ticket_due(None, MINUTE),
+            None,
+            "not as of a time before the gap"
+        );
         ends.heard_until(at(200_500));
-        assert_eq!(ends.ticket_due(Some(at(200_499)), MINUTE), Some(at(200_500)));
+        assert_eq!(
+            ends.ticket_due(Some(at(200_499)), MINUTE),
+            Some(at(200_500))
+        );
     }
 
     #[test]

@@ -39,7 +39,11 @@ pub(super) struct Shard {
 
 impl Memory {
     pub(super) fn new() -> Self {
-        Self((0..SHARDS).map(|_| Mutex::new(Shard::new(MOST_A_SHARD))).collect())
+        Self(
+            (0..SHARDS)
+                .map(|_| Mutex::new(Shard::new(MOST_A_SHARD)))
+                .collect(),
+        )
     }
 
     /// The part that a session with this key belongs to.
@@ -56,7 +60,13 @@ impl Memory {
 
 impl Shard {
     fn new(most: usize) -> Self {
-        Self { places: HashTable::new(), all: Vec::new(), hand: 0, most, generation: 0 }
+        Self {
+            places: HashTable::new(),
+            all: Vec::new(),
+            hand: 0,
+            most,
+            generation: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -65,7 +75,9 @@ impl Shard {
 
     /// The session with this key, which is asked for.
     pub(super) fn find(&mut self, key: RecordKey) -> Option<&mut Known> {
-        let place = *self.places.find(key.spread(), |place| is_at(&self.all, *place, key))?;
+        let place = *self
+            .places
+            .find(key.spread(), |place| is_at(&self.all, *place, key))?;
         let known = self.all.get_mut(place as usize)?;
         known.asked_for = true;
         Some(known)
@@ -74,18 +86,29 @@ impl Shard {
     /// Keeps a session that is not there yet. That is no use of it: of many that are asked for once, none displaces one in use.
     pub(super) fn insert(&mut self, key: RecordKey, session: Session, hearing: Hearing) {
         let Some(place) = self.room() else { return };
-        let known = Known { session, hearing, asked_for: false, key };
+        let known = Known {
+            session,
+            hearing,
+            asked_for: false,
+            key,
+        };
         match self.all.get_mut(place as usize) {
             Some(leaving) => {
                 let leaving = replace(leaving, known).key;
-                if let Ok(its) = self.places.find_entry(leaving.spread(), |its| *its == place) {
+                if let Ok(its) = self
+                    .places
+                    .find_entry(leaving.spread(), |its| *its == place)
+                {
                     its.remove();
                 }
             }
             None => self.all.push(known),
         }
         let Self { places, all, .. } = self;
-        places.insert_unique(key.spread(), place, |place| all.get(*place as usize).map_or(0, |known| known.key.spread()));
+        places.insert_unique(key.spread(), place, |place| {
+            all.get(*place as usize)
+                .map_or(0, |known| known.key.spread())
+        });
     }
 
     /// Forgets a session.
@@ -100,7 +123,9 @@ impl Shard {
         all.swap_remove(place as usize);
         // The last one has taken its place.
         let from = all.len();
-        let moved = all.get(place as usize).and_then(|moved| places.find_mut(moved.key.spread(), |its| *its as usize == from));
+        let moved = all
+            .get(place as usize)
+            .and_then(|moved| places.find_mut(moved.key.spread(), |its| *its as usize == from));
         if let Some(its) = moved {
             *its = place;
         }
@@ -108,25 +133,41 @@ impl Shard {
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
-        *self = Self { generation: self.generation + 1, ..Self::new(self.most) };
+        *self = Self {
+            generation: self.generation + 1,
+            ..Self::new(self.most)
+        };
     }
 
     /// Forgets those that are not to stay.
     pub(super) fn retain(&mut self, stays: impl Fn(&Session) -> bool) {
-        let gone: Vec<_> = self.all.iter().filter(|known| !stays(&known.session)).map(|known| known.key).collect();
+        let gone: Vec<_> = self
+            .all
+            .iter()
+            .filter(|known| !stays(&known.session))
+            .map(|known| known.key)
+            .collect();
         gone.into_iter().for_each(|key| self.remove(key));
     }
 
     /// A place for one more: behind the last, or where one lies that has to leave.
     fn room(&mut self) -> Option<u32> {
-        let place = if self.all.len() < self.most { self.all.len() } else { self.pass_the_hand()? };
+        let place = if self.all.len() < self.most {
+            self.all.len()
+        } else {
+            self.pass_the_hand()?
+        };
         u32::try_from(place).ok()
     }
 
     /// The place of one that was not asked for since the hand was there before; after a whole round, of the one that it began with.
     fn pass_the_hand(&mut self) -> Option<usize> {
         loop {
-            let place = if self.hand < self.all.len() { self.hand } else { 0 };
+            let place = if self.hand < self.all.len() {
+                self.hand
+            } else {
+                0
+            };
             self.hand = place + 1;
             if !take(&mut self.all.get_mut(place)?.asked_for) {
                 return Some(place);
@@ -136,7 +177,8 @@ impl Shard {
 }
 
 fn is_at(all: &[Known], place: u32, key: RecordKey) -> bool {
-    all.get(place as usize).is_some_and(|known| known.key == key)
+    all.get(place as usize)
+        .is_some_and(|known| known.key == key)
 }
 
 #[cfg(test)]
@@ -173,7 +215,11 @@ mod tests {
     }
 
     fn held(shard: &mut Shard, among: impl IntoIterator<Item = u32>) -> Vec<u32> {
-        let is_held = |number: &u32| shard.find(key(*number)).is_some_and(|known| known.session.vtnr.number() == *number);
+        let is_held = |number: &u32| {
+            shard
+                .find(key(*number))
+                .is_some_and(|known| known.session.vtnr.number() == *number)
+        };
         among.into_iter().filter(is_held).collect()
     }
 
@@ -187,7 +233,11 @@ mod tests {
         let mut shard = holding(0..100, 100);
         let in_use: Vec<u32> = (0..100).step_by(3).collect();
         for new in 100..1_000 {
-            assert_eq!(held(&mut shard, in_use.iter().copied()), in_use, "before {new} came");
+            assert_eq!(
+                held(&mut shard, in_use.iter().copied()),
+                in_use,
+                "before {new} came"
+            );
             shard.insert(key(new), session(new), HEARING);
             assert_eq!(shard.len(), 100);
         }

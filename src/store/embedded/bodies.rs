@@ -22,8 +22,13 @@ impl Bodies {
     /// there before.
     pub(super) fn take_from(&self, change: &mut Change) -> Before {
         let mut bodies = self.0.lock();
-        let written = change.write.iter_mut().filter(|(key, ..)| key.kind() == Kind::FormBody);
-        written.map(|(key, bytes, _)| (*key, bodies.insert(*key, std::mem::take(bytes)))).collect()
+        let written = change
+            .write
+            .iter_mut()
+            .filter(|(key, ..)| key.kind() == Kind::FormBody);
+        written
+            .map(|(key, bytes, _)| (*key, bodies.insert(*key, std::mem::take(bytes))))
+            .collect()
     }
 
     /// The change was not applied: all is as it was before.
@@ -45,7 +50,8 @@ impl Bodies {
     /// Forgets the bodies of these records.
     pub(super) fn forget(&self, keys: impl Iterator<Item = RecordKey>) {
         let mut bodies = self.0.lock();
-        keys.filter(|key| key.kind() == Kind::FormBody).for_each(|key| drop(bodies.remove(&key)));
+        keys.filter(|key| key.kind() == Kind::FormBody)
+            .for_each(|key| drop(bodies.remove(&key)));
     }
 
     /// What a record holds of which this was read.

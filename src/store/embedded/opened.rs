@@ -43,15 +43,30 @@ pub(super) enum Outcome<T> {
 
 impl Opened {
     pub(super) fn file(file: &Path) -> std::result::Result<Self, redb::DatabaseError> {
-        Ok(Self::of(Database::builder().set_cache_size(CACHE).create(file)?, Some(file.to_owned())))
+        Ok(Self::of(
+            Database::builder().set_cache_size(CACHE).create(file)?,
+            Some(file.to_owned()),
+        ))
     }
 
     pub(super) fn in_memory() -> std::result::Result<Self, redb::DatabaseError> {
-        Ok(Self::of(Database::builder().set_cache_size(CACHE).create_with_backend(InMemoryBackend::new())?, None))
+        Ok(Self::of(
+            Database::builder()
+                .set_cache_size(CACHE)
+                .create_with_backend(InMemoryBackend::new())?,
+            None,
+        ))
     }
 
     fn of(database: Database, file: Option<PathBuf>) -> Self {
-        Self { file, state: RwLock::new(State { database: Some(database), generation: 0 }), failed_at: Mutex::new(None) }
+        Self {
+            file,
+            state: RwLock::new(State {
+                database: Some(database),
+                generation: 0,
+            }),
+            failed_at: Mutex::new(None),
+        }
     }
 
     /// Reads; once more if somebody else's write has broken it meanwhile.
@@ -66,7 +81,11 @@ impl Opened {
 
     /// Writes, unless the disk has just refused to.
     pub(super) fn write<T>(&self, work: impl FnOnce(&Database) -> Result<Outcome<T>>) -> Result<T> {
-        if self.failed_at.lock().is_some_and(|failed_at| failed_at.elapsed() < PAUSE) {
+        if self
+            .failed_at
+            .lock()
+            .is_some_and(|failed_at| failed_at.elapsed() < PAUSE)
+        {
             let said = "the store's file could not be written to a moment ago";
             return Err(Error::Unreachable(Cause::new(StoreTrouble::Disk, said)));
         }
@@ -92,7 +111,10 @@ impl Opened {
     fn attempt<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> (Result<T>, u64) {
         let state = self.state.read();
         let closed = || Err(failed(redb::StorageError::DatabaseClosed));
-        (state.database.as_ref().map_or_else(closed, work), state.generation)
+        (
+            state.database.as_ref().map_or_else(closed, work),
+            state.generation,
+        )
     }
 
     /// Opens the file again, if nobody has since.

@@ -23,7 +23,11 @@ pub(super) struct Announcements {
 
 impl Announcements {
     pub(super) fn on(channel: Vec<u8>) -> Self {
-        Self { channel, listeners: broadcast::channel(INVALIDATIONS).0, turns: Arc::default() }
+        Self {
+            channel,
+            listeners: broadcast::channel(INVALIDATIONS).0,
+            turns: Arc::default(),
+        }
     }
 
     pub(super) fn channel(&self) -> &[u8] {
@@ -58,7 +62,8 @@ impl Announcements {
 
     /// Takes what Redis pushed.
     pub(super) fn receive(&self, push: &PushInfo) {
-        if let (PushKind::Message, [Value::BulkString(from), Value::BulkString(what)]) = (&push.kind, push.data.as_slice())
+        if let (PushKind::Message, [Value::BulkString(from), Value::BulkString(what)]) =
+            (&push.kind, push.data.as_slice())
             && *from == self.channel
         {
             self.tell(meaning(what));

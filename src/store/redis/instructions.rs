@@ -15,7 +15,11 @@ pub(super) struct Instructions<'a> {
 
 impl<'a> Instructions<'a> {
     pub(super) fn of(names: &'a Names, change: &Change) -> Self {
-        let mut script = Self { names, keys: names.queue().to_vec(), arguments: Vec::new() };
+        let mut script = Self {
+            names,
+            keys: names.queue().to_vec(),
+            arguments: Vec::new(),
+        };
         for (key, expected) in &change.expect {
             let key = script.key(*key);
             match expected {
@@ -25,18 +29,33 @@ impl<'a> Instructions<'a> {
             }
         }
         if let Some((letter, attempt)) = change.leased {
-            script.say(b"leased", &[letter.to_string().as_bytes(), &number(attempt.into())]);
+            script.say(
+                b"leased",
+                &[letter.to_string().as_bytes(), &number(attempt.into())],
+            );
         }
         for tally in &change.tally {
             let counter = script.key(tally.counter);
-            let once = tally.once.map_or_else(|| b"0".to_vec(), |once| script.key(once));
+            let once = tally
+                .once
+                .map_or_else(|| b"0".to_vec(), |once| script.key(once));
             let mode: &[u8] = match tally.mode {
                 TallyMode::Take => b"take",
                 TallyMode::Check => b"check",
                 TallyMode::Count => b"count",
             };
             let (limit, amount) = (number(tally.limit.into()), number(tally.amount.into()));
-            script.say(b"tally", &[&counter, &once, &limit, &amount, &number(millis(tally.window)), mode]);
+            script.say(
+                b"tally",
+                &[
+                    &counter,
+                    &once,
+                    &limit,
+                    &amount,
+                    &number(millis(tally.window)),
+                    mode,
+                ],
+            );
         }
         for (key, bytes, lives) in &change.write {
             let key = script.key(*key);
@@ -44,7 +63,10 @@ impl<'a> Instructions<'a> {
         }
         if let Some((key, time, lives)) = change.advance {
             let key = script.key(key);
-            script.say(b"advance", &[&key, &number(time.as_millis()), &number(millis(lives))]);
+            script.say(
+                b"advance",
+                &[&key, &number(time.as_millis()), &number(millis(lives))],
+            );
         }
         for key in &change.delete {
             let key = script.key(*key);
@@ -58,7 +80,10 @@ impl<'a> Instructions<'a> {
             script.say(b"unqueue", &[letter.to_string().as_bytes()]);
         }
         for invalidation in &change.announce {
-            script.say(b"announce", &[&names.channel(), &announcements::message(*invalidation)]);
+            script.say(
+                b"announce",
+                &[&names.channel(), &announcements::message(*invalidation)],
+            );
         }
         script
     }
@@ -70,7 +95,8 @@ impl<'a> Instructions<'a> {
 
     fn say(&mut self, instruction: &[u8], operands: &[&[u8]]) {
         self.arguments.push(instruction.to_vec());
-        self.arguments.extend(operands.iter().map(|operand| operand.to_vec()));
+        self.arguments
+            .extend(operands.iter().map(|operand| operand.to_vec()));
     }
 }
 
@@ -80,5 +106,7 @@ fn number(value: u64) -> Vec<u8> {
 
 /// Milliseconds as Redis takes them: it refuses a life of zero.
 pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).clamp(1, u64::MAX / 4)
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX / 4)
+        .clamp(1, u64::MAX / 4)
 }

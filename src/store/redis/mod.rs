@@ -57,12 +57,24 @@ impl Redis {
     pub fn new(servers: &RedisServers, usage: Usage<'_>) -> Self {
         let names = Names::new(usage.prefix, &servers.deployment);
         let announcements = Announcements::on(names.channel());
-        let terms = Terms { timeout: usage.timeout, replicas: usage.replicas, probe: names.ping() };
+        let terms = Terms {
+            timeout: usage.timeout,
+            replicas: usage.replicas,
+            probe: names.ping(),
+        };
         let master = Master::of(servers, terms, announcements.clone());
-        Self { master, names, announcements }
+        Self {
+            master,
+            names,
+            announcements,
+        }
     }
 
-    async fn found(&self, keys: &[RecordKey], durability: Durability) -> Result<Vec<Option<Vec<u8>>>> {
+    async fn found(
+        &self,
+        keys: &[RecordKey],
+        durability: Durability,
+    ) -> Result<Vec<Option<Vec<u8>>>> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -70,10 +82,14 @@ impl Redis {
         for key in keys {
             command.arg(self.names.record(*key));
         }
-        let found: Vec<Option<Vec<u8>>> = self.master.run(&Request::read(command), durability).await?;
+        let found: Vec<Option<Vec<u8>>> =
+            self.master.run(&Request::read(command), durability).await?;
         // One record that no gateway wrote is no outage of Redis.
-        let too_long =
-            keys.iter().zip(&found).find(|(key, record)| record.as_ref().is_some_and(|bytes| bytes.len() > key.kind().longest()));
+        let too_long = keys.iter().zip(&found).find(|(key, record)| {
+            record
+                .as_ref()
+                .is_some_and(|bytes| bytes.len() > key.kind().longest())
+        });
         if let Some((key, _)) = too_long {
             return Err(Error::Unsealable(key.kind().name()));
         }
@@ -103,16 +119,20 @@ impl Engine for Redis {
             [0] => Ok(Committed::Done),
             [1] => Ok(Committed::Conflict),
             [2, index, left] => {
-                let index = usize::try_from(index).map_err(|_| unexpected("a counter's number is negative"))?;
-                Ok(Committed::Full { index, retry_after: Duration::from_millis(u64::try_from(left).unwrap_or(0)) })
+                let index = usize::try_from(index)
+                    .map_err(|_| unexpected("a counter's number is negative"))?;
+                Ok(Committed::Full {
+                    index,
+                    retry_after: Duration::from_millis(u64::try_from(left).unwrap_or(0)),
+                })
             }
             _ => Err(unexpected("the script gave no answer that it can give")),
         }
     }
 
     async fn lease(&self, among: Due, lease: Duration) -> Result<Option<(LetterId, u32)>> {
-        let [lease, longest] =
-            [lease, LONGEST_WAIT.max(lease.saturating_mul(2))].map(|time| millis(time).to_string().into_bytes());
+        let [lease, longest] = [lease, LONGEST_WAIT.max(lease.saturating_mul(2))]
+            .map(|time| millis(time).to_string().into_bytes());
         let among = match among {
             Due::All => b"all".to_vec(),
             Due::New => b"new".to_vec(),
@@ -122,9 +142,12 @@ impl Engine for Redis {
         match answer.as_slice() {
             [] => Ok(None),
             [id, leased] => {
-                let id: String = redis::from_redis_value(id.clone()).map_err(|_| unexpected("the queue holds no letter"))?;
-                let leased: u32 = redis::from_redis_value(leased.clone()).map_err(|_| unexpected("leases are no number"))?;
-                let bits = u128::from_str_radix(&id, 16).map_err(|_| unexpected("the queue holds no letter"))?;
+                let id: String = redis::from_redis_value(id.clone())
+                    .map_err(|_| unexpected("the queue holds no letter"))?;
+                let leased: u32 = redis::from_redis_value(leased.clone())
+                    .map_err(|_| unexpected("leases are no number"))?;
+                let bits = u128::from_str_radix(&id, 16)
+                    .map_err(|_| unexpected("the queue holds no letter"))?;
                 Ok(Some((LetterId::from_bits(bits), leased)))
             }
             _ => Err(unexpected("the script gave no answer that it can give")),
@@ -135,14 +158,18 @@ impl Engine for Redis {
         let [queue, _] = self.names.queue();
         let mut command = redis::cmd("ZCARD");
         command.arg(queue);
-        self.master.run(&Request::read(command), Durability::Master).await
+        self.master
+            .run(&Request::read(command), Durability::Master)
+            .await
     }
 
     async fn ping(&self) -> Result<()> {
         // A write, since a full or demoted Redis still answers reads.
         let mut command = redis::cmd("SET");
         command.arg(self.names.ping()).arg("").arg("PX").arg(1_000);
-        self.master.run(&Request::write(command), Durability::Replicas).await
+        self.master
+            .run(&Request::write(command), Durability::Replicas)
+            .await
     }
 
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {

@@ -22,7 +22,9 @@ impl Names {
             }
             Deployment::Cluster => format!("{{{prefix}}}"),
         };
-        Self { prefix: prefix.into_bytes() }
+        Self {
+            prefix: prefix.into_bytes(),
+        }
     }
 
     pub(super) fn record(&self, key: RecordKey) -> Vec<u8> {
@@ -51,7 +53,9 @@ impl Names {
 
 /// Whether a part in braces, which must not be empty, decides on the slot.
 fn has_hash_tag(prefix: &str) -> bool {
-    let tag = prefix.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    let tag = prefix
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'));
     tag.is_some_and(|(tag, _)| !tag.is_empty())
 }
 
@@ -73,9 +77,16 @@ mod tests {
         ];
         for (prefix, expected) in cases {
             let names = Names::new(prefix, &Deployment::Cluster);
-            assert_eq!(String::from_utf8_lossy(&names.prefix), expected, "{prefix:?}");
+            assert_eq!(
+                String::from_utf8_lossy(&names.prefix),
+                expected,
+                "{prefix:?}"
+            );
             assert!(has_hash_tag(expected), "{prefix:?}");
         }
-        assert_eq!(Names::new("vtnr:", &Deployment::Single).ping(), b"vtnr:ping");
+        assert_eq!(
+            Names::new("vtnr:", &Deployment::Single).ping(),
+            b"vtnr:ping"
+        );
     }
 }

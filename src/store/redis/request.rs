@@ -11,7 +11,10 @@ pub(super) struct Lua {
 
 impl Lua {
     pub(super) fn new(text: &'static str) -> Self {
-        Self { text, script: Script::new(text) }
+        Self {
+            text,
+            script: Script::new(text),
+        }
     }
 }
 
@@ -33,23 +36,41 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn read(command: Cmd) -> Self {
-        Self { command, script: None, twice: Twice::Harmless }
+        Self {
+            command,
+            script: None,
+            twice: Twice::Harmless,
+        }
     }
 
     pub(super) fn write(command: Cmd) -> Self {
-        Self { command, script: None, twice: Twice::Misleading }
+        Self {
+            command,
+            script: None,
+            twice: Twice::Misleading,
+        }
     }
 
     pub(super) fn call(script: &'static Lua, keys: &[Vec<u8>], arguments: &[Vec<u8>]) -> Self {
         let mut command = redis::cmd("EVALSHA");
-        command.arg(script.script.get_hash()).arg(keys.len()).arg(keys).arg(arguments);
-        Self { command, script: Some(script), twice: Twice::Misleading }
+        command
+            .arg(script.script.get_hash())
+            .arg(keys.len())
+            .arg(keys)
+            .arg(arguments);
+        Self {
+            command,
+            script: Some(script),
+            twice: Twice::Misleading,
+        }
     }
 
     /// Runs it on this connection; a script that the server does not know is sent along.
     pub(super) async fn send(&self, connection: &mut impl ConnectionLike) -> RedisResult<Value> {
         match (self.command.query_async(connection).await, self.script) {
-            (Err(error), Some(script)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+            (Err(error), Some(script))
+                if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
+            {
                 self.in_full(script).query_async(connection).await
             }
             (answer, _) => answer,

@@ -6,8 +6,15 @@ use domain::return_to::ReturnTo;
 
 #[tokio::test]
 async fn with_the_secret_alone_nobody_reads_a_kept_form() {
-    let (clock, vault) = (Clock::manual(Timestamp::from_millis(1_000)), Vault::new(b"the operator's secret", Chance));
-    let store = Sealed::new(Embedded::in_memory(clock.clone()).expect("a store"), vault.clone(), clock.clone());
+    let (clock, vault) = (
+        Clock::manual(Timestamp::from_millis(1_000)),
+        Vault::new(b"the operator's secret", Chance),
+    );
+    let store = Sealed::new(
+        Embedded::in_memory(clock.clone()).expect("a store"),
+        vault.clone(),
+        clock.clone(),
+    );
     let (token, id) = (Chance.parking_token(), Chance.form_id());
     let form = ParkedForm {
         target: ReturnTo::start(),
@@ -18,11 +25,25 @@ async fn with_the_secret_alone_nobody_reads_a_kept_form() {
         parked_at: clock.now(),
         stage: FormStage::Waits,
     };
-    let parking = Parking { token: &token, id, form: &form, body: b"{}", lives: Duration::from_secs(9), over: None };
+    let parking = Parking {
+        token: &token,
+        id,
+        form: &form,
+        body: b"{}",
+        lives: Duration::from_secs(9),
+        over: None,
+    };
     store.park(parking, &Charges::none()).await.expect("kept");
     let (name, body) = store.form_keys(&token, id);
     for name in [name, body] {
-        let sealed = store.engine.read(&[name]).await.expect("answers").pop().flatten().expect("a record");
+        let sealed = store
+            .engine
+            .read(&[name])
+            .await
+            .expect("answers")
+            .pop()
+            .flatten()
+            .expect("a record");
         assert!(vault.open(name, token.reveal(), &sealed).is_ok());
         assert_eq!(vault.open(name, NO_TOKEN, &sealed), Err(Unsealable));
     }

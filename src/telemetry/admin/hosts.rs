@@ -22,7 +22,9 @@ impl Hosts {
     /// Whether a request is for one of them, as every request that names an address or `localhost` is.
     fn take(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut fields = headers.get_all(header::HOST).iter();
-        let target = uri.authority().is_none_or(|authority| self.contain(authority.as_str()));
+        let target = uri
+            .authority()
+            .is_none_or(|authority| self.contain(authority.as_str()));
         target
             && match (fields.next(), fields.next()) {
                 // No browser leaves it out.
@@ -36,7 +38,10 @@ impl Hosts {
         let Some(host) = without_port(authority) else {
             return false;
         };
-        if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        if let Some(v6) = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+        {
             return v6.parse::<Ipv6Addr>().is_ok();
         }
         let name = canonical(host);
@@ -50,9 +55,16 @@ fn canonical(name: &str) -> String {
 }
 
 fn without_port(authority: &str) -> Option<&str> {
-    let end = if authority.starts_with('[') { authority.find(']')? + 1 } else { authority.find(':').unwrap_or(authority.len()) };
+    let end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
     let (host, port) = authority.split_at_checked(end)?;
-    let is_port = |port: &str| port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_port = |port: &str| {
+        port.strip_prefix(':')
+            .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     (port.is_empty() || is_port(port)).then_some(host)
 }
 
@@ -60,7 +72,11 @@ pub(super) async fn check(State(hosts): State<Hosts>, request: Request, next: Ne
     if hosts.take(request.version(), request.uri(), request.headers()) {
         return next.run(request).await;
     }
-    (StatusCode::MISDIRECTED_REQUEST, "this host is not one of admin.hosts\n").into_response()
+    (
+        StatusCode::MISDIRECTED_REQUEST,
+        "this host is not one of admin.hosts\n",
+    )
+        .into_response()
 }
 
 #[cfg(test)]
@@ -70,8 +86,14 @@ mod tests {
 
     fn takes(version: Version, target: &str, fields: &[&str]) -> bool {
         let hosts = Hosts::new(&["VTNR-metrics.internal".to_owned()]);
-        let fields = fields.iter().map(|host| (header::HOST, HeaderValue::from_str(host).expect("a value")));
-        hosts.take(version, &target.parse().expect("a target"), &fields.collect())
+        let fields = fields
+            .iter()
+            .map(|host| (header::HOST, HeaderValue::from_str(host).expect("a value")));
+        hosts.take(
+            version,
+            &target.parse().expect("a target"),
+            &fields.collect(),
+        )
     }
 
     #[test]
@@ -90,7 +112,10 @@ mod tests {
             "[2001:DB8::5]:9090",
         ] {
             assert!(takes(Version::HTTP_11, "/metrics", &[host]), "{host}");
-            assert!(takes(Version::HTTP_11, &format!("http://{host}/metrics"), &[host]), "{host}");
+            assert!(
+                takes(Version::HTTP_11, &format!("http://{host}/metrics"), &[host]),
+                "{host}"
+            );
         }
     }
 
@@ -119,10 +144,24 @@ mod tests {
         ] {
             assert!(!takes(Version::HTTP_11, "/metrics", &[host]), "{host}");
         }
-        assert!(!takes(Version::HTTP_11, "http://evil.example/metrics", &["127.0.0.1"]), "the target names a host too");
-        assert!(!takes(Version::HTTP_11, "/metrics", &["127.0.0.1", "evil.example"]));
+        assert!(
+            !takes(
+                Version::HTTP_11,
+                "http://evil.example/metrics",
+                &["127.0.0.1"]
+            ),
+            "the target names a host too"
+        );
+        assert!(!takes(
+            Version::HTTP_11,
+            "/metrics",
+            &["127.0.0.1", "evil.example"]
+        ));
         assert!(!takes(Version::HTTP_11, "/metrics", &[]));
-        assert!(takes(Version::HTTP_10, "/metrics", &[]), "no browser speaks HTTP/1.0, and probes do");
+        assert!(
+            takes(Version::HTTP_10, "/metrics", &[]),
+            "no browser speaks HTTP/1.0, and probes do"
+        );
         assert!(!takes(Version::HTTP_10, "/metrics", &["evil.example"]));
     }
 }

@@ -3,7 +3,10 @@
 
 use super::labels::Label;
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -51,31 +54,66 @@ impl Maker<'_> {
         self.register(gauge)
     }
 
-    pub(super) fn histogram(&mut self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram> {
-        let histogram = Histogram::with_opts(HistogramOpts::new(self.name(name), help).buckets(buckets.to_vec()))?;
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> Result<Histogram> {
+        let histogram = Histogram::with_opts(
+            HistogramOpts::new(self.name(name), help).buckets(buckets.to_vec()),
+        )?;
         self.register(histogram)
     }
 
-    pub(super) fn counter_table(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
+    pub(super) fn counter_table(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec> {
         let counters = IntCounterVec::new(Opts::new(self.name(name), help), labels)?;
         self.register(counters)
     }
 
-    pub(super) fn gauge_table(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec> {
+    pub(super) fn gauge_table(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec> {
         let gauges = IntGaugeVec::new(Opts::new(self.name(name), help), labels)?;
         self.register(gauges)
     }
 
-    pub(super) fn counters<L: Label>(&mut self, name: &str, help: &str, label: &str) -> Result<Counters<L>> {
+    pub(super) fn counters<L: Label>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+    ) -> Result<Counters<L>> {
         let table = self.counter_table(name, help, &[label])?;
-        let each = L::ALL.iter().map(|value| table.get_metric_with_label_values(&[value.as_str()]));
+        let each = L::ALL
+            .iter()
+            .map(|value| table.get_metric_with_label_values(&[value.as_str()]));
         Ok(Counters(each.collect::<Result<_>>()?, PhantomData))
     }
 
-    pub(super) fn histograms<L: Label>(&mut self, name: &str, help: &str, label: &str, buckets: &[f64]) -> Result<Histograms<L>> {
-        let table = HistogramVec::new(HistogramOpts::new(self.name(name), help).buckets(buckets.to_vec()), &[label])?;
+    pub(super) fn histograms<L: Label>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        buckets: &[f64],
+    ) -> Result<Histograms<L>> {
+        let table = HistogramVec::new(
+            HistogramOpts::new(self.name(name), help).buckets(buckets.to_vec()),
+            &[label],
+        )?;
         let table = self.register(table)?;
-        let each = L::ALL.iter().map(|value| table.get_metric_with_label_values(&[value.as_str()]));
+        let each = L::ALL
+            .iter()
+            .map(|value| table.get_metric_with_label_values(&[value.as_str()]));
         Ok(Histograms(each.collect::<Result<_>>()?, PhantomData))
     }
 

@@ -379,7 +379,13 @@ mod tests {
     fn sound<L: Label + PartialEq + std::fmt::Debug>() {
         for (position, value) in L::ALL.iter().enumerate() {
             assert_eq!(value.position(), position, "{value:?}");
-            assert!(value.as_str().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{value:?}");
+            assert!(
+                value
+                    .as_str()
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{value:?}"
+            );
         }
     }
 

@@ -7,11 +7,17 @@ use prometheus::process_collector::ProcessCollector;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Seconds: a gateway adds fractions of a millisecond, a tariff takes seconds.
-const REQUEST_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const REQUEST_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
 /// Seconds: a store in the same building answers well below a millisecond, or hardly at all.
-const STORE_BUCKETS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0];
+const STORE_BUCKETS: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0,
+];
 /// Seconds: at once, after the first retries, or within the life of a sign-in.
-const MAIL_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0];
+const MAIL_BUCKETS: &[f64] = &[
+    0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0,
+];
 /// Seconds: as long as it is configured to take, and longer on a machine that is busy.
 const PASSWORD_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
@@ -23,7 +29,10 @@ impl Metrics {
     pub fn new() -> Result<Self, Error> {
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        let mut make = Maker { registry: &registry, names: Vec::new() };
+        let mut make = Maker {
+            registry: &registry,
+            names: Vec::new(),
+        };
         build_info(&mut make)?;
         Ok(Self {
             requests: make.counters("requests_total", "Requests answered, by how they ended.", "outcome")?,
@@ -175,7 +184,12 @@ impl Metrics {
 }
 
 fn build_info(make: &mut Maker<'_>) -> Result<(), prometheus::Error> {
-    let info = make.gauge_table("build_info", "Always 1; the label names the version that runs.", &["version"])?;
-    info.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+    let info = make.gauge_table(
+        "build_info",
+        "Always 1; the label names the version that runs.",
+        &["version"],
+    )?;
+    info.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?
+        .set(1);
     Ok(())
 }

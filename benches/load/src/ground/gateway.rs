@@ -27,7 +27,13 @@ pub(crate) struct With<'a> {
 }
 
 /// Starts the program with this store before the upstream, and signs the broker in.
-pub(crate) async fn start(ground: &Ground, name: &str, program: &str, with: With<'_>, upstream: SocketAddr) -> Gateway {
+pub(crate) async fn start(
+    ground: &Ground,
+    name: &str,
+    program: &str,
+    with: With<'_>,
+    upstream: SocketAddr,
+) -> Gateway {
     let With { store, access_log } = with;
     let (doors, admin, log) = (Doors::free(), free(), ground.path(&format!("{name}.log")));
     let mails = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -37,7 +43,10 @@ pub(crate) async fn start(ground: &Ground, name: &str, program: &str, with: With
     let secret = ground.write("secret", "0123456789abcdef0123456789abcdef");
     private(&ground.path("secret"));
     let brokers = ground.write("brokers.csv", &format!("vtnr;email\n{VTNR};{EMAIL}\n"));
-    let public: Vec<_> = super::FILES.iter().map(|(name, _)| format!("\"/public-{name}\"")).collect();
+    let public: Vec<_> = super::FILES
+        .iter()
+        .map(|(name, _)| format!("\"/public-{name}\""))
+        .collect();
     let config = format!(
         r#"
 [listen]
@@ -86,11 +95,17 @@ access = {access_log}
         public = public.join(", "),
     );
     let file = ground.write(&format!("{name}.toml"), &config);
-    let process = Process::start(THEIRS, program, &["serve", "--config", &file], &log).listens(doors.http, &log);
+    let process = Process::start(THEIRS, program, &["serve", "--config", &file], &log)
+        .listens(doors.http, &log);
     let browser = sign_in(doors.https, &postbox).await;
     let token = browser.cookie("__Host-vtnr_session").expect("a session");
     let ticket = ticket(&browser, store).await;
-    Gateway { doors, process, held: Held { token, ticket }, admin }
+    Gateway {
+        doors,
+        process,
+        held: Held { token, ticket },
+        admin,
+    }
 }
 
 /// The ticket that the browser is given with a page, once one is given that will do for a while.
@@ -114,14 +129,29 @@ async fn ticket(browser: &Browser, store: &str) -> String {
 
 /// Signs in as a browser does.
 async fn sign_in(https: SocketAddr, postbox: &Postbox) -> Browser {
-    let (browser, before) = (Browser::new(&format!("https://{https}")), postbox.mails().len());
-    browser.claim(VTNR, EMAIL, "/1k").await.leads_to("/ui/login/de/tan?return_to=%2F1k");
-    browser.enter_tan(&tan_of(&postbox.next(before).await), "/1k").await.leads_to("/1k");
+    let (browser, before) = (
+        Browser::new(&format!("https://{https}")),
+        postbox.mails().len(),
+    );
+    browser
+        .claim(VTNR, EMAIL, "/1k")
+        .await
+        .leads_to("/ui/login/de/tan?return_to=%2F1k");
+    browser
+        .enter_tan(&tan_of(&postbox.next(before).await), "/1k")
+        .await
+        .leads_to("/1k");
     browser
 }
 
 /// The TAN in a mail: alone on its line.
 fn tan_of(mail: &Mail) -> String {
-    let is_tan = |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_uppercase());
-    mail.text.lines().map(str::trim).find(is_tan).expect("a TAN").to_owned()
+    let is_tan =
+        |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_uppercase());
+    mail.text
+        .lines()
+        .map(str::trim)
+        .find(is_tan)
+        .expect("a TAN")
+        .to_owned()
 }

@@ -32,7 +32,10 @@ pub(crate) struct Held {
 impl Held {
     /// What peers know.
     pub(crate) fn of_peers() -> Self {
-        Self { token: TOKEN.to_owned(), ticket: TICKET.to_owned() }
+        Self {
+            token: TOKEN.to_owned(),
+            ticket: TICKET.to_owned(),
+        }
     }
 }
 
@@ -46,16 +49,21 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn lay() -> Self {
         let folder = TempDir::new().expect("a folder");
-        let ground = Self { folder, programs: programs() };
+        let ground = Self {
+            folder,
+            programs: programs(),
+        };
         std::fs::create_dir(ground.path("www")).expect("a folder");
         for (name, size) in FILES {
             let body: Vec<u8> = (0..size).map(|at| b"Tarifrechner "[at % 13]).collect();
             std::fs::write(ground.path("www").join(name), &body).expect("written");
             // The same under a path that needs no sign-in.
-            std::fs::write(ground.path("www").join(format!("public-{name}")), &body).expect("written");
+            std::fs::write(ground.path("www").join(format!("public-{name}")), &body)
+                .expect("written");
         }
         std::fs::write(ground.path("www/check"), "checked").expect("written");
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let made =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         std::fs::write(ground.path("cert.pem"), made.cert.pem()).expect("written");
         std::fs::write(ground.path("key.pem"), made.signing_key.serialize_pem()).expect("written");
         private(&ground.path("key.pem"));
@@ -64,10 +72,15 @@ impl Ground {
 
     /// A client that trusts all contenders.
     pub(crate) fn trusting(&self) -> Arc<ClientConfig> {
-        let certificate = CertificateDer::from_pem_file(self.path("cert.pem")).expect("a certificate");
+        let certificate =
+            CertificateDer::from_pem_file(self.path("cert.pem")).expect("a certificate");
         let mut roots = RootCertStore::empty();
         roots.add(certificate).expect("a root");
-        Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+        Arc::new(
+            ClientConfig::builder()
+                .with_root_certificates(roots)
+                .with_no_client_auth(),
+        )
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -98,5 +111,7 @@ fn programs() -> PathBuf {
 
 /// An address that nobody listens on yet.
 pub(crate) fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
 }

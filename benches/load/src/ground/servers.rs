@@ -13,7 +13,10 @@ pub(crate) struct Doors {
 
 impl Doors {
     pub(crate) fn free() -> Self {
-        Self { http: free(), https: free() }
+        Self {
+            http: free(),
+            https: free(),
+        }
     }
 }
 
@@ -41,7 +44,12 @@ pub(crate) fn upstream(ground: &Ground) -> (SocketAddr, Process) {
 }
 
 /// An nginx that forwards, after this check.
-pub(crate) fn proxy(ground: &Ground, name: &str, upstream: SocketAddr, check: Check) -> (Doors, Process) {
+pub(crate) fn proxy(
+    ground: &Ground,
+    name: &str,
+    upstream: SocketAddr,
+    check: Check,
+) -> (Doors, Process) {
     let doors = Doors::free();
     let (cert, key) = (ground.text("cert.pem"), ground.text("key.pem"));
     let (helpers, before) = lua_or_service(check);
@@ -159,7 +167,9 @@ fn nginx(ground: &Ground, name: &str, core: usize, http: &str, address: SocketAd
 /// An HAProxy that forwards.
 pub(crate) fn haproxy(ground: &Ground, upstream: SocketAddr) -> (Doors, Process) {
     let doors = Doors::free();
-    let pem = [ground.path("cert.pem"), ground.path("key.pem")].map(|file| std::fs::read_to_string(file).expect("read")).concat();
+    let pem = [ground.path("cert.pem"), ground.path("key.pem")]
+        .map(|file| std::fs::read_to_string(file).expect("read"))
+        .concat();
     let pem = ground.write("haproxy.pem", &pem);
     let config = format!(
         "global\n nbthread 1\n maxconn 9000\n\
@@ -170,7 +180,10 @@ pub(crate) fn haproxy(ground: &Ground, upstream: SocketAddr) -> (Doors, Process)
     );
     let log = ground.path("haproxy.log");
     let file = ground.write("haproxy.cfg", &config);
-    (doors, Process::start(THEIRS, "/usr/sbin/haproxy", &["-f", &file], &log).listens(doors.http, &log))
+    (
+        doors,
+        Process::start(THEIRS, "/usr/sbin/haproxy", &["-f", &file], &log).listens(doors.http, &log),
+    )
 }
 
 /// A Redis on our core, with the session that peers know.
@@ -178,22 +191,56 @@ pub(crate) fn redis(ground: &Ground) -> (SocketAddr, Process) {
     let (address, log) = (free(), ground.path("redis.log"));
     let port = address.port().to_string();
     let folder = ground.text("");
-    let arguments = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--dir", &folder];
-    let process = Process::start(OURS, "/usr/bin/redis-server", &arguments, &log).listens(address, &log);
+    let arguments = [
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--save",
+        "",
+        "--dir",
+        &folder,
+    ];
+    let process =
+        Process::start(OURS, "/usr/bin/redis-server", &arguments, &log).listens(address, &log);
     let key = format!("session:{TOKEN}");
-    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
-    let session = format!(r#"{{"vtnr":"{VTNR}","level":"full","signed_in_at":{now},"seen_at":{now}}}"#);
-    let set = std::process::Command::new("redis-cli").args(["-p", &port, "set", &key, &session]).output();
-    assert!(set.is_ok_and(|done| done.stdout.starts_with(b"OK")), "redis-cli set the session");
+    let now = std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| since.as_secs());
+    let session =
+        format!(r#"{{"vtnr":"{VTNR}","level":"full","signed_in_at":{now},"seen_at":{now}}}"#);
+    let set = std::process::Command::new("redis-cli")
+        .args(["-p", &port, "set", &key, &session])
+        .output();
+    assert!(
+        set.is_ok_and(|done| done.stdout.starts_with(b"OK")),
+        "redis-cli set the session"
+    );
     (address, process)
 }
 
 /// A peer written in Rust.
-pub(crate) fn peer(ground: &Ground, program: &str, kind: &str, core: usize, upstream: SocketAddr) -> (Doors, Process) {
+pub(crate) fn peer(
+    ground: &Ground,
+    program: &str,
+    kind: &str,
+    core: usize,
+    upstream: SocketAddr,
+) -> (Doors, Process) {
     let (doors, log) = (Doors::free(), ground.path(&format!("{program}-{kind}.log")));
     let program = ground.programs.join(program).display().to_string();
     let addresses = [doors.http, doors.https, upstream].map(|address| address.to_string());
     let [http, https, upstream] = addresses.each_ref().map(String::as_str);
-    let arguments = [kind, http, https, upstream, &ground.text("cert.pem"), &ground.text("key.pem")];
-    (doors, Process::start(core, &program, &arguments, &log).listens(doors.http, &log))
+    let arguments = [
+        kind,
+        http,
+        https,
+        upstream,
+        &ground.text("cert.pem"),
+        &ground.text("key.pem"),
+    ];
+    (
+        doors,
+        Process::start(core, &program, &arguments, &log).listens(doors.http, &log),
+    )
 }

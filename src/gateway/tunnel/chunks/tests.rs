@@ -112,11 +112,26 @@ fn honest_bodies_are_followed_to_their_end_however_they_are_cut() {
     for body in HONEST {
         for at in 0..=body.len() {
             let (first, second) = body.split_at(at);
-            assert!(is_whole(after(&[first, second])), "{} at {at}", body.escape_ascii());
-            assert!(at == body.len() || !is_whole(after(&[first])), "{} at {at}", body.escape_ascii());
+            assert!(
+                is_whole(after(&[first, second])),
+                "{} at {at}",
+                body.escape_ascii()
+            );
+            assert!(
+                at == body.len() || !is_whole(after(&[first])),
+                "{} at {at}",
+                body.escape_ascii()
+            );
         }
-        assert!(is_whole(after(&body.chunks(1).collect::<Vec<_>>())), "{}", body.escape_ascii());
-        assert!(is_whole(after(&[body, b"GET / HTTP/1.1\r\n\r\n"])), "what follows is another request");
+        assert!(
+            is_whole(after(&body.chunks(1).collect::<Vec<_>>())),
+            "{}",
+            body.escape_ascii()
+        );
+        assert!(
+            is_whole(after(&[body, b"GET / HTTP/1.1\r\n\r\n"])),
+            "what follows is another request"
+        );
     }
 }
 
@@ -125,18 +140,36 @@ fn malformed_bodies_are_found_however_they_are_cut() {
     for body in MALFORMED {
         for at in 0..=body.len() {
             let (first, second) = body.split_at(at);
-            assert_eq!(after(&[first, second]), Err(Malformed), "{} at {at}", body.escape_ascii());
+            assert_eq!(
+                after(&[first, second]),
+                Err(Malformed),
+                "{} at {at}",
+                body.escape_ascii()
+            );
         }
-        assert_eq!(after(&body.chunks(1).collect::<Vec<_>>()), Err(Malformed), "{}", body.escape_ascii());
+        assert_eq!(
+            after(&body.chunks(1).collect::<Vec<_>>()),
+            Err(Malformed),
+            "{}",
+            body.escape_ascii()
+        );
     }
 }
 
 #[test]
 fn lines_and_trailers_are_not_endless() {
-    let line = |length: usize| [b"5;", "a".repeat(length).as_bytes(), b"\r\nhallo\r\n0\r\n\r\n"].concat();
+    let line = |length: usize| {
+        [
+            b"5;",
+            "a".repeat(length).as_bytes(),
+            b"\r\nhallo\r\n0\r\n\r\n",
+        ]
+        .concat()
+    };
     assert!(is_whole(after(&[&line(LONGEST_LINE - 4)])));
     assert_eq!(after(&[&line(LONGEST_LINE)]), Err(Malformed));
-    let trailers = |number: usize| [b"0\r\n", "X: y\r\n".repeat(number).as_bytes(), b"\r\n"].concat();
+    let trailers =
+        |number: usize| [b"0\r\n", "X: y\r\n".repeat(number).as_bytes(), b"\r\n"].concat();
     assert!(is_whole(after(&[&trailers(10_000)])));
     assert_eq!(after(&[&trailers(11_000)]), Err(Malformed));
 }

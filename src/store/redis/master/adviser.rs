@@ -35,7 +35,11 @@ impl Question {
 
 impl Adviser {
     pub(super) fn new(server: Server, dial: Dial) -> Self {
-        Self { server, dial, connection: Mutex::default() }
+        Self {
+            server,
+            dial,
+            connection: Mutex::default(),
+        }
     }
 
     /// What it knows. The future may be dropped; the connection that hangs is then left.
@@ -48,11 +52,20 @@ impl Adviser {
         };
         let station = match question {
             Question::Sentinel(master) => {
-                let unknown = || Trouble::refused(format!("{}: knows no master named {master}", self.server));
-                of_sentinel(&mut connection, master).await.map_err(trouble)?.ok_or_else(unknown)
+                let unknown =
+                    || Trouble::refused(format!("{}: knows no master named {master}", self.server));
+                of_sentinel(&mut connection, master)
+                    .await
+                    .map_err(trouble)?
+                    .ok_or_else(unknown)
             }
             Question::Cluster(record, transport) => {
-                let nobody = || Trouble::not_ready(format!("{}: knows no node that has the records' slot", self.server));
+                let nobody = || {
+                    Trouble::not_ready(format!(
+                        "{}: knows no node that has the records' slot",
+                        self.server
+                    ))
+                };
                 let (slot, nodes) = of_node(&mut connection, record).await.map_err(trouble)?;
                 owner(&nodes, slot, *transport, &self.server).ok_or_else(nobody)
             }
@@ -62,19 +75,46 @@ impl Adviser {
     }
 }
 
-async fn of_sentinel(connection: &mut MultiplexedConnection, master: &str) -> RedisResult<Option<Station>> {
+async fn of_sentinel(
+    connection: &mut MultiplexedConnection,
+    master: &str,
+) -> RedisResult<Option<Station>> {
     // The address changes as soon as the new master is chosen; that of the second answer, once its replicas follow.
-    let address = redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(connection).await?;
+    let address = redis::cmd("SENTINEL")
+        .arg("GET-MASTER-ADDR-BY-NAME")
+        .arg(master)
+        .query_async(connection)
+        .await?;
     let Some((host, port)): Option<(String, u16)> = address else {
         return Ok(None);
     };
-    let known: HashMap<String, String> = redis::cmd("SENTINEL").arg("MASTER").arg(master).query_async(connection).await?;
-    let epoch = known.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
-    Ok(Some(Station { server: Server { host, port }, epoch }))
+    let known: HashMap<String, String> = redis::cmd("SENTINEL")
+        .arg("MASTER")
+        .arg(master)
+        .query_async(connection)
+        .await?;
+    let epoch = known
+        .get("config-epoch")
+        .and_then(|epoch| epoch.parse().ok())
+        .unwrap_or(0);
+    Ok(Some(Station {
+        server: Server { host, port },
+        epoch,
+    }))
 }
 
-async fn of_node(connection: &mut MultiplexedConnection, record: &[u8]) -> RedisResult<(u16, String)> {
-    redis::pipe().cmd("CLUSTER").arg("KEYSLOT").arg(record).cmd("CLUSTER").arg("NODES").query_async(connection).await
+async fn of_node(
+    connection: &mut MultiplexedConnection,
+    record: &[u8],
+) -> RedisResult<(u16, String)> {
+    redis::pipe()
+        .cmd("CLUSTER")
+        .arg("KEYSLOT")
+        .arg(record)
+        .cmd("CLUSTER")
+        .arg("NODES")
+        .query_async(connection)
+        .await
 }
 
 /// The node that has this slot, by what `CLUSTER NODES` says: lines of
@@ -88,7 +128,10 @@ fn owner(nodes: &str, slot: u16, transport: Transport, asked: &Server) -> Option
         let mut fields = line.split(' ');
         let (address, epoch) = (fields.nth(1)?, fields.nth(4)?);
         fields.skip(1).any(has_slot).then_some(())?;
-        Some(Station { server: server(address, transport, asked)?, epoch: epoch.parse().ok()? })
+        Some(Station {
+            server: server(address, transport, asked)?,
+            epoch: epoch.parse().ok()?,
+        })
     })
 }
 
@@ -96,14 +139,24 @@ fn server(address: &str, transport: Transport, asked: &Server) -> Option<Server>
     let mut parts = address.split(',');
     let (ip_and_port, _) = parts.next()?.split_once('@')?;
     // A node that nobody has told its own address yet.
-    let own = ip_and_port.strip_prefix(':').and_then(|port| port.parse().ok());
+    let own = ip_and_port
+        .strip_prefix(':')
+        .and_then(|port| port.parse().ok());
     let server = match own {
-        Some(port) => Server { host: asked.host.clone(), port },
+        Some(port) => Server {
+            host: asked.host.clone(),
+            port,
+        },
         None => Server::parse(ip_and_port)?,
     };
     // A certificate is for a name, where there is one.
-    let name = parts.next().filter(|name| !name.is_empty() && !name.contains('=') && transport == Transport::Tls);
-    Some(Server { host: name.map_or(server.host, str::to_owned), ..server })
+    let name = parts
+        .next()
+        .filter(|name| !name.is_empty() && !name.contains('=') && transport == Transport::Tls);
+    Some(Server {
+        host: name.map_or(server.host, str::to_owned),
+        ..server
+    })
 }
 
 #[cfg(test)]
@@ -119,23 +172,51 @@ dd 10.0.0.4:7003@17003 slave aa 0 1700000000000 3 connected
 
     #[test]
     fn the_owner_of_a_slot_is_read_from_what_a_node_says() {
-        let asked = Server { host: "seed".into(), port: 6_379 };
-        let owner =
-            |slot, transport| owner(NODES, slot, transport, &asked).map(|station| (station.server.to_string(), station.epoch));
-        assert_eq!(owner(0, Transport::Plain), Some(("10.0.0.1:7000".into(), 3)));
-        assert_eq!(owner(5_462, Transport::Tls), Some(("redis-1.example:7000".into(), 3)));
+        let asked = Server {
+            host: "seed".into(),
+            port: 6_379,
+        };
+        let owner = |slot, transport| {
+            owner(NODES, slot, transport, &asked)
+                .map(|station| (station.server.to_string(), station.epoch))
+        };
+        assert_eq!(
+            owner(0, Transport::Plain),
+            Some(("10.0.0.1:7000".into(), 3))
+        );
+        assert_eq!(
+            owner(5_462, Transport::Tls),
+            Some(("redis-1.example:7000".into(), 3))
+        );
         assert_eq!(owner(5_461, Transport::Tls), Some(("seed:7001".into(), 7)));
-        assert_eq!(owner(93, Transport::Plain), Some(("10.0.0.1:7000".into(), 3)), "a slot that is coming is not there yet");
-        assert_eq!(owner(16_383, Transport::Tls), Some(("[2001:db8::1]:7002".into(), 9)));
+        assert_eq!(
+            owner(93, Transport::Plain),
+            Some(("10.0.0.1:7000".into(), 3)),
+            "a slot that is coming is not there yet"
+        );
+        assert_eq!(
+            owner(16_383, Transport::Tls),
+            Some(("[2001:db8::1]:7002".into(), 9))
+        );
     }
 
     #[test]
     fn a_slot_that_nobody_has_has_no_owner() {
-        let asked = Server { host: "seed".into(), port: 6_379 };
-        for nodes in
-            ["", "aa 10.0.0.1:7000@17000 master - 0 0 1 connected 0-10\n", "a b c", "aa :0@0 master - 0 0 x connected 99"]
-        {
-            assert_eq!(owner(nodes, 99, Transport::Plain, &asked), None, "{nodes:?}");
+        let asked = Server {
+            host: "seed".into(),
+            port: 6_379,
+        };
+        for nodes in [
+            "",
+            "aa 10.0.0.1:7000@17000 master - 0 0 1 connected 0-10\n",
+            "a b c",
+            "aa :0@0 master - 0 0 x connected 99",
+        ] {
+            assert_eq!(
+                owner(nodes, 99, Transport::Plain, &asked),
+                None,
+                "{nodes:?}"
+            );
         }
     }
 }

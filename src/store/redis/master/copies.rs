@@ -33,25 +33,42 @@ pub(super) enum Missing {
 impl Copies {
     /// Waits for so many, on this connection, with a mark of this name.
     pub(super) fn new(connection: MultiplexedConnection, wanted: u32, mark: Vec<u8>) -> Self {
-        Self { connection: Mutex::new(connection), wanted, mark, written: AtomicU64::new(0), copied: AtomicU64::new(0) }
+        Self {
+            connection: Mutex::new(connection),
+            wanted,
+            mark,
+            written: AtomicU64::new(0),
+            copied: AtomicU64::new(0),
+        }
     }
 
     /// Waits until the replicas have all that this master has answered by now, until this time at most.
     pub(super) async fn confirm(&self, until: Instant) -> Result<(), Missing> {
         let mine = self.written.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut connection = timeout_at(until, self.connection.lock()).await.map_err(|_| Missing::Copies)?;
+        let mut connection = timeout_at(until, self.connection.lock())
+            .await
+            .map_err(|_| Missing::Copies)?;
         if self.copied.load(Ordering::Acquire) >= mine {
             return Ok(());
         }
         let all = self.written.load(Ordering::Acquire);
         let left = until.saturating_duration_since(Instant::now());
         // Redis is to say in time how many have it; zero would be for ever.
-        let patience = u64::try_from((left * 3 / 4).as_millis()).unwrap_or(0).max(1);
+        let patience = u64::try_from((left * 3 / 4).as_millis())
+            .unwrap_or(0)
+            .max(1);
         let mut commands = redis::pipe();
-        commands.cmd("SET").arg(&self.mark).arg("").arg("PX").arg(MARK_LIVES_MILLIS).ignore();
+        commands
+            .cmd("SET")
+            .arg(&self.mark)
+            .arg("")
+            .arg("PX")
+            .arg(MARK_LIVES_MILLIS)
+            .ignore();
         commands.cmd("WAIT").arg(self.wanted).arg(patience);
-        let answer: RedisResult<(u32,)> =
-            timeout_at(until, commands.query_async(&mut *connection)).await.map_err(|_| Missing::Answer)?;
+        let answer: RedisResult<(u32,)> = timeout_at(until, commands.query_async(&mut *connection))
+            .await
+            .map_err(|_| Missing::Answer)?;
         let (copies,) = answer.map_err(|_| Missing::Answer)?;
         if copies < self.wanted {
             return Err(Missing::Copies);

@@ -5,8 +5,8 @@ use crate::config::{Credentials, Secret, Server, Transport};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion, PushInfo, PushKind,
-    RedisConnectionInfo, RedisResult,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion,
+    PushInfo, PushKind, RedisConnectionInfo, RedisResult,
 };
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -22,7 +22,12 @@ pub(super) struct Dial {
 
 impl Dial {
     /// `password_key` is the key of the configuration that the password is missing from, if there is none.
-    pub(super) fn new(transport: Transport, credentials: &Credentials, database: i64, password_key: &'static str) -> Self {
+    pub(super) fn new(
+        transport: Transport,
+        credentials: &Credentials,
+        database: i64,
+        password_key: &'static str,
+    ) -> Self {
         let mut settings = RedisConnectionInfo::default().set_db(database);
         if let Some(user) = &credentials.user {
             settings = settings.set_username(user);
@@ -30,8 +35,15 @@ impl Dial {
         if let Some(password) = &credentials.password {
             settings = settings.set_password(String::from_utf8_lossy(password.reveal()));
         }
-        let password_key = credentials.password.as_ref().map_or(password_key, Secret::key);
-        Self { transport, settings, password_key }
+        let password_key = credentials
+            .password
+            .as_ref()
+            .map_or(password_key, Secret::key);
+        Self {
+            transport,
+            settings,
+            password_key,
+        }
     }
 
     /// Where to look if a server refuses the password.
@@ -63,7 +75,13 @@ impl Dial {
             told.receive(&push);
             Ok(())
         };
-        let mut connection = self.connect(server, ProtocolVersion::RESP3, config().set_push_sender(receive)).await?;
+        let mut connection = self
+            .connect(
+                server,
+                ProtocolVersion::RESP3,
+                config().set_push_sender(receive),
+            )
+            .await?;
         connection.subscribe(announcements.channel()).await?;
         Ok(connection)
     }
@@ -77,16 +95,25 @@ impl Dial {
         let (host, port) = (server.host.clone(), server.port);
         let address = match self.transport {
             Transport::Plain => ConnectionAddr::Tcp(host, port),
-            Transport::Tls => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+            Transport::Tls => ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: false,
+                tls_params: None,
+            },
         };
         let info = address
             .into_connection_info()?
             .set_tcp_settings(TcpSettings::default().set_nodelay(true))
             .set_redis_settings(self.settings.clone().set_protocol(protocol));
-        Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await
+        Client::open(info)?
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
     }
 }
 
 fn config() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
 }

@@ -23,15 +23,22 @@ pub(super) enum Fault {
 
 impl Fault {
     pub(super) fn of(error: &RedisError) -> Self {
-        use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
+        use ServerErrorKind::{
+            Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain,
+        };
         match error.kind() {
-            ErrorKind::Server(ReadOnly | Moved | BusyLoading | MasterDown | ClusterDown) => Self::WrongServer,
-            ErrorKind::Server(TryAgain) => Self::UnderWay,
-            ErrorKind::Server(Ask) => {
-                error.redirect_node().and_then(|(server, _)| Server::parse(server)).map_or(Self::UnderWay, Self::Arrived)
+            ErrorKind::Server(ReadOnly | Moved | BusyLoading | MasterDown | ClusterDown) => {
+                Self::WrongServer
             }
+            ErrorKind::Server(TryAgain) => Self::UnderWay,
+            ErrorKind::Server(Ask) => error
+                .redirect_node()
+                .and_then(|(server, _)| Server::parse(server))
+                .map_or(Self::UnderWay, Self::Arrived),
             ErrorKind::Io => Self::Lost,
-            _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => Self::Lost,
+            _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => {
+                Self::Lost
+            }
             _ => Self::Refused,
         }
     }
@@ -40,7 +47,11 @@ impl Fault {
 /// Tells "cannot be asked" from "refuses", and why.
 pub(super) fn failed(error: RedisError) -> Error {
     // Redis' errors have themselves for a cause; once is enough.
-    Trouble { kind: kind_of(&error), said: error.to_string() }.into()
+    Trouble {
+        kind: kind_of(&error),
+        said: error.to_string(),
+    }
+    .into()
 }
 
 fn kind_of(error: &RedisError) -> StoreTrouble {
@@ -53,7 +64,9 @@ fn kind_of(error: &RedisError) -> StoreTrouble {
             ErrorKind::Server(ServerErrorKind::Moved) => StoreTrouble::Refused,
             _ => StoreTrouble::NotReady,
         },
-        Fault::Refused if error.kind() == ErrorKind::AuthenticationFailed => StoreTrouble::Authentication,
+        Fault::Refused if error.kind() == ErrorKind::AuthenticationFailed => {
+            StoreTrouble::Authentication
+        }
         Fault::Refused => refusal(error.code().unwrap_or_default(), &error.to_string()),
     }
 }
@@ -68,7 +81,10 @@ fn refusal(code: &str, said: &str) -> StoreTrouble {
         ("MISCONF", StoreTrouble::Disk),
         ("OOM", StoreTrouble::OutOfMemory),
     ];
-    WORDS.into_iter().find(|(word, _)| code == *word || said.contains(word)).map_or(StoreTrouble::Refused, |(_, kind)| kind)
+    WORDS
+        .into_iter()
+        .find(|(word, _)| code == *word || said.contains(word))
+        .map_or(StoreTrouble::Refused, |(_, kind)| kind)
 }
 
 /// Why there is no master at present, to be told to everybody who asks.
@@ -81,34 +97,56 @@ pub(super) struct Trouble {
 impl Trouble {
     /// Nobody can be asked.
     pub(super) fn unreachable(said: impl Into<String>) -> Self {
-        Self { kind: StoreTrouble::Unreachable, said: said.into() }
+        Self {
+            kind: StoreTrouble::Unreachable,
+            said: said.into(),
+        }
     }
 
     /// There is no master, for as long as another server takes to become it.
     pub(super) fn not_ready(said: impl Into<String>) -> Self {
-        Self { kind: StoreTrouble::NotReady, said: said.into() }
+        Self {
+            kind: StoreTrouble::NotReady,
+            said: said.into(),
+        }
     }
 
     /// There was no answer in time.
     pub(super) fn timeout(said: impl Into<String>) -> Self {
-        Self { kind: StoreTrouble::Timeout, said: said.into() }
+        Self {
+            kind: StoreTrouble::Timeout,
+            said: said.into(),
+        }
     }
 
     /// We are refused.
     pub(super) fn refused(said: impl Into<String>) -> Self {
-        Self { kind: StoreTrouble::Refused, said: said.into() }
+        Self {
+            kind: StoreTrouble::Refused,
+            said: said.into(),
+        }
     }
 
     /// The trouble with this server, to which this was told.
     pub(super) fn with(server: &Server, dial: &Dial, error: RedisError) -> Self {
         let kind = kind_of(&error);
-        let where_to_look = if kind == StoreTrouble::Authentication { dial.where_to_look() } else { String::new() };
-        Self { kind, said: format!("{server}: {error}{where_to_look}") }
+        let where_to_look = if kind == StoreTrouble::Authentication {
+            dial.where_to_look()
+        } else {
+            String::new()
+        };
+        Self {
+            kind,
+            said: format!("{server}: {error}{where_to_look}"),
+        }
     }
 
     /// Whether we are refused; else nobody can be asked.
     pub(super) fn is_refusal(&self) -> bool {
-        !matches!(self.kind, StoreTrouble::Unreachable | StoreTrouble::Timeout | StoreTrouble::NotReady)
+        !matches!(
+            self.kind,
+            StoreTrouble::Unreachable | StoreTrouble::Timeout | StoreTrouble::NotReady
+        )
     }
 }
 
@@ -122,7 +160,11 @@ impl From<Trouble> for Error {
     fn from(trouble: Trouble) -> Self {
         let is_refusal = trouble.is_refusal();
         let cause = Cause::new(trouble.kind, trouble.said);
-        if is_refusal { Self::Refused(cause) } else { Self::Unreachable(cause) }
+        if is_refusal {
+            Self::Refused(cause)
+        } else {
+            Self::Unreachable(cause)
+        }
     }
 }
 
@@ -131,35 +173,66 @@ mod tests {
     use super::*;
 
     fn said(line: &str) -> RedisError {
-        let answer = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).expect("an answer");
+        let answer =
+            redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).expect("an answer");
         answer.extract_error().expect_err("an error")
     }
 
     #[test]
     fn what_redis_says_decides_on_what_follows() {
-        let there = Server { host: "10.0.0.2".into(), port: 7_001 };
+        let there = Server {
+            host: "10.0.0.2".into(),
+            port: 7_001,
+        };
         let cases = [
-            ("READONLY You can't write against a read only replica.", Fault::WrongServer),
+            (
+                "READONLY You can't write against a read only replica.",
+                Fault::WrongServer,
+            ),
             ("MOVED 93 10.0.0.2:7001", Fault::WrongServer),
-            ("LOADING Redis is loading the dataset in memory", Fault::WrongServer),
+            (
+                "LOADING Redis is loading the dataset in memory",
+                Fault::WrongServer,
+            ),
             ("MASTERDOWN Link with MASTER is down", Fault::WrongServer),
             ("CLUSTERDOWN Hash slot not served", Fault::WrongServer),
-            ("TRYAGAIN Multiple keys request during rehashing of slot", Fault::UnderWay),
+            (
+                "TRYAGAIN Multiple keys request during rehashing of slot",
+                Fault::UnderWay,
+            ),
             ("ASK 93 10.0.0.2:7001", Fault::Arrived(there)),
-            ("OOM command not allowed when used memory > 'maxmemory'.", Fault::Refused),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                Fault::Refused,
+            ),
             ("NOPERM this user has no permissions", Fault::Refused),
-            ("NOREPLICAS Not enough good replicas to write.", Fault::Refused),
+            (
+                "NOREPLICAS Not enough good replicas to write.",
+                Fault::Refused,
+            ),
         ];
         for (line, expected) in cases {
             assert_eq!(Fault::of(&said(line)), expected, "{line}");
         }
-        assert_eq!(Fault::of(&std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()), Fault::Lost);
+        assert_eq!(
+            Fault::of(&std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()),
+            Fault::Lost
+        );
     }
 
     #[test]
     fn a_server_that_cannot_be_asked_yet_does_not_refuse() {
-        for line in ["LOADING x", "MASTERDOWN x", "CLUSTERDOWN x", "TRYAGAIN x", "ASK 1 a:1"] {
-            assert!(matches!(failed(said(line)), Error::Unreachable(_)), "{line}");
+        for line in [
+            "LOADING x",
+            "MASTERDOWN x",
+            "CLUSTERDOWN x",
+            "TRYAGAIN x",
+            "ASK 1 a:1",
+        ] {
+            assert!(
+                matches!(failed(said(line)), Error::Unreachable(_)),
+                "{line}"
+            );
         }
         for line in ["READONLY x", "MOVED 1 a:1", "NOAUTH x", "OOM x"] {
             assert!(matches!(failed(said(line)), Error::Refused(_)), "{line}");
@@ -169,22 +242,55 @@ mod tests {
     #[test]
     fn each_refusal_has_its_kind_and_what_is_said_is_said_once() {
         let cases = [
-            ("NOAUTH Authentication required.", StoreTrouble::Authentication),
-            ("WRONGPASS invalid username-password pair or user is disabled.", StoreTrouble::Authentication),
-            ("NOPERM User gateway has no permissions to run the 'set' command", StoreTrouble::Forbidden),
-            ("OOM command not allowed when used memory > 'maxmemory'.", StoreTrouble::OutOfMemory),
-            ("ERR Error running script: @user_script:9: -OOM command not allowed", StoreTrouble::OutOfMemory),
-            ("READONLY You can't write against a read only replica.", StoreTrouble::ReadOnly),
-            ("NOREPLICAS Not enough good replicas to write.", StoreTrouble::NoReplicas),
-            ("MISCONF Redis is configured to save RDB snapshots, but", StoreTrouble::Disk),
-            ("LOADING Redis is loading the dataset in memory", StoreTrouble::NotReady),
+            (
+                "NOAUTH Authentication required.",
+                StoreTrouble::Authentication,
+            ),
+            (
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                StoreTrouble::Authentication,
+            ),
+            (
+                "NOPERM User gateway has no permissions to run the 'set' command",
+                StoreTrouble::Forbidden,
+            ),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                StoreTrouble::OutOfMemory,
+            ),
+            (
+                "ERR Error running script: @user_script:9: -OOM command not allowed",
+                StoreTrouble::OutOfMemory,
+            ),
+            (
+                "READONLY You can't write against a read only replica.",
+                StoreTrouble::ReadOnly,
+            ),
+            (
+                "NOREPLICAS Not enough good replicas to write.",
+                StoreTrouble::NoReplicas,
+            ),
+            (
+                "MISCONF Redis is configured to save RDB snapshots, but",
+                StoreTrouble::Disk,
+            ),
+            (
+                "LOADING Redis is loading the dataset in memory",
+                StoreTrouble::NotReady,
+            ),
             ("ERR max number of clients reached", StoreTrouble::Refused),
         ];
         for (line, kind) in cases {
             let error = failed(said(line));
             assert_eq!(error.trouble(), kind, "{line}");
             let detail = line.split_once(' ').expect("two words").1;
-            assert_eq!(crate::telemetry::logging::chain(&error).matches(detail).count(), 1, "{line}");
+            assert_eq!(
+                crate::telemetry::logging::chain(&error)
+                    .matches(detail)
+                    .count(),
+                1,
+                "{line}"
+            );
         }
         let lost = failed(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
         assert_eq!(lost.trouble(), StoreTrouble::Timeout);

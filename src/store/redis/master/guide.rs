@@ -46,7 +46,10 @@ impl Guide {
                 Question::Sentinel(master.clone()),
             ),
             (Deployment::Single, [server]) => Self::Fixed(server.clone()),
-            _ => advised(dial.clone(), Question::Cluster(probe.to_vec(), servers.transport)),
+            _ => advised(
+                dial.clone(),
+                Question::Cluster(probe.to_vec(), servers.transport),
+            ),
         }
     }
 
@@ -59,21 +62,36 @@ impl Guide {
     pub(super) async fn master(&self) -> Result<Station, Trouble> {
         let (advisers, question) = match self {
             Self::Fixed(server) => {
-                return Ok(Station { server: server.clone(), epoch: 0 });
+                return Ok(Station {
+                    server: server.clone(),
+                    epoch: 0,
+                });
             }
             Self::Advised(advisers, question) => (advisers, question),
         };
-        let asked = advisers.iter().map(|adviser| tokio::time::timeout(ADVICE_WITHIN, adviser.ask(question)));
+        let asked = advisers
+            .iter()
+            .map(|adviser| tokio::time::timeout(ADVICE_WITHIN, adviser.ask(question)));
         let (mut latest, mut trouble): (Option<Station>, Option<Trouble>) = (None, None);
         for advice in join_all(asked).await {
             match advice {
-                Ok(Ok(station)) if latest.as_ref().is_none_or(|latest| latest.epoch < station.epoch) => latest = Some(station),
+                Ok(Ok(station))
+                    if latest
+                        .as_ref()
+                        .is_none_or(|latest| latest.epoch < station.epoch) =>
+                {
+                    latest = Some(station)
+                }
                 Ok(Err(refused)) if refused.is_refusal() => trouble = Some(refused),
                 Ok(Err(unreachable)) => drop(trouble.get_or_insert(unreachable)),
                 Ok(Ok(_)) | Err(_) => {}
             }
         }
-        latest.ok_or_else(|| trouble.unwrap_or_else(|| Trouble::timeout(format!("{} do not answer", question.advisers()))))
+        latest.ok_or_else(|| {
+            trouble.unwrap_or_else(|| {
+                Trouble::timeout(format!("{} do not answer", question.advisers()))
+            })
+        })
     }
 
     /// Returns once the advisers have decided on another master.
@@ -102,11 +120,21 @@ impl Guide {
     ) -> Result<(), Trouble> {
         let trouble = |error| Trouble::with(&station.server, dial, error);
         if self.fails_over() {
-            let role: Vec<Value> = redis::cmd("ROLE").query_async(&mut commands).await.map_err(trouble)?;
+            let role: Vec<Value> = redis::cmd("ROLE")
+                .query_async(&mut commands)
+                .await
+                .map_err(trouble)?;
             if !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master") {
-                return Err(Trouble::not_ready(format!("{}: it is not a master", station.server)));
+                return Err(Trouble::not_ready(format!(
+                    "{}: it is not a master",
+                    station.server
+                )));
             }
         }
-        redis::cmd("MGET").arg(probe).exec_async(&mut commands).await.map_err(trouble)
+        redis::cmd("MGET")
+            .arg(probe)
+            .exec_async(&mut commands)
+            .await
+            .map_err(trouble)
     }
 }

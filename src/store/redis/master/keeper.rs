@@ -56,12 +56,28 @@ impl Keeper {
         let station = self.guide.master().await?;
         let server = station.server.clone();
         let linked = async {
-            let link = Link::to((number, station), &self.dial, &self.announcements, &self.terms).await;
+            let link = Link::to(
+                (number, station),
+                &self.dial,
+                &self.announcements,
+                &self.terms,
+            )
+            .await;
             let link = link.map_err(|error| Trouble::with(&server, &self.dial, error))?;
-            self.guide.verify(&link.station, &self.dial, link.commands(), &self.terms.probe).await.map(|()| link)
+            self.guide
+                .verify(
+                    &link.station,
+                    &self.dial,
+                    link.commands(),
+                    &self.terms.probe,
+                )
+                .await
+                .map(|()| link)
         };
         let silent = |_| Err(Trouble::timeout(format!("{server}: it does not answer")));
-        tokio::time::timeout(LINKED_WITHIN, linked).await.unwrap_or_else(silent)
+        tokio::time::timeout(LINKED_WITHIN, linked)
+            .await
+            .unwrap_or_else(silent)
     }
 
     /// Lets the link be used until it is lost.

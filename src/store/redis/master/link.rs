@@ -47,10 +47,17 @@ impl Link {
                 return Ok(None);
             }
             let connection = dial.commands(server).await?;
-            Ok(Some(Copies::new(connection, terms.replicas, terms.probe.clone())))
+            Ok(Some(Copies::new(
+                connection,
+                terms.replicas,
+                terms.probe.clone(),
+            )))
         };
-        let (commands, listening, copies) =
-            tokio::try_join!(dial.commands(server), dial.listening(server, announcements, Arc::clone(&suspected)), copying)?;
+        let (commands, listening, copies) = tokio::try_join!(
+            dial.commands(server),
+            dial.listening(server, announcements, Arc::clone(&suspected)),
+            copying
+        )?;
         Ok(Self {
             number,
             station,
@@ -102,7 +109,9 @@ impl Link {
             if missing == Missing::Answer {
                 self.suspect();
             }
-            Error::Unconfirmed { wanted: copies.wanted }
+            Error::Unconfirmed {
+                wanted: copies.wanted,
+            }
         })
     }
 
@@ -122,11 +131,17 @@ impl Link {
         let mut listening = self.listening.clone();
         loop {
             let (time, asked) = (redis::cmd("TIME"), Instant::now());
-            match tokio::time::timeout(SIGN_OF_LIFE_WITHIN, time.query_async::<(u64, u64)>(&mut listening)).await {
+            match tokio::time::timeout(
+                SIGN_OF_LIFE_WITHIN,
+                time.query_async::<(u64, u64)>(&mut listening),
+            )
+            .await
+            {
                 // This process was stopped meanwhile: the time that was told is long over.
                 Ok(Ok(_)) if asked.elapsed() > SIGN_OF_LIFE_WITHIN => {}
                 Ok(Ok((seconds, micros))) => {
-                    announcements.heard_until(Timestamp::from_millis(seconds * 1_000 + micros / 1_000));
+                    announcements
+                        .heard_until(Timestamp::from_millis(seconds * 1_000 + micros / 1_000));
                     tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;
                 }
                 Ok(Err(error)) => return error,

@@ -55,17 +55,37 @@ pub(super) struct Master {
 impl Master {
     /// Finds and keeps the master of these servers, on the current runtime, until this value is dropped.
     pub(super) fn of(servers: &RedisServers, terms: Terms, announcements: Announcements) -> Self {
-        let dial = Dial::new(servers.transport, &servers.login, servers.database, "store.password_file");
+        let dial = Dial::new(
+            servers.transport,
+            &servers.login,
+            servers.database,
+            "store.password_file",
+        );
         let guide = Guide::to(servers, &dial, &terms.probe);
         let (timeout, fails_over) = (terms.timeout, guide.fails_over());
         let (sender, state) = watch::channel(State::Connecting);
-        let keeper = Keeper { guide, dial, announcements, terms, state: sender };
-        Self { state, timeout, keeper: tokio::spawn(keeper.run()), fails_over }
+        let keeper = Keeper {
+            guide,
+            dial,
+            announcements,
+            terms,
+            state: sender,
+        };
+        Self {
+            state,
+            timeout,
+            keeper: tokio::spawn(keeper.run()),
+            fails_over,
+        }
     }
 
     /// Runs a command, within the timeout altogether. Where it is to be durable, the answer is given only once the replicas
     /// have whatever it rests on.
-    pub(super) async fn run<T: FromRedisValue>(&self, request: &Request, durability: Durability) -> Result<T> {
+    pub(super) async fn run<T: FromRedisValue>(
+        &self,
+        request: &Request,
+        durability: Durability,
+    ) -> Result<T> {
         let (until, mut asked) = (Instant::now() + self.timeout, None);
         let answered = tokio::time::timeout_at(until, self.answer(request, &mut asked)).await;
         let (answer, link) = answered.unwrap_or_else(|_| {
@@ -81,7 +101,11 @@ impl Master {
     }
 
     /// Notes in `asked` which link it waits for an answer on.
-    async fn answer(&self, request: &Request, asked: &mut Option<Arc<Link>>) -> Result<(Value, Arc<Link>)> {
+    async fn answer(
+        &self,
+        request: &Request,
+        asked: &mut Option<Arc<Link>>,
+    ) -> Result<(Value, Arc<Link>)> {
         let mut after = 0;
         loop {
             let link = self.link(after).await?;
@@ -104,7 +128,11 @@ impl Master {
                     return Err(failed(error));
                 }
                 (Fault::Arrived(server), Twice::Harmless) => {
-                    return link.ask_at(&server, request).await.map(|answer| (answer, link)).map_err(failed);
+                    return link
+                        .ask_at(&server, request)
+                        .await
+                        .map(|answer| (answer, link))
+                        .map_err(failed);
                 }
                 // What changes records must find all of them in one place.
                 (Fault::UnderWay | Fault::Arrived(_), _) => {
@@ -123,11 +151,18 @@ impl Master {
             State::Up(link) => link.number > after,
             State::Down(_) => true,
         };
-        let settled = self.state.clone().wait_for(is_settled).await.map(|state| state.clone());
+        let settled = self
+            .state
+            .clone()
+            .wait_for(is_settled)
+            .await
+            .map(|state| state.clone());
         match settled {
             Ok(State::Up(link)) => Ok(link),
             Ok(State::Down(trouble)) => Err(trouble.into()),
-            Ok(State::Connecting) | Err(_) => Err(Trouble::unreachable("the gateway is ending").into()),
+            Ok(State::Connecting) | Err(_) => {
+                Err(Trouble::unreachable("the gateway is ending").into())
+            }
         }
     }
 }

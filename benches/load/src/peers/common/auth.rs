@@ -19,8 +19,14 @@ type Sessions = Arc<RwLock<HashMap<String, String>>>;
 const SESSION: (&str, &str) = (crate::common::TOKEN, "60/123/4567");
 
 pub(crate) fn run(place: &Place) {
-    let sessions: Sessions = Arc::new(RwLock::new(HashMap::from([(SESSION.0.to_owned(), SESSION.1.to_owned())])));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let sessions: Sessions = Arc::new(RwLock::new(HashMap::from([(
+        SESSION.0.to_owned(),
+        SESSION.1.to_owned(),
+    )])));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let listener = TcpListener::bind(place.http).await.expect("a port");
         while let Ok((tcp, _)) = listener.accept().await {
@@ -32,19 +38,31 @@ pub(crate) fn run(place: &Place) {
                     async { Ok::<_, std::convert::Infallible>(answer) }
                 });
                 // A client that went away is no failure.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(tcp), service).await;
+                let _ = http1::Builder::new()
+                    .serve_connection(TokioIo::new(tcp), service)
+                    .await;
             });
         }
     });
 }
 
 fn judge(request: &Request<Incoming>, sessions: &Sessions) -> Response<Empty<Bytes>> {
-    let cookies = request.headers().get(COOKIE).and_then(|field| field.to_str().ok()).unwrap_or_default();
-    let token = cookies.split("; ").find_map(|cookie| cookie.strip_prefix("__Host-vtnr_session="));
+    let cookies = request
+        .headers()
+        .get(COOKIE)
+        .and_then(|field| field.to_str().ok())
+        .unwrap_or_default();
+    let token = cookies
+        .split("; ")
+        .find_map(|cookie| cookie.strip_prefix("__Host-vtnr_session="));
     let known = sessions.read().expect("no panic");
     let mut answer = Response::new(Empty::new());
     match token.and_then(|token| known.get(token)) {
-        Some(vtnr) => drop(answer.headers_mut().insert("x-vtnr", vtnr.parse().expect("a number"))),
+        Some(vtnr) => drop(
+            answer
+                .headers_mut()
+                .insert("x-vtnr", vtnr.parse().expect("a number")),
+        ),
         None => *answer.status_mut() = StatusCode::UNAUTHORIZED,
     }
     answer

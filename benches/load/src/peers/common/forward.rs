@@ -23,13 +23,22 @@ pub(crate) struct Forwarder {
 }
 
 /// What concerns one connection only (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 6] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive")];
+const HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
 
 impl Forwarder {
     pub(crate) fn new(upstream: SocketAddr) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1_024).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(1_024)
+            .build(connector);
         Self { client, upstream }
     }
 
@@ -46,17 +55,36 @@ impl Forwarder {
         let _ = server.serve_connection(io, service).await;
     }
 
-    async fn forward(&self, mut request: Request<Incoming>) -> Response<Either<Incoming, BoxBody<Bytes, hyper::Error>>> {
-        HOP_BY_HOP.iter().for_each(|name| drop(request.headers_mut().remove(name)));
-        if let Some(authority) = request.uri().authority().filter(|_| !request.headers().contains_key(HOST)).cloned() {
-            request.headers_mut().insert(HOST, authority.as_str().parse().expect("an authority"));
+    async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> Response<Either<Incoming, BoxBody<Bytes, hyper::Error>>> {
+        HOP_BY_HOP
+            .iter()
+            .for_each(|name| drop(request.headers_mut().remove(name)));
+        if let Some(authority) = request
+            .uri()
+            .authority()
+            .filter(|_| !request.headers().contains_key(HOST))
+            .cloned()
+        {
+            request
+                .headers_mut()
+                .insert(HOST, authority.as_str().parse().expect("an authority"));
         }
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        *request.uri_mut() = format!("http://{}{target}", self.upstream).parse().expect("a URI");
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        *request.uri_mut() = format!("http://{}{target}", self.upstream)
+            .parse()
+            .expect("a URI");
         *request.version_mut() = Version::HTTP_11;
         match self.client.request(request).await {
             Ok(mut answer) => {
-                HOP_BY_HOP.iter().for_each(|name| drop(answer.headers_mut().remove(name)));
+                HOP_BY_HOP
+                    .iter()
+                    .for_each(|name| drop(answer.headers_mut().remove(name)));
                 *answer.version_mut() = Version::HTTP_11;
                 answer.map(Either::Left)
             }

@@ -22,17 +22,32 @@ struct Hybrid {
 #[async_trait]
 impl ServerApp for Hybrid {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        let forwarder = self.forwarder.get_or_init(|| Forwarder::new(self.upstream)).clone();
+        let forwarder = self
+            .forwarder
+            .get_or_init(|| Forwarder::new(self.upstream))
+            .clone();
         forwarder.serve(io(stream)).await;
         None
     }
 }
 
 pub(crate) fn run(place: &Place) {
-    let mut server =
-        Server::new_with_opt_and_conf(None, ServerConf { threads: 1, work_stealing: false, ..ServerConf::default() });
+    let mut server = Server::new_with_opt_and_conf(
+        None,
+        ServerConf {
+            threads: 1,
+            work_stealing: false,
+            ..ServerConf::default()
+        },
+    );
     server.bootstrap();
-    let mut service = Service::new("hybrid".into(), Hybrid { upstream: place.upstream, forwarder: OnceLock::new() });
+    let mut service = Service::new(
+        "hybrid".into(),
+        Hybrid {
+            upstream: place.upstream,
+            forwarder: OnceLock::new(),
+        },
+    );
     for listener in listeners(place) {
         service.add_listener(listener.l4_buffer(L4BufferSettings::default().read(0)));
     }

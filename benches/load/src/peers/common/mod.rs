@@ -22,15 +22,22 @@ pub(crate) struct Place {
 }
 
 pub(crate) fn run() -> ExitCode {
-    rustls::crypto::ring::default_provider().install_default().expect("the only provider");
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("the only provider");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [kind, http, https, upstream, cert, key] = arguments.as_slice() else {
         eprintln!("load-peer KIND HTTP HTTPS UPSTREAM CERT KEY");
         return ExitCode::from(64);
     };
     let address = |text: &String| text.parse().expect("an address");
-    let place =
-        Place { http: address(http), https: address(https), upstream: address(upstream), cert: cert.clone(), key: key.clone() };
+    let place = Place {
+        http: address(http),
+        https: address(https),
+        upstream: address(upstream),
+        cert: cert.clone(),
+        key: key.clone(),
+    };
     match kind.as_str() {
         "raw" => raw::run(&place, raw::Settings::AsTheyCome),
         "tuned" => raw::run(&place, raw::Settings::Tuned),

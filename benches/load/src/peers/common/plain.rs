@@ -7,12 +7,18 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) fn run(place: &Place) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let forwarder = Forwarder::new(place.upstream);
         let http = TcpListener::bind(place.http).await.expect("a port");
         let https = TcpListener::bind(place.https).await.expect("a port");
-        tokio::join!(serve(http, forwarder.clone(), None), serve(https, forwarder, Some(tls(place))));
+        tokio::join!(
+            serve(http, forwarder.clone(), None),
+            serve(https, forwarder, Some(tls(place)))
+        );
     });
 }
 
@@ -36,9 +42,15 @@ async fn serve(listener: TcpListener, forwarder: Forwarder, tls: Option<TlsAccep
 fn tls(place: &Place) -> TlsAcceptor {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let chain = CertificateDer::pem_file_iter(&place.cert).expect("a file").collect::<Result<_, _>>().expect("certificates");
+    let chain = CertificateDer::pem_file_iter(&place.cert)
+        .expect("a file")
+        .collect::<Result<_, _>>()
+        .expect("certificates");
     let key = PrivateKeyDer::from_pem_file(&place.key).expect("a key");
-    let mut config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).expect("they match");
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("they match");
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }

@@ -35,7 +35,9 @@ impl ProxyHttp for PassThrough {
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
         if self.settings == Settings::AsTheyCome {
-            modules.add_module(pingora::modules::http::compression::ResponseCompressionBuilder::enable(0));
+            modules.add_module(
+                pingora::modules::http::compression::ResponseCompressionBuilder::enable(0),
+            );
         }
     }
 
@@ -48,7 +50,10 @@ impl ProxyHttp for PassThrough {
 }
 
 pub(crate) fn run(place: &Place, settings: Settings) {
-    let mut conf = ServerConf { threads: 1, ..ServerConf::default() };
+    let mut conf = ServerConf {
+        threads: 1,
+        ..ServerConf::default()
+    };
     if settings == Settings::Tuned {
         conf.work_stealing = false;
         conf.upstream_keepalive_pool_size = 1_024;
@@ -56,7 +61,14 @@ pub(crate) fn run(place: &Place, settings: Settings) {
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let peer = HttpPeer::new(place.upstream, false, String::new());
-    let mut service = http_proxy_service(&server.configuration, PassThrough { upstream: place.upstream, peer, settings });
+    let mut service = http_proxy_service(
+        &server.configuration,
+        PassThrough {
+            upstream: place.upstream,
+            peer,
+            settings,
+        },
+    );
     for listener in listeners(place) {
         service.add_listener(match settings {
             Settings::AsTheyCome => listener,
@@ -71,5 +83,8 @@ pub(crate) fn run(place: &Place, settings: Settings) {
 pub(crate) fn listeners(place: &Place) -> [ListenerConfig; 2] {
     let mut tls = TlsSettings::intermediate(&place.cert, &place.key).expect("a certificate");
     tls.enable_h2();
-    [ListenerConfig::tcp(place.http.to_string()), ListenerConfig::tcp(place.https.to_string()).tls(tls)]
+    [
+        ListenerConfig::tcp(place.http.to_string()),
+        ListenerConfig::tcp(place.https.to_string()).tls(tls),
+    ]
 }
