@@ -10,7 +10,7 @@ use super::standing::Standing;
 use crate::certificate::Trust;
 use crate::clock::Clock;
 use crate::config::{self, Config, Door};
-use crate::gateway::{self, Acceptor, CertificateAcceptor, Tls};
+use crate::gateway::{self, Acceptor, ClientCertAcceptor, Tls};
 use crate::in_force::InForce;
 use crate::mail::Writer;
 use crate::pages::Pages;
@@ -43,7 +43,7 @@ struct Next {
     pages: Pages,
     letters: Writer,
     tls: Option<Acceptor>,
-    certified: Option<(Trust, CertificateAcceptor)>,
+    certified: Option<(Trust, ClientCertAcceptor)>,
 }
 
 /// Why a configuration does not come into force.

@@ -1,24 +1,29 @@
 //! Puts the gateway together: its parts, Pingora's options, TLS.
 
-use super::certified::CertificateDoor;
-use super::connections::{Connections, Limits};
-use super::cookies::Jar;
-use super::edge::{Kept, Times};
-use super::fronts::Fronts;
-use super::headers::Identity;
-use super::origin::SocketOrigins;
-use super::roll::Roll;
-use super::route::Routes;
-use super::seats::Seats;
-use super::strict::Hosts;
-use super::tunnels::Tunnels;
-use super::upstream::{self, Upstream};
-use super::{Acceptor, AccessLog, CertificateAcceptor, Edge, Gateway, Served};
 use crate::application_sessions::ApplicationSessions;
 use crate::certificate::{Handshake, Trust};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, Https};
 use crate::directory::Directory;
+use crate::gateway::admission::client_certificate::CertificateDoor;
+use crate::gateway::concurrency::Seats;
+use crate::gateway::listener::accept::Edge;
+use crate::gateway::listener::accept::{Kept, Times};
+use crate::gateway::listener::client_cert_tls::ClientCertAcceptor;
+use crate::gateway::listener::connections::{Connections, Limits};
+use crate::gateway::membership::Roll;
+use crate::gateway::proxy::Gateway;
+use crate::gateway::request::conformance::Hosts;
+use crate::gateway::request::cookies::Jar;
+use crate::gateway::request::origin::SocketOrigins;
+use crate::gateway::request::route::Routes;
+use crate::gateway::request::trusted_proxies::Fronts;
+use crate::gateway::respond::access_log::AccessLog;
+use crate::gateway::upstream;
+use crate::gateway::upstream::Upstream;
+use crate::gateway::upstream::header_policy::Identity;
+use crate::gateway::upstream::reuse::Served;
+use crate::gateway::websocket::registry::Tunnels;
 use crate::in_force::InForce;
 use crate::pages::Pages;
 use crate::parking::Parking;
@@ -28,6 +33,7 @@ use crate::store::cache::Sessions;
 use crate::telemetry::metrics::Metrics;
 use domain::application_session::SessionCookies;
 use domain::submission::SubmissionRules;
+use pingora::listeners::tls::Acceptor;
 use pingora::listeners::tls::TlsSettings;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
@@ -69,7 +75,7 @@ pub struct Parts {
 }
 
 /// Windows for uploads over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
-pub(super) const H2_STREAM_WINDOW: u32 = 1 << 20;
+pub(crate) const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// So many TLS sessions of clients with a certificate can be resumed.
@@ -113,7 +119,7 @@ impl Gateway {
     }
 
     /// The gateway itself, which nobody serves yet.
-    pub(super) async fn assemble(config: &Config, parts: Parts) -> Self {
+    pub(crate) async fn assemble(config: &Config, parts: Parts) -> Self {
         let jar = if config.listen.public_url.secure {
             Jar::Secure
         } else {
@@ -226,7 +232,9 @@ impl Gateway {
             clock,
             chance,
             keepalive: listen.keepalive.as_secs().max(1),
-            patience: listen.body_timeout.saturating_mul(super::MOST_CREDIT + 1),
+            patience: listen
+                .body_timeout
+                .saturating_mul(crate::gateway::proxy::MOST_CREDIT + 1),
             fronts,
             access_log: if config.log.access {
                 AccessLog::On
@@ -303,7 +311,7 @@ pub fn tls(https: &Https) -> Result<Acceptor, String> {
 ///
 /// # Errors
 /// A text that says what is wrong with the files.
-pub fn certificate_tls(https: &Https, trust: &Trust) -> Result<CertificateAcceptor, String> {
+pub fn certificate_tls(https: &Https, trust: &Trust) -> Result<ClientCertAcceptor, String> {
     let chain =
         CertificateDer::pem_file_iter(&https.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain =
@@ -322,5 +330,5 @@ pub fn certificate_tls(https: &Https, trust: &Trust) -> Result<CertificateAccept
     // No early data: it could be replayed, and comes before anybody has proven anything.
     settings.max_early_data_size = 0;
     settings.session_storage = ServerSessionMemoryCache::new(RESUMABLE);
-    Ok(CertificateAcceptor::new(settings))
+    Ok(ClientCertAcceptor::new(settings))
 }

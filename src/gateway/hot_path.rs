@@ -2,9 +2,15 @@
 //!
 //! `benches/hot_path.rs` and `tests/hot_path.rs` time it and count what it allocates. It calls what serves requests and decides nothing.
 
-use super::{Gateway, Parts, Passage, Route, Served, policy, strict};
 use crate::config::Config;
+use crate::gateway::build::Parts;
+use crate::gateway::context::Passage;
+use crate::gateway::proxy::Gateway;
+use crate::gateway::request::conformance;
+use crate::gateway::request::route::Route;
+use crate::gateway::upstream::reuse::Served;
 use domain::ids::SessionToken;
+use domain::policy;
 use domain::policy::{Decision, Permit};
 use domain::session::Session as BrokerSession;
 use domain::time::Timestamp;
@@ -47,8 +53,8 @@ impl HotPath {
 
     /// Whether `strict` lets the request in.
     pub fn check(&self) -> bool {
-        strict::check(self.http.req_header(), &self.gateway.hosts).is_ok()
-            && strict::check_length(self.http.as_downstream()).is_ok()
+        conformance::check(self.http.req_header(), &self.gateway.hosts).is_ok()
+            && conformance::check_length(self.http.as_downstream()).is_ok()
     }
 
     /// Whether it is for the calculator.

@@ -4,8 +4,8 @@
 //! session began, if that was not its broker's own; its broker's own, by rendezvous hashing of the broker number over the servers that
 //! are up. The last needs no memory and is the same on every gateway, and when a server goes, only its own brokers move.
 
-use super::server::Server;
-use crate::gateway::cookies;
+use crate::gateway::request::cookies;
+use crate::gateway::upstream::server::Server;
 use domain::vtnr::Vtnr;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
@@ -19,14 +19,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whose request it is, as far as that matters for where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gateway) struct Whose(u64);
+pub(crate) struct Whose(u64);
 
 /// Where a server stands among all, the same on every gateway.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place(u64);
+pub(crate) struct Place(u64);
 
 /// How requests find their server.
-pub(super) struct Affinity {
+pub(crate) struct Affinity {
     /// Names of the application's session cookies.
     cookies: Vec<String>,
     /// The route that cookies of each configured server end with.
@@ -36,25 +36,25 @@ pub(super) struct Affinity {
 
 impl Whose {
     /// Where there is nothing to choose.
-    pub(in crate::gateway) const NOBODYS: Self = Self(0);
+    pub(crate) const NOBODYS: Self = Self(0);
 
-    pub(in crate::gateway) fn broker(vtnr: Vtnr) -> Self {
+    pub(crate) fn broker(vtnr: Vtnr) -> Self {
         Self(mixed(u64::from(vtnr.number())))
     }
 
-    pub(in crate::gateway) fn client(address: IpAddr) -> Self {
+    pub(crate) fn client(address: IpAddr) -> Self {
         Self(digest(address.to_string().as_bytes()))
     }
 }
 
 impl Place {
-    pub(super) fn of(address: SocketAddr) -> Self {
+    pub(crate) fn of(address: SocketAddr) -> Self {
         Self(digest(address.to_string().as_bytes()))
     }
 }
 
 impl Affinity {
-    pub(super) fn new(cookies: &[String], routes: &[String]) -> Self {
+    pub(crate) fn new(cookies: &[String], routes: &[String]) -> Self {
         Self {
             cookies: cookies.to_vec(),
             routes: routes.to_vec(),
@@ -63,7 +63,7 @@ impl Affinity {
     }
 
     /// The server for a request, of those that `may` take it.
-    pub(super) fn choose<'s>(
+    pub(crate) fn choose<'s>(
         &self,
         servers: &'s [Arc<Server>],
         headers: &HeaderMap,
@@ -89,13 +89,13 @@ impl Affinity {
     }
 
     /// Whether this is not the server that the request would go to if all were up, and no route will lead back to it.
-    pub(super) fn is_astray(&self, servers: &[Arc<Server>], chosen: &Server, whose: Whose) -> bool {
+    pub(crate) fn is_astray(&self, servers: &[Arc<Server>], chosen: &Server, whose: Whose) -> bool {
         let own = || own(servers.iter(), whose).map(|server| server.address);
         self.routes.is_empty() && !self.cookies.is_empty() && own() != Some(chosen.address)
     }
 
     /// The application's session began at this server.
-    pub(super) fn remember(&self, answer: &ResponseHeader, address: SocketAddr) {
+    pub(crate) fn remember(&self, answer: &ResponseHeader, address: SocketAddr) {
         let set = answer
             .headers
             .get_all(SET_COOKIE)

@@ -9,7 +9,7 @@ const ENOUGH: u32 = 2;
 
 /// A server's health. At first it counts as up: requests find out otherwise.
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub(crate) struct Health {
     /// Failures since the last check that succeeded.
     failures: AtomicU32,
     fell: Notify,
@@ -17,7 +17,7 @@ pub(super) struct Health {
 
 /// How a server failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// Nobody listens there. That is certain.
     Refused,
     /// No connection, or no good answer to a check; it may have been chance.
@@ -26,7 +26,7 @@ pub(super) enum Trouble {
 
 impl Trouble {
     /// What an error says of the server; `None` if it was a fault of ours, such as no file descriptors.
-    pub(super) fn of(error: &Error) -> Option<Self> {
+    pub(crate) fn of(error: &Error) -> Option<Self> {
         match error.etype() {
             ErrorType::ConnectRefused => Some(Self::Refused),
             ErrorType::InternalError | ErrorType::SocketError | ErrorType::BindError => None,
@@ -36,12 +36,12 @@ impl Trouble {
 }
 
 impl Health {
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.failures.load(Ordering::Relaxed) < ENOUGH
     }
 
     /// The server failed. True if it is down now and was not before.
-    pub(super) fn failed(&self, trouble: Trouble) -> bool {
+    pub(crate) fn failed(&self, trouble: Trouble) -> bool {
         let (before, by) = match trouble {
             Trouble::Refused => (self.failures.fetch_max(ENOUGH, Ordering::Relaxed), ENOUGH),
             Trouble::Other => (self.failures.fetch_add(1, Ordering::Relaxed), 1),
@@ -54,12 +54,12 @@ impl Health {
     }
 
     /// A check succeeded. True if the server was down before.
-    pub(super) fn succeeded(&self) -> bool {
+    pub(crate) fn succeeded(&self) -> bool {
         self.failures.swap(0, Ordering::Relaxed) >= ENOUGH
     }
 
     /// Waits until it is found to be down.
-    pub(super) async fn fell(&self) {
+    pub(crate) async fn fell(&self) {
         self.fell.notified().await;
     }
 }

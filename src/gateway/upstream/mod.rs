@@ -4,14 +4,18 @@
 //! connects to a server that is known to be down. Nothing here decides whether a request may go up.
 
 mod affinity;
+pub(crate) mod header_policy;
 mod health;
+pub(crate) mod retry;
+pub(crate) mod reuse;
 mod server;
 #[cfg(test)]
 mod tests;
 mod watch;
+pub(crate) mod websocket_connect;
 
-use super::route;
 use crate::config;
+use crate::gateway::request::route;
 use crate::telemetry::metrics::{Connect, Metrics};
 use affinity::Affinity;
 use arc_swap::ArcSwap;
@@ -27,11 +31,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub(super) use affinity::Whose;
-pub(super) use watch::watch;
+pub(crate) use affinity::Whose;
+pub(crate) use watch::watch;
 
 /// The calculator.
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     config: config::Upstream,
     /// What the calculator is called in requests that ask how it is.
     authority: String,
@@ -47,7 +51,7 @@ pub(super) struct Upstream {
 
 /// How a request has fared on its way to the calculator.
 #[derive(Debug, Default)]
-pub(super) struct Tries {
+pub(crate) struct Tries {
     /// How often a connection was asked for.
     begun: u32,
     /// How often one stood. From then on bytes may have gone up.
@@ -62,27 +66,27 @@ pub(super) struct Tries {
 
 impl Tries {
     /// The server that it went to last, if it did.
-    pub(super) fn server(&self) -> Option<SocketAddr> {
+    pub(crate) fn server(&self) -> Option<SocketAddr> {
         self.server
     }
 
     /// A connection stands; bytes may go up from now on.
-    pub(super) fn connected(&mut self) {
+    pub(crate) fn connected(&mut self) {
         self.sent += 1;
     }
 
     /// Whether it went up for the first time.
-    pub(super) fn went_up_once(&self) -> bool {
+    pub(crate) fn went_up_once(&self) -> bool {
         self.sent == 1
     }
 
     /// Whether no connection stood so far: not a byte of the request went up.
-    pub(super) fn never_went_up(&self) -> bool {
+    pub(crate) fn never_went_up(&self) -> bool {
         self.sent == 0
     }
 
     /// The next try goes to another server.
-    pub(super) fn avoid(&mut self, peer: &HttpPeer) {
+    pub(crate) fn avoid(&mut self, peer: &HttpPeer) {
         self.avoided = address_of(peer);
     }
 
@@ -93,7 +97,7 @@ impl Tries {
 
 /// Whether a request may take a connection that another one left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reuse {
+pub(crate) enum Reuse {
     Allowed,
     /// It takes a new one.
     Forbidden,
@@ -103,7 +107,7 @@ pub(super) enum Reuse {
 
 /// Whether a request is sent once, whatever comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sending {
+pub(crate) enum Sending {
     /// It may meet a connection that is about to die.
     Usual,
     /// It takes a connection of its own.
@@ -112,7 +116,7 @@ pub(super) enum Sending {
 
 impl Upstream {
     /// The servers of the configuration, their names looked up once. `authority` is what the calculator is called.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         config: config::Upstream,
         authority: &str,
         metrics: Option<Arc<Metrics>>,
@@ -132,12 +136,12 @@ impl Upstream {
     }
 
     /// Whether there is anything to choose from.
-    pub(super) fn has_several(&self) -> bool {
+    pub(crate) fn has_several(&self) -> bool {
         self.servers.load().len() > 1
     }
 
     /// How many servers are up.
-    pub(super) fn up(&self) -> usize {
+    pub(crate) fn up(&self) -> usize {
         self.servers
             .load()
             .iter()
@@ -149,7 +153,7 @@ impl Upstream {
     ///
     /// # Errors
     /// No server answers. It costs nothing to find that out.
-    pub(super) fn peer(
+    pub(crate) fn peer(
         &self,
         request: &RequestHeader,
         whose: Whose,
@@ -205,7 +209,7 @@ impl Upstream {
     }
 
     /// The calculator answers. An application's session that began away from its broker's own server stays where it began.
-    pub(super) fn answered(&self, answer: &ResponseHeader, tries: &Tries) {
+    pub(crate) fn answered(&self, answer: &ResponseHeader, tries: &Tries) {
         if let Some(address) = tries.astray {
             self.affinity.remember(answer, address);
         }
@@ -213,7 +217,7 @@ impl Upstream {
 
     /// No connection came about. Whether the request may be tried with another server: not a byte went up, so nobody has done
     /// any of what it asks.
-    pub(super) fn connecting_failed(
+    pub(crate) fn connecting_failed(
         &self,
         peer: &HttpPeer,
         error: &Error,
@@ -234,7 +238,7 @@ impl Upstream {
     }
 
     /// Whether a server is up other than the one that just failed.
-    pub(super) fn is_another_up(&self, tries: &Tries) -> bool {
+    pub(crate) fn is_another_up(&self, tries: &Tries) -> bool {
         self.servers
             .load()
             .iter()
@@ -242,7 +246,7 @@ impl Upstream {
     }
 
     /// What is wrong with the calculator, in one line; `None` if all its servers answer.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         let servers = self.servers.load();
         let down: Vec<_> = servers
             .iter()

@@ -1,32 +1,32 @@
 //! One server of the calculator: an address, and how it is connected to.
 
-use super::affinity::Place;
-use super::health::Health;
 use crate::config;
-use crate::gateway::handshake::Handshakes;
+use crate::gateway::upstream::affinity::Place;
+use crate::gateway::upstream::health::Health;
+use crate::gateway::upstream::websocket_connect::Handshakes;
 use pingora::upstreams::peer::HttpPeer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A server, for as long as its name leads to its address.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     /// Which of the configured servers it belongs to; a name may have several addresses.
-    pub(super) entry: usize,
-    pub(super) place: Place,
-    pub(super) peers: Peers,
-    pub(super) health: Health,
+    pub(crate) entry: usize,
+    pub(crate) place: Place,
+    pub(crate) peers: Peers,
+    pub(crate) health: Health,
 }
 
 /// For ordinary requests, for those whose answer may be silent for a long time, and for WebSockets.
-pub(super) struct Peers {
-    pub(super) ordinary: HttpPeer,
-    pub(super) patient: HttpPeer,
-    pub(super) socket: HttpPeer,
+pub(crate) struct Peers {
+    pub(crate) ordinary: HttpPeer,
+    pub(crate) patient: HttpPeer,
+    pub(crate) socket: HttpPeer,
 }
 
 impl Server {
-    pub(super) fn new(
+    pub(crate) fn new(
         address: SocketAddr,
         entry: usize,
         host: &str,

@@ -1,8 +1,8 @@
 //! Looking names up and looking servers over, beside the requests.
 
-use super::Upstream;
-use super::health::Trouble;
-use super::server::Server;
+use crate::gateway::upstream::Upstream;
+use crate::gateway::upstream::health::Trouble;
+use crate::gateway::upstream::server::Server;
 use futures_util::future::join_all;
 use pingora::connectors::TransportConnector;
 use pingora::http::RequestHeader;
@@ -23,7 +23,7 @@ const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps looking names up, and each server over for as long as there is one.
-pub(in crate::gateway) async fn watch(upstream: Arc<Upstream>) {
+pub(crate) async fn watch(upstream: Arc<Upstream>) {
     // It reads the system's certificates, so there is one for all checks.
     let connector = Arc::new(TransportConnector::new(None));
     let start = |server: &Arc<Server>| {
@@ -83,7 +83,7 @@ async fn look_after(
 
 impl Upstream {
     /// Looks the names up once, and gives the servers that are new. What a name led to stays if it is not found.
-    pub(super) async fn look_up(&self) -> Vec<Arc<Server>> {
+    pub(crate) async fn look_up(&self) -> Vec<Arc<Server>> {
         let known = self.servers.load_full();
         let mut servers: Vec<Arc<Server>> = Vec::new();
         let mut fresh = Vec::new();

@@ -1,0 +1,544 @@
+//! The calculator's session cookies: each goes up with requests of the broker alone who owns the session (`application_sessions`).
+//!
+//! What may not go up is found once the policy has allowed the request, and taken away with the gateway's own cookies. The answer tells the
+//! browser to delete it. What the calculator sets in its answer is the broker's from then on; it is remembered before the browser has it.
+
+use crate::application_sessions::{Learnt, Ownership, Reach};
+use crate::gateway::context::Passage;
+use crate::gateway::context::TicketDue;
+use crate::gateway::proxy::Gateway;
+use crate::gateway::request::cookies;
+use crate::gateway::request::cookies::{crumbs, name_and_value};
+use crate::gateway::respond::reply::Reply;
+use crate::gateway::upstream::header_policy::is_shared;
+use crate::telemetry::metrics::{Label as _, Withheld as Reason};
+use cookie::Cookie;
+use cookie::time::OffsetDateTime;
+use domain::application_session::{ApplicationSessionId, CookieScope, Origin};
+use domain::policy::Permit;
+use domain::time::Timestamp;
+use domain::vtnr::Vtnr;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+use std::borrow::Cow;
+
+/// No browser has more session cookies of one application: of a request with more of them no cookie goes up.
+const MOST_ASKED: usize = 16;
+/// No longer name is deleted, in bytes.
+const LONGEST_DELETED: usize = 128;
+/// A cookie of unknown scope is deleted in so many folders of the request's path.
+const MOST_FOLDERS: usize = 8;
+/// As many sessions as a ticket names; the latest count.
+const MOST_IN_A_TICKET: usize = 8;
+
+/// What becomes of the session cookies of one request and its answer.
+#[derive(Debug, Default)]
+pub(crate) struct SessionCookieChanges {
+    /// Those that do not go up, each as it came, without blanks around.
+    withheld: Vec<Box<[u8]>>,
+    /// None of the request's cookies goes up.
+    withholds_all: bool,
+    /// Names of those that the browser is to delete.
+    expire: Vec<String>,
+    /// Sessions that the calculator begins, as tickets name them.
+    begun: Vec<u64>,
+}
+
+impl SessionCookieChanges {
+    pub(crate) fn withholds(&self, crumb: &[u8]) -> bool {
+        self.withholds_all || self.withheld.iter().any(|withheld| **withheld == *crumb)
+    }
+}
+
+impl Gateway {
+    /// Whether it is not known yet of each session cookie that it may go up. Every request is asked that the policy allowed.
+    pub(crate) fn has_doubtful_cookies(
+        &self,
+        http: &Session,
+        permit: &Permit,
+        passage: &Passage,
+    ) -> bool {
+        !self.is_for_portal_server(passage)
+            && !self.knows_all(
+                &http.req_header().headers,
+                permit.broker().map(|(vtnr, _)| vtnr),
+            )
+    }
+
+    /// The portal's own server knows no session of the calculator's.
+    fn is_for_portal_server(&self, passage: &Passage) -> bool {
+        passage.to_portal && self.portal_server.is_some()
+    }
+
+    /// Whether all session cookies are known to be this broker's.
+    fn knows_all(&self, headers: &HeaderMap, broker: Option<Vtnr>) -> bool {
+        crumbs(headers).all(|crumb| match (self.session_in(crumb), broker) {
+            (Some(id), Some(vtnr)) => self.application_sessions.is_known(&id, vtnr),
+            (Some(_), None) => false,
+            (None, _) => !may_hide(crumb) || !self.hides_session(crumb),
+        })
+    }
+
+    /// Whether a cookie is a session of the calculator's, and none of ours.
+    fn is_session(&self, id: &ApplicationSessionId<'_>) -> bool {
+        self.session_cookies.contain(id) && !self.jar.owns(id.name)
+    }
+
+    /// The session that a cookie stands for, if it does.
+    fn session_in<'c>(&self, crumb: &'c [u8]) -> Option<ApplicationSessionId<'c>> {
+        let (name, value) = name_and_value(crumb);
+        Some(ApplicationSessionId { name, value }).filter(|id| self.is_session(id))
+    }
+
+    fn session_ids<'h>(
+        &self,
+        headers: &'h HeaderMap,
+    ) -> impl Iterator<Item = ApplicationSessionId<'h>> {
+        crumbs(headers).filter_map(|crumb| self.session_in(crumb))
+    }
+
+    /// Whether servers that part cookies at more than semicolons would find a session in a cookie of another name.
+    fn hides_session(&self, crumb: &[u8]) -> bool {
+        crumb
+            .split(|byte| is_odd(*byte))
+            .skip(1)
+            .any(|part| self.session_in(part).is_some())
+    }
+
+    /// Finds the cookies that must not go up.
+    pub(crate) async fn judge_cookies(
+        &self,
+        http: &Session,
+        permit: &Permit,
+        passage: &mut Passage,
+    ) {
+        let headers = &http.req_header().headers;
+        let broker = self.broker_of(http, permit, passage.now).await;
+        let (mut changes, mut own, mut reasons) =
+            (SessionCookieChanges::default(), Vec::new(), Vec::new());
+        let odd = crumbs(headers).filter(|crumb| {
+            self.session_in(crumb).is_none() && may_hide(crumb) && self.hides_session(crumb)
+        });
+        changes.withheld.extend(odd.take(MOST_ASKED).map(Box::from));
+        for (asked, crumb) in crumbs(headers)
+            .filter(|crumb| self.session_in(crumb).is_some())
+            .enumerate()
+        {
+            let Some(id) = self.session_in(crumb).filter(|_| asked < MOST_ASKED) else {
+                changes.withholds_all = true;
+                reasons.push(Reason::OverLimit);
+                break;
+            };
+            let Some(reason) = reason(self.ownership(&id, broker, http, passage).await) else {
+                own.push(id.name);
+                continue;
+            };
+            reasons.push(reason);
+            changes.withheld.push(crumb.into());
+            if reason == Reason::Foreign && broker.is_some() && id.name.len() <= LONGEST_DELETED {
+                changes
+                    .expire
+                    .push(String::from_utf8_lossy(id.name).into_owned());
+            }
+        }
+        // To delete a foreign one would delete the broker's own with it, wherever both are set.
+        changes
+            .expire
+            .retain(|name| !own.contains(&name.as_bytes()));
+        self.note_withheld(&reasons, broker);
+        let withholds = changes.withholds_all || !changes.withheld.is_empty();
+        passage.session_cookies = withholds.then(|| Box::new(changes));
+    }
+
+    async fn ownership(
+        &self,
+        id: &ApplicationSessionId<'_>,
+        broker: Option<Vtnr>,
+        http: &Session,
+        passage: &mut Passage,
+    ) -> Ownership {
+        let Some(vtnr) = broker else {
+            // What belongs to nobody yet goes up with nobody's requests.
+            let has_owner = self.application_sessions.has_owner(id, self.reach()).await;
+            return if has_owner {
+                Ownership::Foreign
+            } else {
+                Ownership::Own
+            };
+        };
+        if self.application_sessions.is_known(id, vtnr) {
+            return Ownership::Own;
+        }
+        let has_proof = |id: &[u8]| self.is_in_ticket(id, http, passage);
+        let learnt = Learnt {
+            origin: Origin::Request,
+            client: self.client_counted(http),
+        };
+        let ownership = self
+            .application_sessions
+            .claim(id, vtnr, learnt, self.reach(), has_proof)
+            .await;
+        if ownership == Ownership::Own {
+            passage.ticket_due = TicketDue::Now;
+        }
+        ownership
+    }
+
+    fn reach(&self) -> Reach {
+        if self.sessions.is_store_down() {
+            Reach::Down
+        } else {
+            Reach::Up
+        }
+    }
+
+    fn is_in_ticket(&self, id: &[u8], http: &Session, passage: &Passage) -> bool {
+        let token = passage.session.as_ref().map(|session| session.token);
+        let ticket = token.zip(self.jar.read_ticket(&http.req_header().headers));
+        ticket.is_some_and(|(token, ticket)| {
+            self.sessions
+                .owned_by_ticket(&token, &ticket)
+                .contains(&self.sessions.mark(id))
+        })
+    }
+
+    /// Whose request it is, also where the policy did not have to ask.
+    async fn broker_of(&self, http: &Session, permit: &Permit, now: Timestamp) -> Option<Vtnr> {
+        if let Some((vtnr, _)) = permit.broker() {
+            return Some(vtnr);
+        }
+        if let Some(vtnr) = self.certified_broker(http) {
+            return Some(vtnr);
+        }
+        if let Some(token) = self.held(http).ok().and_then(|held| held.session) {
+            let ticket = || self.jar.read_ticket(&http.req_header().headers);
+            let session = match self.sessions.look(&token, now).await {
+                Ok(session) => session,
+                Err(_) => self
+                    .sessions
+                    .find_with_ticket(&token, ticket, now)
+                    .await
+                    .ok()
+                    .flatten(),
+            };
+            if let Some(session) = session.filter(|session| self.roll.has(session)) {
+                return Some(session.vtnr);
+            }
+        }
+        self.known_at_portal(http, now)
+            .and_then(|at_portal| at_portal.session)
+            .map(|session| session.vtnr)
+    }
+
+    /// Names of cookies are the client's, and stay out of the log.
+    fn note_withheld(&self, reasons: &[Reason], broker: Option<Vtnr>) {
+        let Some(reason) = reasons.first() else {
+            return;
+        };
+        reasons
+            .iter()
+            .for_each(|reason| self.metrics.cookie_withheld(*reason));
+        let (reason, cookies, broker) = (
+            reason.as_str(),
+            reasons.len(),
+            broker.map(|vtnr| self.sign_ins.vault.pseudonym(vtnr)),
+        );
+        tracing::info!(target: "gateway", reason, cookies, broker, "withheld session cookies of the calculator");
+    }
+
+    /// Whether the calculator begins sessions with this answer, or the browser is to delete some.
+    pub(crate) fn changes_sessions(&self, response: &ResponseHeader, passage: &Passage) -> bool {
+        let begins = |field: &HeaderValue| self.is_session(&set_cookie(field.as_bytes()));
+        let changes = passage.session_cookies.is_some()
+            || response.headers.get_all(SET_COOKIE).iter().any(begins);
+        let is_final = !response.status.is_informational()
+            || response.status == StatusCode::SWITCHING_PROTOCOLS;
+        changes && is_final && !self.is_for_portal_server(passage)
+    }
+
+    /// Remembers whose the sessions are that the calculator begins with this answer, and has the browser delete what was withheld.
+    pub(crate) async fn keep_set_cookies(
+        &self,
+        http: &Session,
+        response: &mut ResponseHeader,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        let broker = self.broker_of(http, passage.permit()?, passage.now).await;
+        let fields: Vec<HeaderValue> = response
+            .headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .cloned()
+            .collect();
+        let (came, mut kept, mut scopes) =
+            (fields.len(), Vec::with_capacity(fields.len()), Vec::new());
+        for field in fields {
+            let id = set_cookie(field.as_bytes());
+            let scope = self
+                .is_session(&id)
+                .then(|| scope_of(field.as_bytes(), http.req_header(), passage.now))
+                .flatten();
+            let may_pass = match broker.filter(|_| scope.is_some()) {
+                Some(vtnr) => self.begins_for(&id, vtnr, http, passage).await,
+                // What begins for nobody belongs to nobody yet.
+                None => true,
+            };
+            scopes.extend(scope);
+            if may_pass {
+                kept.push(field);
+            }
+        }
+        if !scopes.is_empty() && self.reach() == Reach::Up {
+            self.application_sessions.learn_scopes(&scopes).await;
+        }
+        let expired = match passage
+            .session_cookies
+            .as_ref()
+            .filter(|_| !is_shared(response))
+        {
+            Some(changes) => self.deletions(&changes.expire, http.req_header()).await,
+            None => Vec::new(),
+        };
+        if expired.is_empty() && kept.len() == came {
+            // As it came, to the letter case of the names.
+            return Ok(());
+        }
+        response.remove_header(&SET_COOKIE);
+        // The calculator's own come last, so that one of the same name and scope stays.
+        expired
+            .into_iter()
+            .chain(kept)
+            .try_for_each(|field| response.append_header(SET_COOKIE, field).map(|_| ()))
+    }
+
+    /// A session begins for this broker. False if it cannot be remembered: then the browser does not get it.
+    async fn begins_for(
+        &self,
+        id: &ApplicationSessionId<'_>,
+        vtnr: Vtnr,
+        http: &Session,
+        passage: &mut Passage,
+    ) -> bool {
+        let learnt = Learnt {
+            origin: Origin::Answer,
+            client: self.client_counted(http),
+        };
+        let ownership = self
+            .application_sessions
+            .claim(id, vtnr, learnt, self.reach(), |_| false)
+            .await;
+        let reason = reason(ownership);
+        self.note_withheld(reason.as_slice(), Some(vtnr));
+        if reason.is_none() {
+            passage
+                .session_cookies
+                .get_or_insert_default()
+                .begun
+                .push(self.sessions.mark(&id.to_bytes()));
+            passage.ticket_due = TicketDue::Now;
+        }
+        reason.is_none()
+    }
+
+    /// The sessions of the calculator that a ticket names: those of the former ticket, of this request and of its answer.
+    pub(crate) fn owned_sessions(&self, http: &Session, passage: &Passage) -> Vec<u64> {
+        let headers = &http.req_header().headers;
+        let former = passage.session.as_ref().zip(self.jar.read_ticket(headers));
+        let mut owned = former
+            .map(|(session, ticket)| self.sessions.owned_by_ticket(&session.token, &ticket))
+            .unwrap_or_default();
+        let changes = passage.session_cookies.as_ref();
+        let is_withheld = |crumb: &[u8]| changes.is_some_and(|changes| changes.withholds(crumb));
+        let went_up = crumbs(headers)
+            .filter(|crumb| !is_withheld(crumb))
+            .filter_map(|crumb| self.session_in(crumb));
+        let went_up = went_up.map(|id| self.sessions.mark(&id.to_bytes()));
+        for mark in went_up.chain(
+            changes
+                .into_iter()
+                .flat_map(|changes| changes.begun.iter().copied()),
+        ) {
+            owned.retain(|known| *known != mark);
+            owned.push(mark);
+        }
+        owned.split_off(owned.len().saturating_sub(MOST_IN_A_TICKET))
+    }
+
+    /// `Set-Cookie` fields that delete these cookies wherever the calculator sets them; where that is not known, in the folders above the
+    /// request's path.
+    async fn deletions(&self, names: &[String], request: &RequestHeader) -> Vec<HeaderValue> {
+        let scopes = if names.is_empty() {
+            Default::default()
+        } else {
+            self.application_sessions.scopes().await
+        };
+        let mut fields = Vec::new();
+        for name in names {
+            let known: Vec<_> = scopes.of(name).cloned().collect();
+            let guessed = if known.is_empty() {
+                folders(name, request.raw_path())
+            } else {
+                Vec::new()
+            };
+            fields.extend(
+                known
+                    .iter()
+                    .chain(&guessed)
+                    .filter_map(|scope| self.deletion(scope)),
+            );
+        }
+        fields
+    }
+
+    fn deletion(&self, scope: &CookieScope) -> Option<HeaderValue> {
+        HeaderValue::from_str(&deletion(scope, self.jar)).ok()
+    }
+
+    /// The broker signs out: the calculator's sessions end with the gateway's own.
+    pub(crate) async fn end_application_sessions(
+        &self,
+        reply: Reply,
+        request: &RequestHeader,
+    ) -> Reply {
+        let scopes = self.application_sessions.scopes().await;
+        let came = self.session_ids(&request.headers);
+        let came = came.map(|id| String::from_utf8_lossy(id.name).into_owned());
+        // A cookie that came to this path and whose scope is not known is that of the whole host.
+        let mut guessed: Vec<_> = came
+            .filter(|name| scopes.of(name).next().is_none())
+            .map(|name| scope(&name, "/"))
+            .collect();
+        guessed.dedup();
+        scopes
+            .all()
+            .iter()
+            .chain(&guessed)
+            .fold(reply, |reply, scope| {
+                reply.with_cookie(deletion(scope, self.jar))
+            })
+    }
+}
+
+fn reason(ownership: Ownership) -> Option<Reason> {
+    match ownership {
+        Ownership::Own => None,
+        Ownership::Foreign => Some(Reason::Foreign),
+        Ownership::Unproven => Some(Reason::Unproven),
+        Ownership::OverLimit => Some(Reason::OverLimit),
+    }
+}
+
+/// Whether a cookie has what only some servers take for its end.
+fn may_hide(crumb: &[u8]) -> bool {
+    crumb.iter().any(|byte| is_odd(*byte))
+}
+
+fn is_odd(byte: u8) -> bool {
+    byte == b',' || !byte.is_ascii_graphic()
+}
+
+/// The cookie that a `Set-Cookie` field sets.
+fn set_cookie(field: &[u8]) -> ApplicationSessionId<'_> {
+    let (name, value) =
+        name_and_value(field.split(|byte| *byte == b';').next().unwrap_or_default());
+    ApplicationSessionId { name, value }
+}
+
+/// Where a `Set-Cookie` field sets its cookie; none if it deletes it.
+fn scope_of(field: &[u8], request: &RequestHeader, now: Timestamp) -> Option<CookieScope> {
+    let cookie = Cookie::parse(std::str::from_utf8(field).ok()?).ok()?;
+    let is_past = |ends: OffsetDateTime| {
+        u64::try_from(ends.unix_timestamp()).is_ok_and(|ends| ends * 1_000 <= now.as_millis())
+            || ends.unix_timestamp() < 0
+    };
+    let deletes = match cookie.max_age() {
+        Some(age) => age.whole_seconds() <= 0,
+        None => cookie.expires_datetime().is_some_and(is_past),
+    };
+    let path = cookie
+        .path()
+        .filter(|path| path.starts_with('/'))
+        .map_or_else(|| default_path(request), str::to_owned);
+    let scope = CookieScope {
+        name: cookie.name().to_owned(),
+        path: Some(path),
+        domain: cookie
+            .domain()
+            .filter(|domain| !domain.is_empty())
+            .map(str::to_owned),
+        partitioned: cookie.partitioned().unwrap_or_default(),
+    };
+    (!deletes).then_some(scope)
+}
+
+/// Where browsers put a cookie without a path (RFC 6265, 5.1.4).
+fn default_path(request: &RequestHeader) -> String {
+    let path = request
+        .raw_path()
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default();
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    let folder = path
+        .get(..end)
+        .filter(|folder| !folder.is_empty())
+        .unwrap_or(b"/");
+    String::from_utf8_lossy(folder).into_owned()
+}
+
+fn scope(name: &str, path: &str) -> CookieScope {
+    CookieScope {
+        name: name.to_owned(),
+        path: Some(path.to_owned()),
+        domain: None,
+        partitioned: false,
+    }
+}
+
+/// The folders in which a cookie that came with a request for this path may have been set.
+fn folders(name: &str, target: &[u8]) -> Vec<CookieScope> {
+    let path = target
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default();
+    let path = String::from_utf8_lossy(path);
+    let slashes = path
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .skip(1)
+        .take(MOST_FOLDERS);
+    let folders = slashes.filter_map(|at| path.get(..at)).map(Cow::Borrowed);
+    std::iter::once(Cow::Borrowed("/"))
+        .chain(folders)
+        .map(|folder| scope(name, &folder))
+        .collect()
+}
+
+fn deletion(scope: &CookieScope, jar: cookies::Jar) -> String {
+    let attribute = |name: &str, value: &Option<String>| {
+        value
+            .as_ref()
+            .map(|value| format!("; {name}={value}"))
+            .unwrap_or_default()
+    };
+    let (path, domain) = (
+        attribute("Path", &scope.path),
+        attribute("Domain", &scope.domain),
+    );
+    let secure = if jar == cookies::Jar::Secure {
+        "; Secure"
+    } else {
+        ""
+    };
+    let partitioned = if scope.partitioned {
+        "; Partitioned"
+    } else {
+        ""
+    };
+    format!(
+        "{}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{path}{domain}{secure}{partitioned}",
+        scope.name
+    )
+}

@@ -1,0 +1,105 @@
+//! The threads that serve clients: each has a runtime of its own and all the connections that it accepted, from beginning to end.
+//!
+//! So nothing of a request moves between cores, and no lock of a shared scheduler is taken. What is not a request (the store's
+//! connections, the outbox, the admin listener) runs elsewhere.
+
+use crate::gateway::listener::accept::Proxy;
+use crate::gateway::listener::accept::{Door, Edge};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Threads that run until they are told to stop.
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    over: watch::Sender<bool>,
+}
+
+impl Workers {
+    /// Starts a thread for each of the edge's proxies. All of them accept clients at all of these doors.
+    ///
+    /// # Errors
+    /// Whatever keeps the operating system from giving a thread, or another handle of a socket.
+    pub fn start(edge: &Arc<Edge>, doors: &[Door]) -> io::Result<Self> {
+        let mut workers = Self {
+            threads: Vec::new(),
+            over: watch::Sender::new(false),
+        };
+        for (nr, proxy) in edge.proxies().iter().enumerate() {
+            let doors = doors
+                .iter()
+                .map(Door::another)
+                .collect::<io::Result<Vec<_>>>()?;
+            let (edge, proxy, over) = (
+                Arc::clone(edge),
+                Arc::clone(proxy),
+                workers.over.subscribe(),
+            );
+            let (begins, begun) = sync_channel(1);
+            let serve = move || {
+                let runtime = match Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(begins.send(Err(error))),
+                };
+                drop(begins.send(Ok(())));
+                runtime.block_on(serve(edge, proxy, doors, over));
+                // What is still open, a WebSocket perhaps, had its grace.
+                runtime.shutdown_background();
+            };
+            workers.threads.push(
+                std::thread::Builder::new()
+                    .name(format!("worker-{nr}"))
+                    .spawn(serve)?,
+            );
+            begun.recv().map_err(io::Error::other)??;
+        }
+        Ok(workers)
+    }
+
+    /// Ends all threads with whatever they are at, and waits for them.
+    pub async fn stop(self) {
+        self.over.send_replace(true);
+        let join = move || {
+            self.threads
+                .into_iter()
+                .for_each(|thread| drop(thread.join()))
+        };
+        // That a thread broke off is no reason not to end.
+        let _ = tokio::task::spawn_blocking(join).await;
+    }
+}
+
+impl Door {
+    fn another(&self) -> io::Result<Self> {
+        Ok(Self {
+            listener: self.listener.try_clone()?,
+            tls: self.tls.clone(),
+        })
+    }
+}
+
+async fn serve(
+    edge: Arc<Edge>,
+    proxy: Arc<Proxy>,
+    doors: Vec<Door>,
+    mut over: watch::Receiver<bool>,
+) {
+    let mut serving = JoinSet::new();
+    for Door { listener, tls } in doors {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                drop(serving.spawn(Arc::clone(&edge).serve(Arc::clone(&proxy), listener, tls)))
+            }
+            Err(error) => {
+                tracing::error!(target: "gateway", %error, "a thread cannot accept clients")
+            }
+        }
+    }
+    // A sender that is gone means that everything ends.
+    let _ = over.wait_for(|over| *over).await;
+}

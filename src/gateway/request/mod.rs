@@ -1,0 +1,11 @@
+//! Pure reading of a request: nothing here decides, waits or answers.
+
+pub(crate) mod audience;
+pub(crate) mod chunks;
+pub(crate) mod conformance;
+pub(crate) mod cookies;
+pub(crate) mod following;
+pub(crate) mod form;
+pub(crate) mod origin;
+pub(crate) mod route;
+pub(crate) mod trusted_proxies;

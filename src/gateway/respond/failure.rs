@@ -1,0 +1,348 @@
+//! The one table from what went wrong to what is answered.
+
+use crate::clock::Chance;
+use crate::gateway::context::{About, Passage};
+use crate::gateway::proxy::Gateway;
+use crate::gateway::request::audience::Audience;
+use crate::gateway::request::cookies::Jar;
+use crate::gateway::request::form::BadForm;
+use crate::gateway::respond::reply;
+use crate::gateway::respond::reply::Reply;
+use crate::pages::{Problem, ProblemKind, Server, View};
+use crate::store;
+use crate::telemetry::logging::chain;
+use crate::telemetry::metrics::{Refusal, Request};
+use domain::return_to::ReturnTo;
+use domain::submission::Doubt;
+use domain::time::Timestamp;
+use http::{Method, StatusCode};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType};
+use std::time::Duration;
+
+/// Why a request cannot be answered as it should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The store cannot answer. Nothing is known of the session then: no cookie is touched, and nothing is forwarded.
+    #[error("store")]
+    Store(#[from] store::Error),
+    /// The request is not fit to be looked at.
+    #[error("refused: {0:?}")]
+    Refused(Refusal),
+    /// The request could be read as the Antragsversand, which its session may not send.
+    #[error("doubtful: {0:?}")]
+    Doubtful(Doubt),
+    /// A form of ours cannot be read.
+    #[error("form: {0:?}")]
+    Form(BadForm),
+    /// The method is not one that this page knows.
+    #[error("method")]
+    Method,
+    /// There is no such page of ours.
+    #[error("not found")]
+    NotFound,
+    /// Too many attempts.
+    #[error("too many")]
+    TooMany(Timestamp),
+    /// Too many mails.
+    #[error("mails exhausted")]
+    MailsExhausted(Timestamp),
+    /// Requests of one browser hindered each other.
+    #[error("busy")]
+    Busy,
+    /// More requests at once than are served.
+    #[error("overloaded")]
+    Overloaded,
+    /// The calculator cannot be reached, or sends what is no answer.
+    #[error("upstream down")]
+    UpstreamDown,
+    /// The calculator did not answer in time.
+    #[error("upstream slow")]
+    UpstreamSlow,
+    /// The calculator could not be reached to send it a form that was kept; it is kept on, under this page.
+    #[error("upstream unreachable, a form is kept on")]
+    FormReturned(String, StatusCode),
+    /// A fault of our own.
+    #[error("internal")]
+    Internal,
+}
+
+/// So soon it makes sense to try again what is over in seconds, as a rule: another Redis takes the place of the former one in two to
+/// four, and a server that listens again is found within two. The pages have their words for it from the same number.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+/// The same for a server that takes requests and hangs.
+const LATER: Duration = Duration::from_secs(60);
+
+/// More requests are with the calculator than may be.
+pub(crate) const OVERLOADED: ErrorType = ErrorType::Custom("overloaded");
+
+impl From<BadForm> for Failure {
+    fn from(form: BadForm) -> Self {
+        Self::Form(form)
+    }
+}
+
+impl Failure {
+    /// What the calculator's side did wrong; `None` if it was the client, who is gone or sent nonsense.
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        match (&error.etype, &error.esource) {
+            (ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader, ErrorSource::Downstream) => {
+                Some(Self::Refused(Refusal::Malformed))
+            }
+            (_, ErrorSource::Downstream) => None,
+            (etype, _) if *etype == OVERLOADED => Some(Self::Overloaded),
+            (
+                ErrorType::ConnectTimedout
+                | ErrorType::ReadTimedout
+                | ErrorType::WriteTimedout
+                | ErrorType::TLSHandshakeTimedout,
+                _,
+            ) => Some(Self::UpstreamSlow),
+            (_, ErrorSource::Upstream)
+            | (
+                ErrorType::ConnectError | ErrorType::ConnectRefused | ErrorType::ConnectNoRoute,
+                _,
+            ) => Some(Self::UpstreamDown),
+            _ => Some(Self::Internal),
+        }
+    }
+
+    /// What it goes out with.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    /// What a program is told.
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::Origin) => "pages of this origin may not open WebSockets",
+            _ => self.status().canonical_reason().unwrap_or("error"),
+        }
+    }
+
+    /// What the page says, which tells of what the broker was about: whoever posted a form, what became of it.
+    fn kind_about(&self, passage: &Passage) -> ProblemKind {
+        let server = if passage.to_portal {
+            Server::Portal
+        } else {
+            Server::Calculator
+        };
+        match (self, &passage.about) {
+            (Self::Store(_), About::Page) => ProblemKind::StoreDownPage,
+            (Self::Store(_), About::Form) => ProblemKind::StoreDownForm,
+            (Self::Store(_), About::KeptForm(_)) => ProblemKind::StoreDownKeptForm,
+            (Self::Store(_), About::Tan) => ProblemKind::StoreDownTan,
+            (Self::Store(_), About::SignOut { forget_browser }) => ProblemKind::StoreDownSignOut {
+                forget_browser: *forget_browser,
+            },
+            (Self::Busy | Self::Overloaded, About::Form) => ProblemKind::BusyForm,
+            (Self::UpstreamDown | Self::UpstreamSlow, About::Form)
+                if passage.tries.never_went_up() =>
+            {
+                ProblemKind::UpstreamUnsent(server)
+            }
+            (Self::UpstreamDown | Self::UpstreamSlow, About::Form | About::KeptForm(_)) => {
+                ProblemKind::UpstreamUncertain(server)
+            }
+            (Self::UpstreamDown, _) => ProblemKind::UpstreamDown(server),
+            (Self::UpstreamSlow, _) => ProblemKind::UpstreamSlow(server),
+            _ => self.kind().1,
+        }
+    }
+
+    fn kind(&self) -> (StatusCode, ProblemKind) {
+        match self {
+            Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::StoreDown),
+            Self::Refused(Refusal::Host) => {
+                (StatusCode::MISDIRECTED_REQUEST, ProblemKind::WrongHost)
+            }
+            Self::Refused(Refusal::Method) | Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                ProblemKind::MethodNotAllowed,
+            ),
+            Self::Form(BadForm::TooLarge | BadForm::NoRoom) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::TooLarge)
+            }
+            Self::Form(BadForm::Foreign) | Self::Refused(Refusal::Origin) => {
+                (StatusCode::FORBIDDEN, ProblemKind::ForeignForm)
+            }
+            Self::Doubtful(doubt) => (StatusCode::BAD_REQUEST, ProblemKind::Doubtful(*doubt)),
+            Self::FormReturned(_, status) => (*status, ProblemKind::FormReturned),
+            Self::Refused(_) | Self::Form(BadForm::BrokenOff | BadForm::Malformed) => {
+                (StatusCode::BAD_REQUEST, ProblemKind::BadRequest)
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, ProblemKind::NotFound),
+            Self::TooMany(until) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                ProblemKind::TooMany { until: *until },
+            ),
+            Self::MailsExhausted(until) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                ProblemKind::MailsExhausted { until: *until },
+            ),
+            Self::Busy | Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Busy),
+            Self::UpstreamDown => (
+                StatusCode::BAD_GATEWAY,
+                ProblemKind::UpstreamDown(Server::Calculator),
+            ),
+            Self::UpstreamSlow => (
+                StatusCode::GATEWAY_TIMEOUT,
+                ProblemKind::UpstreamSlow(Server::Calculator),
+            ),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ProblemKind::Internal),
+        }
+    }
+
+    fn outcome(&self) -> Request {
+        match self {
+            Self::Store(_)
+            | Self::Busy
+            | Self::UpstreamDown
+            | Self::UpstreamSlow
+            | Self::FormReturned(..)
+            | Self::Internal => Request::Failed,
+            Self::Overloaded => Request::Shed,
+            _ => Request::Refused,
+        }
+    }
+
+    fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        match self {
+            Self::UpstreamSlow | Self::FormReturned(_, StatusCode::GATEWAY_TIMEOUT) => Some(LATER),
+            Self::Store(_)
+            | Self::Busy
+            | Self::Overloaded
+            | Self::UpstreamDown
+            | Self::FormReturned(..) => Some(SOON),
+            Self::TooMany(until) | Self::MailsExhausted(until) => Some(until.after(now)),
+            _ => None,
+        }
+    }
+
+    /// What can be asked for again without doing anything twice, or where what was typed is kept.
+    fn target(&self, about: &About, request: &RequestHeader) -> Option<String> {
+        // What cannot be linked as it was asked for is not linked at all.
+        let wanted = ReturnTo::parse(&String::from_utf8_lossy(request.raw_path()))
+            .ok()
+            .map(|wanted| wanted.as_str().to_owned());
+        let is_safe = matches!(request.method, Method::GET | Method::HEAD);
+        match (self, about) {
+            (Self::FormReturned(page, _), _)
+            | (Self::Store(_) | Self::Overloaded, About::KeptForm(page)) => Some(page.clone()),
+            // A page of ours that took a form can be looked at as well.
+            (_, About::SignIn | About::Tan) => wanted,
+            (_, About::Page | About::SignOut { .. }) => wanted.filter(|_| is_safe),
+            (_, About::Form | About::KeptForm(_)) => None,
+        }
+    }
+}
+
+impl Gateway {
+    /// Answers a request that does not go to the calculator.
+    pub(crate) async fn answer(
+        &self,
+        answer: Result<Reply, Failure>,
+        http: &mut Session,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        reply::discard_body(http).await;
+        let answer = if passage.has_malformed_body() {
+            // Nobody can tell where the next request would begin.
+            http.set_keepalive(None);
+            Err(Failure::Refused(Refusal::Chunks))
+        } else {
+            answer
+        };
+        let reply =
+            answer.unwrap_or_else(|failure| self.failed(&failure, http.req_header(), passage));
+        let reply = if self.jar == Jar::Secure {
+            reply.https_only()
+        } else {
+            reply
+        };
+        reply.send(http).await
+    }
+
+    /// The answer to a failure, counted and logged.
+    pub(crate) fn failed(
+        &self,
+        failure: &Failure,
+        request: &RequestHeader,
+        passage: &mut Passage,
+    ) -> Reply {
+        if let Failure::Refused(reason) = failure {
+            passage.refused = Some(*reason);
+            self.metrics.request_refused(*reason);
+        }
+        passage.outcome = failure.outcome();
+        let reply = match Audience::of(&request.headers) {
+            Audience::Navigation | Audience::Unspecified => {
+                self.problem_page(failure, request, passage)
+            }
+            Audience::Script => Reply::problem(failure.status(), failure.title()),
+        };
+        let reply = match failure.retry_after(passage.now) {
+            Some(after) => reply.retry_after(after),
+            None => reply,
+        };
+        if passage.outcome == Request::Failed {
+            let (incident, server) = (
+                passage.incident.as_deref(),
+                passage.tries.server().map(tracing::field::display),
+            );
+            tracing::error!(
+                target: "gateway", incident, failure = chain(failure), error = passage.upstream_error, server, "a request failed"
+            );
+        }
+        if failure.status() == StatusCode::METHOD_NOT_ALLOWED {
+            reply.allow("GET, HEAD, POST")
+        } else {
+            reply
+        }
+    }
+
+    /// The page for a person, with an incident number where the log has more to say.
+    fn problem_page(
+        &self,
+        failure: &Failure,
+        request: &RequestHeader,
+        passage: &mut Passage,
+    ) -> Reply {
+        let incident = incident(self.chance);
+        let target = failure.target(&passage.about, request);
+        let return_to = match &passage.about {
+            About::SignIn | About::Tan => self.return_to(request.raw_path()),
+            About::KeptForm(page) => ReturnTo::parse(page).unwrap_or_else(|_| ReturnTo::start()),
+            About::Page | About::Form | About::SignOut { .. } => ReturnTo::start(),
+        };
+        let view = View::Problem(Problem {
+            kind: failure.kind_about(passage),
+            incident: Some(&incident),
+            return_to: return_to.as_str(),
+            target: target.as_deref(),
+            signed_in: passage.is_signed_in(),
+            wait: failure.retry_after(passage.now),
+        });
+        let page = Reply::page(
+            failure.status(),
+            self.pages.now().render(&view, passage.now),
+        );
+        passage.incident = Some(incident);
+        page
+    }
+}
+
+/// A number short enough to be read out on the telephone, of symbols that are not mistaken for one another.
+fn incident(chance: Chance) -> String {
+    const SYMBOLS: [char; 32] = [
+        'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T',
+        'U', 'V', 'W', 'X', 'Y', 'Z', '2', '3', '4', '5', '6', '7', '8', '9',
+    ];
+    let mut bytes = [0; 8];
+    chance.fill(&mut bytes);
+    bytes
+        .iter()
+        .filter_map(|byte| SYMBOLS.get(usize::from(byte % 32)))
+        .collect()
+}

@@ -1,0 +1,73 @@
+//! `status`: what a waiting page asks for, so that it can move on by itself.
+
+use crate::gateway::respond::failure::Failure;
+use crate::gateway::respond::reply::Reply;
+use crate::gateway::sign_in_pages::{Gateway, Visit};
+use crate::sign_in::{Mailing, State};
+use domain::session::Level;
+use domain::time::Timestamp;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Status {
+    signed_in: bool,
+    level: Option<&'static str>,
+    #[serde(flatten)]
+    mail: Mail,
+}
+
+/// What became of the mail, with the times that the page shows.
+#[derive(Default, Serialize)]
+struct Mail {
+    mail: &'static str,
+    accepted_at: Option<String>,
+    valid_until: Option<String>,
+    next_try_at: Option<String>,
+}
+
+impl Gateway {
+    pub(crate) async fn status(&self, visit: &Visit) -> Result<Reply, Failure> {
+        let level = self
+            .signed_in(visit)
+            .await?
+            .map(|session| match session.level {
+                Level::Full { .. } => "full",
+                Level::WithoutSubmission => "without-submission",
+            });
+        let mail = match self.sign_ins.state(&visit.visitor, visit.now).await? {
+            State::Tan { mailing, .. } => self.mail_status(mailing, visit.now),
+            State::None | State::UnknownEmail(_) | State::Over { .. } => Mail {
+                mail: "none",
+                ..Mail::default()
+            },
+        };
+        let status = Status {
+            signed_in: level.is_some(),
+            level,
+            mail,
+        };
+        serde_json::to_string(&status)
+            .map(Reply::json)
+            .map_err(|_| Failure::Internal)
+    }
+    fn mail_status(&self, mailing: Mailing, now: Timestamp) -> Mail {
+        let mail = |mail| Mail {
+            mail,
+            ..Mail::default()
+        };
+        match mailing {
+            Mailing::Sending => mail("sending"),
+            Mailing::Accepted { at, valid_until } => Mail {
+                accepted_at: Some(self.pages.now().second_of_day(at, now)),
+                valid_until: Some(self.pages.now().time_of_day(valid_until, now)),
+                ..mail("accepted")
+            },
+            Mailing::Delayed { next_try_at } => Mail {
+                next_try_at: Some(self.pages.now().second_of_day(next_try_at, now)),
+                ..mail("delayed")
+            },
+            Mailing::Retrying => mail("retrying"),
+            Mailing::Refused => mail("refused"),
+        }
+    }
+}

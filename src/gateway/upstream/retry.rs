@@ -1,0 +1,109 @@
+//! What may be tried again when the calculator fails: the one place that says so.
+//!
+//! Whatever a request asks, it may try another server as long as no connection stood: not a byte of it went up. Once one stood, only
+//! what promises to change nothing goes up a second time, and nothing ever a third.
+
+use crate::gateway::admission::intent::body_of;
+use crate::gateway::context::Passage;
+use crate::gateway::proxy::Gateway;
+use crate::gateway::respond::reply::has_begun;
+use crate::gateway::upstream::Upstream;
+use crate::gateway::upstream::affinity::Whose;
+use domain::submission::Body;
+use http::Method;
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
+
+impl Gateway {
+    /// No connection to a server came about.
+    pub(crate) fn connecting_failed(
+        &self,
+        peer: &HttpPeer,
+        mut error: Box<Error>,
+        passage: &mut Passage,
+    ) -> Box<Error> {
+        let retry = self
+            .upstream_of(passage)
+            .connecting_failed(peer, &error, &mut passage.tries);
+        error.set_retry(retry);
+        error
+    }
+
+    /// A server failed while it had the request. Whether it did what it was asked is not known, so that only a GET or HEAD without a
+    /// body is tried again, once, and if its connection ended before an answer began: on a new connection if it came on a kept one, which
+    /// may have ended before the request came; else at another server, if there is one.
+    pub(crate) fn proxying_failed(
+        &self,
+        http: &mut Session,
+        peer: &HttpPeer,
+        connection: Connection,
+        mut error: Box<Error>,
+        passage: &mut Passage,
+    ) -> Box<Error> {
+        let changes_nothing = matches!(http.req_header().method, Method::GET | Method::HEAD)
+            && body_of(http) == Body::None
+            && !http.as_ref().retry_buffer_truncated();
+        let retry = changes_nothing
+            && passage.tries.went_up_once()
+            && !has_begun(http)
+            && ended_unanswered(&error)
+            && match connection {
+                Connection::Kept => true,
+                Connection::New => {
+                    passage.tries.avoid(peer);
+                    self.upstream_of(passage).is_another_up(&passage.tries)
+                }
+            };
+        error.set_retry(retry);
+        error
+    }
+
+    /// The servers that a request goes to.
+    pub(crate) fn upstream_of(&self, passage: &Passage) -> &Upstream {
+        self.portal_server
+            .as_ref()
+            .filter(|_| passage.to_portal)
+            .unwrap_or(&self.upstream)
+    }
+
+    /// Whose request it is, where that is known or does not matter.
+    pub(crate) fn known_whose(&self, passage: &Passage) -> pingora::Result<Option<Whose>> {
+        if !self.upstream_of(passage).has_several() {
+            return Ok(Some(Whose::NOBODYS));
+        }
+        Ok(passage
+            .permit()?
+            .broker()
+            .map(|(vtnr, _)| Whose::broker(vtnr)))
+    }
+
+    /// Whose request it is on a public path: the broker's, whose cookies the calculator may set there too; else the client's.
+    pub(crate) async fn whose(&self, http: &Session, passage: &Passage) -> Whose {
+        let session = match self.held(http).ok().and_then(|held| held.session) {
+            // A store that cannot answer keeps nobody from a public path.
+            Some(token) => self.sessions.look(&token, passage.now).await.ok().flatten(),
+            None => None,
+        };
+        let client = || {
+            self.client_address(http)
+                .map_or(Whose::NOBODYS, Whose::client)
+        };
+        session.map_or_else(client, |session| Whose::broker(session.vtnr))
+    }
+}
+
+/// What a request came on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// A connection that an earlier request left.
+    Kept,
+    New,
+}
+
+/// Whether the connection ended, and nothing else: Pingora marks what it read of the end so, and what it could not write at all.
+fn ended_unanswered(error: &Error) -> bool {
+    let could_not_write =
+        *error.etype() == ErrorType::WriteError && *error.esource() == ErrorSource::Upstream;
+    error.retry == RetryType::ReusedOnly || could_not_write
+}

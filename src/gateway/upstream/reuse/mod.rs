@@ -1,0 +1,217 @@
+//! Which connection to a server a request goes up on, and who may take that connection next.
+//!
+//! Pingora decides alone whether it keeps a connection after an answer, and finds one by its peer's hash. So each connection gets a group
+//! key of its own: a key that nobody holds any more leads to its connection never again. A key goes back to the list of its thread
+//! ([`IdleKeys`]) after a clean exchange. After one that says who somebody is on this connection from now on, as NTLM does, it stays with
+//! the client's connection ([`BoundKeys`]).
+
+mod idle;
+mod schemes;
+
+use crate::gateway::context::Passage;
+use crate::gateway::listener::bound_keys::Owner;
+use crate::gateway::proxy::Gateway;
+use crate::gateway::upstream::Reuse;
+use crate::gateway::upstream::reuse::idle::IdleKeys;
+use http::{Method, StatusCode};
+use nix::sys::socket::{Shutdown, shutdown};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::upstreams::peer::{HttpPeer, Peer as _};
+use std::ops::Deref;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The gateway as one of Pingora's proxies has it: each thread has a proxy of its own, with its own connections to the calculator.
+pub(crate) struct Served {
+    gateway: Arc<Gateway>,
+    idle: IdleKeys,
+}
+
+impl Deref for Served {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.gateway
+    }
+}
+
+/// The connection that a request goes up on.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    /// What Pingora knows connections of this kind by, less the key.
+    class: u64,
+    key: u64,
+    next: Next,
+    /// The socket, once it stands.
+    socket: Option<RawFd>,
+    /// Whether the answer's header has come.
+    answered: bool,
+}
+
+/// Who may take a connection after this request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Anybody,
+    /// Requests of this owner that come on the same connection of the client's.
+    Owner(Owner),
+    Nobody,
+}
+
+impl Lease {
+    /// The connection stands.
+    pub(crate) fn connected(&mut self, socket: RawFd) {
+        self.socket = Some(socket);
+    }
+
+    /// Nobody takes the connection after this answer, which has no body. Pingora would keep it until `upstream.keepalive` is over; with its
+    /// reading half shut it finds that it has ended.
+    fn end(&mut self) {
+        self.next = Next::Nobody;
+        // Pingora holds the socket for as long as the answer is under way, so that the number is this socket's.
+        if let Some(socket) = self.socket {
+            let _ = shutdown(socket, Shutdown::Read);
+        }
+    }
+}
+
+impl Served {
+    /// For the thread of this number, whose proxy keeps at most so many connections.
+    pub(crate) fn new(gateway: Arc<Gateway>, thread: usize, pool_size: usize) -> Self {
+        Self {
+            gateway,
+            idle: IdleKeys::new(thread, pool_size),
+        }
+    }
+
+    /// Has a request go up on a connection that it may take.
+    pub(crate) fn lease(
+        &self,
+        peer: &mut HttpPeer,
+        reuse: Reuse,
+        http: &Session,
+        passage: &mut Passage,
+    ) {
+        let class = peer.reuse_hash();
+        let (key, next) = self.choose_connection(class, reuse, http, passage);
+        peer.group_key = key;
+        if next == Next::Nobody {
+            peer.options.idle_timeout = Some(Duration::ZERO);
+        }
+        passage.lease = Some(Lease {
+            class,
+            key,
+            next,
+            socket: None,
+            answered: false,
+        });
+    }
+
+    fn choose_connection(
+        &self,
+        class: u64,
+        reuse: Reuse,
+        http: &Session,
+        passage: &Passage,
+    ) -> (u64, Next) {
+        if reuse == Reuse::Never {
+            return (self.idle.fresh(), Next::Nobody);
+        }
+        if let Some(bound) = self.bound_connection(class, reuse, http, passage) {
+            return bound;
+        }
+        match reuse {
+            Reuse::Allowed => (self.idle.take(class), Next::Anybody),
+            _ => (self.idle.fresh(), Next::Nobody),
+        }
+    }
+
+    /// A connection for a request that signs its connection in, or whose client has one that is signed in.
+    fn bound_connection(
+        &self,
+        class: u64,
+        reuse: Reuse,
+        http: &Session,
+        passage: &Passage,
+    ) -> Option<(u64, Next)> {
+        let signs_in = schemes::signs_a_connection_in(&http.req_header().headers);
+        let bound = passage
+            .connection
+            .as_ref()
+            .map(|connection| connection.bound())
+            .filter(|bound| !bound.is_empty());
+        if !signs_in && bound.is_none() {
+            return None;
+        }
+        let owner = self.owner(http, passage);
+        let bound = bound.zip(owner).filter(|_| reuse == Reuse::Allowed);
+        let kept = bound.and_then(|(bound, owner)| bound.take(class, owner));
+        let key = kept.or_else(|| signs_in.then(|| self.idle.fresh()))?;
+        Some((key, owner.map_or(Next::Nobody, Next::Owner)))
+    }
+
+    /// Who the request's client is to a server that signs connections in; `None` if that cannot be said.
+    fn owner(&self, http: &Session, passage: &Passage) -> Option<Owner> {
+        let connection = passage.connection.as_ref()?;
+        let broker = passage.permit().ok()?.broker().map(|(vtnr, _)| vtnr);
+        let token = self.held(http).ok()?.session;
+        // A front proxy sends the requests of many clients on one connection.
+        if connection.is_of_a_front() && token.is_none() {
+            return None;
+        }
+        Some(Owner::new(
+            broker,
+            token.as_ref(),
+            self.client_address(http)?,
+        ))
+    }
+
+    /// The server answers: who may take the connection afterwards.
+    pub(crate) fn answer_decides(
+        &self,
+        http: &Session,
+        answer: &ResponseHeader,
+        passage: &mut Passage,
+    ) {
+        // What is said in between decides nothing, and a connection that switches protocols is no connection of requests any more.
+        if answer.status.is_informational() {
+            return;
+        }
+        let is_anybodys = passage
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.next == Next::Anybody);
+        let owner = (is_anybodys && schemes::says_that_it_is_signed_in(&answer.headers))
+            .then(|| self.owner(http, passage));
+        let Some(lease) = &mut passage.lease else {
+            return;
+        };
+        lease.answered = true;
+        if let Some(owner) = owner {
+            lease.next = owner.map_or(Next::Nobody, Next::Owner);
+        } else if is_anybodys && has_no_body(&http.req_header().method, answer.status) {
+            lease.end();
+        }
+    }
+
+    /// The exchange came to its end without an error, and Pingora has put the connection away, if it can be used again.
+    pub(crate) fn give_back(&self, passage: &mut Passage) {
+        let Some(lease) = passage.lease.take().filter(|lease| lease.answered) else {
+            return;
+        };
+        match (lease.next, &passage.connection) {
+            (Next::Anybody, _) => self.idle.put(lease.class, lease.key),
+            (Next::Owner(owner), Some(connection)) => {
+                connection.bound().put(lease.class, lease.key, owner)
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Answers that end with their header, whatever it says of a length (RFC 9112, 6.3). Applications that send a body all the same may do so
+/// late, and the next answer on the connection would begin with it.
+fn has_no_body(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
