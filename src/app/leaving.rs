@@ -1,7 +1,7 @@
 //! The way out: clients are sent elsewhere, what is under way comes to its end, and the log says what became of it.
 
 use crate::config::Shutdown;
-use crate::gateway::{Edge, Parting, Patience, Workers};
+use crate::gateway::{DrainReport, DrainTimeouts, GatewayServer, Workers};
 use crate::mail::InHand;
 use crate::store::Store;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) enum Why {
 
 /// What has to come to its end.
 pub(super) struct Leaving {
-    pub(super) edge: Arc<Edge>,
+    pub(super) edge: Arc<GatewayServer>,
     pub(super) workers: Workers,
     pub(super) outbox: JoinHandle<()>,
     pub(super) mails_in_hand: InHand,
@@ -55,7 +55,7 @@ impl Leaving {
         sleep(delay).await;
         shutdown.send_replace(true);
         let asked_at = Instant::now();
-        let parting = edge.drain(Patience { grace, linger }).await;
+        let parting = edge.drain(DrainTimeouts { grace, linger }).await;
         // A hand-over that hangs is given up at the end of the grace; another gateway has the letter when its lease ends. That a
         // task broke off is no reason not to end.
         let left = grace.saturating_sub(asked_at.elapsed());
@@ -71,8 +71,8 @@ impl Leaving {
 }
 
 /// One line, which an operator may look for; a warning where something did not come to its end.
-fn tell(parting: Parting, mails_in_hand: usize, mails_waiting: Option<u64>) {
-    let Parting {
+fn tell(parting: DrainReport, mails_in_hand: usize, mails_waiting: Option<u64>) {
+    let DrainReport {
         requests_finished,
         requests_cut,
         websockets_told,

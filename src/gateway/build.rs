@@ -5,25 +5,25 @@ use crate::certificate::{Handshake, Trust};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, Https};
 use crate::directory::Directory;
-use crate::gateway::admission::client_certificate::CertificateDoor;
-use crate::gateway::concurrency::Seats;
-use crate::gateway::listener::accept::Edge;
+use crate::gateway::admission::client_certificate::ClientCertificates;
+use crate::gateway::concurrency::ConcurrencyLimit;
+use crate::gateway::listener::accept::GatewayServer;
 use crate::gateway::listener::accept::{Kept, Times};
 use crate::gateway::listener::client_cert_tls::ClientCertAcceptor;
 use crate::gateway::listener::connections::{Connections, Limits};
-use crate::gateway::membership::Roll;
+use crate::gateway::membership::Membership;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::request::conformance::Hosts;
-use crate::gateway::request::cookies::Jar;
+use crate::gateway::request::cookies::CookieNames;
 use crate::gateway::request::origin::SocketOrigins;
 use crate::gateway::request::route::Routes;
-use crate::gateway::request::trusted_proxies::Fronts;
+use crate::gateway::request::trusted_proxies::TrustedProxies;
 use crate::gateway::respond::access_log::AccessLog;
 use crate::gateway::upstream;
 use crate::gateway::upstream::Upstream;
-use crate::gateway::upstream::header_policy::Identity;
-use crate::gateway::upstream::reuse::Served;
-use crate::gateway::websocket::registry::Tunnels;
+use crate::gateway::upstream::header_policy::HeaderPolicy;
+use crate::gateway::upstream::reuse::WorkerProxy;
+use crate::gateway::websocket::registry::WebSocketRegistry;
 use crate::in_force::InForce;
 use crate::pages::Pages;
 use crate::parking::Parking;
@@ -74,7 +74,7 @@ pub struct Parts {
     pub chance: Chance,
 }
 
-/// Windows for uploads over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
+/// Windows for upload_rate over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
 pub(crate) const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 
@@ -87,11 +87,11 @@ impl Gateway {
         config: &Config,
         parts: Parts,
         shutdown: watch::Receiver<bool>,
-    ) -> Arc<Edge> {
+    ) -> Arc<GatewayServer> {
         let gateway = Arc::new(Self::assemble(config, parts).await);
-        let (connections, tunnels) = (
+        let (connections, websockets) = (
             Arc::clone(&gateway.connections),
-            Arc::clone(&gateway.tunnels),
+            Arc::clone(&gateway.websockets),
         );
         let (servers, metrics) = (Arc::clone(&gateway.upstream), Arc::clone(&gateway.metrics));
         // Both end with this runtime.
@@ -99,8 +99,8 @@ impl Gateway {
             .portal_server
             .iter()
             .for_each(|server| drop(tokio::spawn(upstream::watch(Arc::clone(server)))));
-        let leaving_tunnels = Arc::clone(&tunnels);
-        tokio::spawn(tunnels.watch());
+        let leaving_tunnels = Arc::clone(&websockets);
+        tokio::spawn(websockets.watch());
         tokio::spawn(upstream::watch(Arc::clone(&servers)));
         let threads = config.listen.workers();
         let proxies = (0..threads.get())
@@ -112,18 +112,18 @@ impl Gateway {
         };
         let kept = Kept {
             connections,
-            tunnels: leaving_tunnels,
+            websockets: leaving_tunnels,
             upstream: servers,
         };
-        Arc::new(Edge::new(proxies, kept, times, shutdown, metrics))
+        Arc::new(GatewayServer::new(proxies, kept, times, shutdown, metrics))
     }
 
     /// The gateway itself, which nobody serves yet.
     pub(crate) async fn assemble(config: &Config, parts: Parts) -> Self {
-        let jar = if config.listen.public_url.secure {
-            Jar::Secure
+        let cookie_names = if config.listen.public_url.secure {
+            CookieNames::Secure
         } else {
-            Jar::Plain
+            CookieNames::Plain
         };
         let authority = &config.listen.public_url.authority;
         let upstream = Arc::new(
@@ -151,15 +151,15 @@ impl Gateway {
             None => None,
         };
         let listen = &config.listen;
-        let fronts = Fronts::new(&listen.trusted_proxies);
+        let trusted_proxies = TrustedProxies::new(&listen.trusted_proxies);
         let limits = Limits {
             most: listen.max_connections,
             most_per_client: listen.max_connections_per_client,
             header_timeout: listen.header_timeout,
             body_timeout: listen.body_timeout,
-            fronts: fronts.clone(),
+            trusted_proxies: trusted_proxies.clone(),
         };
-        let seats = Seats::new(listen.max_requests, listen.max_connections);
+        let concurrency = ConcurrencyLimit::new(listen.max_requests, listen.max_connections);
         let connections = Connections::new(limits, Arc::clone(&parts.metrics));
         let Parts {
             sessions,
@@ -180,7 +180,7 @@ impl Gateway {
             .as_ref()
             .zip(certificates)
             .map(|(config, trust)| {
-                CertificateDoor::new(
+                ClientCertificates::new(
                     trust,
                     &config.public_url.authority,
                     Arc::clone(&directory),
@@ -192,10 +192,10 @@ impl Gateway {
             .passwords
             .as_ref()
             .map(|passwords| Arc::clone(&passwords.users));
-        let roll = Roll::new(Arc::clone(&directory), users);
-        let tunnels = Tunnels::new(
+        let membership = Membership::new(Arc::clone(&directory), users);
+        let websockets = WebSocketRegistry::new(
             Arc::clone(&sessions),
-            roll.clone(),
+            membership.clone(),
             config.session,
             clock.clone(),
             Arc::clone(&metrics),
@@ -209,14 +209,14 @@ impl Gateway {
             submission,
             socket_origins: SocketOrigins::new(config),
             hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
-            jar,
-            identity: Identity::new(jar, &listen.public_url, &config.upstream),
+            cookie_names,
+            header_policy: HeaderPolicy::new(cookie_names, &listen.public_url, &config.upstream),
             upstream,
             limits: config.session,
             sessions,
             sign_ins,
             directory,
-            roll,
+            membership,
             parking,
             application_sessions,
             session_cookies: session_cookies(&config.upstream).except(portal_cookies),
@@ -226,8 +226,8 @@ impl Gateway {
             home,
             pages,
             connections,
-            seats,
-            tunnels,
+            concurrency,
+            websockets,
             metrics,
             clock,
             chance,
@@ -235,7 +235,7 @@ impl Gateway {
             patience: listen
                 .body_timeout
                 .saturating_mul(crate::gateway::proxy::MOST_CREDIT + 1),
-            fronts,
+            trusted_proxies,
             access_log: if config.log.access {
                 AccessLog::On
             } else {
@@ -265,16 +265,16 @@ fn proxy(
     config: &Config,
     thread: usize,
     threads: NonZero<usize>,
-) -> HttpProxy<Served> {
+) -> HttpProxy<WorkerProxy> {
     let pool_size = config.upstream.pool_size.div_ceil(threads.get());
     // What is tried again is decided in `retry.rs`; this is only the bound.
-    let tries = usize::try_from(crate::config::Upstream::TRIES).unwrap_or(1);
+    let attempts = usize::try_from(crate::config::Upstream::TRIES).unwrap_or(1);
     let conf = ServerConf {
         upstream_keepalive_pool_size: pool_size,
-        max_retries: tries,
+        max_retries: attempts,
         ..ServerConf::default()
     };
-    let mut proxy = HttpProxy::new(Served::new(gateway, thread, pool_size), Arc::new(conf));
+    let mut proxy = HttpProxy::new(WorkerProxy::new(gateway, thread, pool_size), Arc::new(conf));
     proxy.handle_init_modules();
     // Pingora's bounded defaults, with larger windows: options made from scratch would be unbounded (CVE-2026-105297).
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();

@@ -1,13 +1,13 @@
 //! What one request carries on its way through the gateway.
 
 use crate::gateway::admission::application_cookies::SessionCookieChanges;
-use crate::gateway::admission::held_forms::Outgoing;
-use crate::gateway::concurrency::Seat;
+use crate::gateway::admission::held_forms::OutgoingForm;
+use crate::gateway::concurrency::Slot;
 use crate::gateway::listener::connections::{Connection, Connections};
 use crate::gateway::request::route::Page;
-use crate::gateway::upstream::Tries;
+use crate::gateway::upstream::Attempts;
 use crate::gateway::upstream::reuse::Lease;
-use crate::gateway::websocket::registry::Opened;
+use crate::gateway::websocket::registry::WebSocketGuard;
 use crate::telemetry::metrics::{Refusal, Request};
 use domain::ids::SessionToken;
 use domain::policy::Permit;
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 /// What a broker is about with a request, which the page speaks of if it fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum About {
+pub(crate) enum RequestKind {
     /// A page of the calculator's, or of the portal's.
     Page,
     /// What was typed into a form of theirs.
@@ -37,7 +37,7 @@ pub(crate) enum About {
     },
 }
 
-impl About {
+impl RequestKind {
     /// What somebody is about on a page of ours.
     pub(crate) fn page(page: Page) -> Self {
         match page {
@@ -68,8 +68,8 @@ pub(crate) enum TicketDue {
     Now,
 }
 
-/// One request's passage.
-pub(crate) struct Passage {
+/// One request's context.
+pub(crate) struct RequestContext {
     /// The time that every rule judges this request by.
     pub(crate) now: Timestamp,
     /// For durations.
@@ -81,22 +81,22 @@ pub(crate) struct Passage {
     /// Why it was refused before anything else, for the log.
     pub(crate) refused: Option<Refusal>,
     /// What the broker is about.
-    pub(crate) about: About,
+    pub(crate) about: RequestKind,
     /// What went wrong with the server that it went to, for the log.
     pub(crate) upstream_error: Option<&'static str>,
     /// The number that a page shows and the log knows.
     pub(crate) incident: Option<String>,
     pub(crate) connection: Option<Arc<Connection>>,
     /// The WebSocket that the request became.
-    pub(crate) tunnel: Option<Opened>,
+    pub(crate) websocket: Option<WebSocketGuard>,
     /// The look after what entitles to the WebSocket that the request became, where that is no session of ours.
-    pub(crate) watch: Option<Watch>,
+    pub(crate) recheck: Option<RecheckTask>,
     /// How it fares on its way to the calculator.
-    pub(crate) tries: Tries,
+    pub(crate) attempts: Attempts,
     /// The connection that it goes up on.
     pub(crate) lease: Option<Lease>,
     /// A form that was kept, in place of the request's own body.
-    pub(crate) outgoing: Option<Outgoing>,
+    pub(crate) outgoing: Option<OutgoingForm>,
     /// The browser's session of ours, for a new ticket.
     pub(crate) session: Option<BrowserSession>,
     pub(crate) ticket_due: TicketDue,
@@ -105,20 +105,20 @@ pub(crate) struct Passage {
     /// It goes to the portal.
     pub(crate) to_portal: bool,
     /// Its place among those that are served at once.
-    pub(crate) seat: Option<Seat>,
+    pub(crate) slot: Option<Slot>,
     permit: Option<Permit>,
     upload: Option<Upload>,
     under_way: Option<UnderWay>,
 }
 
-impl Passage {
+impl RequestContext {
     /// A request that arrives `now`.
     pub(crate) fn begin(now: Timestamp) -> Self {
-        let (handed_over, incident, connection, tunnel, watch, outgoing) =
+        let (handed_over, incident, connection, websocket, recheck, outgoing) =
             (None, None, None, None, None, None);
-        let (outcome, tries, seat, permit, upload, under_way) =
-            (Request::Failed, Tries::default(), None, None, None, None);
-        let (began, about) = (Instant::now(), About::Page);
+        let (outcome, attempts, slot, permit, upload, under_way) =
+            (Request::Failed, Attempts::default(), None, None, None, None);
+        let (began, about) = (Instant::now(), RequestKind::Page);
         Self {
             now,
             began,
@@ -129,23 +129,23 @@ impl Passage {
             upstream_error: None,
             incident,
             connection,
-            tunnel,
-            watch,
-            tries,
+            websocket,
+            recheck,
+            attempts,
             lease: None,
             outgoing,
             session: None,
             ticket_due: TicketDue::No,
             session_cookies: None,
             to_portal: false,
-            seat,
+            slot,
             permit,
             upload,
             under_way,
         }
     }
 
-    /// Counts the request as under way until the passage is dropped, however it ends.
+    /// Counts the request as under way until the context is dropped, however it ends.
     pub(crate) fn enter(&mut self, connections: &Arc<Connections>) {
         connections.request_began();
         self.under_way = Some(UnderWay(Arc::clone(connections)));
@@ -155,7 +155,7 @@ impl Passage {
     pub(crate) fn expect_body(&mut self, version: Version) {
         let connection = self.connection.as_ref().filter(|_| self.upload.is_none());
         if let Some(connection) = connection {
-            connection.uploads().begin(version, Instant::now());
+            connection.upload_rate().begin(version, Instant::now());
             self.upload = Some(Upload(Arc::clone(connection)));
         }
     }
@@ -166,7 +166,7 @@ impl Passage {
             self.expect_body(version);
         }
         if let Some(connection) = &self.connection {
-            connection.uploads().taken(bytes);
+            connection.upload_rate().taken(bytes);
         }
     }
 
@@ -205,16 +205,16 @@ impl Passage {
 }
 
 /// Something that is looked after for as long as this lives.
-pub(crate) struct Watch(JoinHandle<()>);
+pub(crate) struct RecheckTask(JoinHandle<()>);
 
-impl Watch {
+impl RecheckTask {
     /// Begins to look, on the thread of the request.
-    pub(crate) fn over(looking: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(crate) fn spawn(looking: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(looking))
     }
 }
 
-impl Drop for Watch {
+impl Drop for RecheckTask {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -225,7 +225,7 @@ struct Upload(Arc<Connection>);
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.0.uploads().end();
+        self.0.upload_rate().end();
     }
 }
 

@@ -4,11 +4,11 @@
 
 use crate::config::Config;
 use crate::gateway::build::Parts;
-use crate::gateway::context::Passage;
+use crate::gateway::context::RequestContext;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::request::conformance;
 use crate::gateway::request::route::Route;
-use crate::gateway::upstream::reuse::Served;
+use crate::gateway::upstream::reuse::WorkerProxy;
 use domain::ids::SessionToken;
 use domain::policy;
 use domain::policy::{Decision, Permit};
@@ -21,7 +21,7 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
 /// A gateway, and a request that has arrived at it.
 pub struct HotPath {
-    gateway: Served,
+    gateway: WorkerProxy,
     http: Session,
     /// The connection lives as long as its other end.
     _client: DuplexStream,
@@ -33,7 +33,7 @@ impl HotPath {
     /// # Errors
     /// What Pingora says of a request that it cannot read.
     pub async fn new(config: &Config, parts: Parts, request: &[u8]) -> pingora::Result<Self> {
-        let gateway = Served::new(
+        let gateway = WorkerProxy::new(
             Arc::new(Gateway::assemble(config, parts).await),
             0,
             config.upstream.pool_size,
@@ -91,7 +91,9 @@ impl HotPath {
     /// # Errors
     /// A field that Pingora does not take.
     pub fn strip(&self, request: &mut RequestHeader) -> pingora::Result<()> {
-        self.gateway.identity.strip(request, None)
+        self.gateway
+            .header_policy
+            .strip_client_fields(request, None)
     }
 
     /// Puts in who asks.
@@ -99,9 +101,11 @@ impl HotPath {
     /// # Errors
     /// A field that Pingora does not take.
     pub fn inject(&self, request: &mut RequestHeader, permit: &Permit) -> pingora::Result<()> {
-        self.gateway
-            .identity
-            .inject(request, permit, self.gateway.client_address(&self.http))
+        self.gateway.header_policy.add_identity(
+            request,
+            permit,
+            self.gateway.client_address(&self.http),
+        )
     }
 
     /// Takes from the calculator's answer what is not for the client.
@@ -109,7 +113,7 @@ impl HotPath {
     /// # Errors
     /// A field that Pingora does not take.
     pub fn clean(&self, answer: &mut ResponseHeader) -> pingora::Result<()> {
-        self.gateway.identity.clean(answer)
+        self.gateway.header_policy.filter_response(answer)
     }
 
     /// All that Pingora asks the gateway for a request without a body that is forwarded and answered, in its order.
@@ -122,21 +126,21 @@ impl HotPath {
         answer: &mut ResponseHeader,
     ) -> pingora::Result<()> {
         let Self { gateway, http, .. } = self;
-        let mut passage: Passage = gateway.new_ctx();
-        gateway.early_request_filter(http, &mut passage).await?;
-        gateway.request_filter(http, &mut passage).await?;
-        let peer = gateway.upstream_peer(http, &mut passage).await?;
+        let mut context: RequestContext = gateway.new_ctx();
+        gateway.early_request_filter(http, &mut context).await?;
+        gateway.request_filter(http, &mut context).await?;
+        let peer = gateway.upstream_peer(http, &mut context).await?;
         gateway
-            .connected_to_upstream(http, true, &peer, 0, None, &mut passage)
+            .connected_to_upstream(http, true, &peer, 0, None, &mut context)
             .await?;
         gateway
-            .upstream_request_filter(http, up, &mut passage)
+            .upstream_request_filter(http, up, &mut context)
             .await?;
         gateway
-            .request_body_filter(http, &mut None, true, &mut passage)
+            .request_body_filter(http, &mut None, true, &mut context)
             .await?;
-        gateway.response_filter(http, answer, &mut passage).await?;
-        gateway.logging(http, None, &mut passage).await;
+        gateway.response_filter(http, answer, &mut context).await?;
+        gateway.logging(http, None, &mut context).await;
         Ok(())
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 /// Those who may be signed in.
 #[derive(Clone)]
-pub(crate) struct Roll {
+pub(crate) struct Membership {
     directory: Arc<Directory>,
     users: Option<Arc<Users>>,
 }
 
-impl Roll {
+impl Membership {
     pub(crate) fn new(directory: Arc<Directory>, users: Option<Arc<Users>>) -> Self {
         Self { directory, users }
     }

@@ -32,7 +32,7 @@ mod upstream;
 mod websocket;
 
 pub use build::{Parts, certificate_tls, tls};
-pub use listener::accept::{Door, Edge, Parting, Patience, Tls};
+pub use listener::accept::{Door, DrainReport, DrainTimeouts, GatewayServer, Tls};
 pub use listener::client_cert_tls::ClientCertAcceptor;
 pub use listener::workers::Workers;
 pub use pingora::listeners::tls::Acceptor;

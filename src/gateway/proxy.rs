@@ -3,26 +3,26 @@
 use crate::application_sessions::ApplicationSessions;
 use crate::clock::{Chance, Clock};
 use crate::directory::Directory;
-use crate::gateway::admission::client_certificate::CertificateDoor;
+use crate::gateway::admission::client_certificate::ClientCertificates;
 use crate::gateway::admission::intent::body_of;
-use crate::gateway::concurrency::Seats;
-use crate::gateway::context::{About, Passage};
+use crate::gateway::concurrency::ConcurrencyLimit;
+use crate::gateway::context::{RequestContext, RequestKind};
 use crate::gateway::listener::connections::Connections;
-use crate::gateway::membership::Roll;
+use crate::gateway::membership::Membership;
 use crate::gateway::request::audience::Audience;
 use crate::gateway::request::conformance::{Hosts, announces_body};
-use crate::gateway::request::cookies::{Held, Jar};
+use crate::gateway::request::cookies::{CookieNames, RequestCookies};
 use crate::gateway::request::origin::SocketOrigins;
 use crate::gateway::request::route::{Page, Route, Routes};
-use crate::gateway::request::trusted_proxies::Fronts;
+use crate::gateway::request::trusted_proxies::TrustedProxies;
 use crate::gateway::respond::access_log::AccessLog;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::{Reply, discard_body, has_begun};
-use crate::gateway::upstream::header_policy::Identity;
+use crate::gateway::upstream::header_policy::HeaderPolicy;
 use crate::gateway::upstream::retry::Connection;
-use crate::gateway::upstream::reuse::Served;
+use crate::gateway::upstream::reuse::WorkerProxy;
 use crate::gateway::upstream::{Sending, Upstream};
-use crate::gateway::websocket::registry::Tunnels;
+use crate::gateway::websocket::registry::WebSocketRegistry;
 use crate::in_force::InForce;
 use crate::pages::Pages;
 use crate::parking::Parking;
@@ -55,18 +55,18 @@ pub struct Gateway {
     pub(crate) submission: Arc<InForce<SubmissionRules>>,
     pub(crate) hosts: Hosts,
     pub(crate) socket_origins: SocketOrigins,
-    pub(crate) jar: Jar,
-    pub(crate) identity: Identity,
+    pub(crate) cookie_names: CookieNames,
+    pub(crate) header_policy: HeaderPolicy,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) limits: SessionLimits,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) directory: Arc<Directory>,
-    pub(crate) roll: Roll,
+    pub(crate) membership: Membership,
     pub(crate) parking: Arc<Parking>,
     pub(crate) application_sessions: Arc<ApplicationSessions>,
     pub(crate) session_cookies: SessionCookies,
-    pub(crate) certificates: Option<Arc<CertificateDoor>>,
+    pub(crate) certificates: Option<Arc<ClientCertificates>>,
     pub(crate) portal: Option<Arc<Portal>>,
     /// The portal's own server, where it has one.
     pub(crate) portal_server: Option<Arc<Upstream>>,
@@ -74,15 +74,15 @@ pub struct Gateway {
     pub(crate) home: String,
     pub(crate) pages: Arc<InForce<Pages>>,
     pub(crate) connections: Arc<Connections>,
-    pub(crate) seats: Seats,
-    pub(crate) tunnels: Arc<Tunnels>,
+    pub(crate) concurrency: ConcurrencyLimit,
+    pub(crate) websockets: Arc<WebSocketRegistry>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
     pub(crate) keepalive: u64,
     /// Pingora's time limits for a read and a write: a last resort, a little longer than those of the stream, which see more.
     pub(crate) patience: Duration,
-    pub(crate) fronts: Fronts,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) access_log: AccessLog,
 }
 
@@ -103,31 +103,35 @@ pub(crate) const MOST_CREDIT: u32 = 3;
 
 impl Gateway {
     /// The gateway's policy in the order in which it is applied. Every path ends in a permit or a reply.
-    async fn admit(&self, http: &mut Session, passage: &mut Passage) -> Result<Admission, Failure> {
+    async fn admit(
+        &self,
+        http: &mut Session,
+        context: &mut RequestContext,
+    ) -> Result<Admission, Failure> {
         let connection = self
             .certificates
             .as_ref()
-            .and_then(|_| passage.connection.clone());
+            .and_then(|_| context.connection.clone());
         let certified = self.certificates.as_deref().zip(
             connection
                 .as_ref()
                 .and_then(|connection| connection.shown()),
         );
         let hosts = certified.map_or(&self.hosts, |(door, _)| door.hosts());
-        self.check(hosts, http, passage).map_err(Failure::Refused)?;
+        self.check(hosts, http, context).map_err(Failure::Refused)?;
         if !matches!(
             http.req_header().method,
             http::Method::GET | http::Method::HEAD
         ) {
-            passage.about = About::Form;
+            context.about = RequestKind::Form;
         }
         if let Some((door, shown)) = certified {
-            return Box::pin(self.admit_certified(door, shown, http, passage)).await;
+            return Box::pin(self.admit_certified(door, shown, http, context)).await;
         }
         if let Some(marked) = self.unmark(http)? {
-            return Box::pin(self.admit_marked(marked, http, passage)).await;
+            return Box::pin(self.admit_marked(marked, http, context)).await;
         }
-        self.admit_plain(http, passage).await
+        self.admit_plain(http, context).await
     }
 
     /// The same for a request without a mark, or whose mark was cut off. What does not lead to the calculator is boxed, so that the future
@@ -135,74 +139,74 @@ impl Gateway {
     pub(crate) async fn admit_plain(
         &self,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Result<Admission, Failure> {
         match self.route(http) {
-            Route::Asset(name) => return self.asset(&name, passage).map(Answer),
+            Route::Asset(name) => return self.asset(&name, context).map(Answer),
             Route::Login(page) => {
-                passage.about = About::page(page);
+                context.about = RequestKind::page(page);
                 // Whoever wants to leave is never sent away.
                 if page != Page::SignOut {
-                    self.seat(None, http, passage)?;
+                    self.acquire_slot(None, http, context)?;
                 }
-                return Box::pin(self.login(page, http, passage)).await.map(Answer);
+                return Box::pin(self.login(page, http, context)).await.map(Answer);
             }
             Route::Public => {
-                self.seat(None, http, passage)?;
-                passage.outcome = Request::Public;
+                self.acquire_slot(None, http, context)?;
+                context.outcome = Request::Public;
                 return Ok(Forward(Permit::public()));
             }
             Route::Portal => {
-                self.seat(None, http, passage)?;
-                (passage.outcome, passage.to_portal) = (Request::Public, true);
+                self.acquire_slot(None, http, context)?;
+                (context.outcome, context.to_portal) = (Request::Public, true);
                 return Ok(Forward(Permit::public()));
             }
             Route::Protected => {}
         }
         let held = self.held(http)?;
-        let session = self.session_of(&held, http, passage).await?;
+        let session = self.session_of(&held, http, context).await?;
         let session = match &self.portal {
-            Some(_) => Box::pin(self.or_by_portal(session, http, passage)).await?,
+            Some(_) => Box::pin(self.or_by_portal(session, http, context)).await?,
             None => session,
         };
-        self.seat(session.as_ref(), http, passage)?;
+        self.acquire_slot(session.as_ref(), http, context)?;
         Ok(
             match policy::decide(
                 || self.intent(http),
                 session.as_ref(),
                 &self.limits,
-                passage.now,
+                context.now,
             ) {
                 Decision::Allow(permit) => {
-                    passage.outcome = Request::Forwarded;
+                    context.outcome = Request::Forwarded;
                     Forward(permit)
                 }
                 Decision::SignIn => {
-                    Answer(Box::pin(self.sign_in_required(http, &held, passage)).await)
+                    Answer(Box::pin(self.sign_in_required(http, &held, context)).await)
                 }
                 Decision::BlockSubmission(session) => {
-                    Answer(Box::pin(self.block_submission(http, &held, &session, passage)).await)
+                    Answer(Box::pin(self.block_submission(http, &held, &session, context)).await)
                 }
                 Decision::Refuse(doubt) => return Err(Failure::Doubtful(doubt)),
             },
         )
     }
 
-    pub(crate) fn asset(&self, name: &str, passage: &mut Passage) -> Result<Reply, Failure> {
+    pub(crate) fn asset(&self, name: &str, context: &mut RequestContext) -> Result<Reply, Failure> {
         let pages = self.pages.now();
         let asset = pages.asset(name).ok_or(Failure::NotFound)?;
-        passage.outcome = Request::Asset;
+        context.outcome = Request::Asset;
         Ok(Reply::asset(asset.content_type, asset.body.clone()))
     }
 
     async fn block_submission(
         &self,
         http: &mut Session,
-        held: &Held,
+        held: &RequestCookies,
         session: &BrokerSession,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Reply {
-        passage.outcome = Request::SubmissionBlocked;
+        context.outcome = Request::SubmissionBlocked;
         self.metrics.submission_blocked();
         if Audience::of(&http.req_header().headers) == Audience::Script {
             return Reply::problem(
@@ -210,7 +214,7 @@ impl Gateway {
                 "submission needs a confirmed e-mail address",
             );
         }
-        self.park_submission(http, held, session, passage).await
+        self.park_submission(http, held, session, context).await
     }
 
     /// What every request's session needs, whatever becomes of it (ARCHITECTURE.md, traps 1, 2 and 15).
@@ -232,7 +236,10 @@ impl Gateway {
     /// Who sent the request: the peer, or whom a front proxy of the operator's names.
     pub(crate) fn client_address(&self, http: &Session) -> Option<IpAddr> {
         let peer = http.client_addr()?.as_inet()?.ip();
-        Some(self.fronts.client(peer, &http.req_header().headers))
+        Some(
+            self.trusted_proxies
+                .client(peer, &http.req_header().headers),
+        )
     }
 
     /// The same as counters know it.
@@ -250,11 +257,11 @@ pub(crate) fn is_handshake(http: &Session) -> bool {
 }
 
 #[async_trait]
-impl ProxyHttp for Served {
-    type CTX = Passage;
+impl ProxyHttp for WorkerProxy {
+    type CTX = RequestContext;
 
-    fn new_ctx(&self) -> Passage {
-        Passage::begin(self.clock.now())
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::begin(self.clock.now())
     }
 
     /// No modules: the calculator's bytes are not ours to compress.
@@ -263,69 +270,69 @@ impl ProxyHttp for Served {
     async fn early_request_filter(
         &self,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        passage.enter(&self.connections);
-        passage.connection = self.connections.of(http
+        context.enter(&self.connections);
+        context.connection = self.connections.of(http
             .digest()
             .and_then(|digest| digest.socket_digest.as_ref()));
-        if let Some(connection) = &passage.connection {
+        if let Some(connection) = &context.connection {
             connection.header_complete(&http.req_header().headers);
         }
         self.prepare(http);
         // One that asks whether it may send its body is waited for from its first byte on.
         let asks = http.req_header().headers.contains_key(EXPECT);
         if !asks && !is_handshake(http) && body_of(http) == Body::Some {
-            passage.expect_body(http.req_header().version);
+            context.expect_body(http.req_header().version);
         }
         Ok(())
     }
 
-    /// Answers the request here, or leaves a permit in the passage for the upstream half.
+    /// Answers the request here, or leaves a permit in the context for the upstream half.
     async fn request_filter(
         &self,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<bool> {
-        let answer = match self.admit(http, passage).await {
+        let answer = match self.admit(http, context).await {
             Ok(Forward(permit)) => {
-                if self.has_doubtful_cookies(http, &permit, passage) {
-                    Box::pin(self.judge_cookies(http, &permit, passage)).await;
+                if self.has_doubtful_cookies(http, &permit, context) {
+                    Box::pin(self.judge_cookies(http, &permit, context)).await;
                 }
-                passage.grant(permit);
+                context.grant(permit);
                 return Ok(TO_UPSTREAM);
             }
             Ok(Answer(reply)) => Ok(reply),
             Err(failure) => Err(failure),
         };
-        Box::pin(self.answer(answer, http, passage)).await?;
+        Box::pin(self.answer(answer, http, context)).await?;
         Ok(ANSWERED)
     }
 
     async fn upstream_peer(
         &self,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<Box<HttpPeer>> {
         // No permit, no upstream: a forgotten decision fails closed.
-        passage.permit()?;
-        let sending = if passage.outgoing.is_some() {
+        context.permit()?;
+        let sending = if context.outgoing.is_some() {
             Sending::Once
         } else {
             Sending::Usual
         };
-        let whose = match self.known_whose(passage)? {
+        let whose = match self.known_whose(context)? {
             Some(whose) => whose,
-            None => Box::pin(self.whose(http, passage)).await,
+            None => Box::pin(self.whose(http, context)).await,
         };
-        let (peer, reuse) = self.upstream_of(passage).peer(
+        let (peer, reuse) = self.upstream_of(context).peer(
             http.req_header(),
             whose,
             sending,
-            &mut passage.tries,
+            &mut context.attempts,
         )?;
-        let mut peer = self.share_out(peer, passage)?;
-        self.lease(&mut peer, reuse, http, passage);
+        let mut peer = self.claim_server_share(peer, context)?;
+        self.lease(&mut peer, reuse, http, context);
         Ok(peer)
     }
 
@@ -333,10 +340,10 @@ impl ProxyHttp for Served {
         &self,
         _: &mut Session,
         peer: &HttpPeer,
-        passage: &mut Passage,
+        context: &mut RequestContext,
         error: Box<pingora::Error>,
     ) -> Box<pingora::Error> {
-        self.connecting_failed(peer, error, passage)
+        self.connecting_failed(peer, error, context)
     }
 
     async fn connected_to_upstream(
@@ -346,17 +353,17 @@ impl ProxyHttp for Served {
         _: &HttpPeer,
         socket: RawFd,
         _: Option<&Digest>,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        passage.tries.connected();
-        passage
+        context.attempts.connected();
+        context
             .lease
             .iter_mut()
             .for_each(|lease| lease.connected(socket));
-        if !reused && !passage.to_portal {
+        if !reused && !context.to_portal {
             self.metrics.upstream_connected(Connect::Ok);
         }
-        if let Some(outgoing) = &mut passage.outgoing {
+        if let Some(outgoing) = &mut context.outgoing {
             Box::pin(outgoing.connected(&self.parking, self.clock.now())).await;
         }
         Ok(())
@@ -366,17 +373,17 @@ impl ProxyHttp for Served {
         &self,
         http: &mut Session,
         request: &mut RequestHeader,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        self.identity
-            .strip(request, passage.session_cookies.as_deref())?;
-        self.identity
-            .inject(request, passage.permit()?, self.client_address(http))?;
-        if let Some(outgoing) = &passage.outgoing {
-            self.identity
-                .dress(request, outgoing.form(), outgoing.length())?;
+        self.header_policy
+            .strip_client_fields(request, context.session_cookies.as_deref())?;
+        self.header_policy
+            .add_identity(request, context.permit()?, self.client_address(http))?;
+        if let Some(outgoing) = &context.outgoing {
+            self.header_policy
+                .apply_held_form(request, outgoing.form(), outgoing.length())?;
         }
-        passage.handed_over = Some(Instant::now());
+        context.handed_over = Some(Instant::now());
         Ok(())
     }
 
@@ -385,18 +392,18 @@ impl ProxyHttp for Served {
         http: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
         if !is_handshake(http) {
-            passage.body_taken(
+            context.body_taken(
                 http.req_header().version,
                 body.as_ref().map_or(0, Bytes::len),
             );
         }
         if end {
-            passage.body_complete();
+            context.body_complete();
         }
-        if let Some(outgoing) = passage.outgoing.as_mut().filter(|_| end) {
+        if let Some(outgoing) = context.outgoing.as_mut().filter(|_| end) {
             *body = Some(outgoing.take_body());
         }
         // Pingora #935: an empty last DATA frame would end the body to the calculator twice, and the second end would be
@@ -411,7 +418,7 @@ impl ProxyHttp for Served {
         &self,
         http: &mut Session,
         response: &mut ResponseHeader,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS
             && !http.as_downstream().is_upgrade_req()
@@ -424,21 +431,22 @@ impl ProxyHttp for Served {
             .into_up());
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            Box::pin(self.open_tunnel(http, passage)).await?;
+            Box::pin(self.open_websocket(http, context)).await?;
         }
-        if let Some(handed_over) = passage
+        if let Some(handed_over) = context
             .handed_over
             .take_if(|_| !response.status.is_informational())
         {
             self.metrics.upstream_answered(handed_over.elapsed());
         }
-        self.answer_decides(http, response, passage);
-        self.upstream_of(passage).answered(response, &passage.tries);
-        self.identity.clean(response)?;
-        if self.changes_sessions(response, passage) {
-            Box::pin(self.keep_set_cookies(http, response, passage)).await?;
+        self.answer_decides(http, response, context);
+        self.upstream_of(context)
+            .answered(response, &context.attempts);
+        self.header_policy.filter_response(response)?;
+        if self.changes_sessions(response, context) {
+            Box::pin(self.keep_set_cookies(http, response, context)).await?;
         }
-        self.give_ticket(http, response, passage)
+        self.give_ticket(http, response, context)
     }
 
     fn error_while_proxy(
@@ -446,7 +454,7 @@ impl ProxyHttp for Served {
         peer: &HttpPeer,
         http: &mut Session,
         error: Box<pingora::Error>,
-        passage: &mut Passage,
+        context: &mut RequestContext,
         reused: bool,
     ) -> Box<pingora::Error> {
         let connection = if reused {
@@ -454,7 +462,7 @@ impl ProxyHttp for Served {
         } else {
             Connection::New
         };
-        self.proxying_failed(http, peer, connection, error, passage)
+        self.proxying_failed(http, peer, connection, error, context)
     }
 
     /// The calculator failed before it answered: a page of ours. If it had begun to answer, the broken-off answer shows as such.
@@ -462,20 +470,20 @@ impl ProxyHttp for Served {
         &self,
         http: &mut Session,
         error: &pingora::Error,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> FailToProxy {
         let nothing = FailToProxy {
             error_code: 0,
             can_reuse_downstream: false,
         };
-        let failure = if passage.has_malformed_body() {
+        let failure = if context.has_malformed_body() {
             Some(Failure::Refused(Refusal::Chunks))
         } else {
             Failure::of(error)
         };
         // A client that went away is no failure.
         if failure.is_some() {
-            passage.outcome = Request::Failed;
+            context.outcome = Request::Failed;
         }
         if has_begun(http) {
             return nothing;
@@ -483,12 +491,12 @@ impl ProxyHttp for Served {
         let Some(failure) = failure else {
             return nothing;
         };
-        passage.upstream_error = Some(error.etype().as_str());
-        let failure = match self.put_back(passage).await {
+        context.upstream_error = Some(error.etype().as_str());
+        let failure = match self.put_back(context).await {
             Some(page) => Failure::FormReturned(page, failure.status()),
             None => failure,
         };
-        let reply = self.failed(&failure, http.req_header(), passage);
+        let reply = self.failed(&failure, http.req_header(), context);
         // The connection ends with this answer, which has to say so: a client that used it once more would lose that request.
         http.set_keepalive(None);
         let error_code = reply.status().as_u16();
@@ -506,13 +514,13 @@ impl ProxyHttp for Served {
         &self,
         http: &mut Session,
         error: Option<&pingora::Error>,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) {
-        self.log(http, error, passage);
+        self.log(http, error, context);
         if error.is_none() {
-            self.give_back(passage);
+            self.give_back(context);
         }
-        let Some(connection) = &passage.connection else {
+        let Some(connection) = &context.connection else {
             return;
         };
         if !http.as_downstream_mut().is_body_done() {
@@ -525,7 +533,7 @@ impl ProxyHttp for Served {
     }
 
     /// What clients do is no error of ours, and each failure is logged once, with its incident number.
-    fn suppress_error_log(&self, _: &Session, _: &Passage, _: &pingora::Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &pingora::Error) -> bool {
         true
     }
 }

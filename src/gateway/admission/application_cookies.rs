@@ -4,7 +4,7 @@
 //! browser to delete it. What the calculator sets in its answer is the broker's from then on; it is remembered before the browser has it.
 
 use crate::application_sessions::{Learnt, Ownership, Reach};
-use crate::gateway::context::Passage;
+use crate::gateway::context::RequestContext;
 use crate::gateway::context::TicketDue;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::request::cookies;
@@ -58,9 +58,9 @@ impl Gateway {
         &self,
         http: &Session,
         permit: &Permit,
-        passage: &Passage,
+        context: &RequestContext,
     ) -> bool {
-        !self.is_for_portal_server(passage)
+        !self.is_for_portal_server(context)
             && !self.knows_all(
                 &http.req_header().headers,
                 permit.broker().map(|(vtnr, _)| vtnr),
@@ -68,8 +68,8 @@ impl Gateway {
     }
 
     /// The portal's own server knows no session of the calculator's.
-    fn is_for_portal_server(&self, passage: &Passage) -> bool {
-        passage.to_portal && self.portal_server.is_some()
+    fn is_for_portal_server(&self, context: &RequestContext) -> bool {
+        context.to_portal && self.portal_server.is_some()
     }
 
     /// Whether all session cookies are known to be this broker's.
@@ -83,7 +83,7 @@ impl Gateway {
 
     /// Whether a cookie is a session of the calculator's, and none of ours.
     fn is_session(&self, id: &ApplicationSessionId<'_>) -> bool {
-        self.session_cookies.contain(id) && !self.jar.owns(id.name)
+        self.session_cookies.contain(id) && !self.cookie_names.owns(id.name)
     }
 
     /// The session that a cookie stands for, if it does.
@@ -112,10 +112,10 @@ impl Gateway {
         &self,
         http: &Session,
         permit: &Permit,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) {
         let headers = &http.req_header().headers;
-        let broker = self.broker_of(http, permit, passage.now).await;
+        let broker = self.broker_of(http, permit, context.now).await;
         let (mut changes, mut own, mut reasons) =
             (SessionCookieChanges::default(), Vec::new(), Vec::new());
         let odd = crumbs(headers).filter(|crumb| {
@@ -131,7 +131,7 @@ impl Gateway {
                 reasons.push(Reason::OverLimit);
                 break;
             };
-            let Some(reason) = reason(self.ownership(&id, broker, http, passage).await) else {
+            let Some(reason) = reason(self.ownership(&id, broker, http, context).await) else {
                 own.push(id.name);
                 continue;
             };
@@ -149,7 +149,7 @@ impl Gateway {
             .retain(|name| !own.contains(&name.as_bytes()));
         self.note_withheld(&reasons, broker);
         let withholds = changes.withholds_all || !changes.withheld.is_empty();
-        passage.session_cookies = withholds.then(|| Box::new(changes));
+        context.session_cookies = withholds.then(|| Box::new(changes));
     }
 
     async fn ownership(
@@ -157,7 +157,7 @@ impl Gateway {
         id: &ApplicationSessionId<'_>,
         broker: Option<Vtnr>,
         http: &Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Ownership {
         let Some(vtnr) = broker else {
             // What belongs to nobody yet goes up with nobody's requests.
@@ -171,7 +171,7 @@ impl Gateway {
         if self.application_sessions.is_known(id, vtnr) {
             return Ownership::Own;
         }
-        let has_proof = |id: &[u8]| self.is_in_ticket(id, http, passage);
+        let has_proof = |id: &[u8]| self.is_in_ticket(id, http, context);
         let learnt = Learnt {
             origin: Origin::Request,
             client: self.client_counted(http),
@@ -181,7 +181,7 @@ impl Gateway {
             .claim(id, vtnr, learnt, self.reach(), has_proof)
             .await;
         if ownership == Ownership::Own {
-            passage.ticket_due = TicketDue::Now;
+            context.ticket_due = TicketDue::Now;
         }
         ownership
     }
@@ -194,9 +194,9 @@ impl Gateway {
         }
     }
 
-    fn is_in_ticket(&self, id: &[u8], http: &Session, passage: &Passage) -> bool {
-        let token = passage.session.as_ref().map(|session| session.token);
-        let ticket = token.zip(self.jar.read_ticket(&http.req_header().headers));
+    fn is_in_ticket(&self, id: &[u8], http: &Session, context: &RequestContext) -> bool {
+        let token = context.session.as_ref().map(|session| session.token);
+        let ticket = token.zip(self.cookie_names.read_ticket(&http.req_header().headers));
         ticket.is_some_and(|(token, ticket)| {
             self.sessions
                 .owned_by_ticket(&token, &ticket)
@@ -204,7 +204,7 @@ impl Gateway {
         })
     }
 
-    /// Whose request it is, also where the policy did not have to ask.
+    /// AffinityKey request it is, also where the policy did not have to ask.
     async fn broker_of(&self, http: &Session, permit: &Permit, now: Timestamp) -> Option<Vtnr> {
         if let Some((vtnr, _)) = permit.broker() {
             return Some(vtnr);
@@ -213,7 +213,7 @@ impl Gateway {
             return Some(vtnr);
         }
         if let Some(token) = self.held(http).ok().and_then(|held| held.session) {
-            let ticket = || self.jar.read_ticket(&http.req_header().headers);
+            let ticket = || self.cookie_names.read_ticket(&http.req_header().headers);
             let session = match self.sessions.look(&token, now).await {
                 Ok(session) => session,
                 Err(_) => self
@@ -223,7 +223,7 @@ impl Gateway {
                     .ok()
                     .flatten(),
             };
-            if let Some(session) = session.filter(|session| self.roll.has(session)) {
+            if let Some(session) = session.filter(|session| self.membership.has(session)) {
                 return Some(session.vtnr);
             }
         }
@@ -249,13 +249,17 @@ impl Gateway {
     }
 
     /// Whether the calculator begins sessions with this answer, or the browser is to delete some.
-    pub(crate) fn changes_sessions(&self, response: &ResponseHeader, passage: &Passage) -> bool {
+    pub(crate) fn changes_sessions(
+        &self,
+        response: &ResponseHeader,
+        context: &RequestContext,
+    ) -> bool {
         let begins = |field: &HeaderValue| self.is_session(&set_cookie(field.as_bytes()));
-        let changes = passage.session_cookies.is_some()
+        let changes = context.session_cookies.is_some()
             || response.headers.get_all(SET_COOKIE).iter().any(begins);
         let is_final = !response.status.is_informational()
             || response.status == StatusCode::SWITCHING_PROTOCOLS;
-        changes && is_final && !self.is_for_portal_server(passage)
+        changes && is_final && !self.is_for_portal_server(context)
     }
 
     /// Remembers whose the sessions are that the calculator begins with this answer, and has the browser delete what was withheld.
@@ -263,9 +267,9 @@ impl Gateway {
         &self,
         http: &Session,
         response: &mut ResponseHeader,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        let broker = self.broker_of(http, passage.permit()?, passage.now).await;
+        let broker = self.broker_of(http, context.permit()?, context.now).await;
         let fields: Vec<HeaderValue> = response
             .headers
             .get_all(SET_COOKIE)
@@ -278,10 +282,10 @@ impl Gateway {
             let id = set_cookie(field.as_bytes());
             let scope = self
                 .is_session(&id)
-                .then(|| scope_of(field.as_bytes(), http.req_header(), passage.now))
+                .then(|| scope_of(field.as_bytes(), http.req_header(), context.now))
                 .flatten();
             let may_pass = match broker.filter(|_| scope.is_some()) {
-                Some(vtnr) => self.begins_for(&id, vtnr, http, passage).await,
+                Some(vtnr) => self.begins_for(&id, vtnr, http, context).await,
                 // What begins for nobody belongs to nobody yet.
                 None => true,
             };
@@ -293,7 +297,7 @@ impl Gateway {
         if !scopes.is_empty() && self.reach() == Reach::Up {
             self.application_sessions.learn_scopes(&scopes).await;
         }
-        let expired = match passage
+        let expired = match context
             .session_cookies
             .as_ref()
             .filter(|_| !is_shared(response))
@@ -319,7 +323,7 @@ impl Gateway {
         id: &ApplicationSessionId<'_>,
         vtnr: Vtnr,
         http: &Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> bool {
         let learnt = Learnt {
             origin: Origin::Answer,
@@ -332,24 +336,27 @@ impl Gateway {
         let reason = reason(ownership);
         self.note_withheld(reason.as_slice(), Some(vtnr));
         if reason.is_none() {
-            passage
+            context
                 .session_cookies
                 .get_or_insert_default()
                 .begun
                 .push(self.sessions.mark(&id.to_bytes()));
-            passage.ticket_due = TicketDue::Now;
+            context.ticket_due = TicketDue::Now;
         }
         reason.is_none()
     }
 
     /// The sessions of the calculator that a ticket names: those of the former ticket, of this request and of its answer.
-    pub(crate) fn owned_sessions(&self, http: &Session, passage: &Passage) -> Vec<u64> {
+    pub(crate) fn owned_sessions(&self, http: &Session, context: &RequestContext) -> Vec<u64> {
         let headers = &http.req_header().headers;
-        let former = passage.session.as_ref().zip(self.jar.read_ticket(headers));
+        let former = context
+            .session
+            .as_ref()
+            .zip(self.cookie_names.read_ticket(headers));
         let mut owned = former
             .map(|(session, ticket)| self.sessions.owned_by_ticket(&session.token, &ticket))
             .unwrap_or_default();
-        let changes = passage.session_cookies.as_ref();
+        let changes = context.session_cookies.as_ref();
         let is_withheld = |crumb: &[u8]| changes.is_some_and(|changes| changes.withholds(crumb));
         let went_up = crumbs(headers)
             .filter(|crumb| !is_withheld(crumb))
@@ -393,7 +400,7 @@ impl Gateway {
     }
 
     fn deletion(&self, scope: &CookieScope) -> Option<HeaderValue> {
-        HeaderValue::from_str(&deletion(scope, self.jar)).ok()
+        HeaderValue::from_str(&deletion(scope, self.cookie_names)).ok()
     }
 
     /// The broker signs out: the calculator's sessions end with the gateway's own.
@@ -416,7 +423,7 @@ impl Gateway {
             .iter()
             .chain(&guessed)
             .fold(reply, |reply, scope| {
-                reply.with_cookie(deletion(scope, self.jar))
+                reply.with_cookie(deletion(scope, self.cookie_names))
             })
     }
 }
@@ -516,7 +523,7 @@ fn folders(name: &str, target: &[u8]) -> Vec<CookieScope> {
         .collect()
 }
 
-fn deletion(scope: &CookieScope, jar: cookies::Jar) -> String {
+fn deletion(scope: &CookieScope, cookie_names: cookies::CookieNames) -> String {
     let attribute = |name: &str, value: &Option<String>| {
         value
             .as_ref()
@@ -527,7 +534,7 @@ fn deletion(scope: &CookieScope, jar: cookies::Jar) -> String {
         attribute("Path", &scope.path),
         attribute("Domain", &scope.domain),
     );
-    let secure = if jar == cookies::Jar::Secure {
+    let secure = if cookie_names == cookies::CookieNames::Secure {
         "; Secure"
     } else {
         ""

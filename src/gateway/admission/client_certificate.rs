@@ -8,9 +8,9 @@ use crate::certificate::{Flaw, Holder, Trust};
 use crate::clock::Clock;
 use crate::digest::sha256;
 use crate::directory::Directory;
-use crate::gateway::admission::sign_in_required::is_look;
-use crate::gateway::context::Passage;
-use crate::gateway::context::{About, Watch};
+use crate::gateway::admission::sign_in_required::is_safe_method;
+use crate::gateway::context::RequestContext;
+use crate::gateway::context::{RecheckTask, RequestKind};
 use crate::gateway::listener::connections::Connection;
 use crate::gateway::proxy::{Admission, Gateway};
 use crate::gateway::request::audience::Audience;
@@ -22,7 +22,7 @@ use crate::gateway::request::route::{Page, Route};
 use crate::gateway::request::{conformance, route};
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::gateway::websocket::control::Cut;
+use crate::gateway::websocket::control::CloseReason;
 use crate::in_force::InForce;
 use crate::pages::{CertificatePage, CertificateState, SignInBy, View};
 use crate::parking::NotKept;
@@ -50,10 +50,10 @@ const MOST_REMEMBERED: usize = 16_384;
 /// So many sign-outs may happen while a WebSocket's watch looks elsewhere.
 const TOLD_AT_ONCE: usize = 64;
 /// How often an open WebSocket's certificate is looked at.
-const GLANCE: Duration = Duration::from_secs(1);
+const LOCAL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The door, for all its connections.
-pub(crate) struct CertificateDoor {
+pub(crate) struct ClientCertificates {
     trust: Arc<InForce<Trust>>,
     hosts: Hosts,
     directory: Arc<Directory>,
@@ -68,7 +68,7 @@ pub(crate) struct CertificateDoor {
 
 /// What was shown in a connection's handshake.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct PresentedChain {
     /// The certificate, and those between it and its issuer; empty if there was none.
     chain: Vec<CertificateDer<'static>>,
     /// The host that the client named in the handshake.
@@ -100,7 +100,7 @@ enum Refused {
     UnknownBroker,
 }
 
-impl Shown {
+impl PresentedChain {
     pub(crate) fn new(chain: &[CertificateDer<'_>], server_name: Option<&str>) -> Self {
         let mut all =
             Vec::with_capacity(chain.iter().map(|certificate| certificate.len() + 8).sum());
@@ -126,13 +126,13 @@ impl Judgement {
     }
 }
 
-/// Whose a certificate is, and whether that was found out just now.
+/// AffinityKey a certificate is, and whether that was found out just now.
 struct Finding {
     whose: Result<Vtnr, Refused>,
     is_new: bool,
 }
 
-impl CertificateDoor {
+impl ClientCertificates {
     pub(crate) fn new(
         trust: Arc<InForce<Trust>>,
         authority: &str,
@@ -161,7 +161,7 @@ impl CertificateDoor {
     }
 
     /// For whom a certificate stands. The directory is asked each time: a broker who has left it is out with the next request.
-    fn find(&self, shown: &Shown) -> Finding {
+    fn find(&self, shown: &PresentedChain) -> Finding {
         let (holder, is_new) = self.judge(shown, self.clock.now());
         let whose = holder.map_err(Refused::Flaw).and_then(|holder| {
             self.directory
@@ -172,7 +172,7 @@ impl CertificateDoor {
         Finding { whose, is_new }
     }
 
-    fn judge(&self, shown: &Shown, now: Timestamp) -> (Result<Holder, Flaw>, bool) {
+    fn judge(&self, shown: &PresentedChain, now: Timestamp) -> (Result<Holder, Flaw>, bool) {
         let trust = self.trust.now();
         let mut here = shown.judgement.lock();
         if let Some(known) = here.as_ref().filter(|known| known.holds(&trust, now)) {
@@ -215,10 +215,10 @@ impl CertificateDoor {
     }
 
     /// Ends a WebSocket once its certificate does not stand for this broker any more, or its browser has signed out.
-    pub(crate) fn watch(self: &Arc<Self>, connection: Arc<Connection>, vtnr: Vtnr) -> Watch {
+    pub(crate) fn watch(self: &Arc<Self>, connection: Arc<Connection>, vtnr: Vtnr) -> RecheckTask {
         let (door, mut left) = (Arc::clone(self), self.left.subscribe());
-        Watch::over(async move {
-            let mut glances = tokio::time::interval(GLANCE);
+        RecheckTask::spawn(async move {
+            let mut glances = tokio::time::interval(LOCAL_CHECK_INTERVAL);
             loop {
                 let Some(shown) = connection.shown() else {
                     return;
@@ -229,14 +229,14 @@ impl CertificateDoor {
                 };
                 if has_left || door.find(shown).whose != Ok(vtnr) {
                     door.metrics.websocket_cut();
-                    return connection.line().cut(Cut::SessionEnded);
+                    return connection.close_handle().close(CloseReason::SessionEnded);
                 }
             }
         })
     }
 
     /// The broker has signed out in a browser with this certificate.
-    fn leave(&self, shown: &Shown) {
+    fn leave(&self, shown: &PresentedChain) {
         // Nobody listens where no WebSocket is open.
         let _ = self.left.send(shown.sum);
     }
@@ -246,28 +246,28 @@ impl Gateway {
     /// The policy for requests that come in by the certificates' door.
     pub(crate) async fn admit_certified(
         &self,
-        door: &CertificateDoor,
-        shown: &Shown,
+        door: &ClientCertificates,
+        shown: &PresentedChain,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Result<Admission, Failure> {
         refuse_other_names(shown, http)?;
         match self.routes.of(http.req_header()) {
-            Route::Asset(name) => return self.asset(&name, passage).map(Admission::Answer),
+            Route::Asset(name) => return self.asset(&name, context).map(Admission::Answer),
             Route::Login(page) => {
-                passage.about = About::page(page);
+                context.about = RequestKind::page(page);
                 if page != Page::SignOut {
-                    self.seat(None, http, passage)?;
+                    self.acquire_slot(None, http, context)?;
                 }
                 return self
-                    .certified_page(page, door, shown, http, passage)
+                    .certified_page(page, door, shown, http, context)
                     .await
                     .map(Admission::Answer);
             }
             // The portal is another way in, and its pages are on the main host; here they are as any others.
             Route::Public => {
-                self.seat(None, http, passage)?;
-                passage.outcome = Request::Public;
+                self.acquire_slot(None, http, context)?;
+                context.outcome = Request::Public;
                 return Ok(Admission::Forward(Permit::public()));
             }
             Route::Protected | Route::Portal => {}
@@ -279,35 +279,35 @@ impl Gateway {
                 Level::Full {
                     proof: Proof::Certificate,
                 },
-                passage.now,
+                context.now,
             )
         };
         let session = whose.map(begin);
-        self.seat(session.as_ref().ok(), http, passage)?;
+        self.acquire_slot(session.as_ref().ok(), http, context)?;
         let session = match session {
             Ok(session) => session,
             Err(refused) => {
                 return Ok(Admission::Answer(
-                    self.refuse_certificate(refused, http, passage),
+                    self.refuse_certificate(refused, http, context),
                 ));
             }
         };
         if self.has_left(shown, http) {
             return Ok(Admission::Answer(
-                self.sign_in_with_certificate(http, passage),
+                self.sign_in_with_certificate(http, context),
             ));
         }
         if crosses_sites(http, self.scheme(http)) {
-            return self.refuse_other_site(http, passage).map(Admission::Answer);
+            return self.refuse_other_site(http, context).map(Admission::Answer);
         }
         match policy::decide(
             || self.intent(http),
             Some(&session),
             &self.limits,
-            passage.now,
+            context.now,
         ) {
             Decision::Allow(permit) => {
-                passage.outcome = Request::Forwarded;
+                context.outcome = Request::Forwarded;
                 Ok(Admission::Forward(permit))
             }
             // A full session is alive in the moment it begins.
@@ -320,8 +320,8 @@ impl Gateway {
     /// For whom the connection's certificate stands; what is found out anew is counted and written into the audit log.
     fn certified(
         &self,
-        door: &CertificateDoor,
-        shown: &Shown,
+        door: &ClientCertificates,
+        shown: &PresentedChain,
         http: &Session,
     ) -> Result<Vtnr, Refused> {
         let Finding { whose, is_new } = door.find(shown);
@@ -340,23 +340,23 @@ impl Gateway {
     }
 
     /// Nobody is signed in, since the broker signed out in this browser: the certificate counts again once they say so.
-    fn sign_in_with_certificate(&self, http: &Session, passage: &mut Passage) -> Reply {
+    fn sign_in_with_certificate(&self, http: &Session, context: &mut RequestContext) -> Reply {
         let request = http.req_header();
         let audience = Audience::of(&request.headers);
         if audience == Audience::Script {
-            passage.outcome = Request::Unauthorized;
+            context.outcome = Request::Unauthorized;
             return Reply::problem(StatusCode::UNAUTHORIZED, "signed out");
         }
-        if !is_look(&request.method) {
-            passage.outcome = Request::Unauthorized;
-            return self.told(CertificateState::SignedOut, request, passage.now);
+        if !is_safe_method(&request.method) {
+            context.outcome = Request::Unauthorized;
+            return self.told(CertificateState::SignedOut, request, context.now);
         }
-        self.lead_to_sign_in(SignInBy::Certificate, http, passage)
+        self.lead_to_sign_in(SignInBy::Certificate, http, context)
     }
 
     /// The page in place of the calculator's. A program that does not say so is told by the status.
     fn told(&self, state: CertificateState, request: &RequestHeader, now: Timestamp) -> Reply {
-        let return_to = route::wanted(request);
+        let return_to = route::requested_target(request);
         let is_form = !matches!(request.method, Method::GET | Method::HEAD);
         let view = CertificatePage {
             return_to: return_to.as_str(),
@@ -374,23 +374,32 @@ impl Gateway {
     }
 
     /// Another site's page made the request: the certificate does not count then.
-    fn refuse_other_site(&self, http: &Session, passage: &mut Passage) -> Result<Reply, Failure> {
+    fn refuse_other_site(
+        &self,
+        http: &Session,
+        context: &mut RequestContext,
+    ) -> Result<Reply, Failure> {
         let request = http.req_header();
         let is_form = !matches!(request.method, Method::GET | Method::HEAD);
         if !is_form || Audience::of(&request.headers) == Audience::Script {
             return Err(Failure::Form(BadForm::Foreign));
         }
-        passage.outcome = Request::Refused;
-        Ok(self.form_of_another_site(request, Err(NotKept::Foreign), passage.now))
+        context.outcome = Request::Refused;
+        Ok(self.form_of_another_site(request, Err(NotKept::Foreign), context.now))
     }
 
-    fn refuse_certificate(&self, refused: Refused, http: &Session, passage: &mut Passage) -> Reply {
+    fn refuse_certificate(
+        &self,
+        refused: Refused,
+        http: &Session,
+        context: &mut RequestContext,
+    ) -> Reply {
         let request = http.req_header();
-        passage.outcome = Request::Unauthorized;
+        context.outcome = Request::Unauthorized;
         if Audience::of(&request.headers) == Audience::Script {
             return Reply::problem(StatusCode::UNAUTHORIZED, refused.title());
         }
-        self.told(refused.state(), request, passage.now)
+        self.told(refused.state(), request, context.now)
     }
 
     /// For whom the certificate of a connection at this door stands, where nobody has signed out of it.
@@ -406,31 +415,33 @@ impl Gateway {
     }
 
     /// Whether the broker has signed out in this browser, with this certificate.
-    fn has_left(&self, shown: &Shown, http: &Session) -> bool {
-        self.jar.has_left(&http.req_header().headers, &shown.sum)
+    fn has_left(&self, shown: &PresentedChain, http: &Session) -> bool {
+        self.cookie_names
+            .has_left(&http.req_header().headers, &shown.sum)
     }
 
     /// Our pages on the certificates' host: few of them are of use there.
     async fn certified_page(
         &self,
         page: Page,
-        door: &CertificateDoor,
-        shown: &Shown,
+        door: &ClientCertificates,
+        shown: &PresentedChain,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Result<Reply, Failure> {
-        passage.outcome = Request::LoginPage;
+        context.outcome = Request::LoginPage;
         let method = http.req_header().method.clone();
         let is_post = method == Method::POST;
         if !is_post && method != Method::GET && method != Method::HEAD {
             return Err(Failure::Method);
         }
-        let visit = self.visit(http, passage.now)?;
+        let visit = self.visit(http, context.now)?;
         let whose = self.certified(door, shown, http);
         match page {
             Page::Certificate if is_post => {
                 form::Form::read(http, self.scheme(http)).await?;
-                Ok(Self::on_to_calculator(&visit).with_cookie(self.jar.clear(self.jar.left())))
+                Ok(Self::on_to_calculator(&visit)
+                    .with_cookie(self.cookie_names.clear(self.cookie_names.left())))
             }
             Page::SignOut if is_post => {
                 form::Form::read(http, self.scheme(http)).await?;
@@ -442,7 +453,7 @@ impl Gateway {
                 let reply = self
                     .end_application_sessions(reply, http.req_header())
                     .await;
-                Ok(reply.with_cookie(self.jar.set_left(&shown.sum)))
+                Ok(reply.with_cookie(self.cookie_names.set_left(&shown.sum)))
             }
             _ if is_post => Err(Failure::Method),
             Page::Start | Page::Certificate => match whose {
@@ -486,7 +497,7 @@ impl Refused {
             Self::Flaw(Flaw::Revoked) => "client certificate revoked",
             Self::Flaw(Flaw::Untrusted) => "client certificate of an unknown issuer",
             Self::Flaw(Flaw::WrongPurpose) => "client certificate not for client authentication",
-            Self::Flaw(Flaw::Unnamed) => "client certificate without the holder's identity",
+            Self::Flaw(Flaw::Unnamed) => "client certificate without the holder's header_policy",
             Self::Flaw(Flaw::Unverifiable) => "client certificate cannot be checked at the moment",
             Self::UnknownBroker => "client certificate of nobody known",
         }
@@ -509,7 +520,7 @@ impl Refused {
 }
 
 /// The request's host must be that of the handshake: else a connection that was made for one host would carry requests for another.
-fn refuse_other_names(shown: &Shown, http: &Session) -> Result<(), Failure> {
+fn refuse_other_names(shown: &PresentedChain, http: &Session) -> Result<(), Failure> {
     let Some(server_name) = &shown.server_name else {
         return Ok(());
     };

@@ -5,10 +5,10 @@
 //! the form once its broker presses the button. So a listed site makes nothing happen by itself.
 
 use crate::gateway::admission::held_forms::Kept;
-use crate::gateway::context::Passage;
+use crate::gateway::context::RequestContext;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::request::audience::Audience;
-use crate::gateway::request::cookies::Held;
+use crate::gateway::request::cookies::RequestCookies;
 use crate::gateway::request::form;
 use crate::gateway::respond::reply::Reply;
 use crate::pages::{FormOfAnotherSite, View};
@@ -25,20 +25,20 @@ impl Gateway {
     pub(crate) async fn take_form(
         &self,
         http: &mut Session,
-        held: &Held,
-        passage: &mut Passage,
+        held: &RequestCookies,
+        context: &mut RequestContext,
     ) -> Reply {
         if !form::is_foreign(http.req_header(), self.scheme(http)) {
-            return self.park_without_session(http, held, passage).await;
+            return self.park_without_session(http, held, context).await;
         }
-        passage.outcome = Request::Refused;
-        match self.park(http, held, None, passage.now).await {
+        context.outcome = Request::Refused;
+        match self.park(http, held, None, context.now).await {
             Ok(kept) => {
-                passage.outcome = Request::SignInRequired;
+                context.outcome = Request::SignInRequired;
                 let page = self.routes.form_page(kept.place.id);
                 self.with_place(Reply::see_other(&page), Ok(kept))
             }
-            Err(why) => self.form_of_another_site(http.req_header(), Err(why), passage.now),
+            Err(why) => self.form_of_another_site(http.req_header(), Err(why), context.now),
         }
     }
 

@@ -8,14 +8,14 @@
 use crate::gateway::admission::entry::host_in;
 use crate::gateway::admission::intent::body_of;
 use crate::gateway::admission::portal::best;
-use crate::gateway::context::{About, Passage};
+use crate::gateway::context::{RequestContext, RequestKind};
 use crate::gateway::proxy::{Admission, Gateway};
 use crate::gateway::request::audience::Audience;
-use crate::gateway::request::cookies::{Ambiguous, Held};
+use crate::gateway::request::cookies::{Ambiguous, RequestCookies};
 use crate::gateway::request::form;
-use crate::gateway::request::form::{BadForm, Maker, read_body};
+use crate::gateway::request::form::{BadForm, Initiator, read_body};
 use crate::gateway::request::origin::Scheme;
-use crate::gateway::request::route::{retarget, wanted, with_mark, without_mark};
+use crate::gateway::request::route::{requested_target, retarget, with_mark, without_mark};
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::sign_in_pages::Visit;
@@ -45,14 +45,14 @@ const PARKING_TIME: Duration = Duration::from_secs(60);
 const LONGEST_TYPE: usize = 256;
 
 /// A form on its way up.
-pub(crate) struct Outgoing {
+pub(crate) struct OutgoingForm {
     taken: Taken,
     body: Bytes,
     length: usize,
     connected: bool,
 }
 
-impl Outgoing {
+impl OutgoingForm {
     fn of(mut taken: Taken) -> Self {
         let body = Bytes::from(std::mem::take(&mut taken.body));
         Self {
@@ -120,21 +120,21 @@ impl Gateway {
     pub(crate) async fn park_without_session(
         &self,
         http: &mut Session,
-        held: &Held,
-        passage: &mut Passage,
+        held: &RequestCookies,
+        context: &mut RequestContext,
     ) -> Reply {
-        passage.outcome = Request::SignInRequired;
-        let kept = self.park(http, held, None, passage.now).await;
+        context.outcome = Request::SignInRequired;
+        let kept = self.park(http, held, None, context.now).await;
         let page = kept.map(|kept| self.routes.form_page(kept.place.id)).ok();
         let return_to = page.as_deref().unwrap_or("/");
         let view = SessionEnded {
             return_to,
-            keeping: self.keeping(kept, passage.now),
+            keeping: self.keeping(kept, context.now),
         };
         let html = self
             .pages
             .now()
-            .render(&View::SessionEnded(view), passage.now);
+            .render(&View::SessionEnded(view), context.now);
         self.with_place(Reply::page(StatusCode::UNAUTHORIZED, html), kept)
     }
 
@@ -142,17 +142,17 @@ impl Gateway {
     pub(crate) async fn park_submission(
         &self,
         http: &mut Session,
-        held: &Held,
+        held: &RequestCookies,
         session: &BrokerSession,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Reply {
-        let kept = self.park(http, held, Some(session.vtnr), passage.now).await;
+        let kept = self.park(http, held, Some(session.vtnr), context.now).await;
         let page = kept.map(|kept| self.routes.form_page(kept.place.id)).ok();
         let page = self.blocked(
             session.vtnr,
-            self.keeping(kept, passage.now),
+            self.keeping(kept, context.now),
             page.as_deref().unwrap_or("/"),
-            passage.now,
+            context.now,
         );
         self.with_place(page, kept)
     }
@@ -175,7 +175,7 @@ impl Gateway {
         &self,
         id: FormId,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Result<Admission, Failure> {
         if is_press(http.req_header()) {
             // A body that breaks off would break the kept form off with it.
@@ -183,7 +183,7 @@ impl Gateway {
             return if carries {
                 Err(Failure::Form(BadForm::Malformed))
             } else {
-                self.send_parked(id, http, passage).await
+                self.send_parked(id, http, context).await
             };
         }
         let request = http.req_header();
@@ -191,11 +191,11 @@ impl Gateway {
             && Audience::of(&request.headers) == Audience::Navigation
         {
             // From a bookmark, or typed: the address is cleared of the mark.
-            passage.outcome = Request::LoginPage;
-            let target = wanted(request);
+            context.outcome = Request::LoginPage;
+            let target = requested_target(request);
             return Ok(Admission::Answer(Reply::see_other(target.as_str())));
         }
-        self.admit_plain(http, passage).await
+        self.admit_plain(http, context).await
     }
 
     /// Sends a form that was kept: a permit for it, or a page that says why not.
@@ -203,17 +203,17 @@ impl Gateway {
         &self,
         id: FormId,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Result<Admission, Failure> {
         if form::is_foreign(http.req_header(), self.scheme(http)) {
             return Err(Failure::Form(BadForm::Foreign));
         }
-        passage.outcome = Request::LoginPage;
-        passage.about = About::KeptForm(self.routes.form_page(id));
+        context.outcome = Request::LoginPage;
+        context.about = RequestKind::KeptForm(self.routes.form_page(id));
         let held = self.held_for(id, http)?;
-        let session = self.session(held.session.as_ref(), passage.now).await?;
-        let session = best(session, self.at_portal(http, passage).await?.as_ref());
-        self.seat(session.as_ref(), http, passage)?;
+        let session = self.session(held.session.as_ref(), context.now).await?;
+        let session = best(session, self.at_portal(http, context).await?.as_ref());
+        self.acquire_slot(session.as_ref(), http, context)?;
         let who = Who {
             client: self.client_counted(http),
             broker: session.as_ref().map(|session| session.vtnr),
@@ -223,7 +223,7 @@ impl Gateway {
             Ok(Admission::Answer(reply))
         };
         let (place, seen, permit) = match self
-            .look_up_form(id, &held, session.as_ref(), passage.now)
+            .look_up_form(id, &held, session.as_ref(), context.now)
             .await?
         {
             Found::Sendable {
@@ -237,12 +237,12 @@ impl Gateway {
         };
         let Some(taken) = self
             .parking
-            .take(place, &seen, &permit, who, passage.now)
+            .take(place, &seen, &permit, who, context.now)
             .await?
         else {
             // Another press, or another tab, was faster.
             let reply = match self
-                .look_up_form(id, &held, session.as_ref(), passage.now)
+                .look_up_form(id, &held, session.as_ref(), context.now)
                 .await?
             {
                 Found::Not(reply) => reply,
@@ -252,8 +252,8 @@ impl Gateway {
             };
             return missed(reply);
         };
-        passage.outcome = Request::Forwarded;
-        passage.outgoing = Some(Outgoing::of(taken));
+        context.outcome = Request::Forwarded;
+        context.outgoing = Some(OutgoingForm::of(taken));
         // Who presses twice goes away from the first answer, which must not stop the form half-way.
         http.as_downstream_mut().set_abort_on_close(false);
         Ok(Admission::Forward(permit))
@@ -285,8 +285,8 @@ impl Gateway {
     }
 
     /// Our cookies of a request that is about a form.
-    pub(crate) fn held_for(&self, id: FormId, http: &Session) -> Result<Held, Failure> {
-        self.jar
+    pub(crate) fn held_for(&self, id: FormId, http: &Session) -> Result<RequestCookies, Failure> {
+        self.cookie_names
             .read_for(id, &http.req_header().headers)
             .map_err(|Ambiguous| Failure::Refused(Refusal::Header))
     }
@@ -295,7 +295,7 @@ impl Gateway {
     async fn look_up_form(
         &self,
         id: FormId,
-        held: &Held,
+        held: &RequestCookies,
         session: Option<&BrokerSession>,
         now: Timestamp,
     ) -> Result<Found, Failure> {
@@ -372,24 +372,24 @@ impl Gateway {
     }
 
     /// A form that was taken, and the calculator could not be reached: it is kept on, and the page leads back to it.
-    pub(crate) async fn put_back(&self, passage: &mut Passage) -> Option<String> {
-        let outgoing = passage
+    pub(crate) async fn put_back(&self, context: &mut RequestContext) -> Option<String> {
+        let outgoing = context
             .outgoing
             .take()
             .filter(|outgoing| !outgoing.connected)?;
-        let Outgoing {
+        let OutgoingForm {
             mut taken, body, ..
         } = outgoing;
         taken.body = body.into();
         // Counted and logged by the store itself; the page does not promise anything then.
-        let is_back = self.parking.put_back(&taken, passage.now).await.ok()?;
+        let is_back = self.parking.put_back(&taken, context.now).await.ok()?;
         is_back.then(|| self.routes.form_page(taken.place.id))
     }
 
     pub(crate) async fn park(
         &self,
         http: &mut Session,
-        held: &Held,
+        held: &RequestCookies,
         owner: Option<Vtnr>,
         now: Timestamp,
     ) -> Result<Kept, NotKept> {
@@ -411,7 +411,7 @@ impl Gateway {
     async fn try_to_park(
         &self,
         http: &mut Session,
-        held: &Held,
+        held: &RequestCookies,
         owner: Option<Vtnr>,
         now: Timestamp,
     ) -> Result<Kept, NotKept> {
@@ -449,10 +449,10 @@ impl Gateway {
         owner: Option<Vtnr>,
         now: Timestamp,
     ) -> Result<ParkedForm, NotKept> {
-        let origin = match form::made_by(request, scheme) {
-            Maker::Own => None,
-            Maker::Foreign => Some(self.entry_origin(request).ok_or(NotKept::Foreign)?),
-            Maker::Person | Maker::Unknown => return Err(NotKept::Unfit),
+        let origin = match form::initiator_of(request, scheme) {
+            Initiator::Own => None,
+            Initiator::Foreign => Some(self.entry_origin(request).ok_or(NotKept::Foreign)?),
+            Initiator::Person | Initiator::Unknown => return Err(NotKept::Unfit),
         };
         if request.method != Method::POST || request.headers.contains_key(CONTENT_ENCODING) {
             return Err(NotKept::Unfit);
@@ -544,8 +544,10 @@ impl Gateway {
         };
         let lifetime = self.parking.limits().lifetime;
         reply.with_cookie(match holder {
-            Holder::Browser => self.jar.set_parking(&place.token, lifetime),
-            Holder::Form => self.jar.set_parking_of(place.id, &place.token, lifetime),
+            Holder::Browser => self.cookie_names.set_parking(&place.token, lifetime),
+            Holder::Form => self
+                .cookie_names
+                .set_parking_of(place.id, &place.token, lifetime),
         })
     }
 }

@@ -4,13 +4,13 @@
 //! certificates, such requests count for nobody.
 
 use crate::gateway::admission::client_certificate::crosses_sites;
-use crate::gateway::context::Passage;
-use crate::gateway::context::Watch;
+use crate::gateway::context::RecheckTask;
+use crate::gateway::context::RequestContext;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::request::audience::Audience;
 use crate::gateway::request::cookies::pairs;
 use crate::gateway::respond::failure::Failure;
-use crate::gateway::websocket::control::{Cut, Line};
+use crate::gateway::websocket::control::{CloseHandle, CloseReason};
 use crate::portal::{Answer, Claim, Portal, Sender};
 use crate::telemetry::metrics::{Outcome, Step};
 use domain::session::{Level, Proof, Session as BrokerSession, SessionLimits};
@@ -25,9 +25,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often the portal is asked about an open WebSocket, at most.
-const LOOK: Duration = Duration::from_secs(5);
+const PORTAL_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// So long one stays open after the portal's last yes has ceased to count.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PORTAL_GRACE: Duration = Duration::from_secs(60);
 
 /// What the portal says of a browser.
 pub(crate) struct AtPortal {
@@ -61,7 +61,7 @@ impl Gateway {
         &self,
         own: Option<BrokerSession>,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Result<Option<BrokerSession>, Failure> {
         let suffices = match own.map(|session| session.level) {
             Some(Level::Full { .. }) => true,
@@ -75,20 +75,20 @@ impl Gateway {
         if suffices {
             return Ok(match own.map(|session| session.level) {
                 Some(Level::WithoutSubmission) => {
-                    best(own, self.known_at_portal(http, passage.now).as_ref())
+                    best(own, self.known_at_portal(http, context.now).as_ref())
                 }
                 _ => own,
             });
         }
-        Ok(best(own, self.at_portal(http, passage).await?.as_ref()))
+        Ok(best(own, self.at_portal(http, context).await?.as_ref()))
     }
 
-    /// What the portal says of who sent a request; `None` if it has nothing of the portal's. Whoever must be asked about has a seat
+    /// What the portal says of who sent a request; `None` if it has nothing of the portal's. Whoever must be asked about has a slot
     /// among those whom nobody knows.
     pub(crate) async fn at_portal(
         &self,
         http: &Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Result<Option<AtPortal>, Failure> {
         let Some((portal, claim)) = self.portal_claim(http) else {
             return Ok(None);
@@ -96,23 +96,23 @@ impl Gateway {
         let answer = match portal.known(&claim) {
             Some(known) => known,
             None => {
-                let has_seat = passage.seat.is_some();
-                if !has_seat {
-                    self.seat(None, http, passage)?;
+                let has_slot = context.slot.is_some();
+                if !has_slot {
+                    self.acquire_slot(None, http, context)?;
                 }
                 let sender = self.sender(http);
                 let client = self.client_counted(http);
                 let answer = portal
                     .ask(&claim, &sender, |vtnr| self.note_portal(vtnr, client))
                     .await;
-                passage.seat.take_if(|_| !has_seat);
+                context.slot.take_if(|_| !has_slot);
                 answer
             }
         };
-        Ok(Some(self.as_said(claim, Some(answer), http, passage.now)))
+        Ok(Some(self.as_said(claim, Some(answer), http, context.now)))
     }
 
-    /// What the portal has said a moment ago, if anything, of who sent a request. It is not asked, so that nobody waits.
+    /// What the portal has origin_header a moment ago, if anything, of who sent a request. It is not asked, so that nobody waits.
     pub(crate) fn known_at_portal(&self, http: &Session, now: Timestamp) -> Option<AtPortal> {
         let (portal, claim) = self.portal_claim(http)?;
         let known = portal.known(&claim);
@@ -142,7 +142,7 @@ impl Gateway {
         now: Timestamp,
     ) -> AtPortal {
         let has_left = self
-            .jar
+            .cookie_names
             .has_left_portal(&http.req_header().headers, claim.sum());
         let vtnr = match answer {
             Some(Answer::SignedIn(vtnr)) if self.directory.knows(vtnr) && !has_left => Some(vtnr),
@@ -180,29 +180,29 @@ impl Gateway {
         );
     }
 
-    /// Ends a WebSocket that was opened by the portal's word; see [`Lookout`].
+    /// Ends a WebSocket that was opened by the portal's word; see [`PortalRecheck`].
     pub(crate) fn watch_at_portal(
         &self,
         http: &Session,
         permitted: Vtnr,
-        line: &Arc<Line>,
-    ) -> Option<Watch> {
+        handle: &Arc<CloseHandle>,
+    ) -> Option<RecheckTask> {
         let (portal, claim) = self.portal_claim(http)?;
         let (portal, sender) = (Arc::clone(portal), self.sender(http));
-        let (directory, metrics, line) = (
+        let (directory, metrics, handle) = (
             Arc::clone(&self.directory),
             Arc::clone(&self.metrics),
-            Arc::clone(line),
+            Arc::clone(handle),
         );
-        let mut lookout = Lookout::begin(permitted, &self.limits, Instant::now());
-        Some(Watch::over(async move {
+        let mut lookout = PortalRecheck::begin(permitted, &self.limits, Instant::now());
+        Some(RecheckTask::spawn(async move {
             loop {
                 tokio::time::sleep_until(lookout.next(Instant::now())).await;
                 let is_over = lookout.is_at_end(Instant::now())
                     || !directory.knows(permitted)
                     || lookout.ends_with(portal.ask(&claim, &sender, |_| {}).await, Instant::now());
                 if is_over {
-                    line.cut(Cut::SessionEnded);
+                    handle.close(CloseReason::SessionEnded);
                     return metrics.websocket_cut();
                 }
             }
@@ -212,14 +212,14 @@ impl Gateway {
 
 /// The look after one WebSocket that was opened by the portal's word. It ends when the portal says otherwise, when its word has not counted
 /// for a while, since nobody could tell then who has signed out, and at the limit of every session.
-struct Lookout {
+struct PortalRecheck {
     permitted: Vtnr,
     ends_at: Instant,
     /// When the portal's yes counted last.
     counted_at: Instant,
 }
 
-impl Lookout {
+impl PortalRecheck {
     fn begin(permitted: Vtnr, limits: &SessionLimits, now: Instant) -> Self {
         Self {
             permitted,
@@ -230,7 +230,7 @@ impl Lookout {
 
     /// When to look next.
     fn next(&self, now: Instant) -> Instant {
-        self.ends_at.min(now + LOOK)
+        self.ends_at.min(now + PORTAL_CHECK_INTERVAL)
     }
 
     fn is_at_end(&self, now: Instant) -> bool {
@@ -245,7 +245,7 @@ impl Lookout {
                 vtnr != self.permitted
             }
             Answer::Nobody => true,
-            Answer::Unavailable => now.duration_since(self.counted_at) >= PATIENCE,
+            Answer::Unavailable => now.duration_since(self.counted_at) >= PORTAL_GRACE,
         }
     }
 }
@@ -267,10 +267,13 @@ mod tests {
     #[test]
     fn a_websocket_ends_when_the_portal_says_otherwise_or_nothing_for_long() {
         let now = Instant::now();
-        let mut lookout = Lookout::begin(broker(0), &LIMITS, now);
+        let mut lookout = PortalRecheck::begin(broker(0), &LIMITS, now);
         assert!(!lookout.ends_with(Answer::Unavailable, now + MINUTE / 2));
         assert!(!lookout.ends_with(Answer::SignedIn(broker(0)), now + MINUTE));
-        assert!(!lookout.ends_with(Answer::Unavailable, now + 2 * MINUTE - LOOK));
+        assert!(!lookout.ends_with(
+            Answer::Unavailable,
+            now + 2 * MINUTE - PORTAL_CHECK_INTERVAL
+        ));
         assert!(lookout.ends_with(Answer::Unavailable, now + 2 * MINUTE));
         assert!(
             lookout.ends_with(Answer::Nobody, now)
@@ -281,12 +284,15 @@ mod tests {
     #[test]
     fn a_websocket_ends_at_the_limit_of_every_session_to_the_moment() {
         let now = Instant::now();
-        let lookout = Lookout::begin(broker(0), &LIMITS, now);
+        let lookout = PortalRecheck::begin(broker(0), &LIMITS, now);
         let end = now + LIMITS.absolute;
         assert_eq!(
-            (lookout.next(now), lookout.next(end - LOOK / 2)),
-            (now + LOOK, end)
+            (
+                lookout.next(now),
+                lookout.next(end - PORTAL_CHECK_INTERVAL / 2)
+            ),
+            (now + PORTAL_CHECK_INTERVAL, end)
         );
-        assert!(!lookout.is_at_end(end - LOOK) && lookout.is_at_end(end));
+        assert!(!lookout.is_at_end(end - PORTAL_CHECK_INTERVAL) && lookout.is_at_end(end));
     }
 }

@@ -1,10 +1,10 @@
-//! Whose session a request is: by the cookie, by the store, and while the store cannot be asked, by the browser's ticket.
+//! AffinityKey session a request is: by the cookie, by the store, and while the store cannot be asked, by the browser's ticket.
 
-use crate::gateway::context::Passage;
+use crate::gateway::context::RequestContext;
 use crate::gateway::context::{BrowserSession, TicketDue};
 use crate::gateway::proxy::Gateway;
 use crate::gateway::request::audience::Audience;
-use crate::gateway::request::cookies::{Ambiguous, Held};
+use crate::gateway::request::cookies::{Ambiguous, RequestCookies};
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::upstream::header_policy;
 use crate::store;
@@ -17,13 +17,13 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 impl Gateway {
-    pub(crate) fn held(&self, http: &Session) -> Result<Held, Failure> {
-        self.jar
+    pub(crate) fn held(&self, http: &Session) -> Result<RequestCookies, Failure> {
+        self.cookie_names
             .read(&http.req_header().headers)
             .map_err(|Ambiguous| Failure::Refused(Refusal::Header))
     }
 
-    /// The live session of a broker who is still on the roll.
+    /// The live session of a broker who is still on the membership.
     pub(crate) async fn session(
         &self,
         token: Option<&SessionToken>,
@@ -31,40 +31,40 @@ impl Gateway {
     ) -> store::Result<Option<BrokerSession>> {
         let Some(token) = token else { return Ok(None) };
         let session = self.sessions.find(token, now).await?;
-        Ok(session.filter(|session| self.roll.has(session)))
+        Ok(session.filter(|session| self.membership.has(session)))
     }
 
     /// The same for the calculator's requests, which go on by the browser's ticket while the store cannot be asked. A page comes with a new
     /// ticket where that is due.
     pub(crate) async fn session_of(
         &self,
-        held: &Held,
+        held: &RequestCookies,
         http: &Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> store::Result<Option<BrokerSession>> {
         let (Some(token), headers) = (&held.session, &http.req_header().headers) else {
             return Ok(None);
         };
-        let ticket = || self.jar.read_ticket(headers);
+        let ticket = || self.cookie_names.read_ticket(headers);
         let Some(session) = self
             .sessions
-            .find_with_ticket(token, ticket, passage.now)
+            .find_with_ticket(token, ticket, context.now)
             .await?
         else {
             ticket().inspect(|ticket| self.sessions.has_ended(token, ticket));
             return Ok(None);
         };
-        passage.session = Some(BrowserSession {
+        context.session = Some(BrowserSession {
             token: *token,
             ticket_as_of: held.ticket_as_of,
         });
         let is_navigation = Audience::of(headers) == Audience::Navigation;
-        passage.ticket_due = if is_navigation {
+        context.ticket_due = if is_navigation {
             TicketDue::IfOld
         } else {
             TicketDue::No
         };
-        Ok(self.roll.has(&session).then_some(session))
+        Ok(self.membership.has(&session).then_some(session))
     }
 
     /// Adds the ticket that is due, unless the answer may end up in a cache that others use too.
@@ -72,24 +72,24 @@ impl Gateway {
         &self,
         http: &Session,
         response: &mut ResponseHeader,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        let may_have = passage.ticket_due != TicketDue::No
+        let may_have = context.ticket_due != TicketDue::No
             && !response.status.is_informational()
             && !header_policy::is_shared(response);
-        let Some(session) = passage.session.filter(|_| may_have) else {
+        let Some(session) = context.session.filter(|_| may_have) else {
             return Ok(());
         };
         let has = session
             .ticket_as_of
-            .filter(|_| passage.ticket_due == TicketDue::IfOld);
-        let owns = || self.owned_sessions(http, passage);
-        let Some((as_of, ticket)) = self.sessions.ticket(&session.token, has, owns, passage.now)
+            .filter(|_| context.ticket_due == TicketDue::IfOld);
+        let owns = || self.owned_sessions(http, context);
+        let Some((as_of, ticket)) = self.sessions.ticket(&session.token, has, owns, context.now)
         else {
             return Ok(());
         };
         response
-            .append_header(SET_COOKIE, self.jar.set_ticket(as_of, &ticket))
+            .append_header(SET_COOKIE, self.cookie_names.set_ticket(as_of, &ticket))
             .map(|_| ())
     }
 }

@@ -1,9 +1,9 @@
 //! What a request gets that nobody is signed in with.
 
-use crate::gateway::context::Passage;
+use crate::gateway::context::RequestContext;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::request::audience::Audience;
-use crate::gateway::request::cookies::Held;
+use crate::gateway::request::cookies::RequestCookies;
 use crate::gateway::request::route;
 use crate::gateway::respond::reply::Reply;
 use crate::pages::{SignInBy, View};
@@ -17,19 +17,19 @@ impl Gateway {
     pub(crate) async fn sign_in_required(
         &self,
         http: &mut Session,
-        held: &Held,
-        passage: &mut Passage,
+        held: &RequestCookies,
+        context: &mut RequestContext,
     ) -> Reply {
         let request = http.req_header();
         let audience = Audience::of(&request.headers);
         if audience == Audience::Script {
-            passage.outcome = Request::Unauthorized;
+            context.outcome = Request::Unauthorized;
             return Reply::problem(StatusCode::UNAUTHORIZED, "sign-in required");
         }
-        if !is_look(&request.method) {
-            return self.take_form(http, held, passage).await;
+        if !is_safe_method(&request.method) {
+            return self.take_form(http, held, context).await;
         }
-        self.lead_to_sign_in(SignInBy::Number, http, passage)
+        self.lead_to_sign_in(SignInBy::Number, http, context)
     }
 
     /// A browser that goes to a page is redirected to the sign-in. Who does not say what it is gets a page that leads there.
@@ -37,33 +37,36 @@ impl Gateway {
         &self,
         by: SignInBy,
         http: &Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Reply {
-        let (request, wanted) = (http.req_header(), route::wanted(http.req_header()));
+        let (request, requested_target) = (
+            http.req_header(),
+            route::requested_target(http.req_header()),
+        );
         let page = match by {
-            SignInBy::Number => self.routes.page("vtnr-login", wanted.as_str()),
-            SignInBy::Certificate => self.routes.page("zertifikat", wanted.as_str()),
+            SignInBy::Number => self.routes.page("vtnr-login", requested_target.as_str()),
+            SignInBy::Certificate => self.routes.page("zertifikat", requested_target.as_str()),
         };
         if Audience::of(&request.headers) == Audience::Navigation
             && request.method != Method::OPTIONS
         {
-            passage.outcome = Request::SignInRequired;
+            context.outcome = Request::SignInRequired;
             return Reply::see_other(&page);
         }
-        passage.outcome = Request::Unauthorized;
+        context.outcome = Request::Unauthorized;
         let view = View::SignInRequired {
-            return_to: wanted.as_str(),
+            return_to: requested_target.as_str(),
             by,
         };
         Reply::page(
             StatusCode::UNAUTHORIZED,
-            self.pages.now().render(&view, passage.now),
+            self.pages.now().render(&view, context.now),
         )
         .refresh(&page)
     }
 }
 
 /// Whether a method only looks at something. Office asks with OPTIONS before it opens a link.
-pub(crate) fn is_look(method: &Method) -> bool {
+pub(crate) fn is_safe_method(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }

@@ -8,10 +8,10 @@ use crate::gateway::listener::client_cert_tls::ClientCertAcceptor;
 use crate::gateway::listener::client_stream::ClientStream;
 use crate::gateway::listener::connections::{Connection, Connections};
 use crate::gateway::upstream::Upstream;
-use crate::gateway::upstream::reuse::Served;
-use crate::gateway::websocket::control::Line;
-use crate::gateway::websocket::registry::Tunnels;
-use crate::gateway::websocket::stream::Tunnel;
+use crate::gateway::upstream::reuse::WorkerProxy;
+use crate::gateway::websocket::control::CloseHandle;
+use crate::gateway::websocket::registry::WebSocketRegistry;
+use crate::gateway::websocket::stream::WebSocketStream;
 use futures_util::FutureExt as _;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::listeners::tls::Acceptor;
@@ -41,14 +41,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
 /// What answers requests, with connections to the calculator of its own.
-pub(crate) type Proxy = HttpProxy<Served>;
+pub(crate) type Proxy = HttpProxy<WorkerProxy>;
 
 /// Lets clients in.
-pub struct Edge {
+pub struct GatewayServer {
     /// One a thread.
     proxies: Vec<Arc<Proxy>>,
     connections: Arc<Connections>,
-    tunnels: Arc<Tunnels>,
+    websockets: Arc<WebSocketRegistry>,
     upstream: Arc<Upstream>,
     handshake_timeout: Duration,
     keepalive: Duration,
@@ -64,7 +64,7 @@ pub struct Edge {
 /// What the edge looks after together with the requests.
 pub(crate) struct Kept {
     pub(crate) connections: Arc<Connections>,
-    pub(crate) tunnels: Arc<Tunnels>,
+    pub(crate) websockets: Arc<WebSocketRegistry>,
     pub(crate) upstream: Arc<Upstream>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Times {
 
 /// How long what is under way is waited for.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct DrainTimeouts {
     /// Until it is cut.
     pub grace: Duration,
     /// So long idle connections are kept, though no new ones are let in: each may have one more request.
@@ -86,7 +86,7 @@ pub struct Patience {
 
 /// What became of those who were connected when the gateway went.
 #[derive(Clone, Copy, Debug)]
-pub struct Parting {
+pub struct DrainReport {
     /// Requests that came to their end, WebSockets among them.
     pub requests_finished: usize,
     /// Requests that are still under way.
@@ -114,7 +114,7 @@ pub enum Tls {
     Certificates(Arc<InForce<ClientCertAcceptor>>),
 }
 
-impl Edge {
+impl GatewayServer {
     pub(crate) fn new(
         proxies: Vec<Arc<Proxy>>,
         kept: Kept,
@@ -129,7 +129,7 @@ impl Edge {
         Self {
             proxies,
             connections: kept.connections,
-            tunnels: kept.tunnels,
+            websockets: kept.websockets,
             upstream: kept.upstream,
             handshake_timeout: handshake,
             keepalive,
@@ -180,11 +180,11 @@ impl Edge {
     }
 
     /// Tells WebSockets to go elsewhere, and waits until no request is under way, at most for the grace; then drops idle connections.
-    /// Says what became of all since [`Edge::leave`].
-    pub async fn drain(&self, Patience { grace, linger }: Patience) -> Parting {
+    /// Says what became of all since [`GatewayServer::leave`].
+    pub async fn drain(&self, DrainTimeouts { grace, linger }: DrainTimeouts) -> DrainReport {
         let (begun, end) = (Instant::now(), Instant::now() + grace);
         self.goaway.send_replace(true);
-        self.tunnels.leave();
+        self.websockets.begin_drain();
         // Not a failure: it is a chance, for those who take it.
         let _ = timeout_at(end.min(begun + linger), self.connections.empty()).await;
         let _ = timeout_at(end, self.connections.quiet()).await;
@@ -196,11 +196,11 @@ impl Edge {
         // Who does not take or ask now is not waited for.
         let _ = timeout_at(end.min(Instant::now() + FAREWELL), self.connections.empty()).await;
         let _ = timeout_at(end, self.connections.quiet()).await;
-        Parting {
+        DrainReport {
             // In this order, or one that ends in between is counted nowhere.
             requests_cut: self.connections.under_way(),
             requests_finished: self.connections.finished(),
-            websockets_told: self.tunnels.told_to_leave(),
+            websockets_told: self.websockets.closed_for_drain(),
         }
     }
 
@@ -225,13 +225,13 @@ impl Edge {
             if stream.selected_alpn_proto() == Some(ALPN::H2) {
                 connection.request_begins();
             }
-            let line = Arc::clone(connection.line());
+            let handle = Arc::clone(connection.close_handle());
             // From here on the stream and its requests keep the connection.
             drop(connection);
             tokio::select! {
                 biased;
                 () = edge.serve_requests(stream, &proxy) => {}
-                () = overdue(&line) => {}
+                () = overdue(&handle) => {}
             }
         });
     }
@@ -244,7 +244,7 @@ impl Edge {
     ) -> Option<Stream> {
         let connection = Arc::clone(connection);
         let shaken: Option<Stream> = match tls {
-            Tls::None => return Some(Box::new(Tunnel::new(stream, connection))),
+            Tls::None => return Some(Box::new(WebSocketStream::new(stream, connection))),
             Tls::Server(tls) => {
                 let tls = tls.now();
                 let stream =
@@ -253,7 +253,7 @@ impl Edge {
                         .ok();
                 stream
                     .and_then(Result::ok)
-                    .map(|stream| Box::new(Tunnel::new(stream, connection)) as Stream)
+                    .map(|stream| Box::new(WebSocketStream::new(stream, connection)) as Stream)
             }
             Tls::Certificates(tls) => {
                 let tls = tls.now();
@@ -262,7 +262,7 @@ impl Edge {
                     .ok();
                 shaken.and_then(Result::ok).map(|(stream, shown)| {
                     connection.note_shown(shown);
-                    Box::new(Tunnel::new(stream, connection)) as Stream
+                    Box::new(WebSocketStream::new(stream, connection)) as Stream
                 })
             }
         };
@@ -299,7 +299,7 @@ impl Edge {
         let mut goaway = self.goaway.subscribe();
         goaway.borrow_and_update();
         if *self.shutdown.borrow() {
-            // It may have been said to all but this one, which the kernel had let in: it can ask once.
+            // It may have been origin_header to all but this one, which the kernel had let in: it can ask once.
             goaway.mark_changed();
         }
         goaway
@@ -310,7 +310,7 @@ impl Edge {
         let mut farewell = self.farewell.subscribe();
         let over = async {
             // A sender that is gone means that everything ends.
-            let _ = farewell.wait_for(|said| *said).await;
+            let _ = farewell.wait_for(|origin_header| *origin_header).await;
             if is_first {
                 tokio::time::sleep(FIRST_REQUEST).await;
             }
@@ -324,7 +324,7 @@ impl Edge {
 }
 
 /// A tunnel that was cut ends by itself, unless whoever carries its bytes waits for something else: a calculator that takes none.
-async fn overdue(line: &Line) {
-    line.until_cut().await;
+async fn overdue(handle: &CloseHandle) {
+    handle.closed().await;
     tokio::time::sleep(OVERDUE).await;
 }

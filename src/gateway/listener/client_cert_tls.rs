@@ -1,7 +1,7 @@
 //! TLS for the certificates' door. Pingora's own stream looks into the certificate in the handshake, and breaks off where it cannot read
 //! it; a client with such a certificate is to get a page.
 
-use crate::gateway::admission::client_certificate::Shown;
+use crate::gateway::admission::client_certificate::PresentedChain;
 use crate::gateway::listener::client_stream::ClientStream;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -31,12 +31,12 @@ impl ClientCertAcceptor {
     pub(crate) async fn shake_hands(
         &self,
         stream: ClientStream,
-    ) -> io::Result<(CertifiedStream, Shown)> {
+    ) -> io::Result<(CertifiedStream, PresentedChain)> {
         let stream = TlsAcceptor::from(Arc::clone(&self.0))
             .accept(stream)
             .await?;
         let (_, connection) = stream.get_ref();
-        let shown = Shown::new(
+        let shown = PresentedChain::new(
             connection.peer_certificates().unwrap_or_default(),
             connection.server_name(),
         );

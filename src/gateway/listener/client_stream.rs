@@ -4,8 +4,8 @@
 //! #447): a byte a minute would hold a connection for ever. So the deadlines lie below Pingora, in the stream it reads from.
 
 use crate::gateway::listener::connections::Connection;
-use crate::gateway::listener::min_rate::Pace;
-use crate::gateway::listener::write_buffer::OutBuffer;
+use crate::gateway::listener::min_rate::MinRate;
+use crate::gateway::listener::write_buffer::WriteBuffer;
 use crate::telemetry::metrics::Rejection;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -31,14 +31,14 @@ const MOST_LINGERING: u64 = 64 << 20;
 /// How the client takes what is sent to it.
 #[derive(Debug)]
 struct Taking {
-    pace: Pace,
+    pace: MinRate,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 /// A connection from a client.
 #[derive(Debug)]
 pub(crate) struct ClientStream {
-    tcp: OutBuffer,
+    tcp: WriteBuffer,
     connection: Arc<Connection>,
     deadline: Pin<Box<Sleep>>,
     taking: Taking,
@@ -55,10 +55,10 @@ impl ClientStream {
         let deadline = Box::pin(sleep_until(connection.first_deadline()));
         let patience = connection.write_patience();
         let taking = Taking {
-            pace: Pace::new(patience, patience),
+            pace: MinRate::new(patience, patience),
             deadline: None,
         };
-        let (tcp, timing) = (OutBuffer::new(tcp), TimingDigest::default());
+        let (tcp, timing) = (WriteBuffer::new(tcp), TimingDigest::default());
         Self {
             tcp,
             connection,
@@ -75,14 +75,14 @@ impl ClientStream {
             .connection
             .header_deadline()
             .map(|deadline| (deadline, Rejection::HeaderTimeout));
-        if header.is_none() && self.connection.uploads().are_none() {
+        if header.is_none() && self.connection.upload_rate().are_none() {
             // As while an answer is waited for: no reason to read the clock.
             return Ok(());
         }
         let now = std::time::Instant::now();
         let body = || {
             self.connection
-                .uploads()
+                .upload_rate()
                 .deadline(now)
                 .map(|deadline| (deadline, Rejection::SlowBody))
         };

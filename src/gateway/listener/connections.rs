@@ -1,11 +1,11 @@
 //! Which clients are connected: how many in all, how many of each, and where each stands with its request.
 
-use crate::gateway::admission::client_certificate::Shown;
+use crate::gateway::admission::client_certificate::PresentedChain;
 use crate::gateway::listener::bound_keys::BoundKeys;
-use crate::gateway::listener::upload_rate::Uploads;
+use crate::gateway::listener::upload_rate::UploadRate;
 use crate::gateway::request::following::Following;
-use crate::gateway::request::trusted_proxies::Fronts;
-use crate::gateway::websocket::control::Line;
+use crate::gateway::request::trusted_proxies::TrustedProxies;
+use crate::gateway::websocket::control::CloseHandle;
 use crate::telemetry::metrics::{Metrics, Rejection};
 use domain::throttle::ClientAddress;
 use http::HeaderMap;
@@ -45,12 +45,12 @@ pub(crate) struct Limits {
     pub(crate) header_timeout: Duration,
     pub(crate) body_timeout: Duration,
     /// Many clients come by these; the limit per client is not for them.
-    pub(crate) fronts: Fronts,
+    pub(crate) trusted_proxies: TrustedProxies,
 }
 
 /// One connection.
 pub(crate) struct Connection {
-    /// Whose connections it counts among.
+    /// AffinityKey connections it counts among.
     client: Option<ClientAddress>,
     key: AtomicUsize,
     begun: Instant,
@@ -64,11 +64,11 @@ pub(crate) struct Connection {
     unread: AtomicBool,
     /// Whether the client was too slow. Nothing more is waited for then.
     given_up: AtomicBool,
-    uploads: Uploads,
+    upload_rate: UploadRate,
     following: Following,
-    line: Arc<Line>,
+    close_handle: Arc<CloseHandle>,
     /// What was shown in the handshake, at the certificates' door.
-    shown: OnceLock<Shown>,
+    shown: OnceLock<PresentedChain>,
     /// Connections to a server that nobody else's requests may take.
     bound: BoundKeys,
     all: Arc<Connections>,
@@ -101,7 +101,8 @@ impl Connections {
 
     /// Lets a client in, if there is room for it.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Connection>> {
-        let client = (!self.limits.fronts.trust(address)).then(|| ClientAddress::of(address));
+        let client =
+            (!self.limits.trusted_proxies.trust(address)).then(|| ClientAddress::of(address));
         if self.open.fetch_add(1, Ordering::AcqRel) >= self.limits.most {
             self.open.fetch_sub(1, Ordering::AcqRel);
             self.metrics.connection_rejected(Rejection::Total);
@@ -123,9 +124,9 @@ impl Connections {
             unparsed: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
-            uploads: Uploads::new(self.limits.body_timeout, begun),
+            upload_rate: UploadRate::new(self.limits.body_timeout, begun),
             following: Following::default(),
-            line: Arc::default(),
+            close_handle: Arc::default(),
             shown: OnceLock::new(),
             bound: BoundKeys::default(),
             all: Arc::clone(self),
@@ -181,7 +182,7 @@ impl Connections {
         self.leaving.store(true, Ordering::Release);
     }
 
-    /// Whether that was said.
+    /// Whether that was origin_header.
     pub(crate) fn are_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
     }
@@ -233,7 +234,7 @@ impl Connection {
 
     /// So many bytes arrived. The first of a request start its deadline.
     pub(crate) fn received(&self, bytes: usize) {
-        self.uploads.received(bytes);
+        self.upload_rate.received(bytes);
         if self.idle.swap(false, Ordering::AcqRel) {
             let deadline = self.begun.elapsed() + self.all.limits.header_timeout;
             self.deadline.store(millis(deadline), Ordering::Release);
@@ -273,18 +274,18 @@ impl Connection {
     }
 
     /// By what it is cut if it becomes a tunnel.
-    pub(crate) fn line(&self) -> &Arc<Line> {
-        &self.line
+    pub(crate) fn close_handle(&self) -> &Arc<CloseHandle> {
+        &self.close_handle
     }
 
     /// It came in by the certificates' door, and this was shown there.
-    pub(crate) fn note_shown(&self, shown: Shown) {
+    pub(crate) fn note_shown(&self, shown: PresentedChain) {
         // There is one handshake.
         let _ = self.shown.set(shown);
     }
 
     /// What was shown at the certificates' door; `None` if it came in by another.
-    pub(crate) fn shown(&self) -> Option<&Shown> {
+    pub(crate) fn shown(&self) -> Option<&PresentedChain> {
         self.shown.get()
     }
 
@@ -294,13 +295,13 @@ impl Connection {
     }
 
     /// Whether many clients' requests may come on it.
-    pub(crate) fn is_of_a_front(&self) -> bool {
+    pub(crate) fn is_from_trusted_proxy(&self) -> bool {
         self.client.is_none()
     }
 
     /// The bodies that come on it.
-    pub(crate) fn uploads(&self) -> &Uploads {
-        &self.uploads
+    pub(crate) fn upload_rate(&self) -> &UploadRate {
+        &self.upload_rate
     }
 
     /// The bodies that come on it in chunks.
@@ -375,7 +376,7 @@ mod tests {
             most_per_client: 9,
             header_timeout: second,
             body_timeout: second,
-            fronts: Fronts::default(),
+            trusted_proxies: TrustedProxies::default(),
         };
         let connections = Connections::new(limits, metrics);
         let digest = Arc::new(SocketDigest::from_raw_fd(-1));

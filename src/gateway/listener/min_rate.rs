@@ -7,13 +7,13 @@ const EARNED_A_BYTE: Duration = Duration::from_millis(2);
 
 /// One direction's credit. Only the time counts in which the client is waited for, so that a slow calculator is not its fault.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct MinRate {
     left: Duration,
     most: Duration,
     waiting_since: Option<Instant>,
 }
 
-impl Pace {
+impl MinRate {
     /// Begins with so much credit, and never has more than `most`: the longest silence.
     pub(crate) const fn new(credit: Duration, most: Duration) -> Self {
         Self {
@@ -62,8 +62,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn pace() -> (Pace, Instant) {
-        (Pace::new(20 * SECOND, 60 * SECOND), Instant::now())
+    fn pace() -> (MinRate, Instant) {
+        (MinRate::new(20 * SECOND, 60 * SECOND), Instant::now())
     }
 
     #[test]

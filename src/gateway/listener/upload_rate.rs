@@ -5,7 +5,7 @@
 //! be while less than half a stream's window has arrived that was not handed on; only then is it blamed. Framing counts as arrived
 //! and is never handed on, so that a client can make it look so; then the bodies have to move for it to be believed.
 
-use crate::gateway::listener::min_rate::Pace;
+use crate::gateway::listener::min_rate::MinRate;
 use http::Version;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ const LONGEST_STALL: Duration = Duration::from_secs(600);
 
 /// The bodies on one connection: one over HTTP/1.1, any number over HTTP/2.
 #[derive(Debug)]
-pub(crate) struct Uploads {
+pub(crate) struct UploadRate {
     under_way: AtomicUsize,
     state: Mutex<State>,
     credit: Duration,
@@ -27,7 +27,7 @@ pub(crate) struct Uploads {
 
 #[derive(Debug)]
 struct State {
-    pace: Pace,
+    pace: MinRate,
     /// What a client's window may hold; none over HTTP/1.1.
     window: Option<Window>,
 }
@@ -42,7 +42,7 @@ struct Window {
     taken: u64,
 }
 
-impl Uploads {
+impl UploadRate {
     /// A client has `credit` to begin with, and three times as much at most.
     pub(crate) fn new(credit: Duration, now: Instant) -> Self {
         let state = Mutex::new(State::new(Version::HTTP_11, credit, now));
@@ -91,7 +91,7 @@ impl Uploads {
 
 impl State {
     fn new(version: Version, credit: Duration, now: Instant) -> Self {
-        let pace = Pace::new(
+        let pace = MinRate::new(
             credit,
             credit.saturating_mul(crate::gateway::proxy::MOST_CREDIT),
         );
@@ -158,25 +158,25 @@ mod tests {
     #[test]
     fn a_client_whose_window_may_be_used_up_is_not_blamed() {
         let begun = Instant::now();
-        let uploads = Uploads::new(CREDIT, begun);
-        assert_eq!(uploads.deadline(begun), None, "no body is under way");
-        uploads.begin(Version::HTTP_2, begun);
-        assert_eq!(uploads.deadline(begun), Some(begun + CREDIT));
-        uploads.received(1 << 20);
+        let upload_rate = UploadRate::new(CREDIT, begun);
+        assert_eq!(upload_rate.deadline(begun), None, "no body is under way");
+        upload_rate.begin(Version::HTTP_2, begun);
+        assert_eq!(upload_rate.deadline(begun), Some(begun + CREDIT));
+        upload_rate.received(1 << 20);
         assert!(
-            uploads
+            upload_rate
                 .deadline(begun + CREDIT)
                 .is_some_and(|end| end >= begun + LONGEST_STALL)
         );
-        uploads.taken(1 << 20);
+        upload_rate.taken(1 << 20);
         let later = begun + 10 * CREDIT;
         assert_eq!(
-            uploads.deadline(later),
+            upload_rate.deadline(later),
             Some(later + 3 * CREDIT),
             "what was sent has earned it the most credit there is"
         );
-        uploads.end();
-        assert_eq!(uploads.deadline(later), None);
+        upload_rate.end();
+        assert_eq!(upload_rate.deadline(later), None);
     }
 
     #[test]
@@ -233,14 +233,14 @@ mod tests {
     #[test]
     fn each_body_begins_with_the_same_credit() {
         let begun = Instant::now();
-        let uploads = Uploads::new(CREDIT, begun);
+        let upload_rate = UploadRate::new(CREDIT, begun);
         for later in [Duration::ZERO, CREDIT, 5 * CREDIT] {
-            uploads.begin(Version::HTTP_2, begun + later);
+            upload_rate.begin(Version::HTTP_2, begun + later);
             assert_eq!(
-                uploads.deadline(begun + later),
+                upload_rate.deadline(begun + later),
                 Some(begun + later + CREDIT)
             );
-            uploads.end();
+            upload_rate.end();
         }
     }
 }

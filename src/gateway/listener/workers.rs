@@ -4,7 +4,7 @@
 //! connections, the outbox, the admin listener) runs elsewhere.
 
 use crate::gateway::listener::accept::Proxy;
-use crate::gateway::listener::accept::{Door, Edge};
+use crate::gateway::listener::accept::{Door, GatewayServer};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -25,7 +25,7 @@ impl Workers {
     ///
     /// # Errors
     /// Whatever keeps the operating system from giving a thread, or another handle of a socket.
-    pub fn start(edge: &Arc<Edge>, doors: &[Door]) -> io::Result<Self> {
+    pub fn start(edge: &Arc<GatewayServer>, doors: &[Door]) -> io::Result<Self> {
         let mut workers = Self {
             threads: Vec::new(),
             over: watch::Sender::new(false),
@@ -84,7 +84,7 @@ impl Door {
 }
 
 async fn serve(
-    edge: Arc<Edge>,
+    edge: Arc<GatewayServer>,
     proxy: Arc<Proxy>,
     doors: Vec<Door>,
     mut over: watch::Receiver<bool>,

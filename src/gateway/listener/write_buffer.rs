@@ -11,14 +11,14 @@ const CAPACITY: usize = 4_096;
 
 /// A socket and what waits for it.
 #[derive(Debug)]
-pub(crate) struct OutBuffer {
+pub(crate) struct WriteBuffer {
     tcp: TcpStream,
     waiting: Vec<u8>,
     /// How much of `waiting` has left.
     sent: usize,
 }
 
-impl OutBuffer {
+impl WriteBuffer {
     pub(crate) const fn new(tcp: TcpStream) -> Self {
         Self {
             tcp,
@@ -113,14 +113,14 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
-    async fn connected() -> (OutBuffer, TcpStream) {
+    async fn connected() -> (WriteBuffer, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (ours, theirs) = tokio::join!(
             TcpStream::connect(listener.local_addr().expect("bound")),
             listener.accept()
         );
         (
-            OutBuffer::new(ours.expect("connected")),
+            WriteBuffer::new(ours.expect("connected")),
             theirs.expect("accepted").0,
         )
     }

@@ -3,7 +3,7 @@
 //! Pingora hands on what it received, not what it understood: `uri.path()` and the bytes that go to the calculator can differ.
 //! So the raw target is judged, and whatever is judged goes up unchanged.
 
-use crate::gateway::context::Passage;
+use crate::gateway::context::RequestContext;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::upstream::header_policy;
 use crate::telemetry::metrics::Refusal;
@@ -55,7 +55,7 @@ impl Hosts {
 
     fn contain(&self, authority: &str) -> bool {
         let (name, port) = canonical(authority);
-        // A port that goes without saying may be said.
+        // A port that goes without saying may be origin_header.
         let is_port = |ours: &str| ours == port || ours.is_empty() && is_default(port);
         self.0
             .iter()
@@ -112,9 +112,9 @@ impl Gateway {
         &self,
         hosts: &Hosts,
         http: &Session,
-        passage: &Passage,
+        context: &RequestContext,
     ) -> Result<(), Refusal> {
-        if passage.has_malformed_body() {
+        if context.has_malformed_body() {
             return Err(Refusal::Chunks);
         }
         check(http.req_header(), hosts)?;
@@ -336,7 +336,7 @@ mod tests {
             ("Content-Length", "0x5"),
             ("Content_Length", "5"),
             ("Transfer-Encoding", "gzip, chunked"),
-            ("Transfer-Encoding", "identity"),
+            ("Transfer-Encoding", "header_policy"),
             ("Transfer-Encoding", "xchunked"),
             ("Transfer_Encoding", "chunked"),
         ] {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// The names of the cookies, which depend on the scheme (product rule: `__Host-` over https).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Jar {
+pub(crate) enum CookieNames {
     /// Over https.
     Secure,
     /// Over plain http, on loopback.
@@ -29,7 +29,7 @@ pub(crate) struct Ambiguous;
 
 /// What our cookies of a request hold.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct RequestCookies {
     pub(crate) session: Option<SessionToken>,
     pub(crate) browser: Option<BrowserToken>,
     pub(crate) flow: Option<FlowToken>,
@@ -56,7 +56,7 @@ const APART: &[u8] = b"vtnr_parked_";
 
 const LONGEST_TOKEN: usize = TOKEN_BYTES.div_ceil(3) * 4;
 
-impl Jar {
+impl CookieNames {
     pub(crate) const fn session(self) -> &'static str {
         match self {
             Self::Secure => "__Host-vtnr_session",
@@ -116,7 +116,7 @@ impl Jar {
     }
 
     /// Reads our cookies from all `Cookie` fields; browsers split the field on HTTP/2.
-    pub(crate) fn read(self, headers: &HeaderMap) -> Result<Held, Ambiguous> {
+    pub(crate) fn read(self, headers: &HeaderMap) -> Result<RequestCookies, Ambiguous> {
         let (mut session, mut browser, mut flow, mut device, mut parking, mut ticket) =
             (None, None, None, None, None, None);
         for (name, value) in pairs(headers) {
@@ -134,7 +134,7 @@ impl Jar {
             }
             *place = Some(value);
         }
-        Ok(Held {
+        Ok(RequestCookies {
             session: session.and_then(token).map(SessionToken::from_bytes),
             browser: browser.and_then(token).map(BrowserToken::from_bytes),
             flow: flow.and_then(token).map(FlowToken::from_bytes),
@@ -145,13 +145,17 @@ impl Jar {
     }
 
     /// The same for a request that is about this form, whose token may lie in a cookie of its own.
-    pub(crate) fn read_for(self, form: FormId, headers: &HeaderMap) -> Result<Held, Ambiguous> {
+    pub(crate) fn read_for(
+        self,
+        form: FormId,
+        headers: &HeaderMap,
+    ) -> Result<RequestCookies, Ambiguous> {
         let held = self.read(headers)?;
         let name = self.parking_of(form);
         let own = pairs(headers)
             .find(|(found, _)| *found == name.as_bytes())
             .and_then(|(_, value)| token(value));
-        Ok(Held {
+        Ok(RequestCookies {
             parking: own.map(ParkingToken::from_bytes).or(held.parking),
             ..held
         })
@@ -395,13 +399,13 @@ mod tests {
             format!("a=b; vtnr_session={one}"),
             format!("x; vtnr_flow={two};"),
         ];
-        let held = Jar::Plain
+        let held = CookieNames::Plain
             .read(&headers(&fields.each_ref().map(String::as_str)))
             .expect("unambiguous");
         assert_eq!(held.session, Some(SessionToken::from_bytes([1; 32])));
         assert_eq!(held.flow, Some(FlowToken::from_bytes([2; 32])));
         assert_eq!(held.browser, None);
-        let secure = Jar::Secure
+        let secure = CookieNames::Secure
             .read(&headers(&fields.each_ref().map(String::as_str)))
             .expect("unambiguous");
         assert_eq!(
@@ -414,7 +418,7 @@ mod tests {
     fn what_is_no_token_is_no_cookie() {
         let long = "A".repeat(5_000);
         for value in ["", "x", "=", "%00", long.as_str(), &encoded(1)[1..]] {
-            let held = Jar::Plain
+            let held = CookieNames::Plain
                 .read(&headers(&[&format!("vtnr_session={value}")]))
                 .expect("unambiguous");
             assert_eq!(held.session, None, "{value}");
@@ -425,7 +429,7 @@ mod tests {
     fn two_different_values_for_one_cookie_of_ours_are_refused() {
         let (one, two) = (encoded(1), encoded(2));
         let twice = |a: &str, b: &str| {
-            Jar::Plain
+            CookieNames::Plain
                 .read(&headers(&[&format!("vtnr_session={a}; vtnr_session={b}")]))
                 .err()
         };
@@ -436,7 +440,7 @@ mod tests {
     #[test]
     fn the_calculator_gets_its_own_cookies_in_one_field() {
         let seen = |fields: &[&str]| {
-            Jar::Secure
+            CookieNames::Secure
                 .for_calculator(&headers(fields), None)
                 .map(|field| String::from_utf8(field.into_owned()).expect("ASCII"))
         };
@@ -473,10 +477,10 @@ mod tests {
             let Ok(value) = HeaderValue::from_bytes(field.as_bytes()) else { return Ok(()) };
             let mut headers = HeaderMap::new();
             headers.append(COOKIE, value);
-            let _ = Jar::Secure.read(&headers);
-            if let Some(left) = Jar::Secure.for_calculator(&headers, None) {
+            let _ = CookieNames::Secure.read(&headers);
+            if let Some(left) = CookieNames::Secure.for_calculator(&headers, None) {
                 let names = left.split(|byte| *byte == b';').map(|crumb| name_and_value(crumb).0);
-                prop_assert!(names.into_iter().all(|name| !Jar::Secure.owns(name)));
+                prop_assert!(names.into_iter().all(|name| !CookieNames::Secure.owns(name)));
             }
         }
     }
@@ -492,17 +496,19 @@ mod tests {
             "__Host-vtnr_session=; Max-Age=0",
         ] {
             assert!(
-                Jar::Secure.is_set_by(&HeaderValue::from_static(field)),
+                CookieNames::Secure.is_set_by(&HeaderValue::from_static(field)),
                 "{field}"
             );
         }
-        assert!(!Jar::Secure.is_set_by(&HeaderValue::from_static("JSESSIONID=vtnr_session=x")));
+        assert!(
+            !CookieNames::Secure.is_set_by(&HeaderValue::from_static("JSESSIONID=vtnr_session=x"))
+        );
     }
 
     #[test]
     fn a_form_of_another_site_has_a_cookie_of_its_own() {
         let (form, other) = (FormId::from_bits(0xab), FormId::from_bits(0xac));
-        let cookie = Jar::Secure.set_parking_of(
+        let cookie = CookieNames::Secure.set_parking_of(
             form,
             &ParkingToken::from_bytes([3; 32]),
             Duration::from_secs(900),
@@ -517,7 +523,7 @@ mod tests {
             encoded(4)
         )]);
         let token = |form| {
-            Jar::Secure
+            CookieNames::Secure
                 .read_for(form, &headers)
                 .expect("unambiguous")
                 .parking
@@ -525,22 +531,23 @@ mod tests {
         assert_eq!(token(form), Some(ParkingToken::from_bytes([3; 32])));
         assert_eq!(token(other), Some(ParkingToken::from_bytes([4; 32])));
         assert_eq!(
-            Jar::Secure.apart(&headers),
+            CookieNames::Secure.apart(&headers),
             ["__Host-vtnr_parked_00000000000000ab"]
         );
     }
 
     #[test]
     fn a_ticket_comes_back_as_it_was_given() {
-        let cookie = Jar::Secure.set_ticket(Timestamp::from_millis(1_700_000_000_123), b"sealed");
+        let cookie =
+            CookieNames::Secure.set_ticket(Timestamp::from_millis(1_700_000_000_123), b"sealed");
         let (pair, attributes) = cookie.split_once("; ").expect("attributes");
         assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/");
         let headers = headers(&["a=b", pair]);
         assert_eq!(
-            Jar::Secure.read_ticket(&headers).as_deref(),
+            CookieNames::Secure.read_ticket(&headers).as_deref(),
             Some(&b"sealed"[..])
         );
-        let held = Jar::Secure.read(&headers).expect("unambiguous");
+        let held = CookieNames::Secure.read(&headers).expect("unambiguous");
         assert_eq!(
             held.ticket_as_of,
             Some(Timestamp::from_millis(1_700_000_000_123))
@@ -559,7 +566,7 @@ mod tests {
         ] {
             let headers = headers(&[&format!("vtnr_ticket={value}")]);
             assert_eq!(
-                Jar::Plain
+                CookieNames::Plain
                     .read_ticket(&headers)
                     .filter(|ticket| !ticket.is_empty()),
                 None,
@@ -570,7 +577,7 @@ mod tests {
 
     #[test]
     fn cookies_are_set_as_the_prefix_demands() {
-        let cookie = Jar::Secure.set_session(&SessionToken::from_bytes([0; 32]));
+        let cookie = CookieNames::Secure.set_session(&SessionToken::from_bytes([0; 32]));
         assert_eq!(
             cookie,
             format!(
@@ -578,7 +585,7 @@ mod tests {
                 encoded(0)
             )
         );
-        let cookie = Jar::Plain.set_browser(
+        let cookie = CookieNames::Plain.set_browser(
             &BrowserToken::from_bytes([0; 32]),
             Duration::from_secs(30 * 86_400),
         );
@@ -589,7 +596,7 @@ mod tests {
                 encoded(0)
             )
         );
-        let cookie = Jar::Secure.set_device(&DeviceToken::from_bytes([0; 32]));
+        let cookie = CookieNames::Secure.set_device(&DeviceToken::from_bytes([0; 32]));
         assert_eq!(
             cookie,
             format!(
@@ -598,7 +605,7 @@ mod tests {
             )
         );
         assert_eq!(
-            Jar::Secure.clear("__Host-vtnr_flow"),
+            CookieNames::Secure.clear("__Host-vtnr_flow"),
             "__Host-vtnr_flow=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0"
         );
     }

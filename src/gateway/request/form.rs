@@ -1,6 +1,8 @@
 //! Forms posted to our own pages.
 
-use crate::gateway::request::origin::{Origin, Said, Scheme, is_of_own_host, said};
+use crate::gateway::request::origin::{
+    Origin, OriginHeader, Scheme, is_of_own_host, origin_header,
+};
 use http::header::{CONTENT_TYPE, EXPECT, ORIGIN, REFERER};
 use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
@@ -139,7 +141,7 @@ fn is_urlencoded(headers: &HeaderMap) -> bool {
 /// Whether a request that changes something was made by another site's page. A client that says nothing of where it comes from is no
 /// browser, and nobody's cookies ride on its requests.
 pub(crate) fn is_foreign(request: &RequestHeader, scheme: Scheme) -> bool {
-    made_by(request, scheme) == Maker::Foreign
+    initiator_of(request, scheme) == Initiator::Foreign
 }
 
 /// Whether a page of another site made the request, as browsers mean it: hosts below one registered domain are one site.
@@ -148,47 +150,47 @@ pub(crate) fn is_of_another_site(request: &RequestHeader, scheme: Scheme) -> boo
         .headers
         .get("sec-fetch-site")
         .is_some_and(|site| site.as_bytes() == b"same-site");
-    made_by(request, scheme) == Maker::Foreign && !is_same_site
+    initiator_of(request, scheme) == Initiator::Foreign && !is_same_site
 }
 
-/// Whose page made a request.
+/// AffinityKey page made a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Maker {
+pub(crate) enum Initiator {
     /// One of this host.
     Own,
     /// None: the address was typed, or comes from a bookmark.
     Person,
     /// One of another site.
     Foreign,
-    /// It is not said.
+    /// It is not origin_header.
     Unknown,
 }
 
-/// Whose page made a request, where pages of its host have this scheme. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are
+/// AffinityKey page made a request, where pages of its host have this scheme. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are
 /// older than 2023, `Origin`, or, in Internet Explorer, `Referer`, which a page of another site cannot forge.
-pub(crate) fn made_by(request: &RequestHeader, scheme: Scheme) -> Maker {
+pub(crate) fn initiator_of(request: &RequestHeader, scheme: Scheme) -> Initiator {
     match request
         .headers
         .get("sec-fetch-site")
         .map(http::HeaderValue::as_bytes)
     {
-        Some(b"same-origin") => return Maker::Own,
-        Some(b"none") => return Maker::Person,
-        Some(_) => return Maker::Foreign,
+        Some(b"same-origin") => return Initiator::Own,
+        Some(b"none") => return Initiator::Person,
+        Some(_) => return Initiator::Foreign,
         None => {}
     }
-    match said(&request.headers) {
-        Said::Origin(origin) if is_of_own_host(origin, request, scheme) => Maker::Own,
-        Said::Origin(_) | Said::Nonsense => Maker::Foreign,
-        Said::Nothing => match origin_of(request) {
-            None => Maker::Unknown,
+    match origin_header(&request.headers) {
+        OriginHeader::Origin(origin) if is_of_own_host(origin, request, scheme) => Initiator::Own,
+        OriginHeader::Origin(_) | OriginHeader::Nonsense => Initiator::Foreign,
+        OriginHeader::Nothing => match origin_of(request) {
+            None => Initiator::Unknown,
             Some(page)
                 if Origin::parse(page)
                     .is_some_and(|page| is_of_own_host(page, request, scheme)) =>
             {
-                Maker::Own
+                Initiator::Own
             }
-            Some(_) => Maker::Foreign,
+            Some(_) => Initiator::Foreign,
         },
     }
 }
@@ -332,28 +334,28 @@ mod tests {
                     .append_header(name.clone(), value.clone())
                     .expect("a field");
             }
-            made_by(&request, Scheme::Https)
+            initiator_of(&request, Scheme::Https)
         };
         let host = ("host", "rechner.example");
         for (method, referer, expected) in [
-            ("POST", own, Maker::Own),
-            ("POST", "https://RECHNER.example", Maker::Own),
-            ("POST", foreign, Maker::Foreign),
-            ("POST", "https://rechner.example:8443/", Maker::Foreign),
+            ("POST", own, Initiator::Own),
+            ("POST", "https://RECHNER.example", Initiator::Own),
+            ("POST", foreign, Initiator::Foreign),
+            ("POST", "https://rechner.example:8443/", Initiator::Foreign),
             (
                 "POST",
                 "https://rechner.example@evil.example/",
-                Maker::Foreign,
+                Initiator::Foreign,
             ),
             (
                 "POST",
                 "https://rechner.example.evil.example/",
-                Maker::Foreign,
+                Initiator::Foreign,
             ),
-            ("POST", "about:blank", Maker::Unknown),
-            ("POST", "", Maker::Unknown),
-            ("GET", foreign, Maker::Unknown),
-            ("GET", own, Maker::Unknown),
+            ("POST", "about:blank", Initiator::Unknown),
+            ("POST", "", Initiator::Unknown),
+            ("GET", foreign, Initiator::Unknown),
+            ("GET", own, Initiator::Unknown),
         ] {
             assert_eq!(
                 maker(method, &[host, ("referer", referer)]),
@@ -363,15 +365,15 @@ mod tests {
         }
         assert_eq!(
             maker("POST", &[host, ("referer", own), ("origin", "null")]),
-            Maker::Foreign
+            Initiator::Foreign
         );
         assert_eq!(
             maker(
                 "POST",
                 &[host, ("referer", own), ("sec-fetch-site", "cross-site")]
             ),
-            Maker::Foreign
+            Initiator::Foreign
         );
-        assert_eq!(maker("POST", &[host]), Maker::Unknown);
+        assert_eq!(maker("POST", &[host]), Initiator::Unknown);
     }
 }

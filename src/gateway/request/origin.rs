@@ -3,7 +3,7 @@
 use crate::config::{Config, PublicUrl, WebSocketOrigins};
 use crate::gateway::proxy::Gateway;
 use crate::gateway::request::conformance::{authority, split_port};
-use crate::gateway::request::cookies::Jar;
+use crate::gateway::request::cookies::CookieNames;
 use crate::telemetry::metrics::Refusal;
 use http::HeaderMap;
 use http::header::{ORIGIN, UPGRADE};
@@ -94,7 +94,7 @@ fn named(host: &str) -> Option<&str> {
 
 /// What a request says of the page that made it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Said<'a> {
+pub(crate) enum OriginHeader<'a> {
     /// Nothing: it has no `Origin`.
     Nothing,
     /// One origin.
@@ -104,16 +104,16 @@ pub(crate) enum Said<'a> {
 }
 
 /// What a request's `Origin` says.
-pub(crate) fn said(headers: &HeaderMap) -> Said<'_> {
+pub(crate) fn origin_header(headers: &HeaderMap) -> OriginHeader<'_> {
     let mut fields = headers.get_all(ORIGIN).iter();
     match (fields.next(), fields.next()) {
-        (None, _) => Said::Nothing,
+        (None, _) => OriginHeader::Nothing,
         (Some(only), None) => only
             .to_str()
             .ok()
             .and_then(Origin::parse)
-            .map_or(Said::Nonsense, Said::Origin),
-        (Some(_), Some(_)) => Said::Nonsense,
+            .map_or(OriginHeader::Nonsense, OriginHeader::Origin),
+        (Some(_), Some(_)) => OriginHeader::Nonsense,
     }
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn is_of_own_host(origin: Origin<'_>, request: &RequestHeader, scheme
     own(scheme) || origin.is_loopback() && own(origin.scheme)
 }
 
-/// Whose pages may open WebSockets.
+/// AffinityKey pages may open WebSockets.
 ///
 /// A handshake is no request that a page of another site could not make: browsers send cookies along and let any page read the answer.
 pub(crate) struct SocketOrigins {
@@ -168,17 +168,17 @@ impl SocketOrigins {
         else {
             return Ok(());
         };
-        match said(&request.headers) {
-            Said::Nothing => Ok(()),
-            Said::Origin(origin) if is_of_own_host(origin, request, scheme) => Ok(()),
-            Said::Origin(origin)
+        match origin_header(&request.headers) {
+            OriginHeader::Nothing => Ok(()),
+            OriginHeader::Origin(origin) if is_of_own_host(origin, request, scheme) => Ok(()),
+            OriginHeader::Origin(origin)
                 if allowed
                     .iter()
                     .any(|allowed| Origin::parse(allowed) == Some(origin)) =>
             {
                 Ok(())
             }
-            Said::Origin(_) | Said::Nonsense => Err(Refusal::Origin),
+            OriginHeader::Origin(_) | OriginHeader::Nonsense => Err(Refusal::Origin),
         }
     }
 }
@@ -190,7 +190,7 @@ impl Gateway {
             http.digest()
                 .is_some_and(|digest| digest.ssl_digest.is_some())
         };
-        if self.jar == Jar::Secure || is_tls() {
+        if self.cookie_names == CookieNames::Secure || is_tls() {
             Scheme::Https
         } else {
             Scheme::Http
@@ -211,7 +211,7 @@ mod tests {
                 .append_header("Origin", HeaderValue::from_str(origin).expect("a value"))
                 .expect("a field");
         }
-        matches!(said(&request.headers), Said::Origin(origin) if is_of_own_host(origin, &request, scheme))
+        matches!(origin_header(&request.headers), OriginHeader::Origin(origin) if is_of_own_host(origin, &request, scheme))
     }
 
     #[test]

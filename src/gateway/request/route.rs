@@ -194,7 +194,7 @@ fn own(page: &[u8]) -> Route {
 }
 
 /// Where a request wants to go, for after a sign-in. Bytes beyond ASCII, which Internet Explorer sends as they are, are escaped.
-pub(crate) fn wanted(request: &RequestHeader) -> ReturnTo {
+pub(crate) fn requested_target(request: &RequestHeader) -> ReturnTo {
     let target: String = percent_encode(request.raw_path(), BEYOND_ASCII).collect();
     ReturnTo::parse(&target).unwrap_or_else(|_| ReturnTo::start())
 }
@@ -291,8 +291,8 @@ mod tests {
 
     #[test]
     fn a_deep_link_is_remembered_as_it_was_sent() {
-        let wanted = |target: &[u8]| {
-            wanted(&RequestHeader::build("GET", target, None).expect("a request"))
+        let requested_target = |target: &[u8]| {
+            requested_target(&RequestHeader::build("GET", target, None).expect("a request"))
                 .as_str()
                 .to_owned()
         };
@@ -302,14 +302,17 @@ mod tests {
             "/kfz?a=%5C&b=\\",
             "/kfz?\\\\x",
         ] {
-            assert_eq!(wanted(target.as_bytes()), target);
+            assert_eq!(requested_target(target.as_bytes()), target);
         }
-        assert_eq!(wanted(b"/kfz?name=M\xfcller"), "/kfz?name=M%FCller");
         assert_eq!(
-            wanted("/kfz?name=Müller".as_bytes()),
+            requested_target(b"/kfz?name=M\xfcller"),
+            "/kfz?name=M%FCller"
+        );
+        assert_eq!(
+            requested_target("/kfz?name=Müller".as_bytes()),
             "/kfz?name=M%C3%BCller"
         );
-        assert_eq!(wanted(b"/kfz\\x?y"), "/");
+        assert_eq!(requested_target(b"/kfz\\x?y"), "/");
     }
 
     #[test]

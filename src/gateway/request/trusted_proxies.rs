@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Front proxies whose `X-Forwarded-For` is believed. Nobody's is by default.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fronts(Vec<IpNet>);
+pub(crate) struct TrustedProxies(Vec<IpNet>);
 
-impl Fronts {
+impl TrustedProxies {
     pub(crate) fn new(networks: &[IpNet]) -> Self {
         Self(networks.to_vec())
     }
@@ -20,7 +20,7 @@ impl Fronts {
     }
 
     /// Who sent a request that came from `peer`. Each front appends the address that it saw to the list; so from its end, what trusted
-    /// fronts wrote is true, up to and with the first address that is not theirs. What stands before that is the client's own tale.
+    /// trusted_proxies wrote is true, up to and with the first address that is not theirs. What stands before that is the client's own tale.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.trust(client) {
@@ -48,7 +48,7 @@ impl Fronts {
     }
 }
 
-/// An address as fronts write it: some with a port, and IPv6 in brackets.
+/// An address as trusted_proxies write it: some with a port, and IPv6 in brackets.
 fn address(element: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(element).ok()?.trim_matches([' ', '\t']);
     let bare = text
@@ -71,8 +71,8 @@ mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
 
-    fn fronts() -> Fronts {
-        Fronts::new(
+    fn trusted_proxies() -> TrustedProxies {
+        TrustedProxies::new(
             &["10.0.0.0/8", "192.0.2.1/32", "2001:db8:f::/48"]
                 .map(|network| network.parse().expect("a network")),
         )
@@ -86,7 +86,7 @@ mod tests {
                 HeaderValue::from_bytes(field).expect("a value"),
             );
         }
-        fronts()
+        trusted_proxies()
             .client(peer.parse().expect("an address"), &headers)
             .to_string()
     }

@@ -1,6 +1,6 @@
 //! The log of requests: a line each, without what nobody should read there.
 
-use crate::gateway::context::Passage;
+use crate::gateway::context::RequestContext;
 use crate::gateway::proxy::Gateway;
 use crate::telemetry::metrics::Label as _;
 use pingora::proxy::Session;
@@ -17,10 +17,15 @@ pub(crate) enum AccessLog {
 
 impl Gateway {
     /// Counts a request that has ended, and logs it.
-    pub(crate) fn log(&self, http: &Session, error: Option<&pingora::Error>, passage: &Passage) {
-        let took = passage.began.elapsed();
-        self.metrics.request(passage.outcome, took);
-        if self.access_log == AccessLog::Off && passage.incident.is_none() {
+    pub(crate) fn log(
+        &self,
+        http: &Session,
+        error: Option<&pingora::Error>,
+        context: &RequestContext,
+    ) {
+        let took = context.began.elapsed();
+        self.metrics.request(context.outcome, took);
+        if self.access_log == AccessLog::Off && context.incident.is_none() {
             return;
         }
         let request = http.req_header();
@@ -38,11 +43,11 @@ impl Gateway {
         let client = self.client_address(http).map(tracing::field::display);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let (outcome, reason) = (
-            passage.outcome,
-            passage.refused.map(|reason| reason.as_str()),
+            context.outcome,
+            context.refused.map(|reason| reason.as_str()),
         );
         let (incident, error) = (
-            passage.incident.as_deref(),
+            context.incident.as_deref(),
             error.map(|error| error.etype().as_str()),
         );
         tracing::info!(

@@ -1,10 +1,10 @@
 //! The one table from what went wrong to what is answered.
 
 use crate::clock::Chance;
-use crate::gateway::context::{About, Passage};
+use crate::gateway::context::{RequestContext, RequestKind};
 use crate::gateway::proxy::Gateway;
 use crate::gateway::request::audience::Audience;
-use crate::gateway::request::cookies::Jar;
+use crate::gateway::request::cookies::CookieNames;
 use crate::gateway::request::form::BadForm;
 use crate::gateway::respond::reply;
 use crate::gateway::respond::reply::Reply;
@@ -122,29 +122,32 @@ impl Failure {
     }
 
     /// What the page says, which tells of what the broker was about: whoever posted a form, what became of it.
-    fn kind_about(&self, passage: &Passage) -> ProblemKind {
-        let server = if passage.to_portal {
+    fn kind_about(&self, context: &RequestContext) -> ProblemKind {
+        let server = if context.to_portal {
             Server::Portal
         } else {
             Server::Calculator
         };
-        match (self, &passage.about) {
-            (Self::Store(_), About::Page) => ProblemKind::StoreDownPage,
-            (Self::Store(_), About::Form) => ProblemKind::StoreDownForm,
-            (Self::Store(_), About::KeptForm(_)) => ProblemKind::StoreDownKeptForm,
-            (Self::Store(_), About::Tan) => ProblemKind::StoreDownTan,
-            (Self::Store(_), About::SignOut { forget_browser }) => ProblemKind::StoreDownSignOut {
-                forget_browser: *forget_browser,
-            },
-            (Self::Busy | Self::Overloaded, About::Form) => ProblemKind::BusyForm,
-            (Self::UpstreamDown | Self::UpstreamSlow, About::Form)
-                if passage.tries.never_went_up() =>
+        match (self, &context.about) {
+            (Self::Store(_), RequestKind::Page) => ProblemKind::StoreDownPage,
+            (Self::Store(_), RequestKind::Form) => ProblemKind::StoreDownForm,
+            (Self::Store(_), RequestKind::KeptForm(_)) => ProblemKind::StoreDownKeptForm,
+            (Self::Store(_), RequestKind::Tan) => ProblemKind::StoreDownTan,
+            (Self::Store(_), RequestKind::SignOut { forget_browser }) => {
+                ProblemKind::StoreDownSignOut {
+                    forget_browser: *forget_browser,
+                }
+            }
+            (Self::Busy | Self::Overloaded, RequestKind::Form) => ProblemKind::BusyForm,
+            (Self::UpstreamDown | Self::UpstreamSlow, RequestKind::Form)
+                if context.attempts.never_went_up() =>
             {
                 ProblemKind::UpstreamUnsent(server)
             }
-            (Self::UpstreamDown | Self::UpstreamSlow, About::Form | About::KeptForm(_)) => {
-                ProblemKind::UpstreamUncertain(server)
-            }
+            (
+                Self::UpstreamDown | Self::UpstreamSlow,
+                RequestKind::Form | RequestKind::KeptForm(_),
+            ) => ProblemKind::UpstreamUncertain(server),
             (Self::UpstreamDown, _) => ProblemKind::UpstreamDown(server),
             (Self::UpstreamSlow, _) => ProblemKind::UpstreamSlow(server),
             _ => self.kind().1,
@@ -221,19 +224,23 @@ impl Failure {
     }
 
     /// What can be asked for again without doing anything twice, or where what was typed is kept.
-    fn target(&self, about: &About, request: &RequestHeader) -> Option<String> {
+    fn target(&self, about: &RequestKind, request: &RequestHeader) -> Option<String> {
         // What cannot be linked as it was asked for is not linked at all.
-        let wanted = ReturnTo::parse(&String::from_utf8_lossy(request.raw_path()))
+        let requested_target = ReturnTo::parse(&String::from_utf8_lossy(request.raw_path()))
             .ok()
-            .map(|wanted| wanted.as_str().to_owned());
+            .map(|requested_target| requested_target.as_str().to_owned());
         let is_safe = matches!(request.method, Method::GET | Method::HEAD);
         match (self, about) {
             (Self::FormReturned(page, _), _)
-            | (Self::Store(_) | Self::Overloaded, About::KeptForm(page)) => Some(page.clone()),
+            | (Self::Store(_) | Self::Overloaded, RequestKind::KeptForm(page)) => {
+                Some(page.clone())
+            }
             // A page of ours that took a form can be looked at as well.
-            (_, About::SignIn | About::Tan) => wanted,
-            (_, About::Page | About::SignOut { .. }) => wanted.filter(|_| is_safe),
-            (_, About::Form | About::KeptForm(_)) => None,
+            (_, RequestKind::SignIn | RequestKind::Tan) => requested_target,
+            (_, RequestKind::Page | RequestKind::SignOut { .. }) => {
+                requested_target.filter(|_| is_safe)
+            }
+            (_, RequestKind::Form | RequestKind::KeptForm(_)) => None,
         }
     }
 }
@@ -244,10 +251,10 @@ impl Gateway {
         &self,
         answer: Result<Reply, Failure>,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
         reply::discard_body(http).await;
-        let answer = if passage.has_malformed_body() {
+        let answer = if context.has_malformed_body() {
             // Nobody can tell where the next request would begin.
             http.set_keepalive(None);
             Err(Failure::Refused(Refusal::Chunks))
@@ -255,8 +262,8 @@ impl Gateway {
             answer
         };
         let reply =
-            answer.unwrap_or_else(|failure| self.failed(&failure, http.req_header(), passage));
-        let reply = if self.jar == Jar::Secure {
+            answer.unwrap_or_else(|failure| self.failed(&failure, http.req_header(), context));
+        let reply = if self.cookie_names == CookieNames::Secure {
             reply.https_only()
         } else {
             reply
@@ -269,30 +276,30 @@ impl Gateway {
         &self,
         failure: &Failure,
         request: &RequestHeader,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Reply {
         if let Failure::Refused(reason) = failure {
-            passage.refused = Some(*reason);
+            context.refused = Some(*reason);
             self.metrics.request_refused(*reason);
         }
-        passage.outcome = failure.outcome();
+        context.outcome = failure.outcome();
         let reply = match Audience::of(&request.headers) {
             Audience::Navigation | Audience::Unspecified => {
-                self.problem_page(failure, request, passage)
+                self.problem_page(failure, request, context)
             }
             Audience::Script => Reply::problem(failure.status(), failure.title()),
         };
-        let reply = match failure.retry_after(passage.now) {
+        let reply = match failure.retry_after(context.now) {
             Some(after) => reply.retry_after(after),
             None => reply,
         };
-        if passage.outcome == Request::Failed {
+        if context.outcome == Request::Failed {
             let (incident, server) = (
-                passage.incident.as_deref(),
-                passage.tries.server().map(tracing::field::display),
+                context.incident.as_deref(),
+                context.attempts.server().map(tracing::field::display),
             );
             tracing::error!(
-                target: "gateway", incident, failure = chain(failure), error = passage.upstream_error, server, "a request failed"
+                target: "gateway", incident, failure = chain(failure), error = context.upstream_error, server, "a request failed"
             );
         }
         if failure.status() == StatusCode::METHOD_NOT_ALLOWED {
@@ -307,28 +314,32 @@ impl Gateway {
         &self,
         failure: &Failure,
         request: &RequestHeader,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Reply {
         let incident = incident(self.chance);
-        let target = failure.target(&passage.about, request);
-        let return_to = match &passage.about {
-            About::SignIn | About::Tan => self.return_to(request.raw_path()),
-            About::KeptForm(page) => ReturnTo::parse(page).unwrap_or_else(|_| ReturnTo::start()),
-            About::Page | About::Form | About::SignOut { .. } => ReturnTo::start(),
+        let target = failure.target(&context.about, request);
+        let return_to = match &context.about {
+            RequestKind::SignIn | RequestKind::Tan => self.return_to(request.raw_path()),
+            RequestKind::KeptForm(page) => {
+                ReturnTo::parse(page).unwrap_or_else(|_| ReturnTo::start())
+            }
+            RequestKind::Page | RequestKind::Form | RequestKind::SignOut { .. } => {
+                ReturnTo::start()
+            }
         };
         let view = View::Problem(Problem {
-            kind: failure.kind_about(passage),
+            kind: failure.kind_about(context),
             incident: Some(&incident),
             return_to: return_to.as_str(),
             target: target.as_deref(),
-            signed_in: passage.is_signed_in(),
-            wait: failure.retry_after(passage.now),
+            signed_in: context.is_signed_in(),
+            wait: failure.retry_after(context.now),
         });
         let page = Reply::page(
             failure.status(),
-            self.pages.now().render(&view, passage.now),
+            self.pages.now().render(&view, context.now),
         );
-        passage.incident = Some(incident);
+        context.incident = Some(incident);
         page
     }
 }

@@ -56,7 +56,7 @@ impl Gateway {
         let page = self.page(StatusCode::OK, &View::SignIn(view), visit);
         // The store was asked and knows no such session: its cookie is of no more use.
         Ok(if ended {
-            page.with_cookie(self.jar.clear(self.jar.session()))
+            page.with_cookie(self.cookie_names.clear(self.cookie_names.session()))
         } else {
             page
         })

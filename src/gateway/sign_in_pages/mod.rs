@@ -9,10 +9,10 @@ mod status;
 mod tan;
 
 use crate::gateway::admission::portal::{self as at_portal, AtPortal};
-use crate::gateway::context::About;
-use crate::gateway::context::Passage;
+use crate::gateway::context::RequestContext;
+use crate::gateway::context::RequestKind;
 use crate::gateway::proxy::Gateway;
-use crate::gateway::request::cookies::Held;
+use crate::gateway::request::cookies::RequestCookies;
 use crate::gateway::request::form::Form;
 use crate::gateway::request::route::Page;
 use crate::gateway::respond::failure::Failure;
@@ -31,7 +31,7 @@ use pingora::proxy::Session;
 
 /// A request for one of our pages, with all that the steps need of it.
 pub(crate) struct Visit {
-    pub(crate) held: Held,
+    pub(crate) held: RequestCookies,
     pub(crate) visitor: Visitor,
     return_to: ReturnTo,
     /// The form that the page is about.
@@ -49,25 +49,25 @@ impl Gateway {
         &self,
         page: Page,
         http: &mut Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Result<Reply, Failure> {
-        passage.outcome = Request::LoginPage;
-        let mut visit = self.visit(http, passage.now)?;
+        context.outcome = Request::LoginPage;
+        let mut visit = self.visit(http, context.now)?;
         if self.portal.is_some() {
             visit.at_portal = match page {
-                // Whoever wants to leave waits for nobody and needs no seat.
-                Page::SignOut => self.known_at_portal(http, passage.now),
-                _ => self.at_portal(http, passage).await?,
+                // Whoever wants to leave waits for nobody and needs no slot.
+                Page::SignOut => self.known_at_portal(http, context.now),
+                _ => self.at_portal(http, context).await?,
             };
         }
         if let Some(id) = visit.form.filter(|_| page == Page::Form) {
-            passage.about = About::KeptForm(self.routes.form_page(id));
+            context.about = RequestKind::KeptForm(self.routes.form_page(id));
         }
         let method = http.req_header().method.clone();
         if method == Method::POST {
             let form = Form::read(http, self.scheme(http)).await?;
             if page == Page::SignOut {
-                passage.about = About::SignOut {
+                context.about = RequestKind::SignOut {
                     forget_browser: sign_out::forgets_browser(&form),
                 };
             }
@@ -126,7 +126,7 @@ impl Gateway {
             browser: held.browser,
             session: held.session,
         };
-        let apart = self.jar.apart(&request.headers);
+        let apart = self.cookie_names.apart(&request.headers);
         Ok(Visit {
             held,
             visitor,
@@ -144,13 +144,13 @@ impl Gateway {
             .splitn(2, |byte| *byte == b'?')
             .nth(1)
             .unwrap_or_default();
-        let wanted = form_urlencoded::parse(query).find(|(name, _)| name == "return_to");
-        let wanted = wanted
+        let requested_target = form_urlencoded::parse(query).find(|(name, _)| name == "return_to");
+        let requested_target = requested_target
             .and_then(|(_, path)| ReturnTo::parse(&path).ok())
             .filter(|path| {
                 !self.routes.is_own(path.as_str()) || self.routes.is_form_page(path.as_str())
             });
-        wanted.unwrap_or_else(ReturnTo::start)
+        requested_target.unwrap_or_else(ReturnTo::start)
     }
 
     fn page(&self, status: StatusCode, view: &View<'_>, visit: &Visit) -> Reply {
@@ -166,10 +166,10 @@ impl Gateway {
     }
 
     fn with_flow(&self, reply: Reply, flow: &FlowToken) -> Reply {
-        reply.with_cookie(self.jar.set_flow(flow))
+        reply.with_cookie(self.cookie_names.set_flow(flow))
     }
 
-    /// The broker is signed in: new cookies, and on to where they wanted to go.
+    /// The broker is signed in: new cookies, and on to where they requested_target to go.
     fn welcome(&self, admission: &Admission, visit: &Visit) -> Reply {
         if let Some(replaced) = visit
             .held
@@ -180,17 +180,17 @@ impl Gateway {
             self.sessions.ended(replaced);
         }
         let reply = Self::on_to_calculator(visit)
-            .with_cookie(self.jar.set_session(&admission.session))
-            .with_cookie(self.jar.clear(self.jar.flow()));
+            .with_cookie(self.cookie_names.set_session(&admission.session))
+            .with_cookie(self.cookie_names.clear(self.cookie_names.flow()));
         // It is another session's; the next page comes with a new one.
         let reply = if visit.held.ticket_as_of.is_some() {
-            reply.with_cookie(self.jar.clear(self.jar.ticket()))
+            reply.with_cookie(self.cookie_names.clear(self.cookie_names.ticket()))
         } else {
             reply
         };
         match &admission.browser {
             Some(browser) => reply.with_cookie(
-                self.jar
+                self.cookie_names
                     .set_browser(browser, self.sign_ins.rules.now().login.trust),
             ),
             None => reply,

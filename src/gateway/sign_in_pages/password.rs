@@ -46,7 +46,7 @@ impl Gateway {
         {
             PasswordAnswer::SignedIn(admission, device) => Ok(self
                 .welcome(&admission, visit)
-                .with_cookie(self.jar.set_device(&device))),
+                .with_cookie(self.cookie_names.set_device(&device))),
             PasswordAnswer::Wrong => {
                 Ok(self.password_page(visit, typed, Some(PasswordError::Wrong)))
             }

@@ -42,13 +42,14 @@ impl Gateway {
                 ..
             }) => self.page(StatusCode::FORBIDDEN, &page(PortalState::Unknown), visit),
             _ => {
-                let wanted = format!("{}{}", self.home, visit.return_to.as_str());
-                let wanted = utf8_percent_encode(&wanted, NON_ALPHANUMERIC).to_string();
+                let requested_target = format!("{}{}", self.home, visit.return_to.as_str());
+                let requested_target =
+                    utf8_percent_encode(&requested_target, NON_ALPHANUMERIC).to_string();
                 Reply::see_other(
                     &portal
                         .sign_in_url()
                         .ok_or(Failure::NotFound)?
-                        .replace("{return_to}", &wanted),
+                        .replace("{return_to}", &requested_target),
                 )
             }
         })
@@ -57,6 +58,7 @@ impl Gateway {
     /// The broker wants the portal's word to count again.
     pub(crate) fn post_portal(&self, visit: &Visit) -> Result<Reply, Failure> {
         self.portal.as_ref().ok_or(Failure::NotFound)?;
-        Ok(Self::on_to_calculator(visit).with_cookie(self.jar.clear(self.jar.left_portal())))
+        Ok(Self::on_to_calculator(visit)
+            .with_cookie(self.cookie_names.clear(self.cookie_names.left_portal())))
     }
 }

@@ -1,7 +1,7 @@
 //! `abmelden`: the session ends, and with it, if wished, the trust in this browser.
 
 use crate::gateway::admission::portal::AtPortal;
-use crate::gateway::request::cookies::Held;
+use crate::gateway::request::cookies::RequestCookies;
 use crate::gateway::request::form::Form;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
@@ -15,7 +15,7 @@ use http::StatusCode;
 impl Gateway {
     pub(crate) async fn show_sign_out(&self, visit: &Visit) -> Result<Reply, Failure> {
         let session = self.signed_in(visit).await?;
-        let Held {
+        let RequestCookies {
             browser, device, ..
         } = visit.held;
         let signed_in = session.map(|session| session.vtnr.to_string());
@@ -74,7 +74,7 @@ impl Gateway {
         }
         self.sign_ins
             .note(Step::SignOut, Outcome::Ok, whose, visit.visitor.client);
-        // Also where the portal has not said who is signed in: it may say so the moment after.
+        // Also where the portal has not origin_header who is signed in: it may say so the moment after.
         let at_portal = visit
             .at_portal
             .as_ref()
@@ -95,29 +95,31 @@ impl Gateway {
         );
         // Without its cookie nobody can open a form that is kept.
         let cookies = [
-            self.jar.session(),
-            self.jar.ticket(),
-            self.jar.flow(),
-            self.jar.parking(),
+            self.cookie_names.session(),
+            self.cookie_names.ticket(),
+            self.cookie_names.flow(),
+            self.cookie_names.parking(),
         ];
         let page = cookies
             .into_iter()
             .fold(page.clear_site_data(), |page, name| {
-                page.with_cookie(self.jar.clear(name))
+                page.with_cookie(self.cookie_names.clear(name))
             });
         let page = visit.apart.iter().fold(page, |page, name| {
-            page.with_cookie(self.jar.clear(name.clone()))
+            page.with_cookie(self.cookie_names.clear(name.clone()))
         });
         let page = match at_portal {
-            Some(at_portal) => page.with_cookie(self.jar.set_left_portal(at_portal.claim.sum())),
+            Some(at_portal) => {
+                page.with_cookie(self.cookie_names.set_left_portal(at_portal.claim.sum()))
+            }
             None => page,
         };
         if !browser_forgotten {
             return Ok(page);
         }
-        let page = page.with_cookie(self.jar.clear(self.jar.browser()));
+        let page = page.with_cookie(self.cookie_names.clear(self.cookie_names.browser()));
         Ok(if visit.held.device.is_some() {
-            page.with_cookie(self.jar.clear(self.jar.device()))
+            page.with_cookie(self.cookie_names.clear(self.cookie_names.device()))
         } else {
             page
         })

@@ -17,9 +17,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whose request it is, as far as that matters for where it goes.
+/// AffinityKey request it is, as far as that matters for where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Whose(u64);
+pub(crate) struct AffinityKey(u64);
 
 /// Where a server stands among all, the same on every gateway.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +31,12 @@ pub(crate) struct Affinity {
     cookies: Vec<String>,
     /// The route that cookies of each configured server end with.
     routes: Vec<String>,
-    astray: Astray,
+    astray: PinnedSessions,
 }
 
-impl Whose {
+impl AffinityKey {
     /// Where there is nothing to choose.
-    pub(crate) const NOBODYS: Self = Self(0);
+    pub(crate) const SHARED: Self = Self(0);
 
     pub(crate) fn broker(vtnr: Vtnr) -> Self {
         Self(mixed(u64::from(vtnr.number())))
@@ -58,7 +58,7 @@ impl Affinity {
         Self {
             cookies: cookies.to_vec(),
             routes: routes.to_vec(),
-            astray: Astray::default(),
+            astray: PinnedSessions::default(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Affinity {
         &self,
         servers: &'s [Arc<Server>],
         headers: &HeaderMap,
-        whose: Whose,
+        whose: AffinityKey,
         may: impl Fn(&Server) -> bool,
     ) -> Option<&'s Arc<Server>> {
         let route = self.route(headers);
@@ -89,7 +89,12 @@ impl Affinity {
     }
 
     /// Whether this is not the server that the request would go to if all were up, and no route will lead back to it.
-    pub(crate) fn is_astray(&self, servers: &[Arc<Server>], chosen: &Server, whose: Whose) -> bool {
+    pub(crate) fn is_astray(
+        &self,
+        servers: &[Arc<Server>],
+        chosen: &Server,
+        whose: AffinityKey,
+    ) -> bool {
         let own = || own(servers.iter(), whose).map(|server| server.address);
         self.routes.is_empty() && !self.cookies.is_empty() && own() != Some(chosen.address)
     }
@@ -139,7 +144,7 @@ impl Affinity {
 /// The server with the highest score (rendezvous hashing): whoever had it keeps it while it is there, whatever others come and go.
 fn own<'s>(
     servers: impl Iterator<Item = &'s Arc<Server>>,
-    whose: Whose,
+    whose: AffinityKey,
 ) -> Option<&'s Arc<Server>> {
     servers.max_by_key(|server| mixed(whose.0 ^ server.place.0))
 }
@@ -163,14 +168,14 @@ const fn mixed(number: u64) -> u64 {
 /// Sessions of the application that began elsewhere than at their broker's own server, since that one was down. There are none as
 /// long as all servers are well.
 #[derive(Default)]
-struct Astray {
+struct PinnedSessions {
     has_any: AtomicBool,
     hasher: RandomState,
     /// The newer half and the older one, which goes when the newer is full.
     halves: RwLock<[HashMap<u64, SocketAddr>; 2]>,
 }
 
-impl Astray {
+impl PinnedSessions {
     /// In each half. Beyond, the oldest are forgotten: these brokers go back to their own server.
     const MOST: usize = 65_536;
 

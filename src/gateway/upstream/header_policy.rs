@@ -2,7 +2,7 @@
 
 use crate::config::{PublicUrl, Upstream};
 use crate::gateway::admission::application_cookies::SessionCookieChanges;
-use crate::gateway::request::cookies::Jar;
+use crate::gateway::request::cookies::CookieNames;
 use bytes::Bytes;
 use domain::client_fields::ClientFields;
 use domain::parking::ParkedForm;
@@ -21,8 +21,8 @@ use std::io::{Cursor, Write as _};
 use std::net::IpAddr;
 
 /// What is stripped from and put into requests.
-pub(crate) struct Identity {
-    jar: Jar,
+pub(crate) struct HeaderPolicy {
+    cookie_names: CookieNames,
     vtnr: Option<FieldName>,
     level: Option<FieldName>,
     scheme: HeaderValue,
@@ -32,8 +32,8 @@ pub(crate) struct Identity {
 /// A field's name from the configuration, in lower case, as Pingora takes it without a copy.
 struct FieldName(Bytes);
 
-impl Identity {
-    pub(crate) fn new(jar: Jar, url: &PublicUrl, upstream: &Upstream) -> Self {
+impl HeaderPolicy {
+    pub(crate) fn new(cookie_names: CookieNames, url: &PublicUrl, upstream: &Upstream) -> Self {
         let scheme = HeaderValue::from_static(if url.secure { "https" } else { "http" });
         let own = [
             upstream.vtnr_header.as_deref(),
@@ -46,7 +46,7 @@ impl Identity {
         );
         let [vtnr, level] = own.map(|name| name.and_then(FieldName::new));
         Self {
-            jar,
+            cookie_names,
             vtnr,
             level,
             scheme,
@@ -55,7 +55,7 @@ impl Identity {
     }
 
     /// Takes away the fields that a client must not set, our cookies, and those that are withheld; on every request, whoever sent it.
-    pub(crate) fn strip(
+    pub(crate) fn strip_client_fields(
         &self,
         request: &mut RequestHeader,
         changes: Option<&SessionCookieChanges>,
@@ -65,7 +65,7 @@ impl Identity {
         for name in dropped {
             request.remove_header(&name);
         }
-        let joined = match self.jar.for_calculator(&request.headers, changes) {
+        let joined = match self.cookie_names.for_calculator(&request.headers, changes) {
             Some(Cow::Borrowed(_)) => return Ok(()),
             Some(Cow::Owned(joined)) => HeaderValue::from_maybe_shared(Bytes::from(joined)).ok(),
             None => None,
@@ -80,7 +80,7 @@ impl Identity {
     }
 
     /// Puts in who asks, as the permit says, and where the request came from.
-    pub(crate) fn inject(
+    pub(crate) fn add_identity(
         &self,
         request: &mut RequestHeader,
         permit: &Permit,
@@ -106,7 +106,7 @@ impl Identity {
     }
 
     /// Makes a request that of a form that was kept: where it went, what it was, and how long.
-    pub(crate) fn dress(
+    pub(crate) fn apply_held_form(
         &self,
         request: &mut RequestHeader,
         form: &ParkedForm,
@@ -127,13 +127,13 @@ impl Identity {
     }
 
     /// Takes from an answer what would set our cookies, and what speaks of the connection to the calculator only.
-    pub(crate) fn clean(&self, response: &mut ResponseHeader) -> pingora::Result<()> {
+    pub(crate) fn filter_response(&self, response: &mut ResponseHeader) -> pingora::Result<()> {
         response.remove_header("Keep-Alive");
         if !response
             .headers
             .get_all(SET_COOKIE)
             .iter()
-            .any(|field| self.jar.is_set_by(field))
+            .any(|field| self.cookie_names.is_set_by(field))
         {
             return Ok(());
         }
@@ -141,7 +141,7 @@ impl Identity {
             .headers
             .get_all(SET_COOKIE)
             .iter()
-            .filter(|field| !self.jar.is_set_by(field))
+            .filter(|field| !self.cookie_names.is_set_by(field))
             .cloned()
             .collect();
         response.remove_header(&SET_COOKIE);
@@ -212,14 +212,14 @@ mod tests {
     use domain::vtnr::Vtnr;
     use std::time::Duration;
 
-    fn identity() -> Identity {
+    fn header_policy() -> HeaderPolicy {
         let (own, scheme) = (
             ["X-VTNR", "X-VTNR-Level"],
             HeaderValue::from_static("https"),
         );
         let [vtnr, level] = own.map(FieldName::new);
-        Identity {
-            jar: Jar::Secure,
+        HeaderPolicy {
+            cookie_names: CookieNames::Secure,
             vtnr,
             level,
             scheme,
@@ -275,9 +275,11 @@ mod tests {
         request
             .append_header("Host", "rechner.example")
             .expect("a field");
-        identity().strip(&mut request, None).expect("strips");
-        identity()
-            .inject(
+        header_policy()
+            .strip_client_fields(&mut request, None)
+            .expect("strips");
+        header_policy()
+            .add_identity(
                 &mut request,
                 &permit(),
                 Some("192.0.2.7".parse().expect("an address")),
@@ -309,9 +311,11 @@ mod tests {
     fn a_public_path_names_nobody() {
         let mut request = RequestHeader::build("GET", b"/", None).expect("a request");
         request.append_header("X-VTNR", "forged").expect("a field");
-        identity().strip(&mut request, None).expect("strips");
-        identity()
-            .inject(&mut request, &Permit::public(), None)
+        header_policy()
+            .strip_client_fields(&mut request, None)
+            .expect("strips");
+        header_policy()
+            .add_identity(&mut request, &Permit::public(), None)
             .expect("injects");
         assert!(request.headers.get("x-vtnr").is_none());
     }
@@ -341,7 +345,9 @@ mod tests {
             parked_at: Timestamp::from_millis(1),
             stage: FormStage::Waits,
         };
-        identity().dress(&mut request, &form, 7).expect("dressed");
+        header_policy()
+            .apply_held_form(&mut request, &form, 7)
+            .expect("dressed");
         let fields: Vec<_> = request
             .headers
             .iter()
@@ -375,7 +381,9 @@ mod tests {
         response
             .append_header("Keep-Alive", "timeout=5")
             .expect("a field");
-        identity().clean(&mut response).expect("cleans");
+        header_policy()
+            .filter_response(&mut response)
+            .expect("cleans");
         let left: Vec<_> = response.headers.get_all(SET_COOKIE).iter().collect();
         assert_eq!(left, ["JSESSIONID=1; Path=/", "theme=dark"]);
         assert!(response.headers.get("keep-alive").is_none());

@@ -31,7 +31,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub(crate) use affinity::Whose;
+pub(crate) use affinity::AffinityKey;
 pub(crate) use watch::watch;
 
 /// The calculator.
@@ -51,7 +51,7 @@ pub(crate) struct Upstream {
 
 /// How a request has fared on its way to the calculator.
 #[derive(Debug, Default)]
-pub(crate) struct Tries {
+pub(crate) struct Attempts {
     /// How often a connection was asked for.
     begun: u32,
     /// How often one stood. From then on bytes may have gone up.
@@ -64,7 +64,7 @@ pub(crate) struct Tries {
     astray: Option<SocketAddr>,
 }
 
-impl Tries {
+impl Attempts {
     /// The server that it went to last, if it did.
     pub(crate) fn server(&self) -> Option<SocketAddr> {
         self.server
@@ -156,12 +156,12 @@ impl Upstream {
     pub(crate) fn peer(
         &self,
         request: &RequestHeader,
-        whose: Whose,
+        whose: AffinityKey,
         sending: Sending,
-        tries: &mut Tries,
+        attempts: &mut Attempts,
     ) -> pingora::Result<(Box<HttpPeer>, Reuse)> {
         let servers = self.servers.load();
-        let Some(server) = self.choose(&servers, &request.headers, whose, tries) else {
+        let Some(server) = self.choose(&servers, &request.headers, whose, attempts) else {
             self.metrics
                 .iter()
                 .for_each(|metrics| metrics.upstream_not_asked());
@@ -172,13 +172,13 @@ impl Upstream {
         };
         // A kept connection that turned out dead tells nothing of the others, which may be just as dead.
         // Nor may a form meet one that is about to die: it is sent once.
-        let reuse = if tries.begun > 0 || sending == Sending::Once {
+        let reuse = if attempts.begun > 0 || sending == Sending::Once {
             Reuse::Forbidden
         } else {
             Reuse::Allowed
         };
-        tries.begun += 1;
-        tries.server = Some(server.address);
+        attempts.begun += 1;
+        attempts.server = Some(server.address);
         Ok(by(server, request, reuse))
     }
 
@@ -186,13 +186,14 @@ impl Upstream {
         &self,
         servers: &'s [Arc<Server>],
         headers: &HeaderMap,
-        whose: Whose,
-        tries: &mut Tries,
+        whose: AffinityKey,
+        attempts: &mut Attempts,
     ) -> Option<&'s Arc<Server>> {
         if let [only] = servers {
             return Some(only).filter(|server| server.health.is_up());
         }
-        let may = |server: &Server| server.health.is_up() && tries.avoided != Some(server.address);
+        let may =
+            |server: &Server| server.health.is_up() && attempts.avoided != Some(server.address);
         // Whoever failed just now is better than nobody.
         let chosen = self
             .affinity
@@ -201,7 +202,7 @@ impl Upstream {
                 self.affinity
                     .choose(servers, headers, whose, |server| server.health.is_up())
             })?;
-        tries.astray = self
+        attempts.astray = self
             .affinity
             .is_astray(servers, chosen, whose)
             .then_some(chosen.address);
@@ -209,8 +210,8 @@ impl Upstream {
     }
 
     /// The calculator answers. An application's session that began away from its broker's own server stays where it began.
-    pub(crate) fn answered(&self, answer: &ResponseHeader, tries: &Tries) {
-        if let Some(address) = tries.astray {
+    pub(crate) fn answered(&self, answer: &ResponseHeader, attempts: &Attempts) {
+        if let Some(address) = attempts.astray {
             self.affinity.remember(answer, address);
         }
     }
@@ -221,28 +222,28 @@ impl Upstream {
         &self,
         peer: &HttpPeer,
         error: &Error,
-        tries: &mut Tries,
+        attempts: &mut Attempts,
     ) -> bool {
         self.metrics
             .iter()
             .for_each(|metrics| metrics.upstream_connected(outcome(error)));
-        tries.avoid(peer);
+        attempts.avoid(peer);
         let servers = self.servers.load();
         let failed = servers
             .iter()
-            .find(|server| tries.avoided == Some(server.address));
+            .find(|server| attempts.avoided == Some(server.address));
         if let (Some(server), Some(trouble)) = (failed, Trouble::of(error)) {
             self.note(server, Err((trouble, error)));
         }
-        tries.may_connect_again() && self.is_another_up(tries)
+        attempts.may_connect_again() && self.is_another_up(attempts)
     }
 
     /// Whether a server is up other than the one that just failed.
-    pub(crate) fn is_another_up(&self, tries: &Tries) -> bool {
+    pub(crate) fn is_another_up(&self, attempts: &Attempts) -> bool {
         self.servers
             .load()
             .iter()
-            .any(|server| server.health.is_up() && tries.avoided != Some(server.address))
+            .any(|server| server.health.is_up() && attempts.avoided != Some(server.address))
     }
 
     /// What is wrong with the calculator, in one line; `None` if all its servers answer.

@@ -4,11 +4,11 @@
 //! what promises to change nothing goes up a second time, and nothing ever a third.
 
 use crate::gateway::admission::intent::body_of;
-use crate::gateway::context::Passage;
+use crate::gateway::context::RequestContext;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::respond::reply::has_begun;
 use crate::gateway::upstream::Upstream;
-use crate::gateway::upstream::affinity::Whose;
+use crate::gateway::upstream::affinity::AffinityKey;
 use domain::submission::Body;
 use http::Method;
 use pingora::proxy::Session;
@@ -21,11 +21,11 @@ impl Gateway {
         &self,
         peer: &HttpPeer,
         mut error: Box<Error>,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Box<Error> {
-        let retry = self
-            .upstream_of(passage)
-            .connecting_failed(peer, &error, &mut passage.tries);
+        let retry =
+            self.upstream_of(context)
+                .connecting_failed(peer, &error, &mut context.attempts);
         error.set_retry(retry);
         error
     }
@@ -39,20 +39,20 @@ impl Gateway {
         peer: &HttpPeer,
         connection: Connection,
         mut error: Box<Error>,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> Box<Error> {
         let changes_nothing = matches!(http.req_header().method, Method::GET | Method::HEAD)
             && body_of(http) == Body::None
             && !http.as_ref().retry_buffer_truncated();
         let retry = changes_nothing
-            && passage.tries.went_up_once()
+            && context.attempts.went_up_once()
             && !has_begun(http)
             && ended_unanswered(&error)
             && match connection {
                 Connection::Kept => true,
                 Connection::New => {
-                    passage.tries.avoid(peer);
-                    self.upstream_of(passage).is_another_up(&passage.tries)
+                    context.attempts.avoid(peer);
+                    self.upstream_of(context).is_another_up(&context.attempts)
                 }
             };
         error.set_retry(retry);
@@ -60,36 +60,39 @@ impl Gateway {
     }
 
     /// The servers that a request goes to.
-    pub(crate) fn upstream_of(&self, passage: &Passage) -> &Upstream {
+    pub(crate) fn upstream_of(&self, context: &RequestContext) -> &Upstream {
         self.portal_server
             .as_ref()
-            .filter(|_| passage.to_portal)
+            .filter(|_| context.to_portal)
             .unwrap_or(&self.upstream)
     }
 
-    /// Whose request it is, where that is known or does not matter.
-    pub(crate) fn known_whose(&self, passage: &Passage) -> pingora::Result<Option<Whose>> {
-        if !self.upstream_of(passage).has_several() {
-            return Ok(Some(Whose::NOBODYS));
+    /// AffinityKey request it is, where that is known or does not matter.
+    pub(crate) fn known_whose(
+        &self,
+        context: &RequestContext,
+    ) -> pingora::Result<Option<AffinityKey>> {
+        if !self.upstream_of(context).has_several() {
+            return Ok(Some(AffinityKey::SHARED));
         }
-        Ok(passage
+        Ok(context
             .permit()?
             .broker()
-            .map(|(vtnr, _)| Whose::broker(vtnr)))
+            .map(|(vtnr, _)| AffinityKey::broker(vtnr)))
     }
 
-    /// Whose request it is on a public path: the broker's, whose cookies the calculator may set there too; else the client's.
-    pub(crate) async fn whose(&self, http: &Session, passage: &Passage) -> Whose {
+    /// AffinityKey request it is on a public path: the broker's, whose cookies the calculator may set there too; else the client's.
+    pub(crate) async fn whose(&self, http: &Session, context: &RequestContext) -> AffinityKey {
         let session = match self.held(http).ok().and_then(|held| held.session) {
             // A store that cannot answer keeps nobody from a public path.
-            Some(token) => self.sessions.look(&token, passage.now).await.ok().flatten(),
+            Some(token) => self.sessions.look(&token, context.now).await.ok().flatten(),
             None => None,
         };
         let client = || {
             self.client_address(http)
-                .map_or(Whose::NOBODYS, Whose::client)
+                .map_or(AffinityKey::SHARED, AffinityKey::client)
         };
-        session.map_or_else(client, |session| Whose::broker(session.vtnr))
+        session.map_or_else(client, |session| AffinityKey::broker(session.vtnr))
     }
 }
 

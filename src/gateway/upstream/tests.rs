@@ -45,8 +45,8 @@ async fn upstream(hosts: &[(&str, u16)]) -> Upstream {
     .await
 }
 
-fn broker(number: u32) -> Whose {
-    Whose::broker(Vtnr::from_number(number).expect("nine digits"))
+fn broker(number: u32) -> AffinityKey {
+    AffinityKey::broker(Vtnr::from_number(number).expect("nine digits"))
 }
 
 fn request(cookie: Option<&str>) -> RequestHeader {
@@ -59,10 +59,10 @@ fn request(cookie: Option<&str>) -> RequestHeader {
     request
 }
 
-fn port(upstream: &Upstream, whose: Whose, cookie: Option<&str>) -> Option<u16> {
-    let mut tries = Tries::default();
+fn port(upstream: &Upstream, whose: AffinityKey, cookie: Option<&str>) -> Option<u16> {
+    let mut attempts = Attempts::default();
     let (peer, _) = upstream
-        .peer(&request(cookie), whose, Sending::Usual, &mut tries)
+        .peer(&request(cookie), whose, Sending::Usual, &mut attempts)
         .ok()?;
     address_of(&peer).map(|address| address.port())
 }
@@ -139,11 +139,11 @@ async fn sessions_that_began_elsewhere_are_remembered_up_to_a_limit() {
         answer
             .append_header("Set-Cookie", format!("PHPSESSID={id}; path=/; HttpOnly"))
             .expect("a field");
-        let tries = Tries {
+        let attempts = Attempts {
             astray: Some(SocketAddr::from(([127, 0, 0, 1], other))),
-            ..Tries::default()
+            ..Attempts::default()
         };
-        upstream.answered(&answer, &tries);
+        upstream.answered(&answer, &attempts);
     };
     began("erste");
     assert_eq!(

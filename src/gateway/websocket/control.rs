@@ -1,70 +1,68 @@
-//! The handle by which a tunnel is told to end, from wherever that is decided.
+//! Closes an open WebSocket from wherever that is decided.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::Notify;
 
-const CLOSED: u8 = 0;
+const NO_WEBSOCKET: u8 = 0;
 const OPEN: u8 = 1;
-const ENDED: u8 = 2;
-const LEFT: u8 = 3;
+const SESSION_ENDED: u8 = 2;
+const DRAINED: u8 = 3;
 
-/// Why a tunnel is cut.
+/// Why the gateway closes a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// Its session ended.
+pub(crate) enum CloseReason {
     SessionEnded,
-    /// The gateway ends.
-    Leaving,
+    Draining,
 }
 
-/// A connection's handle: an ordinary one, a tunnel, or a tunnel that is to end. It only ever moves on in this order.
+/// Every client connection has one: it tells the task that carries the bytes to close the WebSocket.
+///
+/// The state only moves forward: no WebSocket, open, closing.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct CloseHandle {
     state: AtomicU8,
-    /// Awaited by the task that carries the bytes, which so wakes and looks.
-    cut: Notify,
+    /// Wakes the task that carries the bytes.
+    wakeup: Notify,
 }
 
-impl Line {
-    /// The next answer on this connection is 101: what follows is a tunnel.
+impl CloseHandle {
+    /// Marks the connection as a WebSocket: the next answer on it is 101.
     pub(crate) fn open(&self) {
-        // One that was cut stays cut.
-        let _ = self
-            .state
-            .compare_exchange(CLOSED, OPEN, Ordering::AcqRel, Ordering::Acquire);
+        // A handle that was closed stays closed.
+        let _ =
+            self.state
+                .compare_exchange(NO_WEBSOCKET, OPEN, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Ends the tunnel.
-    pub(crate) fn cut(&self, why: Cut) {
-        let state = match why {
-            Cut::SessionEnded => ENDED,
-            Cut::Leaving => LEFT,
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let state = match reason {
+            CloseReason::SessionEnded => SESSION_ENDED,
+            CloseReason::Draining => DRAINED,
         };
-        // What a session's end has cut stays so.
+        // The end of a session outranks a drain.
         let _ = self
             .state
             .try_update(Ordering::AcqRel, Ordering::Acquire, |before| {
-                (before != ENDED).then_some(state)
+                (before != SESSION_ENDED).then_some(state)
             });
-        self.cut.notify_one();
+        self.wakeup.notify_one();
     }
 
-    /// Whether this is a tunnel, cut or not.
+    /// Whether the connection is a WebSocket, closing or not.
     pub(crate) fn is_open(&self) -> bool {
-        self.state.load(Ordering::Acquire) != CLOSED
+        self.state.load(Ordering::Acquire) != NO_WEBSOCKET
     }
 
-    /// Why the tunnel was cut, if it was.
-    pub(crate) fn why_cut(&self) -> Option<Cut> {
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
         match self.state.load(Ordering::Acquire) {
-            ENDED => Some(Cut::SessionEnded),
-            LEFT => Some(Cut::Leaving),
+            SESSION_ENDED => Some(CloseReason::SessionEnded),
+            DRAINED => Some(CloseReason::Draining),
             _ => None,
         }
     }
 
-    /// Returns once the tunnel was cut; for one caller, in the task that carries the bytes.
-    pub(crate) async fn until_cut(&self) {
-        self.cut.notified().await;
+    /// Returns once the WebSocket is to close. Only one task may wait: the one that carries the bytes.
+    pub(crate) async fn closed(&self) {
+        self.wakeup.notified().await;
     }
 }

@@ -64,7 +64,7 @@ impl Frames {
     pub(crate) fn left(&self) -> u64 {
         match &self.state {
             State::Answer { .. } => 1,
-            State::Header { bytes, read } => (wanted(bytes, *read) - read) as u64,
+            State::Header { bytes, read } => (requested_target(bytes, *read) - read) as u64,
             State::Content { left } => *left,
         }
     }
@@ -110,7 +110,7 @@ impl Frames {
                     }
                     *read += 1;
                 }
-                if *read == wanted(bytes, *read) {
+                if *read == requested_target(bytes, *read) {
                     self.farewell_said |= bytes.first().is_some_and(|first| first & 0x0f == CLOSE);
                     let left = content(bytes);
                     self.enter(left);
@@ -133,7 +133,7 @@ impl Frames {
 }
 
 /// How long a frame's header is, as far as the bytes read say.
-fn wanted(bytes: &[u8; LONGEST], read: usize) -> usize {
+fn requested_target(bytes: &[u8; LONGEST], read: usize) -> usize {
     let [_, second, ..] = bytes;
     if read < 2 {
         return 2;

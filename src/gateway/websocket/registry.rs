@@ -7,10 +7,10 @@
 //! opened them. Those on public paths are nobody's: they end with the gateway only.
 
 use crate::clock::Clock;
-use crate::gateway::context::Passage;
-use crate::gateway::membership::Roll;
+use crate::gateway::context::RequestContext;
+use crate::gateway::membership::Membership;
 use crate::gateway::proxy::Gateway;
-use crate::gateway::websocket::control::{Cut, Line};
+use crate::gateway::websocket::control::{CloseHandle, CloseReason};
 use crate::store::cache::Sessions;
 use crate::store::{self, Invalidation, RecordKey};
 use crate::telemetry::metrics::Metrics;
@@ -30,24 +30,24 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// What costs nothing is looked at this often: whether a limit is over, whether the broker is still on the roll.
-const GLANCE: Duration = Duration::from_secs(1);
+/// What costs nothing is looked at this often: whether a limit is over, whether the broker is still on the membership.
+const LOCAL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The store is asked this often about each session, and when one may have become idle.
-const LOOK: Duration = Duration::from_secs(30);
+const STORE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// So many at a time.
-const LOOKS_AT_ONCE: usize = 32;
+const CONCURRENT_STORE_CHECKS: usize = 32;
 
 /// All open WebSockets.
-pub(crate) struct Tunnels {
+pub(crate) struct WebSocketRegistry {
     open: Mutex<HashMap<RecordKey, Watched>>,
-    /// Those on public paths, by the address of their line.
-    nobodys: Mutex<HashMap<usize, Arc<Line>>>,
-    /// The gateway goes away: those that open now are told so at once.
-    leaving: AtomicBool,
-    /// How many were told.
-    told: AtomicUsize,
+    /// Those on public paths, by the address of their handle.
+    unowned: Mutex<HashMap<usize, Arc<CloseHandle>>>,
+    /// The gateway goes away: those that open now are closed so at once.
+    draining: AtomicBool,
+    /// How many were closed.
+    closed: AtomicUsize,
     sessions: Arc<Sessions>,
-    roll: Roll,
+    membership: Membership,
     limits: SessionLimits,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -59,7 +59,7 @@ struct Watched {
     /// What is known of it; nothing before it was looked at first.
     known: Option<Known>,
     look_at: Timestamp,
-    lines: Vec<Arc<Line>>,
+    handles: Vec<Arc<CloseHandle>>,
 }
 
 #[derive(Clone, Copy)]
@@ -69,58 +69,62 @@ struct Known {
 }
 
 /// A WebSocket that is open for as long as this lives.
-pub(crate) struct Opened {
-    tunnels: Arc<Tunnels>,
+pub(crate) struct WebSocketGuard {
+    registry: Arc<WebSocketRegistry>,
     /// None on a public path.
     key: Option<RecordKey>,
-    line: Arc<Line>,
+    handle: Arc<CloseHandle>,
 }
 
-impl Tunnels {
+impl WebSocketRegistry {
     pub(crate) fn new(
         sessions: Arc<Sessions>,
-        roll: Roll,
+        membership: Membership,
         limits: SessionLimits,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let (open, nobodys) = (Mutex::default(), Mutex::default());
-        let (leaving, told) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let (open, unowned) = (Mutex::default(), Mutex::default());
+        let (draining, closed) = (AtomicBool::new(false), AtomicUsize::new(0));
         Arc::new(Self {
             open,
-            nobodys,
-            leaving,
-            told,
+            unowned,
+            draining,
+            closed,
             sessions,
-            roll,
+            membership,
             limits,
             clock,
             metrics,
         })
     }
 
-    /// A WebSocket of this session's opens on this line. It is cut at once if the session has ended since its request was judged:
+    /// A WebSocket of this session's opens on this handle. It is cut at once if the session has ended since its request was judged:
     /// first it is known here, then the session is looked at, so that no end falls between the two.
-    pub(crate) async fn open(self: &Arc<Self>, token: &SessionToken, line: &Arc<Line>) -> Opened {
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        token: &SessionToken,
+        handle: &Arc<CloseHandle>,
+    ) -> WebSocketGuard {
         let (key, now) = (self.sessions.key(token), self.clock.now());
-        line.open();
+        handle.open();
         // Made first: a request that is given up while the store is asked leaves nothing behind.
-        let opened = Opened {
-            tunnels: Arc::clone(self),
+        let opened = WebSocketGuard {
+            registry: Arc::clone(self),
             key: Some(key),
-            line: Arc::clone(line),
+            handle: Arc::clone(handle),
         };
         {
             let mut open = self.open.lock();
             let watched = open.entry(key).or_insert_with(|| Watched {
                 token: *token,
                 known: None,
-                look_at: now.plus(LOOK),
-                lines: Vec::new(),
+                look_at: now.plus(STORE_CHECK_INTERVAL),
+                handles: Vec::new(),
             });
-            watched.lines.push(Arc::clone(line));
-            if self.leaving.load(Ordering::Acquire) {
-                self.send_away(line);
+            watched.handles.push(Arc::clone(handle));
+            if self.draining.load(Ordering::Acquire) {
+                self.close_for_drain(handle);
             }
         }
         // Only that the store does not answer can go wrong: the session was found a moment ago.
@@ -128,18 +132,18 @@ impl Tunnels {
         opened
     }
 
-    /// A WebSocket opens on this line on a public path.
-    pub(crate) fn open_nobodys(self: &Arc<Self>, line: &Arc<Line>) -> Opened {
-        line.open();
-        let mut nobodys = self.nobodys.lock();
-        nobodys.insert(place(line), Arc::clone(line));
-        if self.leaving.load(Ordering::Acquire) {
-            self.send_away(line);
+    /// A WebSocket opens on this handle on a public path.
+    pub(crate) fn open_unowned(self: &Arc<Self>, handle: &Arc<CloseHandle>) -> WebSocketGuard {
+        handle.open();
+        let mut unowned = self.unowned.lock();
+        unowned.insert(place(handle), Arc::clone(handle));
+        if self.draining.load(Ordering::Acquire) {
+            self.close_for_drain(handle);
         }
-        Opened {
-            tunnels: Arc::clone(self),
+        WebSocketGuard {
+            registry: Arc::clone(self),
             key: None,
-            line: Arc::clone(line),
+            handle: Arc::clone(handle),
         }
     }
 
@@ -147,7 +151,7 @@ impl Tunnels {
     /// ended is cut meanwhile.
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut ends = self.sessions.ends();
-        let mut glance = interval(GLANCE);
+        let mut glance = interval(LOCAL_CHECK_INTERVAL);
         glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks: Fuse<BoxFuture<'_, ()>> = Fuse::terminated();
         loop {
@@ -174,30 +178,30 @@ impl Tunnels {
     }
 
     /// Tells all that the gateway goes away. Browsers open them anew, at another gateway.
-    pub(crate) fn leave(&self) {
-        // Both are locked: one that opens is told here, or finds out for itself.
-        let (open, nobodys) = (self.open.lock(), self.nobodys.lock());
-        self.leaving.store(true, Ordering::Release);
+    pub(crate) fn begin_drain(&self) {
+        // Both are locked: one that opens is closed here, or finds out for itself.
+        let (open, unowned) = (self.open.lock(), self.unowned.lock());
+        self.draining.store(true, Ordering::Release);
         open.values()
-            .flat_map(|watched| &watched.lines)
-            .chain(nobodys.values())
-            .for_each(|line| self.send_away(line));
+            .flat_map(|watched| &watched.handles)
+            .chain(unowned.values())
+            .for_each(|handle| self.close_for_drain(handle));
     }
 
-    fn send_away(&self, line: &Line) {
-        self.told.fetch_add(1, Ordering::AcqRel);
-        line.cut(Cut::Leaving);
+    fn close_for_drain(&self, handle: &CloseHandle) {
+        self.closed.fetch_add(1, Ordering::AcqRel);
+        handle.close(CloseReason::Draining);
     }
 
-    /// How many were told to go elsewhere.
-    pub(crate) fn told_to_leave(&self) -> usize {
-        self.told.load(Ordering::Acquire)
+    /// How many were closed to go elsewhere.
+    pub(crate) fn closed_for_drain(&self) -> usize {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Cuts those of which it is known, without asking, that they are over.
     fn cut_over(&self) {
         let now = self.clock.now();
-        let is_over = |known: Known| now >= known.ends_at || !self.roll.has(&known.session);
+        let is_over = |known: Known| now >= known.ends_at || !self.membership.has(&known.session);
         let open = self.open.lock();
         let over: Vec<_> = open
             .iter()
@@ -221,7 +225,7 @@ impl Tunnels {
             .collect();
         let looks = stream::iter(due)
             .map(|(key, token)| async move { self.look(key, &token, self.clock.now()).await });
-        let mut looks = pin!(looks.buffer_unordered(LOOKS_AT_ONCE));
+        let mut looks = pin!(looks.buffer_unordered(CONCURRENT_STORE_CHECKS));
         while let Some(look) = looks.next().await {
             if look.is_err() {
                 // Asking for the others would only take time; they stay due.
@@ -238,13 +242,14 @@ impl Tunnels {
         now: Timestamp,
     ) -> store::Result<()> {
         let session = self.sessions.look(token, now).await;
-        let session = session.inspect_err(|_| self.note(key, None, now.plus(GLANCE)))?;
-        let session = session.filter(|session| self.roll.has(session));
+        let session =
+            session.inspect_err(|_| self.note(key, None, now.plus(LOCAL_CHECK_INTERVAL)))?;
+        let session = session.filter(|session| self.membership.has(session));
         match session {
             Some(session) => self.note(
                 key,
                 Some(&session),
-                now.plus(LOOK.min(session.remaining(&self.limits, now))),
+                now.plus(STORE_CHECK_INTERVAL.min(session.remaining(&self.limits, now))),
             ),
             None => self.cut(key),
         }
@@ -266,47 +271,49 @@ impl Tunnels {
         let Some(watched) = self.open.lock().remove(&key) else {
             return;
         };
-        for line in watched.lines {
-            line.cut(Cut::SessionEnded);
+        for handle in watched.handles {
+            handle.close(CloseReason::SessionEnded);
             self.metrics.websocket_cut();
         }
     }
 }
 
-impl Drop for Opened {
+impl Drop for WebSocketGuard {
     fn drop(&mut self) {
         let Some(key) = &self.key else {
-            self.tunnels.nobodys.lock().remove(&place(&self.line));
+            self.registry.unowned.lock().remove(&place(&self.handle));
             return;
         };
-        let mut open = self.tunnels.open.lock();
+        let mut open = self.registry.open.lock();
         let Some(watched) = open.get_mut(key) else {
             return;
         };
-        watched.lines.retain(|line| !Arc::ptr_eq(line, &self.line));
-        if watched.lines.is_empty() {
+        watched
+            .handles
+            .retain(|handle| !Arc::ptr_eq(handle, &self.handle));
+        if watched.handles.is_empty() {
             open.remove(key);
         }
     }
 }
 
-fn place(line: &Arc<Line>) -> usize {
-    Arc::as_ptr(line) as usize
+fn place(handle: &Arc<CloseHandle>) -> usize {
+    Arc::as_ptr(handle) as usize
 }
 
 impl Gateway {
     /// A WebSocket opens. From now on it ends with the gateway, and with what its broker is signed in by, if there is one.
-    pub(crate) async fn open_tunnel(
+    pub(crate) async fn open_websocket(
         &self,
         http: &HttpSession,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        let broker = passage.permit()?.broker();
+        let broker = context.permit()?.broker();
         let session = self.held(http).ok().and_then(|held| held.session);
-        let Some(connection) = passage.connection.clone() else {
+        let Some(connection) = context.connection.clone() else {
             return Err(unwatched());
         };
-        passage.watch = match broker {
+        context.recheck = match broker {
             Some((
                 vtnr,
                 Level::Full {
@@ -324,16 +331,20 @@ impl Gateway {
                     proof: Proof::Portal,
                 },
             )) => Some(
-                self.watch_at_portal(http, vtnr, connection.line())
+                self.watch_at_portal(http, vtnr, connection.close_handle())
                     .ok_or_else(unwatched)?,
             ),
             _ => None,
         };
-        passage.tunnel = Some(
-            match session.filter(|_| broker.is_some() && passage.watch.is_none()) {
-                Some(session) => self.tunnels.open(&session, connection.line()).await,
-                None if broker.is_none() || passage.watch.is_some() => {
-                    self.tunnels.open_nobodys(connection.line())
+        context.websocket = Some(
+            match session.filter(|_| broker.is_some() && context.recheck.is_none()) {
+                Some(session) => {
+                    self.websockets
+                        .open(&session, connection.close_handle())
+                        .await
+                }
+                None if broker.is_none() || context.recheck.is_some() => {
+                    self.websockets.open_unowned(connection.close_handle())
                 }
                 None => return Err(unwatched()),
             },
@@ -417,7 +428,7 @@ mod tests {
     };
 
     struct Watch {
-        tunnels: Arc<Tunnels>,
+        registry: Arc<WebSocketRegistry>,
         store: Arc<dyn Store>,
         clock: Clock,
         directory: Arc<Directory>,
@@ -456,15 +467,15 @@ mod tests {
                 clock.clone(),
                 Arc::clone(&metrics),
             ));
-            let tunnels = Tunnels::new(
+            let registry = WebSocketRegistry::new(
                 sessions,
-                Roll::new(Arc::clone(&directory), None),
+                Membership::new(Arc::clone(&directory), None),
                 LIMITS,
                 clock.clone(),
                 metrics,
             );
             Self {
-                tunnels,
+                registry,
                 store,
                 clock,
                 directory,
@@ -485,7 +496,7 @@ mod tests {
         }
 
         /// A session with a WebSocket.
-        async fn opened(&self) -> (SessionToken, Arc<Line>, Opened) {
+        async fn opened(&self) -> (SessionToken, Arc<CloseHandle>, WebSocketGuard) {
             let (token, session) = (Chance.session_token(), self.session());
             let sign_in = SignIn {
                 flow: None,
@@ -500,9 +511,9 @@ mod tests {
                 .sign_in(sign_in, &Charges::none())
                 .await
                 .expect("signed in");
-            let line = Arc::default();
-            let opened = self.tunnels.open(&token, &line).await;
-            (token, line, opened)
+            let handle = Arc::default();
+            let opened = self.registry.open(&token, &handle).await;
+            (token, handle, opened)
         }
 
         /// Time passes, with a look at every minute.
@@ -514,8 +525,8 @@ mod tests {
         }
 
         async fn sweep(&self) {
-            self.tunnels.cut_over();
-            self.tunnels.look_at_due().await;
+            self.registry.cut_over();
+            self.registry.look_at_due().await;
         }
 
         async fn use_elsewhere(&self, token: &SessionToken) {
@@ -544,30 +555,30 @@ mod tests {
         watch.use_elsewhere(&used.0).await;
         watch.pass(29).await;
         assert!(
-            unused.1.why_cut().is_none(),
+            unused.1.close_reason().is_none(),
             "a minute before the idle limit"
         );
         watch.pass(1).await;
-        assert!(unused.1.why_cut().is_some() && used.1.why_cut().is_none());
+        assert!(unused.1.close_reason().is_some() && used.1.close_reason().is_none());
     }
 
     #[tokio::test]
     async fn the_absolute_limit_ends_it_however_much_it_is_used() {
         let watch = Watch::begin();
-        let (token, line, _opened) = watch.opened().await;
+        let (token, handle, _opened) = watch.opened().await;
         for _ in 0..119 {
             watch.pass(1).await;
             watch.use_elsewhere(&token).await;
         }
-        assert!(line.why_cut().is_none());
+        assert!(handle.close_reason().is_none());
         watch.pass(1).await;
-        assert!(line.why_cut().is_some());
+        assert!(handle.close_reason().is_some());
     }
 
     #[tokio::test]
     async fn a_broker_who_left_the_directory_loses_it() {
         let watch = Watch::begin();
-        let (_, line, _opened) = watch.opened().await;
+        let (_, handle, _opened) = watch.opened().await;
         std::fs::write(
             watch.folder.path().join("brokers.csv"),
             "vtnr;email\n60/123/4568;ben@makler.example\n",
@@ -575,7 +586,7 @@ mod tests {
         .expect("written");
         watch.directory.reload(watch.clock.now()).expect("reloaded");
         watch.sweep().await;
-        assert!(line.why_cut().is_some());
+        assert!(handle.close_reason().is_some());
     }
 
     #[tokio::test]
@@ -584,29 +595,29 @@ mod tests {
         let (token, first, _opened) = watch.opened().await;
         watch.store.end_session(&token).await.expect("ended");
         let late = Arc::default();
-        let _opened = watch.tunnels.open(&token, &late).await;
-        assert!(late.why_cut().is_some() && first.why_cut().is_some());
+        let _opened = watch.registry.open(&token, &late).await;
+        assert!(late.close_reason().is_some() && first.close_reason().is_some());
     }
 
     #[tokio::test]
     async fn what_has_ended_by_itself_is_forgotten() {
         let watch = Watch::begin();
         let (token, _, first) = watch.opened().await;
-        let line = Arc::default();
-        let second = watch.tunnels.open(&token, &line).await;
+        let handle = Arc::default();
+        let second = watch.registry.open(&token, &handle).await;
         drop(first);
         assert_eq!(
             watch
-                .tunnels
+                .registry
                 .open
                 .lock()
                 .values()
-                .map(|watched| watched.lines.len())
+                .map(|watched| watched.handles.len())
                 .sum::<usize>(),
             1
         );
         drop(second);
-        assert!(watch.tunnels.open.lock().is_empty());
+        assert!(watch.registry.open.lock().is_empty());
     }
 
     #[tokio::test]
@@ -615,12 +626,16 @@ mod tests {
         let (token, _, opened) = watch.opened().await;
         drop(opened);
         watch.stalls.send_replace(true);
-        let line = Arc::default();
+        let handle = Arc::default();
         assert!(
-            watch.tunnels.open(&token, &line).now_or_never().is_none(),
+            watch
+                .registry
+                .open(&token, &handle)
+                .now_or_never()
+                .is_none(),
             "the store is asked"
         );
-        assert!(watch.tunnels.open.lock().is_empty());
+        assert!(watch.registry.open.lock().is_empty());
     }
 
     /// The first is due, and the store does not answer.
@@ -630,29 +645,29 @@ mod tests {
         let (due, ended) = (watch.opened().await, watch.opened().await);
         watch.clock.advance(MINUTE);
         watch.stalls.send_replace(true);
-        let sessions = Arc::clone(&watch.tunnels.sessions);
+        let sessions = Arc::clone(&watch.registry.sessions);
         let mut watching =
-            pin!(async { tokio::join!(sessions.listen(), Arc::clone(&watch.tunnels).watch()) });
+            pin!(async { tokio::join!(sessions.listen(), Arc::clone(&watch.registry).watch()) });
         assert!(
             futures_util::poll!(&mut watching).is_pending(),
             "the store is asked of the first"
         );
         watch.store.end_session(&ended.0).await.expect("ended");
         let cut = async {
-            until_cut(&ended.1).await;
-            assert!(due.1.why_cut().is_none());
+            closed(&ended.1).await;
+            assert!(due.1.close_reason().is_none());
             watch.clock.advance(LIMITS.absolute);
-            until_cut(&due.1).await;
+            closed(&due.1).await;
         };
         tokio::select! {
             _ = watching => panic!("the store lives"),
-            cut = tokio::time::timeout(5 * GLANCE, cut) => cut.expect("both are cut"),
+            cut = tokio::time::timeout(5 * LOCAL_CHECK_INTERVAL, cut) => cut.expect("both are cut"),
         }
     }
 
-    async fn until_cut(line: &Line) {
-        while line.why_cut().is_none() {
-            tokio::time::sleep(GLANCE / 100).await;
+    async fn closed(handle: &CloseHandle) {
+        while handle.close_reason().is_none() {
+            tokio::time::sleep(LOCAL_CHECK_INTERVAL / 100).await;
         }
     }
 }

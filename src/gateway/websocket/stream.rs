@@ -4,7 +4,7 @@
 //! From then on it knows where one WebSocket frame ends and the next begins, so that a tunnel whose session ended can be cut
 //! between two frames, with a close frame that says why. Once told to end it takes nothing more from the client.
 
-use crate::gateway::websocket::control::Cut;
+use crate::gateway::websocket::control::CloseReason;
 
 use crate::gateway::listener::connections::Connection;
 use crate::gateway::websocket::frames::Frames;
@@ -38,18 +38,18 @@ const AHEAD: usize = 4_096;
 
 /// A client's connection, plain or with TLS.
 #[derive(Debug)]
-pub(crate) struct Tunnel<S> {
+pub(crate) struct WebSocketStream<S> {
     inner: S,
     connection: Arc<Connection>,
     /// What was read ahead of whoever reads next.
     ahead: Bytes,
     frames: Frames,
-    parting: Option<Parting>,
+    parting: Option<DrainReport>,
 }
 
 /// How far a tunnel has come with its end.
 #[derive(Debug)]
-struct Parting {
+struct DrainReport {
     patience: Pin<Box<Sleep>>,
     farewell: [u8; 4],
     stage: Stage,
@@ -64,7 +64,7 @@ enum Stage {
     Over,
 }
 
-impl<S: IO> Tunnel<S> {
+impl<S: IO> WebSocketStream<S> {
     pub(crate) fn new(inner: S, connection: Arc<Connection>) -> Self {
         Self {
             inner,
@@ -76,25 +76,25 @@ impl<S: IO> Tunnel<S> {
     }
 
     fn is_open(&self) -> bool {
-        self.connection.line().is_open()
+        self.connection.close_handle().is_open()
     }
 
     /// Whether the tunnel was cut. The edge waits for that in this same task, which is so woken.
     fn is_cut(&self) -> bool {
-        self.connection.line().why_cut().is_some()
+        self.connection.close_handle().close_reason().is_some()
     }
 
     fn farewell(&self) -> [u8; 4] {
-        match self.connection.line().why_cut() {
-            Some(Cut::Leaving) => GOING_AWAY,
-            Some(Cut::SessionEnded) | None => UNAUTHORIZED,
+        match self.connection.close_handle().close_reason() {
+            Some(CloseReason::Draining) => GOING_AWAY,
+            Some(CloseReason::SessionEnded) | None => UNAUTHORIZED,
         }
     }
 
     /// Ready, with an error, once the tunnel is over. Until then the frame under way may still be completed.
     fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let farewell = self.farewell();
-        let begin = || Parting {
+        let begin = || DrainReport {
             patience: Box::pin(sleep(PATIENCE)),
             farewell,
             stage: Stage::FrameUnderWay,
@@ -173,7 +173,7 @@ impl<S: IO> Tunnel<S> {
     }
 }
 
-impl<S: IO> AsyncRead for Tunnel<S> {
+impl<S: IO> AsyncRead for WebSocketStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -202,7 +202,7 @@ impl<S: IO> AsyncRead for Tunnel<S> {
     }
 }
 
-impl<S: IO> AsyncWrite for Tunnel<S> {
+impl<S: IO> AsyncWrite for WebSocketStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -246,14 +246,14 @@ impl<S: IO> AsyncWrite for Tunnel<S> {
 }
 
 #[async_trait]
-impl<S: IO> Shutdown for Tunnel<S> {
+impl<S: IO> Shutdown for WebSocketStream<S> {
     async fn shutdown(&mut self) {
         self.inner.shutdown().await;
     }
 }
 
 #[async_trait]
-impl<S: IO> Peek for Tunnel<S> {
+impl<S: IO> Peek for WebSocketStream<S> {
     /// Waits until the client sends something, which begins a request, and keeps it for whoever reads next. While it waits, no memory is held for it.
     async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         self.connection.following().request_begins();
@@ -271,13 +271,13 @@ impl<S: IO> Peek for Tunnel<S> {
     }
 }
 
-impl<S: IO> UniqueID for Tunnel<S> {
+impl<S: IO> UniqueID for WebSocketStream<S> {
     fn id(&self) -> UniqueIDType {
         self.inner.id()
     }
 }
 
-impl<S: IO> Ssl for Tunnel<S> {
+impl<S: IO> Ssl for WebSocketStream<S> {
     fn get_ssl(&self) -> Option<&pingora::protocols::tls::TlsRef> {
         self.inner.get_ssl()
     }
@@ -291,7 +291,7 @@ impl<S: IO> Ssl for Tunnel<S> {
     }
 }
 
-impl<S: IO> GetTimingDigest for Tunnel<S> {
+impl<S: IO> GetTimingDigest for WebSocketStream<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.inner.get_timing_digest()
     }
@@ -305,7 +305,7 @@ impl<S: IO> GetTimingDigest for Tunnel<S> {
     }
 }
 
-impl<S: IO> GetProxyDigest for Tunnel<S> {
+impl<S: IO> GetProxyDigest for WebSocketStream<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.inner.get_proxy_digest()
     }
@@ -315,7 +315,7 @@ impl<S: IO> GetProxyDigest for Tunnel<S> {
     }
 }
 
-impl<S: IO> GetSocketDigest for Tunnel<S> {
+impl<S: IO> GetSocketDigest for WebSocketStream<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.inner.get_socket_digest()
     }

@@ -183,7 +183,7 @@ const CASES: [(&str, Audience, Fields); 56] = [
         &[("accept", "application/javascript, */*;q=0.8")],
     ),
     (
-        "Edge 18, a page",
+        "GatewayServer 18, a page",
         Navigation,
         &[(
             "accept",

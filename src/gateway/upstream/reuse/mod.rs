@@ -8,7 +8,7 @@
 mod idle;
 mod schemes;
 
-use crate::gateway::context::Passage;
+use crate::gateway::context::RequestContext;
 use crate::gateway::listener::bound_keys::Owner;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::upstream::Reuse;
@@ -24,12 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The gateway as one of Pingora's proxies has it: each thread has a proxy of its own, with its own connections to the calculator.
-pub(crate) struct Served {
+pub(crate) struct WorkerProxy {
     gateway: Arc<Gateway>,
     idle: IdleKeys,
 }
 
-impl Deref for Served {
+impl Deref for WorkerProxy {
     type Target = Gateway;
 
     fn deref(&self) -> &Gateway {
@@ -76,7 +76,7 @@ impl Lease {
     }
 }
 
-impl Served {
+impl WorkerProxy {
     /// For the thread of this number, whose proxy keeps at most so many connections.
     pub(crate) fn new(gateway: Arc<Gateway>, thread: usize, pool_size: usize) -> Self {
         Self {
@@ -91,15 +91,15 @@ impl Served {
         peer: &mut HttpPeer,
         reuse: Reuse,
         http: &Session,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) {
         let class = peer.reuse_hash();
-        let (key, next) = self.choose_connection(class, reuse, http, passage);
+        let (key, next) = self.choose_connection(class, reuse, http, context);
         peer.group_key = key;
         if next == Next::Nobody {
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
-        passage.lease = Some(Lease {
+        context.lease = Some(Lease {
             class,
             key,
             next,
@@ -113,12 +113,12 @@ impl Served {
         class: u64,
         reuse: Reuse,
         http: &Session,
-        passage: &Passage,
+        context: &RequestContext,
     ) -> (u64, Next) {
         if reuse == Reuse::Never {
             return (self.idle.fresh(), Next::Nobody);
         }
-        if let Some(bound) = self.bound_connection(class, reuse, http, passage) {
+        if let Some(bound) = self.bound_connection(class, reuse, http, context) {
             return bound;
         }
         match reuse {
@@ -133,10 +133,10 @@ impl Served {
         class: u64,
         reuse: Reuse,
         http: &Session,
-        passage: &Passage,
+        context: &RequestContext,
     ) -> Option<(u64, Next)> {
         let signs_in = schemes::signs_a_connection_in(&http.req_header().headers);
-        let bound = passage
+        let bound = context
             .connection
             .as_ref()
             .map(|connection| connection.bound())
@@ -144,20 +144,20 @@ impl Served {
         if !signs_in && bound.is_none() {
             return None;
         }
-        let owner = self.owner(http, passage);
+        let owner = self.owner(http, context);
         let bound = bound.zip(owner).filter(|_| reuse == Reuse::Allowed);
         let kept = bound.and_then(|(bound, owner)| bound.take(class, owner));
         let key = kept.or_else(|| signs_in.then(|| self.idle.fresh()))?;
         Some((key, owner.map_or(Next::Nobody, Next::Owner)))
     }
 
-    /// Who the request's client is to a server that signs connections in; `None` if that cannot be said.
-    fn owner(&self, http: &Session, passage: &Passage) -> Option<Owner> {
-        let connection = passage.connection.as_ref()?;
-        let broker = passage.permit().ok()?.broker().map(|(vtnr, _)| vtnr);
+    /// Who the request's client is to a server that signs connections in; `None` if that cannot be origin_header.
+    fn owner(&self, http: &Session, context: &RequestContext) -> Option<Owner> {
+        let connection = context.connection.as_ref()?;
+        let broker = context.permit().ok()?.broker().map(|(vtnr, _)| vtnr);
         let token = self.held(http).ok()?.session;
         // A front proxy sends the requests of many clients on one connection.
-        if connection.is_of_a_front() && token.is_none() {
+        if connection.is_from_trusted_proxy() && token.is_none() {
             return None;
         }
         Some(Owner::new(
@@ -172,19 +172,19 @@ impl Served {
         &self,
         http: &Session,
         answer: &ResponseHeader,
-        passage: &mut Passage,
+        context: &mut RequestContext,
     ) {
-        // What is said in between decides nothing, and a connection that switches protocols is no connection of requests any more.
+        // What is origin_header in between decides nothing, and a connection that switches protocols is no connection of requests any more.
         if answer.status.is_informational() {
             return;
         }
-        let is_anybodys = passage
+        let is_anybodys = context
             .lease
             .as_ref()
             .is_some_and(|lease| lease.next == Next::Anybody);
         let owner = (is_anybodys && schemes::says_that_it_is_signed_in(&answer.headers))
-            .then(|| self.owner(http, passage));
-        let Some(lease) = &mut passage.lease else {
+            .then(|| self.owner(http, context));
+        let Some(lease) = &mut context.lease else {
             return;
         };
         lease.answered = true;
@@ -196,11 +196,11 @@ impl Served {
     }
 
     /// The exchange came to its end without an error, and Pingora has put the connection away, if it can be used again.
-    pub(crate) fn give_back(&self, passage: &mut Passage) {
-        let Some(lease) = passage.lease.take().filter(|lease| lease.answered) else {
+    pub(crate) fn give_back(&self, context: &mut RequestContext) {
+        let Some(lease) = context.lease.take().filter(|lease| lease.answered) else {
             return;
         };
-        match (lease.next, &passage.connection) {
+        match (lease.next, &context.connection) {
             (Next::Anybody, _) => self.idle.put(lease.class, lease.key),
             (Next::Owner(owner), Some(connection)) => {
                 connection.bound().put(lease.class, lease.key, owner)
