@@ -74,7 +74,7 @@ pub struct Parts {
     pub chance: Chance,
 }
 
-/// Windows for upload_rate over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
+/// Windows for uploads over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
 pub(crate) const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 

@@ -28,7 +28,7 @@ const LEAST_OF_AN_ADDRESS: usize = 2;
 const BROKERS: usize = 64;
 const LEAST_OF_A_BROKER: usize = 16;
 
-/// Class class a slot is in_use.
+/// Which class a slot is in_use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// Anybody who is not signed in, and our own pages.
@@ -236,7 +236,7 @@ mod tests {
         for pool in [&slots.anybody, &slots.signed_in, &slots.kept_open] {
             assert!(
                 is_empty(pool),
-                "whoever found none has in_use none: {pool:?}"
+                "whoever found none holds none: {pool:?}"
             );
         }
     }

@@ -204,7 +204,7 @@ impl Gateway {
         })
     }
 
-    /// AffinityKey request it is, also where the policy did not have to ask.
+    /// Whose request it is, also where the policy did not have to ask.
     async fn broker_of(&self, http: &Session, permit: &Permit, now: Timestamp) -> Option<Vtnr> {
         if let Some((vtnr, _)) = permit.broker() {
             return Some(vtnr);

@@ -126,7 +126,7 @@ impl Judgement {
     }
 }
 
-/// AffinityKey a certificate is, and whether that was found out just now.
+/// Whose a certificate is, and whether that was found out just now.
 struct Finding {
     whose: Result<Vtnr, Refused>,
     is_new: bool,
@@ -497,7 +497,7 @@ impl Refused {
             Self::Flaw(Flaw::Revoked) => "client certificate revoked",
             Self::Flaw(Flaw::Untrusted) => "client certificate of an unknown issuer",
             Self::Flaw(Flaw::WrongPurpose) => "client certificate not for client authentication",
-            Self::Flaw(Flaw::Unnamed) => "client certificate without the holder's header_policy",
+            Self::Flaw(Flaw::Unnamed) => "client certificate without the holder's identity",
             Self::Flaw(Flaw::Unverifiable) => "client certificate cannot be checked at the moment",
             Self::UnknownBroker => "client certificate of nobody known",
         }

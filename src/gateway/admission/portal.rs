@@ -112,7 +112,7 @@ impl Gateway {
         Ok(Some(self.as_said(claim, Some(answer), http, context.now)))
     }
 
-    /// What the portal has origin_header a moment ago, if anything, of who sent a request. It is not asked, so that nobody waits.
+    /// What the portal has said a moment ago, if anything, of who sent a request. It is not asked, so that nobody waits.
     pub(crate) fn known_at_portal(&self, http: &Session, now: Timestamp) -> Option<AtPortal> {
         let (portal, claim) = self.portal_claim(http)?;
         let known = portal.known(&claim);

@@ -1,4 +1,4 @@
-//! AffinityKey session a request is: by the cookie, by the store, and while the store cannot be asked, by the browser's ticket.
+//! Whose session a request is: by the cookie, by the store, and while the store cannot be asked, by the browser's ticket.
 
 use crate::gateway::context::RequestContext;
 use crate::gateway::context::{BrowserSession, TicketDue};

@@ -299,7 +299,7 @@ impl GatewayServer {
         let mut goaway = self.goaway.subscribe();
         goaway.borrow_and_update();
         if *self.shutdown.borrow() {
-            // It may have been origin_header to all but this one, which the kernel had let in: it can ask once.
+            // It may have been said to all but this one, which the kernel had let in: it can ask once.
             goaway.mark_changed();
         }
         goaway

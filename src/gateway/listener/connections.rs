@@ -50,7 +50,7 @@ pub(crate) struct Limits {
 
 /// One connection.
 pub(crate) struct Connection {
-    /// AffinityKey connections it counts among.
+    /// Whose connections it counts among.
     client: Option<ClientAddress>,
     key: AtomicUsize,
     begun: Instant,
@@ -182,7 +182,7 @@ impl Connections {
         self.leaving.store(true, Ordering::Release);
     }
 
-    /// Whether that was origin_header.
+    /// Whether that was said.
     pub(crate) fn are_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
     }

@@ -55,7 +55,7 @@ impl Hosts {
 
     fn contain(&self, authority: &str) -> bool {
         let (name, port) = canonical(authority);
-        // A port that goes without saying may be origin_header.
+        // A port that goes without saying may be said.
         let is_port = |ours: &str| ours == port || ours.is_empty() && is_default(port);
         self.0
             .iter()
@@ -336,7 +336,7 @@ mod tests {
             ("Content-Length", "0x5"),
             ("Content_Length", "5"),
             ("Transfer-Encoding", "gzip, chunked"),
-            ("Transfer-Encoding", "header_policy"),
+            ("Transfer-Encoding", "identity"),
             ("Transfer-Encoding", "xchunked"),
             ("Transfer_Encoding", "chunked"),
         ] {

@@ -153,7 +153,7 @@ pub(crate) fn is_of_another_site(request: &RequestHeader, scheme: Scheme) -> boo
     initiator_of(request, scheme) == Initiator::Foreign && !is_same_site
 }
 
-/// AffinityKey page made a request.
+/// Whose page made a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Initiator {
     /// One of this host.
@@ -162,7 +162,7 @@ pub(crate) enum Initiator {
     Person,
     /// One of another site.
     Foreign,
-    /// It is not origin_header.
+    /// It is not said.
     Unknown,
 }
 

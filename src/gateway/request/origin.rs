@@ -126,7 +126,7 @@ pub(crate) fn is_of_own_host(origin: Origin<'_>, request: &RequestHeader, scheme
     own(scheme) || origin.is_loopback() && own(origin.scheme)
 }
 
-/// AffinityKey pages may open WebSockets.
+/// Whose pages may open WebSockets.
 ///
 /// A handshake is no request that a page of another site could not make: browsers send cookies along and let any page read the answer.
 pub(crate) struct SocketOrigins {

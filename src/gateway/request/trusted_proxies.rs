@@ -20,7 +20,7 @@ impl TrustedProxies {
     }
 
     /// Who sent a request that came from `peer`. Each front appends the address that it saw to the list; so from its end, what trusted
-    /// trusted_proxies wrote is true, up to and with the first address that is not theirs. What stands before that is the client's own tale.
+    /// front proxies wrote is true, up to and with the first address that is not theirs. What stands before that is the client's own tale.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.trust(client) {
@@ -48,7 +48,7 @@ impl TrustedProxies {
     }
 }
 
-/// An address as trusted_proxies write it: some with a port, and IPv6 in brackets.
+/// An address as front proxies write it: some with a port, and IPv6 in brackets.
 fn address(element: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(element).ok()?.trim_matches([' ', '\t']);
     let bare = text

@@ -169,7 +169,7 @@ impl Gateway {
         reply.with_cookie(self.cookie_names.set_flow(flow))
     }
 
-    /// The broker is signed in: new cookies, and on to where they requested_target to go.
+    /// The broker is signed in: new cookies, and on to where they wanted to go.
     fn welcome(&self, admission: &Admission, visit: &Visit) -> Reply {
         if let Some(replaced) = visit
             .held

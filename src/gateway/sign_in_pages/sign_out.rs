@@ -74,7 +74,7 @@ impl Gateway {
         }
         self.sign_ins
             .note(Step::SignOut, Outcome::Ok, whose, visit.visitor.client);
-        // Also where the portal has not origin_header who is signed in: it may say so the moment after.
+        // Also where the portal has not said who is signed in: it may say so the moment after.
         let at_portal = visit
             .at_portal
             .as_ref()

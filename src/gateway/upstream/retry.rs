@@ -67,7 +67,7 @@ impl Gateway {
             .unwrap_or(&self.upstream)
     }
 
-    /// AffinityKey request it is, where that is known or does not matter.
+    /// Whose request it is, where that is known or does not matter.
     pub(crate) fn known_whose(
         &self,
         context: &RequestContext,
@@ -81,7 +81,7 @@ impl Gateway {
             .map(|(vtnr, _)| AffinityKey::broker(vtnr)))
     }
 
-    /// AffinityKey request it is on a public path: the broker's, whose cookies the calculator may set there too; else the client's.
+    /// Whose request it is on a public path: the broker's, whose cookies the calculator may set there too; else the client's.
     pub(crate) async fn whose(&self, http: &Session, context: &RequestContext) -> AffinityKey {
         let session = match self.held(http).ok().and_then(|held| held.session) {
             // A store that cannot answer keeps nobody from a public path.

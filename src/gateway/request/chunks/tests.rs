@@ -49,7 +49,7 @@ const MALFORMED: [&[u8]; 70] = [
     b"1000000000000000\r\n",
     b"10000000000000000000000000000005\r\n",
     b"fffffffffffffffff\r\n",
-    // CloseHandle ends.
+    // Line ends.
     b"5\nhallo\r\n0\r\n\r\n",
     b"5\rhallo\r\n0\r\n\r\n",
     b"5\r\r\nhallo\r\n0\r\n\r\n",

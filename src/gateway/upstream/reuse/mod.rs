@@ -174,7 +174,7 @@ impl WorkerProxy {
         answer: &ResponseHeader,
         context: &mut RequestContext,
     ) {
-        // What is origin_header in between decides nothing, and a connection that switches protocols is no connection of requests any more.
+        // What is said in between decides nothing, and a connection that switches protocols is no connection of requests any more.
         if answer.status.is_informational() {
             return;
         }
