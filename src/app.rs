@@ -14,7 +14,7 @@ use crate::certificate::{self, Trust};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, StoreUrl};
 use crate::directory::{Directory, Error as DirectoryError};
-use crate::gateway::{self, Door, Gateway, GatewayServer, Parts, Tls, Workers};
+use crate::gateway::{self, Door, Parts, Server, Tls, Workers};
 use crate::in_force::InForce;
 use crate::mail::Outbox;
 use crate::mail::{self, Smtp, Writer};
@@ -139,7 +139,7 @@ pub enum Error {
 pub struct App {
     config: Config,
     source: Option<Source>,
-    edge: Arc<GatewayServer>,
+    edge: Arc<Server>,
     parts: Running,
     listeners: Listeners,
     inherited: Option<Inherited>,
@@ -269,7 +269,7 @@ impl App {
             certificates,
             doors,
         };
-        let edge = Gateway::build(&config, parts, down).await;
+        let edge = gateway::build(&config, parts, down).await;
         let parts = Running {
             store,
             sessions,

@@ -659,10 +659,13 @@ async fn a_planted_session_does_not_sign_a_broker_out_of_their_own_and_floods_no
     ] {
         ada.set_cookie("JSESSIONID", &both);
         let answer = ada.open("/kfz").await;
+        // A new ticket may come along where the browser's is old.
+        let cookies = answer.set_cookies();
+        let changes = |cookie: &&String| cookie.starts_with("JSESSIONID");
         assert_eq!(
-            (answer.body.as_str(), answer.set_cookies().len()),
+            (answer.body.as_str(), cookies.iter().filter(changes).count()),
             (adas.as_str(), 0),
-            "{both}"
+            "{both}: {cookies:?}"
         );
     }
     // As a separator, in the name, and in the value.

@@ -1,7 +1,7 @@
 //! The way out: clients are sent elsewhere, what is under way comes to its end, and the log says what became of it.
 
 use crate::config::Shutdown;
-use crate::gateway::{DrainReport, DrainTimeouts, GatewayServer, Workers};
+use crate::gateway::{DrainReport, DrainTimeouts, Server, Workers};
 use crate::mail::InHand;
 use crate::store::Store;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) enum Why {
 
 /// What has to come to its end.
 pub(super) struct Leaving {
-    pub(super) edge: Arc<GatewayServer>,
+    pub(super) edge: Arc<Server>,
     pub(super) workers: Workers,
     pub(super) outbox: JoinHandle<()>,
     pub(super) mails_in_hand: InHand,
@@ -50,7 +50,7 @@ impl Leaving {
             Why::TakenOver => (Duration::ZERO, ONE_MORE_REQUEST),
         };
         tracing::info!(target: "gateway", ?delay, ?grace, successor = why == Why::TakenOver, "shutting down");
-        edge.leave();
+        edge.begin_drain();
         // Whoever sends clients here needs this time to see it.
         sleep(delay).await;
         shutdown.send_replace(true);

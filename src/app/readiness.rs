@@ -3,7 +3,7 @@
 use crate::certificate::Trust;
 use crate::clock::Clock;
 use crate::directory::Directory;
-use crate::gateway::GatewayServer;
+use crate::gateway::Server;
 use crate::in_force::InForce;
 use crate::mail::Trouble;
 use crate::store::Store;
@@ -19,7 +19,7 @@ pub(super) struct Readiness {
     pub(super) directory: Arc<Directory>,
     pub(super) mail: Trouble,
     pub(super) leaving: watch::Receiver<bool>,
-    pub(super) edge: Arc<GatewayServer>,
+    pub(super) edge: Arc<Server>,
     pub(super) certificates: Option<Arc<InForce<Trust>>>,
 }
 

@@ -27,6 +27,7 @@ pub mod lookalikes;
 pub mod parking;
 pub mod policy;
 pub mod return_to;
+pub mod route;
 pub mod session;
 pub mod submission;
 pub mod tan;

@@ -217,7 +217,7 @@ mod tests {
     fn a_form_can_be_sent_once_within_its_time_and_by_its_own_broker_only() {
         let (ada, ben) = (vtnr("60/123/4567"), vtnr("60/123/4568"));
         let at = Timestamp::from_millis;
-        let going = form(Some(ada)).going(&Permit::public(), at(5_000));
+        let going = form(Some(ada)).going(&Permit::public(crate::route::public_route()), at(5_000));
         let sent = going.sent(at(5_100));
         let cases = [
             (form(None), ben, 1_000, Fate::Waits),

@@ -1,5 +1,6 @@
 //! Who may send what to the calculator.
 
+use super::route::PublicRoute;
 use super::session::{Level, Liveness, Session, SessionLimits};
 use super::submission::{Doubt, Intent};
 use super::time::Timestamp;
@@ -30,8 +31,8 @@ enum Grounds {
 }
 
 impl Permit {
-    /// For paths that the operator configured to need no sign-in.
-    pub const fn public() -> Self {
+    /// Permits a request to a path that the operator opened to everybody.
+    pub const fn public(_: PublicRoute) -> Self {
         Self(Grounds::Public)
     }
 
@@ -74,6 +75,7 @@ pub fn decide(
 
 #[cfg(test)]
 mod tests {
+    use super::super::route::public_route;
     use super::super::session::Proof;
     use super::*;
     use std::time::Duration;
@@ -158,6 +160,6 @@ mod tests {
             panic!("must be allowed")
         };
         assert_eq!(permit.broker(), Some((session(FULL).vtnr, FULL)));
-        assert_eq!(Permit::public().broker(), None);
+        assert_eq!(Permit::public(public_route()).broker(), None);
     }
 }

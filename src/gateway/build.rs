@@ -5,24 +5,33 @@ use crate::certificate::{Handshake, Trust};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, Https};
 use crate::directory::Directory;
+use crate::gateway::admission::Admission;
 use crate::gateway::admission::client_certificate::ClientCertificates;
+use crate::gateway::admission::held_forms::HeldForms;
+use crate::gateway::admission::portal::PortalSessions;
+use crate::gateway::admission::session::BrokerSessions;
 use crate::gateway::concurrency::ConcurrencyLimit;
-use crate::gateway::listener::accept::GatewayServer;
-use crate::gateway::listener::accept::{Kept, Times};
+use crate::gateway::listener::accept::{GatewayServer, ServerParts};
 use crate::gateway::listener::client_cert_tls::ClientCertAcceptor;
 use crate::gateway::listener::connections::{Connections, Limits};
+use crate::gateway::listener::min_rate::MOST_CREDIT;
+use crate::gateway::listener::upload_rate::H2_STREAM_WINDOW;
 use crate::gateway::membership::Membership;
-use crate::gateway::proxy::Gateway;
+use crate::gateway::proxy::{Gateway, WorkerProxy};
 use crate::gateway::request::conformance::Hosts;
 use crate::gateway::request::cookies::CookieNames;
-use crate::gateway::request::origin::SocketOrigins;
-use crate::gateway::request::route::Routes;
+use crate::gateway::request::links::Links;
+use crate::gateway::request::origin::WebSocketOrigins;
 use crate::gateway::request::trusted_proxies::TrustedProxies;
+use crate::gateway::respond::Responder;
 use crate::gateway::respond::access_log::AccessLog;
-use crate::gateway::upstream;
-use crate::gateway::upstream::Upstream;
+use crate::gateway::sign_in_pages::SignInPages;
+use crate::gateway::upstream::UpstreamSide;
+use crate::gateway::upstream::application_cookies::ApplicationCookies;
 use crate::gateway::upstream::header_policy::HeaderPolicy;
-use crate::gateway::upstream::reuse::WorkerProxy;
+use crate::gateway::upstream::reuse::ConnectionReuse;
+use crate::gateway::upstream::servers::Upstream;
+use crate::gateway::upstream::watch;
 use crate::gateway::websocket::registry::WebSocketRegistry;
 use crate::in_force::InForce;
 use crate::pages::Pages;
@@ -32,9 +41,9 @@ use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
 use crate::telemetry::metrics::Metrics;
 use domain::application_session::SessionCookies;
+use domain::route::{PortalServers, Routes};
 use domain::submission::SubmissionRules;
-use pingora::listeners::tls::Acceptor;
-use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use rustls::ServerConfig;
@@ -44,204 +53,230 @@ use rustls::server::ServerSessionMemoryCache;
 use rustls::version::{TLS12, TLS13};
 use std::num::NonZero;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 
-/// What a gateway is made of, besides its configuration.
-pub struct Parts {
-    /// Finds sessions.
-    pub sessions: Arc<Sessions>,
-    /// Takes brokers through the sign-in.
-    pub sign_ins: Arc<SignIns>,
-    /// Knows the brokers.
-    pub directory: Arc<Directory>,
-    /// Keeps forms that could not be forwarded.
-    pub parking: Arc<Parking>,
-    /// Knows whose the calculator's own sessions are.
-    pub application_sessions: Arc<ApplicationSessions>,
-    /// Which certificates prove who somebody is, where that is a way in.
-    pub certificates: Option<Arc<InForce<Trust>>>,
-    /// The insurer's portal, where that is a way in.
-    pub portal: Option<Arc<Portal>>,
-    /// Draws the pages.
-    pub pages: Arc<InForce<Pages>>,
-    /// Knows which requests send an application.
-    pub submission: Arc<InForce<SubmissionRules>>,
-    /// Counts.
-    pub metrics: Arc<Metrics>,
-    /// Tells the time.
-    pub clock: Clock,
-    /// Draws incident numbers.
-    pub chance: Chance,
-}
+/// A gateway that serves clients.
+pub type Server = GatewayServer<WorkerProxy>;
 
-/// Windows for uploads over HTTP/2: with the default 64 KiB a distant client waits for the round trip, not for the line.
-pub(crate) const H2_STREAM_WINDOW: u32 = 1 << 20;
+/// The flow-control window of a whole HTTP/2 connection, in bytes.
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
-
 /// So many TLS sessions of clients with a certificate can be resumed.
 const RESUMABLE: usize = 4_096;
 
-impl Gateway {
-    /// Puts a gateway together. Must be called within the runtime for all that is not a request.
-    pub async fn build(
-        config: &Config,
-        parts: Parts,
-        shutdown: watch::Receiver<bool>,
-    ) -> Arc<GatewayServer> {
-        let gateway = Arc::new(Self::assemble(config, parts).await);
-        let (connections, websockets) = (
-            Arc::clone(&gateway.connections),
-            Arc::clone(&gateway.websockets),
-        );
-        let (servers, metrics) = (Arc::clone(&gateway.upstream), Arc::clone(&gateway.metrics));
-        // Both end with this runtime.
-        gateway
-            .portal_server
-            .iter()
-            .for_each(|server| drop(tokio::spawn(upstream::watch(Arc::clone(server)))));
-        let leaving_tunnels = Arc::clone(&websockets);
-        tokio::spawn(websockets.watch());
-        tokio::spawn(upstream::watch(Arc::clone(&servers)));
-        let threads = config.listen.workers();
-        let proxies = (0..threads.get())
-            .map(|thread| Arc::new(proxy(Arc::clone(&gateway), config, thread, threads)))
-            .collect();
-        let times = Times {
-            handshake: config.listen.header_timeout,
-            keepalive: config.listen.keepalive,
-        };
-        let kept = Kept {
-            connections,
-            websockets: leaving_tunnels,
-            upstream: servers,
-        };
-        Arc::new(GatewayServer::new(proxies, kept, times, shutdown, metrics))
-    }
+/// The services that a gateway is built on.
+pub struct Parts {
+    pub sessions: Arc<Sessions>,
+    pub sign_ins: Arc<SignIns>,
+    pub directory: Arc<Directory>,
+    pub parking: Arc<Parking>,
+    pub application_sessions: Arc<ApplicationSessions>,
+    pub certificates: Option<Arc<InForce<Trust>>>,
+    pub portal: Option<Arc<Portal>>,
+    pub pages: Arc<InForce<Pages>>,
+    pub submission: Arc<InForce<SubmissionRules>>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    pub chance: Chance,
+}
 
-    /// The gateway itself, which nobody serves yet.
-    pub(crate) async fn assemble(config: &Config, parts: Parts) -> Self {
-        let cookie_names = if config.listen.public_url.secure {
-            CookieNames::Secure
-        } else {
-            CookieNames::Plain
-        };
-        let authority = &config.listen.public_url.authority;
-        let upstream = Arc::new(
-            Upstream::open(
-                config.upstream.clone(),
-                authority,
-                Some(Arc::clone(&parts.metrics)),
-            )
-            .await,
-        );
-        let portal_cookies = config
-            .portal
-            .as_ref()
-            .map_or(&[][..], |portal| &portal.cookies);
-        let portal_paths = config
-            .portal
-            .as_ref()
-            .map_or(&[][..], |portal| &portal.paths);
-        let portal_server = match config
-            .portal
-            .as_ref()
-            .and_then(|portal| portal.as_upstream(&config.upstream))
-        {
-            Some(server) => Some(Arc::new(Upstream::open(server, authority, None).await)),
-            None => None,
-        };
-        let listen = &config.listen;
-        let trusted_proxies = TrustedProxies::new(&listen.trusted_proxies);
-        let limits = Limits {
+/// Puts a gateway together. Must be called within the runtime for all that is not a request.
+pub async fn build(config: &Config, parts: Parts, shutdown: Receiver<bool>) -> Arc<Server> {
+    let gateway = Arc::new(assemble(config, parts).await);
+    let calculator = Arc::clone(&gateway.upstream.calculator);
+    // These end with the runtime.
+    for servers in std::iter::once(&calculator).chain(&gateway.upstream.portal) {
+        tokio::spawn(watch::watch(Arc::clone(servers)));
+    }
+    tokio::spawn(Arc::clone(&gateway.websockets).watch());
+    let threads = config.listen.workers();
+    let proxies = (0..threads.get())
+        .map(|thread| Arc::new(proxy(Arc::clone(&gateway), config, thread, threads)))
+        .collect();
+    let parts = ServerParts {
+        connections: Arc::clone(&gateway.connections),
+        websockets: Arc::clone(&gateway.websockets),
+        upstream_trouble: Box::new(move || calculator.trouble()),
+        handshake_timeout: config.listen.header_timeout,
+        keepalive: config.listen.keepalive,
+        shutdown,
+        metrics: Arc::clone(&gateway.metrics),
+    };
+    Arc::new(GatewayServer::new(proxies, parts))
+}
+
+/// The gateway itself, which nobody serves yet.
+pub(crate) async fn assemble(config: &Config, parts: Parts) -> Gateway {
+    let listen = &config.listen;
+    let authority = &listen.public_url.authority;
+    let cookie_names = if listen.public_url.secure {
+        CookieNames::Secure
+    } else {
+        CookieNames::Plain
+    };
+    let upstream = upstream_side(config, cookie_names, &parts).await;
+    let trusted_proxies = TrustedProxies::new(&listen.trusted_proxies);
+    let connections = Connections::new(
+        Limits {
             most: listen.max_connections,
             most_per_client: listen.max_connections_per_client,
             header_timeout: listen.header_timeout,
             body_timeout: listen.body_timeout,
             trusted_proxies: trusted_proxies.clone(),
-        };
-        let concurrency = ConcurrencyLimit::new(listen.max_requests, listen.max_connections);
-        let connections = Connections::new(limits, Arc::clone(&parts.metrics));
-        let Parts {
-            sessions,
-            sign_ins,
-            directory,
-            parking,
-            application_sessions,
-            certificates,
-            portal,
-            pages,
-            submission,
-            metrics,
-            clock,
-            chance,
-        } = parts;
-        let certificates = config
-            .certificate
-            .as_ref()
-            .zip(certificates)
-            .map(|(config, trust)| {
-                ClientCertificates::new(
-                    trust,
-                    &config.public_url.authority,
-                    Arc::clone(&directory),
-                    Arc::clone(&metrics),
-                )
-            });
-        let home = listen.public_url.origin();
-        let users = sign_ins
-            .passwords
-            .as_ref()
-            .map(|passwords| Arc::clone(&passwords.users));
-        let membership = Membership::new(Arc::clone(&directory), users);
-        let websockets = WebSocketRegistry::new(
-            Arc::clone(&sessions),
-            membership.clone(),
-            config.session,
-            clock.clone(),
-            Arc::clone(&metrics),
-        );
-        Self {
-            routes: Routes::new(
-                &config.login.prefix,
-                &config.upstream.public_paths,
-                portal_paths,
-            ),
-            submission,
-            socket_origins: SocketOrigins::new(config),
-            hosts: Hosts::new(&listen.public_url.authority, &listen.hosts),
-            cookie_names,
-            header_policy: HeaderPolicy::new(cookie_names, &listen.public_url, &config.upstream),
-            upstream,
-            limits: config.session,
-            sessions,
-            sign_ins,
-            directory,
+        },
+        Arc::clone(&parts.metrics),
+    );
+    let passwords = parts.sign_ins.passwords.as_ref();
+    let users = passwords.map(|passwords| Arc::clone(&passwords.users));
+    let membership = Membership::new(Arc::clone(&parts.directory), users);
+    let websockets = WebSocketRegistry::new(
+        Arc::clone(&parts.sessions),
+        membership.clone(),
+        config.session,
+        parts.clock.clone(),
+        Arc::clone(&parts.metrics),
+    );
+    let links = Arc::new(Links::new(&config.login.prefix));
+    let application_cookies = Arc::new(application_cookies(config, cookie_names, &parts));
+    let concurrency = Arc::new(ConcurrencyLimit::new(
+        listen.max_requests,
+        listen.max_connections,
+    ));
+    let portal = parts.portal.clone().map(|portal| PortalSessions {
+        portal,
+        cookie_names,
+        directory: Arc::clone(&parts.directory),
+        sign_ins: Arc::clone(&parts.sign_ins),
+        concurrency: Arc::clone(&concurrency),
+        limits: config.session,
+        metrics: Arc::clone(&parts.metrics),
+    });
+    let certificates = client_certificates(config, &parts);
+    let admission = Arc::new(Admission {
+        routes: routes(config, &upstream),
+        submission: Arc::clone(&parts.submission),
+        hosts: Hosts::new(authority, &listen.hosts),
+        websocket_origins: WebSocketOrigins::new(config),
+        cookie_names,
+        limits: config.session,
+        sessions: BrokerSessions {
+            sessions: Arc::clone(&parts.sessions),
             membership,
-            parking,
-            application_sessions,
-            session_cookies: session_cookies(&config.upstream).except(portal_cookies),
-            certificates,
-            portal,
-            portal_server,
-            home,
-            pages,
-            connections,
-            concurrency,
-            websockets,
-            metrics,
-            clock,
-            chance,
-            keepalive: listen.keepalive.as_secs().max(1),
-            patience: listen
-                .body_timeout
-                .saturating_mul(crate::gateway::proxy::MOST_CREDIT + 1),
-            trusted_proxies,
+            cookie_names,
+        },
+        held_forms: HeldForms {
+            parking: Arc::clone(&parts.parking),
+            links: Arc::clone(&links),
+            pages: Arc::clone(&parts.pages),
+            directory: Arc::clone(&parts.directory),
+            sign_ins: Arc::clone(&parts.sign_ins),
+            submission: Arc::clone(&parts.submission),
+            limits: config.session,
+            cookie_names,
+        },
+        certificates,
+        portal,
+        sign_ins: Arc::clone(&parts.sign_ins),
+        links: Arc::clone(&links),
+        pages: Arc::clone(&parts.pages),
+        concurrency,
+        metrics: Arc::clone(&parts.metrics),
+    });
+    Gateway {
+        sign_in_pages: SignInPages {
+            admission: Arc::clone(&admission),
+            application_cookies: Arc::clone(&application_cookies),
+            sign_ins: parts.sign_ins,
+            sessions: parts.sessions,
+            links: Arc::clone(&links),
+            pages: Arc::clone(&parts.pages),
+            cookie_names,
+            metrics: Arc::clone(&parts.metrics),
+            home: listen.public_url.origin(),
+        },
+        admission,
+        upstream,
+        application_cookies,
+        responder: Responder {
+            pages: parts.pages,
+            links,
+            cookie_names,
             access_log: if config.log.access {
                 AccessLog::On
             } else {
                 AccessLog::Off
             },
-        }
+            metrics: Arc::clone(&parts.metrics),
+            chance: parts.chance,
+        },
+        websockets,
+        connections,
+        trusted_proxies,
+        cookie_names,
+        metrics: parts.metrics,
+        clock: parts.clock,
+        keepalive: listen.keepalive.as_secs().max(1),
+        io_timeout: listen.body_timeout.saturating_mul(MOST_CREDIT + 1),
+    }
+}
+
+/// The servers of the calculator, and of the portal where it has any of its own.
+async fn upstream_side(config: &Config, cookie_names: CookieNames, parts: &Parts) -> UpstreamSide {
+    let authority = &config.listen.public_url.authority;
+    let metrics = Some(Arc::clone(&parts.metrics));
+    let calculator = Upstream::open(config.upstream.clone(), authority, metrics).await;
+    let portal = config.portal.as_ref();
+    let portal = match portal.and_then(|portal| portal.as_upstream(&config.upstream)) {
+        Some(servers) => Some(Arc::new(Upstream::open(servers, authority, None).await)),
+        None => None,
+    };
+    UpstreamSide {
+        calculator: Arc::new(calculator),
+        portal,
+        header_policy: HeaderPolicy::new(cookie_names, &config.listen.public_url, &config.upstream),
+        sessions: Arc::clone(&parts.sessions),
+        cookie_names,
+    }
+}
+
+fn routes(config: &Config, upstream: &UpstreamSide) -> Routes {
+    let portal = config.portal.as_ref();
+    let portal_servers = match upstream.portal {
+        Some(_) => PortalServers::Own,
+        None => PortalServers::Calculator,
+    };
+    Routes::new(
+        &config.login.prefix,
+        &config.upstream.public_paths,
+        portal.map_or(&[][..], |portal| &portal.paths),
+        portal_servers,
+    )
+}
+
+fn client_certificates(config: &Config, parts: &Parts) -> Option<Arc<ClientCertificates>> {
+    let config = config.certificate.as_ref()?;
+    let trust = parts.certificates.as_ref()?;
+    Some(ClientCertificates::new(
+        Arc::clone(trust),
+        &config.public_url.authority,
+        Arc::clone(&parts.directory),
+        Arc::clone(&parts.metrics),
+    ))
+}
+
+fn application_cookies(
+    config: &Config,
+    cookie_names: CookieNames,
+    parts: &Parts,
+) -> ApplicationCookies {
+    let portal = config.portal.as_ref();
+    let portal_cookies = portal.map_or(&[][..], |portal| &portal.cookies);
+    ApplicationCookies {
+        application_sessions: Arc::clone(&parts.application_sessions),
+        session_cookies: session_cookies(&config.upstream).except(portal_cookies),
+        cookie_names,
+        sessions: Arc::clone(&parts.sessions),
+        vault: parts.sign_ins.vault.clone(),
+        metrics: Arc::clone(&parts.metrics),
     }
 }
 
@@ -274,7 +309,8 @@ fn proxy(
         max_retries: attempts,
         ..ServerConf::default()
     };
-    let mut proxy = HttpProxy::new(WorkerProxy::new(gateway, thread, pool_size), Arc::new(conf));
+    let reuse = ConnectionReuse::new(gateway.cookie_names, thread, pool_size);
+    let mut proxy = HttpProxy::new(WorkerProxy { gateway, reuse }, Arc::new(conf));
     proxy.handle_init_modules();
     // Pingora's bounded defaults, with larger windows: options made from scratch would be unbounded (CVE-2026-105297).
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();

@@ -1,45 +1,40 @@
-//! How many requests are served at once. Beyond that they are told to come again in a moment.
+//! Limits in-flight requests; excess requests get 503 with `Retry-After`.
 //!
-//! Three quarters of all slots are for brokers who are signed in, a quarter for everybody else: so neither a calculator that hangs nor a
-//! crowd of strangers keeps the others out. Of strangers' slots one client address gets a part only. A broker's WebSocket or stream of
-//! events may last for hours and costs next to nothing: these have a pool of their own, of which one broker gets a part only. And where the
-//! calculator has several servers, one that hangs holds a part of each pool at most.
+//! Three quarters of all slots are for brokers who are signed in, a quarter for everybody else, so that neither a calculator that
+//! hangs nor a crowd of strangers keeps the others out. One client address gets only a share of the strangers' slots. A broker's
+//! WebSocket or event stream may last for hours and costs next to nothing: these have a pool of their own, of which one broker gets
+//! only a share. Where the calculator has several servers, one that hangs holds at most a share of each pool.
 
-use crate::gateway::context::RequestContext;
-use crate::gateway::proxy::{Gateway, is_handshake};
-use crate::gateway::request::route;
-use crate::gateway::respond::failure::Failure;
-use crate::gateway::respond::failure::OVERLOADED;
-use domain::session::Session as BrokerSession;
 use domain::throttle::ClientAddress;
 use domain::vtnr::Vtnr;
 use parking_lot::Mutex;
-use pingora::proxy::Session;
-use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One address gets one in so many of strangers' slots, but a few where there are few.
+/// One client address gets this fraction of the strangers' slots, and two at least.
 const ADDRESSES: usize = 8;
-const LEAST_OF_AN_ADDRESS: usize = 2;
-/// One broker gets one in so many of the places for what stays open; a house of brokers may share one number.
+const MIN_PER_ADDRESS: usize = 2;
+/// One broker gets this fraction of the slots for what stays open; a house of brokers may share one number.
 const BROKERS: usize = 64;
-const LEAST_OF_A_BROKER: usize = 16;
+const MIN_PER_BROKER: usize = 16;
 
-/// Which class a slot is in_use.
+/// No slot is free for this request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overloaded;
+
+/// The kind of request that takes a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Anybody who is not signed in, and our own pages.
+    /// A client who is not signed in, or one of the gateway's own pages.
     Anybody(ClientAddress),
-    /// A broker who is signed in.
     SignedIn,
-    /// What a page of this broker's keeps open.
+    /// A WebSocket or event stream of this broker.
     KeptOpen(Vtnr),
 }
 
-/// All slots.
+/// All slots of the gateway, in three pools.
 #[derive(Debug)]
 pub(crate) struct ConcurrencyLimit {
     anybody: Arc<Pool>,
@@ -51,13 +46,13 @@ pub(crate) struct ConcurrencyLimit {
 struct Pool {
     in_use: AtomicUsize,
     slots: usize,
-    /// The most that one holder gets.
-    part: usize,
-    /// Never more than two for each slot that is in_use: whoever has none left is forgotten.
+    /// The limit for one holder.
+    share: usize,
+    /// At most two entries for each slot in use: holders without a slot are removed.
     holders: Mutex<HashMap<Holder, usize>>,
 }
 
-/// Who may reserve a part of a pool only.
+/// Anything that may hold only a share of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Holder {
     Client(ClientAddress),
@@ -65,7 +60,7 @@ enum Holder {
     Server(SocketAddr),
 }
 
-/// One of them, until it is dropped.
+/// One slot of a pool, released when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pool: Arc<Pool>,
@@ -77,23 +72,26 @@ impl ConcurrencyLimit {
     /// `all` for requests, and as many as half of the connections for what stays open.
     pub(crate) fn new(all: usize, connections: usize) -> Self {
         let pool = |slots: usize, holders: usize, least: usize| {
-            let part = (slots / holders).max(least);
+            let share = (slots / holders).max(least);
             Arc::new(Pool {
                 in_use: AtomicUsize::new(0),
                 slots: slots.max(1),
-                part,
+                share,
                 holders: Mutex::default(),
             })
         };
         Self {
-            anybody: pool(all / 4, ADDRESSES, LEAST_OF_AN_ADDRESS),
+            anybody: pool(all / 4, ADDRESSES, MIN_PER_ADDRESS),
             signed_in: pool(all - all / 4, 1, 1),
-            kept_open: pool(connections / 2, BROKERS, LEAST_OF_A_BROKER),
+            kept_open: pool(connections / 2, BROKERS, MIN_PER_BROKER),
         }
     }
 
-    /// A slot, if there is one left.
-    pub(crate) fn take(&self, class: Class) -> Option<Slot> {
+    /// Takes a slot.
+    ///
+    /// # Errors
+    /// [`Overloaded`]: the pool is full, or the holder has its share of it.
+    pub(crate) fn acquire(&self, class: Class) -> Result<Slot, Overloaded> {
         let (pool, holder) = match class {
             Class::Anybody(client) => (&self.anybody, Some(Holder::Client(client))),
             Class::SignedIn => (&self.signed_in, None),
@@ -106,16 +104,16 @@ impl ConcurrencyLimit {
             server: None,
         };
         let before = pool.in_use.fetch_add(1, Ordering::AcqRel);
-        if before >= pool.slots || holder.is_some_and(|holder| !pool.reserve(holder, pool.part)) {
-            return None;
+        if before >= pool.slots || holder.is_some_and(|holder| !pool.reserve(holder, pool.share)) {
+            return Err(Overloaded);
         }
         slot.whose = holder;
-        Some(slot)
+        Ok(slot)
     }
 }
 
 impl Pool {
-    /// Counts one more slot of this holder's, unless it has as many as it may.
+    /// Counts one more slot for this holder, unless it has its share.
     fn reserve(&self, holder: Holder, most: usize) -> bool {
         let mut holders = self.holders.lock();
         let held = holders.get(&holder).copied().unwrap_or(0);
@@ -135,9 +133,9 @@ impl Pool {
 }
 
 impl Slot {
-    /// The request goes to this server, one of so many that are up; false if that one holds its part of the slots already. At least half of
-    /// them are left to the others, and with more than four servers it is twice what would be its own.
-    fn bind_to_server(&mut self, server: SocketAddr, up: usize) -> bool {
+    /// Charges the request to this server, one of `up` servers that are up; false if the server holds its share of the slots already.
+    /// At least half of the slots are left to the others; with more than four servers, a share is twice the fair one.
+    pub(crate) fn bind_to_server(&mut self, server: SocketAddr, up: usize) -> bool {
         if let Some(former) = self.server.take() {
             self.pool.release(former);
         }
@@ -162,45 +160,6 @@ impl Drop for Slot {
     }
 }
 
-impl Gateway {
-    /// Takes a slot for the time of the request, as whoever has this session, or as a stranger.
-    pub(crate) fn acquire_slot(
-        &self,
-        session: Option<&BrokerSession>,
-        http: &Session,
-        context: &mut RequestContext,
-    ) -> Result<(), Failure> {
-        let is_kept_open =
-            || is_handshake(http) || route::may_stay_silent(&http.req_header().headers);
-        let class = match session {
-            None => Class::Anybody(self.client_counted(http)),
-            Some(session) if is_kept_open() => Class::KeptOpen(session.vtnr),
-            Some(_) => Class::SignedIn,
-        };
-        context.slot = Some(self.concurrency.take(class).ok_or(Failure::Overloaded)?);
-        Ok(())
-    }
-
-    /// Lets the request go to the server that was chosen for it, unless that one has its hands full.
-    pub(crate) fn claim_server_share(
-        &self,
-        peer: Box<HttpPeer>,
-        context: &mut RequestContext,
-    ) -> pingora::Result<Box<HttpPeer>> {
-        let upstream = self.upstream_of(context);
-        let (Some(slot), true) = (&mut context.slot, upstream.has_several()) else {
-            return Ok(peer);
-        };
-        let has_room = peer
-            .address()
-            .as_inet()
-            .is_none_or(|server| slot.bind_to_server(*server, upstream.up()));
-        let full =
-            || pingora::Error::explain(OVERLOADED, "this server holds all requests that it may");
-        has_room.then_some(peer).ok_or_else(full)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +171,7 @@ mod tests {
 
     fn all(slots: &ConcurrencyLimit, class: impl Fn(usize) -> Class) -> Vec<Slot> {
         (0..1_000)
-            .filter_map(|number| slots.take(class(number)))
+            .filter_map(|number| slots.acquire(class(number)).ok())
             .collect()
     }
 
@@ -234,10 +193,7 @@ mod tests {
             assert_eq!((strangers.len(), brokers.len(), open.len()), (8, 24, 32));
         }
         for pool in [&slots.anybody, &slots.signed_in, &slots.kept_open] {
-            assert!(
-                is_empty(pool),
-                "whoever found none holds none: {pool:?}"
-            );
+            assert!(is_empty(pool), "whoever found none holds none: {pool:?}");
         }
     }
 
@@ -250,7 +206,7 @@ mod tests {
     fn there_is_one_for_each_at_least() {
         let slots = ConcurrencyLimit::new(1, 1);
         let one =
-            [client(1), Class::SignedIn, kept_open(0)].map(|class| slots.take(class).is_some());
+            [client(1), Class::SignedIn, kept_open(0)].map(|class| slots.acquire(class).is_ok());
         assert_eq!(one, [true; 3]);
     }
 
@@ -261,7 +217,7 @@ mod tests {
         assert_eq!(one.len(), 128);
         assert_eq!(all(&slots, |_| client(2)).len(), 128);
         one.pop();
-        assert!(slots.take(client(1)).is_some());
+        assert!(slots.acquire(client(1)).is_ok());
         assert_eq!(
             (
                 all(&slots, |_| kept_open(0)).len(),
@@ -290,7 +246,7 @@ mod tests {
                     && !last.bind_to_server(servers[0], up)
                     && last.bind_to_server(servers[0], 1)
             );
-            let mut stranger = slots.take(client(1)).expect("a slot");
+            let mut stranger = slots.acquire(client(1)).expect("a slot");
             assert!(stranger.bind_to_server(servers[0], up));
             drop((brokers, stranger));
             assert!(is_empty(&slots.signed_in) && is_empty(&slots.anybody));

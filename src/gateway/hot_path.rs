@@ -3,16 +3,16 @@
 //! `benches/hot_path.rs` and `tests/hot_path.rs` time it and count what it allocates. It calls what serves requests and decides nothing.
 
 use crate::config::Config;
-use crate::gateway::build::Parts;
+use crate::gateway::build::{Parts, assemble};
 use crate::gateway::context::RequestContext;
-use crate::gateway::proxy::Gateway;
+use crate::gateway::proxy::WorkerProxy;
 use crate::gateway::request::conformance;
-use crate::gateway::request::route::Route;
-use crate::gateway::upstream::reuse::WorkerProxy;
+use crate::gateway::upstream::reuse::ConnectionReuse;
 use domain::ids::SessionToken;
-use domain::policy;
-use domain::policy::{Decision, Permit};
+use domain::policy::{self, Decision, Permit};
+use domain::route::Route;
 use domain::session::Session as BrokerSession;
+use domain::submission::Body;
 use domain::time::Timestamp;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{ProxyHttp, Session};
@@ -33,11 +33,9 @@ impl HotPath {
     /// # Errors
     /// What Pingora says of a request that it cannot read.
     pub async fn new(config: &Config, parts: Parts, request: &[u8]) -> pingora::Result<Self> {
-        let gateway = WorkerProxy::new(
-            Arc::new(Gateway::assemble(config, parts).await),
-            0,
-            config.upstream.pool_size,
-        );
+        let gateway = Arc::new(assemble(config, parts).await);
+        let reuse = ConnectionReuse::new(gateway.cookie_names, 0, config.upstream.pool_size);
+        let gateway = WorkerProxy { gateway, reuse };
         let (http, client) = read(request).await?;
         Ok(Self {
             gateway,
@@ -53,18 +51,22 @@ impl HotPath {
 
     /// Whether `strict` lets the request in.
     pub fn check(&self) -> bool {
-        conformance::check(self.http.req_header(), &self.gateway.hosts).is_ok()
+        conformance::check(self.http.req_header(), &self.gateway.admission.hosts).is_ok()
             && conformance::check_length(self.http.as_downstream()).is_ok()
     }
 
     /// Whether it is for the calculator.
     pub fn route(&self) -> bool {
-        self.gateway.routes.of(self.http.req_header()) == Route::Protected
+        self.gateway
+            .admission
+            .route(self.http.req_header(), Body::None)
+            == Route::Protected
     }
 
     /// The session that its cookies name.
     pub fn cookies(&self) -> Option<SessionToken> {
-        self.gateway.held(&self.http).ok()?.session
+        let headers = &self.http.req_header().headers;
+        self.gateway.cookie_names.read(headers).ok()?.session
     }
 
     /// The time, as each request asks for it.
@@ -74,13 +76,20 @@ impl HotPath {
 
     /// The live session of a broker in the directory; `None` also if the store cannot answer.
     pub async fn session(&self, token: &SessionToken, now: Timestamp) -> Option<BrokerSession> {
-        self.gateway.session(Some(token), now).await.ok().flatten()
+        self.gateway
+            .admission
+            .sessions
+            .find(Some(token), now)
+            .await
+            .ok()
+            .flatten()
     }
 
     /// What the policy gives for this session.
-    pub fn decide(&mut self, session: Option<&BrokerSession>, now: Timestamp) -> Option<Permit> {
-        let Self { gateway, http, .. } = self;
-        match policy::decide(|| gateway.intent(http), session, &gateway.limits, now) {
+    pub fn decide(&self, session: Option<&BrokerSession>, now: Timestamp) -> Option<Permit> {
+        let admission = &self.gateway.admission;
+        let intent = || admission.intent(self.http.req_header(), Body::None);
+        match policy::decide(intent, session, &admission.limits, now) {
             Decision::Allow(permit) => Some(permit),
             _ => None,
         }
@@ -92,6 +101,7 @@ impl HotPath {
     /// A field that Pingora does not take.
     pub fn strip(&self, request: &mut RequestHeader) -> pingora::Result<()> {
         self.gateway
+            .upstream
             .header_policy
             .strip_client_fields(request, None)
     }
@@ -101,7 +111,7 @@ impl HotPath {
     /// # Errors
     /// A field that Pingora does not take.
     pub fn inject(&self, request: &mut RequestHeader, permit: &Permit) -> pingora::Result<()> {
-        self.gateway.header_policy.add_identity(
+        self.gateway.upstream.header_policy.add_identity(
             request,
             permit,
             self.gateway.client_address(&self.http),
@@ -113,7 +123,7 @@ impl HotPath {
     /// # Errors
     /// A field that Pingora does not take.
     pub fn clean(&self, answer: &mut ResponseHeader) -> pingora::Result<()> {
-        self.gateway.header_policy.filter_response(answer)
+        self.gateway.upstream.header_policy.filter_response(answer)
     }
 
     /// All that Pingora asks the gateway for a request without a body that is forwarded and answered, in its order.

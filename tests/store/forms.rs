@@ -6,6 +6,8 @@ use domain::ids::{FormId, ParkingToken};
 use domain::parking::{FormStage, ParkedForm, ParkingLimits};
 use domain::policy::Permit;
 use domain::return_to::ReturnTo;
+use domain::route::{PortalServers, Route, Routes};
+use domain::submission::Intent;
 use domain::throttle::Counter;
 use domain::time::Timestamp;
 use std::sync::Arc;
@@ -18,6 +20,14 @@ fn body() -> Vec<u8> {
     (0..1 << 20)
         .map(|at: usize| u8::try_from(at * 31 % 256).expect("a byte"))
         .collect()
+}
+
+fn public() -> Permit {
+    let routes = Routes::new("/ui/", &["/".to_owned()], &[], PortalServers::Calculator);
+    match routes.of(b"/", || Intent::Use) {
+        Route::Public(route) => Permit::public(route),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn form(now: Timestamp) -> ParkedForm {
@@ -69,7 +79,7 @@ pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
         find(&on, &token, Chance.form_id()).await.is_none(),
         "under no other name"
     );
-    let sent = form.going(&Permit::public(), on.now());
+    let sent = form.going(&public(), on.now());
     let taking = Taking {
         seen: &seen,
         next: &sent,
@@ -110,7 +120,7 @@ pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
     let (token, id) = (Chance.parking_token(), Chance.form_id());
     let form = keep(&on, &token, id, HOUR).await;
     let seen = Arc::new(find(&on, &token, id).await.expect("it is there"));
-    let sent = Arc::new(form.going(&Permit::public(), on.now()));
+    let sent = Arc::new(form.going(&public(), on.now()));
     let takers = (0..100).map(|_| {
         let (store, seen, sent) = (Arc::clone(&on.store), Arc::clone(&seen), Arc::clone(&sent));
         tokio::spawn(async move {
@@ -137,7 +147,7 @@ pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
 pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded(on: Fixture) {
     let (token, id, body) = (Chance.parking_token(), Chance.form_id(), body());
     let form = keep(&on, &token, id, HOUR).await;
-    let sent = form.going(&Permit::public(), on.now());
+    let sent = form.going(&public(), on.now());
     let take = async || {
         let seen = find(&on, &token, id).await.expect("it is there");
         on.store

@@ -6,46 +6,40 @@
 
 use crate::certificate::{Flaw, Holder, Trust};
 use crate::clock::Clock;
-use crate::digest::sha256;
 use crate::directory::Directory;
-use crate::gateway::admission::sign_in_required::is_safe_method;
+use crate::gateway::admission::{Admission, Disposition};
 use crate::gateway::context::RequestContext;
-use crate::gateway::context::{RecheckTask, RequestKind};
 use crate::gateway::listener::connections::Connection;
-use crate::gateway::proxy::{Admission, Gateway};
+use crate::gateway::listener::presented_certificate::{CachedVerdict, PresentedChain};
 use crate::gateway::request::audience::Audience;
-use crate::gateway::request::conformance::Hosts;
-use crate::gateway::request::form;
-use crate::gateway::request::form::BadForm;
-use crate::gateway::request::origin::Scheme;
-use crate::gateway::request::route::{Page, Route};
-use crate::gateway::request::{conformance, route};
+use crate::gateway::request::conformance::{Hosts, names_host};
+use crate::gateway::request::form::{BadForm, crosses_sites};
+use crate::gateway::request::kind::is_safe_method;
+use crate::gateway::request::links::requested_target;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::gateway::websocket::control::CloseReason;
+use crate::gateway::websocket::recheck::RecheckTask;
 use crate::in_force::InForce;
 use crate::pages::{CertificatePage, CertificateState, SignInBy, View};
 use crate::parking::NotKept;
 use crate::telemetry::metrics::{Metrics, Outcome, Refusal, Request, Step};
-use domain::policy::{self, Decision, Permit};
+use domain::policy::{self, Decision};
 use domain::session::{Level, Proof, Session as BrokerSession};
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
-use pingora::proxy::Session;
-use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// So long a judgement holds, if nothing changes. What a certificate's own dates say holds to the second.
+/// So long a verdict holds, if nothing changes. What a certificate's own dates say holds to the second.
 const HOLDS: Duration = Duration::from_secs(60);
 /// The same for one that refuses: who mends what was wrong need not wait.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(1);
-/// So many judgements are remembered.
+/// So many verdicts are remembered.
 const MOST_REMEMBERED: usize = 16_384;
 /// So many sign-outs may happen while a WebSocket's watch looks elsewhere.
 const TOLD_AT_ONCE: usize = 64;
@@ -63,67 +57,16 @@ pub(crate) struct ClientCertificates {
     /// Tells of certificates whose browser has signed out.
     left: broadcast::Sender<[u8; 32]>,
     /// By the SHA-256 of all that was shown.
-    accepted: Mutex<HashMap<[u8; 32], Judgement>>,
-}
-
-/// What was shown in a connection's handshake.
-#[derive(Debug)]
-pub(crate) struct PresentedChain {
-    /// The certificate, and those between it and its issuer; empty if there was none.
-    chain: Vec<CertificateDer<'static>>,
-    /// The host that the client named in the handshake.
-    server_name: Option<String>,
-    /// The SHA-256 of the chain.
-    sum: [u8; 32],
-    judgement: Mutex<Option<Judgement>>,
-}
-
-#[derive(Clone)]
-struct Judgement {
-    by: Arc<Trust>,
-    holds_until: Timestamp,
-    holder: Result<Holder, Flaw>,
-}
-
-impl std::fmt::Debug for Judgement {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Judgement")
-    }
+    accepted: Mutex<HashMap<[u8; 32], CachedVerdict>>,
 }
 
 /// Why a certificate lets nobody in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refused {
+pub(crate) enum Refused {
     /// It proves nothing.
     Flaw(Flaw),
     /// It stands for no broker of the directory.
     UnknownBroker,
-}
-
-impl PresentedChain {
-    pub(crate) fn new(chain: &[CertificateDer<'_>], server_name: Option<&str>) -> Self {
-        let mut all =
-            Vec::with_capacity(chain.iter().map(|certificate| certificate.len() + 8).sum());
-        for certificate in chain {
-            all.extend_from_slice(&certificate.len().to_be_bytes());
-            all.extend_from_slice(certificate);
-        }
-        Self {
-            chain: chain
-                .iter()
-                .map(|certificate| certificate.clone().into_owned())
-                .collect(),
-            server_name: server_name.map(str::to_owned),
-            sum: sha256(&all),
-            judgement: Mutex::default(),
-        }
-    }
-}
-
-impl Judgement {
-    fn holds(&self, trust: &Arc<Trust>, now: Timestamp) -> bool {
-        Arc::ptr_eq(&self.by, trust) && now < self.holds_until
-    }
 }
 
 /// Whose a certificate is, and whether that was found out just now.
@@ -174,7 +117,7 @@ impl ClientCertificates {
 
     fn judge(&self, shown: &PresentedChain, now: Timestamp) -> (Result<Holder, Flaw>, bool) {
         let trust = self.trust.now();
-        let mut here = shown.judgement.lock();
+        let mut here = shown.verdict.lock();
         if let Some(known) = here.as_ref().filter(|known| known.holds(&trust, now)) {
             return (known.holder.clone(), false);
         }
@@ -189,126 +132,107 @@ impl ClientCertificates {
             Ok(accepted) => accepted.until.min(now.plus(HOLDS)),
             Err(_) => now.plus(REFUSAL_HOLDS),
         };
-        let judgement = Judgement {
+        let verdict = CachedVerdict {
             by: trust,
             holds_until,
             holder: judged.map(|accepted| accepted.holder),
         };
-        *here = Some(judgement.clone());
-        let holder = judgement.holder.clone();
+        *here = Some(verdict.clone());
+        let holder = verdict.holder.clone();
         if holder.is_ok() {
-            self.remember(shown.sum, judgement);
+            self.remember(shown.sum, verdict);
         }
         // What is found again as it was is no news.
         (holder, is_first && remembered.is_none())
     }
 
     /// What strangers show is not remembered: nobody can fill this but holders of accepted certificates.
-    fn remember(&self, sum: [u8; 32], judgement: Judgement) {
+    fn remember(&self, sum: [u8; 32], verdict: CachedVerdict) {
         let mut accepted = self.accepted.lock();
         if accepted.len() >= MOST_REMEMBERED && !accepted.contains_key(&sum) {
             // Any of them: it is judged again when it is shown again.
             let gone = accepted.keys().next().copied();
             gone.and_then(|gone| accepted.remove(&gone));
         }
-        accepted.insert(sum, judgement);
+        accepted.insert(sum, verdict);
     }
 
-    /// Ends a WebSocket once its certificate does not stand for this broker any more, or its browser has signed out.
-    pub(crate) fn watch(self: &Arc<Self>, connection: Arc<Connection>, vtnr: Vtnr) -> RecheckTask {
-        let (door, mut left) = (Arc::clone(self), self.left.subscribe());
-        RecheckTask::spawn(async move {
-            let mut glances = tokio::time::interval(LOCAL_CHECK_INTERVAL);
-            loop {
-                let Some(shown) = connection.shown() else {
-                    return;
-                };
+    /// Re-checks a WebSocket: it ends once its certificate does not stand for this broker any more, or its browser has signed out.
+    pub(crate) fn recheck(
+        self: &Arc<Self>,
+        connection: Arc<Connection>,
+        vtnr: Vtnr,
+    ) -> RecheckTask {
+        let certificates = Arc::clone(self);
+        let handle = Arc::clone(connection.close_handle());
+        let metrics = Arc::clone(&self.metrics);
+        let mut left = self.left.subscribe();
+        let is_over = async move {
+            let mut ticks = tokio::time::interval(LOCAL_CHECK_INTERVAL);
+            // Without a certificate there is nothing to re-check, and nothing entitles to the WebSocket.
+            while let Some(shown) = connection.shown() {
                 let has_left = tokio::select! {
                     sum = left.recv() => sum.is_ok_and(|sum| sum == shown.sum),
-                    _ = glances.tick() => false,
+                    _ = ticks.tick() => false,
                 };
-                if has_left || door.find(shown).whose != Ok(vtnr) {
-                    door.metrics.websocket_cut();
-                    return connection.close_handle().close(CloseReason::SessionEnded);
+                if has_left || certificates.find(shown).whose != Ok(vtnr) {
+                    return;
                 }
             }
-        })
+        };
+        RecheckTask::spawn(handle, metrics, is_over)
     }
 
     /// The broker has signed out in a browser with this certificate.
-    fn leave(&self, shown: &PresentedChain) {
+    pub(crate) fn leave(&self, shown: &PresentedChain) {
         // Nobody listens where no WebSocket is open.
         let _ = self.left.send(shown.sum);
     }
 }
 
-impl Gateway {
-    /// The policy for requests that come in by the certificates' door.
-    pub(crate) async fn admit_certified(
+impl Admission {
+    /// Admits a request by the certificate of its connection, to what is not public.
+    pub(crate) fn admit_by_certificate(
         &self,
-        door: &ClientCertificates,
+        certificates: &ClientCertificates,
         shown: &PresentedChain,
-        http: &mut Session,
+        request: &RequestHeader,
         context: &mut RequestContext,
-    ) -> Result<Admission, Failure> {
-        refuse_other_names(shown, http)?;
-        match self.routes.of(http.req_header()) {
-            Route::Asset(name) => return self.asset(&name, context).map(Admission::Answer),
-            Route::Login(page) => {
-                context.about = RequestKind::page(page);
-                if page != Page::SignOut {
-                    self.acquire_slot(None, http, context)?;
-                }
-                return self
-                    .certified_page(page, door, shown, http, context)
-                    .await
-                    .map(Admission::Answer);
-            }
-            // The portal is another way in, and its pages are on the main host; here they are as any others.
-            Route::Public => {
-                self.acquire_slot(None, http, context)?;
-                context.outcome = Request::Public;
-                return Ok(Admission::Forward(Permit::public()));
-            }
-            Route::Protected | Route::Portal => {}
-        }
-        let whose = self.certified(door, shown, http);
-        let begin = |vtnr| {
-            BrokerSession::begin(
-                vtnr,
-                Level::Full {
-                    proof: Proof::Certificate,
-                },
-                context.now,
-            )
+    ) -> Result<Disposition, Failure> {
+        let level = Level::Full {
+            proof: Proof::Certificate,
         };
-        let session = whose.map(begin);
-        self.acquire_slot(session.as_ref().ok(), http, context)?;
+        let session = self
+            .identify(certificates, shown, context)
+            .map(|vtnr| BrokerSession::begin(vtnr, level, context.now));
+        self.acquire_slot(session.as_ref().ok(), request, context)?;
         let session = match session {
             Ok(session) => session,
             Err(refused) => {
-                return Ok(Admission::Answer(
-                    self.refuse_certificate(refused, http, context),
+                return Ok(Disposition::Reply(
+                    self.refuse_certificate(refused, request, context),
                 ));
             }
         };
-        if self.has_left(shown, http) {
-            return Ok(Admission::Answer(
-                self.sign_in_with_certificate(http, context),
+        if self.has_left(shown, request) {
+            return Ok(Disposition::Reply(
+                self.sign_in_with_certificate(request, context),
             ));
         }
-        if crosses_sites(http, self.scheme(http)) {
-            return self.refuse_other_site(http, context).map(Admission::Answer);
+        if crosses_sites(request, context.scheme) {
+            return self
+                .refuse_other_site(request, context)
+                .map(Disposition::Reply);
         }
         match policy::decide(
-            || self.intent(http),
+            || self.intent(request, context.body),
             Some(&session),
             &self.limits,
             context.now,
         ) {
             Decision::Allow(permit) => {
                 context.outcome = Request::Forwarded;
-                Ok(Admission::Forward(permit))
+                Ok(Disposition::Forward(permit))
             }
             // A full session is alive in the moment it begins.
             Decision::SignIn | Decision::BlockSubmission(_) | Decision::Refuse(_) => {
@@ -317,14 +241,14 @@ impl Gateway {
         }
     }
 
-    /// For whom the connection's certificate stands; what is found out anew is counted and written into the audit log.
-    fn certified(
+    /// For whom the certificate of a connection stands; a new finding is counted and written into the audit log.
+    pub(crate) fn identify(
         &self,
-        door: &ClientCertificates,
+        certificates: &ClientCertificates,
         shown: &PresentedChain,
-        http: &Session,
+        context: &RequestContext,
     ) -> Result<Vtnr, Refused> {
-        let Finding { whose, is_new } = door.find(shown);
+        let Finding { whose, is_new } = certificates.find(shown);
         if is_new && whose != Err(Refused::Flaw(Flaw::Missing)) {
             let outcome = whose
                 .as_ref()
@@ -333,35 +257,41 @@ impl Gateway {
                 Step::Certificate,
                 outcome,
                 whose.as_ref().ok().copied(),
-                self.client_counted(http),
+                context.rate_limit_key(),
             );
         }
         whose
     }
 
-    /// Nobody is signed in, since the broker signed out in this browser: the certificate counts again once they say so.
-    fn sign_in_with_certificate(&self, http: &Session, context: &mut RequestContext) -> Reply {
-        let request = http.req_header();
-        let audience = Audience::of(&request.headers);
-        if audience == Audience::Script {
+    /// The broker signed out in this browser: the certificate counts again once they say so.
+    fn sign_in_with_certificate(
+        &self,
+        request: &RequestHeader,
+        context: &mut RequestContext,
+    ) -> Reply {
+        if Audience::of(&request.headers) == Audience::Script {
             context.outcome = Request::Unauthorized;
             return Reply::problem(StatusCode::UNAUTHORIZED, "signed out");
         }
         if !is_safe_method(&request.method) {
             context.outcome = Request::Unauthorized;
-            return self.told(CertificateState::SignedOut, request, context.now);
+            return self.certificate_page(CertificateState::SignedOut, request, context.now);
         }
-        self.lead_to_sign_in(SignInBy::Certificate, http, context)
+        self.lead_to_sign_in(SignInBy::Certificate, request, context)
     }
 
-    /// The page in place of the calculator's. A program that does not say so is told by the status.
-    fn told(&self, state: CertificateState, request: &RequestHeader, now: Timestamp) -> Reply {
-        let return_to = route::requested_target(request);
-        let is_form = !matches!(request.method, Method::GET | Method::HEAD);
+    /// The page in place of the calculator's. The status tells a program that does not say what it is.
+    fn certificate_page(
+        &self,
+        state: CertificateState,
+        request: &RequestHeader,
+        now: Timestamp,
+    ) -> Reply {
+        let return_to = requested_target(request);
         let view = CertificatePage {
             return_to: return_to.as_str(),
             state,
-            is_form,
+            is_form: !matches!(request.method, Method::GET | Method::HEAD),
         };
         let status = match Audience::of(&request.headers) {
             Audience::Unspecified => StatusCode::UNAUTHORIZED,
@@ -376,99 +306,47 @@ impl Gateway {
     /// Another site's page made the request: the certificate does not count then.
     fn refuse_other_site(
         &self,
-        http: &Session,
+        request: &RequestHeader,
         context: &mut RequestContext,
     ) -> Result<Reply, Failure> {
-        let request = http.req_header();
         let is_form = !matches!(request.method, Method::GET | Method::HEAD);
         if !is_form || Audience::of(&request.headers) == Audience::Script {
             return Err(Failure::Form(BadForm::Foreign));
         }
         context.outcome = Request::Refused;
-        Ok(self.form_of_another_site(request, Err(NotKept::Foreign), context.now))
+        let refused = Err(NotKept::Foreign);
+        Ok(self
+            .held_forms
+            .form_of_another_site(request, refused, context.now))
     }
 
     fn refuse_certificate(
         &self,
         refused: Refused,
-        http: &Session,
+        request: &RequestHeader,
         context: &mut RequestContext,
     ) -> Reply {
-        let request = http.req_header();
         context.outcome = Request::Unauthorized;
         if Audience::of(&request.headers) == Audience::Script {
             return Reply::problem(StatusCode::UNAUTHORIZED, refused.title());
         }
-        self.told(refused.state(), request, context.now)
+        self.certificate_page(refused.state(), request, context.now)
     }
 
-    /// For whom the certificate of a connection at this door stands, where nobody has signed out of it.
-    pub(crate) fn certified_broker(&self, http: &Session) -> Option<Vtnr> {
-        let connection = self.connections.of(http
-            .digest()
-            .and_then(|digest| digest.socket_digest.as_ref()))?;
-        let (door, shown) = self.certificates.as_deref().zip(connection.shown())?;
-        door.find(shown)
-            .whose
-            .ok()
-            .filter(|_| !self.has_left(shown, http))
+    /// For whom the certificate of the request's connection stands, unless somebody has signed out of it.
+    pub(crate) fn certified_broker(
+        &self,
+        request: &RequestHeader,
+        context: &RequestContext,
+    ) -> Option<Vtnr> {
+        let shown = context.connection.as_ref()?.shown()?;
+        let whose = self.certificates.as_deref()?.find(shown).whose;
+        whose.ok().filter(|_| !self.has_left(shown, request))
     }
 
     /// Whether the broker has signed out in this browser, with this certificate.
-    fn has_left(&self, shown: &PresentedChain, http: &Session) -> bool {
-        self.cookie_names
-            .has_left(&http.req_header().headers, &shown.sum)
-    }
-
-    /// Our pages on the certificates' host: few of them are of use there.
-    async fn certified_page(
-        &self,
-        page: Page,
-        door: &ClientCertificates,
-        shown: &PresentedChain,
-        http: &mut Session,
-        context: &mut RequestContext,
-    ) -> Result<Reply, Failure> {
-        context.outcome = Request::LoginPage;
-        let method = http.req_header().method.clone();
-        let is_post = method == Method::POST;
-        if !is_post && method != Method::GET && method != Method::HEAD {
-            return Err(Failure::Method);
-        }
-        let visit = self.visit(http, context.now)?;
-        let whose = self.certified(door, shown, http);
-        match page {
-            Page::Certificate if is_post => {
-                form::Form::read(http, self.scheme(http)).await?;
-                Ok(Self::on_to_calculator(&visit)
-                    .with_cookie(self.cookie_names.clear(self.cookie_names.left())))
-            }
-            Page::SignOut if is_post => {
-                form::Form::read(http, self.scheme(http)).await?;
-                let reply = self.certified_sign_out(whose.ok(), &visit);
-                if whose.is_err() {
-                    return Ok(reply);
-                }
-                door.leave(shown);
-                let reply = self
-                    .end_application_sessions(reply, http.req_header())
-                    .await;
-                Ok(reply.with_cookie(self.cookie_names.set_left(&shown.sum)))
-            }
-            _ if is_post => Err(Failure::Method),
-            Page::Start | Page::Certificate => match whose {
-                Ok(_) if !self.has_left(shown, http) => Ok(Self::on_to_calculator(&visit)),
-                Ok(_) => Ok(self.certificate_page(CertificateState::SignedOut, &visit)),
-                Err(refused) => Ok(self.certificate_page(refused.state(), &visit)),
-            },
-            Page::SignOut => {
-                let signed_in = whose.ok().filter(|_| !self.has_left(shown, http));
-                Ok(self.certified_sign_out_page(signed_in, &visit))
-            }
-            Page::Help => Ok(self.help_page(&visit)),
-            // The other ways in are on the other host.
-            _ => Ok(self.on_main_host(http)),
-        }
+    pub(crate) fn has_left(&self, shown: &PresentedChain, request: &RequestHeader) -> bool {
+        self.cookie_names.has_left(&request.headers, &shown.sum)
     }
 }
 
@@ -503,7 +381,7 @@ impl Refused {
         }
     }
 
-    fn state(self) -> CertificateState {
+    pub(crate) fn state(self) -> CertificateState {
         match self {
             Self::Flaw(Flaw::Missing) => CertificateState::Missing,
             Self::Flaw(Flaw::Malformed) => CertificateState::Malformed,
@@ -520,27 +398,17 @@ impl Refused {
 }
 
 /// The request's host must be that of the handshake: else a connection that was made for one host would carry requests for another.
-fn refuse_other_names(shown: &PresentedChain, http: &Session) -> Result<(), Failure> {
+pub(crate) fn refuse_other_names(
+    shown: &PresentedChain,
+    request: &RequestHeader,
+) -> Result<(), Failure> {
     let Some(server_name) = &shown.server_name else {
         return Ok(());
     };
-    let is_same = conformance::names_host(http.req_header(), server_name);
+    let is_same = names_host(request, server_name);
     if is_same {
         Ok(())
     } else {
         Err(Failure::Refused(Refusal::Host))
     }
-}
-
-/// Whether another site's page made the request, and not by leading the browser here: no cookie with `SameSite=Lax` would come along.
-pub(crate) fn crosses_sites(http: &Session, scheme: Scheme) -> bool {
-    let request = http.req_header();
-    // A page in a frame is a navigation too, and could be laid under other things to click on.
-    let in_a_frame = request
-        .headers
-        .get("sec-fetch-dest")
-        .is_some_and(|place| place.as_bytes() != b"document");
-    let is_navigation = Audience::of(&request.headers) == Audience::Navigation && !in_a_frame;
-    let leads_here = is_navigation && matches!(request.method, Method::GET | Method::HEAD);
-    !leads_here && form::is_of_another_site(request, scheme)
 }

@@ -1,33 +1,31 @@
-//! Who is signed in at the insurer's portal is signed in here.
+//! Brokers who are signed in at the insurer's portal are signed in here.
 //!
-//! The portal's cookies come along with requests that pages of other sites make, unless the portal forbids it; so, as with
-//! certificates, such requests count for nobody.
+//! Unless the portal forbids it, its cookies come along with requests that pages of other sites make. So, as with certificates,
+//! such requests count as anonymous.
 
-use crate::gateway::admission::client_certificate::crosses_sites;
-use crate::gateway::context::RecheckTask;
+use crate::directory::Directory;
+use crate::gateway::concurrency::{Class, ConcurrencyLimit};
 use crate::gateway::context::RequestContext;
-use crate::gateway::proxy::Gateway;
 use crate::gateway::request::audience::Audience;
-use crate::gateway::request::cookies::pairs;
+use crate::gateway::request::cookies::{CookieNames, pairs};
+use crate::gateway::request::form::crosses_sites;
 use crate::gateway::respond::failure::Failure;
-use crate::gateway::websocket::control::{CloseHandle, CloseReason};
+use crate::gateway::websocket::control::CloseHandle;
+use crate::gateway::websocket::portal_recheck::PortalRecheck;
+use crate::gateway::websocket::recheck::RecheckTask;
 use crate::portal::{Answer, Claim, Portal, Sender};
-use crate::telemetry::metrics::{Outcome, Step};
+use crate::sign_in::SignIns;
+use crate::telemetry::metrics::{Metrics, Outcome, Step};
 use domain::session::{Level, Proof, Session as BrokerSession, SessionLimits};
 use domain::submission::Intent;
 use domain::throttle::ClientAddress;
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
+use http::HeaderMap;
 use http::header::USER_AGENT;
-use pingora::proxy::Session;
+use pingora::http::RequestHeader;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// How often the portal is asked about an open WebSocket, at most.
-const PORTAL_CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// So long one stays open after the portal's last yes has ceased to count.
-const PORTAL_GRACE: Duration = Duration::from_secs(60);
 
 /// What the portal says of a browser.
 pub(crate) struct AtPortal {
@@ -55,244 +53,168 @@ pub(crate) fn best(
         .or(own)
 }
 
-impl Gateway {
-    /// The session that a request has by the portal, where the gateway's own does not suffice for what it wants.
-    pub(crate) async fn or_by_portal(
+/// Finds out from the portal who is signed in there.
+pub(crate) struct PortalSessions {
+    pub(crate) portal: Arc<Portal>,
+    pub(crate) cookie_names: CookieNames,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) sign_ins: Arc<SignIns>,
+    pub(crate) concurrency: Arc<ConcurrencyLimit>,
+    pub(crate) limits: SessionLimits,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl PortalSessions {
+    /// The session that counts for a request: the gateway's own, or the portal's where the own one does not suffice for what the
+    /// request means to do.
+    ///
+    /// # Errors
+    /// [`Failure::Overloaded`]: the portal would have to be asked, and no slot is free.
+    pub(crate) async fn or_own(
         &self,
         own: Option<BrokerSession>,
-        http: &mut Session,
+        intent: impl FnOnce() -> Intent,
+        request: &RequestHeader,
         context: &mut RequestContext,
     ) -> Result<Option<BrokerSession>, Failure> {
-        let suffices = match own.map(|session| session.level) {
-            Some(Level::Full { .. }) => true,
-            // What pages load is not what the portal is asked about.
-            Some(Level::WithoutSubmission) => {
-                self.intent(http) == Intent::Use
-                    && Audience::of(&http.req_header().headers) != Audience::Navigation
+        match own.map(|session| session.level) {
+            Some(Level::Full { .. }) => Ok(own),
+            // The portal is not asked about what pages load.
+            Some(Level::WithoutSubmission)
+                if intent() == Intent::Use
+                    && Audience::of(&request.headers) != Audience::Navigation =>
+            {
+                Ok(best(own, self.known(request, context).as_ref()))
             }
-            None => false,
-        };
-        if suffices {
-            return Ok(match own.map(|session| session.level) {
-                Some(Level::WithoutSubmission) => {
-                    best(own, self.known_at_portal(http, context.now).as_ref())
-                }
-                _ => own,
-            });
+            Some(Level::WithoutSubmission) | None => {
+                Ok(best(own, self.ask(request, context).await?.as_ref()))
+            }
         }
-        Ok(best(own, self.at_portal(http, context).await?.as_ref()))
     }
 
-    /// What the portal says of who sent a request; `None` if it has nothing of the portal's. Whoever must be asked about has a slot
-    /// among those whom nobody knows.
-    pub(crate) async fn at_portal(
+    /// Asks the portal about the sender of a request; `None` if the request has nothing of the portal's. While the portal is asked,
+    /// the request holds a stranger's slot.
+    ///
+    /// # Errors
+    /// [`Failure::Overloaded`]: no slot is free.
+    pub(crate) async fn ask(
         &self,
-        http: &Session,
+        request: &RequestHeader,
         context: &mut RequestContext,
     ) -> Result<Option<AtPortal>, Failure> {
-        let Some((portal, claim)) = self.portal_claim(http) else {
+        let Some(claim) = self.claim(request, context) else {
             return Ok(None);
         };
-        let answer = match portal.known(&claim) {
+        let answer = match self.portal.known(&claim) {
             Some(known) => known,
             None => {
-                let has_slot = context.slot.is_some();
-                if !has_slot {
-                    self.acquire_slot(None, http, context)?;
+                let key = context.rate_limit_key();
+                let had_slot = context.slot.is_some();
+                if !had_slot {
+                    context.slot = Some(self.concurrency.acquire(Class::Anybody(key))?);
                 }
-                let sender = self.sender(http);
-                let client = self.client_counted(http);
-                let answer = portal
-                    .ask(&claim, &sender, |vtnr| self.note_portal(vtnr, client))
-                    .await;
-                context.slot.take_if(|_| !has_slot);
+                let sender = sender(&request.headers, context);
+                let note = |vtnr| self.note(vtnr, key);
+                let answer = self.portal.ask(&claim, &sender, note).await;
+                context.slot.take_if(|_| !had_slot);
                 answer
             }
         };
-        Ok(Some(self.as_said(claim, Some(answer), http, context.now)))
+        Ok(Some(self.as_said(
+            claim,
+            Some(answer),
+            &request.headers,
+            context.now,
+        )))
     }
 
-    /// What the portal has said a moment ago, if anything, of who sent a request. It is not asked, so that nobody waits.
-    pub(crate) fn known_at_portal(&self, http: &Session, now: Timestamp) -> Option<AtPortal> {
-        let (portal, claim) = self.portal_claim(http)?;
-        let known = portal.known(&claim);
-        Some(self.as_said(claim, known, http, now))
+    /// Repeats what the portal said a moment ago, if anything. Does not ask, so that nobody waits.
+    pub(crate) fn known(
+        &self,
+        request: &RequestHeader,
+        context: &RequestContext,
+    ) -> Option<AtPortal> {
+        let claim = self.claim(request, context)?;
+        let known = self.portal.known(&claim);
+        Some(self.as_said(claim, known, &request.headers, context.now))
     }
 
-    fn portal_claim(&self, http: &Session) -> Option<(&Arc<Portal>, Claim)> {
-        let portal = self
-            .portal
-            .as_ref()
-            .filter(|_| !crosses_sites(http, self.scheme(http)))?;
-        Some((portal, portal.claim(pairs(&http.req_header().headers))?))
-    }
-
-    fn sender(&self, http: &Session) -> Sender {
-        Sender {
-            address: self.client_address(http),
-            agent: http.req_header().headers.get(USER_AGENT).cloned(),
+    fn claim(&self, request: &RequestHeader, context: &RequestContext) -> Option<Claim> {
+        if crosses_sites(request, context.scheme) {
+            return None;
         }
+        self.portal.claim(pairs(&request.headers))
     }
 
     fn as_said(
         &self,
         claim: Claim,
         answer: Option<Answer>,
-        http: &Session,
+        headers: &HeaderMap,
         now: Timestamp,
     ) -> AtPortal {
-        let has_left = self
-            .cookie_names
-            .has_left_portal(&http.req_header().headers, claim.sum());
+        let has_left = self.cookie_names.has_left_portal(headers, claim.sum());
         let vtnr = match answer {
             Some(Answer::SignedIn(vtnr)) if self.directory.knows(vtnr) && !has_left => Some(vtnr),
             _ => None,
         };
-        let session = vtnr.map(|vtnr| {
-            BrokerSession::begin(
-                vtnr,
-                Level::Full {
-                    proof: Proof::Portal,
-                },
-                now,
-            )
-        });
+        let level = Level::Full {
+            proof: Proof::Portal,
+        };
         AtPortal {
             claim,
-            session,
+            session: vtnr.map(|vtnr| BrokerSession::begin(vtnr, level, now)),
             has_left,
             answer,
         }
     }
 
-    fn note_portal(&self, vtnr: Vtnr, client: ClientAddress) {
-        let is_known = self.directory.knows(vtnr);
-        let outcome = if is_known {
-            Outcome::Ok
+    fn note(&self, vtnr: Vtnr, client: ClientAddress) {
+        if self.directory.knows(vtnr) {
+            self.sign_ins
+                .note(Step::Portal, Outcome::Ok, Some(vtnr), client);
         } else {
-            Outcome::InvalidVtnr
-        };
-        self.sign_ins.note(
-            Step::Portal,
-            outcome,
-            Some(vtnr).filter(|_| is_known),
-            client,
-        );
+            self.sign_ins
+                .note(Step::Portal, Outcome::InvalidVtnr, None, client);
+        }
     }
 
-    /// Ends a WebSocket that was opened by the portal's word; see [`PortalRecheck`].
-    pub(crate) fn watch_at_portal(
+    /// Re-checks a WebSocket that was opened on the portal's word; see [`PortalRecheck`].
+    pub(crate) fn recheck(
         &self,
-        http: &Session,
         permitted: Vtnr,
         handle: &Arc<CloseHandle>,
+        request: &RequestHeader,
+        context: &RequestContext,
     ) -> Option<RecheckTask> {
-        let (portal, claim) = self.portal_claim(http)?;
-        let (portal, sender) = (Arc::clone(portal), self.sender(http));
-        let (directory, metrics, handle) = (
-            Arc::clone(&self.directory),
-            Arc::clone(&self.metrics),
-            Arc::clone(handle),
-        );
-        let mut lookout = PortalRecheck::begin(permitted, &self.limits, Instant::now());
-        Some(RecheckTask::spawn(async move {
+        let claim = self.claim(request, context)?;
+        let sender = sender(&request.headers, context);
+        let portal = Arc::clone(&self.portal);
+        let directory = Arc::clone(&self.directory);
+        let mut recheck = PortalRecheck::begin(permitted, &self.limits, Instant::now());
+        let is_over = async move {
             loop {
-                tokio::time::sleep_until(lookout.next(Instant::now())).await;
-                let is_over = lookout.is_at_end(Instant::now())
-                    || !directory.knows(permitted)
-                    || lookout.ends_with(portal.ask(&claim, &sender, |_| {}).await, Instant::now());
-                if is_over {
-                    handle.close(CloseReason::SessionEnded);
-                    return metrics.websocket_cut();
+                tokio::time::sleep_until(recheck.next(Instant::now())).await;
+                if recheck.is_at_end(Instant::now()) || !directory.knows(permitted) {
+                    return;
+                }
+                let answer = portal.ask(&claim, &sender, |_| {}).await;
+                if recheck.ends_with(answer, Instant::now()) {
+                    return;
                 }
             }
-        }))
+        };
+        Some(RecheckTask::spawn(
+            Arc::clone(handle),
+            Arc::clone(&self.metrics),
+            is_over,
+        ))
     }
 }
 
-/// The look after one WebSocket that was opened by the portal's word. It ends when the portal says otherwise, when its word has not counted
-/// for a while, since nobody could tell then who has signed out, and at the limit of every session.
-struct PortalRecheck {
-    permitted: Vtnr,
-    ends_at: Instant,
-    /// When the portal's yes counted last.
-    counted_at: Instant,
-}
-
-impl PortalRecheck {
-    fn begin(permitted: Vtnr, limits: &SessionLimits, now: Instant) -> Self {
-        Self {
-            permitted,
-            ends_at: now + limits.absolute,
-            counted_at: now,
-        }
-    }
-
-    /// When to look next.
-    fn next(&self, now: Instant) -> Instant {
-        self.ends_at.min(now + PORTAL_CHECK_INTERVAL)
-    }
-
-    fn is_at_end(&self, now: Instant) -> bool {
-        now >= self.ends_at
-    }
-
-    /// Whether it is over with this answer.
-    fn ends_with(&mut self, answer: Answer, now: Instant) -> bool {
-        match answer {
-            Answer::SignedIn(vtnr) => {
-                self.counted_at = now;
-                vtnr != self.permitted
-            }
-            Answer::Nobody => true,
-            Answer::Unavailable => now.duration_since(self.counted_at) >= PORTAL_GRACE,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-    const LIMITS: SessionLimits = SessionLimits {
-        idle: MINUTE,
-        absolute: Duration::from_secs(3_600),
-    };
-
-    fn broker(number: u32) -> Vtnr {
-        Vtnr::from_number(601_234_567 + number).expect("nine digits")
-    }
-
-    #[test]
-    fn a_websocket_ends_when_the_portal_says_otherwise_or_nothing_for_long() {
-        let now = Instant::now();
-        let mut lookout = PortalRecheck::begin(broker(0), &LIMITS, now);
-        assert!(!lookout.ends_with(Answer::Unavailable, now + MINUTE / 2));
-        assert!(!lookout.ends_with(Answer::SignedIn(broker(0)), now + MINUTE));
-        assert!(!lookout.ends_with(
-            Answer::Unavailable,
-            now + 2 * MINUTE - PORTAL_CHECK_INTERVAL
-        ));
-        assert!(lookout.ends_with(Answer::Unavailable, now + 2 * MINUTE));
-        assert!(
-            lookout.ends_with(Answer::Nobody, now)
-                && lookout.ends_with(Answer::SignedIn(broker(1)), now)
-        );
-    }
-
-    #[test]
-    fn a_websocket_ends_at_the_limit_of_every_session_to_the_moment() {
-        let now = Instant::now();
-        let lookout = PortalRecheck::begin(broker(0), &LIMITS, now);
-        let end = now + LIMITS.absolute;
-        assert_eq!(
-            (
-                lookout.next(now),
-                lookout.next(end - PORTAL_CHECK_INTERVAL / 2)
-            ),
-            (now + PORTAL_CHECK_INTERVAL, end)
-        );
-        assert!(!lookout.is_at_end(end - PORTAL_CHECK_INTERVAL) && lookout.is_at_end(end));
+fn sender(headers: &HeaderMap, context: &RequestContext) -> Sender {
+    Sender {
+        address: context.client,
+        agent: headers.get(USER_AGENT).cloned(),
     }
 }

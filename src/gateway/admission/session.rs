@@ -1,30 +1,34 @@
-//! Whose session a request is: by the cookie, by the store, and while the store cannot be asked, by the browser's ticket.
+//! Finds the session that a request belongs to: by its cookie, in the store, and while the store cannot be asked, by the browser's
+//! offline token.
 
-use crate::gateway::context::RequestContext;
-use crate::gateway::context::{BrowserSession, TicketDue};
-use crate::gateway::proxy::Gateway;
+use crate::gateway::context::{BrowserSession, RequestContext, TicketDue};
+use crate::gateway::membership::Membership;
 use crate::gateway::request::audience::Audience;
-use crate::gateway::request::cookies::{Ambiguous, RequestCookies};
-use crate::gateway::respond::failure::Failure;
-use crate::gateway::upstream::header_policy;
+use crate::gateway::request::cookies::{CookieNames, RequestCookies};
+use crate::gateway::upstream::header_policy::is_shared;
 use crate::store;
-use crate::telemetry::metrics::Refusal;
+use crate::store::cache::Sessions;
 use domain::ids::SessionToken;
 use domain::session::Session as BrokerSession;
 use domain::time::Timestamp;
+use http::HeaderMap;
 use http::header::SET_COOKIE;
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
+use std::sync::Arc;
 
-impl Gateway {
-    pub(crate) fn held(&self, http: &Session) -> Result<RequestCookies, Failure> {
-        self.cookie_names
-            .read(&http.req_header().headers)
-            .map_err(|Ambiguous| Failure::Refused(Refusal::Header))
-    }
+/// Finds sessions of brokers who are still in the directory.
+pub(crate) struct BrokerSessions {
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) membership: Membership,
+    pub(crate) cookie_names: CookieNames,
+}
 
-    /// The live session of a broker who is still on the membership.
-    pub(crate) async fn session(
+impl BrokerSessions {
+    /// The live session of a broker who is still in the directory.
+    ///
+    /// # Errors
+    /// The store cannot answer: nothing is known of the session then.
+    pub(crate) async fn find(
         &self,
         token: Option<&SessionToken>,
         now: Timestamp,
@@ -34,32 +38,28 @@ impl Gateway {
         Ok(session.filter(|session| self.membership.has(session)))
     }
 
-    /// The same for the calculator's requests, which go on by the browser's ticket while the store cannot be asked. A page comes with a new
-    /// ticket where that is due.
-    pub(crate) async fn session_of(
+    /// Like [`find`](Self::find) for a request to the calculator, but falls back to the browser's offline token while the store is
+    /// down. Marks the context when the answer is to carry a new token.
+    pub(crate) async fn find_for(
         &self,
-        held: &RequestCookies,
-        http: &Session,
+        cookies: &RequestCookies,
+        headers: &HeaderMap,
         context: &mut RequestContext,
     ) -> store::Result<Option<BrokerSession>> {
-        let (Some(token), headers) = (&held.session, &http.req_header().headers) else {
+        let Some(token) = &cookies.session else {
             return Ok(None);
         };
         let ticket = || self.cookie_names.read_ticket(headers);
-        let Some(session) = self
-            .sessions
-            .find_with_ticket(token, ticket, context.now)
-            .await?
-        else {
+        let found = self.sessions.find_with_ticket(token, ticket, context.now);
+        let Some(session) = found.await? else {
             ticket().inspect(|ticket| self.sessions.has_ended(token, ticket));
             return Ok(None);
         };
         context.session = Some(BrowserSession {
             token: *token,
-            ticket_as_of: held.ticket_as_of,
+            ticket_as_of: cookies.ticket_as_of,
         });
-        let is_navigation = Audience::of(headers) == Audience::Navigation;
-        context.ticket_due = if is_navigation {
+        context.ticket_due = if Audience::of(headers) == Audience::Navigation {
             TicketDue::IfOld
         } else {
             TicketDue::No
@@ -67,29 +67,49 @@ impl Gateway {
         Ok(self.membership.has(&session).then_some(session))
     }
 
-    /// Adds the ticket that is due, unless the answer may end up in a cache that others use too.
-    pub(crate) fn give_ticket(
+    /// The session as memory, store or offline token know it, without counting as a use; `None` also if nothing can be known.
+    pub(crate) async fn peek(
         &self,
-        http: &Session,
+        cookies: &RequestCookies,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Option<BrokerSession> {
+        let token = cookies.session?;
+        let ticket = || self.cookie_names.read_ticket(headers);
+        let session = match self.sessions.look(&token, now).await {
+            Ok(session) => session,
+            Err(_) => {
+                let found = self.sessions.find_with_ticket(&token, ticket, now).await;
+                found.ok().flatten()
+            }
+        };
+        session.filter(|session| self.membership.has(session))
+    }
+
+    /// Adds the offline token that is due, unless the answer may end up in a shared cache. `owned` names the calculator's sessions
+    /// that belong to the broker.
+    pub(crate) fn add_offline_token(
+        &self,
         response: &mut ResponseHeader,
-        context: &mut RequestContext,
+        context: &RequestContext,
+        owned: impl FnOnce() -> Vec<u64>,
     ) -> pingora::Result<()> {
         let may_have = context.ticket_due != TicketDue::No
             && !response.status.is_informational()
-            && !header_policy::is_shared(response);
+            && !is_shared(response);
         let Some(session) = context.session.filter(|_| may_have) else {
             return Ok(());
         };
-        let has = session
+        let held = session
             .ticket_as_of
             .filter(|_| context.ticket_due == TicketDue::IfOld);
-        let owns = || self.owned_sessions(http, context);
-        let Some((as_of, ticket)) = self.sessions.ticket(&session.token, has, owns, context.now)
-        else {
+        let ticket = self
+            .sessions
+            .ticket(&session.token, held, owned, context.now);
+        let Some((as_of, ticket)) = ticket else {
             return Ok(());
         };
-        response
-            .append_header(SET_COOKIE, self.cookie_names.set_ticket(as_of, &ticket))
-            .map(|_| ())
+        let cookie = self.cookie_names.set_ticket(as_of, &ticket);
+        response.append_header(SET_COOKIE, cookie).map(|_| ())
     }
 }

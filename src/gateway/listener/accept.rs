@@ -7,17 +7,15 @@
 use crate::gateway::listener::client_cert_tls::ClientCertAcceptor;
 use crate::gateway::listener::client_stream::ClientStream;
 use crate::gateway::listener::connections::{Connection, Connections};
-use crate::gateway::upstream::Upstream;
-use crate::gateway::upstream::reuse::WorkerProxy;
+use crate::gateway::listener::websocket_stream::WebSocketStream;
 use crate::gateway::websocket::control::CloseHandle;
 use crate::gateway::websocket::registry::WebSocketRegistry;
-use crate::gateway::websocket::stream::WebSocketStream;
 use futures_util::FutureExt as _;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{ALPN, SocketDigest, Stream};
-use pingora::proxy::HttpProxy;
+use pingora::proxy::{HttpProxy, ProxyHttp};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -40,16 +38,13 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// So long after the farewell, who has only just connected may still ask.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
-/// What answers requests, with connections to the calculator of its own.
-pub(crate) type Proxy = HttpProxy<WorkerProxy>;
-
 /// Lets clients in.
-pub struct GatewayServer {
+pub struct GatewayServer<S> {
     /// One a thread.
-    proxies: Vec<Arc<Proxy>>,
+    proxies: Vec<Arc<HttpProxy<S>>>,
     connections: Arc<Connections>,
     websockets: Arc<WebSocketRegistry>,
-    upstream: Arc<Upstream>,
+    upstream_trouble: Box<dyn Fn() -> Option<String> + Send + Sync>,
     handshake_timeout: Duration,
     keepalive: Duration,
     shutdown: watch::Receiver<bool>,
@@ -61,18 +56,17 @@ pub struct GatewayServer {
     metrics: Arc<Metrics>,
 }
 
-/// What the edge looks after together with the requests.
-pub(crate) struct Kept {
+/// Everything that a [`GatewayServer`] needs besides the proxies.
+pub(crate) struct ServerParts {
     pub(crate) connections: Arc<Connections>,
     pub(crate) websockets: Arc<WebSocketRegistry>,
-    pub(crate) upstream: Arc<Upstream>,
-}
-
-/// How long clients are waited for.
-pub(crate) struct Times {
-    pub(crate) handshake: Duration,
-    /// For the next request on a connection.
+    /// Says what is wrong with the calculator's servers, for the service manager.
+    pub(crate) upstream_trouble: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    pub(crate) handshake_timeout: Duration,
+    /// How long a connection may idle between two requests.
     pub(crate) keepalive: Duration,
+    pub(crate) shutdown: watch::Receiver<bool>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// How long what is under way is waited for.
@@ -114,44 +108,44 @@ pub enum Tls {
     Certificates(Arc<InForce<ClientCertAcceptor>>),
 }
 
-impl GatewayServer {
-    pub(crate) fn new(
-        proxies: Vec<Arc<Proxy>>,
-        kept: Kept,
-        times: Times,
-        shutdown: watch::Receiver<bool>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let Times {
-            handshake,
-            keepalive,
-        } = times;
+impl<S> GatewayServer<S>
+where
+    S: ProxyHttp + Send + Sync + 'static,
+    S::CTX: Send + Sync,
+{
+    /// Serves with one proxy per thread.
+    pub(crate) fn new(proxies: Vec<Arc<HttpProxy<S>>>, parts: ServerParts) -> Self {
         Self {
             proxies,
-            connections: kept.connections,
-            websockets: kept.websockets,
-            upstream: kept.upstream,
-            handshake_timeout: handshake,
-            keepalive,
-            shutdown,
+            connections: parts.connections,
+            websockets: parts.websockets,
+            upstream_trouble: parts.upstream_trouble,
+            handshake_timeout: parts.handshake_timeout,
+            keepalive: parts.keepalive,
+            shutdown: parts.shutdown,
             goaway: watch::Sender::new(false),
             farewell: watch::Sender::new(false),
-            metrics,
+            metrics: parts.metrics,
         }
     }
 
     /// What is wrong with the calculator's servers, in one line; `None` if all of them answer.
     pub fn calculator_trouble(&self) -> Option<String> {
-        self.upstream.trouble()
+        (self.upstream_trouble)()
     }
 
     /// What each thread is to serve with.
-    pub(crate) fn proxies(&self) -> &[Arc<Proxy>] {
+    pub(crate) fn proxies(&self) -> &[Arc<HttpProxy<S>>] {
         &self.proxies
     }
 
     /// Accepts connections until the shutdown is announced.
-    pub(crate) async fn serve(self: Arc<Self>, proxy: Arc<Proxy>, listener: TcpListener, tls: Tls) {
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        proxy: Arc<HttpProxy<S>>,
+        listener: TcpListener,
+        tls: Tls,
+    ) {
         let mut shutdown = self.shutdown.clone();
         loop {
             let accepted = tokio::select! {
@@ -174,13 +168,13 @@ impl GatewayServer {
 
     /// Clients are to go elsewhere: each is told so with its next answer, or over HTTP/2 at once, and may still come until the shutdown is
     /// announced.
-    pub fn leave(&self) {
-        self.connections.leave();
+    pub fn begin_drain(&self) {
+        self.connections.begin_drain();
         self.goaway.send_replace(true);
     }
 
     /// Tells WebSockets to go elsewhere, and waits until no request is under way, at most for the grace; then drops idle connections.
-    /// Says what became of all since [`GatewayServer::leave`].
+    /// Says what became of all since [`GatewayServer::begin_drain`].
     pub async fn drain(&self, DrainTimeouts { grace, linger }: DrainTimeouts) -> DrainReport {
         let (begun, end) = (Instant::now(), Instant::now() + grace);
         self.goaway.send_replace(true);
@@ -204,7 +198,13 @@ impl GatewayServer {
         }
     }
 
-    fn let_in(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, proxy: &Arc<Proxy>, tls: Tls) {
+    fn let_in(
+        self: &Arc<Self>,
+        tcp: TcpStream,
+        address: SocketAddr,
+        proxy: &Arc<HttpProxy<S>>,
+        tls: Tls,
+    ) {
         let Some(connection) = self.connections.admit(address.ip()) else {
             return;
         };
@@ -272,7 +272,7 @@ impl GatewayServer {
         shaken
     }
 
-    async fn serve_requests(&self, stream: Stream, proxy: &Arc<Proxy>) {
+    async fn serve_requests(&self, stream: Stream, proxy: &Arc<HttpProxy<S>>) {
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             // What is left of the connection afterwards is nothing.
             let _ = proxy.process_new(stream, &self.when_to_go()).await;

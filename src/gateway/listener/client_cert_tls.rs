@@ -1,8 +1,8 @@
 //! TLS for the certificates' door. Pingora's own stream looks into the certificate in the handshake, and breaks off where it cannot read
 //! it; a client with such a certificate is to get a page.
 
-use crate::gateway::admission::client_certificate::PresentedChain;
 use crate::gateway::listener::client_stream::ClientStream;
+use crate::gateway::listener::presented_certificate::PresentedChain;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{

@@ -1,7 +1,7 @@
 //! Which clients are connected: how many in all, how many of each, and where each stands with its request.
 
-use crate::gateway::admission::client_certificate::PresentedChain;
 use crate::gateway::listener::bound_keys::BoundKeys;
+use crate::gateway::listener::presented_certificate::PresentedChain;
 use crate::gateway::listener::upload_rate::UploadRate;
 use crate::gateway::request::following::Following;
 use crate::gateway::request::trusted_proxies::TrustedProxies;
@@ -26,7 +26,7 @@ pub(crate) struct Connections {
     open: AtomicUsize,
     requests: AtomicUsize,
     /// Whether clients are to go elsewhere with their next request.
-    leaving: AtomicBool,
+    draining: AtomicBool,
     /// Requests that ended since.
     finished: AtomicUsize,
     limits: Limits,
@@ -85,11 +85,11 @@ impl Connections {
         let registry = (0..SHARDS).map(|_| Mutex::default()).collect();
         let (clients, fewer) = (Mutex::default(), Notify::new());
         let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let (leaving, finished) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let (draining, finished) = (AtomicBool::new(false), AtomicUsize::new(0));
         Arc::new(Self {
             open,
             requests,
-            leaving,
+            draining,
             finished,
             limits,
             clients,
@@ -169,7 +169,7 @@ impl Connections {
 
     /// A request ended.
     pub(crate) fn request_ended(&self) {
-        if self.are_leaving() {
+        if self.is_draining() {
             self.finished.fetch_add(1, Ordering::AcqRel);
         }
         if self.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -178,13 +178,13 @@ impl Connections {
     }
 
     /// From now on each answer tells its client to use another connection for the next request.
-    pub(crate) fn leave(&self) {
-        self.leaving.store(true, Ordering::Release);
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
     }
 
     /// Whether that was said.
-    pub(crate) fn are_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Acquire)
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
     /// How many requests have ended since.
@@ -314,7 +314,7 @@ impl Connection {
         self.all
             .limits
             .body_timeout
-            .saturating_mul(crate::gateway::proxy::MOST_CREDIT)
+            .saturating_mul(crate::gateway::listener::min_rate::MOST_CREDIT)
     }
 
     /// The client was too slow. It may be found so again before the connection is gone, and counts once.

@@ -11,8 +11,11 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// The flow-control window of one HTTP/2 stream, in bytes. With the default of 64 KiB a distant client waits for the round trip, not
+/// for the line.
+pub(crate) const H2_STREAM_WINDOW: u32 = 1 << 20;
 /// A client's window is renewed at the latest when half of it was handed on.
-const HALF_A_WINDOW: u64 = crate::gateway::build::H2_STREAM_WINDOW as u64 / 2;
+const HALF_A_WINDOW: u64 = H2_STREAM_WINDOW as u64 / 2;
 /// When it cannot be told who is slow, half a window must be handed on in this time: it is longer than the calculator may refuse to
 /// take anything.
 const LONGEST_STALL: Duration = Duration::from_secs(600);
@@ -93,7 +96,7 @@ impl State {
     fn new(version: Version, credit: Duration, now: Instant) -> Self {
         let pace = MinRate::new(
             credit,
-            credit.saturating_mul(crate::gateway::proxy::MOST_CREDIT),
+            credit.saturating_mul(crate::gateway::listener::min_rate::MOST_CREDIT),
         );
         let window = (version == Version::HTTP_2).then_some(Window {
             untaken: 0,

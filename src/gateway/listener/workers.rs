@@ -3,8 +3,8 @@
 //! So nothing of a request moves between cores, and no lock of a shared scheduler is taken. What is not a request (the store's
 //! connections, the outbox, the admin listener) runs elsewhere.
 
-use crate::gateway::listener::accept::Proxy;
 use crate::gateway::listener::accept::{Door, GatewayServer};
+use pingora::proxy::{HttpProxy, ProxyHttp};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -25,18 +25,22 @@ impl Workers {
     ///
     /// # Errors
     /// Whatever keeps the operating system from giving a thread, or another handle of a socket.
-    pub fn start(edge: &Arc<GatewayServer>, doors: &[Door]) -> io::Result<Self> {
+    pub fn start<S>(server: &Arc<GatewayServer<S>>, doors: &[Door]) -> io::Result<Self>
+    where
+        S: ProxyHttp + Send + Sync + 'static,
+        S::CTX: Send + Sync,
+    {
         let mut workers = Self {
             threads: Vec::new(),
             over: watch::Sender::new(false),
         };
-        for (nr, proxy) in edge.proxies().iter().enumerate() {
+        for (nr, proxy) in server.proxies().iter().enumerate() {
             let doors = doors
                 .iter()
                 .map(Door::another)
                 .collect::<io::Result<Vec<_>>>()?;
-            let (edge, proxy, over) = (
-                Arc::clone(edge),
+            let (server, proxy, over) = (
+                Arc::clone(server),
                 Arc::clone(proxy),
                 workers.over.subscribe(),
             );
@@ -47,7 +51,7 @@ impl Workers {
                     Err(error) => return drop(begins.send(Err(error))),
                 };
                 drop(begins.send(Ok(())));
-                runtime.block_on(serve(edge, proxy, doors, over));
+                runtime.block_on(serve(server, proxy, doors, over));
                 // What is still open, a WebSocket perhaps, had its grace.
                 runtime.shutdown_background();
             };
@@ -83,17 +87,20 @@ impl Door {
     }
 }
 
-async fn serve(
-    edge: Arc<GatewayServer>,
-    proxy: Arc<Proxy>,
+async fn serve<S>(
+    server: Arc<GatewayServer<S>>,
+    proxy: Arc<HttpProxy<S>>,
     doors: Vec<Door>,
     mut over: watch::Receiver<bool>,
-) {
+) where
+    S: ProxyHttp + Send + Sync + 'static,
+    S::CTX: Send + Sync,
+{
     let mut serving = JoinSet::new();
     for Door { listener, tls } in doors {
         match TcpListener::from_std(listener) {
             Ok(listener) => {
-                drop(serving.spawn(Arc::clone(&edge).serve(Arc::clone(&proxy), listener, tls)))
+                drop(serving.spawn(Arc::clone(&server).serve(Arc::clone(&proxy), listener, tls)))
             }
             Err(error) => {
                 tracing::error!(target: "gateway", %error, "a thread cannot accept clients")

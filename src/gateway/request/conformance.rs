@@ -3,15 +3,11 @@
 //! Pingora hands on what it received, not what it understood: `uri.path()` and the bytes that go to the calculator can differ.
 //! So the raw target is judged, and whatever is judged goes up unchanged.
 
-use crate::gateway::context::RequestContext;
-use crate::gateway::proxy::Gateway;
-use crate::gateway::upstream::header_policy;
 use crate::telemetry::metrics::Refusal;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession as HttpSession;
-use pingora::proxy::Session;
 
 /// All header fields together, in bytes.
 const MOST_HEADER: usize = 64 * 1_024;
@@ -95,7 +91,7 @@ pub(crate) fn check(request: &RequestHeader, hosts: &Hosts) -> Result<(), Refusa
         return Err(Refusal::Method);
     }
     let is_sound = has_sound_framing(&request.headers) && !upgrades_with_body(request);
-    if header_policy::size(&request.headers) > MOST_HEADER || !is_sound {
+    if size(&request.headers) > MOST_HEADER || !is_sound {
         return Err(Refusal::Header);
     }
     match authority(request) {
@@ -106,22 +102,12 @@ pub(crate) fn check(request: &RequestHeader, hosts: &Hosts) -> Result<(), Refusa
     }
 }
 
-impl Gateway {
-    /// Refuses what is not fit to be asked whose it is.
-    pub(crate) fn check(
-        &self,
-        hosts: &Hosts,
-        http: &Session,
-        context: &RequestContext,
-    ) -> Result<(), Refusal> {
-        if context.has_malformed_body() {
-            return Err(Refusal::Chunks);
-        }
-        check(http.req_header(), hosts)?;
-        check_length(http.as_downstream())?;
-        self.socket_origins
-            .check(http.req_header(), self.scheme(http))
-    }
+/// How long all header fields are together, in bytes.
+fn size(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
 }
 
 /// Only targets in origin form, without what servers cut, turn or escape each in their own way.

@@ -1,6 +1,5 @@
 //! The gateway's own cookies: reading them from every `Cookie` field, setting them, keeping them from the calculator.
 
-use crate::gateway::admission::application_cookies::SessionCookieChanges;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cookie::{Cookie, SameSite};
@@ -190,14 +189,12 @@ impl CookieNames {
     pub(crate) fn for_calculator<'h>(
         self,
         headers: &'h HeaderMap,
-        changes: Option<&SessionCookieChanges>,
+        is_withheld: impl Fn(&[u8]) -> bool,
     ) -> Option<Cow<'h, [u8]>> {
         let mut fields = headers.get_all(COOKIE).iter();
         let (first, more) = (fields.next()?, fields.next().is_some());
-        let goes_up = |crumb: &&[u8]| {
-            !self.owns(name_and_value(crumb).0)
-                && changes.is_none_or(|changes| !changes.withholds(crumb.trim_ascii()))
-        };
+        let goes_up =
+            |crumb: &&[u8]| !self.owns(name_and_value(crumb).0) && !is_withheld(crumb.trim_ascii());
         if !more && crumbs(headers).all(|crumb| goes_up(&crumb)) {
             return Some(Cow::Borrowed(first.as_bytes()));
         }
@@ -441,7 +438,7 @@ mod tests {
     fn the_calculator_gets_its_own_cookies_in_one_field() {
         let seen = |fields: &[&str]| {
             CookieNames::Secure
-                .for_calculator(&headers(fields), None)
+                .for_calculator(&headers(fields), |_| false)
                 .map(|field| String::from_utf8(field.into_owned()).expect("ASCII"))
         };
         assert_eq!(
@@ -478,7 +475,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.append(COOKIE, value);
             let _ = CookieNames::Secure.read(&headers);
-            if let Some(left) = CookieNames::Secure.for_calculator(&headers, None) {
+            if let Some(left) = CookieNames::Secure.for_calculator(&headers, |_| false) {
                 let names = left.split(|byte| *byte == b';').map(|crumb| name_and_value(crumb).0);
                 prop_assert!(names.into_iter().all(|name| !CookieNames::Secure.owns(name)));
             }

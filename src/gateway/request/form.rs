@@ -1,5 +1,6 @@
 //! Forms posted to our own pages.
 
+use crate::gateway::request::audience::Audience;
 use crate::gateway::request::origin::{
     Origin, OriginHeader, Scheme, is_of_own_host, origin_header,
 };
@@ -151,6 +152,18 @@ pub(crate) fn is_of_another_site(request: &RequestHeader, scheme: Scheme) -> boo
         .get("sec-fetch-site")
         .is_some_and(|site| site.as_bytes() == b"same-site");
     initiator_of(request, scheme) == Initiator::Foreign && !is_same_site
+}
+
+/// Whether another site's page made the request, and not by leading the browser here: no cookie with `SameSite=Lax` would come along.
+pub(crate) fn crosses_sites(request: &RequestHeader, scheme: Scheme) -> bool {
+    // A page in a frame is a navigation too, and could be laid under other things to click on.
+    let in_a_frame = request
+        .headers
+        .get("sec-fetch-dest")
+        .is_some_and(|place| place.as_bytes() != b"document");
+    let is_navigation = Audience::of(&request.headers) == Audience::Navigation && !in_a_frame;
+    let leads_here = is_navigation && matches!(request.method, Method::GET | Method::HEAD);
+    !leads_here && is_of_another_site(request, scheme)
 }
 
 /// Whose page made a request.

@@ -6,6 +6,7 @@ pub(crate) mod conformance;
 pub(crate) mod cookies;
 pub(crate) mod following;
 pub(crate) mod form;
+pub(crate) mod kind;
+pub(crate) mod links;
 pub(crate) mod origin;
-pub(crate) mod route;
 pub(crate) mod trusted_proxies;

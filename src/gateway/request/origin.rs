@@ -1,7 +1,6 @@
 //! Where pages come from, as browsers say in `Origin` (RFC 6454, 6.2): scheme, host and port.
 
-use crate::config::{Config, PublicUrl, WebSocketOrigins};
-use crate::gateway::proxy::Gateway;
+use crate::config::{self, Config, PublicUrl};
 use crate::gateway::request::conformance::{authority, split_port};
 use crate::gateway::request::cookies::CookieNames;
 use crate::telemetry::metrics::Refusal;
@@ -129,14 +128,14 @@ pub(crate) fn is_of_own_host(origin: Origin<'_>, request: &RequestHeader, scheme
 /// Whose pages may open WebSockets.
 ///
 /// A handshake is no request that a page of another site could not make: browsers send cookies along and let any page read the answer.
-pub(crate) struct SocketOrigins {
+pub(crate) struct WebSocketOrigins {
     /// None: everybody's.
     allowed: Option<Vec<String>>,
 }
 
-impl SocketOrigins {
+impl WebSocketOrigins {
     pub(crate) fn new(config: &Config) -> Self {
-        let WebSocketOrigins::Listed(listed) = &config.upstream.websocket_origins else {
+        let config::WebSocketOrigins::Listed(listed) = &config.upstream.websocket_origins else {
             return Self { allowed: None };
         };
         let listen = &config.listen;
@@ -183,18 +182,17 @@ impl SocketOrigins {
     }
 }
 
-impl Gateway {
-    /// The scheme of the pages on this host, whose forms may come. Behind a front proxy that ends TLS, it is that of `listen.public_url`.
-    pub(crate) fn scheme(&self, http: &Session) -> Scheme {
-        let is_tls = || {
-            http.digest()
-                .is_some_and(|digest| digest.ssl_digest.is_some())
-        };
-        if self.cookie_names == CookieNames::Secure || is_tls() {
-            Scheme::Https
-        } else {
-            Scheme::Http
-        }
+/// The scheme of the pages on this host, whose forms may come. Behind a front proxy that ends TLS it is that of
+/// `listen.public_url`.
+pub(crate) fn page_scheme(names: CookieNames, http: &Session) -> Scheme {
+    let is_tls = || {
+        http.digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some())
+    };
+    if names == CookieNames::Secure || is_tls() {
+        Scheme::Https
+    } else {
+        Scheme::Http
     }
 }
 

@@ -1,23 +1,17 @@
 //! The one table from what went wrong to what is answered.
 
-use crate::clock::Chance;
+use crate::gateway::concurrency::Overloaded;
 use crate::gateway::context::{RequestContext, RequestKind};
-use crate::gateway::proxy::Gateway;
-use crate::gateway::request::audience::Audience;
-use crate::gateway::request::cookies::CookieNames;
+use crate::gateway::request::cookies::Ambiguous;
 use crate::gateway::request::form::BadForm;
-use crate::gateway::respond::reply;
-use crate::gateway::respond::reply::Reply;
-use crate::pages::{Problem, ProblemKind, Server, View};
+use crate::pages::{ProblemKind, Server};
 use crate::store;
-use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{Refusal, Request};
 use domain::return_to::ReturnTo;
 use domain::submission::Doubt;
 use domain::time::Timestamp;
 use http::{Method, StatusCode};
 use pingora::http::RequestHeader;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::time::Duration;
 
@@ -77,6 +71,18 @@ const LATER: Duration = Duration::from_secs(60);
 /// More requests are with the calculator than may be.
 pub(crate) const OVERLOADED: ErrorType = ErrorType::Custom("overloaded");
 
+impl From<Overloaded> for Failure {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}
+
+impl From<Ambiguous> for Failure {
+    fn from(_: Ambiguous) -> Self {
+        Self::Refused(Refusal::Header)
+    }
+}
+
 impl From<BadForm> for Failure {
     fn from(form: BadForm) -> Self {
         Self::Form(form)
@@ -114,7 +120,7 @@ impl Failure {
     }
 
     /// What a program is told.
-    fn title(&self) -> &'static str {
+    pub(crate) fn title(&self) -> &'static str {
         match self {
             Self::Refused(Refusal::Origin) => "pages of this origin may not open WebSockets",
             _ => self.status().canonical_reason().unwrap_or("error"),
@@ -122,7 +128,7 @@ impl Failure {
     }
 
     /// What the page says, which tells of what the broker was about: whoever posted a form, what became of it.
-    fn kind_about(&self, context: &RequestContext) -> ProblemKind {
+    pub(crate) fn kind_about(&self, context: &RequestContext) -> ProblemKind {
         let server = if context.to_portal {
             Server::Portal
         } else {
@@ -197,7 +203,7 @@ impl Failure {
         }
     }
 
-    fn outcome(&self) -> Request {
+    pub(crate) fn outcome(&self) -> Request {
         match self {
             Self::Store(_)
             | Self::Busy
@@ -210,7 +216,7 @@ impl Failure {
         }
     }
 
-    fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+    pub(crate) fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         match self {
             Self::UpstreamSlow | Self::FormReturned(_, StatusCode::GATEWAY_TIMEOUT) => Some(LATER),
             Self::Store(_)
@@ -224,7 +230,7 @@ impl Failure {
     }
 
     /// What can be asked for again without doing anything twice, or where what was typed is kept.
-    fn target(&self, about: &RequestKind, request: &RequestHeader) -> Option<String> {
+    pub(crate) fn target(&self, about: &RequestKind, request: &RequestHeader) -> Option<String> {
         // What cannot be linked as it was asked for is not linked at all.
         let requested_target = ReturnTo::parse(&String::from_utf8_lossy(request.raw_path()))
             .ok()
@@ -243,117 +249,4 @@ impl Failure {
             (_, RequestKind::Form | RequestKind::KeptForm(_)) => None,
         }
     }
-}
-
-impl Gateway {
-    /// Answers a request that does not go to the calculator.
-    pub(crate) async fn answer(
-        &self,
-        answer: Result<Reply, Failure>,
-        http: &mut Session,
-        context: &mut RequestContext,
-    ) -> pingora::Result<()> {
-        reply::discard_body(http).await;
-        let answer = if context.has_malformed_body() {
-            // Nobody can tell where the next request would begin.
-            http.set_keepalive(None);
-            Err(Failure::Refused(Refusal::Chunks))
-        } else {
-            answer
-        };
-        let reply =
-            answer.unwrap_or_else(|failure| self.failed(&failure, http.req_header(), context));
-        let reply = if self.cookie_names == CookieNames::Secure {
-            reply.https_only()
-        } else {
-            reply
-        };
-        reply.send(http).await
-    }
-
-    /// The answer to a failure, counted and logged.
-    pub(crate) fn failed(
-        &self,
-        failure: &Failure,
-        request: &RequestHeader,
-        context: &mut RequestContext,
-    ) -> Reply {
-        if let Failure::Refused(reason) = failure {
-            context.refused = Some(*reason);
-            self.metrics.request_refused(*reason);
-        }
-        context.outcome = failure.outcome();
-        let reply = match Audience::of(&request.headers) {
-            Audience::Navigation | Audience::Unspecified => {
-                self.problem_page(failure, request, context)
-            }
-            Audience::Script => Reply::problem(failure.status(), failure.title()),
-        };
-        let reply = match failure.retry_after(context.now) {
-            Some(after) => reply.retry_after(after),
-            None => reply,
-        };
-        if context.outcome == Request::Failed {
-            let (incident, server) = (
-                context.incident.as_deref(),
-                context.attempts.server().map(tracing::field::display),
-            );
-            tracing::error!(
-                target: "gateway", incident, failure = chain(failure), error = context.upstream_error, server, "a request failed"
-            );
-        }
-        if failure.status() == StatusCode::METHOD_NOT_ALLOWED {
-            reply.allow("GET, HEAD, POST")
-        } else {
-            reply
-        }
-    }
-
-    /// The page for a person, with an incident number where the log has more to say.
-    fn problem_page(
-        &self,
-        failure: &Failure,
-        request: &RequestHeader,
-        context: &mut RequestContext,
-    ) -> Reply {
-        let incident = incident(self.chance);
-        let target = failure.target(&context.about, request);
-        let return_to = match &context.about {
-            RequestKind::SignIn | RequestKind::Tan => self.return_to(request.raw_path()),
-            RequestKind::KeptForm(page) => {
-                ReturnTo::parse(page).unwrap_or_else(|_| ReturnTo::start())
-            }
-            RequestKind::Page | RequestKind::Form | RequestKind::SignOut { .. } => {
-                ReturnTo::start()
-            }
-        };
-        let view = View::Problem(Problem {
-            kind: failure.kind_about(context),
-            incident: Some(&incident),
-            return_to: return_to.as_str(),
-            target: target.as_deref(),
-            signed_in: context.is_signed_in(),
-            wait: failure.retry_after(context.now),
-        });
-        let page = Reply::page(
-            failure.status(),
-            self.pages.now().render(&view, context.now),
-        );
-        context.incident = Some(incident);
-        page
-    }
-}
-
-/// A number short enough to be read out on the telephone, of symbols that are not mistaken for one another.
-fn incident(chance: Chance) -> String {
-    const SYMBOLS: [char; 32] = [
-        'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T',
-        'U', 'V', 'W', 'X', 'Y', 'Z', '2', '3', '4', '5', '6', '7', '8', '9',
-    ];
-    let mut bytes = [0; 8];
-    chance.fill(&mut bytes);
-    bytes
-        .iter()
-        .filter_map(|byte| SYMBOLS.get(usize::from(byte % 32)))
-        .collect()
 }

@@ -3,7 +3,7 @@
 use crate::gateway::request::form::Form;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::gateway::sign_in_pages::{Gateway, Visit};
+use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::pages::{FieldError, OnFile, SignIn, SignInNotice, UnknownEmail, View};
 use crate::sign_in::{Answer, State};
 use domain::email::Email;
@@ -15,7 +15,7 @@ use http::StatusCode;
 /// What was typed is shown again, up to a length that no broker number or address has.
 const LONGEST_SHOWN: usize = 320;
 
-impl Gateway {
+impl SignInPages {
     pub(crate) async fn show_claim(&self, visit: &Visit) -> Result<Reply, Failure> {
         let session = self.signed_in(visit).await?;
         if session
@@ -113,7 +113,8 @@ impl Gateway {
     /// Whether the page is to confirm the address of the very broker who is signed in without submission.
     fn confirming(&self, session: Option<&BrokerSession>, vtnr: &str) -> Option<OnFile> {
         let session = session.filter(|session| session.level == Level::WithoutSubmission)?;
-        (Vtnr::parse(vtnr) == Ok(session.vtnr)).then(|| self.on_file(session.vtnr))
+        (Vtnr::parse(vtnr) == Ok(session.vtnr))
+            .then(|| self.admission.held_forms.on_file(session.vtnr))
     }
 
     pub(crate) async fn show_unknown_email(&self, visit: &Visit) -> Result<Reply, Failure> {

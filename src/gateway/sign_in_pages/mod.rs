@@ -8,26 +8,31 @@ mod sign_out;
 mod status;
 mod tan;
 
-use crate::gateway::admission::portal::{self as at_portal, AtPortal};
-use crate::gateway::context::RequestContext;
-use crate::gateway::context::RequestKind;
-use crate::gateway::proxy::Gateway;
-use crate::gateway::request::cookies::RequestCookies;
+use crate::gateway::admission::Admission;
+use crate::gateway::admission::portal::{AtPortal, best};
+use crate::gateway::context::{RequestContext, RequestKind};
+use crate::gateway::request::cookies::{CookieNames, RequestCookies};
 use crate::gateway::request::form::Form;
-use crate::gateway::request::route::Page;
+use crate::gateway::request::links::Links;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::pages::View;
-use crate::sign_in::{Admission, Answer, Visitor};
-use crate::telemetry::metrics::Request;
+use crate::gateway::upstream::application_cookies::ApplicationCookies;
+use crate::in_force::InForce;
+use crate::pages::{Pages, View};
+use crate::sign_in::{Admission as SignInAdmission, Answer, SignIns, Visitor};
+use crate::store::cache::Sessions;
+use crate::telemetry::metrics::{Metrics, Request};
 use domain::browser;
 use domain::ids::{FlowToken, FormId};
 use domain::return_to::ReturnTo;
+use domain::route::Page;
 use domain::session::Session as BrokerSession;
 use domain::time::Timestamp;
 use http::header::USER_AGENT;
 use http::{Method, StatusCode};
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
+use std::sync::Arc;
 
 /// A request for one of our pages, with all that the steps need of it.
 pub(crate) struct Visit {
@@ -43,64 +48,66 @@ pub(crate) struct Visit {
     apart: Vec<String>,
 }
 
-impl Gateway {
-    /// Answers a request for one of our pages. Only `POST` changes anything.
-    pub(crate) async fn login(
+/// Answers requests for the gateway's own pages.
+pub(crate) struct SignInPages {
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) application_cookies: Arc<ApplicationCookies>,
+    pub(crate) sign_ins: Arc<SignIns>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) pages: Arc<InForce<Pages>>,
+    pub(crate) cookie_names: CookieNames,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The main host, with its scheme.
+    pub(crate) home: String,
+}
+
+impl SignInPages {
+    /// Answers a request for one of the gateway's pages. Only `POST` changes anything.
+    pub(crate) async fn answer(
         &self,
         page: Page,
         http: &mut Session,
         context: &mut RequestContext,
     ) -> Result<Reply, Failure> {
         context.outcome = Request::LoginPage;
-        let mut visit = self.visit(http, context.now)?;
-        if self.portal.is_some() {
-            visit.at_portal = match page {
-                // Whoever wants to leave waits for nobody and needs no slot.
-                Page::SignOut => self.known_at_portal(http, context.now),
-                _ => self.at_portal(http, context).await?,
-            };
+        if let Some(connection) = context.connection.clone()
+            && let Some((certificates, shown)) = self.admission.certified(Some(&connection))
+        {
+            return self
+                .answer_on_certificate_host(page, certificates, shown, http, context)
+                .await;
         }
+        let mut visit = self.visit(http.req_header(), context)?;
+        visit.at_portal = match page {
+            // A broker who wants to sign out waits for nobody and needs no slot.
+            Page::SignOut => self.admission.known_at_portal(http.req_header(), context),
+            _ => self.admission.at_portal(http.req_header(), context).await?,
+        };
         if let Some(id) = visit.form.filter(|_| page == Page::Form) {
-            context.about = RequestKind::KeptForm(self.routes.form_page(id));
+            context.about = RequestKind::KeptForm(self.links.form_page(id));
         }
         let method = http.req_header().method.clone();
         if method == Method::POST {
-            let form = Form::read(http, self.scheme(http)).await?;
-            if page == Page::SignOut {
-                context.about = RequestKind::SignOut {
-                    forget_browser: sign_out::forgets_browser(&form),
-                };
-            }
-            return match page {
-                Page::SignIn => self.post_claim(&visit, &form).await,
-                Page::Tan => self.post_tan(&visit, &form).await,
-                Page::UnknownEmail => self.post_without_email(&visit).await,
-                Page::Password => self.post_password(&visit, &form).await,
-                Page::SignOut => {
-                    let reply = self.post_sign_out(&visit, &form).await?;
-                    Ok(self
-                        .end_application_sessions(reply, http.req_header())
-                        .await)
-                }
-                Page::Form => self.discard_parked(&visit).await,
-                Page::Portal => self.post_portal(&visit),
-                Page::Start | Page::Help | Page::Certificate | Page::Status => Err(Failure::Method),
-                Page::Unknown => Err(Failure::NotFound),
-            };
+            return self.post(page, &visit, http, context).await;
         }
         if method != Method::GET && method != Method::HEAD {
             return Err(Failure::Method);
         }
         match page {
-            Page::Start => Ok(Reply::see_other(
-                &self.routes.page("vtnr-login", visit.return_to.as_str()),
-            )),
+            Page::Start => Ok(self.on_to("vtnr-login", &visit)),
             Page::SignIn => self.show_claim(&visit).await,
             Page::Tan => self.show_tan(&visit).await,
             Page::UnknownEmail => self.show_unknown_email(&visit).await,
             Page::Password => self.show_password(&visit).await,
             Page::SignOut => self.show_sign_out(&visit).await,
-            Page::Form => self.show_parked(&visit).await,
+            Page::Form => {
+                let session = self.form_sender(&visit).await?;
+                self.admission
+                    .held_forms
+                    .show(visit.form, &visit.held, session.as_ref(), visit.now)
+                    .await
+            }
             Page::Help => Ok(self.help_page(&visit)),
             Page::Certificate => self.on_certificates_host(&visit),
             Page::Portal => self.show_portal(&visit),
@@ -109,48 +116,71 @@ impl Gateway {
         }
     }
 
-    pub(crate) fn visit(&self, http: &Session, now: Timestamp) -> Result<Visit, Failure> {
-        let request = http.req_header();
+    async fn post(
+        &self,
+        page: Page,
+        visit: &Visit,
+        http: &mut Session,
+        context: &mut RequestContext,
+    ) -> Result<Reply, Failure> {
+        let form = Form::read(http, context.scheme).await?;
+        match page {
+            Page::SignIn => self.post_claim(visit, &form).await,
+            Page::Tan => self.post_tan(visit, &form).await,
+            Page::UnknownEmail => self.post_without_email(visit).await,
+            Page::Password => self.post_password(visit, &form).await,
+            Page::SignOut => {
+                context.about = RequestKind::SignOut {
+                    forget_browser: sign_out::forgets_browser(&form),
+                };
+                let reply = self.post_sign_out(visit, &form).await?;
+                Ok(self
+                    .application_cookies
+                    .end_application_sessions(reply, http.req_header())
+                    .await)
+            }
+            Page::Form => {
+                let session = self.form_sender(visit).await?;
+                let client = visit.visitor.client;
+                self.admission
+                    .held_forms
+                    .discard(visit.form, &visit.held, session.as_ref(), client)
+                    .await
+            }
+            Page::Portal => self.post_portal(visit),
+            Page::Start | Page::Help | Page::Certificate | Page::Status => Err(Failure::Method),
+            Page::Unknown => Err(Failure::NotFound),
+        }
+    }
+
+    fn visit(&self, request: &RequestHeader, context: &RequestContext) -> Result<Visit, Failure> {
         let target = request.raw_path();
         let form = form_in(target);
-        let held = form.map_or_else(|| self.held(http), |form| self.held_for(form, http))?;
+        let held = match form {
+            Some(form) => self.cookie_names.read_for(form, &request.headers)?,
+            None => context.cookies(self.cookie_names, &request.headers)?,
+        };
         let agent = request
             .headers
             .get(USER_AGENT)
             .and_then(|agent| agent.to_str().ok())
             .unwrap_or_default();
         let visitor = Visitor {
-            client: self.client_counted(http),
+            client: context.rate_limit_key(),
             family: browser::family(agent),
             flow: held.flow,
             browser: held.browser,
             session: held.session,
         };
-        let apart = self.cookie_names.apart(&request.headers);
         Ok(Visit {
             held,
             visitor,
-            return_to: self.return_to(target),
+            return_to: self.links.return_to(target),
             form,
-            now,
+            now: context.now,
             at_portal: None,
-            apart,
+            apart: self.cookie_names.apart(&request.headers),
         })
-    }
-
-    /// Where the broker wants to go; the start page if that is missing, leads elsewhere, or into the sign-in itself.
-    pub(crate) fn return_to(&self, target: &[u8]) -> ReturnTo {
-        let query = target
-            .splitn(2, |byte| *byte == b'?')
-            .nth(1)
-            .unwrap_or_default();
-        let requested_target = form_urlencoded::parse(query).find(|(name, _)| name == "return_to");
-        let requested_target = requested_target
-            .and_then(|(_, path)| ReturnTo::parse(&path).ok())
-            .filter(|path| {
-                !self.routes.is_own(path.as_str()) || self.routes.is_form_page(path.as_str())
-            });
-        requested_target.unwrap_or_else(ReturnTo::start)
     }
 
     fn page(&self, status: StatusCode, view: &View<'_>, visit: &Visit) -> Reply {
@@ -158,7 +188,7 @@ impl Gateway {
     }
 
     fn on_to(&self, page: &str, visit: &Visit) -> Reply {
-        Reply::see_other(&self.routes.page(page, visit.return_to.as_str()))
+        Reply::see_other(&self.links.page(page, visit.return_to.as_str()))
     }
 
     pub(crate) fn on_to_calculator(visit: &Visit) -> Reply {
@@ -170,7 +200,7 @@ impl Gateway {
     }
 
     /// The broker is signed in: new cookies, and on to where they wanted to go.
-    fn welcome(&self, admission: &Admission, visit: &Visit) -> Reply {
+    fn welcome(&self, admission: &SignInAdmission, visit: &Visit) -> Reply {
         if let Some(replaced) = visit
             .held
             .session
@@ -207,8 +237,20 @@ impl Gateway {
 
     /// Who is signed in, by a session of ours or by the portal; a full session counts before another.
     pub(crate) async fn signed_in(&self, visit: &Visit) -> Result<Option<BrokerSession>, Failure> {
-        let own = self.session(visit.held.session.as_ref(), visit.now).await?;
-        Ok(at_portal::best(own, visit.at_portal.as_ref()))
+        let own = self
+            .admission
+            .sessions
+            .find(visit.held.session.as_ref(), visit.now)
+            .await?;
+        Ok(best(own, visit.at_portal.as_ref()))
+    }
+
+    /// The broker who would send the form that a page is about.
+    async fn form_sender(&self, visit: &Visit) -> Result<Option<BrokerSession>, Failure> {
+        match visit.form {
+            Some(_) => self.signed_in(visit).await,
+            None => Ok(None),
+        }
     }
 
     /// What most answers lead to, whichever page they were given on; each page deals with its own first.

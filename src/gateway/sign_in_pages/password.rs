@@ -3,7 +3,7 @@
 use crate::gateway::request::form::Form;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::gateway::sign_in_pages::{Gateway, Visit};
+use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::pages::{PasswordError, PasswordPage, Spent, View};
 use crate::sign_in::{PasswordAnswer, PasswordClaim};
 use crate::telemetry::metrics::{Outcome, Step};
@@ -15,7 +15,7 @@ use http::StatusCode;
 /// What was typed is shown again, up to a length that no user key has.
 const LONGEST_SHOWN: usize = UserKey::LONGEST;
 
-impl Gateway {
+impl SignInPages {
     pub(crate) async fn show_password(&self, visit: &Visit) -> Result<Reply, Failure> {
         self.passwords()?;
         let session = self.signed_in(visit).await?;

@@ -3,15 +3,15 @@
 use crate::gateway::admission::portal::AtPortal;
 use crate::gateway::respond::failure::{Failure, SOON};
 use crate::gateway::respond::reply::Reply;
-use crate::gateway::sign_in_pages::{Gateway, Visit};
+use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::pages::{PortalPage, PortalState, View};
 use crate::portal::Answer;
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-impl Gateway {
+impl SignInPages {
     pub(crate) fn show_portal(&self, visit: &Visit) -> Result<Reply, Failure> {
-        let portal = self.portal.as_ref().ok_or(Failure::NotFound)?;
+        let portal = self.admission.portal.as_ref().ok_or(Failure::NotFound)?;
         let page = |state| {
             View::Portal(PortalPage {
                 return_to: visit.return_to.as_str(),
@@ -42,22 +42,17 @@ impl Gateway {
                 ..
             }) => self.page(StatusCode::FORBIDDEN, &page(PortalState::Unknown), visit),
             _ => {
-                let requested_target = format!("{}{}", self.home, visit.return_to.as_str());
-                let requested_target =
-                    utf8_percent_encode(&requested_target, NON_ALPHANUMERIC).to_string();
-                Reply::see_other(
-                    &portal
-                        .sign_in_url()
-                        .ok_or(Failure::NotFound)?
-                        .replace("{return_to}", &requested_target),
-                )
+                let url = portal.portal.sign_in_url().ok_or(Failure::NotFound)?;
+                let return_to = format!("{}{}", self.home, visit.return_to.as_str());
+                let return_to = utf8_percent_encode(&return_to, NON_ALPHANUMERIC).to_string();
+                Reply::see_other(&url.replace("{return_to}", &return_to))
             }
         })
     }
 
     /// The broker wants the portal's word to count again.
     pub(crate) fn post_portal(&self, visit: &Visit) -> Result<Reply, Failure> {
-        self.portal.as_ref().ok_or(Failure::NotFound)?;
+        self.admission.portal.as_ref().ok_or(Failure::NotFound)?;
         Ok(Self::on_to_calculator(visit)
             .with_cookie(self.cookie_names.clear(self.cookie_names.left_portal())))
     }

@@ -5,14 +5,14 @@ use crate::gateway::request::cookies::RequestCookies;
 use crate::gateway::request::form::Form;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::gateway::sign_in_pages::{Gateway, Visit};
+use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::pages::{Outside, SignOut, SignedOut, View};
 use crate::portal::Answer;
 use crate::telemetry::metrics::{Outcome, Step};
 use domain::vtnr::Vtnr;
 use http::StatusCode;
 
-impl Gateway {
+impl SignInPages {
     pub(crate) async fn show_sign_out(&self, visit: &Visit) -> Result<Reply, Failure> {
         let session = self.signed_in(visit).await?;
         let RequestCookies {
@@ -61,7 +61,12 @@ impl Gateway {
         let whose = self.signed_in(visit).await?.map(|session| session.vtnr);
         // The store first: cookies that are gone while the session lives on would only look like a sign-out.
         if let Some(session) = &visit.held.session {
-            if let Some(session) = self.session(Some(session), visit.now).await? {
+            if let Some(session) = self
+                .admission
+                .sessions
+                .find(Some(session), visit.now)
+                .await?
+            {
                 self.metrics.session_ended(session.level);
             }
             self.sessions.end(session).await?;

@@ -2,7 +2,7 @@
 
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::gateway::sign_in_pages::{Gateway, Visit};
+use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::sign_in::{Mailing, State};
 use domain::session::Level;
 use domain::time::Timestamp;
@@ -25,7 +25,7 @@ struct Mail {
     next_try_at: Option<String>,
 }
 
-impl Gateway {
+impl SignInPages {
     pub(crate) async fn status(&self, visit: &Visit) -> Result<Reply, Failure> {
         let level = self
             .signed_in(visit)

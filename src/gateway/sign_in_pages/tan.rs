@@ -3,7 +3,7 @@
 use crate::gateway::request::form::Form;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::gateway::sign_in_pages::{Gateway, Visit};
+use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::pages::{MailState, Over, Resend, TanError, TanOver as TanOverPage, TanPage, View};
 use crate::sign_in::{Answer, Mailing, State, TanOver};
 use domain::flow::Claim;
@@ -12,7 +12,7 @@ use domain::time::Timestamp;
 use http::StatusCode;
 use std::time::Duration;
 
-impl Gateway {
+impl SignInPages {
     pub(crate) async fn show_tan(&self, visit: &Visit) -> Result<Reply, Failure> {
         self.tan_page(visit, None, None).await
     }

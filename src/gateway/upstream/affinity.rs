@@ -5,7 +5,7 @@
 //! are up. The last needs no memory and is the same on every gateway, and when a server goes, only its own brokers move.
 
 use crate::gateway::request::cookies;
-use crate::gateway::upstream::server::Server;
+use crate::gateway::upstream::server::UpstreamServer;
 use domain::vtnr::Vtnr;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
@@ -23,7 +23,7 @@ pub(crate) struct AffinityKey(u64);
 
 /// Where a server stands among all, the same on every gateway.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place(u64);
+pub(crate) struct NodeHash(u64);
 
 /// How requests find their server.
 pub(crate) struct Affinity {
@@ -47,7 +47,7 @@ impl AffinityKey {
     }
 }
 
-impl Place {
+impl NodeHash {
     pub(crate) fn of(address: SocketAddr) -> Self {
         Self(digest(address.to_string().as_bytes()))
     }
@@ -65,11 +65,11 @@ impl Affinity {
     /// The server for a request, of those that `may` take it.
     pub(crate) fn choose<'s>(
         &self,
-        servers: &'s [Arc<Server>],
+        servers: &'s [Arc<UpstreamServer>],
         headers: &HeaderMap,
         whose: AffinityKey,
-        may: impl Fn(&Server) -> bool,
-    ) -> Option<&'s Arc<Server>> {
+        may: impl Fn(&UpstreamServer) -> bool,
+    ) -> Option<&'s Arc<UpstreamServer>> {
         let route = self.route(headers);
         let on_route = servers
             .iter()
@@ -91,8 +91,8 @@ impl Affinity {
     /// Whether this is not the server that the request would go to if all were up, and no route will lead back to it.
     pub(crate) fn is_astray(
         &self,
-        servers: &[Arc<Server>],
-        chosen: &Server,
+        servers: &[Arc<UpstreamServer>],
+        chosen: &UpstreamServer,
         whose: AffinityKey,
     ) -> bool {
         let own = || own(servers.iter(), whose).map(|server| server.address);
@@ -143,9 +143,9 @@ impl Affinity {
 
 /// The server with the highest score (rendezvous hashing): whoever had it keeps it while it is there, whatever others come and go.
 fn own<'s>(
-    servers: impl Iterator<Item = &'s Arc<Server>>,
+    servers: impl Iterator<Item = &'s Arc<UpstreamServer>>,
     whose: AffinityKey,
-) -> Option<&'s Arc<Server>> {
+) -> Option<&'s Arc<UpstreamServer>> {
     servers.max_by_key(|server| mixed(whose.0 ^ server.place.0))
 }
 

@@ -1,7 +1,7 @@
 //! Fields that tell the calculator who asks: the client's own are taken away, in every spelling (`domain/client_fields.rs`); ours are put in.
 
 use crate::config::{PublicUrl, Upstream};
-use crate::gateway::admission::application_cookies::SessionCookieChanges;
+use crate::gateway::context::cookie_changes::SessionCookieChanges;
 use crate::gateway::request::cookies::CookieNames;
 use bytes::Bytes;
 use domain::client_fields::ClientFields;
@@ -12,7 +12,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, EXPIRES, HOST,
     ORIGIN, REFERER, SET_COOKIE, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr};
 use std::borrow::Cow;
@@ -65,7 +65,9 @@ impl HeaderPolicy {
         for name in dropped {
             request.remove_header(&name);
         }
-        let joined = match self.cookie_names.for_calculator(&request.headers, changes) {
+        let joined = match self.cookie_names.for_calculator(&request.headers, |crumb| {
+            changes.is_some_and(|changes| changes.withholds(crumb))
+        }) {
             Some(Cow::Borrowed(_)) => return Ok(()),
             Some(Cow::Owned(joined)) => HeaderValue::from_maybe_shared(Bytes::from(joined)).ok(),
             None => None,
@@ -192,20 +194,13 @@ fn written(what: impl Display) -> pingora::Result<HeaderValue> {
     HeaderValue::from_bytes(text).or_err(ErrorType::InvalidHTTPHeader, "an address or number")
 }
 
-/// How long all header fields are together, in bytes.
-pub(crate) fn size(headers: &HeaderMap) -> usize {
-    headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use domain::parking::FormStage;
     use domain::policy::{Decision, decide};
     use domain::return_to::ReturnTo;
+    use domain::route::{PortalServers, Route, Routes};
     use domain::session::{Session, SessionLimits};
     use domain::submission::Intent;
     use domain::time::Timestamp;
@@ -240,6 +235,14 @@ mod tests {
         };
         match decide(|| Intent::Use, Some(&session), &limits, now) {
             Decision::Allow(permit) => permit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn public() -> Permit {
+        let routes = Routes::new("/ui/", &["/".to_owned()], &[], PortalServers::Calculator);
+        match routes.of(b"/", || Intent::Use) {
+            Route::Public(route) => Permit::public(route),
             other => panic!("{other:?}"),
         }
     }
@@ -315,7 +318,7 @@ mod tests {
             .strip_client_fields(&mut request, None)
             .expect("strips");
         header_policy()
-            .add_identity(&mut request, &Permit::public(), None)
+            .add_identity(&mut request, &public(), None)
             .expect("injects");
         assert!(request.headers.get("x-vtnr").is_none());
     }

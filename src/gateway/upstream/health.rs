@@ -9,7 +9,7 @@ const ENOUGH: u32 = 2;
 
 /// A server's health. At first it counts as up: requests find out otherwise.
 #[derive(Debug, Default)]
-pub(crate) struct Health {
+pub(crate) struct ServerHealth {
     /// Failures since the last check that succeeded.
     failures: AtomicU32,
     fell: Notify,
@@ -35,7 +35,7 @@ impl Trouble {
     }
 }
 
-impl Health {
+impl ServerHealth {
     pub(crate) fn is_up(&self) -> bool {
         self.failures.load(Ordering::Relaxed) < ENOUGH
     }
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_certain_and_anything_else_counts_when_it_happens_twice() {
-        let health = Health::default();
+        let health = ServerHealth::default();
         assert!(health.is_up() && health.failed(Trouble::Refused) && !health.is_up());
         assert!(!health.failed(Trouble::Refused), "no news");
         assert!(health.succeeded() && health.is_up() && !health.succeeded());

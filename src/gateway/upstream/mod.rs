@@ -1,330 +1,114 @@
-//! The calculator's servers: which there are, which of them answer, and which one a request goes to.
+//! The calculator's side: its servers, which of them a request goes to and on which connection, and what goes up.
 //!
-//! Names are looked up and servers watched beside the requests (`watch.rs`), so that a request neither waits for a name nor
-//! connects to a server that is known to be down. Nothing here decides whether a request may go up.
+//! Nothing here decides whether a request may go up: [`UpstreamSide::peer`] asks for the permit first.
 
 mod affinity;
+pub(crate) mod application_cookies;
 pub(crate) mod header_policy;
 mod health;
 pub(crate) mod retry;
 pub(crate) mod reuse;
 mod server;
-#[cfg(test)]
-mod tests;
-mod watch;
+pub(crate) mod servers;
+pub(crate) mod watch;
 pub(crate) mod websocket_connect;
 
-use crate::config;
-use crate::gateway::request::route;
-use crate::telemetry::metrics::{Connect, Metrics};
-use affinity::Affinity;
-use arc_swap::ArcSwap;
-use health::Trouble;
-use http::HeaderMap;
-use http::header::UPGRADE;
-use parking_lot::Mutex;
-use pingora::http::{RequestHeader, ResponseHeader};
+use crate::gateway::context::RequestContext;
+use crate::gateway::request::cookies::CookieNames;
+use crate::gateway::respond::failure::OVERLOADED;
+use crate::store::cache::Sessions;
+use affinity::AffinityKey;
+use header_policy::HeaderPolicy;
+use pingora::proxy::Session;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
-use pingora::{Error, ErrorType};
-use server::Server;
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use servers::{Reuse, Sending, Upstream};
 use std::sync::Arc;
 
-pub(crate) use affinity::AffinityKey;
-pub(crate) use watch::watch;
-
-/// The calculator.
-pub(crate) struct Upstream {
-    config: config::Upstream,
-    /// What the calculator is called in requests that ask how it is.
-    authority: String,
-    servers: ArcSwap<Vec<Arc<Server>>>,
-    affinity: Affinity,
-    /// What is told of them; nothing of servers that are not the calculator's.
-    metrics: Option<Arc<Metrics>>,
-    /// The servers that the metrics speak of. One at a time changes what they say, so that the last word is the right one.
-    told: Mutex<Vec<SocketAddr>>,
-    /// The configured servers whose names lead nowhere.
-    unknown: Mutex<BTreeSet<usize>>,
+/// Where requests with a permit go.
+pub(crate) struct UpstreamSide {
+    pub(crate) calculator: Arc<Upstream>,
+    /// The portal's own servers, where it has any.
+    pub(crate) portal: Option<Arc<Upstream>>,
+    pub(crate) header_policy: HeaderPolicy,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) cookie_names: CookieNames,
 }
 
-/// How a request has fared on its way to the calculator.
-#[derive(Debug, Default)]
-pub(crate) struct Attempts {
-    /// How often a connection was asked for.
-    begun: u32,
-    /// How often one stood. From then on bytes may have gone up.
-    sent: u32,
-    /// The server that it goes to, or went to last.
-    server: Option<SocketAddr>,
-    /// The server that just failed.
-    avoided: Option<SocketAddr>,
-    /// The server that the request went to in place of its own.
-    astray: Option<SocketAddr>,
-}
-
-impl Attempts {
-    /// The server that it went to last, if it did.
-    pub(crate) fn server(&self) -> Option<SocketAddr> {
-        self.server
+impl UpstreamSide {
+    /// The servers that a request goes to.
+    pub(crate) fn of(&self, context: &RequestContext) -> &Upstream {
+        self.portal
+            .as_ref()
+            .filter(|_| context.to_portal)
+            .unwrap_or(&self.calculator)
     }
 
-    /// A connection stands; bytes may go up from now on.
-    pub(crate) fn connected(&mut self) {
-        self.sent += 1;
+    /// Whether a request goes to the portal's own servers, which know no session of the calculator.
+    pub(crate) fn is_for_portal_server(&self, context: &RequestContext) -> bool {
+        context.to_portal && self.portal.is_some()
     }
 
-    /// Whether it went up for the first time.
-    pub(crate) fn went_up_once(&self) -> bool {
-        self.sent == 1
-    }
-
-    /// Whether no connection stood so far: not a byte of the request went up.
-    pub(crate) fn never_went_up(&self) -> bool {
-        self.sent == 0
-    }
-
-    /// The next try goes to another server.
-    pub(crate) fn avoid(&mut self, peer: &HttpPeer) {
-        self.avoided = address_of(peer);
-    }
-
-    fn may_connect_again(&self) -> bool {
-        self.begun < config::Upstream::TRIES
-    }
-}
-
-/// Whether a request may take a connection that another one left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reuse {
-    Allowed,
-    /// It takes a new one.
-    Forbidden,
-    /// It takes a new one, which is not for requests afterwards.
-    Never,
-}
-
-/// Whether a request is sent once, whatever comes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sending {
-    /// It may meet a connection that is about to die.
-    Usual,
-    /// It takes a connection of its own.
-    Once,
-}
-
-impl Upstream {
-    /// The servers of the configuration, their names looked up once. `authority` is what the calculator is called.
-    pub(crate) async fn open(
-        config: config::Upstream,
-        authority: &str,
-        metrics: Option<Arc<Metrics>>,
-    ) -> Self {
-        let affinity = Affinity::new(&config.affinity_cookies, &config.routes);
-        let upstream = Self {
-            config,
-            authority: authority.to_owned(),
-            servers: ArcSwap::default(),
-            affinity,
-            metrics,
-            told: Mutex::default(),
-            unknown: Mutex::default(),
-        };
-        upstream.look_up().await;
-        upstream
-    }
-
-    /// Whether there is anything to choose from.
-    pub(crate) fn has_several(&self) -> bool {
-        self.servers.load().len() > 1
-    }
-
-    /// How many servers are up.
-    pub(crate) fn up(&self) -> usize {
-        self.servers
-            .load()
-            .iter()
-            .filter(|server| server.health.is_up())
-            .count()
-    }
-
-    /// The peer for this request, and whether it may take a kept connection.
+    /// Chooses the server for a request that has a permit, and says whether the request may take a kept connection to it.
     ///
     /// # Errors
-    /// No server answers. It costs nothing to find that out.
-    pub(crate) fn peer(
+    /// No permit, no server that is up, or a server that holds its share of all requests.
+    pub(crate) async fn peer(
         &self,
-        request: &RequestHeader,
-        whose: AffinityKey,
-        sending: Sending,
-        attempts: &mut Attempts,
+        http: &Session,
+        context: &mut RequestContext,
     ) -> pingora::Result<(Box<HttpPeer>, Reuse)> {
-        let servers = self.servers.load();
-        let Some(server) = self.choose(&servers, &request.headers, whose, attempts) else {
-            self.metrics
-                .iter()
-                .for_each(|metrics| metrics.upstream_not_asked());
-            return Err(Error::explain(
-                ErrorType::ConnectError,
-                "no server of the calculator answers",
-            ));
+        // No permit, no upstream: a forgotten decision fails closed.
+        context.permit()?;
+        let key = match self.known_affinity_key(context)? {
+            Some(key) => key,
+            None => Box::pin(self.affinity_key(http, context)).await,
         };
-        // A kept connection that turned out dead tells nothing of the others, which may be just as dead.
-        // Nor may a form meet one that is about to die: it is sent once.
-        let reuse = if attempts.begun > 0 || sending == Sending::Once {
-            Reuse::Forbidden
+        let sending = if context.outgoing.is_some() {
+            Sending::Once
         } else {
-            Reuse::Allowed
+            Sending::Usual
         };
-        attempts.begun += 1;
-        attempts.server = Some(server.address);
-        Ok(by(server, request, reuse))
-    }
-
-    fn choose<'s>(
-        &self,
-        servers: &'s [Arc<Server>],
-        headers: &HeaderMap,
-        whose: AffinityKey,
-        attempts: &mut Attempts,
-    ) -> Option<&'s Arc<Server>> {
-        if let [only] = servers {
-            return Some(only).filter(|server| server.health.is_up());
-        }
-        let may =
-            |server: &Server| server.health.is_up() && attempts.avoided != Some(server.address);
-        // Whoever failed just now is better than nobody.
-        let chosen = self
-            .affinity
-            .choose(servers, headers, whose, may)
-            .or_else(|| {
-                self.affinity
-                    .choose(servers, headers, whose, |server| server.health.is_up())
-            })?;
-        attempts.astray = self
-            .affinity
-            .is_astray(servers, chosen, whose)
-            .then_some(chosen.address);
-        Some(chosen)
-    }
-
-    /// The calculator answers. An application's session that began away from its broker's own server stays where it began.
-    pub(crate) fn answered(&self, answer: &ResponseHeader, attempts: &Attempts) {
-        if let Some(address) = attempts.astray {
-            self.affinity.remember(answer, address);
-        }
-    }
-
-    /// No connection came about. Whether the request may be tried with another server: not a byte went up, so nobody has done
-    /// any of what it asks.
-    pub(crate) fn connecting_failed(
-        &self,
-        peer: &HttpPeer,
-        error: &Error,
-        attempts: &mut Attempts,
-    ) -> bool {
-        self.metrics
-            .iter()
-            .for_each(|metrics| metrics.upstream_connected(outcome(error)));
-        attempts.avoid(peer);
-        let servers = self.servers.load();
-        let failed = servers
-            .iter()
-            .find(|server| attempts.avoided == Some(server.address));
-        if let (Some(server), Some(trouble)) = (failed, Trouble::of(error)) {
-            self.note(server, Err((trouble, error)));
-        }
-        attempts.may_connect_again() && self.is_another_up(attempts)
-    }
-
-    /// Whether a server is up other than the one that just failed.
-    pub(crate) fn is_another_up(&self, attempts: &Attempts) -> bool {
-        self.servers
-            .load()
-            .iter()
-            .any(|server| server.health.is_up() && attempts.avoided != Some(server.address))
-    }
-
-    /// What is wrong with the calculator, in one line; `None` if all its servers answer.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        let servers = self.servers.load();
-        let down: Vec<_> = servers
-            .iter()
-            .filter(|server| !server.health.is_up())
-            .map(|server| server.address.to_string())
-            .collect();
-        match (servers.len(), down.len()) {
-            (0, _) => Some("the name of no server is known".to_owned()),
-            (_, 0) => None,
-            (all, _) => Some(format!(
-                "{} of {all} servers down: {}",
-                down.len(),
-                down.join(", ")
-            )),
-        }
-    }
-
-    /// What was found of a server.
-    fn note(&self, server: &Server, found: Result<(), (Trouble, &Error)>) {
-        let is_news = match found {
-            Ok(()) => server.health.succeeded(),
-            Err((trouble, _)) => server.health.failed(trouble),
+        let upstream = self.of(context);
+        let (peer, reuse) =
+            upstream.peer(http.req_header(), key, sending, &mut context.attempts)?;
+        let Some(slot) = context.slot.as_mut().filter(|_| upstream.has_several()) else {
+            return Ok((peer, reuse));
         };
-        if !is_news {
-            return;
+        let has_room = peer
+            .address()
+            .as_inet()
+            .is_none_or(|server| slot.bind_to_server(*server, upstream.up()));
+        if has_room {
+            Ok((peer, reuse))
+        } else {
+            Err(pingora::Error::explain(
+                OVERLOADED,
+                "the server holds its share of all requests",
+            ))
         }
-        let address = server.address;
-        match found {
-            Ok(()) => {
-                tracing::info!(target: "gateway", server = %address, "a server of the calculator is back")
-            }
-            Err((_, error)) => {
-                tracing::warn!(target: "gateway", server = %address, error = error.etype().as_str(), "a server of the calculator is down");
-            }
+    }
+
+    /// The key where it is known or does not matter.
+    fn known_affinity_key(&self, context: &RequestContext) -> pingora::Result<Option<AffinityKey>> {
+        if !self.of(context).has_several() {
+            return Ok(Some(AffinityKey::SHARED));
         }
-        self.tell();
+        let broker = context.permit()?.broker();
+        Ok(broker.map(|(vtnr, _)| AffinityKey::broker(vtnr)))
     }
 
-    /// Sets the metrics to how the servers are.
-    fn tell(&self) {
-        let mut told = self.told.lock();
-        let servers = self.servers.load();
-        let states: Vec<_> = servers
-            .iter()
-            .map(|server| (server.address, server.health.is_up()))
-            .collect();
-        let Some(metrics) = &self.metrics else { return };
-        metrics.upstream_servers(&states);
-        let now: Vec<_> = states.into_iter().map(|(address, _)| address).collect();
-        told.iter()
-            .filter(|before| !now.contains(before))
-            .for_each(|gone| metrics.upstream_server_gone(*gone));
-        *told = now;
+    /// The key on a public path: the broker's, whose cookies the calculator may set there too; else the client's.
+    async fn affinity_key(&self, http: &Session, context: &RequestContext) -> AffinityKey {
+        let cookies = context.cookies(self.cookie_names, &http.req_header().headers);
+        let session = match cookies.ok().and_then(|cookies| cookies.session) {
+            // A store that cannot answer keeps nobody from a public path.
+            Some(token) => self.sessions.look(&token, context.now).await.ok().flatten(),
+            None => None,
+        };
+        match (session, context.client) {
+            (Some(session), _) => AffinityKey::broker(session.vtnr),
+            (None, Some(client)) => AffinityKey::client(client),
+            (None, None) => AffinityKey::SHARED,
+        }
     }
-}
-
-fn by(server: &Server, request: &RequestHeader, reuse: Reuse) -> (Box<HttpPeer>, Reuse) {
-    let is_socket = request.headers.contains_key(UPGRADE);
-    let peer = match route::may_stay_silent(&request.headers) {
-        _ if is_socket => &server.peers.socket,
-        true => &server.peers.patient,
-        false => &server.peers.ordinary,
-    };
-    (
-        Box::new(peer.clone()),
-        if is_socket { Reuse::Never } else { reuse },
-    )
-}
-
-fn outcome(error: &Error) -> Connect {
-    match error.etype() {
-        ErrorType::ConnectRefused => Connect::Refused,
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Connect::TimedOut,
-        _ => Connect::Failed,
-    }
-}
-
-fn address_of(peer: &HttpPeer) -> Option<SocketAddr> {
-    peer.address().as_inet().copied()
 }

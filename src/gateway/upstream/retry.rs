@@ -3,19 +3,16 @@
 //! Whatever a request asks, it may try another server as long as no connection stood: not a byte of it went up. Once one stood, only
 //! what promises to change nothing goes up a second time, and nothing ever a third.
 
-use crate::gateway::admission::intent::body_of;
 use crate::gateway::context::RequestContext;
-use crate::gateway::proxy::Gateway;
 use crate::gateway::respond::reply::has_begun;
-use crate::gateway::upstream::Upstream;
-use crate::gateway::upstream::affinity::AffinityKey;
+use crate::gateway::upstream::UpstreamSide;
 use domain::submission::Body;
 use http::Method;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
-impl Gateway {
+impl UpstreamSide {
     /// No connection to a server came about.
     pub(crate) fn connecting_failed(
         &self,
@@ -23,9 +20,9 @@ impl Gateway {
         mut error: Box<Error>,
         context: &mut RequestContext,
     ) -> Box<Error> {
-        let retry =
-            self.upstream_of(context)
-                .connecting_failed(peer, &error, &mut context.attempts);
+        let retry = self
+            .of(context)
+            .connecting_failed(peer, &error, &mut context.attempts);
         error.set_retry(retry);
         error
     }
@@ -42,7 +39,7 @@ impl Gateway {
         context: &mut RequestContext,
     ) -> Box<Error> {
         let changes_nothing = matches!(http.req_header().method, Method::GET | Method::HEAD)
-            && body_of(http) == Body::None
+            && context.body == Body::None
             && !http.as_ref().retry_buffer_truncated();
         let retry = changes_nothing
             && context.attempts.went_up_once()
@@ -52,47 +49,11 @@ impl Gateway {
                 Connection::Kept => true,
                 Connection::New => {
                     context.attempts.avoid(peer);
-                    self.upstream_of(context).is_another_up(&context.attempts)
+                    self.of(context).is_another_up(&context.attempts)
                 }
             };
         error.set_retry(retry);
         error
-    }
-
-    /// The servers that a request goes to.
-    pub(crate) fn upstream_of(&self, context: &RequestContext) -> &Upstream {
-        self.portal_server
-            .as_ref()
-            .filter(|_| context.to_portal)
-            .unwrap_or(&self.upstream)
-    }
-
-    /// Whose request it is, where that is known or does not matter.
-    pub(crate) fn known_whose(
-        &self,
-        context: &RequestContext,
-    ) -> pingora::Result<Option<AffinityKey>> {
-        if !self.upstream_of(context).has_several() {
-            return Ok(Some(AffinityKey::SHARED));
-        }
-        Ok(context
-            .permit()?
-            .broker()
-            .map(|(vtnr, _)| AffinityKey::broker(vtnr)))
-    }
-
-    /// Whose request it is on a public path: the broker's, whose cookies the calculator may set there too; else the client's.
-    pub(crate) async fn whose(&self, http: &Session, context: &RequestContext) -> AffinityKey {
-        let session = match self.held(http).ok().and_then(|held| held.session) {
-            // A store that cannot answer keeps nobody from a public path.
-            Some(token) => self.sessions.look(&token, context.now).await.ok().flatten(),
-            None => None,
-        };
-        let client = || {
-            self.client_address(http)
-                .map_or(AffinityKey::SHARED, AffinityKey::client)
-        };
-        session.map_or_else(client, |session| AffinityKey::broker(session.vtnr))
     }
 }
 

@@ -1,21 +1,21 @@
 //! One server of the calculator: an address, and how it is connected to.
 
 use crate::config;
-use crate::gateway::upstream::affinity::Place;
-use crate::gateway::upstream::health::Health;
+use crate::gateway::upstream::affinity::NodeHash;
+use crate::gateway::upstream::health::ServerHealth;
 use crate::gateway::upstream::websocket_connect::Handshakes;
 use pingora::upstreams::peer::HttpPeer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A server, for as long as its name leads to its address.
-pub(crate) struct Server {
+pub(crate) struct UpstreamServer {
     pub(crate) address: SocketAddr,
     /// Which of the configured servers it belongs to; a name may have several addresses.
     pub(crate) entry: usize,
-    pub(crate) place: Place,
+    pub(crate) place: NodeHash,
     pub(crate) peers: Peers,
-    pub(crate) health: Health,
+    pub(crate) health: ServerHealth,
 }
 
 /// For ordinary requests, for those whose answer may be silent for a long time, and for WebSockets.
@@ -25,7 +25,7 @@ pub(crate) struct Peers {
     pub(crate) socket: HttpPeer,
 }
 
-impl Server {
+impl UpstreamServer {
     pub(crate) fn new(
         address: SocketAddr,
         entry: usize,
@@ -36,9 +36,9 @@ impl Server {
         Self {
             address,
             entry,
-            place: Place::of(address),
+            place: NodeHash::of(address),
             peers,
-            health: Health::default(),
+            health: ServerHealth::default(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Looking names up and looking servers over, beside the requests.
 
-use crate::gateway::upstream::Upstream;
 use crate::gateway::upstream::health::Trouble;
-use crate::gateway::upstream::server::Server;
+use crate::gateway::upstream::server::UpstreamServer;
+use crate::gateway::upstream::servers::Upstream;
 use futures_util::future::join_all;
 use pingora::connectors::TransportConnector;
 use pingora::http::RequestHeader;
@@ -26,7 +26,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn watch(upstream: Arc<Upstream>) {
     // It reads the system's certificates, so there is one for all checks.
     let connector = Arc::new(TransportConnector::new(None));
-    let start = |server: &Arc<Server>| {
+    let start = |server: &Arc<UpstreamServer>| {
         // It ends with its server.
         tokio::spawn(look_after(
             Arc::clone(&upstream),
@@ -52,7 +52,7 @@ pub(crate) async fn watch(upstream: Arc<Upstream>) {
 
 async fn look_after(
     upstream: Arc<Upstream>,
-    server: Weak<Server>,
+    server: Weak<UpstreamServer>,
     connector: Arc<TransportConnector>,
 ) {
     let interval = upstream.config.health_interval;
@@ -83,9 +83,9 @@ async fn look_after(
 
 impl Upstream {
     /// Looks the names up once, and gives the servers that are new. What a name led to stays if it is not found.
-    pub(crate) async fn look_up(&self) -> Vec<Arc<Server>> {
+    pub(crate) async fn look_up(&self) -> Vec<Arc<UpstreamServer>> {
         let known = self.servers.load_full();
-        let mut servers: Vec<Arc<Server>> = Vec::new();
+        let mut servers: Vec<Arc<UpstreamServer>> = Vec::new();
         let mut fresh = Vec::new();
         let found = join_all(
             self.config
@@ -111,8 +111,12 @@ impl Upstream {
                     .find(|server| server.address == address)
                     .cloned()
                     .unwrap_or_else(|| {
-                        let server =
-                            Arc::new(Server::new(address, entry, &target.host, &self.config));
+                        let server = Arc::new(UpstreamServer::new(
+                            address,
+                            entry,
+                            &target.host,
+                            &self.config,
+                        ));
                         fresh.push(Arc::clone(&server));
                         server
                     });
@@ -135,7 +139,11 @@ impl Upstream {
     }
 
     /// Whether a server can be connected to, with TLS where it is spoken; and says that it is well, if it is to be asked.
-    async fn check(&self, server: &Server, connector: &TransportConnector) -> pingora::Result<()> {
+    async fn check(
+        &self,
+        server: &UpstreamServer,
+        connector: &TransportConnector,
+    ) -> pingora::Result<()> {
         let asked = async {
             let stream = connector.new_stream(&server.peers.ordinary).await?;
             let Some(path) = &self.config.health_path else {

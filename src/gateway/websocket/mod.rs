@@ -2,5 +2,6 @@
 
 pub(crate) mod control;
 pub(crate) mod frames;
+pub(crate) mod portal_recheck;
+pub(crate) mod recheck;
 pub(crate) mod registry;
-pub(crate) mod stream;

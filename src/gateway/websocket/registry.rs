@@ -7,21 +7,18 @@
 //! opened them. Those on public paths are nobody's: they end with the gateway only.
 
 use crate::clock::Clock;
-use crate::gateway::context::RequestContext;
 use crate::gateway::membership::Membership;
-use crate::gateway::proxy::Gateway;
 use crate::gateway::websocket::control::{CloseHandle, CloseReason};
 use crate::store::cache::Sessions;
 use crate::store::{self, Invalidation, RecordKey};
 use crate::telemetry::metrics::Metrics;
 use domain::ids::SessionToken;
-use domain::session::{Level, Proof, Session, SessionLimits};
+use domain::session::{Session, SessionLimits};
 use domain::time::Timestamp;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Fuse, FusedFuture as _};
 use futures_util::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
-use pingora::proxy::Session as HttpSession;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -301,65 +298,6 @@ fn place(handle: &Arc<CloseHandle>) -> usize {
     Arc::as_ptr(handle) as usize
 }
 
-impl Gateway {
-    /// A WebSocket opens. From now on it ends with the gateway, and with what its broker is signed in by, if there is one.
-    pub(crate) async fn open_websocket(
-        &self,
-        http: &HttpSession,
-        context: &mut RequestContext,
-    ) -> pingora::Result<()> {
-        let broker = context.permit()?.broker();
-        let session = self.held(http).ok().and_then(|held| held.session);
-        let Some(connection) = context.connection.clone() else {
-            return Err(unwatched());
-        };
-        context.recheck = match broker {
-            Some((
-                vtnr,
-                Level::Full {
-                    proof: Proof::Certificate,
-                },
-            )) => Some(
-                self.certificates
-                    .as_ref()
-                    .ok_or_else(unwatched)?
-                    .watch(Arc::clone(&connection), vtnr),
-            ),
-            Some((
-                vtnr,
-                Level::Full {
-                    proof: Proof::Portal,
-                },
-            )) => Some(
-                self.watch_at_portal(http, vtnr, connection.close_handle())
-                    .ok_or_else(unwatched)?,
-            ),
-            _ => None,
-        };
-        context.websocket = Some(
-            match session.filter(|_| broker.is_some() && context.recheck.is_none()) {
-                Some(session) => {
-                    self.websockets
-                        .open(&session, connection.close_handle())
-                        .await
-                }
-                None if broker.is_none() || context.recheck.is_some() => {
-                    self.websockets.open_unowned(connection.close_handle())
-                }
-                None => return Err(unwatched()),
-            },
-        );
-        Ok(())
-    }
-}
-
-fn unwatched() -> Box<pingora::Error> {
-    pingora::Error::explain(
-        pingora::ErrorType::InternalError,
-        "a WebSocket without a session",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,6 +310,7 @@ mod tests {
     use crate::store::{Charges, Hearing, Sealed, SignIn, Store, Vault};
     use async_trait::async_trait;
     use domain::ids::LetterId;
+    use domain::session::{Level, Proof};
     use domain::vtnr::Vtnr;
     use tokio::sync::broadcast::Receiver;
 

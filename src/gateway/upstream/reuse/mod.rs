@@ -9,78 +9,28 @@ mod idle;
 mod schemes;
 
 use crate::gateway::context::RequestContext;
+use crate::gateway::context::lease::{Lease, Next};
 use crate::gateway::listener::bound_keys::Owner;
-use crate::gateway::proxy::Gateway;
-use crate::gateway::upstream::Reuse;
-use crate::gateway::upstream::reuse::idle::IdleKeys;
+use crate::gateway::request::cookies::CookieNames;
+use crate::gateway::upstream::servers::Reuse;
 use http::{Method, StatusCode};
-use nix::sys::socket::{Shutdown, shutdown};
+use idle::IdleKeys;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
-use std::ops::Deref;
-use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::time::Duration;
 
-/// The gateway as one of Pingora's proxies has it: each thread has a proxy of its own, with its own connections to the calculator.
-pub(crate) struct WorkerProxy {
-    gateway: Arc<Gateway>,
+/// The kept connections to the calculator of one thread's proxy.
+pub(crate) struct ConnectionReuse {
+    cookie_names: CookieNames,
     idle: IdleKeys,
 }
 
-impl Deref for WorkerProxy {
-    type Target = Gateway;
-
-    fn deref(&self) -> &Gateway {
-        &self.gateway
-    }
-}
-
-/// The connection that a request goes up on.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    /// What Pingora knows connections of this kind by, less the key.
-    class: u64,
-    key: u64,
-    next: Next,
-    /// The socket, once it stands.
-    socket: Option<RawFd>,
-    /// Whether the answer's header has come.
-    answered: bool,
-}
-
-/// Who may take a connection after this request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Anybody,
-    /// Requests of this owner that come on the same connection of the client's.
-    Owner(Owner),
-    Nobody,
-}
-
-impl Lease {
-    /// The connection stands.
-    pub(crate) fn connected(&mut self, socket: RawFd) {
-        self.socket = Some(socket);
-    }
-
-    /// Nobody takes the connection after this answer, which has no body. Pingora would keep it until `upstream.keepalive` is over; with its
-    /// reading half shut it finds that it has ended.
-    fn end(&mut self) {
-        self.next = Next::Nobody;
-        // Pingora holds the socket for as long as the answer is under way, so that the number is this socket's.
-        if let Some(socket) = self.socket {
-            let _ = shutdown(socket, Shutdown::Read);
-        }
-    }
-}
-
-impl WorkerProxy {
-    /// For the thread of this number, whose proxy keeps at most so many connections.
-    pub(crate) fn new(gateway: Arc<Gateway>, thread: usize, pool_size: usize) -> Self {
+impl ConnectionReuse {
+    /// For the thread of this number, whose proxy keeps at most `pool_size` connections.
+    pub(crate) fn new(cookie_names: CookieNames, thread: usize, pool_size: usize) -> Self {
         Self {
-            gateway,
+            cookie_names,
             idle: IdleKeys::new(thread, pool_size),
         }
     }
@@ -155,16 +105,15 @@ impl WorkerProxy {
     fn owner(&self, http: &Session, context: &RequestContext) -> Option<Owner> {
         let connection = context.connection.as_ref()?;
         let broker = context.permit().ok()?.broker().map(|(vtnr, _)| vtnr);
-        let token = self.held(http).ok()?.session;
+        let token = context
+            .cookies(self.cookie_names, &http.req_header().headers)
+            .ok()?
+            .session;
         // A front proxy sends the requests of many clients on one connection.
         if connection.is_from_trusted_proxy() && token.is_none() {
             return None;
         }
-        Some(Owner::new(
-            broker,
-            token.as_ref(),
-            self.client_address(http)?,
-        ))
+        Some(Owner::new(broker, token.as_ref(), context.client?))
     }
 
     /// The server answers: who may take the connection afterwards.

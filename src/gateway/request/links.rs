@@ -1,4 +1,4 @@
-//! What a request is for.
+//! Links to the gateway's own pages, and targets of requests that are changed on their way.
 
 use domain::ids::FormId;
 use domain::return_to::ReturnTo;
@@ -11,85 +11,18 @@ use pingora::{ErrorType, OrErr};
 /// Escapes nothing of ASCII; what is beyond it is escaped always.
 const BEYOND_ASCII: &AsciiSet = &AsciiSet::EMPTY;
 
-/// What a request is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    /// A file of our pages.
-    Asset(String),
-    /// A page of the sign-in.
-    Login(Page),
-    /// A path that needs no sign-in.
-    Public,
-    /// A path of the insurer's portal, which needs none either.
-    Portal,
-    /// The calculator.
-    Protected,
-}
-
-/// Our pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Page {
-    /// The prefix itself.
-    Start,
-    SignIn,
-    Tan,
-    UnknownEmail,
-    Password,
-    SignOut,
-    Form,
-    Help,
-    Certificate,
-    Portal,
-    Status,
-    /// Nothing of ours.
-    Unknown,
-}
-
-/// Paths and rules, from the configuration.
-pub(crate) struct Routes {
+/// Addresses of the gateway's own pages.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
     prefix: String,
-    public: Vec<String>,
-    portal: Vec<String>,
 }
 
-impl Routes {
-    pub(crate) fn new(prefix: &str, public: &[String], portal: &[String]) -> Self {
+impl Links {
+    /// Takes `login.prefix`.
+    pub(crate) fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
-            public: public.to_vec(),
-            portal: portal.to_vec(),
         }
-    }
-
-    /// What this request is for, judged by the bytes that would be forwarded.
-    pub(crate) fn of(&self, request: &RequestHeader) -> Route {
-        let path = request
-            .raw_path()
-            .split(|byte| *byte == b'?')
-            .next()
-            .unwrap_or_default();
-        if let Some(page) = path.strip_prefix(self.prefix.as_bytes()) {
-            return own(page);
-        }
-        if self
-            .prefix
-            .strip_suffix('/')
-            .is_some_and(|prefix| path == prefix.as_bytes())
-        {
-            return Route::Login(Page::Start);
-        }
-        if self.public.iter().any(|public| path == public.as_bytes()) {
-            return Route::Public;
-        }
-        if self
-            .portal
-            .iter()
-            .any(|portal| path.starts_with(portal.as_bytes()))
-            && is_plain(path)
-        {
-            return Route::Portal;
-        }
-        Route::Protected
     }
 
     /// Where one of our pages is, for a browser that wants to go to `return_to` afterwards.
@@ -116,22 +49,24 @@ impl Routes {
         id.and_then(FormId::parse).is_some()
     }
 
+    /// Where a browser wants to go after the page with this target; the start page if the target names nothing, another host,
+    /// or the sign-in itself.
+    pub(crate) fn return_to(&self, target: &[u8]) -> ReturnTo {
+        let query = target
+            .splitn(2, |byte| *byte == b'?')
+            .nth(1)
+            .unwrap_or_default();
+        form_urlencoded::parse(query)
+            .find(|(name, _)| name == "return_to")
+            .and_then(|(_, path)| ReturnTo::parse(&path).ok())
+            .filter(|path| !self.is_own(path.as_str()) || self.is_form_page(path.as_str()))
+            .unwrap_or_else(ReturnTo::start)
+    }
+
     /// Whether a path is one of ours: a sign-in must not lead back into itself.
     pub(crate) fn is_own(&self, path: &str) -> bool {
         path.starts_with(&self.prefix) || self.prefix.strip_suffix('/') == path.split('?').next()
     }
-}
-
-/// Whether all servers take this path for the same one, so that what begins below a prefix stays there: no escapes, no parameters, no
-/// empty or dotted segments, nothing but letters, digits and signs that mean nothing.
-fn is_plain(path: &[u8]) -> bool {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~!$'()*+,=:@".contains(byte);
-    let mut segments = path.split(|byte| *byte == b'/').skip(1).peekable();
-    let mut is_sound = path.iter().all(is_plain);
-    while let Some(segment) = segments.next() {
-        is_sound &= !segment.ends_with(b".") && (!segment.is_empty() || segments.peek().is_none());
-    }
-    is_sound
 }
 
 /// What the mark of a form that is to be sent begins with. It stands at the end of the query and never reaches the calculator.
@@ -173,26 +108,6 @@ pub(crate) fn retarget(request: &mut RequestHeader, target: &str) -> pingora::Re
     Ok(())
 }
 
-fn own(page: &[u8]) -> Route {
-    if let Some(asset) = page.strip_prefix(b"assets/") {
-        return Route::Asset(String::from_utf8_lossy(asset).into_owned());
-    }
-    Route::Login(match page {
-        b"" => Page::Start,
-        b"vtnr-login" => Page::SignIn,
-        b"tan" => Page::Tan,
-        b"unbekannte-e-mail" => Page::UnknownEmail,
-        b"benutzerschluessel" => Page::Password,
-        b"abmelden" => Page::SignOut,
-        b"eingabe" => Page::Form,
-        b"hilfe" => Page::Help,
-        b"zertifikat" => Page::Certificate,
-        b"portal" => Page::Portal,
-        b"status" => Page::Status,
-        _ => Page::Unknown,
-    })
-}
-
 /// Where a request wants to go, for after a sign-in. Bytes beyond ASCII, which Internet Explorer sends as they are, are escaped.
 pub(crate) fn requested_target(request: &RequestHeader) -> ReturnTo {
     let target: String = percent_encode(request.raw_path(), BEYOND_ASCII).collect();
@@ -211,81 +126,21 @@ pub(crate) fn may_stay_silent(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn routes() -> Routes {
-        Routes::new(
-            "/ui/login/de/",
-            &["/favicon.ico".to_owned()],
-            &["/portal/".to_owned()],
-        )
-    }
-
-    fn route(method: &str, target: &str) -> Route {
-        routes().of(&RequestHeader::build(method, target.as_bytes(), None).expect("a request"))
-    }
-
-    #[test]
-    fn our_paths_are_ours_and_all_others_are_protected() {
-        let cases = [
-            (
-                "GET",
-                "/ui/login/de/vtnr-login?return_to=%2Fx",
-                Route::Login(Page::SignIn),
-            ),
-            ("GET", "/ui/login/de", Route::Login(Page::Start)),
-            ("GET", "/ui/login/de/", Route::Login(Page::Start)),
-            ("POST", "/ui/login/de/tan", Route::Login(Page::Tan)),
-            (
-                "POST",
-                "/ui/login/de/benutzerschluessel?return_to=%2Fx",
-                Route::Login(Page::Password),
-            ),
-            (
-                "GET",
-                "/ui/login/de/../../antrag",
-                Route::Login(Page::Unknown),
-            ),
-            (
-                "GET",
-                "/ui/login/de/assets/a.css",
-                Route::Asset("a.css".into()),
-            ),
-            ("GET", "/ui/login/", Route::Protected),
-            ("GET", "/", Route::Protected),
-            ("GET", "/favicon.ico?x", Route::Public),
-            ("GET", "/favicon.ico/x", Route::Protected),
-            ("POST", "/antrag/versand?x=/favicon.ico", Route::Protected),
-            ("GET", "/x?/ui/login/de/tan", Route::Protected),
-            ("POST", "/portal/anmelden?x=%2f..", Route::Portal),
-            ("GET", "/portal/", Route::Portal),
-            ("GET", "/portal/a/b.css", Route::Portal),
-            ("GET", "/portal", Route::Protected),
-            ("GET", "/Portal/", Route::Protected),
-            ("GET", "/portal/../antrag", Route::Protected),
-            ("GET", "/portal/..;/antrag", Route::Protected),
-            ("GET", "/portal/;x/antrag", Route::Protected),
-            ("GET", "/portal/%2e%2e/antrag", Route::Protected),
-            ("GET", "/portal/..%2fantrag", Route::Protected),
-            ("GET", "/portal/.../antrag", Route::Protected),
-            ("GET", "/portal//antrag", Route::Protected),
-            ("GET", "//portal/antrag", Route::Protected),
-            ("GET", "/portal/a\\..\\..\\antrag", Route::Protected),
-        ];
-        for (method, target, expected) in cases {
-            assert_eq!(route(method, target), expected, "{method} {target}");
-        }
+    fn links() -> Links {
+        Links::new("/ui/login/de/")
     }
 
     #[test]
     fn a_link_to_a_page_carries_where_the_broker_wants_to_go() {
-        assert_eq!(routes().page("tan", "/"), "/ui/login/de/tan");
+        assert_eq!(links().page("tan", "/"), "/ui/login/de/tan");
         assert_eq!(
-            routes().page("tan", "/kfz?id=42&x=ä"),
+            links().page("tan", "/kfz?id=42&x=ä"),
             "/ui/login/de/tan?return_to=%2Fkfz%3Fid%3D42%26x%3D%C3%A4"
         );
         assert!(
-            routes().is_own("/ui/login/de/tan")
-                && routes().is_own("/ui/login/de")
-                && !routes().is_own("/ui/login/den")
+            links().is_own("/ui/login/de/tan")
+                && links().is_own("/ui/login/de")
+                && !links().is_own("/ui/login/den")
         );
     }
 
@@ -338,8 +193,8 @@ mod tests {
             assert_eq!(without_mark(other.as_bytes()), None, "{other}");
         }
         assert!(
-            routes().is_form_page(&routes().form_page(id))
-                && !routes().is_form_page("/ui/login/de/eingabe?nr=x")
+            links().is_form_page(&links().form_page(id))
+                && !links().is_form_page("/ui/login/de/eingabe?nr=x")
         );
     }
 

@@ -4,9 +4,8 @@
 //! From then on it knows where one WebSocket frame ends and the next begins, so that a tunnel whose session ended can be cut
 //! between two frames, with a close frame that says why. Once told to end it takes nothing more from the client.
 
-use crate::gateway::websocket::control::CloseReason;
-
 use crate::gateway::listener::connections::Connection;
+use crate::gateway::websocket::control::CloseReason;
 use crate::gateway::websocket::frames::Frames;
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -3,19 +3,18 @@
 //! What may not go up is found once the policy has allowed the request, and taken away with the gateway's own cookies. The answer tells the
 //! browser to delete it. What the calculator sets in its answer is the broker's from then on; it is remembered before the browser has it.
 
-use crate::application_sessions::{Learnt, Ownership, Reach};
-use crate::gateway::context::RequestContext;
-use crate::gateway::context::TicketDue;
-use crate::gateway::proxy::Gateway;
-use crate::gateway::request::cookies;
-use crate::gateway::request::cookies::{crumbs, name_and_value};
+use crate::application_sessions::{ApplicationSessions, Learnt, Ownership, Reach};
+use crate::gateway::context::cookie_changes::SessionCookieChanges;
+use crate::gateway::context::{RequestContext, TicketDue};
+use crate::gateway::request::cookies::{CookieNames, crumbs, name_and_value};
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::upstream::header_policy::is_shared;
-use crate::telemetry::metrics::{Label as _, Withheld as Reason};
+use crate::store::Vault;
+use crate::store::cache::Sessions;
+use crate::telemetry::metrics::{Label as _, Metrics, Withheld as Reason};
 use cookie::Cookie;
 use cookie::time::OffsetDateTime;
-use domain::application_session::{ApplicationSessionId, CookieScope, Origin};
-use domain::policy::Permit;
+use domain::application_session::{ApplicationSessionId, CookieScope, Origin, SessionCookies};
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
 use http::header::SET_COOKIE;
@@ -23,6 +22,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// No browser has more session cookies of one application: of a request with more of them no cookie goes up.
 const MOST_ASKED: usize = 16;
@@ -33,43 +33,21 @@ const MOST_FOLDERS: usize = 8;
 /// As many sessions as a ticket names; the latest count.
 const MOST_IN_A_TICKET: usize = 8;
 
-/// What becomes of the session cookies of one request and its answer.
-#[derive(Debug, Default)]
-pub(crate) struct SessionCookieChanges {
-    /// Those that do not go up, each as it came, without blanks around.
-    withheld: Vec<Box<[u8]>>,
-    /// None of the request's cookies goes up.
-    withholds_all: bool,
-    /// Names of those that the browser is to delete.
-    expire: Vec<String>,
-    /// Sessions that the calculator begins, as tickets name them.
-    begun: Vec<u64>,
+/// Keeps the calculator's sessions apart: each belongs to one broker.
+pub(crate) struct ApplicationCookies {
+    pub(crate) application_sessions: Arc<ApplicationSessions>,
+    /// Names of the calculator's session cookies.
+    pub(crate) session_cookies: SessionCookies,
+    pub(crate) cookie_names: CookieNames,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) vault: Vault,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
-impl SessionCookieChanges {
-    pub(crate) fn withholds(&self, crumb: &[u8]) -> bool {
-        self.withholds_all || self.withheld.iter().any(|withheld| **withheld == *crumb)
-    }
-}
-
-impl Gateway {
-    /// Whether it is not known yet of each session cookie that it may go up. Every request is asked that the policy allowed.
-    pub(crate) fn has_doubtful_cookies(
-        &self,
-        http: &Session,
-        permit: &Permit,
-        context: &RequestContext,
-    ) -> bool {
-        !self.is_for_portal_server(context)
-            && !self.knows_all(
-                &http.req_header().headers,
-                permit.broker().map(|(vtnr, _)| vtnr),
-            )
-    }
-
-    /// The portal's own server knows no session of the calculator's.
-    fn is_for_portal_server(&self, context: &RequestContext) -> bool {
-        context.to_portal && self.portal_server.is_some()
+impl ApplicationCookies {
+    /// Whether any session cookie of the request is not known to be this broker's. Asked for every request that the policy allowed.
+    pub(crate) fn has_doubtful(&self, headers: &HeaderMap, broker: Option<Vtnr>) -> bool {
+        !self.knows_all(headers, broker)
     }
 
     /// Whether all session cookies are known to be this broker's.
@@ -108,14 +86,13 @@ impl Gateway {
     }
 
     /// Finds the cookies that must not go up.
-    pub(crate) async fn judge_cookies(
+    pub(crate) async fn judge(
         &self,
         http: &Session,
-        permit: &Permit,
+        broker: Option<Vtnr>,
         context: &mut RequestContext,
     ) {
         let headers = &http.req_header().headers;
-        let broker = self.broker_of(http, permit, context.now).await;
         let (mut changes, mut own, mut reasons) =
             (SessionCookieChanges::default(), Vec::new(), Vec::new());
         let odd = crumbs(headers).filter(|crumb| {
@@ -174,7 +151,7 @@ impl Gateway {
         let has_proof = |id: &[u8]| self.is_in_ticket(id, http, context);
         let learnt = Learnt {
             origin: Origin::Request,
-            client: self.client_counted(http),
+            client: context.rate_limit_key(),
         };
         let ownership = self
             .application_sessions
@@ -204,34 +181,6 @@ impl Gateway {
         })
     }
 
-    /// Whose request it is, also where the policy did not have to ask.
-    async fn broker_of(&self, http: &Session, permit: &Permit, now: Timestamp) -> Option<Vtnr> {
-        if let Some((vtnr, _)) = permit.broker() {
-            return Some(vtnr);
-        }
-        if let Some(vtnr) = self.certified_broker(http) {
-            return Some(vtnr);
-        }
-        if let Some(token) = self.held(http).ok().and_then(|held| held.session) {
-            let ticket = || self.cookie_names.read_ticket(&http.req_header().headers);
-            let session = match self.sessions.look(&token, now).await {
-                Ok(session) => session,
-                Err(_) => self
-                    .sessions
-                    .find_with_ticket(&token, ticket, now)
-                    .await
-                    .ok()
-                    .flatten(),
-            };
-            if let Some(session) = session.filter(|session| self.membership.has(session)) {
-                return Some(session.vtnr);
-            }
-        }
-        self.known_at_portal(http, now)
-            .and_then(|at_portal| at_portal.session)
-            .map(|session| session.vtnr)
-    }
-
     /// Names of cookies are the client's, and stay out of the log.
     fn note_withheld(&self, reasons: &[Reason], broker: Option<Vtnr>) {
         let Some(reason) = reasons.first() else {
@@ -243,7 +192,7 @@ impl Gateway {
         let (reason, cookies, broker) = (
             reason.as_str(),
             reasons.len(),
-            broker.map(|vtnr| self.sign_ins.vault.pseudonym(vtnr)),
+            broker.map(|vtnr| self.vault.pseudonym(vtnr)),
         );
         tracing::info!(target: "gateway", reason, cookies, broker, "withheld session cookies of the calculator");
     }
@@ -259,7 +208,7 @@ impl Gateway {
             || response.headers.get_all(SET_COOKIE).iter().any(begins);
         let is_final = !response.status.is_informational()
             || response.status == StatusCode::SWITCHING_PROTOCOLS;
-        changes && is_final && !self.is_for_portal_server(context)
+        changes && is_final
     }
 
     /// Remembers whose the sessions are that the calculator begins with this answer, and has the browser delete what was withheld.
@@ -267,9 +216,9 @@ impl Gateway {
         &self,
         http: &Session,
         response: &mut ResponseHeader,
+        broker: Option<Vtnr>,
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        let broker = self.broker_of(http, context.permit()?, context.now).await;
         let fields: Vec<HeaderValue> = response
             .headers
             .get_all(SET_COOKIE)
@@ -285,7 +234,7 @@ impl Gateway {
                 .then(|| scope_of(field.as_bytes(), http.req_header(), context.now))
                 .flatten();
             let may_pass = match broker.filter(|_| scope.is_some()) {
-                Some(vtnr) => self.begins_for(&id, vtnr, http, context).await,
+                Some(vtnr) => self.begins_for(&id, vtnr, context).await,
                 // What begins for nobody belongs to nobody yet.
                 None => true,
             };
@@ -322,12 +271,11 @@ impl Gateway {
         &self,
         id: &ApplicationSessionId<'_>,
         vtnr: Vtnr,
-        http: &Session,
         context: &mut RequestContext,
     ) -> bool {
         let learnt = Learnt {
             origin: Origin::Answer,
-            client: self.client_counted(http),
+            client: context.rate_limit_key(),
         };
         let ownership = self
             .application_sessions
@@ -523,7 +471,7 @@ fn folders(name: &str, target: &[u8]) -> Vec<CookieScope> {
         .collect()
 }
 
-fn deletion(scope: &CookieScope, cookie_names: cookies::CookieNames) -> String {
+fn deletion(scope: &CookieScope, cookie_names: CookieNames) -> String {
     let attribute = |name: &str, value: &Option<String>| {
         value
             .as_ref()
@@ -534,7 +482,7 @@ fn deletion(scope: &CookieScope, cookie_names: cookies::CookieNames) -> String {
         attribute("Path", &scope.path),
         attribute("Domain", &scope.domain),
     );
-    let secure = if cookie_names == cookies::CookieNames::Secure {
+    let secure = if cookie_names == CookieNames::Secure {
         "; Secure"
     } else {
         ""

@@ -3,6 +3,7 @@ use crate::config::Server as Target;
 use domain::vtnr::Vtnr;
 use http::HeaderValue;
 use http::header::COOKIE;
+use pingora::upstreams::peer::Peer as _;
 use std::time::Duration;
 
 fn config(hosts: &[(&str, u16)]) -> config::Upstream {
@@ -64,7 +65,7 @@ fn port(upstream: &Upstream, whose: AffinityKey, cookie: Option<&str>) -> Option
     let (peer, _) = upstream
         .peer(&request(cookie), whose, Sending::Usual, &mut attempts)
         .ok()?;
-    address_of(&peer).map(|address| address.port())
+    peer.address().as_inet().map(|address| address.port())
 }
 
 fn fell(upstream: &Upstream, port: u16) {
@@ -140,7 +141,7 @@ async fn sessions_that_began_elsewhere_are_remembered_up_to_a_limit() {
             .append_header("Set-Cookie", format!("PHPSESSID={id}; path=/; HttpOnly"))
             .expect("a field");
         let attempts = Attempts {
-            astray: Some(SocketAddr::from(([127, 0, 0, 1], other))),
+            pinned: Some(SocketAddr::from(([127, 0, 0, 1], other))),
             ..Attempts::default()
         };
         upstream.answered(&answer, &attempts);

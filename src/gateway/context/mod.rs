@@ -1,44 +1,51 @@
 //! What one request carries on its way through the gateway.
 
-use crate::gateway::admission::application_cookies::SessionCookieChanges;
-use crate::gateway::admission::held_forms::OutgoingForm;
+pub(crate) mod attempts;
+pub(crate) mod cookie_changes;
+pub(crate) mod lease;
+
 use crate::gateway::concurrency::Slot;
 use crate::gateway::listener::connections::{Connection, Connections};
-use crate::gateway::request::route::Page;
-use crate::gateway::upstream::Attempts;
-use crate::gateway::upstream::reuse::Lease;
+use crate::gateway::outgoing::OutgoingForm;
+use crate::gateway::request::cookies::{Ambiguous, CookieNames, RequestCookies};
+use crate::gateway::request::origin::Scheme;
+use crate::gateway::websocket::recheck::RecheckTask;
 use crate::gateway::websocket::registry::WebSocketGuard;
 use crate::telemetry::metrics::{Refusal, Request};
+use attempts::Attempts;
+use cookie_changes::SessionCookieChanges;
 use domain::ids::SessionToken;
 use domain::policy::Permit;
+use domain::route::Page;
+use domain::submission::Body;
+use domain::throttle::ClientAddress;
 use domain::time::Timestamp;
-use http::Version;
+use http::{HeaderMap, Version};
+use lease::Lease;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::task::JoinHandle;
 
-/// What a broker is about with a request, which the page speaks of if it fails.
+/// What a broker is doing with a request; a failure's page speaks of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
-    /// A page of the calculator's, or of the portal's.
+    /// Opens a page of the calculator or of the portal.
     Page,
-    /// What was typed into a form of theirs.
+    /// Posts a form to the calculator or to the portal.
     Form,
-    /// A form that is kept, and sent from this page of ours.
+    /// Sends a held form from this page of the gateway.
     KeptForm(String),
-    /// The sign-in, or another page of ours.
+    /// Opens a page of the gateway, the sign-in for one.
     SignIn,
-    /// The TAN.
+    /// Enters a TAN.
     Tan,
-    /// The sign-out.
     SignOut {
-        /// The browser is to be forgotten as well.
         forget_browser: bool,
     },
 }
 
 impl RequestKind {
-    /// What somebody is about on a page of ours.
+    /// The kind of a request for one of the gateway's own pages.
     pub(crate) fn page(page: Page) -> Self {
         match page {
             Page::Tan => Self::Tan,
@@ -50,61 +57,64 @@ impl RequestKind {
     }
 }
 
-/// A browser's session of ours.
+/// The gateway's session in a browser.
 #[derive(Clone, Copy)]
 pub(crate) struct BrowserSession {
     pub(crate) token: SessionToken,
-    /// As of when the ticket is that the browser has.
+    /// The store's time up to which the browser's offline token is valid evidence.
     pub(crate) ticket_as_of: Option<Timestamp>,
 }
 
-/// Whether the browser is to be given a session ticket.
+/// Whether the answer is to carry a new offline token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TicketDue {
     No,
-    /// If the one that it has is old.
+    /// Only in place of an old one.
     IfOld,
-    /// There is news that its ticket does not tell.
+    /// In any case: the browser's own misses something.
     Now,
 }
 
-/// One request's context.
-pub(crate) struct RequestContext {
-    /// The time that every rule judges this request by.
+/// The state of one request, from its header to its log line.
+pub struct RequestContext {
+    /// The time by which every rule judges this request.
     pub(crate) now: Timestamp,
-    /// For durations.
+    /// The start, for durations.
     pub(crate) began: Instant,
-    /// When it was handed to the calculator.
+    /// The client's address: the peer's, or the one that a trusted proxy names.
+    pub(crate) client: Option<IpAddr>,
+    /// The scheme of this host's pages.
+    pub(crate) scheme: Scheme,
+    /// Whether a WebSocket may follow the header.
+    pub(crate) is_handshake: bool,
+    /// Whether a body comes with the request.
+    pub(crate) body: Body,
+    cookies: Option<RequestCookies>,
     pub(crate) handed_over: Option<Instant>,
-    /// How it ended, for the metrics and the log.
+    /// The end, for metrics and log.
     pub(crate) outcome: Request,
-    /// Why it was refused before anything else, for the log.
+    /// The reason of a refusal before any other decision, for the log.
     pub(crate) refused: Option<Refusal>,
-    /// What the broker is about.
     pub(crate) about: RequestKind,
-    /// What went wrong with the server that it went to, for the log.
+    /// The fault of the calculator's server, for the log.
     pub(crate) upstream_error: Option<&'static str>,
-    /// The number that a page shows and the log knows.
+    /// The number that a failure's page shows and the log repeats.
     pub(crate) incident: Option<String>,
     pub(crate) connection: Option<Arc<Connection>>,
     /// The WebSocket that the request became.
     pub(crate) websocket: Option<WebSocketGuard>,
-    /// The look after what entitles to the WebSocket that the request became, where that is no session of ours.
+    /// Re-checks what entitles to the WebSocket, where that is no session of the gateway.
     pub(crate) recheck: Option<RecheckTask>,
-    /// How it fares on its way to the calculator.
     pub(crate) attempts: Attempts,
-    /// The connection that it goes up on.
     pub(crate) lease: Option<Lease>,
-    /// A form that was kept, in place of the request's own body.
+    /// A held form, in place of the request's own body.
     pub(crate) outgoing: Option<OutgoingForm>,
-    /// The browser's session of ours, for a new ticket.
+    /// The browser's session, for a new offline token.
     pub(crate) session: Option<BrowserSession>,
     pub(crate) ticket_due: TicketDue,
-    /// What is withheld of the calculator's session cookies, and begins with its answer; most requests have neither.
+    /// Changes to the calculator's session cookies; most requests have none.
     pub(crate) session_cookies: Option<Box<SessionCookieChanges>>,
-    /// It goes to the portal.
     pub(crate) to_portal: bool,
-    /// Its place among those that are served at once.
     pub(crate) slot: Option<Slot>,
     permit: Option<Permit>,
     upload: Option<Upload>,
@@ -112,37 +122,62 @@ pub(crate) struct RequestContext {
 }
 
 impl RequestContext {
-    /// A request that arrives `now`.
+    /// Begins with nothing known but the time. Until the header is read, the request is a failure without a client.
     pub(crate) fn begin(now: Timestamp) -> Self {
-        let (handed_over, incident, connection, websocket, recheck, outgoing) =
-            (None, None, None, None, None, None);
-        let (outcome, attempts, slot, permit, upload, under_way) =
-            (Request::Failed, Attempts::default(), None, None, None, None);
-        let (began, about) = (Instant::now(), RequestKind::Page);
         Self {
             now,
-            began,
-            handed_over,
-            outcome,
+            began: Instant::now(),
+            client: None,
+            scheme: Scheme::Https,
+            is_handshake: false,
+            body: Body::Some,
+            cookies: None,
+            handed_over: None,
+            outcome: Request::Failed,
             refused: None,
-            about,
+            about: RequestKind::Page,
             upstream_error: None,
-            incident,
-            connection,
-            websocket,
-            recheck,
-            attempts,
+            incident: None,
+            connection: None,
+            websocket: None,
+            recheck: None,
+            attempts: Attempts::default(),
             lease: None,
-            outgoing,
+            outgoing: None,
             session: None,
             ticket_due: TicketDue::No,
             session_cookies: None,
             to_portal: false,
-            slot,
-            permit,
-            upload,
-            under_way,
+            slot: None,
+            permit: None,
+            upload: None,
+            under_way: None,
         }
+    }
+
+    /// The client as rate limits count it.
+    pub(crate) fn rate_limit_key(&self) -> ClientAddress {
+        ClientAddress::of(self.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    }
+
+    /// Reads the gateway's cookies, at most once a request.
+    pub(crate) fn read_cookies(
+        &mut self,
+        names: CookieNames,
+        headers: &HeaderMap,
+    ) -> Result<RequestCookies, Ambiguous> {
+        let cookies = self.cookies(names, headers)?;
+        self.cookies = Some(cookies);
+        Ok(cookies)
+    }
+
+    /// Like [`read_cookies`](Self::read_cookies), for those who cannot write down what they read.
+    pub(crate) fn cookies(
+        &self,
+        names: CookieNames,
+        headers: &HeaderMap,
+    ) -> Result<RequestCookies, Ambiguous> {
+        self.cookies.map_or_else(|| names.read(headers), Ok)
     }
 
     /// Counts the request as under way until the context is dropped, however it ends.
@@ -201,22 +236,6 @@ impl RequestContext {
         self.permit
             .as_ref()
             .ok_or_else(|| pingora::Error::explain(pingora::ErrorType::InternalError, "no permit"))
-    }
-}
-
-/// Something that is looked after for as long as this lives.
-pub(crate) struct RecheckTask(JoinHandle<()>);
-
-impl RecheckTask {
-    /// Begins to look, on the thread of the request.
-    pub(crate) fn spawn(looking: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(looking))
-    }
-}
-
-impl Drop for RecheckTask {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

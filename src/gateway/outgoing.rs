@@ -1,0 +1,56 @@
+//! A form that was kept, on its way up in place of a request's own body.
+
+use crate::parking::{Parking, Taken};
+use bytes::Bytes;
+use domain::parking::ParkedForm;
+use domain::time::Timestamp;
+
+/// A form on its way up.
+pub(crate) struct OutgoingForm {
+    taken: Taken,
+    body: Bytes,
+    length: usize,
+    connected: bool,
+}
+
+impl OutgoingForm {
+    pub(crate) fn of(mut taken: Taken) -> Self {
+        let body = Bytes::from(std::mem::take(&mut taken.body));
+        Self {
+            taken,
+            length: body.len(),
+            body,
+            connected: false,
+        }
+    }
+
+    pub(crate) fn form(&self) -> &ParkedForm {
+        &self.taken.form
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// What goes up in place of the press's own body, which is empty: once.
+    pub(crate) fn take_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.body)
+    }
+
+    /// A connection to the calculator stands.
+    pub(crate) async fn connected(&mut self, parking: &Parking, now: Timestamp) {
+        if !std::mem::replace(&mut self.connected, true) {
+            parking.note_sent(&self.taken, now).await;
+        }
+    }
+
+    /// The form as it was taken, unless a connection to the calculator stood and it may have gone up.
+    pub(crate) fn into_unsent(self) -> Option<Taken> {
+        if self.connected {
+            return None;
+        }
+        let mut taken = self.taken;
+        taken.body = self.body.into();
+        Some(taken)
+    }
+}
