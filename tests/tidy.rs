@@ -520,3 +520,163 @@ fn every_file_of_tests_is_run_and_once() {
         programs.len()
     );
 }
+
+/// The rooms of `src/gateway/`, each with those that it may import: an order, so that there is no circle.
+const ROOMS: [(&str, &[&str]); 16] = [
+    ("request", &[]),
+    ("membership", &[]),
+    ("outgoing", &[]),
+    ("concurrency", &[]),
+    ("websocket", &["membership"]),
+    ("listener", &["request", "websocket"]),
+    (
+        "context",
+        &[
+            "concurrency",
+            "listener",
+            "outgoing",
+            "request",
+            "websocket",
+        ],
+    ),
+    ("respond", &["concurrency", "context", "request"]),
+    ("upstream", &["context", "listener", "request", "respond"]),
+    (
+        "admission",
+        &[
+            "concurrency",
+            "context",
+            "listener",
+            "membership",
+            "outgoing",
+            "request",
+            "respond",
+            "upstream",
+            "websocket",
+        ],
+    ),
+    (
+        "sign_in_pages",
+        &[
+            "admission",
+            "context",
+            "listener",
+            "request",
+            "respond",
+            "upstream",
+        ],
+    ),
+    (
+        "proxy",
+        &[
+            "admission",
+            "context",
+            "listener",
+            "request",
+            "respond",
+            "sign_in_pages",
+            "upstream",
+            "websocket",
+        ],
+    ),
+    (
+        "build",
+        &[
+            "admission",
+            "concurrency",
+            "listener",
+            "membership",
+            "proxy",
+            "request",
+            "respond",
+            "sign_in_pages",
+            "upstream",
+            "websocket",
+        ],
+    ),
+    (
+        "hot_path",
+        &["build", "context", "proxy", "request", "upstream"],
+    ),
+    ("mod", &[]),
+    ("tests", &[]),
+];
+
+/// The sources of the gateway's rooms: room, file, and code before the file's own tests.
+fn gateway_sources() -> Vec<(String, String, String)> {
+    let in_room = |(name, text): (String, String)| {
+        let rest = name.strip_prefix("gateway/")?;
+        let room = rest.split('/').next()?.trim_end_matches(".rs").to_owned();
+        let is_tests = name.ends_with("tests.rs");
+        (!is_tests).then(|| (room, name.clone(), code(&text).to_owned()))
+    };
+    sources().into_iter().filter_map(in_room).collect()
+}
+
+#[test]
+fn the_gateways_rooms_import_one_another_in_one_direction() {
+    let allowed: BTreeMap<&str, &[&str]> = ROOMS.into_iter().collect();
+    let order: Vec<&str> = ROOMS.iter().map(|(room, _)| *room).collect();
+    for (at, (room, may)) in ROOMS.iter().enumerate() {
+        for import in *may {
+            let is_before = order.iter().take(at).any(|earlier| earlier == import);
+            assert!(
+                is_before,
+                "{room} may import {import}, which comes after it"
+            );
+        }
+    }
+    for (room, name, text) in gateway_sources() {
+        let may = allowed
+            .get(room.as_str())
+            .unwrap_or_else(|| panic!("{name}: the room {room} is in no row of ROOMS"));
+        for (at, line) in text.lines().enumerate() {
+            let is_comment = line.trim_start().starts_with("//");
+            let imports = line.split("crate::gateway::").skip(1).map(|rest| {
+                rest.split(|symbol: char| !symbol.is_alphanumeric() && symbol != '_')
+                    .next()
+                    .unwrap_or_default()
+            });
+            for import in imports.filter(|_| !is_comment) {
+                assert!(
+                    import == room || may.contains(&import),
+                    "{name}:{}: {room} imports {import}",
+                    at + 1
+                );
+            }
+            // A way around the table would be a way around the order.
+            assert!(
+                is_comment || !line.contains("super::super"),
+                "{name}:{}: super::super",
+                at + 1
+            );
+        }
+    }
+}
+
+#[test]
+fn only_the_admission_asks_for_permits_and_only_the_proxy_grants_them() {
+    let places = |needle: &str| -> BTreeSet<String> {
+        let holds = |(name, text): &(String, String)| {
+            let is_code = |line: &str| !line.trim_start().starts_with("//");
+            let is_tests = name.ends_with("tests.rs");
+            let mut lines = code(text).lines();
+            !is_tests && lines.any(|line| is_code(line) && line.contains(needle))
+        };
+        let found = sources().into_iter().filter(holds);
+        found.map(|(name, _)| name).collect()
+    };
+    let one = |name: &str| BTreeSet::from([name.to_owned()]);
+    assert_eq!(places("Permit(Grounds"), one("domain/policy.rs"));
+    assert_eq!(places("PublicRoute(())"), one("domain/route.rs"));
+    assert_eq!(places("Permit::public("), one("gateway/admission/mod.rs"));
+    assert_eq!(places(".grant("), one("gateway/proxy.rs"));
+    for asked in ["policy::decide(", "Disposition::Forward("] {
+        for name in places(asked) {
+            // What times the policy decides nothing.
+            let is_bench = name == "gateway/hot_path.rs";
+            let may = name.starts_with("gateway/admission/") || name == "gateway/proxy.rs";
+            assert!(may || is_bench, "{name}: {asked}");
+        }
+    }
+}

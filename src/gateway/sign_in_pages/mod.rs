@@ -111,7 +111,12 @@ impl SignInPages {
             Page::Help => Ok(self.help_page(&visit)),
             Page::Certificate => self.on_certificates_host(&visit),
             Page::Portal => self.show_portal(&visit),
-            Page::Status => self.status(&visit).await,
+            Page::Status => {
+                let session = self.signed_in(&visit).await?;
+                let state = self.sign_ins.state(&visit.visitor, visit.now).await?;
+                let level = session.map(|session| session.level);
+                status::reply(level, state, &self.pages.now(), visit.now)
+            }
             Page::Unknown => Err(Failure::NotFound),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::gateway::sign_in_pages::{SignInPages, Visit};
+use crate::pages::Pages;
 use crate::sign_in::{Mailing, State};
 use domain::session::Level;
 use domain::time::Timestamp;
@@ -25,49 +25,50 @@ struct Mail {
     next_try_at: Option<String>,
 }
 
-impl SignInPages {
-    pub(crate) async fn status(&self, visit: &Visit) -> Result<Reply, Failure> {
-        let level = self
-            .signed_in(visit)
-            .await?
-            .map(|session| match session.level {
-                Level::Full { .. } => "full",
-                Level::WithoutSubmission => "without-submission",
-            });
-        let mail = match self.sign_ins.state(&visit.visitor, visit.now).await? {
-            State::Tan { mailing, .. } => self.mail_status(mailing, visit.now),
-            State::None | State::UnknownEmail(_) | State::Over { .. } => Mail {
-                mail: "none",
-                ..Mail::default()
-            },
-        };
-        let status = Status {
-            signed_in: level.is_some(),
-            level,
-            mail,
-        };
-        serde_json::to_string(&status)
-            .map(Reply::json)
-            .map_err(|_| Failure::Internal)
-    }
-    fn mail_status(&self, mailing: Mailing, now: Timestamp) -> Mail {
-        let mail = |mail| Mail {
-            mail,
+/// The answer to a waiting page.
+pub(crate) fn reply(
+    level: Option<Level>,
+    state: State,
+    pages: &Pages,
+    now: Timestamp,
+) -> Result<Reply, Failure> {
+    let mail = match state {
+        State::Tan { mailing, .. } => mail_status(mailing, pages, now),
+        State::None | State::UnknownEmail(_) | State::Over { .. } => Mail {
+            mail: "none",
             ..Mail::default()
-        };
-        match mailing {
-            Mailing::Sending => mail("sending"),
-            Mailing::Accepted { at, valid_until } => Mail {
-                accepted_at: Some(self.pages.now().second_of_day(at, now)),
-                valid_until: Some(self.pages.now().time_of_day(valid_until, now)),
-                ..mail("accepted")
-            },
-            Mailing::Delayed { next_try_at } => Mail {
-                next_try_at: Some(self.pages.now().second_of_day(next_try_at, now)),
-                ..mail("delayed")
-            },
-            Mailing::Retrying => mail("retrying"),
-            Mailing::Refused => mail("refused"),
-        }
+        },
+    };
+    let status = Status {
+        signed_in: level.is_some(),
+        level: level.map(|level| match level {
+            Level::Full { .. } => "full",
+            Level::WithoutSubmission => "without-submission",
+        }),
+        mail,
+    };
+    serde_json::to_string(&status)
+        .map(Reply::json)
+        .map_err(|_| Failure::Internal)
+}
+
+fn mail_status(mailing: Mailing, pages: &Pages, now: Timestamp) -> Mail {
+    let mail = |mail| Mail {
+        mail,
+        ..Mail::default()
+    };
+    match mailing {
+        Mailing::Sending => mail("sending"),
+        Mailing::Accepted { at, valid_until } => Mail {
+            accepted_at: Some(pages.second_of_day(at, now)),
+            valid_until: Some(pages.time_of_day(valid_until, now)),
+            ..mail("accepted")
+        },
+        Mailing::Delayed { next_try_at } => Mail {
+            next_try_at: Some(pages.second_of_day(next_try_at, now)),
+            ..mail("delayed")
+        },
+        Mailing::Retrying => mail("retrying"),
+        Mailing::Refused => mail("refused"),
     }
 }
