@@ -1,8 +1,10 @@
 //! Builds everything from the configuration and runs it: the only place that knows all parts.
 
 mod directory;
+mod error;
 mod handover;
 mod leaving;
+mod listeners;
 mod passwords;
 mod readiness;
 mod reload;
@@ -13,127 +15,40 @@ use crate::application_sessions::ApplicationSessions;
 use crate::certificate::{self, Trust};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, StoreUrl};
-use crate::directory::{Directory, Error as DirectoryError};
-use crate::gateway::{self, Door, Parts, Server, Tls, Workers};
+use crate::directory::Directory;
+use crate::gateway::{self, Parts, Server, Workers};
 use crate::in_force::InForce;
-use crate::mail::Outbox;
-use crate::mail::{self, Smtp, Writer};
-use crate::pages::{self, Pages};
+use crate::mail::{Outbox, Smtp, Writer};
+use crate::pages::Pages;
 use crate::parking::Parking;
 use crate::portal::{self, Portal};
 use crate::sign_in::{Rules, SignIns};
 use crate::store::cache::Sessions;
 use crate::store::tickets::Tickets;
-use crate::store::{self, Store, Vault};
+use crate::store::{Store, Vault};
 use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
-use crate::telemetry::metrics::{self, Metrics};
-use crate::users::{self, Users};
+use crate::telemetry::metrics::Metrics;
+use crate::users::Users;
 use directory::DirectoryFile;
-use handover::{Handover, Inherited};
+pub use error::Error;
+use handover::Inherited;
 use leaving::{Leaving, Why};
+pub use listeners::TakesOver;
+use listeners::{Listeners, await_successor, bind, handed_over, inherit};
 use passwords::UsersFile;
 use readiness::Readiness;
 pub use reload::Source;
 use reload::{Reloader, Replaceable};
-use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 pub use stores::{follow_store, open_store};
 use stores::{refuse_wrong_credentials, signs_in};
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Connections that may wait to be accepted; with the usual 128, a burst of clients waits for a second or more. The kernel has its own limit.
-const BACKLOG: u32 = 4_096;
-
 /// How often what has ended is deleted and gauges are set.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
-
-/// Why the gateway cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// An address cannot be listened on.
-    #[error("{key}: cannot listen on {address}")]
-    Listen {
-        /// The configuration's key.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The directory cannot be used.
-    #[error("the directory cannot be used")]
-    Directory(#[from] DirectoryError),
-    /// The users file cannot be used.
-    #[error("password.file")]
-    Users(#[from] users::Error),
-    /// The pages cannot be drawn.
-    #[error("the pages cannot be drawn")]
-    Pages(#[from] pages::Error),
-    /// Mails cannot be written.
-    #[error("mails cannot be written")]
-    Mail(#[from] mail::Error),
-    /// The store cannot be used.
-    #[error("the store cannot be used")]
-    Store(#[from] store::Error),
-    /// No sockets are handed over.
-    #[error("listen.handover: {}", path.display())]
-    Handover {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// `--takeover`, and no process waits to be taken over.
-    #[error(
-        "--takeover: no gateway waits at {} (listen.handover) for another process to take its place; \
-         if none runs, start this one without --takeover", path.display()
-    )]
-    NobodyThere {
-        /// Where it would.
-        path: PathBuf,
-    },
-    /// Another gateway waits where this one would.
-    #[error(
-        "listen.handover: another gateway waits at {} for a process to take its place: \
-         give this one a path of its own, or start it with --takeover to take that one's place", path.display()
-    )]
-    SomebodyThere {
-        /// Where.
-        path: PathBuf,
-    },
-    /// `--takeover` without a place where a process could wait.
-    #[error(
-        "--takeover needs listen.handover, the same that the gateway has whose place is to be taken"
-    )]
-    NobodyToTakeOverFrom,
-    /// The process that is to take another one's place could sign nobody in.
-    #[error("--takeover: nobody could sign in here, so that the former process keeps its place")]
-    NobodyCouldSignIn(#[source] store::Error),
-    /// TLS cannot be served.
-    #[error("listen.tls: {0}")]
-    Tls(String),
-    /// Clients' certificates cannot be judged.
-    #[error("certificates cannot be accepted")]
-    Certificates(#[from] certificate::Error),
-    /// The portal cannot be asked.
-    #[error("the portal cannot be asked")]
-    Portal(#[from] portal::Error),
-    /// The metrics cannot be set up.
-    #[error("the metrics cannot be set up")]
-    Metrics(#[from] metrics::Error),
-    /// The operating system gives no threads.
-    #[error("clients cannot be served")]
-    Threads(#[source] std::io::Error),
-    /// The operating system gives no signals.
-    #[error("signals cannot be received")]
-    Signals(#[source] std::io::Error),
-}
 
 /// A gateway that listens.
 pub struct App {
@@ -155,13 +70,6 @@ struct Running {
     outbox: Outbox,
     metrics: Arc<Metrics>,
     clock: Clock,
-}
-
-struct Listeners {
-    clients: Vec<Door>,
-    admin: TcpListener,
-    /// Another handle of its socket, to be handed over.
-    admin_too: std::net::TcpListener,
 }
 
 impl App {
@@ -407,66 +315,6 @@ async fn announced(mut shutdown: watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|down| *down).await;
 }
 
-/// Whether the process takes another one's place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TakesOver {
-    /// It does, with the sockets that wait at `listen.handover`.
-    Yes,
-    /// It binds its own.
-    No,
-}
-
-fn inherit(config: &Config, takes_over: TakesOver) -> Result<Option<Inherited>, Error> {
-    if takes_over == TakesOver::No {
-        // Its socket would be replaced, and nobody could take its place any more.
-        let taken = config
-            .listen
-            .handover
-            .clone()
-            .filter(|path| Inherited::is_to_be_had(path));
-        return taken.map_or(Ok(None), |path| Err(Error::SomebodyThere { path }));
-    }
-    let path = config
-        .listen
-        .handover
-        .clone()
-        .ok_or(Error::NobodyToTakeOverFrom)?;
-    let nobody = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
-    Inherited::from(&path)
-        .map(Some)
-        .map_err(|source| match source.kind() {
-            kind if nobody.contains(&kind) => Error::NobodyThere { path },
-            _ => Error::Handover { path, source },
-        })
-}
-
-/// Waits for a process that is to take this one's place, where one may.
-fn await_successor(
-    config: &Config,
-    doors: &[Door],
-    admin: std::net::TcpListener,
-) -> Result<Option<Handover>, Error> {
-    let Some(path) = config.listen.handover.clone() else {
-        return Ok(None);
-    };
-    let sockets = doors
-        .iter()
-        .map(|door| door.listener.try_clone())
-        .chain([Ok(admin)])
-        .collect::<std::io::Result<_>>();
-    let waits = sockets.and_then(|sockets| Handover::wait_at(&path, sockets));
-    waits
-        .map(Some)
-        .map_err(|source| Error::Handover { path, source })
-}
-
-async fn handed_over(successor: Option<Handover>) {
-    match successor {
-        Some(successor) => successor.done().await,
-        None => std::future::pending().await,
-    }
-}
-
 fn portal(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<Portal>>, portal::Error> {
     let portal = config
         .portal
@@ -477,73 +325,6 @@ fn portal(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<Portal>>
 
 fn load_trust(config: &config::Certificate) -> Result<Trust, certificate::Error> {
     Trust::load(&config.ca_file, &config.crl_files, config.identity)
-}
-
-fn bind(
-    config: &Config,
-    trust: Option<&Trust>,
-    mut inherited: Option<&mut Inherited>,
-) -> Result<Listeners, Error> {
-    let mut listen = |key, address| {
-        let handed_over = inherited
-            .as_mut()
-            .and_then(|inherited| inherited.take(address));
-        handed_over
-            .map_or_else(|| listen(address), Ok)
-            .map_err(|source| Error::Listen {
-                key,
-                address,
-                source,
-            })
-    };
-    let mut clients = Vec::new();
-    if let Some(address) = config.listen.http {
-        clients.push(Door {
-            listener: listen("listen.http", address)?,
-            tls: Tls::None,
-        });
-    }
-    if let Some(https) = &config.listen.https {
-        let listener = listen("listen.https", https.address)?;
-        clients.push(Door {
-            listener,
-            tls: Tls::Server(InForce::new(gateway::tls(https).map_err(Error::Tls)?)),
-        });
-    }
-    if let Some((certificate, trust)) = config.certificate.as_ref().zip(trust) {
-        let listener = listen("certificate.listen", certificate.https.address)?;
-        let acceptor = gateway::certificate_tls(&certificate.https, trust).map_err(Error::Tls)?;
-        clients.push(Door {
-            listener,
-            tls: Tls::Certificates(InForce::new(acceptor)),
-        });
-    }
-    let (key, address) = ("admin.listen", config.admin_listen);
-    let admin = listen(key, address)?;
-    let failed = |source| Error::Listen {
-        key,
-        address,
-        source,
-    };
-    admin.set_nonblocking(true).map_err(failed)?;
-    let admin_too = admin.try_clone().map_err(failed)?;
-    Ok(Listeners {
-        clients,
-        admin: TcpListener::from_std(admin).map_err(failed)?,
-        admin_too,
-    })
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
-    // The port of a gateway that was restarted is still in use by the connections that it had.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)?.into_std()
 }
 
 async fn keep_house(

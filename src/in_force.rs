@@ -8,7 +8,6 @@ use std::sync::Arc;
 pub struct InForce<T>(ArcSwap<T>);
 
 impl<T> InForce<T> {
-    /// Begins with this.
     pub fn new(first: T) -> Arc<Self> {
         Arc::new(Self(ArcSwap::from_pointee(first)))
     }

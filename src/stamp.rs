@@ -47,7 +47,6 @@ impl Stamp {
 pub(crate) struct Watch {
     /// When it was last read, with success or not.
     judged: Option<Stamp>,
-    /// A look ago.
     previous: Option<Stamp>,
     /// Looks in a row that found it other than it was read, and other than a look ago.
     restless: u32,

@@ -34,7 +34,6 @@ impl DirectoryFile {
             .await;
     }
 
-    /// Reloads it now.
     pub(super) fn reload(&self) {
         self.note(self.directory.reload(self.clock.now()));
     }

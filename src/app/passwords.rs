@@ -52,7 +52,6 @@ impl UsersFile {
             .await;
     }
 
-    /// Reloads it now.
     pub(super) fn reload(&self) {
         self.note(self.users.reload());
     }

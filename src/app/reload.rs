@@ -26,7 +26,6 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// What is replaced.
 pub(super) struct Replaceable {
     pub(super) rules: Arc<InForce<Rules>>,
     pub(super) submission: Arc<InForce<SubmissionRules>>,

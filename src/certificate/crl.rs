@@ -9,7 +9,6 @@ use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-/// One issuer's list.
 pub(super) struct List {
     list: CertRevocationList<'static>,
     issuer: Vec<u8>,

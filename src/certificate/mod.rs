@@ -58,7 +58,6 @@ pub struct Holder {
 /// A certificate that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Whom it names.
     pub holder: Holder,
     /// Until when that holds, if nothing else changes.
     pub until: Timestamp,
@@ -67,7 +66,6 @@ pub struct Accepted {
 /// Why a certificate proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// None was shown.
     Missing,
     /// It is no certificate.
     Malformed,

@@ -14,7 +14,6 @@ use std::time::Duration;
 /// Long enough to find a master that is about to be replaced.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// See [`super::Command::Revoke`].
 #[derive(clap::Args)]
 pub(super) struct Revoke {
     #[command(flatten)]
@@ -23,7 +22,6 @@ pub(super) struct Revoke {
     vtnr: String,
 }
 
-/// See [`super::Command::Pseudonym`].
 #[derive(clap::Args)]
 pub(super) struct Pseudonym {
     #[command(flatten)]

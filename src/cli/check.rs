@@ -11,7 +11,6 @@ use crate::users::Users;
 use std::error::Error;
 use std::process::ExitCode;
 
-/// See [`super::Command::Check`].
 #[derive(clap::Args)]
 pub(super) struct Check {
     #[command(flatten)]

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::net::TcpListener;
 
-/// See [`super::Command::Demo`].
 #[derive(clap::Args)]
 pub(super) struct Demo {
     /// Port of the gateway

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// See [`super::Command::Health`].
 #[derive(clap::Args)]
 pub(super) struct Health {
     #[command(flatten)]

@@ -5,7 +5,6 @@ use crate::app::{App, Error, Source, TakesOver};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// See [`super::Command::Serve`].
 #[derive(clap::Args)]
 pub(super) struct Serve {
     #[command(flatten)]

@@ -10,7 +10,6 @@ use std::io::{self, BufRead, IsTerminal as _, Read as _};
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
-/// See [`super::Command::Users`].
 #[derive(clap::Args)]
 pub(super) struct Users {
     #[command(subcommand)]
@@ -44,7 +43,6 @@ struct Add {
 struct Remove {
     #[command(flatten)]
     config: ConfigFile,
-    /// The user key
     user: String,
 }
 
@@ -58,7 +56,6 @@ struct List {
 enum Refusal {
     /// What was asked for cannot be done.
     Usage(String),
-    /// It failed.
     Failed(Box<dyn std::error::Error>),
     /// The configuration is wrong, which was told.
     Told(ExitCode),

@@ -77,7 +77,6 @@ fn written(key: &str) -> Cow<'_, str> {
     }
 }
 
-/// Where lines begin.
 struct Lines(Vec<usize>);
 
 impl Lines {
@@ -134,7 +133,6 @@ impl From<bool> for Value {
     }
 }
 
-/// As TOML.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

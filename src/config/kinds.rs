@@ -25,7 +25,6 @@ pub(super) const fn days(number: u64) -> Duration {
     Duration::from_secs(number * DAY)
 }
 
-/// Any text.
 pub(super) fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(text) => Ok(text.clone()),
@@ -46,7 +45,6 @@ pub(super) fn line(value: &Value) -> Result<String, String> {
     Ok(text)
 }
 
-/// `true` or `false`.
 pub(super) fn flag(value: &Value) -> Result<bool, String> {
     match value {
         Value::Flag(flag) => Ok(*flag),

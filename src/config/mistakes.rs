@@ -79,7 +79,6 @@ impl Mistakes {
     }
 }
 
-/// One line each.
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, mistake) in self.0.iter().enumerate() {

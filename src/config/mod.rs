@@ -45,7 +45,6 @@ use std::time::Duration;
 pub struct Config {
     /// Where brokers reach the gateway.
     pub listen: Listen,
-    /// The calculator.
     pub upstream: Upstream,
     /// Where sessions and sign-ins are remembered.
     pub store: Store,
@@ -57,7 +56,6 @@ pub struct Config {
     pub submission: SubmissionRules,
     /// How forms are kept that could not be forwarded, `[parking]`.
     pub parking: ParkingLimits,
-    /// The sign-in.
     pub login: Login,
     /// The way in with user key and password, where it is open.
     pub password: Option<Password>,
@@ -83,7 +81,6 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// `[listen]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listen {
     /// Plain HTTP, behind a TLS front or for the demo.
@@ -102,7 +99,6 @@ pub struct Listen {
     pub keepalive: Duration,
     /// Front proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Connections at once.
     pub max_connections: usize,
     /// Connections at once from one client address.
     pub max_connections_per_client: usize,
@@ -122,7 +118,6 @@ impl Listen {
     }
 }
 
-/// `listen.https` with `[listen.tls]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Https {
     /// The address to listen on.
@@ -153,7 +148,6 @@ impl PublicUrl {
     }
 }
 
-/// `[upstream]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// Speak TLS to the calculator.
@@ -197,12 +191,10 @@ pub struct Upstream {
     pub health_path: Option<String>,
 }
 
-/// `upstream.websocket_origins`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebSocketOrigins {
     /// Pages of these origins, such as `https://partner.example`.
     Listed(Vec<String>),
-    /// Every page.
     All,
 }
 
@@ -223,10 +215,8 @@ impl Upstream {
     }
 }
 
-/// `[store]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Store {
-    /// Which store.
     pub url: StoreUrl,
     /// The secret that all keys are derived from; at least 32 bytes.
     pub secret: Secret,
@@ -240,21 +230,16 @@ pub struct Store {
     pub outage_grace: Duration,
 }
 
-/// `store.url`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `redis://`, `redis+sentinel://`, `redis+cluster://`, and the same with `rediss`: with the passwords of keys of their own filled in.
     Redis(RedisServers),
-    /// `file:PATH`
     File(PathBuf),
-    /// `memory:`
     Memory,
 }
 
-/// `[directory]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Directory {
-    /// The CSV file.
     pub file: PathBuf,
     /// How often it is looked at for changes.
     pub poll: Duration,
@@ -273,7 +258,6 @@ pub struct CertificateColumns {
     pub key: Option<String>,
 }
 
-/// `[certificate]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Certificate {
     /// The address to listen on, and what the host is like to TLS.
@@ -290,7 +274,6 @@ pub struct Certificate {
     pub columns: CertificateColumns,
 }
 
-/// `[portal]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Portal {
     /// What is asked who is signed in.
@@ -307,7 +290,6 @@ pub struct Portal {
     pub cache: Duration,
     /// So many are remembered.
     pub cache_size: usize,
-    /// Questions at once.
     pub connections: usize,
     /// Where one signs in there; `{return_to}` in it stands for where the broker wants to go.
     pub sign_in_url: Option<String>,
@@ -337,7 +319,6 @@ impl Portal {
     }
 }
 
-/// `[mail]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mail {
     /// The mail servers, in the order in which they are tried; at least one.
@@ -350,16 +331,13 @@ pub struct Mail {
     pub reply_to: Option<String>,
     /// How long one command of the conversation may take.
     pub timeout: Duration,
-    /// Connections at once.
     pub connections: usize,
 }
 
 /// A mail server that takes our mails and sees them on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MailRelay {
-    /// Its host name.
     pub host: String,
-    /// Its port.
     pub port: u16,
     /// How the connection is protected.
     pub protection: MailProtection,
@@ -378,18 +356,15 @@ pub enum MailProtection {
     Plain,
 }
 
-/// `[login]`
 #[derive(Clone, Debug)]
 pub struct Login {
     /// The path that all pages lie under; begins and ends with `/`.
     pub prefix: String,
-    /// Letters of TANs.
     pub alphabet: Alphabet,
     /// Lives of TANs and attempts.
     pub tan: TanLimits,
     /// Wrong answers that an attempt survives.
     pub tries: u8,
-    /// The 30 days.
     pub trust: Duration,
     /// Whether brokers may sign in without e-mail.
     pub without_email: bool,
@@ -423,11 +398,9 @@ pub enum Door {
     Page(&'static str),
     /// Another host of ours, by scheme and authority, which has the calculator too.
     Host(String),
-    /// Some other address.
     Elsewhere(String),
 }
 
-/// `[password]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Password {
     /// The users and the hashes of their passwords.
@@ -443,7 +416,6 @@ pub struct Password {
 /// What hashing a password costs whoever does it, with argon2id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HashCost {
-    /// In KiB.
     pub memory: u32,
     /// How often all of it is gone through.
     pub iterations: u32,
@@ -465,7 +437,6 @@ impl HashCost {
     };
 }
 
-/// `login.enumeration`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enumeration {
     /// The pages say which of the two was wrong.
@@ -474,10 +445,8 @@ pub enum Enumeration {
     Neutral,
 }
 
-/// `[brand]`
 #[derive(Clone, Debug)]
 pub struct Brand {
-    /// The insurer's name.
     pub name: String,
     /// What brokers call the calculator, in the title and in mails.
     pub product: String,
@@ -499,7 +468,6 @@ pub struct Brand {
     pub templates: Option<PathBuf>,
 }
 
-/// `[shutdown]`
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shutdown {
     /// How long clients are still let in once the gateway says that it is not ready any more.
@@ -508,7 +476,6 @@ pub struct Shutdown {
     pub grace: Duration,
 }
 
-/// `[log]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     /// One JSON object a line, or text.

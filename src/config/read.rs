@@ -20,7 +20,6 @@ pub struct KeyDoc {
 /// What holds when a key is not given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Absent {
-    /// A mistake.
     Mistake,
     /// Nothing; or, of two keys that stand for each other, the other one is needed.
     Nothing,
@@ -44,7 +43,6 @@ pub(super) struct Origin<'a> {
 pub(super) enum Exposure {
     /// Its owner, as far as is known.
     Owner,
-    /// Group or others.
     Others,
     /// They can write it as well.
     Writable,

@@ -8,7 +8,6 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Wraps the bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self {
             bytes: bytes.into(),
@@ -21,7 +20,6 @@ impl Secret {
         Self { key, ..self }
     }
 
-    /// The bytes.
     pub fn reveal(&self) -> &[u8] {
         &self.bytes
     }

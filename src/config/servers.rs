@@ -25,7 +25,6 @@ pub struct RedisServers {
 /// What several servers are to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deployment {
-    /// `redis://`: one server.
     Single,
     /// `redis+sentinel://`: sentinels say which server is the master of this name.
     Sentinel {
@@ -41,18 +40,14 @@ pub enum Deployment {
 /// How a server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// In clear.
     Plain,
-    /// Over TLS.
     Tls,
 }
 
-/// A server's address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
     /// Its name or address, an IPv6 one without brackets.
     pub host: String,
-    /// Its port.
     pub port: u16,
 }
 

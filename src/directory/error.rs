@@ -33,12 +33,10 @@ pub enum Fault {
     /// It changed while it was read.
     #[error("the file is being written")]
     BeingWritten,
-    /// Lines are malformed.
     #[error("{0}")]
     Lines(BadLines),
 }
 
-/// The malformed lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BadLines {
     /// The first of them, at most [`BadLines::LISTED`].
@@ -47,7 +45,6 @@ pub struct BadLines {
     pub more: usize,
 }
 
-/// A malformed line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadLine {
     /// Its number, counted from 1, the header included.

@@ -16,7 +16,6 @@ pub(super) struct Entry {
     pub(super) issuer: Option<Box<str>>,
     /// The SHA-256 of its public key; any where the cell is empty.
     pub(super) key: Option<[u8; 32]>,
-    /// The broker.
     pub(super) vtnr: Vtnr,
 }
 

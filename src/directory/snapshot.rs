@@ -94,7 +94,6 @@ impl Snapshot {
 }
 
 impl Broker {
-    /// The broker's number.
     pub fn vtnr(&self) -> Vtnr {
         self.vtnr
     }

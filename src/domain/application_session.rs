@@ -29,7 +29,6 @@ const LONGEST_NAME: usize = 32;
 /// A browser's cookie that stands for a session of the calculator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApplicationSessionId<'a> {
-    /// The cookie's name.
     pub name: &'a [u8],
     /// Its value as it came.
     pub value: &'a [u8],
@@ -54,7 +53,6 @@ pub enum Origin {
 /// Where a cookie was set: what a browser has to be told to delete it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieScope {
-    /// The cookie's name.
     pub name: String,
     /// `Path`, where it was given.
     pub path: Option<String>,
@@ -394,12 +392,10 @@ impl CookieScopes {
     /// Enough for an application's parts; beyond, a scope is not learnt.
     const MOST: usize = 64;
 
-    /// From a record.
     pub fn from_scopes(scopes: Vec<CookieScope>) -> Self {
         Self(scopes)
     }
 
-    /// All of them.
     pub fn all(&self) -> &[CookieScope] {
         &self.0
     }

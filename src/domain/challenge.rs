@@ -11,7 +11,6 @@ use std::time::Duration;
 /// that an older mail that arrives late still works; all mails share one number of tries (product rule).
 #[derive(Clone)]
 pub struct Challenge {
-    /// The TAN.
     pub tan: Tan,
     /// How many more wrong answers will be compared.
     pub tries_left: u8,
@@ -38,15 +37,9 @@ pub enum Delivery {
         next_try_at: Timestamp,
     },
     /// The mail server took it; the TAN's life counts from here.
-    Accepted {
-        /// When it did.
-        at: Timestamp,
-    },
+    Accepted { at: Timestamp },
     /// The mail server refused it for good, or it came too late to be of use.
-    Refused {
-        /// When it did.
-        at: Timestamp,
-    },
+    Refused { at: Timestamp },
 }
 
 /// How long TANs and attempts live.

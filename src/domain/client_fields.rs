@@ -12,7 +12,6 @@ use self::untrusted::UNTRUSTED;
 pub struct ClientFields {
     /// Sorted; none begins with one that stands for a beginning, so that only the last one up to a name can match it.
     patterns: Vec<Pattern>,
-    /// In lower case.
     passed: Vec<Box<[u8]>>,
     openings: Openings,
 }

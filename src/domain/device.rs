@@ -16,7 +16,6 @@ impl UserMark {
         Self(digest)
     }
 
-    /// The digest.
     pub const fn digest(&self) -> &[u8; 32] {
         &self.0
     }
@@ -39,7 +38,6 @@ impl UserTag {
         Self([one, two, three])
     }
 
-    /// Its number.
     pub const fn number(self) -> u32 {
         let [one, two, three] = self.0;
         u32::from_be_bytes([0, one, two, three])
@@ -62,11 +60,9 @@ pub struct Device {
 /// That somebody signed in with a user key here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceEntry {
-    /// With which.
     pub user: UserMark,
     /// Whose it was then: revoking the broker ends it.
     pub vtnr: Vtnr,
-    /// The last time.
     pub at: Timestamp,
 }
 

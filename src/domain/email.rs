@@ -65,7 +65,6 @@ fn is_local_part(local: &str) -> bool {
     local.len() <= MAX_LOCAL && atoms_are_sound
 }
 
-/// RFC 5322, 3.2.3.
 fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }

@@ -11,7 +11,6 @@ use super::vtnr::Vtnr;
 /// What a broker says they are: well-formed, not yet proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The broker number.
     pub vtnr: Vtnr,
     /// The address as it was typed.
     pub email: Email,
@@ -36,7 +35,6 @@ impl Claim {
 /// go stays in the tab.
 #[derive(Clone)]
 pub struct Flow {
-    /// What was claimed.
     pub claim: Claim,
     /// How far it has come.
     pub stage: Stage,
@@ -66,20 +64,17 @@ pub enum Stage {
 /// What a sign-in led to.
 #[derive(Clone)]
 pub struct SignedIn {
-    /// The session's token.
     pub session: SessionToken,
     /// The browser's new token, where it became a trusted one.
     pub browser: Option<BrowserToken>,
     /// The TAN that was right, where one was needed.
     pub redeemed: Option<Redeemed>,
-    /// When.
     pub at: Timestamp,
 }
 
 /// A TAN that was right.
 #[derive(Clone)]
 pub struct Redeemed {
-    /// The TAN.
     pub tan: Tan,
     /// How well the browser was known when it asked; says which budgets a wrong answer after the sign-in is charged to.
     pub standing: Standing,

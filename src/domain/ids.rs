@@ -67,7 +67,6 @@ impl FormId {
         Self(bits)
     }
 
-    /// The bits.
     pub const fn bits(self) -> u64 {
         self.0
     }
@@ -100,7 +99,6 @@ impl LetterId {
         Self(bits)
     }
 
-    /// The bits.
     pub const fn bits(self) -> u128 {
         self.0
     }

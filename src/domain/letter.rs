@@ -12,7 +12,6 @@ pub struct Letter {
     pub id: LetterId,
     /// The address on file; `None` for the decoys of `enumeration = "neutral"`, which are never sent.
     pub to: Option<Email>,
-    /// The TAN.
     pub tan: Tan,
     /// When it was asked for.
     pub asked_at: Timestamp,

@@ -20,7 +20,6 @@ pub struct ParkedForm {
     pub origin: Option<String>,
     /// Whose session it came with; `None` if it came without one.
     pub owner: Option<Vtnr>,
-    /// When it came.
     pub parked_at: Timestamp,
     /// How far it has come.
     pub stage: FormStage,
@@ -37,10 +36,7 @@ pub enum FormStage {
         since: Timestamp,
     },
     /// It went up. Its body is gone, and it is never sent again.
-    Sent {
-        /// When.
-        at: Timestamp,
-    },
+    Sent { at: Timestamp },
 }
 
 /// What may be kept, and for how long.
@@ -65,9 +61,7 @@ pub enum Fate {
     Waits,
     /// It is being sent at this moment.
     Going,
-    /// It was sent.
     Sent {
-        /// When.
         at: Timestamp,
     },
     /// It was kept for another broker than the one who is signed in.

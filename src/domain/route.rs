@@ -26,7 +26,6 @@ pub struct PublicRoute(());
 /// The gateway's own pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// The prefix itself.
     Start,
     SignIn,
     Tan,

@@ -8,7 +8,6 @@ use std::time::Duration;
 /// A signed-in broker, as one browser's session cookie stands for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Who signed in.
     pub vtnr: Vtnr,
     /// What the sign-in entitles to.
     pub level: Level,
@@ -58,7 +57,6 @@ pub struct SessionLimits {
 /// Whether a session still lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// It does.
     Alive,
     /// It was not used within the idle limit.
     Idle,

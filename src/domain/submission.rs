@@ -7,10 +7,12 @@
 //! could turn it into another method.
 
 mod charset;
+mod pieces;
 mod query;
 
 pub use self::charset::Charset;
 
+use self::pieces::{Piece, Pieces, Place, Segment};
 use self::query::{Parameter, breaks_line, has_numbered_escape, overrides_method};
 use super::lookalikes::may_become_ascii;
 
@@ -49,7 +51,6 @@ pub enum Doubt {
 /// What of a request is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The method.
     pub method: &'a str,
     /// The request's target as it is forwarded.
     pub target: &'a [u8],
@@ -91,7 +92,6 @@ struct Rule {
 pub enum Letters {
     /// It may not: compared without regard to case.
     Folded,
-    /// It does.
     AsWritten,
 }
 
@@ -208,7 +208,6 @@ impl SubmissionRules {
         segment.end(Place::Last)
     }
 
-    /// Judges a request.
     pub fn judge(&self, request: &Request<'_>) -> Intent {
         let method = request.method;
         if !(3..=10).contains(&method.len())
@@ -364,168 +363,6 @@ fn split(target: &[u8]) -> (&[u8], &[u8]) {
         .unwrap_or(target.len());
     let (path, query) = target.split_at(end);
     (path, query.get(1..).unwrap_or_default())
-}
-
-/// What a path is made of, decoded, its parameters cut; after the first `/`.
-enum Piece {
-    Slash,
-    Character(char),
-}
-
-struct Pieces<'a> {
-    rest: std::slice::Iter<'a, u8>,
-}
-
-impl<'a> Pieces<'a> {
-    fn of(path: &'a [u8]) -> Self {
-        Self {
-            rest: path.get(1..).unwrap_or_default().iter(),
-        }
-    }
-
-    fn skip_parameters(&mut self) -> Result<(), Doubt> {
-        loop {
-            match self.rest.as_slice().first() {
-                None | Some(b'/') => return Ok(()),
-                Some(byte) if byte.is_ascii_alphanumeric() || b"_.!=~,;-".contains(byte) => {
-                    _ = self.rest.next()
-                }
-                Some(_) => return Err(Doubt::Parameters),
-            }
-        }
-    }
-
-    fn escaped(&mut self) -> Result<u8, Doubt> {
-        let mut digit = || {
-            self.rest
-                .next()
-                .and_then(|digit| char::from(*digit).to_digit(16))
-                .ok_or(Doubt::Escape)
-        };
-        let (high, low) = (digit()?, digit()?);
-        u8::try_from(high << 4 | low).map_err(|_| Doubt::Escape)
-    }
-
-    /// The character that begins with this escaped byte.
-    fn character(&mut self, first: u8) -> Result<char, Doubt> {
-        match first {
-            b'/' | b'\\' | b'.' | b';' | b'?' | b'#' | 0..=0x1f | 0x7f => Err(Doubt::Escape),
-            b'%' if matches!(self.rest.as_slice().first(), Some(b'%' | b'u' | b'U')) => {
-                Err(Doubt::Escape)
-            }
-            b'%' if self
-                .rest
-                .as_slice()
-                .first()
-                .is_some_and(u8::is_ascii_hexdigit) =>
-            {
-                Err(Doubt::Escape)
-            }
-            0x20..=0x7e => Ok(char::from(first)),
-            0x80..=0xff => self.beyond_ascii(first),
-        }
-    }
-
-    /// A character of two to four bytes, each escaped.
-    fn beyond_ascii(&mut self, first: u8) -> Result<char, Doubt> {
-        let length = match first {
-            0xc2..=0xdf => 2,
-            0xe0..=0xef => 3,
-            0xf0..=0xf4 => 4,
-            _ => return Err(Doubt::Escape),
-        };
-        let mut bytes = [first, 0, 0, 0];
-        for byte in bytes.iter_mut().take(length).skip(1) {
-            if self.rest.next() != Some(&b'%') {
-                return Err(Doubt::Escape);
-            }
-            *byte = self.escaped()?;
-        }
-        let text = bytes
-            .get(..length)
-            .and_then(|bytes| std::str::from_utf8(bytes).ok());
-        text.and_then(|text| text.chars().next())
-            .ok_or(Doubt::Escape)
-    }
-}
-
-impl Iterator for Pieces<'_> {
-    type Item = Result<Piece, Doubt>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let piece = match *self.rest.next()? {
-                b'/' => Ok(Piece::Slash),
-                b';' => match self.skip_parameters() {
-                    Ok(()) => continue,
-                    Err(doubt) => Err(doubt),
-                },
-                b'%' => self
-                    .escaped()
-                    .and_then(|byte| self.character(byte))
-                    .map(Piece::Character),
-                b'\\'
-                | b'"'
-                | b'<'
-                | b'>'
-                | b'^'
-                | b'{'
-                | b'|'
-                | b'}'
-                | b'`'
-                | b'#'
-                | 0..=0x20
-                | 0x7f..=0xff => Err(Doubt::RawByte),
-                plain => Ok(Piece::Character(char::from(plain))),
-            };
-            return Some(piece);
-        }
-    }
-}
-
-/// Where a segment stands.
-#[derive(PartialEq, Eq)]
-enum Place {
-    Inner,
-    Last,
-}
-
-/// A segment as far as it was read.
-#[derive(Default)]
-struct Segment {
-    first: Option<char>,
-    last: Option<char>,
-    /// Whether `:$` occurs, by which Windows names what else a file or folder holds (`antrag::$INDEX_ALLOCATION` is `antrag`).
-    names_a_stream: bool,
-}
-
-impl Segment {
-    fn push(&mut self, symbol: char) {
-        self.first = self.first.or(Some(symbol));
-        self.names_a_stream |= symbol == '$' && self.last == Some(':');
-        self.last = Some(symbol);
-    }
-
-    /// Ends it and begins the next. Only the last may be empty. One that ends in a dot is `.`, `..` or what Windows reads without the dot;
-    /// from one that begins with `(` up to the next `)/` ASP.NET cuts a session's mark.
-    fn end(&mut self, place: Place) -> Result<(), Doubt> {
-        let Self {
-            first,
-            last,
-            names_a_stream,
-        } = std::mem::take(self);
-        let is_sound = match (first, last) {
-            (Some(first), Some(last)) => {
-                !names_a_stream && first != ' ' && first != '(' && last != ' ' && last != '.'
-            }
-            _ => place == Place::Last,
-        };
-        if is_sound {
-            Ok(())
-        } else {
-            Err(Doubt::Segment)
-        }
-    }
 }
 
 #[cfg(test)]

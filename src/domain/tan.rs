@@ -128,7 +128,6 @@ pub struct EnteredTan(Box<str>);
 /// What was entered cannot be a TAN; it costs no try (product rule).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MalformedTan {
-    /// Nothing was entered.
     Empty,
     /// It has this many letters, and no TAN is that long.
     WrongLength(usize),

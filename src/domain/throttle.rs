@@ -12,7 +12,6 @@ use std::time::Duration;
 /// At most `limit` events in a window that begins with the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// How many events.
     pub limit: u32,
     /// In how long a window.
     pub window: Duration,
@@ -53,7 +52,6 @@ impl ClientAddress {
 /// Whose mails and guesses are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
-    /// A broker.
     Broker(Vtnr),
     /// A claim that is answered as if it were right (`enumeration = "neutral"`), told apart by its fingerprint. It has counters of
     /// its own, so that a wrong address costs the broker nothing.
@@ -104,25 +102,20 @@ pub enum Pace {
     Pause,
     /// A few mails in a quarter of an hour.
     Burst,
-    /// The day's mails.
     Day,
 }
 
 /// Which of the windows for wrong TANs and passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Span {
-    /// 24 hours.
     Day,
-    /// 30 days.
     Month,
 }
 
 /// One counter and how far it may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
-    /// What is counted.
     pub counter: Counter,
-    /// Up to what.
     pub allowance: Allowance,
     /// How much this event counts.
     pub amount: u32,

@@ -16,9 +16,7 @@ const SCRIPT: &str = include_str!("../../pages/assets/gateway.js");
 /// A file that pages refer to; it may be cached for ever, since another content has another name.
 #[derive(Clone, Debug)]
 pub struct Asset {
-    /// Its media type.
     pub content_type: &'static str,
-    /// Its content.
     pub body: Bytes,
 }
 

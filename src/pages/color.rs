@@ -18,7 +18,6 @@ pub struct NotAColor;
 pub const READABLE: f64 = 4.5;
 
 impl Color {
-    /// `#ffffff`
     pub const WHITE: Self = Self {
         red: 255,
         green: 255,

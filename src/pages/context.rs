@@ -18,7 +18,6 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/');
 
-/// Seconds.
 const SOONEST_REFRESH: u64 = 5;
 
 /// Makes the values of one page.
@@ -27,7 +26,6 @@ pub(super) struct Context<'c> {
     pub(super) prefix: &'c str,
     /// The other ways in.
     pub(super) doors: &'c Doors,
-    /// Writes the times.
     pub(super) clock: &'c Clock,
     /// When the page is made.
     pub(super) now: Timestamp,

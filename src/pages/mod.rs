@@ -48,7 +48,6 @@ pub enum Error {
     Color {
         /// The key in the configuration.
         key: &'static str,
-        /// What stands there.
         value: String,
     },
     /// Text in the brand's colours could not be read (WCAG 2.2, 1.4.3).
@@ -59,16 +58,11 @@ pub enum Error {
     },
     /// The logo is in a format that the pages do not show.
     #[error("brand.logo: {} is neither an .svg nor a .png file", path.display())]
-    LogoKind {
-        /// The file.
-        path: PathBuf,
-    },
+    LogoKind { path: PathBuf },
     /// A file that the configuration names cannot be read.
     #[error("{} cannot be read: {source}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why not.
         source: std::io::Error,
     },
     /// A template is broken.

@@ -4,10 +4,8 @@ use domain::submission::Doubt;
 use domain::time::Timestamp;
 use std::time::Duration;
 
-/// See [`super::View::Problem`].
 #[derive(Clone, Debug)]
 pub struct Problem<'a> {
-    /// What happened.
     pub kind: ProblemKind,
     /// The number that the log has the cause under.
     pub incident: Option<&'a str>,
@@ -34,7 +32,6 @@ pub enum ProblemKind {
     ForeignForm,
     /// 404: no such page under our prefix.
     NotFound,
-    /// 405
     MethodNotAllowed,
     /// 413: a form to our own pages that is too large.
     TooLarge,
@@ -77,14 +74,11 @@ pub enum ProblemKind {
     UpstreamUnsent(Server),
     /// 502 or 504: a form went up, and no answer came; it may have been carried out.
     UpstreamUncertain(Server),
-    /// 500
     Internal,
 }
 
-/// Whose server failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
-    /// The calculator's.
     Calculator,
     /// That of the insurer's portal.
     Portal,

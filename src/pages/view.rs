@@ -49,11 +49,9 @@ pub enum View<'a> {
     SignedOut(SignedOut),
     /// `hilfe`: „Unterstützung beim Login“.
     Help,
-    /// Whatever went wrong.
     Problem(Problem<'a>),
 }
 
-/// See [`View::SignIn`].
 #[derive(Clone, Debug)]
 pub struct SignIn<'a> {
     /// Where the broker wants to go: path and query.
@@ -103,7 +101,6 @@ pub enum SignInNotice {
     StoreDown,
 }
 
-/// See [`View::Tan`].
 #[derive(Clone, Debug)]
 pub struct TanPage<'a> {
     /// Where the broker wants to go: path and query.
@@ -129,7 +126,6 @@ pub enum MailState {
     Sending,
     /// The mail server took it.
     Accepted {
-        /// When it did.
         at: Timestamp,
         /// Until when the TAN is valid.
         valid_until: Timestamp,
@@ -167,9 +163,7 @@ pub enum TanError {
 /// Whether a mail can be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resend {
-    /// Yes.
     Now,
-    /// Not yet.
     After {
         /// The time that is left, in seconds.
         seconds: u64,
@@ -181,7 +175,6 @@ pub enum Resend {
     },
 }
 
-/// See [`View::TanOver`].
 #[derive(Clone, Debug)]
 pub struct TanOver<'a> {
     /// Where the broker wants to go: path and query.
@@ -203,7 +196,6 @@ pub enum Over {
     LongTanNeeded,
 }
 
-/// See [`View::UnknownEmail`].
 #[derive(Clone, Debug)]
 pub struct UnknownEmail<'a> {
     /// Where the broker wants to go: path and query.
@@ -216,7 +208,6 @@ pub struct UnknownEmail<'a> {
     pub without_email: bool,
 }
 
-/// See [`View::Password`].
 #[derive(Clone, Debug)]
 pub struct PasswordPage<'a> {
     /// Where the broker wants to go: path and query.
@@ -232,11 +223,9 @@ pub struct PasswordPage<'a> {
 /// What is wrong with a user key and a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordError {
-    /// Nothing was entered.
     Empty,
     /// No user key was.
     NoUser,
-    /// No password was.
     NoPassword,
     /// The password is longer than any.
     TooLong,
@@ -248,18 +237,11 @@ pub enum PasswordError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spent {
     /// Wrong ones were entered in browsers in which nobody has signed in with this user key, as in this one.
-    ByOthers {
-        /// Until when.
-        until: Timestamp,
-    },
+    ByOthers { until: Timestamp },
     /// Wrong ones were entered in browsers that are known, as this one is.
-    Here {
-        /// Until when.
-        until: Timestamp,
-    },
+    Here { until: Timestamp },
 }
 
-/// See [`View::BlockedSubmission`].
 #[derive(Clone, Debug)]
 pub struct BlockedSubmission<'a> {
     /// Where the broker goes on once the e-mail is confirmed: path and query.
@@ -272,7 +254,6 @@ pub struct BlockedSubmission<'a> {
     pub keeping: Keeping,
 }
 
-/// See [`View::SessionEnded`].
 #[derive(Clone, Debug)]
 pub struct SessionEnded<'a> {
     /// Where the broker goes on once signed in: path and query.
@@ -290,7 +271,6 @@ pub enum SignInBy {
     Certificate,
 }
 
-/// See [`View::FormOfAnotherSite`].
 #[derive(Clone, Debug)]
 pub struct FormOfAnotherSite<'a> {
     /// The other site's host, where it is known.
@@ -302,7 +282,6 @@ pub struct FormOfAnotherSite<'a> {
 /// Whether a form that could not be forwarded is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeping {
-    /// Until then.
     Until(Timestamp),
     /// No: it came from another site.
     Foreign,
@@ -316,7 +295,6 @@ pub enum Keeping {
     Failed,
 }
 
-/// See [`View::KeptForm`].
 #[derive(Clone, Debug)]
 pub enum KeptForm {
     /// It can be sent.
@@ -335,10 +313,7 @@ pub enum KeptForm {
     /// It is being sent at this moment.
     Going,
     /// It was sent before; goes out with 409.
-    Sent {
-        /// When.
-        at: Timestamp,
-    },
+    Sent { at: Timestamp },
     /// It was posted under another VTNR than this one; goes out with 403.
     Others {
         /// Who is signed in, as the number is displayed.
@@ -348,7 +323,6 @@ pub enum KeptForm {
     Gone,
 }
 
-/// See [`View::Certificate`].
 #[derive(Clone, Debug)]
 pub struct CertificatePage<'a> {
     /// Where the broker wants to go: path and query.
@@ -386,7 +360,6 @@ pub enum CertificateState {
     SignedOut,
 }
 
-/// See [`View::SignOut`].
 #[derive(Clone, Debug)]
 pub struct SignOut {
     /// The broker number of the session, as it is displayed; `None` where nobody is signed in.
@@ -399,7 +372,6 @@ pub struct SignOut {
     pub device: bool,
 }
 
-/// See [`View::SignedOut`].
 #[derive(Clone, Debug)]
 pub struct SignedOut {
     /// The broker also had the browser forgotten.
@@ -423,7 +395,6 @@ pub enum Outside {
     PerhapsPortal,
 }
 
-/// See [`View::Portal`].
 #[derive(Clone, Debug)]
 pub struct PortalPage<'a> {
     /// Where the broker wants to go: path and query.

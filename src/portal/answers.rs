@@ -15,7 +15,6 @@ const GO: usize = 8;
 /// By the digest of the cookies that were asked about.
 type Sum = [u8; 32];
 
-/// The answers.
 pub(super) struct Answers {
     most: usize,
     /// Only who is signed in at the portal has a place here. Those who do not count any more stay until it is needed: the same answer

@@ -50,7 +50,6 @@ impl Claim {
 /// Who has sent them, as the portal is told.
 #[derive(Clone, Debug, Default)]
 pub struct Sender {
-    /// Its address.
     pub address: Option<IpAddr>,
     /// What it says it is.
     pub agent: Option<HeaderValue>,
@@ -63,7 +62,6 @@ pub enum Answer {
     SignedIn(Vtnr),
     /// Nobody is, or nobody whom the answer names clearly.
     Nobody,
-    /// Nothing.
     Unavailable,
 }
 
@@ -72,18 +70,12 @@ pub enum Answer {
 pub enum Error {
     /// The file with its certificates cannot be read.
     #[error("{} cannot be read", path.display())]
-    Unreadable {
-        /// Its name.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
     /// Neither the system's certificates nor those of the file are of use.
     #[error("no HTTP client")]
     Client(#[from] reqwest::Error),
 }
 
-/// The portal.
 pub struct Portal {
     config: config::Portal,
     client: Client,

@@ -10,7 +10,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 const CLIENTS: usize = 8;
 const LEAST_OF_A_CLIENT: usize = 2;
 
-/// All places.
 pub(super) struct Room {
     all: Semaphore,
     part: usize,

@@ -168,7 +168,6 @@ impl Metrics {
             .inc();
     }
 
-    /// A session began.
     pub fn session_begun(&self, level: impl Into<SessionLevel>) {
         self.sessions_begun.count(level.into());
     }
@@ -219,7 +218,6 @@ impl Metrics {
         self.store_time.took(operation, took);
     }
 
-    /// The store failed.
     pub fn store_failed(&self, trouble: StoreTrouble) {
         self.store_errors.count(trouble);
     }
@@ -285,7 +283,6 @@ impl Metrics {
         self.config_reload_ok.set(0);
     }
 
-    /// A client connected.
     pub fn connection_opened(&self) {
         self.connections.inc();
     }

@@ -11,13 +11,10 @@ use std::path::{Path, PathBuf};
 /// What to do while somebody else is at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Wait.
     Waits,
-    /// Give up.
     None,
 }
 
-/// Nobody else's business.
 const OWNER_ALONE: u32 = 0o600;
 
 /// Makes an empty users file where there is none yet.

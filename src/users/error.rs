@@ -42,7 +42,6 @@ pub enum Fault {
     /// It changed while it was read.
     #[error("the file is being written")]
     BeingWritten,
-    /// Lines are malformed.
     #[error("{0}")]
     Lines(BadLines),
 }

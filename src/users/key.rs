@@ -47,7 +47,6 @@ impl UserKey {
         }
     }
 
-    /// The canonical form.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -246,7 +246,6 @@ impl Passwords {
 /// Whether there is such a user already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// There was none.
     Added,
     /// The former one was replaced.
     Replaced,

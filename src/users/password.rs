@@ -12,7 +12,6 @@ pub struct Password(Zeroizing<String>);
 /// What is no password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MalformedPassword {
-    /// Nothing was entered.
     Empty,
     /// It is longer than what is hashed.
     TooLong,
@@ -27,7 +26,6 @@ pub enum Unfit {
     /// It is among the first that would be tried.
     #[error("the password contains the user key")]
     HasUserKey,
-    /// Likewise.
     #[error("the password is one short piece over and over")]
     Repeats,
 }

@@ -7,12 +7,10 @@ use domain::device::UserTag;
 use domain::vtnr::Vtnr;
 use std::collections::{HashMap, HashSet};
 
-/// One user.
 #[derive(Clone)]
 pub struct User {
     /// As which broker they are signed in.
     pub vtnr: Vtnr,
-    /// Of their password.
     pub hash: Hash,
 }
 

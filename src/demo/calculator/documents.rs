@@ -24,7 +24,6 @@ pub(super) async fn csv(visit: Visit) -> Response {
     )
 }
 
-/// `GET /kfz/angebot.pdf?id=`.
 pub(super) async fn pdf(visit: Visit) -> Response {
     let Some(offer) = visit.offer() else {
         return visit.no_offer();

@@ -16,11 +16,9 @@ const SAMPLE: u32 = 42;
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct SeenRequest {
-    /// The method.
     pub method: Method,
     /// The request target, as it was sent.
     pub target: String,
-    /// All headers.
     pub headers: HeaderMap,
 }
 
@@ -39,7 +37,6 @@ pub struct Submission {
     pub body: Vec<u8>,
 }
 
-/// An offer computed.
 #[derive(Clone, Debug)]
 pub(super) struct Offer {
     pub(super) id: u32,

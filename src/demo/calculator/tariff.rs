@@ -239,7 +239,6 @@ impl Risk {
 
 const TSN_MISTAKE: &str = "Die Typschlüsselnummer (TSN) hat drei Buchstaben oder Ziffern.";
 
-/// Cents as `1.234,56`.
 pub(super) fn euros(cents: u64) -> String {
     let mut whole = (cents / 100).to_string();
     for at in (1..whole.len())

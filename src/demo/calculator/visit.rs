@@ -16,7 +16,6 @@ use std::convert::Infallible;
 /// The calculator's own session cookie.
 const COOKIE_NAME: &str = "JSESSIONID";
 
-/// Who visits.
 pub(super) struct Visit {
     pub(super) calculator: Calculator,
     /// The header `X-VTNR`, if it came along.

@@ -1,6 +1,5 @@
 //! What a mail client says, understood or refused: RFC 5321, 4.1, as far as a postbox needs it.
 
-/// A command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Helo,

@@ -9,7 +9,6 @@ pub(super) struct Envelope {
     pub(super) to: Vec<String>,
 }
 
-/// A mail received.
 #[derive(Clone, Debug)]
 pub struct Mail {
     /// The how-manieth mail this is, from 0.

@@ -3,7 +3,6 @@
 use std::io;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// One line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     /// The line with its end, cut off at the limit.
@@ -14,7 +13,6 @@ pub(super) struct Line {
     pub(super) crlf: bool,
 }
 
-/// Reads lines.
 pub(super) struct Lines<R> {
     reader: BufReader<R>,
 }

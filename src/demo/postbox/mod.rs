@@ -29,7 +29,6 @@ const BYTES_KEPT: usize = 64 << 20;
 /// How the mail server misbehaves until told otherwise. Conversations under way notice at their next reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// It behaves.
     #[default]
     None,
     /// Every recipient is refused for good: 550.

@@ -6,7 +6,6 @@
 /// Where fields come from, and their names.
 pub(super) type Group = (&'static str, &'static [&'static str]);
 
-/// All of them.
 #[rustfmt::skip]
 pub(super) const UNTRUSTED: &[Group] = &[
     // What was asked for: path, query and method.

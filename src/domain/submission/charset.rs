@@ -18,7 +18,6 @@ const COMPATIBLE: [&[u8]; 6] = [
     b"latin1",
     b"latin-1",
 ];
-/// The same, numbered.
 const NUMBERED: [(&[u8], &[&[u8]]); 3] = [
     (
         b"iso-8859-",

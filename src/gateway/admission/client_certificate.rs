@@ -63,7 +63,6 @@ pub(crate) struct ClientCertificates {
 /// Why a certificate lets nobody in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// It proves nothing.
     Flaw(Flaw),
     /// It stands for no broker of the directory.
     UnknownBroker,

@@ -27,7 +27,6 @@ pub(crate) enum Next {
 }
 
 impl Lease {
-    /// The connection stands.
     pub(crate) fn connected(&mut self, socket: RawFd) {
         self.socket = Some(socket);
     }

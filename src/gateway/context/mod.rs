@@ -37,7 +37,6 @@ pub(crate) enum RequestKind {
     KeptForm(String),
     /// Opens a page of the gateway, the sign-in for one.
     SignIn,
-    /// Enters a TAN.
     Tan,
     SignOut {
         forget_browser: bool,

@@ -38,9 +38,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// So long after the farewell, who has only just connected may still ask.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
-/// Lets clients in.
 pub struct GatewayServer<S> {
-    /// One a thread.
     proxies: Vec<Arc<HttpProxy<S>>>,
     connections: Arc<Connections>,
     websockets: Arc<WebSocketRegistry>,
@@ -51,7 +49,6 @@ pub struct GatewayServer<S> {
     /// HTTP/2 connections are told (GOAWAY) to ask for nothing more: those that are open when clients are to go elsewhere, and once more, for
     /// those that came since, when none are let in any more.
     goaway: watch::Sender<bool>,
-    /// Idle connections end.
     farewell: watch::Sender<bool>,
     metrics: Arc<Metrics>,
 }
@@ -91,7 +88,6 @@ pub struct DrainReport {
 
 /// Where clients come in: a socket that is listened on, and TLS where it is spoken.
 pub struct Door {
-    /// The socket.
     pub listener: std::net::TcpListener,
     /// What is spoken below HTTP.
     pub tls: Tls,
@@ -100,9 +96,7 @@ pub struct Door {
 /// What is spoken below HTTP.
 #[derive(Clone)]
 pub enum Tls {
-    /// Nothing.
     None,
-    /// TLS.
     Server(Arc<InForce<Acceptor>>),
     /// TLS with a certificate of the client's, if it has one.
     Certificates(Arc<InForce<ClientCertAcceptor>>),

@@ -22,7 +22,6 @@ use tokio_rustls::server::TlsStream;
 pub struct ClientCertAcceptor(Arc<ServerConfig>);
 
 impl ClientCertAcceptor {
-    /// By these settings.
     pub(crate) fn new(settings: ServerConfig) -> Self {
         Self(Arc::new(settings))
     }

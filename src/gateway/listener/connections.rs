@@ -21,7 +21,6 @@ use tokio::sync::Notify;
 
 const SHARDS: usize = 32;
 
-/// All connections.
 pub(crate) struct Connections {
     open: AtomicUsize,
     requests: AtomicUsize,
@@ -48,7 +47,6 @@ pub(crate) struct Limits {
     pub(crate) trusted_proxies: TrustedProxies,
 }
 
-/// One connection.
 pub(crate) struct Connection {
     /// Whose connections it counts among.
     client: Option<ClientAddress>,
@@ -162,12 +160,10 @@ impl Connections {
         self.registry.get((key >> 6) % SHARDS)
     }
 
-    /// A request began.
     pub(crate) fn request_began(&self) {
         self.requests.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A request ended.
     pub(crate) fn request_ended(&self) {
         if self.is_draining() {
             self.finished.fetch_add(1, Ordering::AcqRel);

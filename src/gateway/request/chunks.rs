@@ -41,7 +41,6 @@ enum Place {
     Content {
         left: u64,
     },
-    /// After the content.
     ContentCr,
     ContentLf,
     /// At the beginning of a line after the last chunk.
@@ -51,25 +50,21 @@ enum Place {
     TrailerLf,
     /// After the CR of the empty line.
     EndLf,
-    /// After the body.
     End,
 }
 
 /// The parts of `;name=value` and `;name="value"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// Before a name.
     BeforeName,
     Name,
     /// After blanks that followed a name.
     AfterName,
-    /// Before a value.
     BeforeValue,
     Value,
     Quoted,
     /// After a backslash within quotes.
     Escaped,
-    /// After the quotes.
     AfterQuotes,
     /// After blanks that followed a value.
     AfterValue,

@@ -16,7 +16,6 @@ use std::time::Duration;
 /// The names of the cookies, which depend on the scheme (product rule: `__Host-` over https).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CookieNames {
-    /// Over https.
     Secure,
     /// Over plain http, on loopback.
     Plain,
@@ -38,7 +37,6 @@ pub(crate) struct RequestCookies {
     pub(crate) ticket_as_of: Option<Timestamp>,
 }
 
-/// The bare names.
 const OURS: [&[u8]; 8] = [
     b"vtnr_session",
     b"vtnr_trust",

@@ -18,7 +18,6 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Takes `login.prefix`.
     pub(crate) fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),

@@ -96,7 +96,6 @@ fn named(host: &str) -> Option<&str> {
 pub(crate) enum OriginHeader<'a> {
     /// Nothing: it has no `Origin`.
     Nothing,
-    /// One origin.
     Origin(Origin<'a>),
     /// `null`, several, or what is no origin.
     Nonsense,
@@ -129,7 +128,6 @@ pub(crate) fn is_of_own_host(origin: Origin<'_>, request: &RequestHeader, scheme
 ///
 /// A handshake is no request that a page of another site could not make: browsers send cookies along and let any page read the answer.
 pub(crate) struct WebSocketOrigins {
-    /// None: everybody's.
     allowed: Option<Vec<String>>,
 }
 

@@ -36,10 +36,8 @@ pub(crate) enum Failure {
     /// There is no such page of ours.
     #[error("not found")]
     NotFound,
-    /// Too many attempts.
     #[error("too many")]
     TooMany(Timestamp),
-    /// Too many mails.
     #[error("mails exhausted")]
     MailsExhausted(Timestamp),
     /// Requests of one browser hindered each other.

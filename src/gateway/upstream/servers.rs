@@ -24,7 +24,6 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The calculator.
 pub(crate) struct Upstream {
     pub(crate) config: config::Upstream,
     /// What the calculator is called in requests that ask how it is.

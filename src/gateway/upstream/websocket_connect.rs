@@ -17,7 +17,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Makes such connections.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
     pub(crate) connect_timeout: Duration,

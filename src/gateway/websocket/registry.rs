@@ -34,7 +34,6 @@ const STORE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// So many at a time.
 const CONCURRENT_STORE_CHECKS: usize = 32;
 
-/// All open WebSockets.
 pub(crate) struct WebSocketRegistry {
     open: Mutex<HashMap<RecordKey, Watched>>,
     /// Those on public paths, by the address of their handle.

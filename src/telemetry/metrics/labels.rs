@@ -84,7 +84,6 @@ labels! {
 
     /// What became of a step.
     Outcome {
-        /// It succeeded.
         Ok => "ok",
         /// The VTNR is malformed or not in the directory.
         InvalidVtnr => "invalid_vtnr",
@@ -128,7 +127,6 @@ labels! {
 
     /// What became of a form that could not be forwarded when it came.
     Parking {
-        /// It is kept.
         Kept => "kept",
         /// It went to the calculator.
         Sent => "sent",
@@ -168,7 +166,6 @@ labels! {
 
     /// What a session entitles to.
     SessionLevel {
-        /// Everything.
         Full => "full",
         /// Everything but the Antragsversand.
         WithoutSubmission => "without_submission",
@@ -186,73 +183,39 @@ labels! {
 
     /// An operation of the store.
     StoreOperation {
-        /// `find_session`
         FindSession => "find_session",
-        /// `touch_session`
         TouchSession => "touch_session",
-        /// `end_session`
         EndSession => "end_session",
-        /// `revoke_broker`
         RevokeBroker => "revoke_broker",
-        /// `revoked_at`
         RevokedAt => "revoked_at",
-        /// `find_flow`
         FindFlow => "find_flow",
-        /// `keep_flow`
         KeepFlow => "keep_flow",
-        /// `move_flow`
         MoveFlow => "move_flow",
-        /// `moved_flow`
         MovedFlow => "moved_flow",
-        /// `charge_flow`
         ChargeFlow => "charge_flow",
-        /// `end_flow`
         EndFlow => "end_flow",
-        /// `discard_flow`
         DiscardFlow => "discard_flow",
-        /// `ask_for_tan`
         AskForTan => "ask_for_tan",
-        /// `sign_in`
         SignIn => "sign_in",
-        /// `charge`
         Charge => "charge",
-        /// `find_trust`
         FindTrust => "find_trust",
-        /// `forget_browser`
         ForgetBrowser => "forget_browser",
-        /// `find_device`
         FindDevice => "find_device",
-        /// `forget_device`
         ForgetDevice => "forget_device",
-        /// `park`
         Park => "park",
-        /// `find_form`
         FindForm => "find_form",
-        /// `take_form`
         TakeForm => "take_form",
-        /// `note_form`
         NoteForm => "note_form",
-        /// `discard_form`
         DiscardForm => "discard_form",
-        /// `deliveries`
         Deliveries => "deliveries",
-        /// `lease_letter`
         LeaseLetter => "lease_letter",
-        /// `renew_lease`
         RenewLease => "renew_lease",
-        /// `note_delivery`
         NoteDelivery => "note_delivery",
-        /// `find_owners`
         FindOwners => "find_owners",
-        /// `keep_owners`
         KeepOwners => "keep_owners",
-        /// `find_scopes`
         FindScopes => "find_scopes",
-        /// `keep_scopes`
         KeepScopes => "keep_scopes",
-        /// `outbox_length`
         OutboxLength => "outbox_length",
-        /// `ping`
         Ping => "ping",
     }
 
@@ -278,7 +241,6 @@ labels! {
         Authentication => "authentication",
         /// The user may not do it.
         Forbidden => "forbidden",
-        /// It is full.
         OutOfMemory => "out_of_memory",
         /// It is a replica.
         ReadOnly => "read_only",
@@ -296,9 +258,7 @@ labels! {
 
     /// What became of connecting to a server of the calculator.
     Connect {
-        /// A connection stands.
         Ok => "ok",
-        /// Nobody listens there.
         Refused => "refused",
         /// Nobody accepted it in time.
         TimedOut => "timed_out",
@@ -310,7 +270,6 @@ labels! {
     PortalCheck {
         /// A broker is signed in there.
         SignedIn => "signed_in",
-        /// Nobody is.
         Nobody => "nobody",
         /// Yes, and not clearly who: no header field with a broker number, or several.
         Unfit => "unfit",
