@@ -56,7 +56,7 @@ pub(crate) struct Watch {
 const RESTLESS: u32 = 3;
 
 impl Watch {
-    /// It was read when it looked so.
+    /// Begins with the fingerprint of a file that was read.
     pub(crate) fn begin(stamp: Stamp) -> Self {
         Self {
             judged: Some(stamp),
@@ -77,12 +77,12 @@ impl Watch {
         at_rest || self.restless > RESTLESS
     }
 
-    /// It was read when it looked so, whatever came of it.
+    /// Notes the fingerprint of a file that was read, with whatever result.
     pub(crate) fn has_read(&mut self, stamp: Stamp) {
         *self = Self::begin(stamp);
     }
 
-    /// It could not be read, and will not be tried again as it is.
+    /// Notes that the file could not be read; it is not retried as it is.
     pub(crate) fn could_not_read(&mut self) {
         (self.judged, self.restless) = (self.previous, 0);
     }

@@ -18,7 +18,6 @@ const COUNTED_WITHIN: Duration = Duration::from_millis(500);
 /// Why the gateway ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// It was asked to.
     Asked,
     /// Another process serves in its place: nobody has to be sent elsewhere.
     TakenOver,

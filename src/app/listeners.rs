@@ -23,9 +23,9 @@ pub(super) struct Listeners {
 /// Whether the process takes another one's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakesOver {
-    /// It does, with the sockets that wait at `listen.handover`.
+    /// Takes over the sockets that wait at `listen.handover`.
     Yes,
-    /// It binds its own.
+    /// Binds sockets of its own.
     No,
 }
 

@@ -87,7 +87,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// This file, which is about to be read.
+    /// Watches the file, which is about to be read.
     pub fn new(file: PathBuf) -> Self {
         let read = vec![(file.clone(), Stamp::of_file(&file))];
         Self { file, read }

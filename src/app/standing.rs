@@ -9,12 +9,12 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// It cannot be used.
+    /// Reports that the file cannot be used.
     pub(super) fn bad(&self) {
         self.is_bad.store(true, Ordering::Release);
     }
 
-    /// It can be used. Says whether it could not before.
+    /// Reports that the file can be used. Returns whether it could not before.
     pub(super) fn good(&self) -> bool {
         self.is_bad.swap(false, Ordering::AcqRel)
     }

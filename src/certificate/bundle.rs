@@ -14,9 +14,9 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 /// A certification authority whose certificates are accepted.
 pub struct Issuer {
     anchor: TrustAnchor<'static>,
-    /// Its subject as it stands in certificates and lists.
+    /// Subject as written in certificates and revocation lists.
     subject: Vec<u8>,
-    /// Its public key, as SubjectPublicKeyInfo in DER.
+    /// Public key, as SubjectPublicKeyInfo in DER.
     key: Vec<u8>,
     name: Arc<str>,
     begins_at: Timestamp,
@@ -52,7 +52,7 @@ impl Issuer {
             .is_ok_and(|(_, key)| list.verify_signature(&key).is_ok())
     }
 
-    /// Its subject in DER.
+    /// Subject in DER.
     pub(super) fn subject(&self) -> &[u8] {
         &self.subject
     }

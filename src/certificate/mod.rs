@@ -67,19 +67,15 @@ pub struct Accepted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     Missing,
-    /// It is no certificate.
     Malformed,
     /// X.509 v1, SHA-1 or older, RSA of less than 2,048 bits, or a kind of key that is not supported.
     Outdated,
-    /// Its validity has not begun.
     NotYetValid,
-    /// Its validity is over.
     Expired,
-    /// Its issuer has revoked it.
     Revoked,
     /// No issuer of the bundle issued it.
     Untrusted,
-    /// It was issued for something else than proving who a client is.
+    /// Issued for another purpose than client authentication.
     WrongPurpose,
     /// The configured field is missing, there more than once, or no name.
     Unnamed,

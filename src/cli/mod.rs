@@ -91,7 +91,7 @@ impl ConfigFile {
         Ok(config)
     }
 
-    /// The same without warnings.
+    /// Loads the configuration without printing warnings.
     fn load_quietly(&self) -> Result<Config, ExitCode> {
         Config::load(&self.path).map_err(|mistakes| {
             complain(mistakes);

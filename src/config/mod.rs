@@ -152,7 +152,7 @@ impl PublicUrl {
 pub struct Upstream {
     /// Speak TLS to the calculator.
     pub tls: bool,
-    /// Its servers; at least one.
+    /// At least one.
     pub servers: Vec<Server>,
     /// What the application's session cookies end with on each of the servers, after a dot; empty if they do not.
     pub routes: Vec<String>,
@@ -295,7 +295,7 @@ pub struct Portal {
     pub sign_in_url: Option<String>,
     /// Where one signs out there.
     pub sign_out_url: Option<String>,
-    /// Its own paths: all that begins with one of them passes through.
+    /// Paths of the portal: a request below one of them needs no sign-in.
     pub paths: Vec<String>,
     /// The server that has these paths, and whether it speaks TLS; the calculator's if there is none.
     pub server: Option<(bool, Server)>,

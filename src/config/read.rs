@@ -23,7 +23,7 @@ pub enum Absent {
     Mistake,
     /// Nothing; or, of two keys that stand for each other, the other one is needed.
     Nothing,
-    /// This value, as it would be written.
+    /// The value as it would be written.
     Default(String),
 }
 
@@ -41,10 +41,10 @@ pub(super) struct Origin<'a> {
 /// Who can read or write the configuration.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exposure {
-    /// Its owner, as far as is known.
+    /// The owner, as far as is known.
     Owner,
     Others,
-    /// They can write it as well.
+    /// Others can write the file too.
     Writable,
 }
 
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
         Some(self.judged(key, elements, kind))
     }
 
-    /// The same for a key that need not be given.
+    /// Like `one_or_more`, for a key that may be missing.
     pub(super) fn optional_one_or_more<T>(
         &mut self,
         key: &'static str,

@@ -15,7 +15,7 @@ impl Secret {
         }
     }
 
-    /// It came from this key of the configuration.
+    /// Names the configuration key that the secret came from.
     pub(super) fn of(self, key: &'static str) -> Self {
         Self { key, ..self }
     }
@@ -30,7 +30,7 @@ impl Secret {
     }
 }
 
-/// The same secret is the same, wherever it stands.
+/// Secrets are equal if their text is, wherever it was written.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.bytes == other.bytes

@@ -54,7 +54,7 @@ impl Reader<'_> {
         self.in_file(file_key, &name, shape)
     }
 
-    /// The same for several: a secret or a list of them, in which an empty text stands for none.
+    /// Like `secret`, for one secret or a list; an empty text means none.
     pub(super) fn secrets(&mut self, places: &Places, shape: Shape) -> Option<Vec<Option<Secret>>> {
         let Places { key, file_key } = *places;
         let inline = self.optional_one_or_more(key, |value| match text(value)? {

@@ -46,7 +46,7 @@ pub enum Transport {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
-    /// Its name or address, an IPv6 one without brackets.
+    /// Name or address; IPv6 without brackets.
     pub host: String,
     pub port: u16,
 }

@@ -33,7 +33,8 @@ impl<'t> Url<'t> {
         }
     }
 
-    /// The same with several hosts, parted by commas: the URL with the first one, and the others with their ports.
+    /// Like [`Url::parse`] for several hosts separated by commas: the URL with the first one, and the others with
+    /// their ports.
     ///
     /// # Errors
     /// As with [`Url::parse`].

@@ -7,10 +7,8 @@ use std::path::PathBuf;
 /// Why a directory file is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
     #[error("{} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
-    /// It can be read and not be used.
     #[error("{}: {}", .0.display(), .1)]
     Unusable(PathBuf, Fault),
 }
@@ -18,19 +16,17 @@ pub enum Error {
 /// What is wrong with a directory file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It has nothing in it.
     #[error("the file is empty; a header line with vtnr;email is wanted")]
     Empty,
-    /// It has a header and nothing else, which would lock every broker out.
+    /// A header without rows, which would lock every broker out.
     #[error("the file names no broker")]
     NoBrokers,
     /// The header lacks a column, or has it twice.
     #[error("the header line does not have the column {0} exactly once; columns are divided by ;")]
     Column(String),
-    /// It is in another encoding, such as Windows-1252.
+    /// Another encoding, such as Windows-1252, at this byte.
     #[error("line {0} is not UTF-8")]
     NotUtf8(usize),
-    /// It changed while it was read.
     #[error("the file is being written")]
     BeingWritten,
     #[error("{0}")]
@@ -47,7 +43,7 @@ pub struct BadLines {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// Its number, counted from 1, the header included.
+    /// Line number, counted from 1, the header included.
     pub line: usize,
     /// What is wrong with it.
     pub fault: LineFault,
@@ -60,7 +56,7 @@ pub enum LineFault {
     NotAVtnr,
     /// What is on file as e-mail is no address that can be written to.
     NotAnEmail,
-    /// It has fewer fields than the header, or more.
+    /// Fewer or more fields than the header.
     Fields,
     /// A quoted field goes on in the next line, mostly because its closing quote is missing.
     OpenQuote,

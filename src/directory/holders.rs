@@ -12,7 +12,7 @@ pub(super) struct Holders(HashMap<Box<str>, Vec<Entry>>);
 /// What a certificate with a name must have besides, and for whom it then stands.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Its issuer; any of the bundle where there is no column for it.
+    /// Issuer; without a column for it, any of the bundle.
     pub(super) issuer: Option<Box<str>>,
     /// The SHA-256 of its public key; any where the cell is empty.
     pub(super) key: Option<[u8; 32]>,

@@ -12,7 +12,7 @@ use domain::vtnr::Vtnr;
 /// What a file says.
 #[derive(Debug, Default)]
 pub(super) struct Content {
-    /// Its brokers, each with the address of the line, if any.
+    /// Brokers, each with the address of the line, if any.
     pub(super) brokers: Vec<(Vtnr, Option<Email>)>,
     /// Whose certificate is whose.
     pub(super) holders: Holders,
@@ -63,7 +63,7 @@ struct Columns {
     count: usize,
 }
 
-/// The same for those about certificates.
+/// Positions of the certificate columns.
 struct CertificateAt {
     name: usize,
     issuer: Option<usize>,

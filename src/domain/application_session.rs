@@ -30,7 +30,7 @@ const LONGEST_NAME: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApplicationSessionId<'a> {
     pub name: &'a [u8],
-    /// Its value as it came.
+    /// Value as received.
     pub value: &'a [u8],
 }
 
@@ -46,7 +46,7 @@ pub struct ApplicationSession {
 pub enum Origin {
     /// The calculator set it in its answer to this broker.
     Answer,
-    /// It came with a request and nobody owns it: a script set it, or it is older than the gateway.
+    /// Seen in a request without an owner: a script set it, or the session is older than the gateway.
     Request,
 }
 
@@ -176,7 +176,7 @@ impl SessionCookies {
         }
     }
 
-    /// The same without cookies of these names.
+    /// Leaves out cookies of these names.
     #[must_use]
     pub fn except(mut self, names: &[String]) -> Self {
         let is_named = |own: &[u8]| {
@@ -307,7 +307,7 @@ impl ApplicationSessionId<'_> {
         });
     }
 
-    /// The same bytes, collected.
+    /// Collects name and value into one key.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.name.len() + 1 + self.value.len());
         self.canonical(|byte| bytes.push(byte));
@@ -343,7 +343,7 @@ impl ApplicationSession {
     /// Sessions that are remembered a day for one client, so that nobody fills the store with them. A broker's number sets no limit: others
     /// can sign in with it. A broker house shares an address, and some applications begin a session with every answer.
     const SET: Allowance = Allowance::per(500_000, 86_400);
-    /// The same for sessions that nobody owned: a client can make up any number of them, and an honest one has few.
+    /// Limits sessions without an owner: a client can make up any number of them, an honest one has few.
     const SEEN: Allowance = Allowance::per(2_000, 86_400);
     const MOST_OWNERS: usize = 8;
 
@@ -357,7 +357,7 @@ impl ApplicationSession {
         Self { owners }
     }
 
-    /// Its brokers, the latest last.
+    /// Owners, the latest last.
     pub fn owners(&self) -> &[Vtnr] {
         &self.owners
     }
@@ -367,7 +367,7 @@ impl ApplicationSession {
         self.owners.contains(&vtnr)
     }
 
-    /// The same when the calculator has given it to this broker as well.
+    /// Adds a broker whom the calculator has given the session too.
     #[must_use]
     pub fn and(&self, vtnr: Vtnr) -> Self {
         let surplus = (self.owners.len() + 1).saturating_sub(Self::MOST_OWNERS);
@@ -400,7 +400,7 @@ impl CookieScopes {
         &self.0
     }
 
-    /// Those in which this cookie is set.
+    /// Scopes in which this cookie is set.
     pub fn of(&self, name: &str) -> impl Iterator<Item = &CookieScope> {
         self.0.iter().filter(move |scope| scope.name == name)
     }

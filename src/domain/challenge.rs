@@ -29,7 +29,7 @@ pub struct Challenge {
 /// What became of one mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It waits for its first hand-over.
+    /// Waits for the first hand-over.
     Queued,
     /// The mail server could not be reached or put it off.
     Delayed {
@@ -55,7 +55,7 @@ pub struct TanLimits {
 pub enum Verdict {
     /// The TAN is right.
     Accepted,
-    /// It is wrong; this challenge, with a try fewer, takes the old one's place.
+    /// Wrong; the challenge with one try fewer replaces the old one.
     Wrong(Challenge),
     /// The tries are used up.
     Spent,

@@ -57,7 +57,7 @@ pub struct Device {
     entries: Vec<DeviceEntry>,
 }
 
-/// That somebody signed in with a user key here.
+/// Records that somebody signed in with a user key in this browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceEntry {
     pub user: UserMark,

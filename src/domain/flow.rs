@@ -57,7 +57,7 @@ pub enum Stage {
     UnknownEmail,
     /// A TAN was asked for.
     Tan(Challenge),
-    /// It led to a session; kept for a short while, so that a form sent twice gets the same answer twice.
+    /// Led to a session; kept for a short while, so that a form sent twice gets the same answer twice.
     SignedIn(SignedIn),
 }
 

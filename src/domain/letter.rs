@@ -8,7 +8,7 @@ use super::time::Timestamp;
 /// A TAN mail that waits in the outbox. It says nothing of the broker's number.
 #[derive(Clone)]
 pub struct Letter {
-    /// Its name, also in the `Message-ID`, so that a mail handed over twice can be told to be one.
+    /// Also in the `Message-ID`, so that a mail handed over twice can be recognised as one.
     pub id: LetterId,
     /// The address on file; `None` for the decoys of `enumeration = "neutral"`, which are never sent.
     pub to: Option<Email>,

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct ParkedForm {
     /// Where it was posted to.
     pub target: ReturnTo,
-    /// Its `Content-Type`, with the boundary of a multipart body.
+    /// `Content-Type`, with the boundary of a multipart body.
     pub content_type: String,
     /// The page that it was filled in on, as the browser named it.
     pub referer: Option<String>,
@@ -28,15 +28,16 @@ pub struct ParkedForm {
 /// How far a kept form has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormStage {
-    /// It waits for its broker.
     Waits,
-    /// It was taken to be sent. Whether the calculator can be reached will be known shortly.
+    /// Taken to be sent; whether the calculator can be reached is known shortly.
     Going {
         /// When it was taken.
         since: Timestamp,
     },
-    /// It went up. Its body is gone, and it is never sent again.
-    Sent { at: Timestamp },
+    /// Sent. The body is gone, and the form is never sent again.
+    Sent {
+        at: Timestamp,
+    },
 }
 
 /// What may be kept, and for how long.
@@ -57,16 +58,13 @@ pub struct ParkingLimits {
 /// What may become of a kept form when its broker asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It waits to be sent.
     Waits,
-    /// It is being sent at this moment.
     Going,
     Sent {
         at: Timestamp,
     },
-    /// It was kept for another broker than the one who is signed in.
+    /// Kept for another broker than the one who is signed in.
     Others,
-    /// Its time is over.
     Expired,
 }
 
@@ -91,7 +89,7 @@ impl ParkedForm {
         self.parked_at.plus(limits.lifetime)
     }
 
-    /// The same, taken `now` to be sent, as the policy permitted.
+    /// Marks the form as taken `now` to be sent, as the policy permitted.
     pub fn going(&self, _: &Permit, now: Timestamp) -> Self {
         Self {
             stage: FormStage::Going { since: now },
@@ -99,7 +97,7 @@ impl ParkedForm {
         }
     }
 
-    /// The same, gone up `now`.
+    /// Marks the form as sent `now`.
     pub fn sent(&self, now: Timestamp) -> Self {
         Self {
             stage: FormStage::Sent { at: now },

@@ -9,13 +9,13 @@ use super::vtnr::Vtnr;
 /// What the policy makes of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It may go to the calculator.
+    /// The request may go to the calculator.
     Allow(Permit),
     /// Nobody is signed in, or no longer.
     SignIn,
-    /// It is the Antragsversand, and this session has no confirmed e-mail address.
+    /// The request is the Antragsversand, and the session has no confirmed e-mail address.
     BlockSubmission(Session),
-    /// It could be read as the Antragsversand, and the session has no confirmed e-mail address.
+    /// The request could be read as the Antragsversand, and the session has no confirmed e-mail address.
     Refuse(Doubt),
 }
 

@@ -58,9 +58,9 @@ pub struct SessionLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
     Alive,
-    /// It was not used within the idle limit.
+    /// Not used within the idle limit.
     Idle,
-    /// It reached the absolute limit.
+    /// Older than the absolute limit.
     TooOld,
 }
 

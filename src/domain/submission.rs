@@ -90,7 +90,7 @@ struct Rule {
 /// Whether the calculator tells upper from lower case in paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Letters {
-    /// It may not: compared without regard to case.
+    /// Paths are compared without regard to case.
     Folded,
     AsWritten,
 }
@@ -107,7 +107,7 @@ pub enum PathAlphabet {
 /// Why a rule can never match a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NeverMatches {
-    /// It does not begin with `/`.
+    /// Does not begin with `/`.
     NotAPath,
     /// A request with such a path is refused as doubtful before it is compared.
     Doubtful(Doubt),

@@ -106,7 +106,7 @@ impl Tan {
         Self(letters.into())
     }
 
-    /// Its length, which a page may say.
+    /// Number of letters, which a page may say.
     pub fn length(&self) -> TanLength {
         if self.0.len() == TanLength::Long.letters() {
             TanLength::Long
@@ -129,7 +129,7 @@ pub struct EnteredTan(Box<str>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MalformedTan {
     Empty,
-    /// It has this many letters, and no TAN is that long.
+    /// As many letters as no TAN has.
     WrongLength(usize),
     /// A character that no TAN has.
     ForeignCharacter,

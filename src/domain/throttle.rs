@@ -145,7 +145,7 @@ pub struct Limits {
     pub mail_reserve: Allowance,
     /// Wrong TANs for a broker from browsers that are not known, a day.
     pub wrong_tans_day: Allowance,
-    /// The same in 30 days.
+    /// Wrong TANs in 30 days.
     pub wrong_tans_month: Allowance,
     /// Wrong TANs for a broker from known browsers, a day.
     pub wrong_tans_known: Allowance,
@@ -155,7 +155,7 @@ pub struct Limits {
     pub wrong_tans_client: Allowance,
     /// Wrong passwords for a user key from browsers in which nobody signed in with it, a day.
     pub wrong_passwords_day: Allowance,
-    /// The same in 30 days.
+    /// Wrong passwords in 30 days.
     pub wrong_passwords_month: Allowance,
     /// Wrong passwords for a user key from browsers in which somebody did, a day.
     pub wrong_passwords_known: Allowance,

@@ -11,7 +11,7 @@ pub struct Trust {
     entries: Vec<TrustEntry>,
 }
 
-/// That this browser confirmed an address for a broker.
+/// Records that this browser confirmed an address for a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustEntry {
     /// The broker it holds for; it never passes to another.
@@ -25,11 +25,11 @@ pub struct TrustEntry {
 /// How well a browser is known for one broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It never confirmed an address for this broker, or that was revoked.
+    /// Never confirmed an address for this broker, or the trust was revoked.
     Stranger,
-    /// It did, but too long ago or with another address: a TAN is due, and its budgets are those of a trusted browser.
+    /// Confirmed one too long ago, or another address: a TAN is due, within the budgets of a trusted browser.
     Known,
-    /// It needs no TAN.
+    /// No TAN is due.
     Trusted,
 }
 

@@ -343,7 +343,7 @@ pub fn tls(https: &Https) -> Result<Acceptor, String> {
     Ok(settings.build())
 }
 
-/// The same for the certificates' door: a client's certificate is asked for, and not required.
+/// TLS for the certificates' listener: a client certificate is requested, not required.
 ///
 /// # Errors
 /// A text that says what is wrong with the files.

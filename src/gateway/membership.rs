@@ -6,7 +6,7 @@ use crate::users::Users;
 use domain::session::{Level, Proof, Session};
 use std::sync::Arc;
 
-/// Those who may be signed in.
+/// Re-checks that a session's broker and user key still exist.
 #[derive(Clone)]
 pub(crate) struct Membership {
     directory: Arc<Directory>,

@@ -128,7 +128,7 @@ impl Pages {
         self.clock.time(at, now)
     }
 
-    /// The same to the second: `14:17:05 Uhr`.
+    /// Time of day to the second: `14:17:05 Uhr`.
     pub fn second_of_day(&self, at: Timestamp, now: Timestamp) -> String {
         self.clock.to_the_second(at, now)
     }

@@ -80,6 +80,5 @@ pub enum ProblemKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     Calculator,
-    /// That of the insurer's portal.
     Portal,
 }

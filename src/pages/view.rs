@@ -122,7 +122,7 @@ pub struct TanPage<'a> {
 /// What became of a mail with a TAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailState {
-    /// It is on its way to the mail server.
+    /// On its way to the mail server.
     Sending,
     /// The mail server took it.
     Accepted {
@@ -135,7 +135,7 @@ pub enum MailState {
         /// When sending is tried next.
         next_try_at: Timestamp,
     },
-    /// The same, and at this moment it is tried again.
+    /// Delayed, and being retried at this moment.
     Retrying,
     /// The mail server takes no mail for this address.
     Refused,
@@ -153,7 +153,7 @@ pub enum TanError {
     },
     /// A character that no TAN has; costs no try.
     ForeignCharacter,
-    /// It is not the TAN that was mailed.
+    /// Not the TAN that was mailed.
     Wrong {
         /// How many tries are left, at least one.
         tries_left: u8,
@@ -190,7 +190,7 @@ pub struct TanOver<'a> {
 pub enum Over {
     /// All tries are used up.
     Spent,
-    /// It was valid for too short a time.
+    /// No longer valid.
     Expired,
     /// The budget of wrong guesses is spent, so that a longer one is needed.
     LongTanNeeded,
@@ -265,9 +265,9 @@ pub struct SessionEnded<'a> {
 /// Which sign-in a page leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInBy {
-    /// That with the broker number.
+    /// With the broker number.
     Number,
-    /// That with the certificate, on its host.
+    /// With the certificate, on the certificates' host.
     Certificate,
 }
 
@@ -297,7 +297,6 @@ pub enum Keeping {
 
 #[derive(Clone, Debug)]
 pub enum KeptForm {
-    /// It can be sent.
     Waits {
         /// Where the button posts to.
         action: String,
@@ -310,11 +309,12 @@ pub enum KeptForm {
         /// Until when it is kept.
         until: Timestamp,
     },
-    /// It is being sent at this moment.
     Going,
-    /// It was sent before; goes out with 409.
-    Sent { at: Timestamp },
-    /// It was posted under another VTNR than this one; goes out with 403.
+    /// Sent before; goes out with 409.
+    Sent {
+        at: Timestamp,
+    },
+    /// Posted under another VTNR; goes out with 403.
     Others {
         /// Who is signed in, as the number is displayed.
         vtnr: String,
@@ -338,25 +338,21 @@ pub struct CertificatePage<'a> {
 pub enum CertificateState {
     /// The browser showed none.
     Missing,
-    /// It cannot be read.
     Malformed,
-    /// It is of a kind that is not secure any more.
+    /// Of a kind that is no longer secure.
     Outdated,
-    /// Its validity has not begun.
     NotYetValid,
-    /// Its validity is over.
     Expired,
-    /// Its issuer has revoked it.
     Revoked,
     /// Nobody whom we trust issued it.
     Untrusted,
-    /// It was issued for something else.
+    /// Issued for another purpose.
     WrongPurpose,
-    /// It is good, and stands for no broker on file.
+    /// Valid, but stands for no broker on file.
     UnknownBroker,
     /// Whether it was revoked cannot be known at the moment.
     Unverifiable,
-    /// It is good, and the broker has signed out in this browser.
+    /// Valid, but the broker has signed out in this browser.
     SignedOut,
 }
 
@@ -391,7 +387,7 @@ pub enum Outside {
     Certificate,
     /// The portal knows the browser.
     Portal,
-    /// It may know it.
+    /// The portal may know the broker.
     PerhapsPortal,
 }
 
@@ -406,13 +402,13 @@ pub struct PortalPage<'a> {
 /// Why the portal's word does not lead into the calculator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortalState {
-    /// It did not answer.
+    /// The portal did not answer.
     Silent {
         /// After what time trying again makes sense.
         wait: Duration,
     },
     /// The broker has signed out in this browser, and the portal may know it still.
     SignedOut,
-    /// It names nobody on file.
+    /// The portal names nobody on file.
     Unknown,
 }

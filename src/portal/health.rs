@@ -12,7 +12,7 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) struct Health {
     /// Failures in a row.
     failures: u32,
-    /// That something is wrong was told, and not since then that it is well.
+    /// Whether a fault was reported and no recovery since.
     told: bool,
     rests_until: Option<Instant>,
 }

@@ -58,7 +58,6 @@ pub struct Sender {
 /// What the portal says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// This broker is signed in.
     SignedIn(Vtnr),
     /// Nobody is, or nobody whom the answer names clearly.
     Nobody,

@@ -32,9 +32,9 @@ pub struct Problem {
 /// Whether a problem keeps brokers from signing in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fatal {
-    /// It does: a load balancer must send them elsewhere.
+    /// The state makes the gateway unready: a load balancer must send clients elsewhere.
     Yes,
-    /// It does not: the operator should know, and traffic may come.
+    /// The state concerns the operator only; clients may come.
     No,
 }
 

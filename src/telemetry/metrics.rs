@@ -110,7 +110,7 @@ impl Metrics {
         self.upstream_not_asked.inc();
     }
 
-    /// These are the calculator's servers, each with whether it is up.
+    /// Reports the calculator's servers, each with whether it is up.
     pub fn upstream_servers(&self, servers: &[(SocketAddr, bool)]) {
         for (address, is_up) in servers {
             self.upstream_up
@@ -121,7 +121,7 @@ impl Metrics {
             .set(i64::from(!servers.iter().any(|(_, is_up)| *is_up)));
     }
 
-    /// This is no server of the calculator's any more.
+    /// Reports that a server is no longer one of the calculator's.
     pub fn upstream_server_gone(&self, address: SocketAddr) {
         // That it was never told of is as good.
         let _ = self
@@ -208,7 +208,7 @@ impl Metrics {
         self.mail_relays.with_label_values(&[relay]).set(0);
     }
 
-    /// This many mails wait.
+    /// Reports the number of mails that wait.
     pub fn outbox_holds(&self, letters: u64) {
         self.outbox_length.set(whole(letters));
     }
@@ -255,7 +255,7 @@ impl Metrics {
         self.passwords_waiting.inc();
     }
 
-    /// It is its turn, or it was given up.
+    /// Reports that a password's turn has come, or that its request was given up.
     pub fn password_waits_no_more(&self) {
         self.passwords_waiting.dec();
     }
@@ -323,7 +323,7 @@ impl Metrics {
         self.guess_breaker.set(0);
     }
 
-    /// This many log lines were lost since the start.
+    /// Reports the number of log lines lost since the start.
     pub fn log_lines_dropped(&self, since_start: u64) {
         let before = self
             .log_lines_dropped_so_far

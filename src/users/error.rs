@@ -7,16 +7,13 @@ use std::path::PathBuf;
 /// Why a users file is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
     #[error("{} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
-    /// It can be read and not be used.
     #[error("{}: {}", .0.display(), .1)]
     Unusable(PathBuf, Fault),
     /// Somebody else is changing it.
     #[error("{} is being changed by somebody else", .0.display())]
     Locked(PathBuf),
-    /// It cannot be replaced.
     #[error("{} cannot be written", .0.display())]
     Unwritable(PathBuf, #[source] io::Error),
 }
@@ -24,22 +21,20 @@ pub enum Error {
 /// What is wrong with a users file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It has nothing in it.
     #[error("the file is empty; a header line with user;vtnr;hash is wanted")]
     Empty,
     /// Whoever can read it can try out passwords; whoever can write it can sign in as anybody.
     #[error("the file can be read or written by everybody; chmod o= it")]
     Open,
-    /// It is no file, or larger than any that is meant.
+    /// Not a regular file, or larger than any users file.
     #[error("this is not a file of at most {} MiB", super::LARGEST >> 20)]
     NoFile,
     /// The header lacks a column, or has it twice.
     #[error("the header line does not have the column {0} exactly once; columns are divided by ;")]
     Column(&'static str),
-    /// It is in another encoding, such as Windows-1252.
+    /// Another encoding, such as Windows-1252, at this byte.
     #[error("line {0} is not UTF-8")]
     NotUtf8(usize),
-    /// It changed while it was read.
     #[error("the file is being written")]
     BeingWritten,
     #[error("{0}")]
@@ -63,7 +58,7 @@ pub enum LineFault {
     NotAHash,
     /// The hash would cost too much to compare with.
     TooCostly,
-    /// It has fewer fields than the header, or more.
+    /// Fewer or more fields than the header.
     Fields,
     /// A quoted field goes on in the next line, mostly because its closing quote is missing.
     OpenQuote,

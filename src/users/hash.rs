@@ -18,9 +18,9 @@ pub struct Hash {
 /// Why a text is no hash of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoHash {
-    /// It is not of argon2id, or incomplete.
+    /// Not argon2id, or incomplete.
     Foreign,
-    /// It would cost more than the gateway affords.
+    /// More costly than the gateway affords.
     TooCostly,
 }
 

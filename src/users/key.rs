@@ -13,7 +13,7 @@ pub struct UserKey(String);
 pub enum MalformedUser {
     /// There is nothing but blanks.
     Empty,
-    /// It is longer than any, or has control characters.
+    /// Longer than any user key, or with control characters.
     Unusable,
 }
 

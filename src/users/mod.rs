@@ -51,7 +51,7 @@ pub struct Users {
     current: ArcSwap<Snapshot>,
     /// Held over a whole reload, so that two of them cannot overtake each other.
     watch: Mutex<Watch>,
-    /// That hashes cannot be renewed is told once.
+    /// Whether the failure to renew hashes was reported.
     unwritable: AtomicBool,
 }
 

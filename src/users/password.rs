@@ -13,17 +13,17 @@ pub struct Password(Zeroizing<String>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MalformedPassword {
     Empty,
-    /// It is longer than what is hashed.
+    /// Longer than what is hashed.
     TooLong,
 }
 
 /// Why a password must not be chosen. There are no rules of composition (NIST SP 800-63B-4, 3.1.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// It is too short where it is all that is asked for.
+    /// Too short where nothing else is asked for.
     #[error("the password has fewer than {} characters", Password::FEWEST)]
     TooShort,
-    /// It is among the first that would be tried.
+    /// Among the first guesses of anybody who knows the user key.
     #[error("the password contains the user key")]
     HasUserKey,
     #[error("the password is one short piece over and over")]

@@ -9,7 +9,7 @@ pub(super) struct Line {
     pub(super) bytes: Vec<u8>,
     /// Nothing was cut off.
     pub(super) whole: bool,
-    /// It ended with CR LF, not with a bare LF.
+    /// Whether the line ended with CR LF, not with a bare LF.
     pub(super) crlf: bool,
 }
 

@@ -3,9 +3,10 @@
 /// Whether ASCII is ASCII in the charset that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charset {
-    /// It names none, or one in which every ASCII byte means itself, wherever it stands.
+    /// No charset, or one in which every ASCII byte means itself.
     AsciiCompatible,
-    /// It names another one (`IBM037`, `UTF-7`, `UTF-16`, `Shift_JIS`), an unknown one, or none that can be read for certain.
+    /// Another charset (`IBM037`, `UTF-7`, `UTF-16`, `Shift_JIS`), an unknown one, or one that cannot be read for
+    /// certain.
     Other,
 }
 

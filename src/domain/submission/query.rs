@@ -10,7 +10,7 @@ use crate::lookalikes::may_become_ascii;
 #[derive(Clone, Debug)]
 pub(super) struct Parameter {
     name: Box<str>,
-    /// Its letters and digits, in lower case.
+    /// Letters and digits, in lower case.
     value: Box<str>,
 }
 
@@ -373,7 +373,8 @@ fn byte_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
         .map(|byte| (byte, after))
 }
 
-/// The same as ASP.NET, Jetty and Perl's CGI module write it: `u` and four digits. What is more than a byte stays as it is.
+/// Reads an escape of ASP.NET, Jetty and Perl's CGI module: `u` and four digits. A value beyond a byte stays as
+/// it is.
 fn numbered_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
     let (letter, after) = escaped_at(text, decodings)?;
     if !letter.eq_ignore_ascii_case(&b'u') {

@@ -37,7 +37,7 @@ use tokio::sync::broadcast;
 
 /// So long a verdict holds, if nothing changes. What a certificate's own dates say holds to the second.
 const HOLDS: Duration = Duration::from_secs(60);
-/// The same for one that refuses: who mends what was wrong need not wait.
+/// Lifetime of a rejecting verdict: a mended certificate need not wait.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(1);
 /// So many verdicts are remembered.
 const MOST_REMEMBERED: usize = 16_384;
@@ -64,7 +64,7 @@ pub(crate) struct ClientCertificates {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Flaw(Flaw),
-    /// It stands for no broker of the directory.
+    /// Stands for no broker of the directory.
     UnknownBroker,
 }
 

@@ -47,13 +47,13 @@ use std::sync::Arc;
 
 /// What becomes of a request.
 pub(crate) enum Disposition {
-    /// It goes to the calculator or to the portal.
+    /// The request goes to the calculator or to the portal.
     Forward(Permit),
-    /// It is for one of the gateway's own pages.
+    /// The request is for one of the gateway's own pages.
     Page(Page),
-    /// It is for a file of the gateway's pages.
+    /// The request is for a file of the gateway's pages.
     Asset(String),
-    /// It is answered here.
+    /// The gateway answers at once.
     Reply(Reply),
 }
 

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 /// What the portal says of a browser.
 pub(crate) struct AtPortal {
     pub(crate) claim: Claim,
-    /// It is known there, and the broker has not signed out of it here.
+    /// Known at the portal, and the broker has not signed out of it here.
     pub(crate) session: Option<BrokerSession>,
     /// The broker has signed out of it here.
     pub(crate) has_left: bool,

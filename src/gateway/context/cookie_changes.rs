@@ -3,7 +3,7 @@
 /// What becomes of the session cookies of one request and its answer.
 #[derive(Debug, Default)]
 pub(crate) struct SessionCookieChanges {
-    /// Those that do not go up, each as it came, without blanks around.
+    /// Cookies that do not go up, as received, without blanks around.
     pub(crate) withheld: Vec<Box<[u8]>>,
     /// None of the request's cookies goes up.
     pub(crate) withholds_all: bool,

@@ -194,7 +194,7 @@ impl RequestContext {
         }
     }
 
-    /// This much of the body goes on to the calculator.
+    /// Counts bytes of the body that go on to the calculator.
     pub(crate) fn body_taken(&mut self, version: Version, bytes: usize) {
         if bytes > 0 {
             self.expect_body(version);

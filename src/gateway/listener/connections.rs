@@ -274,7 +274,7 @@ impl Connection {
         &self.close_handle
     }
 
-    /// It came in by the certificates' door, and this was shown there.
+    /// Notes the certificate that the client presented.
     pub(crate) fn note_shown(&self, shown: PresentedChain) {
         // There is one handshake.
         let _ = self.shown.set(shown);

@@ -74,7 +74,7 @@ impl UploadRate {
         }
     }
 
-    /// This much of a body was handed on.
+    /// Counts bytes of a body that were handed on.
     pub(crate) fn taken(&self, bytes: usize) {
         if let Some(window) = &mut self.state.lock().window {
             window.take(bytes, Instant::now());

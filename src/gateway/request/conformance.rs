@@ -26,7 +26,7 @@ struct Host {
 }
 
 impl Hosts {
-    /// These authorities. With a loopback address comes every name of the loopback, for the demo.
+    /// Takes authorities. A loopback address brings every name of the loopback along, for the demo.
     pub(crate) fn new(public: &str, others: &[String]) -> Self {
         let host = |authority| {
             let (name, port) = canonical(authority);

@@ -141,7 +141,7 @@ impl CookieNames {
         })
     }
 
-    /// The same for a request that is about this form, whose token may lie in a cookie of its own.
+    /// Like [`read`](Self::read), for a request about one form, whose token may lie in a cookie of its own.
     pub(crate) fn read_for(
         self,
         form: FormId,

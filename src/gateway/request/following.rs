@@ -61,10 +61,10 @@ impl Following {
         }
     }
 
-    /// These bytes are about to be passed on.
+    /// Checks bytes that are about to be passed on.
     ///
     /// # Errors
-    /// They must not: the body is malformed, now or before.
+    /// The body is malformed, now or before.
     pub(crate) fn pass(&self, bytes: Bytes) -> io::Result<()> {
         if !self.is_on() {
             return Ok(());
@@ -79,7 +79,7 @@ impl Following {
         self.look_at(&bytes)
     }
 
-    /// The same for bytes that are not to be kept as they are.
+    /// Like [`Following::pass`], for bytes that are not kept.
     ///
     /// # Errors
     /// As with [`Following::pass`].

@@ -30,13 +30,13 @@ impl Drop for Form {
 /// Why a form cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadForm {
-    /// It is larger than any of ours.
+    /// Larger than any form of the gateway.
     TooLarge,
-    /// It came too slowly or broke off.
+    /// Arrived too slowly or broke off.
     BrokenOff,
-    /// It is not `application/x-www-form-urlencoded` in UTF-8, or names a field twice.
+    /// Not `application/x-www-form-urlencoded` in UTF-8, or a field appears twice.
     Malformed,
-    /// It came from a page of another site.
+    /// Posted by a page of another site.
     Foreign,
     /// There is no memory left for it.
     NoRoom,
@@ -175,7 +175,7 @@ pub(crate) enum Initiator {
     Person,
     /// One of another site.
     Foreign,
-    /// It is not said.
+    /// The request does not say.
     Unknown,
 }
 

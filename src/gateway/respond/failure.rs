@@ -63,7 +63,7 @@ pub(crate) enum Failure {
 /// So soon it makes sense to try again what is over in seconds, as a rule: another Redis takes the place of the former one in two to
 /// four, and a server that listens again is found within two. The pages have their words for it from the same number.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
-/// The same for a server that takes requests and hangs.
+/// Retry time for a server that takes requests and hangs.
 const LATER: Duration = Duration::from_secs(60);
 
 /// More requests are with the calculator than may be.

@@ -126,14 +126,14 @@ impl Reply {
         }
     }
 
-    /// The same with a cookie set or cleared.
+    /// Adds a cookie that is set or cleared.
     pub(crate) fn with_cookie(mut self, cookie: String) -> Self {
         self.fields.push((SET_COOKIE, cookie));
         self
     }
 
-    /// The same, leading a person on to this path on this host at once. To a program it stays the answer that it is. Unlike an element of the
-    /// page it is there whatever templates the operator has.
+    /// Leads a person on to this path of this host at once; a program keeps the status. Unlike an element of the
+    /// page, the field is there whatever templates the operator has.
     pub(crate) fn refresh(mut self, location: &str) -> Self {
         self.fields.push((
             HeaderName::from_static("refresh"),
@@ -142,20 +142,20 @@ impl Reply {
         self
     }
 
-    /// The same with the time after which trying again makes sense, in whole seconds.
+    /// Adds the time after which a retry makes sense, in whole seconds.
     pub(crate) fn retry_after(mut self, after: Duration) -> Self {
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         self.fields.push((RETRY_AFTER, seconds.max(1).to_string()));
         self
     }
 
-    /// The same with the methods that are allowed.
+    /// Adds the methods that are allowed.
     pub(crate) fn allow(mut self, methods: &'static str) -> Self {
         self.fields.push((ALLOW, methods.into()));
         self
     }
 
-    /// The same, telling the browser to forget what it keeps of this site but cookies, which are cleared one by one.
+    /// Has the browser forget what it keeps of this site, except cookies, which are cleared one by one.
     pub(crate) fn clear_site_data(mut self) -> Self {
         self.fields.push((
             HeaderName::from_static("clear-site-data"),
@@ -164,7 +164,7 @@ impl Reply {
         self
     }
 
-    /// The same over https: browsers are to come by https only from now on (RFC 6797), for a year.
+    /// Has browsers use https only for a year (RFC 6797).
     pub(crate) fn https_only(mut self) -> Self {
         self.fields
             .push((STRICT_TRANSPORT_SECURITY, "max-age=31536000".into()));

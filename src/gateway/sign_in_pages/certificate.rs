@@ -95,7 +95,7 @@ impl SignInPages {
         }
     }
 
-    /// The same page of ours on the main host.
+    /// Leads to the same page on the main host.
     pub(crate) fn on_main_host(&self, http: &Session) -> Reply {
         Reply::see_other(&format!(
             "{}{}",

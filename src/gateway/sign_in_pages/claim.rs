@@ -86,7 +86,7 @@ impl SignInPages {
         }
     }
 
-    /// The same page, with what was typed and what is wrong with it.
+    /// Shows the page again, with what was typed and what is wrong with it.
     async fn ask_claim_again(
         &self,
         visit: &Visit,

@@ -30,7 +30,7 @@ impl SignInPages {
         Ok(self.page(StatusCode::OK, &View::SignOut(view), visit))
     }
 
-    /// The same on the certificates' host, where browsers are neither trusted nor known.
+    /// The page on the certificates' host, where browsers are neither trusted nor known.
     pub(crate) fn certified_sign_out_page(&self, signed_in: Option<Vtnr>, visit: &Visit) -> Reply {
         let view = SignOut {
             signed_in: signed_in.map(|vtnr| vtnr.to_string()),

@@ -149,7 +149,7 @@ fn own<'s>(
     servers.max_by_key(|server| mixed(whose.0 ^ server.place.0))
 }
 
-/// The same on every gateway and in every version, unlike the standard library's hashers. FNV-1a, then mixed.
+/// FNV-1a, then mixed: equal on every gateway and in every version, unlike the standard library's hashers.
 fn digest(bytes: &[u8]) -> u64 {
     let folded = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -42,18 +42,18 @@ pub(crate) struct Upstream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reuse {
     Allowed,
-    /// It takes a new one.
+    /// Takes a new connection.
     Forbidden,
-    /// It takes a new one, which is not for requests afterwards.
+    /// Takes a new connection, which no later request may use.
     Never,
 }
 
 /// Whether a request is sent once, whatever comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sending {
-    /// It may meet a connection that is about to die.
+    /// May meet a kept connection that is about to close.
     Usual,
-    /// It takes a connection of its own.
+    /// Needs a connection of its own.
     Once,
 }
 

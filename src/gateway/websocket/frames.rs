@@ -69,7 +69,7 @@ impl Frames {
         }
     }
 
-    /// These bytes went to the client.
+    /// Follows bytes that went to the client.
     pub(crate) fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let part = usize::try_from(self.left())

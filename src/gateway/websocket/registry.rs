@@ -36,7 +36,7 @@ const CONCURRENT_STORE_CHECKS: usize = 32;
 
 pub(crate) struct WebSocketRegistry {
     open: Mutex<HashMap<RecordKey, Watched>>,
-    /// Those on public paths, by the address of their handle.
+    /// WebSockets on public paths, by the address of their handle.
     unowned: Mutex<HashMap<usize, Arc<CloseHandle>>>,
     /// The gateway goes away: those that open now are closed so at once.
     draining: AtomicBool,

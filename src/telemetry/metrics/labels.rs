@@ -38,7 +38,7 @@ macro_rules! labels {
 labels! {
     /// How a request ended.
     Request {
-        /// It went to the calculator with a session's permit.
+        /// Sent to the calculator with a session's permit.
         Forwarded => "forwarded",
         /// A file of our own pages.
         Asset => "asset",
@@ -56,7 +56,7 @@ labels! {
         Failed => "failed",
         /// Too many were under way: 503.
         Shed => "shed",
-        /// It went to the calculator without a session, on a public path.
+        /// Sent to the calculator without a session, on a public path.
         Public => "public",
     }
 
@@ -128,13 +128,13 @@ labels! {
     /// What became of a form that could not be forwarded when it came.
     Parking {
         Kept => "kept",
-        /// It went to the calculator.
+        /// Sent to the calculator.
         Sent => "sent",
-        /// It is kept on, since the calculator could not be reached.
+        /// Kept on, because the calculator could not be reached.
         Returned => "returned",
-        /// Its broker did not want to send it any more.
+        /// Discarded by its broker.
         Discarded => "discarded",
-        /// It was asked for and not there, sent before, or another broker's.
+        /// Asked for but not there, already sent, or another broker's.
         Missed => "missed",
         /// Not kept: it did not come from a page of the calculator's.
         Foreign => "foreign",
@@ -156,11 +156,11 @@ labels! {
         Delayed => "delayed",
         /// The mail server refused it for good.
         Refused => "refused",
-        /// Its sign-in was over before the mail server took it.
+        /// Dropped: the sign-in ended before the mail server took the mail.
         Dropped => "dropped",
-        /// The same, found out in the midst of handing it over; or another gateway had taken it over.
+        /// Withdrawn during the hand-over, or taken over by another gateway.
         Withdrawn => "withdrawn",
-        /// It was never meant to be sent (`enumeration = "neutral"`).
+        /// Never meant to be sent (`enumeration = "neutral"`).
         Decoy => "decoy",
     }
 
@@ -173,7 +173,7 @@ labels! {
 
     /// Where a session was looked for.
     Lookup {
-        /// It was in the gateway's cache.
+        /// Found in the gateway's cache.
         Hit => "hit",
         /// The store had to be asked.
         Miss => "miss",
@@ -221,7 +221,7 @@ labels! {
 
     /// Why a session cookie of the calculator was withheld.
     Withheld {
-        /// It belongs to another broker.
+        /// Belongs to another broker.
         Foreign => "foreign",
         /// The store could not be asked whose it is, and the browser had no proof.
         Unproven => "unproven",
@@ -235,22 +235,22 @@ labels! {
         Unreachable => "unreachable",
         /// No answer in time.
         Timeout => "timeout",
-        /// It is still reading its records in, or there is no master at the moment.
+        /// Still loading its records, or there is no master at the moment.
         NotReady => "not_ready",
         /// Wrong user or password, or none.
         Authentication => "authentication",
         /// The user may not do it.
         Forbidden => "forbidden",
         OutOfMemory => "out_of_memory",
-        /// It is a replica.
+        /// The server is a replica.
         ReadOnly => "read_only",
-        /// It has fewer replicas than it wants for a change.
+        /// Fewer replicas than a change needs.
         NoReplicas => "no_replicas",
-        /// It cannot use its disk or file.
+        /// Disk or file cannot be used.
         Disk => "disk",
         /// An answer, and it is no, for another reason.
         Refused => "refused",
-        /// It was done, but replicas do not confirm it.
+        /// Done, but not confirmed by replicas.
         Unconfirmed => "unconfirmed",
         /// A record cannot be opened.
         Unsealable => "unsealable",
@@ -275,7 +275,7 @@ labels! {
         Unfit => "unfit",
         /// No answer in time, or an error.
         Failed => "failed",
-        /// It was left alone, since it had failed several times in a row.
+        /// Not asked, after several failures in a row.
         NotAsked => "not_asked",
         /// Others' questions took the time; it was not asked, or too late for an answer.
         NoRoom => "no_room",
@@ -301,23 +301,23 @@ labels! {
 
     /// Why a request was refused before it was known what it asks for.
     Refusal {
-        /// It is not HTTP as we read it.
+        /// Not HTTP as the gateway reads it.
         Malformed => "malformed",
-        /// Its target is none that a browser sends.
+        /// A target that no browser sends.
         Target => "target",
-        /// It names a host that is not ours.
+        /// A host that is not the gateway's.
         Host => "host",
-        /// Its method is not forwarded.
+        /// A method that is not forwarded.
         Method => "method",
-        /// It would open a WebSocket for a page of another site.
+        /// A WebSocket for a page of another site.
         Origin => "origin",
         /// A header field is malformed, repeated or too long.
         Header => "header",
-        /// Its body comes in chunks that are malformed.
+        /// A body with malformed chunks.
         Chunks => "chunks",
-        /// Its body is too large.
+        /// A body that is too large.
         BodyTooLarge => "body_too_large",
-        /// Its body did not come in time.
+        /// A body that did not arrive in time.
         BodyTimeout => "body_timeout",
     }
 }
