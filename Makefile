@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := demo
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: demo test test-servers soak bench bench-load bench-storm pgo fuzz build-tools bench-tools test-tools pgo-tools fuzz-tools server-tools lint
+.PHONY: demo docs test test-servers soak bench bench-load bench-storm pgo fuzz build-tools bench-tools test-tools pgo-tools fuzz-tools server-tools lint
 
 # Runs the gateway with a calculator and a postbox to try it.
 demo: build-tools
@@ -78,6 +78,10 @@ fuzz: fuzz-tools
 # SOAK_SEED=… repeats what was done.
 soak: test-tools
 	SOAK_SECONDS=$${SOAK_SECONDS:-1800} cargo test --locked --test soak -- --nocapture
+
+# Writes the tables of the handbook that come from the code and from the example of a configuration.
+docs:
+	UPDATE_DOCS=1 cargo test --locked --test tidy generated
 
 lint: build-tools
 	cargo fmt --check

@@ -265,34 +265,121 @@ fn the_architecture_knows_every_part() {
     }
 }
 
-#[test]
-fn the_readme_names_every_key_and_every_metric() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
-    for key in vtnr_gateway::config::known_keys() {
-        assert!(
-            readme.contains(&format!("`{}`", key.name)),
-            "the README lacks the key {}",
-            key.name
-        );
+/// What `make docs` writes between the markers of a page of the handbook.
+fn generated(page: &str) -> String {
+    match page {
+        "configuration" => key_reference(),
+        "monitoring" => metric_table(),
+        other => panic!("{other} has no generated part"),
     }
+}
+
+/// The keys of the example file, with its explanations and the defaults of the code.
+fn key_reference() -> String {
+    let example = fs::read_to_string(root().join("config/vtnr-gateway.toml")).expect("it exists");
+    let defaults: BTreeMap<_, _> = vtnr_gateway::config::known_keys()
+        .into_iter()
+        .map(|key| (key.name, key.absent))
+        .collect();
+    let mut out = String::new();
+    let (mut section, mut words, mut keys) = (String::new(), Vec::new(), Vec::new());
+    for line in example.lines().chain([""]) {
+        let bare = line.trim_start_matches("# ");
+        let is_key = |text: &str| {
+            text.split_once(" = ").is_some_and(|(key, _)| {
+                key.chars()
+                    .all(|symbol| symbol.is_ascii_lowercase() || symbol == '_')
+            })
+        };
+        if let Some(name) = bare.strip_prefix('[').filter(|_| bare.ends_with(']')) {
+            section = name.trim_end_matches(']').to_owned();
+            out += &format!("## [{section}]\n\n");
+        } else if is_key(bare) {
+            let key = bare.split(' ').next().unwrap_or_default();
+            keys.push(format!("{section}.{key}"));
+        } else if line.starts_with('#') {
+            words.push(line.trim_start_matches('#').trim());
+        }
+        if line.is_empty() && !keys.is_empty() {
+            for key in &keys {
+                use vtnr_gateway::config::Absent;
+                let default = match defaults.get(key.as_str()) {
+                    Some(Absent::Default(value)) => format!("default `{value}`"),
+                    Some(Absent::Mistake) => "required".to_owned(),
+                    Some(Absent::Nothing) => "no default".to_owned(),
+                    None => panic!("{key} is in the example and is no key"),
+                };
+                out += &format!("- `{key}`: {default}\n");
+            }
+            out += &format!("\n{}\n\n", wrapped(&words.join(" ")));
+        }
+        if line.is_empty() {
+            (words, keys) = (Vec::new(), Vec::new());
+        }
+    }
+    out
+}
+
+/// Text in lines of at most 110 characters.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().expect("one at least");
+        if last.is_empty() {
+            last.push_str(word);
+        } else if last.chars().count() + 1 + word.chars().count() > 110 {
+            lines.push(word.to_owned());
+        } else {
+            *last += &format!(" {word}");
+        }
+    }
+    lines.join("\n")
+}
+
+fn metric_table() -> String {
     let metrics = vtnr_gateway::telemetry::metrics::Metrics::new().expect("sound");
-    for name in metrics.names() {
-        let short = name.strip_prefix("vtnr_gateway_").unwrap_or(name);
-        assert!(
-            readme.contains(&format!("`{short}`")),
-            "the README lacks the metric {name}"
+    let mut out = String::from("| metric | labels | |\n|---|---|---|\n");
+    for doc in metrics.docs() {
+        let name = doc.name.trim_start_matches("vtnr_gateway_");
+        let labels: Vec<String> = doc
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        out += &format!("| `{name}` | {} | {} |\n", labels.join(", "), doc.help);
+    }
+    out
+}
+
+#[test]
+fn the_generated_parts_of_the_handbook_are_up_to_date() {
+    const BEGIN: &str = "<!-- generated -->\n";
+    const END: &str = "<!-- end -->\n";
+    for page in ["configuration", "monitoring"] {
+        let path = root().join(format!("config/handbook/{page}.md"));
+        let text = fs::read_to_string(&path).expect("it exists");
+        let (before, rest) = text.split_once(BEGIN).expect("a marker");
+        let (_, after) = rest.split_once(END).expect("a marker");
+        let wanted = format!(
+            "{before}{BEGIN}\n{}\n{END}{after}",
+            generated(page).trim_end()
         );
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(&path, &wanted).expect("written");
+        } else {
+            assert!(text == wanted, "{page}.md is out of date: run `make docs`");
+        }
     }
 }
 
 #[test]
-fn the_readme_names_every_template_that_can_be_replaced_and_all_that_are_built_in_can_be() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
+fn the_handbook_names_every_template_that_can_be_replaced_and_all_that_are_built_in_can_be() {
+    let page = fs::read_to_string(root().join("config/handbook/templates.md")).expect("it exists");
     let known: BTreeSet<&str> = vtnr_gateway::config::templates().collect();
     for name in &known {
         assert!(
-            readme.contains(&format!("`{name}`")),
-            "the README lacks the template {name}"
+            page.contains(&format!("`{name}`")),
+            "the handbook lacks the template {name}"
         );
     }
     // What is sent when templates fail, the script, and the README's picture.
@@ -315,27 +402,84 @@ fn the_readme_names_every_template_that_can_be_replaced_and_all_that_are_built_i
     assert_eq!(replaced, known);
 }
 
+/// All documents, each with the folder that its links start from.
+fn documents() -> Vec<(PathBuf, String)> {
+    let folders = ["config", "src", "benches"].map(|folder| root().join(folder));
+    let all = folders.iter().flat_map(|folder| files(folder));
+    all.chain([root().join("README.md")])
+        .filter(|path| path.extension().is_some_and(|end| end == "md"))
+        .map(|path| (path.clone(), fs::read_to_string(path).expect("UTF-8")))
+        .collect()
+}
+
 #[test]
-fn the_readme_names_no_key_that_does_not_exist() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
+fn documents_name_no_key_that_does_not_exist() {
     let known: BTreeSet<_> = vtnr_gateway::config::known_keys()
         .iter()
         .map(|key| key.name.to_string())
         .collect();
     let sections: BTreeSet<_> = known
         .iter()
-        .filter_map(|key| key.split_once('.'))
-        .map(|(section, _)| section.to_owned())
+        .filter_map(|key| key.split_once('.').map(|(section, _)| section.to_owned()))
         .collect();
-    for row in readme.lines().filter(|line| line.starts_with("| `")) {
-        let first = row.split('|').nth(1).unwrap_or_default();
-        for key in first.split('`').skip(1).step_by(2).filter(|name| {
-            name.split_once('.')
-                .is_some_and(|(section, _)| sections.contains(section))
-        }) {
-            assert!(known.contains(key), "the README has {key}, which is no key");
+    let endings = [
+        "md", "rs", "html", "csv", "toml", "json", "js", "css", "svg", "example", "file",
+    ];
+    for (path, text) in documents() {
+        let is_source = path.starts_with(root().join("src"));
+        for name in quoted(&text).filter(|_| !is_source) {
+            let Some((section, key)) = name.split_once('.') else {
+                continue;
+            };
+            let is_word = |text: &str| {
+                text.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            };
+            if sections.contains(section) && is_word(key) && !endings.contains(&key) {
+                assert!(known.contains(name), "{}: {name} is no key", path.display());
+            }
         }
     }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for (path, text) in documents() {
+        let folder = path.parent().expect("a folder");
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let is_elsewhere = link.contains("://") || link.starts_with('#');
+            let file = link.split('#').next().unwrap_or_default();
+            assert!(
+                is_elsewhere || folder.join(file).exists(),
+                "{}: {link} leads nowhere",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn documents_are_of_a_width_and_length_that_can_be_read() {
+    for (path, text) in documents() {
+        for (at, line) in text.lines().enumerate() {
+            let place = format!("{}:{}", path.display(), at + 1);
+            let is_table = line.starts_with('|');
+            assert!(is_table || line.chars().count() <= 160, "{place}: too wide");
+            let longest = line.split('|').map(str::len).max().unwrap_or(0);
+            assert!(!is_table || longest <= 240, "{place}: a cell of {longest}");
+        }
+    }
+    let words = |path: &str| {
+        let text = fs::read_to_string(root().join(path)).expect("it exists");
+        text.split_whitespace().count()
+    };
+    assert!(words("README.md") <= 1_000, "{}", words("README.md"));
+    let architecture = words("src/ARCHITECTURE.md");
+    assert!(architecture <= 3_000, "{architecture}");
 }
 
 #[test]
@@ -425,10 +569,10 @@ fn every_test_that_a_document_names_is_there() {
         .filter_map(named)
         .collect();
     let mut missing = Vec::new();
-    for (at, row) in table_rows(&read("src/ARCHITECTURE.md")) {
+    for (at, row) in table_rows(&read("src/PINGORA.md")) {
         let lost =
             quoted(row).filter(|name| is_test_name(name) && !all.contains(&format!("fn {name}(")));
-        missing.extend(lost.map(|name| format!("ARCHITECTURE.md:{at}: {name}")));
+        missing.extend(lost.map(|name| format!("PINGORA.md:{at}: {name}")));
     }
     let mut tests = 0;
     for (at, row) in table_rows(&read("src/ADVISORIES.md")) {

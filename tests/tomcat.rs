@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-/// All that may differ between an answer of Tomcat's own and the same answer through the gateway. For the README.
+/// All that may differ between an answer of Tomcat's own and the same answer through the gateway. For the handbook.
 const MAY_DIFFER: [(&str, &str); 5] = [
     ("Date", "the gateway's clock, not Tomcat's"),
     ("Connection", "belongs to each connection (RFC 9110, 7.6.1)"),

@@ -1,7 +1,13 @@
 //! Why a gateway does not start: the messages that `serve` ends with.
 
+use crate::certificate;
+use crate::directory;
+use crate::mail;
+use crate::pages;
+use crate::portal;
+use crate::store;
 use crate::telemetry::metrics;
-use crate::{certificate, directory, mail, pages, portal, store, users};
+use crate::users;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

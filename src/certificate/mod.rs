@@ -4,6 +4,38 @@
 //! handshake lets every certificate through, so that a browser is told on a page what is wrong instead of being cut off
 //! ([`Handshake`]); nothing is proven by that. Each request's certificate is judged here, by what is trusted at that time: so a
 //! connection that was resumed, or has been open for long, is judged like a new one.
+//!
+//! # How a certificate is judged
+//!
+//! ```text
+//!                    handshake.rs                       client_certificate: each request
+//! client ── TLS ── asks, lets all through ── Shown ── same judgement still holds? ── yes ──┐
+//!                  proof of the key, if               └─ no: Trust::judge                  ├── directory: for whom? ── policy
+//!                  it has one that counts                key, chain, dates, lists, field ──┘
+//! ```
+//!
+//! - **Proof of the key.** rustls asks the verifier whether the client's signature is right. It is checked
+//!   wherever `key::check` passes; where it does not (malformed, outdated kinds of keys), the handshake goes on
+//!   without a proof, and the judgement refuses the certificate by the same function.
+//! - **Nothing is proven by the handshake.** A resumed connection brings the chain of the first one, unchecked.
+//!   `PresentedChain` holds it; a judgement holds for a minute at most, never beyond a date in chain or lists,
+//!   and only while the `Trust` that made it is in force (`Arc::ptr_eq`). Accepted ones are remembered over
+//!   connections, by the SHA-256 of all that was shown; refused ones are not, so that nobody can fill that
+//!   memory.
+//! - **What strangers can show** is bounded in the handshake (`is_excessive`): a chain is kept with the
+//!   connection and for its resumption, and webpki tries the ways through it in every order.
+//! - **Issuers** are known to the directory by their common names, so that `bundle.rs` takes no two authorities
+//!   of one name. A list must be signed by an issuer of the bundle, and of two lists of one issuer, of which
+//!   webpki would look at the first alone, neither is taken.
+//! - **A reload** puts issuers in force only if the field and the columns by which the directory was read are
+//!   the same (`app/reload.rs`): else a new issuer could speak for brokers whose lines name none.
+//! - **The clock** is the machine's, not the store's: what a certificate says of its time is meant by it.
+//! - **The host.** A request that came in by this door must name its host, and that of the handshake if the
+//!   client named one: else 421. The main listener knows no certificate, and this one no session cookie.
+//! - **Other sites.** `crosses_sites`: what `SameSite=Lax` is for cookies.
+//! - **TLS by rustls itself** (`listener/client_cert_tls.rs`): Pingora's stream reads subject and serial number
+//!   of every certificate in the handshake and panics where it cannot.
+//! - **A WebSocket** is looked after by a task of its own (`RecheckTask`), once a second and at each sign-out.
 
 mod bundle;
 mod crl;

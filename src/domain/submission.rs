@@ -5,6 +5,54 @@
 //! plain sight is refused as doubtful; what is left has one reading, and that is compared. It is judged in the very bytes that are
 //! forwarded, and judging allocates nothing. A safe method sends no application, whatever the address, unless something in the request
 //! could turn it into another method.
+//!
+//! # The rule
+//!
+//! For sessions without e-mail `domain/submission.rs` judges method, target, the charset that `Content-Type`
+//! names and whether a body comes, in the very bytes that are forwarded. Whatever any server could read
+//! differently from plain sight is doubtful and refused (400); what is left has one reading, and if that begins
+//! with a configured path, it is the Antragsversand (403). Full sessions are not judged: the calculator stays
+//! transparent. Judging allocates nothing and looks at each byte a few times.
+//!
+//! - **Safe methods** (GET, HEAD, OPTIONS) pass as sent, whatever the path, unless another method may become of
+//!   them: by a body; by `_method`, also behind a `?` that a server decodes in the path; by a line end that a
+//!   server decodes in the path and writes on (`proxy_pass http://server$uri`); by a charset in which the query
+//!   says something else.
+//! - **Doubtful** with all others: methods that are not three to ten capital letters; raw bytes that browsers
+//!   escape; broken and doubled escapes, and escapes of `/ \ . ; ? #` and controls; `%u`; UTF-8 that is none;
+//!   odd path parameters; empty segments, dot segments, blanks and dots at a segment's ends; streams of Windows
+//!   (`:$`); segments that begin with `(` (ASP.NET's sessions without cookies); characters that case folding,
+//!   compatibility or dropping turn into ASCII or nothing (`lookalikes.rs`). What follows `(` within a segment
+//!   (SAP's sessions) is compared with and without it.
+//! - **Queries** (`submission/query.rs`) are read, not refused, since honest ones hold anything: decoded up to
+//!   twice, parted before or after, names up to a NUL or `[`, `_` for any sign, values by their letters and
+//!   digits only. So a rule's parameters are found in every spelling that PHP, Express or a framework that
+//!   tidies takes for them, and in some that none does. Two things are refused where a rule has a query: `%u`
+//!   with four digits (ASP.NET, Mono, Jetty, Perl), and a charset in which ASCII is not ASCII
+//!   (`submission/charset.rs`; Tomcat, ASP.NET, Django).
+//! - **Folders**: a rule for `index.*` or `default.*` guards the folder that a server answers with it; with a
+//!   query all of the folder, as servers lead other addresses to their front controller. A path that ends in
+//!   `/` is found without it too.
+//! - What is the Antragsversand or in doubt is never public on the calculator's servers:
+//!   `upstream.public_paths` and `portal.paths` do not open it.
+//! - **Fields** that name another method, path or address are taken away from every request, whoever sends it
+//!   (`domain/client_fields.rs`), and so are all whose names have anything but letters, digits and `-`; framing
+//!   that two servers could read differently is refused before (`gateway/request/conformance.rs`).
+//!
+//! Shown by: `domain/submission/tests.rs` (tables; a property against models of servers), `tests/fuzz/` (the
+//! same law, `make fuzz`; its corpus is replayed by `tests/guard.rs`), `tests/real_servers.rs` (Tomcat, Jetty,
+//! nginx, nginx before Tomcat, Apache with PHP, Express with method-override, each shown to run the oddest of
+//! the spellings when a full session sends them), `tests/servers.rs` (the same before Mono, `make
+//! test-servers`), `tests/real_servers/fields.rs` (gunicorn with Flask and plain WSGI, PHP's `$_SERVER`),
+//! `tests/submission.rs` (bodies, upgrades, pipelining, three gateways), `benches/guard.rs`.
+//!
+//! What it cannot know: a route that only the body names (no body is read: it would have to be held back to its
+//! end, in every encoding and charset that some framework knows), or a message on a WebSocket; a path of the
+//! calculator that sends applications and is not configured, such as one that an alias, a rewriting server
+//! before the calculator, Zope's acquisition or its VirtualHostRoot leads there; a GET that sends an
+//! application; letters that a server replaces by *similar* ones (`ā` for `a`; `submission.ascii_only` is for
+//! those); a field, a parameter or a cookie that one application alone takes for method or address
+//! (`?action_override=POST`, `X-Path-Of-Mine`; `upstream.strip` takes such a field away).
 
 mod charset;
 mod pieces;

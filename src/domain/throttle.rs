@@ -1,6 +1,20 @@
 //! How often something may happen: which counters an event is charged to, and up to what.
 //!
-//! The arithmetic behind the numbers is in `ARCHITECTURE.md`, "Guessing".
+//! The arithmetic behind the numbers stands below, under "Guessing".
+//!
+//! # Guessing
+//!
+//! A TAN has 6 of 20 letters: 20^6 = 6.4e7, 25.9 bits. Wrong TANs of unknown browsers are budgeted per broker,
+//! 10 in 24 hours and 30 in 30 days: 360 a year. Chance of one hit for one broker in a year: 360 / 6.4e7 =
+//! 5.6e-6. With 500 a day over all brokers, 182,500 a year: 0.0029 for any hit at all, however many brokers
+//! there are. Whatever the budgets say, nobody is locked out: beyond them new TANs have 10 letters (20^10 =
+//! 1e13), and an outstanding short one is no longer compared. With `enumeration = "neutral"` a right claim of a
+//! browser that is not trusted counts among its client's failures like a wrong one; else the limit would tell
+//! which is which. A password is guessed for a user key, in the same windows: 10 in 24 hours and 30 in 30 days
+//! from browsers in which nobody signed in with it, 10 in 24 hours from those in which somebody did, and
+//! failures of the client's address count for the former. There are no longer passwords to ask for, so that
+//! beyond the budget strangers wait; who is known goes on. Counters are windows that begin with the first
+//! event. Around the end of a window up to twice a budget less one can be spent within its length.
 
 use super::device::UserMark;
 use super::tan::TanLength;

@@ -1,8 +1,8 @@
 //! One view for every case a template can meet, so that a broken template is found at the start.
 
-use super::problem::{Problem, ProblemKind, Server};
+mod problems;
+
 use super::view::*;
-use domain::submission::Doubt;
 use domain::time::Timestamp;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub fn views() -> Vec<(String, View<'static>)> {
     views.extend(certificate());
     views.extend(portal());
     views.extend(sign_out());
-    views.extend(problems());
+    views.extend(problems::views());
     views
 }
 
@@ -479,153 +479,6 @@ fn sign_out() -> Vec<(String, View<'static>)> {
             done(false, false, false, Some(Outside::Certificate)),
         ),
     ]
-}
-
-fn problems() -> Vec<(String, View<'static>)> {
-    let doubts = [
-        Doubt::Method,
-        Doubt::RawByte,
-        Doubt::Escape,
-        Doubt::Parameters,
-        Doubt::Segment,
-        Doubt::Character,
-        Doubt::Override,
-        Doubt::Charset,
-    ];
-    let later = Duration::from_secs(60);
-    let kinds = [
-        ("bad-request", ProblemKind::BadRequest, None),
-        ("form-returned", ProblemKind::FormReturned, Some(SOON)),
-        ("foreign-form", ProblemKind::ForeignForm, None),
-        ("not-found", ProblemKind::NotFound, None),
-        ("method", ProblemKind::MethodNotAllowed, None),
-        ("too-large", ProblemKind::TooLarge, None),
-        ("wrong-host", ProblemKind::WrongHost, None),
-        (
-            "too-many",
-            ProblemKind::TooMany {
-                until: in_minutes(4),
-            },
-            None,
-        ),
-        (
-            "mails-exhausted",
-            ProblemKind::MailsExhausted {
-                until: in_minutes(24 * 60),
-            },
-            None,
-        ),
-        ("busy", ProblemKind::Busy, Some(SOON)),
-        ("busy-form", ProblemKind::BusyForm, Some(SOON)),
-        ("store-down", ProblemKind::StoreDown, Some(SOON)),
-        ("store-down-page", ProblemKind::StoreDownPage, Some(SOON)),
-        ("store-down-form", ProblemKind::StoreDownForm, Some(SOON)),
-        (
-            "store-down-kept-form",
-            ProblemKind::StoreDownKeptForm,
-            Some(SOON),
-        ),
-        ("store-down-tan", ProblemKind::StoreDownTan, Some(SOON)),
-        (
-            "store-down-sign-out",
-            ProblemKind::StoreDownSignOut {
-                forget_browser: false,
-            },
-            Some(SOON),
-        ),
-        (
-            "store-down-forget",
-            ProblemKind::StoreDownSignOut {
-                forget_browser: true,
-            },
-            Some(SOON),
-        ),
-        (
-            "calculator-down",
-            ProblemKind::UpstreamDown(Server::Calculator),
-            Some(SOON),
-        ),
-        (
-            "calculator-slow",
-            ProblemKind::UpstreamSlow(Server::Calculator),
-            Some(later),
-        ),
-        (
-            "calculator-unsent",
-            ProblemKind::UpstreamUnsent(Server::Calculator),
-            Some(SOON),
-        ),
-        (
-            "calculator-uncertain",
-            ProblemKind::UpstreamUncertain(Server::Calculator),
-            Some(later),
-        ),
-        (
-            "portal-uncertain",
-            ProblemKind::UpstreamUncertain(Server::Portal),
-            Some(SOON),
-        ),
-        (
-            "portal-down",
-            ProblemKind::UpstreamDown(Server::Portal),
-            Some(SOON),
-        ),
-        (
-            "portal-slow",
-            ProblemKind::UpstreamSlow(Server::Portal),
-            Some(later),
-        ),
-        (
-            "portal-unsent",
-            ProblemKind::UpstreamUnsent(Server::Portal),
-            Some(later),
-        ),
-        ("internal", ProblemKind::Internal, None),
-    ];
-    let told = |kind, wait| {
-        // Whom the portal alone knows is signed in there.
-        let signed_in = !matches!(
-            kind,
-            ProblemKind::UpstreamDown(Server::Portal)
-                | ProblemKind::UpstreamSlow(Server::Portal)
-                | ProblemKind::UpstreamUnsent(Server::Portal)
-                | ProblemKind::UpstreamUncertain(Server::Portal)
-        );
-        Problem {
-            kind,
-            incident: Some("K7F2Q9Z"),
-            return_to: TARGET,
-            target: Some(TARGET),
-            signed_in,
-            wait,
-        }
-    };
-    let bare = |kind, wait| Problem {
-        kind,
-        incident: None,
-        return_to: "/",
-        target: None,
-        signed_in: false,
-        wait,
-    };
-    let doubtful = doubts.into_iter().enumerate().map(|(n, doubt)| {
-        (
-            format!("problem-doubtful-{n}"),
-            told(ProblemKind::Doubtful(doubt), None),
-        )
-    });
-    let each = |(name, kind, wait)| {
-        [
-            (format!("problem-{name}"), told(kind, wait)),
-            (format!("problem-{name}-bare"), bare(kind, wait)),
-        ]
-    };
-    kinds
-        .into_iter()
-        .flat_map(each)
-        .chain(doubtful)
-        .map(|(name, problem)| (name, View::Problem(problem)))
-        .collect()
 }
 
 fn in_minutes(minutes: u64) -> Timestamp {

@@ -3,6 +3,28 @@
 //! It is asked with a request of its own, and its word counts for a while. What it said of one browser's cookies is never believed of
 //! another's: answers are kept by a digest of all names and values that were asked about. Whatever is not a clear yes is a no, and a
 //! portal that does not answer says nothing.
+//!
+//! # How the portal is asked
+//!
+//! A question is named by the SHA-256 of the names and values of all cookies that it is about, with their
+//! lengths. Who asks the same at once shares one question (`answers.rs`); if the asker goes away, another one
+//! of those who wait puts it. Answers have a place for the signed in and one for the others: whoever makes up
+//! cookies pushes no broker out, and a broker who does so pushes out some. A yes that does not count any more
+//! stays as long as there is room: the same answer anew is no new sign-in. The gateway's own session goes
+//! first, and the portal is asked only where that does not suffice; a session without e-mail is lifted by the
+//! portal for the same broker only.
+//!
+//! - **Room** (`room.rs`). A question waits for a place of its client's part first and for one of all
+//!   afterwards, so that whoever waits for the part stands in nobody's way. Time that runs out before there was
+//!   a place, or too soon after, is no failure of the portal (`no_room`); else strangers could have it left
+//!   alone (`health.rs`).
+//! - **Times** go by the machine's steady clock: no other gateway needs them, and Redis' clock may jump.
+//! - **A sign-out** sets its cookie wherever there are cookies of the portal's and it has not just said that
+//!   they are nobody's. What it said is looked up, never asked for: the sign-out waits for nobody and takes no
+//!   seat.
+//! - **A WebSocket** is looked after by a task of its own (`PortalRecheck`). That its broker signed out here
+//!   cannot be seen from it: the cookie came with another request. So it ends by the portal's word, or for want
+//!   of it.
 
 mod answers;
 mod health;

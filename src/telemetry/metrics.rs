@@ -10,6 +10,7 @@ pub use labels::{
 };
 
 use domain::time::Timestamp;
+pub use family::MetricDoc;
 use family::{Counters, Histograms};
 use prometheus::{
     Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
@@ -26,7 +27,7 @@ pub struct Error(#[from] prometheus::Error);
 /// Everything that is counted. The help texts in `registration.rs` are what `/metrics` shows.
 pub struct Metrics {
     registry: Registry,
-    names: Vec<String>,
+    docs: Vec<MetricDoc>,
     requests: Counters<Request>,
     request_time: Histogram,
     upstream_time: Histogram,
@@ -76,9 +77,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The names of all metrics but the customary `process_*`.
-    pub fn names(&self) -> &[String] {
-        &self.names
+    /// Documents all metrics but the customary `process_*`.
+    pub fn docs(&self) -> &[MetricDoc] {
+        &self.docs
     }
 
     /// Everything in Prometheus's text format, version 0.0.4.

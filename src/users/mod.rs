@@ -3,6 +3,37 @@
 //! A file that is missing, half-written or wrong in one line never takes the place of the last good one, and no error repeats what a
 //! line holds. No password is shown, kept, or compared on a thread that serves requests. The sign-in asks it; `app` opens it and owns
 //! the watch; the command line changes the file.
+//!
+//! # How a password is compared
+//!
+//! ```text
+//! benutzerschluessel ──POST──> device ── budgets have room? ── hashers: compare ──┬─ wrong, or nobody ── budgets + 1 ──> same page
+//!                              u:        c: (looked at)        places, turns      └─ right ── sign_in_on_device ────────> full session, device known
+//!                                        └─ no: 429, nothing hashed                           (budgets looked at again)
+//! ```
+//!
+//! - **Counted first.** What a comparison gave is told only by the atomic step that counts it: a wrong password
+//!   is charged, a right one signs in only while the budgets have room. Of any number of parallel guesses as
+//!   many are told apart as there is room for, at however many gateways; the others get 429, right or wrong.
+//!   Before the comparison the budgets are looked at, so that a spent one costs no hashing. It is not charged
+//!   beforehand and given back: a broker house that signs in at eight o'clock would meet its own address's
+//!   limit.
+//! - **Nobody costs what somebody does** (`users/snapshot.rs`): an unknown user key is compared with a hash
+//!   that no password has, with the parameters of one of the users, drawn by a keyed digest of the user key. So
+//!   while some hashes are older than others, times tell nothing, and the same user key always takes the same.
+//! - **A session knows its user** by 24 bits of the mark, which is enough among the users of one broker and
+//!   makes sessions no larger; `gateway/membership.rs` asks for each request whether that user is still there,
+//!   as it does for the broker.
+//! - **A device is not trust.** It has a cookie and a kind of record of its own, and a token that changes with
+//!   each sign-in with a password, so that a planted cookie gains nothing. It decides which budget counts and
+//!   nothing else: the password is asked for each time, and no TAN is spared. A sign-in with a password leaves
+//!   trust as it is.
+//! - **Threads** (`users/hashers.rs`): a semaphore of places (at work and waiting) and one of turns (at work).
+//!   Whoever gives up waiting drops out of both; what was begun keeps its turn to the end, so that memory is
+//!   bounded by the threads. They are nicer than the threads that serve.
+//! - **The file** (`users/edit.rs`): whoever changes it, a command or a gateway that renews a hash, holds
+//!   `flock` on it, looks whether it still is the file of that name, and renames a new one with the same owner
+//!   and mode onto it. A renewed hash takes the place only of the one that was compared.
 
 mod edit;
 mod error;

@@ -84,7 +84,7 @@ pub(crate) const STEPS: [Step; 9] = [
 impl Stage {
     /// A request of a session of this level, for a calculator with these keys in `[upstream]`.
     pub(crate) async fn new(level: Level, calculator: &str) -> Self {
-        let mut arrived = Arrived::new(level, calculator).await;
+        let arrived = Arrived::new(level, calculator).await;
         let now = arrived.hot.now();
         let session = arrived
             .hot

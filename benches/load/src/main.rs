@@ -59,7 +59,7 @@ struct Arguments {
     train: Option<PathBuf>,
 }
 
-/// What the table of the README is made of.
+/// What the table of benches/RESULTS.md is made of.
 const TABLE: [Load; 7] = [
     Load::MAIN,
     Load::TWO,

@@ -61,7 +61,7 @@ enum Found {
 /// What becomes of a press on the button that sends a form.
 pub(crate) enum Press {
     /// The form goes up with this permit, in place of the request's own body.
-    Send(Permit, OutgoingForm),
+    Send(Permit, Box<OutgoingForm>),
     Reply(Reply),
 }
 
@@ -92,7 +92,7 @@ impl HeldForms {
         {
             let taken = self.parking.take(*place, seen, permit, who, now).await?;
             if let Some(taken) = taken {
-                return Ok(Press::Send(*permit, OutgoingForm::of(taken)));
+                return Ok(Press::Send(*permit, Box::new(OutgoingForm::of(taken))));
             }
         }
         self.parking.note(Outcome::Missed, who);

@@ -265,7 +265,7 @@ impl Admission {
             Press::Reply(reply) => Ok(Disposition::Reply(reply)),
             Press::Send(permit, outgoing) => {
                 context.outcome = Request::Forwarded;
-                context.outgoing = Some(outgoing);
+                context.outgoing = Some(*outgoing);
                 // A second press leaves the first answer, which must not stop the form half-way.
                 http.as_downstream_mut().set_abort_on_close(false);
                 Ok(Disposition::Forward(permit))

@@ -2,6 +2,22 @@
 //!
 //! Names are looked up and servers watched beside the requests (`watch.rs`), so that a request neither waits for a name nor
 //! connects to a server that is known to be down. Nothing here decides whether a request may go up.
+//!
+//! # How a server is chosen
+//!
+//! ```text
+//! request ── permit ── upstream_peer: one server? ── up ──────────────────────────> its peer
+//!                           │                       └─ down ── 502, no connection
+//!                           └ several: route in the cookie, session astray, own (rendezvous), of those that are up
+//!
+//! watch.rs, beside: look names up ── a task a server: check, wait, check ──> health.rs <── requests that found no connection
+//! ```
+//!
+//! `upstream/` keeps the list of servers in an `ArcSwap`; a request loads it once, takes no lock and allocates
+//! nothing but the peer. Health is one number in each server: failures since the last check that succeeded. Two
+//! make it down, a refusal counts as two, and only a check brings it back: so no broker's request is the probe.
+//! `upstream/retry.rs` is the only place that lets a request try again, and `Attempts` in its context counts
+//! how often it went up.
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //! and a value that never occurred shows as 0 instead of being absent.
 
 use super::labels::Label;
-use prometheus::core::Collector;
+use prometheus::core::{Collector, Desc};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
@@ -35,10 +35,19 @@ impl<L: Label> Histograms<L> {
     }
 }
 
-/// Makes metrics, registers them and remembers what they are called.
+/// What the documentation says of a metric.
+#[derive(Clone, Debug)]
+pub struct MetricDoc {
+    /// Full name, with its prefix.
+    pub name: String,
+    pub labels: Vec<String>,
+    pub help: String,
+}
+
+/// Makes metrics, registers them and keeps their documentation.
 pub(super) struct Maker<'a> {
     pub(super) registry: &'a Registry,
-    pub(super) names: Vec<String>,
+    pub(super) docs: Vec<MetricDoc>,
 }
 
 type Result<T> = std::result::Result<T, prometheus::Error>;
@@ -117,14 +126,18 @@ impl Maker<'_> {
         Ok(Histograms(each.collect::<Result<_>>()?, PhantomData))
     }
 
-    fn name(&mut self, name: &str) -> String {
-        let name = format!("{PREFIX}{name}");
-        self.names.push(name.clone());
-        name
+    fn name(&self, name: &str) -> String {
+        format!("{PREFIX}{name}")
     }
 
-    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C> {
+    fn register<C: Collector + Clone + 'static>(&mut self, collector: C) -> Result<C> {
         self.registry.register(Box::new(collector.clone()))?;
+        let doc = |desc: &Desc| MetricDoc {
+            name: desc.fq_name.clone(),
+            labels: desc.variable_labels.clone(),
+            help: desc.help.clone(),
+        };
+        self.docs.extend(collector.desc().into_iter().map(doc));
         Ok(collector)
     }
 }

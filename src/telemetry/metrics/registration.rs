@@ -31,7 +31,7 @@ impl Metrics {
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let mut make = Maker {
             registry: &registry,
-            names: Vec::new(),
+            docs: Vec::new(),
         };
         build_info(&mut make)?;
         Ok(Self {
@@ -177,7 +177,7 @@ impl Metrics {
             panics: make.counter("panics_total", "Tasks of the gateway that broke off at a programming mistake.")?,
             guess_breaker_is_open: AtomicBool::new(false),
             log_lines_dropped_so_far: AtomicU64::new(0),
-            names: make.names,
+            docs: make.docs,
             registry,
         })
     }

@@ -62,7 +62,7 @@ fn every_metric_has_the_prefix_and_a_help_text() {
         .map(|family| family.name())
         .filter(|name| !name.starts_with("process_"))
         .collect();
-    let named: BTreeSet<&str> = metrics.names().iter().map(String::as_str).collect();
+    let named: BTreeSet<&str> = metrics.docs().iter().map(|doc| doc.name.as_str()).collect();
     assert_eq!(shown, named);
     assert!(
         named.iter().all(|name| name.starts_with(family::PREFIX)),
