@@ -6,7 +6,9 @@
 mod figures;
 
 use criterion::Criterion;
-use domain::submission::{Body, Charset, Intent, Letters, PathAlphabet, Request, SubmissionRules};
+use domain::submission::{
+    Body, Charset, Intent, LetterCase, PathAlphabet, Request, SubmissionRules,
+};
 use figures::nanoseconds;
 use percent_encoding::percent_decode;
 use std::hint::black_box;
@@ -72,7 +74,7 @@ fn main() -> ExitCode {
 
 fn rules() -> SubmissionRules {
     let paths = ["/antrag/versand", "/index.php?r=antrag/versand"].map(str::to_owned);
-    SubmissionRules::new(paths, Letters::Folded, PathAlphabet::Unicode).expect("sound rules")
+    SubmissionRules::new(paths, LetterCase::Folded, PathAlphabet::Unicode).expect("sound rules")
 }
 
 fn judge(rules: &SubmissionRules, method: &str, target: &str) -> Intent {

@@ -12,7 +12,7 @@ mod standing;
 mod stores;
 
 use crate::application_sessions::ApplicationSessions;
-use crate::certificate::{self, Trust};
+use crate::certificate::{self, TrustStore};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, StoreUrl};
 use crate::directory::Directory;
@@ -38,7 +38,7 @@ pub use listeners::TakesOver;
 use listeners::{Listeners, await_successor, bind, handed_over, inherit};
 use passwords::UsersFile;
 use readiness::Readiness;
-pub use reload::Source;
+pub use reload::ConfigSource;
 use reload::{Reloader, Replaceable};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// A gateway that listens.
 pub struct App {
     config: Config,
-    source: Option<Source>,
+    source: Option<ConfigSource>,
     edge: Arc<Server>,
     parts: Running,
     listeners: Listeners,
@@ -80,7 +80,7 @@ impl App {
     /// [`Error`] says what in the configuration or the surroundings keeps it from starting.
     pub async fn build(
         config: Config,
-        source: Option<Source>,
+        source: Option<ConfigSource>,
         takes_over: TakesOver,
     ) -> Result<Self, Error> {
         let source = source.map(|source| source.and_all_that_it_names(&config));
@@ -88,7 +88,7 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let trust = config.certificate.as_ref().map(load_trust).transpose()?;
         let listeners = bind(&config, trust.as_ref(), inherited.as_mut())?;
-        metrics.certificate_lists_end(trust.as_ref().and_then(Trust::lists_end));
+        metrics.certificate_lists_end(trust.as_ref().and_then(TrustStore::lists_end));
         let certificates = trust.map(InForce::new);
         let (clock, chance) = (Clock::steady(), Chance);
         watch_panics(Arc::clone(&metrics));
@@ -323,8 +323,8 @@ fn portal(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<Portal>>
     Ok(portal.transpose()?.map(Arc::new))
 }
 
-fn load_trust(config: &config::Certificate) -> Result<Trust, certificate::Error> {
-    Trust::load(&config.ca_file, &config.crl_files, config.identity)
+fn load_trust(config: &config::Certificate) -> Result<TrustStore, certificate::Error> {
+    TrustStore::load(&config.ca_file, &config.crl_files, config.identity)
 }
 
 async fn keep_house(

@@ -5,7 +5,7 @@ use crate::support::gallery::Gallery;
 use crate::support::users::{ADA_KEY, BEN_KEY, COST, UsersFile};
 use crate::support::world::{ADA, BEN, NO_EMAIL, StoreKind, UNKNOWN, World, tan_of};
 use crate::support::{Act, Relay, eventually};
-use demo::postbox::Fault;
+use demo::postbox::PostboxFault;
 use serde_json::json;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -300,7 +300,7 @@ async fn the_tan_page_tells_by_itself_what_becomes_of_the_mail() {
     let (world, chromium) = (World::start().await, Chromium::start().await);
     world
         .postbox
-        .set_fault(Fault::BannerDelay(Duration::from_secs(3)));
+        .set_fault(PostboxFault::BannerDelay(Duration::from_secs(3)));
     chromium.open(&world.base()).await;
     claim(&chromium, ADA).await;
     chromium
@@ -332,14 +332,14 @@ fn mail_line(page: &str) -> &str {
 #[tokio::test]
 async fn the_tan_page_tells_by_itself_that_the_mail_is_late_and_that_it_left_after_all() {
     let (world, chromium) = (World::start().await, Chromium::start().await);
-    world.postbox.set_fault(Fault::PutOff);
+    world.postbox.set_fault(PostboxFault::PutOff);
     chromium.open(&world.base()).await;
     claim(&chromium, ADA).await;
     chromium
         .shows("Die E-Mail mit der TAN an ada@makler.example verzögert sich")
         .await;
     chromium.is_accessible("delayed").await;
-    world.postbox.set_fault(Fault::None);
+    world.postbox.set_fault(PostboxFault::None);
     chromium.shows("Sie ist gültig bis").await;
 }
 
@@ -422,7 +422,7 @@ const SECOND: &str = r"[0-9]{1,2}:[0-9]{2}:[0-9]{2}\sUhr";
 #[tokio::test]
 async fn the_tan_page_tells_by_itself_that_the_mail_was_refused() {
     let (world, chromium) = (World::start().await, Chromium::start().await);
-    world.postbox.set_fault(Fault::Refuse);
+    world.postbox.set_fault(PostboxFault::Refuse);
     chromium.open(&world.base()).await;
     claim(&chromium, ADA).await;
     chromium

@@ -405,9 +405,9 @@ async fn a_tan_works_once(store: StoreKind) {
 
 #[tokio::test]
 async fn a_mail_server_that_is_down_delays_the_mail_and_no_more() {
-    use demo::postbox::Fault;
+    use demo::postbox::PostboxFault;
     let world = World::start().await;
-    world.postbox.set_fault(Fault::PutOff);
+    world.postbox.set_fault(PostboxFault::PutOff);
     let browser = world.browser();
     browser.claim(ADA.0, ADA.1, "/").await.leads_to(TAN);
     eventually("the page says that the mail is delayed", async || {
@@ -419,7 +419,7 @@ async fn a_mail_server_that_is_down_delays_the_mail_and_no_more() {
             .then_some(())
     })
     .await;
-    world.postbox.set_fault(Fault::None);
+    world.postbox.set_fault(PostboxFault::None);
     let mail = tokio::time::timeout(Duration::from_secs(20), world.postbox.next(0))
         .await
         .expect("the mail comes later");
@@ -429,9 +429,9 @@ async fn a_mail_server_that_is_down_delays_the_mail_and_no_more() {
 
 #[tokio::test]
 async fn a_mail_server_that_refuses_the_address_is_said_so() {
-    use demo::postbox::Fault;
+    use demo::postbox::PostboxFault;
     let world = World::start().await;
-    world.postbox.set_fault(Fault::Refuse);
+    world.postbox.set_fault(PostboxFault::Refuse);
     let browser = world.browser();
     browser.claim(ADA.0, ADA.1, "/").await.leads_to(TAN);
     eventually("the page says so", async || {

@@ -1,6 +1,6 @@
 //! The directory file while the gateway runs: it is looked after, and what became of each look is told.
 
-use super::standing::Standing;
+use super::standing::ReloadHealth;
 use crate::clock::Clock;
 use crate::directory::{Directory, Error, Reload};
 use crate::telemetry::logging::chain;
@@ -12,7 +12,7 @@ pub(super) struct DirectoryFile {
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
     clock: Clock,
-    standing: Standing,
+    standing: ReloadHealth,
 }
 
 impl DirectoryFile {
@@ -22,7 +22,7 @@ impl DirectoryFile {
             directory,
             metrics,
             clock,
-            standing: Standing::default(),
+            standing: ReloadHealth::default(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::handover::{Handover, Inherited};
-use crate::certificate::Trust;
+use crate::certificate::TrustStore;
 use crate::config::Config;
 use crate::gateway::{self, Door, Tls};
 use crate::in_force::InForce;
@@ -82,7 +82,7 @@ pub(super) async fn handed_over(successor: Option<Handover>) {
 
 pub(super) fn bind(
     config: &Config,
-    trust: Option<&Trust>,
+    trust: Option<&TrustStore>,
     mut inherited: Option<&mut Inherited>,
 ) -> Result<Listeners, Error> {
     let mut listen = |key, address| {

@@ -1,7 +1,7 @@
 //! The way in with user key and password: its users, and the threads that compare passwords.
 
 use super::Error;
-use super::standing::Standing;
+use super::standing::ReloadHealth;
 use crate::clock::{Chance, Clock};
 use crate::config::Config;
 use crate::telemetry::logging::chain;
@@ -30,7 +30,7 @@ pub(super) struct UsersFile {
     users: Arc<Users>,
     metrics: Arc<Metrics>,
     clock: Clock,
-    standing: Standing,
+    standing: ReloadHealth,
 }
 
 impl UsersFile {
@@ -40,7 +40,7 @@ impl UsersFile {
             users,
             metrics,
             clock,
-            standing: Standing::default(),
+            standing: ReloadHealth::default(),
         })
     }
 

@@ -1,13 +1,13 @@
 //! What the gateway cannot do at the moment, for `/readyz`.
 
-use crate::certificate::Trust;
+use crate::certificate::TrustStore;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::gateway::Server;
 use crate::in_force::InForce;
 use crate::mail::Trouble;
 use crate::store::Store;
-use crate::telemetry::admin::{self, Fatal, Problem};
+use crate::telemetry::admin::{self, AdminProblem, Fatal};
 use crate::telemetry::logging::chain;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -20,36 +20,36 @@ pub(super) struct Readiness {
     pub(super) mail: Trouble,
     pub(super) leaving: watch::Receiver<bool>,
     pub(super) edge: Arc<Server>,
-    pub(super) certificates: Option<Arc<InForce<Trust>>>,
+    pub(super) certificates: Option<Arc<InForce<TrustStore>>>,
 }
 
 #[async_trait]
 impl admin::Readiness for Readiness {
-    async fn problems(&self) -> Vec<Problem> {
+    async fn problems(&self) -> Vec<AdminProblem> {
         let mut problems = Vec::new();
         if *self.leaving.borrow() {
-            problems.push(Problem {
+            problems.push(AdminProblem {
                 part: "shutdown",
                 detail: "shutting down".into(),
                 fatal: Fatal::Yes,
             });
         }
         if let Err(error) = self.store.ping().await {
-            problems.push(Problem {
+            problems.push(AdminProblem {
                 part: "store",
                 detail: chain(&error),
                 fatal: Fatal::Yes,
             });
         }
         if self.directory.snapshot().len() == 0 {
-            problems.push(Problem {
+            problems.push(AdminProblem {
                 part: "directory",
                 detail: "no broker is known".into(),
                 fatal: Fatal::Yes,
             });
         }
         if let Some(trouble) = self.mail.now() {
-            problems.push(Problem {
+            problems.push(AdminProblem {
                 part: "mail",
                 detail: trouble,
                 fatal: Fatal::No,
@@ -63,7 +63,7 @@ impl admin::Readiness for Readiness {
             let detail =
                 "a list of revoked certificates is too old: certificates of its issuer are refused"
                     .into();
-            problems.push(Problem {
+            problems.push(AdminProblem {
                 part: "certificate",
                 detail,
                 fatal: Fatal::No,
@@ -71,7 +71,7 @@ impl admin::Readiness for Readiness {
         }
         // Whoever took this gateway out for it would take the pages away that keep brokers signed in; the others have the same calculator.
         if let Some(trouble) = self.edge.calculator_trouble() {
-            problems.push(Problem {
+            problems.push(AdminProblem {
                 part: "calculator",
                 detail: trouble,
                 fatal: Fatal::No,

@@ -6,10 +6,10 @@
 mod waiting;
 
 use super::Error;
-use super::standing::Standing;
-use crate::certificate::Trust;
+use super::standing::ReloadHealth;
+use crate::certificate::TrustStore;
 use crate::clock::Clock;
-use crate::config::{self, Config, Door};
+use crate::config::{self, Config, LoginMethod};
 use crate::gateway::{self, Acceptor, ClientCertAcceptor, Tls};
 use crate::in_force::InForce;
 use crate::mail::Writer;
@@ -31,23 +31,23 @@ pub(super) struct Replaceable {
     pub(super) submission: Arc<InForce<SubmissionRules>>,
     pub(super) pages: Arc<InForce<Pages>>,
     pub(super) letters: Arc<InForce<Writer>>,
-    pub(super) certificates: Option<Arc<InForce<Trust>>>,
+    pub(super) certificates: Option<Arc<InForce<TrustStore>>>,
     pub(super) doors: Vec<Tls>,
 }
 
 /// What takes its place.
-struct Next {
+struct NextConfig {
     config: Config,
     rules: Rules,
     pages: Pages,
     letters: Writer,
     tls: Option<Acceptor>,
-    certified: Option<(Trust, ClientCertAcceptor)>,
+    certified: Option<(TrustStore, ClientCertAcceptor)>,
 }
 
 /// Why a configuration does not come into force.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum ReloadRefusal {
     #[error("{0}")]
     Mistakes(String),
     #[error(transparent)]
@@ -73,7 +73,7 @@ pub(super) struct Reloader {
     /// Of the files that were read last, whether that came into force or not.
     read: Stamps,
     seen: Stamps,
-    standing: Standing,
+    standing: ReloadHealth,
     /// Why what was read last did not come into force, as it was told.
     refused: Option<String>,
 }
@@ -81,12 +81,12 @@ pub(super) struct Reloader {
 type Stamps = Vec<(PathBuf, Option<Stamp>)>;
 
 /// Where the configuration came from, and what its files were like before they were read.
-pub struct Source {
+pub struct ConfigSource {
     file: PathBuf,
     read: Stamps,
 }
 
-impl Source {
+impl ConfigSource {
     /// Watches the file, which is about to be read.
     pub fn new(file: PathBuf) -> Self {
         let read = vec![(file.clone(), Stamp::of_file(&file))];
@@ -104,15 +104,15 @@ impl Source {
 
 impl Reloader {
     pub(super) fn new(
-        source: Source,
+        source: ConfigSource,
         config: Config,
         replaceable: Replaceable,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
         let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
-        let Source { file, read } = source;
+        let ConfigSource { file, read } = source;
         metrics.config_reloaded();
-        let (first, seen, standing) = (config.clone(), read.clone(), Standing::default());
+        let (first, seen, standing) = (config.clone(), read.clone(), ReloadHealth::default());
         Ok(Self {
             file,
             first,
@@ -167,7 +167,7 @@ impl Reloader {
             .as_ref()
             .map(|trust| trust.now());
         let next = tokio::task::spawn_blocking(move || prepare(&file, &first, trusted.as_deref()));
-        let next = next.await.map_err(|_| Refusal::BrokenOff);
+        let next = next.await.map_err(|_| ReloadRefusal::BrokenOff);
         match next.and_then(|next| next) {
             Ok(next) => self.put(next),
             Err(refusal) => {
@@ -183,8 +183,8 @@ impl Reloader {
         }
     }
 
-    fn put(&mut self, next: Next) {
-        let Next {
+    fn put(&mut self, next: NextConfig) {
+        let NextConfig {
             config,
             rules,
             pages,
@@ -227,9 +227,13 @@ impl Reloader {
     }
 }
 
-fn prepare(file: &Path, first: &Config, trusted: Option<&Trust>) -> Result<Next, Refusal> {
+fn prepare(
+    file: &Path,
+    first: &Config,
+    trusted: Option<&TrustStore>,
+) -> Result<NextConfig, ReloadRefusal> {
     let mut config =
-        Config::load(file).map_err(|mistakes| Refusal::Mistakes(mistakes.to_string()))?;
+        Config::load(file).map_err(|mistakes| ReloadRefusal::Mistakes(mistakes.to_string()))?;
     keep_doors(&mut config, first);
     let pages = Pages::load(&config.brand, &config.login, &config.parking).map_err(Error::from)?;
     let letters = Writer::new(&config.mail, &config.login, &config.brand).map_err(Error::from)?;
@@ -255,15 +259,15 @@ fn prepare(file: &Path, first: &Config, trusted: Option<&Trust>) -> Result<Next,
     let certified = certified.transpose()?;
     let (ends, ended) = (
         certified.as_ref().and_then(|(trust, _)| trust.lists_end()),
-        trusted.and_then(Trust::lists_end),
+        trusted.and_then(TrustStore::lists_end),
     );
     if ends
         .zip(ended)
         .is_some_and(|(ends, ended)| ends < ended && ends <= Clock::System.now())
     {
-        return Err(Refusal::OldList);
+        return Err(ReloadRefusal::OldList);
     }
-    Ok(Next {
+    Ok(NextConfig {
         rules: Rules::of(&config),
         pages,
         letters,
@@ -276,11 +280,11 @@ fn prepare(file: &Path, first: &Config, trusted: Option<&Trust>) -> Result<Next,
 /// Ways in that come or go wait for a restart, and no page is to link one that is not there.
 fn keep_doors(config: &mut Config, first: &Config) {
     let (doors, before) = (&mut config.login.doors, &first.login.doors);
-    let is_page = |door: &Option<Door>| matches!(door, Some(Door::Page(_)));
+    let is_page = |door: &Option<LoginMethod>| matches!(door, Some(LoginMethod::Page(_)));
     if is_page(&doors.password) != is_page(&before.password) {
         doors.password.clone_from(&before.password);
     }
-    let is_host = |door: &Option<Door>| matches!(door, Some(Door::Host(_)));
+    let is_host = |door: &Option<LoginMethod>| matches!(door, Some(LoginMethod::Host(_)));
     if is_host(&doors.certificate) || is_host(&before.certificate) {
         doors.certificate.clone_from(&before.certificate);
     }

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is known of one file.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct ReloadHealth {
     is_bad: AtomicBool,
 }
 
-impl Standing {
+impl ReloadHealth {
     /// Reports that the file cannot be used.
     pub(super) fn bad(&self) {
         self.is_bad.store(true, Ordering::Release);

@@ -50,7 +50,7 @@ pub fn open_store(
 pub async fn follow_store(
     clock: &Clock,
     store: &dyn Store,
-    config: &config::Store,
+    config: &config::StoreConfig,
     within: Duration,
 ) -> bool {
     if !matches!(config.url, StoreUrl::Redis(_)) {

@@ -9,7 +9,7 @@ mod memory;
 use crate::store::application_sessions::OwnerChange;
 use crate::store::{ApplicationSessionStore, Charges, Error, Result, Settled};
 use domain::application_session::{
-    ApplicationSession, ApplicationSessionId, CookieScope, CookieScopes, Origin,
+    ApplicationSession, ApplicationSessionId, CookieScope, CookieScopes, SessionOrigin,
 };
 use domain::throttle::ClientAddress;
 use domain::vtnr::Vtnr;
@@ -92,7 +92,7 @@ impl ApplicationSessions {
         };
         match found {
             // The first request that brings it has it remembered for long.
-            Found::Is(Ownership::Own) if learnt.origin == Origin::Answer => {
+            Found::Is(Ownership::Own) if learnt.origin == SessionOrigin::Answer => {
                 self.memory.note_provisionally(key);
                 Ownership::Own
             }
@@ -102,7 +102,7 @@ impl ApplicationSessions {
             }
             Found::Is(other) => other,
             Found::Unknown
-                if learnt.origin == Origin::Answer
+                if learnt.origin == SessionOrigin::Answer
                     || self.memory.is_provisional(key)
                     || has_proof(&bytes) =>
             {
@@ -142,7 +142,9 @@ impl ApplicationSessions {
         let seen = self.store.find_owners(id).await?;
         let (next, charges) = match &seen {
             Some(seen) if seen.value.belongs_to(vtnr) => (seen.value.clone(), Charges::none()),
-            Some(_) if learnt.origin == Origin::Request => return Ok(Some(Ownership::Foreign)),
+            Some(_) if learnt.origin == SessionOrigin::Request => {
+                return Ok(Some(Ownership::Foreign));
+            }
             Some(seen) => (seen.value.and(vtnr), Charges::none()),
             None => (
                 ApplicationSession::of(vtnr),
@@ -153,7 +155,7 @@ impl ApplicationSessions {
             ),
         };
         // What the calculator has only set may never be used: an application can begin a session with every answer.
-        let is_unused = learnt.origin == Origin::Answer && seen.is_none();
+        let is_unused = learnt.origin == SessionOrigin::Answer && seen.is_none();
         let lives = if is_unused {
             ApplicationSession::UNUSED_LIFETIME
         } else {
@@ -214,7 +216,7 @@ impl ApplicationSessions {
 #[derive(Clone, Copy, Debug)]
 pub struct Learnt {
     /// By an answer or by a request.
-    pub origin: Origin,
+    pub origin: SessionOrigin,
     /// Who brought it, or gets it.
     pub client: ClientAddress,
 }

@@ -71,7 +71,7 @@ fn id(value: &str) -> ApplicationSessionId<'_> {
     }
 }
 
-fn learnt(origin: Origin) -> Learnt {
+fn learnt(origin: SessionOrigin) -> Learnt {
     Learnt {
         origin,
         client: ClientAddress::of("192.0.2.7".parse().expect("an address")),
@@ -90,25 +90,37 @@ impl Gateway {
 
     async fn sets(&self, value: &str, vtnr: Vtnr) -> Ownership {
         self.0
-            .claim(&id(value), vtnr, learnt(Origin::Answer), Reach::Up, |_| {
-                false
-            })
+            .claim(
+                &id(value),
+                vtnr,
+                learnt(SessionOrigin::Answer),
+                Reach::Up,
+                |_| false,
+            )
             .await
     }
 
     async fn sees(&self, value: &str, vtnr: Vtnr) -> Ownership {
         self.0
-            .claim(&id(value), vtnr, learnt(Origin::Request), Reach::Up, |_| {
-                false
-            })
+            .claim(
+                &id(value),
+                vtnr,
+                learnt(SessionOrigin::Request),
+                Reach::Up,
+                |_| false,
+            )
             .await
     }
 
     async fn sees_with_proof(&self, value: &str, vtnr: Vtnr) -> Ownership {
         self.0
-            .claim(&id(value), vtnr, learnt(Origin::Request), Reach::Up, |_| {
-                true
-            })
+            .claim(
+                &id(value),
+                vtnr,
+                learnt(SessionOrigin::Request),
+                Reach::Up,
+                |_| true,
+            )
             .await
     }
 }

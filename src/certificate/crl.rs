@@ -9,13 +9,13 @@ use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-pub(super) struct List {
+pub(super) struct RevocationList {
     list: CertRevocationList<'static>,
     issuer: Vec<u8>,
     next_update: Timestamp,
 }
 
-impl List {
+impl RevocationList {
     pub(super) fn list(&self) -> &CertRevocationList<'static> {
         &self.list
     }
@@ -42,7 +42,7 @@ impl List {
 }
 
 /// Reads the lists of a file, at least one.
-pub(super) fn read(file: &Path, issuers: &[Issuer]) -> Result<Vec<List>, Error> {
+pub(super) fn read(file: &Path, issuers: &[Issuer]) -> Result<Vec<RevocationList>, Error> {
     let bytes = std::fs::read(file).map_err(|error| Error::Unreadable(file.to_owned(), error))?;
     let unusable = |what: String| Error::Unusable(file.to_owned(), what);
     let ders: Vec<CertificateRevocationListDer<'_>> = if bytes.starts_with(&[0x30]) {
@@ -65,7 +65,10 @@ pub(super) fn read(file: &Path, issuers: &[Issuer]) -> Result<Vec<List>, Error> 
     }
 }
 
-fn list(der: &CertificateRevocationListDer<'_>, issuers: &[Issuer]) -> Result<List, String> {
+fn list(
+    der: &CertificateRevocationListDer<'_>,
+    issuers: &[Issuer],
+) -> Result<RevocationList, String> {
     let Ok(([], parsed)) = CertificateRevocationList::from_der(der) else {
         return Err("a list is malformed".into());
     };
@@ -91,7 +94,7 @@ fn list(der: &CertificateRevocationListDer<'_>, issuers: &[Issuer]) -> Result<Li
         next_update.ok_or("a list does not say until when it is to be believed (nextUpdate)")?;
     let list = OwnedCertRevocationList::from_der(der)
         .map_err(|error| format!("a list cannot be used: {error}"))?;
-    Ok(List {
+    Ok(RevocationList {
         list: list.into(),
         issuer,
         next_update,

@@ -1,6 +1,6 @@
 //! The handshake's part: asks for a certificate, lets every one through, and has those prove their key that could.
 
-use super::{Trust, key};
+use super::{TrustStore, key};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -17,7 +17,7 @@ pub struct Handshake {
 
 impl Handshake {
     /// Asks for certificates of these issuers.
-    pub fn new(trust: &Trust) -> Self {
+    pub fn new(trust: &TrustStore) -> Self {
         let issuers = trust
             .issuers()
             .iter()

@@ -127,13 +127,13 @@ pub enum Error {
 }
 
 /// What is trusted: issuers, and their lists of what they revoked.
-pub struct Trust {
+pub struct TrustStore {
     issuers: Vec<Issuer>,
-    lists: Vec<crl::List>,
+    lists: Vec<crl::RevocationList>,
     identity: Identity,
 }
 
-impl Trust {
+impl TrustStore {
     /// Reads the issuers' certificates, and their lists of revoked ones, where there are any.
     ///
     /// # Errors
@@ -181,7 +181,10 @@ impl Trust {
 
     /// When the first of the lists of revoked certificates is too old to be believed.
     pub fn lists_end(&self) -> Option<Timestamp> {
-        self.lists.iter().map(crl::List::next_update).min()
+        self.lists
+            .iter()
+            .map(crl::RevocationList::next_update)
+            .min()
     }
 
     /// Judges what was shown on a connection: a certificate, and perhaps those of the authorities between it and its issuer.
@@ -210,7 +213,8 @@ impl Trust {
             .iter()
             .map(|issuer| issuer.anchor().clone())
             .collect();
-        let lists: Vec<&CertRevocationList<'_>> = self.lists.iter().map(crl::List::list).collect();
+        let lists: Vec<&CertRevocationList<'_>> =
+            self.lists.iter().map(crl::RevocationList::list).collect();
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             options
                 .with_depth(RevocationCheckDepth::Chain)
@@ -252,7 +256,7 @@ impl Trust {
             .iter()
             .filter_map(|between| parse(between).ok())
             .map(|between| moment(between.validity().not_after));
-        let is_asked = |list: &&crl::List| {
+        let is_asked = |list: &&crl::RevocationList| {
             list.is_of(issuer)
                 || path
                     .intermediate_certificates()
@@ -262,7 +266,7 @@ impl Trust {
             .lists
             .iter()
             .filter(is_asked)
-            .map(crl::List::next_update);
+            .map(crl::RevocationList::next_update);
         let until = ends
             .chain([moment(parsed.validity().not_after), issuer.ends_at()])
             .chain(lists)

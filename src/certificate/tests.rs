@@ -90,7 +90,7 @@ impl Files {
         file
     }
 
-    fn trust(&self, authorities: &[&Authority], lists: &[String]) -> Result<Trust, Error> {
+    fn trust(&self, authorities: &[&Authority], lists: &[String]) -> Result<TrustStore, Error> {
         let bundle: String = authorities
             .iter()
             .map(|authority| authority.0.pem())
@@ -100,7 +100,7 @@ impl Files {
             .enumerate()
             .map(|(n, list)| self.write(&format!("{n}.crl"), list))
             .collect();
-        Trust::load(
+        TrustStore::load(
             &self.write("ca.pem", bundle),
             &lists,
             Identity::SerialNumber,
@@ -108,7 +108,7 @@ impl Files {
     }
 }
 
-fn judged(trust: &Trust, certificate: &CertificateDer<'static>) -> Result<Accepted, Flaw> {
+fn judged(trust: &TrustStore, certificate: &CertificateDer<'static>) -> Result<Accepted, Flaw> {
     trust.judge(std::slice::from_ref(certificate), noon())
 }
 
@@ -271,7 +271,8 @@ fn what_is_not_fit_to_be_trusted_is_refused_with_a_reason() {
     let other = files.write("other.crl", Authority::named("Other CA").revoke(&[], 2027));
     let good = files.write("good.pem", authority.0.pem());
     let refused = |ca: &str, lists: &[PathBuf]| {
-        let error = Trust::load(&files.write("ca.pem", ca), lists, Identity::SerialNumber).err();
+        let error =
+            TrustStore::load(&files.write("ca.pem", ca), lists, Identity::SerialNumber).err();
         error.map(|error| error.to_string()).expect("refused")
     };
     assert!(refused("", &[]).contains("no certificate in it"));
@@ -298,13 +299,13 @@ fn what_is_not_fit_to_be_trusted_is_refused_with_a_reason() {
         refused(&authority.0.pem(), &[files.write("empty.crl", "")])
             .contains("no list of revoked certificates")
     );
-    let missing = Trust::load(
+    let missing = TrustStore::load(
         &files.0.path().join("nowhere.pem"),
         &[],
         Identity::SerialNumber,
     );
     assert!(matches!(missing, Err(Error::Unreadable(..))));
-    assert!(Trust::load(&good, &[], Identity::SerialNumber).is_ok());
+    assert!(TrustStore::load(&good, &[], Identity::SerialNumber).is_ok());
 }
 
 /// Its key stays, and its certificate is renewed: both are in the bundle for a while.

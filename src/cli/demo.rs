@@ -152,7 +152,7 @@ async fn any_port() -> std::io::Result<TcpListener> {
 }
 
 /// Makes the users file.
-fn add_user(config: &config::Password) -> Result<(), Box<dyn std::error::Error>> {
+fn add_user(config: &config::PasswordConfig) -> Result<(), Box<dyn std::error::Error>> {
     let (user, password, vtnr) = USER;
     let key = UserKey::parse(user).map_err(|_| "the demo's user key cannot be one")?;
     let password = Password::parse(password).map_err(|_| "the demo's password cannot be one")?;

@@ -10,12 +10,12 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(clap::Args)]
-pub(super) struct Health {
+pub(super) struct HealthCommand {
     #[command(flatten)]
     config: ConfigFile,
 }
 
-impl Health {
+impl HealthCommand {
     pub(super) fn run(self) -> ExitCode {
         let config = match self.config.load_quietly() {
             Ok(config) => config,

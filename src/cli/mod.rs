@@ -39,7 +39,7 @@ enum Command {
     /// Prints the pseudonym that the log has for a broker
     Pseudonym(brokers::Pseudonym),
     /// Asks the gateway that runs with this configuration on this machine whether it lives; exit code 0 if so
-    Health(health::Health),
+    Health(health::HealthCommand),
 }
 
 /// Where the configuration is.

@@ -1,7 +1,7 @@
 //! `serve`: the gateway itself.
 
 use super::{ConfigFile, fail, runtime, start_log};
-use crate::app::{App, Error, Source, TakesOver};
+use crate::app::{App, ConfigSource, Error, TakesOver};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,7 +16,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> ExitCode {
-        let source = Source::new(self.config.path.clone());
+        let source = ConfigSource::new(self.config.path.clone());
         let config = match self.config.load() {
             Ok(config) => config,
             Err(code) => return code,

@@ -4,7 +4,9 @@ use super::{ConfigFile, USAGE, complain, fail};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, HashCost};
 use crate::directory::Directory;
-use crate::users::{self, Error, Fault, Hash, MalformedPassword, Password, Put, User, UserKey};
+use crate::users::{
+    self, Error, Hash, MalformedPassword, Password, Put, User, UserKey, UsersFault,
+};
 use domain::vtnr::Vtnr;
 use std::io::{self, BufRead, IsTerminal as _, Read as _};
 use std::process::ExitCode;
@@ -13,17 +15,17 @@ use zeroize::Zeroizing;
 #[derive(clap::Args)]
 pub(super) struct Users {
     #[command(subcommand)]
-    command: Command,
+    command: UsersCommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Command {
+enum UsersCommand {
     /// Puts a user in; the password is asked for twice, or read as one line from stdin where that is no terminal
     Add(Add),
     /// Takes a user out
     Remove(Remove),
     /// Prints the users with their broker numbers and what their hashes cost
-    List(List),
+    ListUsers(ListUsers),
 }
 
 #[derive(clap::Args)]
@@ -47,13 +49,13 @@ struct Remove {
 }
 
 #[derive(clap::Args)]
-struct List {
+struct ListUsers {
     #[command(flatten)]
     config: ConfigFile,
 }
 
 /// Why a command was not carried out.
-enum Refusal {
+enum UsersRefusal {
     /// What was asked for cannot be done.
     Usage(String),
     Failed(Box<dyn std::error::Error>),
@@ -61,10 +63,10 @@ enum Refusal {
     Told(ExitCode),
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for UsersRefusal {
     fn from(error: Error) -> Self {
         match error {
-            Error::Unusable(_, Fault::BeingWritten) => Self::Failed(Box::new(error)),
+            Error::Unusable(_, UsersFault::BeingWritten) => Self::Failed(Box::new(error)),
             // Whoever gave the file can put it right.
             Error::Unusable(..) => Self::Usage(error.to_string()),
             Error::Unreadable(..) | Error::Unwritable(..) | Error::Locked(_) => {
@@ -77,28 +79,28 @@ impl From<Error> for Refusal {
 impl Users {
     pub(super) fn run(self) -> ExitCode {
         let done = match self.command {
-            Command::Add(add) => add.run(),
-            Command::Remove(remove) => remove.run(),
-            Command::List(list) => list.run(),
+            UsersCommand::Add(add) => add.run(),
+            UsersCommand::Remove(remove) => remove.run(),
+            UsersCommand::ListUsers(list) => list.run(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(Refusal::Told(code)) => code,
-            Err(Refusal::Usage(what)) => {
+            Err(UsersRefusal::Told(code)) => code,
+            Err(UsersRefusal::Usage(what)) => {
                 complain(format_args!("vtnr-gateway: {what}"));
                 ExitCode::from(USAGE)
             }
-            Err(Refusal::Failed(error)) => fail(error.as_ref()),
+            Err(UsersRefusal::Failed(error)) => fail(error.as_ref()),
         }
     }
 }
 
 impl Add {
-    fn run(self) -> Result<(), Refusal> {
+    fn run(self) -> Result<(), UsersRefusal> {
         let (config, password_config) = load(&self.config)?;
         let key = user_key(&self.user)?;
         let vtnr = Vtnr::parse(&self.vtnr).map_err(|_| {
-            Refusal::Usage(format!(
+            UsersRefusal::Usage(format!(
                 "`{}` is not a broker number such as 60/123/4567",
                 self.vtnr
             ))
@@ -114,10 +116,10 @@ impl Add {
         }
         let password = ask()?;
         if let Some(unfit) = password.unfit_for(&key) {
-            return Err(Refusal::Usage(unfit.to_string()));
+            return Err(UsersRefusal::Usage(unfit.to_string()));
         }
         let hash = Hash::of(&password, password_config.cost, Chance)
-            .map_err(|error| Refusal::Failed(Box::new(error)))?;
+            .map_err(|error| UsersRefusal::Failed(Box::new(error)))?;
         let done = users::put(
             &password_config.file,
             &self.user,
@@ -128,7 +130,7 @@ impl Add {
         if done.is_none() {
             return Err(self
                 .mismatch(put, put == Put::Added)
-                .unwrap_or(Refusal::Told(ExitCode::from(USAGE))));
+                .unwrap_or(UsersRefusal::Told(ExitCode::from(USAGE))));
         }
         warn_of_unknown(&config, vtnr);
         match put {
@@ -146,7 +148,7 @@ impl Add {
         Ok(())
     }
 
-    fn mismatch(&self, put: Put, is_there: bool) -> Option<Refusal> {
+    fn mismatch(&self, put: Put, is_there: bool) -> Option<UsersRefusal> {
         let user = self.user.trim();
         match (put, is_there) {
             (Put::Added, true) => Some(format!(
@@ -157,12 +159,12 @@ impl Add {
             }
             (Put::Added, false) | (Put::Replaced, true) => None,
         }
-        .map(Refusal::Usage)
+        .map(UsersRefusal::Usage)
     }
 }
 
 impl Remove {
-    fn run(self) -> Result<(), Refusal> {
+    fn run(self) -> Result<(), UsersRefusal> {
         let (_, password) = load(&self.config)?;
         let (key, user) = (user_key(&self.user)?, self.user.trim());
         match users::remove(&password.file, &key)? {
@@ -172,13 +174,13 @@ impl Remove {
                 );
                 Ok(())
             }
-            None => Err(Refusal::Usage(format!("there is no user {user}"))),
+            None => Err(UsersRefusal::Usage(format!("there is no user {user}"))),
         }
     }
 }
 
-impl List {
-    fn run(self) -> Result<(), Refusal> {
+impl ListUsers {
+    fn run(self) -> Result<(), UsersRefusal> {
         let (_, password) = load(&self.config)?;
         for (user, vtnr, cost) in users::list(&password.file)? {
             let HashCost {
@@ -197,32 +199,34 @@ impl List {
     }
 }
 
-fn load(config: &ConfigFile) -> Result<(Config, config::Password), Refusal> {
-    let config = config.load().map_err(Refusal::Told)?;
+fn load(config: &ConfigFile) -> Result<(Config, config::PasswordConfig), UsersRefusal> {
+    let config = config.load().map_err(UsersRefusal::Told)?;
     let password = config.password.clone();
     let password = password.ok_or_else(|| {
-        Refusal::Usage("the configuration has no [password], so that there are no users".into())
+        UsersRefusal::Usage(
+            "the configuration has no [password], so that there are no users".into(),
+        )
     })?;
     Ok((config, password))
 }
 
-fn user_key(text: &str) -> Result<UserKey, Refusal> {
+fn user_key(text: &str) -> Result<UserKey, UsersRefusal> {
     let longest = UserKey::LONGEST;
     UserKey::parse(text).map_err(|_| {
-        Refusal::Usage(format!(
+        UsersRefusal::Usage(format!(
             "that is no user key: 1 to {longest} characters, none of them a control character"
         ))
     })
 }
 
 /// A password that a person chooses.
-fn ask() -> Result<Password, Refusal> {
-    let failed = |error: io::Error| Refusal::Failed(Box::new(error));
+fn ask() -> Result<Password, UsersRefusal> {
+    let failed = |error: io::Error| UsersRefusal::Failed(Box::new(error));
     let typed = if io::stdin().is_terminal() {
         let first = Zeroizing::new(rpassword::prompt_password("Password: ").map_err(failed)?);
         let second = Zeroizing::new(rpassword::prompt_password("Once more: ").map_err(failed)?);
         if *first != *second {
-            return Err(Refusal::Usage(
+            return Err(UsersRefusal::Usage(
                 "that was another password; nothing was changed".into(),
             ));
         }
@@ -243,7 +247,7 @@ fn ask() -> Result<Password, Refusal> {
         line
     };
     Password::parse(&typed).map_err(|malformed| {
-        Refusal::Usage(match malformed {
+        UsersRefusal::Usage(match malformed {
             MalformedPassword::Empty => "no password was given; nothing was changed".into(),
             MalformedPassword::TooLong => {
                 format!("the password has more than {} bytes", Password::LONGEST)

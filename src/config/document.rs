@@ -32,7 +32,7 @@ impl Document {
     /// Reads what can be read; the rest is in [`Document::faults`]. A fault never repeats the text, which may hold a secret.
     pub(super) fn parse(text: &str) -> Self {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let lines = Lines::of(text);
+        let lines = DocumentLines::of(text);
         let fault = |error: toml::de::Error| {
             let at = error.span().map_or(0, |span| span.start);
             (lines.at(at), error.message().to_owned())
@@ -45,7 +45,7 @@ impl Document {
         document
     }
 
-    fn add(&mut self, section: &str, table: &DeTable<'_>, lines: &Lines) {
+    fn add(&mut self, section: &str, table: &DeTable<'_>, lines: &DocumentLines) {
         for (key, value) in table {
             let name = written(key.get_ref());
             let full = if section.is_empty() {
@@ -77,9 +77,9 @@ fn written(key: &str) -> Cow<'_, str> {
     }
 }
 
-struct Lines(Vec<usize>);
+struct DocumentLines(Vec<usize>);
 
-impl Lines {
+impl DocumentLines {
     fn of(text: &str) -> Self {
         Self(text.match_indices('\n').map(|(at, _)| at + 1).collect())
     }
@@ -91,7 +91,7 @@ impl Lines {
 }
 
 impl Value {
-    fn of(value: &DeValue<'_>, lines: &Lines) -> Self {
+    fn of(value: &DeValue<'_>, lines: &DocumentLines) -> Self {
         match value {
             DeValue::String(text) => Self::Text(text.to_string()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -103,7 +103,7 @@ impl Value {
     }
 }
 
-fn elements(array: &DeArray<'_>, lines: &Lines) -> Vec<(usize, Value)> {
+fn elements(array: &DeArray<'_>, lines: &DocumentLines) -> Vec<(usize, Value)> {
     array
         .iter()
         .map(|element| {

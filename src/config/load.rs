@@ -1,6 +1,6 @@
 //! From a file or a text to a [`Config`].
 
-use super::read::{Exposure, KeyDoc, Origin, Reader};
+use super::read::{ConfigOrigin, Exposure, KeyDoc, Reader};
 use super::{Config, Mistake, Mistakes, secret_file, sections};
 use std::path::Path;
 
@@ -21,7 +21,7 @@ impl Config {
             Ok(()) => Exposure::Owner,
         };
         Self::read(
-            Origin {
+            ConfigOrigin {
                 file: &file,
                 base: path.parent().unwrap_or(Path::new("")),
                 exposure,
@@ -36,7 +36,7 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn parse(text: &str, base: &Path) -> Result<Self, Mistakes> {
         Self::read(
-            Origin {
+            ConfigOrigin {
                 file: "configuration",
                 base,
                 exposure: Exposure::Owner,
@@ -45,7 +45,7 @@ impl Config {
         )
     }
 
-    fn read(origin: Origin<'_>, text: &str) -> Result<Self, Mistakes> {
+    fn read(origin: ConfigOrigin<'_>, text: &str) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(origin, text);
         let config = sections::config(&mut reader);
         let (config, warnings) = reader.finish(config)?;
@@ -55,7 +55,7 @@ impl Config {
 
 /// Every key that a configuration may have, in the order of the sections.
 pub fn known_keys() -> Vec<KeyDoc> {
-    let nowhere = Origin {
+    let nowhere = ConfigOrigin {
         file: "",
         base: Path::new(""),
         exposure: Exposure::Owner,

@@ -44,27 +44,27 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where brokers reach the gateway.
-    pub listen: Listen,
-    pub upstream: Upstream,
+    pub listen: ListenConfig,
+    pub upstream: UpstreamConfig,
     /// Where sessions and sign-ins are remembered.
-    pub store: Store,
+    pub store: StoreConfig,
     /// Who is a broker.
-    pub directory: Directory,
+    pub directory: DirectoryConfig,
     /// How TAN mails leave.
-    pub mail: Mail,
+    pub mail: MailConfig,
     /// Which requests send an application electronically.
     pub submission: SubmissionRules,
     /// How forms are kept that could not be forwarded, `[parking]`.
     pub parking: ParkingLimits,
-    pub login: Login,
+    pub login: LoginConfig,
     /// The way in with user key and password, where it is open.
-    pub password: Option<Password>,
+    pub password: Option<PasswordConfig>,
     /// How long sessions live.
     pub session: SessionLimits,
     /// How often things may happen.
     pub limits: Limits,
     /// The insurer's portal, `[portal]`.
-    pub portal: Option<Portal>,
+    pub portal: Option<PortalConfig>,
     /// The way in with a certificate, `[certificate]`.
     pub certificate: Option<Certificate>,
     /// How the pages look.
@@ -82,7 +82,7 @@ pub struct Config {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Listen {
+pub struct ListenConfig {
     /// Plain HTTP, behind a TLS front or for the demo.
     pub http: Option<SocketAddr>,
     /// HTTPS with the files of `[listen.tls]`.
@@ -110,7 +110,7 @@ pub struct Listen {
     pub threads: usize,
 }
 
-impl Listen {
+impl ListenConfig {
     /// As many threads as serve clients.
     pub fn workers(&self) -> NonZero<usize> {
         let one_a_core = || std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
@@ -149,7 +149,7 @@ impl PublicUrl {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Upstream {
+pub struct UpstreamConfig {
     /// Speak TLS to the calculator.
     pub tls: bool,
     /// At least one.
@@ -182,7 +182,7 @@ pub struct Upstream {
     /// Exact paths that need no sign-in, such as `/favicon.ico`.
     pub public_paths: Vec<String>,
     /// Whose pages may open WebSockets here, besides those of the gateway's own hosts.
-    pub websocket_origins: WebSocketOrigins,
+    pub websocket_origins: WebSocketOriginsConfig,
     /// How often each server is looked over.
     pub health_interval: Duration,
     /// How long that may take.
@@ -192,13 +192,13 @@ pub struct Upstream {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WebSocketOrigins {
+pub enum WebSocketOriginsConfig {
     /// Pages of these origins, such as `https://partner.example`.
     Listed(Vec<String>),
     All,
 }
 
-impl Upstream {
+impl UpstreamConfig {
     /// One request asks for so many connections at most, as long as none comes about.
     pub const TRIES: u32 = 4;
 
@@ -216,7 +216,7 @@ impl Upstream {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Store {
+pub struct StoreConfig {
     pub url: StoreUrl,
     /// The secret that all keys are derived from; at least 32 bytes.
     pub secret: Secret,
@@ -239,7 +239,7 @@ pub enum StoreUrl {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Directory {
+pub struct DirectoryConfig {
     pub file: PathBuf,
     /// How often it is looked at for changes.
     pub poll: Duration,
@@ -275,7 +275,7 @@ pub struct Certificate {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Portal {
+pub struct PortalConfig {
     /// What is asked who is signed in.
     pub check_url: String,
     /// PEM file with certificates to trust besides the system's.
@@ -301,13 +301,13 @@ pub struct Portal {
     pub server: Option<(bool, Server)>,
 }
 
-impl Portal {
+impl PortalConfig {
     /// The portal's server as the calculator's are described: with the same patience, and nobody named to it.
-    pub fn as_upstream(&self, calculator: &Upstream) -> Option<Upstream> {
+    pub fn as_upstream(&self, calculator: &UpstreamConfig) -> Option<UpstreamConfig> {
         let (tls, server) = self.server.clone()?;
         let (routes, affinity_cookies, public_paths) = (Vec::new(), Vec::new(), Vec::new());
         let health_path = None;
-        Some(Upstream {
+        Some(UpstreamConfig {
             tls,
             servers: vec![server],
             routes,
@@ -320,7 +320,7 @@ impl Portal {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mail {
+pub struct MailConfig {
     /// The mail servers, in the order in which they are tried; at least one.
     pub relays: Vec<MailRelay>,
     /// PEM file with certificates to trust besides the system's.
@@ -357,7 +357,7 @@ pub enum MailProtection {
 }
 
 #[derive(Clone, Debug)]
-pub struct Login {
+pub struct LoginConfig {
     /// The path that all pages lie under; begins and ends with `/`.
     pub prefix: String,
     pub alphabet: Alphabet,
@@ -371,7 +371,7 @@ pub struct Login {
     /// What a stranger learns.
     pub enumeration: Enumeration,
     /// The other ways in.
-    pub doors: Doors,
+    pub doors: LoginMethods,
     /// Origins of other sites that may post forms into the calculator, in lower case and without a usual port.
     pub entry_origins: Vec<String>,
     /// IANA name of the time zone that pages and mails give times in.
@@ -380,20 +380,20 @@ pub struct Login {
 
 /// The ways in besides the broker number, those that there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Doors {
+pub struct LoginMethods {
     /// User key and password: `[password]`, or `login.password_url`.
-    pub password: Option<Door>,
+    pub password: Option<LoginMethod>,
     /// A client certificate: `[certificate]`, or `login.certificate_url`.
-    pub certificate: Option<Door>,
+    pub certificate: Option<LoginMethod>,
     /// The insurer's portal, if `portal.sign_in_url` is given.
-    pub portal: Option<Door>,
+    pub portal: Option<LoginMethod>,
     /// Where one signs out there: `portal.sign_out_url`.
     pub portal_sign_out: Option<String>,
 }
 
 /// Where a way in begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum LoginMethod {
     /// A page of ours, by its name under the prefix.
     Page(&'static str),
     /// Another host of ours, by scheme and authority, which has the calculator too.
@@ -402,7 +402,7 @@ pub enum Door {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Password {
+pub struct PasswordConfig {
     /// The users and the hashes of their passwords.
     pub file: PathBuf,
     /// What hashing a password is to cost.

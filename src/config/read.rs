@@ -29,7 +29,7 @@ pub enum Absent {
 
 /// Where a configuration comes from.
 #[derive(Clone, Copy)]
-pub(super) struct Origin<'a> {
+pub(super) struct ConfigOrigin<'a> {
     /// What messages call it.
     pub(super) file: &'a str,
     /// What names of files in it are relative to.
@@ -50,7 +50,7 @@ pub(super) enum Exposure {
 
 /// Takes typed values out of a document.
 pub(super) struct Reader<'a> {
-    origin: Origin<'a>,
+    origin: ConfigOrigin<'a>,
     document: Document,
     asked: Vec<KeyDoc>,
     mistakes: Vec<Mistake>,
@@ -59,7 +59,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// A reader of `text`.
-    pub(super) fn new(origin: Origin<'a>, text: &str) -> Self {
+    pub(super) fn new(origin: ConfigOrigin<'a>, text: &str) -> Self {
         let document = Document::parse(text);
         Self {
             origin,

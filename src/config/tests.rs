@@ -1231,7 +1231,7 @@ fn values_arrive_as_they_were_meant() {
     let config = sound(
         "upstream.url = [\"https://A.example\", \"https://b.example:8443/\"]\nupstream.affinity_cookie = \"JSESSIONID\"\nupstream.connect_timeout = \"3s\"",
     );
-    let Upstream {
+    let UpstreamConfig {
         tls,
         servers,
         affinity_cookies,

@@ -4,11 +4,11 @@ use minijinja::{AutoEscape, Environment, Error, Output, State, Value, escape_for
 use std::fmt::Write;
 
 /// The templates of one server.
-pub(super) struct Pages {
+pub(super) struct DemoPages {
     environment: Environment<'static>,
 }
 
-impl Pages {
+impl DemoPages {
     /// Takes templates with their names. One that does not parse is logged and then missing; the tests render each.
     pub(super) fn new(templates: &[(&'static str, &'static str)]) -> Self {
         let mut environment = Environment::new();

@@ -10,12 +10,12 @@ pub enum Error {
     #[error("{} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
     #[error("{}: {}", .0.display(), .1)]
-    Unusable(PathBuf, Fault),
+    Unusable(PathBuf, DirectoryFault),
 }
 
 /// What is wrong with a directory file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum DirectoryFault {
     #[error("the file is empty; a header line with vtnr;email is wanted")]
     Empty,
     /// A header without rows, which would lock every broker out.

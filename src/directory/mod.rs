@@ -11,7 +11,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use self::error::{BadLine, BadLines, Error, Fault, LineFault};
+pub use self::error::{BadLine, BadLines, DirectoryFault, Error, LineFault};
 pub use self::snapshot::{Broker, Snapshot};
 
 use crate::config;
@@ -59,7 +59,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error`] if it cannot be read or used: without brokers nobody can sign in.
-    pub fn open(config: &config::Directory, now: Timestamp) -> Result<Self, Error> {
+    pub fn open(config: &config::DirectoryConfig, now: Timestamp) -> Result<Self, Error> {
         let content = read(&config.file)?;
         let read = parse::content(&content.bytes, config.certificates.as_ref());
         let brokers = read.map_err(|fault| Error::Unusable(config.file.clone(), fault))?;
@@ -121,7 +121,7 @@ impl Directory {
         }
         match self.judge(&mut watch, now) {
             // Somebody is at it; the next look sees another stamp.
-            Err(Error::Unusable(_, Fault::BeingWritten)) => None,
+            Err(Error::Unusable(_, DirectoryFault::BeingWritten)) => None,
             outcome => Some(outcome),
         }
     }
@@ -132,7 +132,7 @@ impl Directory {
         now: Timestamp,
     ) -> Result<Reload, Error> {
         let content = read(&self.file).inspect_err(|error| {
-            if !matches!(error, Error::Unusable(_, Fault::BeingWritten)) {
+            if !matches!(error, Error::Unusable(_, DirectoryFault::BeingWritten)) {
                 watch.could_not_read();
             }
         })?;
@@ -170,7 +170,7 @@ fn read(file: &PathBuf) -> Result<Content, Error> {
     open.read_to_end(&mut bytes).map_err(unreadable)?;
     let stamp = Stamp::of(&open.metadata().map_err(unreadable)?);
     if stamp != before {
-        return Err(Error::Unusable(file.clone(), Fault::BeingWritten));
+        return Err(Error::Unusable(file.clone(), DirectoryFault::BeingWritten));
     }
     Ok(Content { bytes, stamp })
 }

@@ -1,7 +1,7 @@
 //! From the bytes of a CSV file to brokers. One malformed line is enough to refuse the whole: a file that is
 //! wrong in one place may be wrong in others, and half a directory locks the other half out.
 
-use super::error::{BadLines, Fault, LineFault};
+use super::error::{BadLines, DirectoryFault, LineFault};
 use super::holders::{Entry, Holders};
 use crate::config::CertificateColumns;
 use crate::csv_lines::{first_line_of, is_blank, line_at};
@@ -25,10 +25,10 @@ pub(super) struct Content {
 pub(super) fn content(
     bytes: &[u8],
     certificates: Option<&CertificateColumns>,
-) -> Result<Content, Fault> {
+) -> Result<Content, DirectoryFault> {
     const BYTE_ORDER_MARK: char = '\u{feff}';
     let text = std::str::from_utf8(bytes)
-        .map_err(|error| Fault::NotUtf8(line_at(bytes, error.valid_up_to())))?;
+        .map_err(|error| DirectoryFault::NotUtf8(line_at(bytes, error.valid_up_to())))?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut reader = ReaderBuilder::new()
         .delimiter(b';')
@@ -36,12 +36,18 @@ pub(super) fn content(
         .flexible(true)
         .from_reader(text.as_bytes());
     let mut record = StringRecord::new();
-    if !reader.read_record(&mut record).map_err(|_| Fault::Empty)? {
-        return Err(Fault::Empty);
+    if !reader
+        .read_record(&mut record)
+        .map_err(|_| DirectoryFault::Empty)?
+    {
+        return Err(DirectoryFault::Empty);
     }
-    let columns = Columns::of(&record, certificates)?;
+    let columns = DirectoryColumns::of(&record, certificates)?;
     let (mut content, mut bad) = (Content::default(), BadLines::default());
-    while reader.read_record(&mut record).map_err(|_| Fault::Empty)? {
+    while reader
+        .read_record(&mut record)
+        .map_err(|_| DirectoryFault::Empty)?
+    {
         if let Err(fault) = columns.line(&record, &mut content) {
             bad.add(fault, || first_line_of(&record, text));
         }
@@ -49,14 +55,14 @@ pub(super) fn content(
     if bad.listed.is_empty() {
         Some(content)
             .filter(|content| !content.brokers.is_empty())
-            .ok_or(Fault::NoBrokers)
+            .ok_or(DirectoryFault::NoBrokers)
     } else {
-        Err(Fault::Lines(bad))
+        Err(DirectoryFault::Lines(bad))
     }
 }
 
 /// Where the columns of interest are.
-struct Columns {
+struct DirectoryColumns {
     vtnr: usize,
     email: usize,
     certificate: Option<CertificateAt>,
@@ -70,8 +76,11 @@ struct CertificateAt {
     key: Option<usize>,
 }
 
-impl Columns {
-    fn of(header: &StringRecord, certificates: Option<&CertificateColumns>) -> Result<Self, Fault> {
+impl DirectoryColumns {
+    fn of(
+        header: &StringRecord,
+        certificates: Option<&CertificateColumns>,
+    ) -> Result<Self, DirectoryFault> {
         let column = |name: &str| {
             let mut places = header
                 .iter()
@@ -79,7 +88,7 @@ impl Columns {
                 .filter(|(_, title)| title.trim().eq_ignore_ascii_case(name));
             match (places.next(), places.next()) {
                 (Some((at, _)), None) => Ok(at),
-                _ => Err(Fault::Column(name.to_owned())),
+                _ => Err(DirectoryFault::Column(name.to_owned())),
             }
         };
         let certificate = |columns: &CertificateColumns| {

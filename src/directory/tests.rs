@@ -31,8 +31,8 @@ impl Office {
         fs::rename(new, self.config().file).expect("renamed");
     }
 
-    fn config(&self) -> config::Directory {
-        config::Directory {
+    fn config(&self) -> config::DirectoryConfig {
+        config::DirectoryConfig {
             file: self.folder.path().join("brokers.csv"),
             poll: Duration::from_millis(20),
             certificates: None,

@@ -43,7 +43,7 @@ pub struct ApplicationSession {
 
 /// How the gateway learnt of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SessionOrigin {
     /// The calculator set it in its answer to this broker.
     Answer,
     /// Seen in a request without an owner: a script set it, or the session is older than the gateway.
@@ -378,10 +378,12 @@ impl ApplicationSession {
     }
 
     /// What remembering one more is charged to.
-    pub const fn charge(client: ClientAddress, origin: Origin) -> Charge {
+    pub const fn charge(client: ClientAddress, origin: SessionOrigin) -> Charge {
         match origin {
-            Origin::Answer => Charge::one(Counter::ApplicationSessionsSetFor(client), Self::SET),
-            Origin::Request => {
+            SessionOrigin::Answer => {
+                Charge::one(Counter::ApplicationSessionsSetFor(client), Self::SET)
+            }
+            SessionOrigin::Request => {
                 Charge::one(Counter::ApplicationSessionsSeenFrom(client), Self::SEEN)
             }
         }

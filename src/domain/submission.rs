@@ -60,7 +60,7 @@ mod query;
 
 pub use self::charset::Charset;
 
-use self::pieces::{Piece, Pieces, Place, Segment};
+use self::pieces::{Piece, Pieces, Segment, SegmentPosition};
 use self::query::{Parameter, breaks_line, has_numbered_escape, overrides_method};
 use super::lookalikes::may_become_ascii;
 
@@ -121,7 +121,7 @@ pub enum Body {
 #[derive(Clone, Debug)]
 pub struct SubmissionRules {
     paths: Box<[Rule]>,
-    letters: Letters,
+    letters: LetterCase,
     alphabet: PathAlphabet,
 }
 
@@ -137,7 +137,7 @@ struct Rule {
 
 /// Whether the calculator tells upper from lower case in paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Letters {
+pub enum LetterCase {
     /// Paths are compared without regard to case.
     Folded,
     AsWritten,
@@ -189,7 +189,7 @@ impl SubmissionRules {
     /// The first path that can never match, and why.
     pub fn new(
         paths: impl IntoIterator<Item = String>,
-        letters: Letters,
+        letters: LetterCase,
         alphabet: PathAlphabet,
     ) -> Result<Self, (String, NeverMatches)> {
         let mut rules = Self {
@@ -219,7 +219,7 @@ impl SubmissionRules {
         let query = query.ok_or(NeverMatches::EmptyQuery)?;
         self.check_rule(path).map_err(NeverMatches::Doubtful)?;
         let fold = |text: &str| -> Box<str> {
-            if self.letters == Letters::Folded {
+            if self.letters == LetterCase::Folded {
                 text.chars().flat_map(folded).collect::<String>().into()
             } else {
                 text.into()
@@ -245,7 +245,7 @@ impl SubmissionRules {
         let mut segment = Segment::default();
         for symbol in path.chars().skip(1) {
             match symbol {
-                '/' => segment.end(Place::Inner)?,
+                '/' => segment.end(SegmentPosition::Inner)?,
                 '%' | ';' | '#' => return Err(Doubt::Escape),
                 symbol => {
                     self.check_character(symbol)?;
@@ -253,7 +253,7 @@ impl SubmissionRules {
                 }
             }
         }
-        segment.end(Place::Last)
+        segment.end(SegmentPosition::Last)
     }
 
     pub fn judge(&self, request: &Request<'_>) -> Intent {
@@ -292,14 +292,14 @@ impl SubmissionRules {
         let mut segment = Segment::default();
         for piece in Pieces::of(path) {
             match piece? {
-                Piece::Slash => segment.end(Place::Inner)?,
+                Piece::Slash => segment.end(SegmentPosition::Inner)?,
                 Piece::Character(symbol) => {
                     self.check_character(symbol)?;
                     segment.push(symbol);
                 }
             }
         }
-        segment.end(Place::Last)?;
+        segment.end(SegmentPosition::Last)?;
         if self.paths.iter().all(|rule| rule.query.is_empty()) {
             return Ok(());
         }
@@ -327,8 +327,8 @@ impl SubmissionRules {
     /// rule's parameters. What follows a `(` in a segment may be a session's mark (`/sap(bD1kZQ==)/x`) and is read both ways.
     fn matches(&self, rule: &Rule, path: &[u8], query: &[u8]) -> bool {
         let is_at = |parentheses| match self.letters {
-            Letters::AsWritten => rule.is_at(|| read(path, parentheses)),
-            Letters::Folded => rule.is_at(|| read(path, parentheses).flat_map(folded)),
+            LetterCase::AsWritten => rule.is_at(|| read(path, parentheses)),
+            LetterCase::Folded => rule.is_at(|| read(path, parentheses).flat_map(folded)),
         };
         (is_at(Parentheses::Kept) || is_at(Parentheses::Cut))
             && rule.query.iter().all(|parameter| parameter.is_in(query))

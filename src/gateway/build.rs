@@ -1,7 +1,7 @@
 //! Puts the gateway together: its parts, Pingora's options, TLS.
 
 use crate::application_sessions::ApplicationSessions;
-use crate::certificate::{Handshake, Trust};
+use crate::certificate::{Handshake, TrustStore};
 use crate::clock::{Chance, Clock};
 use crate::config::{self, Config, Https};
 use crate::directory::Directory;
@@ -13,7 +13,7 @@ use crate::gateway::admission::session::BrokerSessions;
 use crate::gateway::concurrency::ConcurrencyLimit;
 use crate::gateway::listener::accept::{GatewayServer, ServerParts};
 use crate::gateway::listener::client_cert_tls::ClientCertAcceptor;
-use crate::gateway::listener::connections::{Connections, Limits};
+use crate::gateway::listener::connections::{ConnectionLimits, Connections};
 use crate::gateway::listener::min_rate::MOST_CREDIT;
 use crate::gateway::listener::upload_rate::H2_STREAM_WINDOW;
 use crate::gateway::membership::Membership;
@@ -70,7 +70,7 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     pub parking: Arc<Parking>,
     pub application_sessions: Arc<ApplicationSessions>,
-    pub certificates: Option<Arc<InForce<Trust>>>,
+    pub certificates: Option<Arc<InForce<TrustStore>>>,
     pub portal: Option<Arc<Portal>>,
     pub pages: Arc<InForce<Pages>>,
     pub submission: Arc<InForce<SubmissionRules>>,
@@ -116,7 +116,7 @@ pub(crate) async fn assemble(config: &Config, parts: Parts) -> Gateway {
     let upstream = upstream_side(config, cookie_names, &parts).await;
     let trusted_proxies = TrustedProxies::new(&listen.trusted_proxies);
     let connections = Connections::new(
-        Limits {
+        ConnectionLimits {
             most: listen.max_connections,
             most_per_client: listen.max_connections_per_client,
             header_timeout: listen.header_timeout,
@@ -281,7 +281,7 @@ fn application_cookies(
 }
 
 /// The calculator's session cookies: the usual ones or those that are named, and those by which requests find their server.
-fn session_cookies(config: &config::Upstream) -> SessionCookies {
+fn session_cookies(config: &config::UpstreamConfig) -> SessionCookies {
     let further = config
         .session_cookies
         .iter()
@@ -303,7 +303,7 @@ fn proxy(
 ) -> HttpProxy<WorkerProxy> {
     let pool_size = config.upstream.pool_size.div_ceil(threads.get());
     // What is tried again is decided in `retry.rs`; this is only the bound.
-    let attempts = usize::try_from(crate::config::Upstream::TRIES).unwrap_or(1);
+    let attempts = usize::try_from(crate::config::UpstreamConfig::TRIES).unwrap_or(1);
     let conf = ServerConf {
         upstream_keepalive_pool_size: pool_size,
         max_retries: attempts,
@@ -347,7 +347,7 @@ pub fn tls(https: &Https) -> Result<Acceptor, String> {
 ///
 /// # Errors
 /// A text that says what is wrong with the files.
-pub fn certificate_tls(https: &Https, trust: &Trust) -> Result<ClientCertAcceptor, String> {
+pub fn certificate_tls(https: &Https, trust: &TrustStore) -> Result<ClientCertAcceptor, String> {
     let chain =
         CertificateDer::pem_file_iter(&https.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain =

@@ -49,12 +49,12 @@ struct Pool {
     /// The limit for one holder.
     share: usize,
     /// At most two entries for each slot in use: holders without a slot are removed.
-    holders: Mutex<HashMap<Holder, usize>>,
+    holders: Mutex<HashMap<SlotHolder, usize>>,
 }
 
 /// Anything that may hold only a share of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Holder {
+enum SlotHolder {
     Client(ClientAddress),
     Broker(Vtnr),
     Server(SocketAddr),
@@ -64,8 +64,8 @@ enum Holder {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pool: Arc<Pool>,
-    whose: Option<Holder>,
-    server: Option<Holder>,
+    whose: Option<SlotHolder>,
+    server: Option<SlotHolder>,
 }
 
 impl ConcurrencyLimit {
@@ -93,9 +93,9 @@ impl ConcurrencyLimit {
     /// [`Overloaded`]: the pool is full, or the holder has its share of it.
     pub(crate) fn acquire(&self, class: Class) -> Result<Slot, Overloaded> {
         let (pool, holder) = match class {
-            Class::Anybody(client) => (&self.anybody, Some(Holder::Client(client))),
+            Class::Anybody(client) => (&self.anybody, Some(SlotHolder::Client(client))),
             Class::SignedIn => (&self.signed_in, None),
-            Class::KeptOpen(vtnr) => (&self.kept_open, Some(Holder::Broker(vtnr))),
+            Class::KeptOpen(vtnr) => (&self.kept_open, Some(SlotHolder::Broker(vtnr))),
         };
         // Counted first, so that of many at once none takes one too many.
         let mut slot = Slot {
@@ -114,7 +114,7 @@ impl ConcurrencyLimit {
 
 impl Pool {
     /// Counts one more slot for this holder, unless it has its share.
-    fn reserve(&self, holder: Holder, most: usize) -> bool {
+    fn reserve(&self, holder: SlotHolder, most: usize) -> bool {
         let mut holders = self.holders.lock();
         let held = holders.get(&holder).copied().unwrap_or(0);
         if held < most {
@@ -123,7 +123,7 @@ impl Pool {
         held < most
     }
 
-    fn release(&self, holder: Holder) {
+    fn release(&self, holder: SlotHolder) {
         let mut holders = self.holders.lock();
         match holders.get_mut(&holder) {
             Some(held) if *held > 1 => *held -= 1,
@@ -142,7 +142,7 @@ impl Slot {
         if up < 2 {
             return true;
         }
-        let holder = Holder::Server(server);
+        let holder = SlotHolder::Server(server);
         let has_room = self
             .pool
             .reserve(holder, (self.pool.slots / (up / 2).max(2)).max(1));

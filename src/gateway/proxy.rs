@@ -14,7 +14,7 @@ use crate::gateway::respond::reply::{discard_body, has_begun};
 use crate::gateway::sign_in_pages::SignInPages;
 use crate::gateway::upstream::UpstreamSide;
 use crate::gateway::upstream::application_cookies::ApplicationCookies;
-use crate::gateway::upstream::retry::Connection;
+use crate::gateway::upstream::retry::ConnectionOrigin;
 use crate::gateway::upstream::reuse::ConnectionReuse;
 use crate::gateway::websocket::registry::WebSocketRegistry;
 use crate::telemetry::metrics::{Connect, Metrics, Refusal, Request};
@@ -377,9 +377,9 @@ impl ProxyHttp for WorkerProxy {
         reused: bool,
     ) -> Box<pingora::Error> {
         let connection = if reused {
-            Connection::Kept
+            ConnectionOrigin::Kept
         } else {
-            Connection::New
+            ConnectionOrigin::New
         };
         self.upstream
             .proxying_failed(http, peer, connection, error, context)

@@ -62,8 +62,8 @@ impl Writer {
     /// # Errors
     /// A template, the time zone or an address of the sender's cannot be used.
     pub fn new(
-        mail: &config::Mail,
-        login: &config::Login,
+        mail: &config::MailConfig,
+        login: &config::LoginConfig,
         brand: &config::Brand,
     ) -> Result<Self, Error> {
         let unknown_zone = |_| Error::Setting {

@@ -119,7 +119,7 @@ impl Outbox {
         writer: Arc<InForce<Writer>>,
         metrics: Arc<Metrics>,
         clock: Clock,
-        config: &config::Mail,
+        config: &config::MailConfig,
     ) -> Self {
         let desk = Desk {
             store,

@@ -63,7 +63,7 @@ impl Smtp {
     ///
     /// # Errors
     /// The file of certificates or the credentials cannot be used.
-    pub fn new(config: &config::Mail, clock: Clock) -> Result<Self, Error> {
+    pub fn new(config: &config::MailConfig, clock: Clock) -> Result<Self, Error> {
         let relays = config
             .relays
             .iter()

@@ -32,8 +32,8 @@ pub(super) fn letter(id: u128) -> Letter {
     }
 }
 
-pub(super) fn mail(port: u16) -> config::Mail {
-    config::Mail {
+pub(super) fn mail(port: u16) -> config::MailConfig {
+    config::MailConfig {
         relays: vec![relay_at(port)],
         ca_file: None,
         from: "Tarifrechner Müller <noreply@insurer.example>".to_owned(),
@@ -53,8 +53,8 @@ pub(super) fn relay_at(port: u16) -> config::MailRelay {
     }
 }
 
-pub(super) fn login() -> config::Login {
-    config::Login {
+pub(super) fn login() -> config::LoginConfig {
+    config::LoginConfig {
         prefix: "/ui/login/de/".to_owned(),
         alphabet: Alphabet::parse(Alphabet::DEFAULT).expect("sound"),
         tan: TanLimits {
@@ -65,7 +65,7 @@ pub(super) fn login() -> config::Login {
         trust: HOUR * 24 * 30,
         without_email: true,
         enumeration: config::Enumeration::Open,
-        doors: config::Doors::default(),
+        doors: config::LoginMethods::default(),
         entry_origins: Vec::new(),
         time_zone: "Europe/Berlin".to_owned(),
     }

@@ -9,11 +9,11 @@ use std::time::Duration;
 const NEAR: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Writes times in one time zone.
-pub(super) struct Clock {
+pub(super) struct PageClock {
     zone: TimeZone,
 }
 
-impl Clock {
+impl PageClock {
     /// A clock in the zone of this IANA name.
     pub(super) fn in_zone(name: &str) -> Result<Self, jiff::Error> {
         Ok(Self {
@@ -37,7 +37,7 @@ impl Clock {
             .map_or_else(String::new, |time| time.strftime(form).to_string())
     }
 
-    /// Like [`Clock::time`], but the full minute after: whoever waits for it does not come too early.
+    /// Like [`PageClock::time`], but the full minute after: whoever waits for it does not come too early.
     pub(super) fn not_before(&self, at: Timestamp, now: Timestamp) -> String {
         let minute = 60_000;
         self.time(
@@ -68,8 +68,8 @@ mod tests {
     /// 24 November 2025, 14:17:40 in Berlin.
     const THEN: Timestamp = Timestamp::from_millis(1_763_990_260_000);
 
-    fn berlin() -> Clock {
-        Clock::in_zone("Europe/Berlin").expect("a zone")
+    fn berlin() -> PageClock {
+        PageClock::in_zone("Europe/Berlin").expect("a zone")
     }
 
     #[test]

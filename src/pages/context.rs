@@ -1,9 +1,9 @@
 //! From a view to the template that shows it and the values it is given.
 
-use super::clock::Clock;
+use super::clock::PageClock;
 use super::problem::{Problem, ProblemKind, Server};
 use super::view::*;
-use crate::config::{Door, Doors};
+use crate::config::{LoginMethod, LoginMethods};
 use domain::device::Device;
 use domain::submission::Doubt;
 use domain::time::Timestamp;
@@ -25,8 +25,8 @@ pub(super) struct Context<'c> {
     /// The path that all pages lie under.
     pub(super) prefix: &'c str,
     /// The other ways in.
-    pub(super) doors: &'c Doors,
-    pub(super) clock: &'c Clock,
+    pub(super) doors: &'c LoginMethods,
+    pub(super) clock: &'c PageClock,
     /// When the page is made.
     pub(super) now: Timestamp,
 }
@@ -87,14 +87,14 @@ impl Context<'_> {
                 utf8_percent_encode(target, KEPT)
             ),
         };
-        let door = |door: &Option<Door>| {
+        let door = |door: &Option<LoginMethod>| {
             door.as_ref().map(|door| match door {
-                Door::Page(name) => to(name),
-                Door::Host(origin) => format!(
+                LoginMethod::Page(name) => to(name),
+                LoginMethod::Host(origin) => format!(
                     "{origin}{}",
                     if return_to.is_empty() { "/" } else { return_to }
                 ),
-                Door::Elsewhere(address) => address.clone(),
+                LoginMethod::Elsewhere(address) => address.clone(),
             })
         };
         let link = context! {

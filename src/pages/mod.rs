@@ -19,10 +19,10 @@ pub use self::templates::TEMPLATES;
 pub use self::view::*;
 
 use self::assets::Assets;
-use self::clock::Clock;
+use self::clock::PageClock;
 use self::context::Context;
 use self::templates::Templates;
-use crate::config::{Brand, Doors, Enumeration, Login};
+use crate::config::{Brand, Enumeration, LoginConfig, LoginMethods};
 use domain::parking::ParkingLimits;
 use domain::time::Timestamp;
 use minijinja::context;
@@ -35,9 +35,9 @@ const LAST_RESORT: &str = include_str!("../../pages/last-resort.html");
 pub struct Pages {
     templates: Templates,
     assets: Assets,
-    clock: Clock,
+    clock: PageClock,
     prefix: String,
-    doors: Doors,
+    doors: LoginMethods,
 }
 
 /// Why the pages cannot be shown as the operator wants them.
@@ -85,7 +85,11 @@ impl Pages {
     ///
     /// # Errors
     /// [`Error`] for the first thing in the configuration that keeps a page from being shown.
-    pub fn load(brand: &Brand, login: &Login, parking: &ParkingLimits) -> Result<Self, Error> {
+    pub fn load(
+        brand: &Brand,
+        login: &LoginConfig,
+        parking: &ParkingLimits,
+    ) -> Result<Self, Error> {
         let mut templates = Templates::load(brand.templates.as_deref())?;
         let assets = Assets::load(brand, &login.prefix, &mut templates)?;
         tell_templates(&mut templates, brand, login);
@@ -94,7 +98,7 @@ impl Pages {
             "parking",
             context! { minutes, size => size(parking.largest) },
         );
-        let clock = Clock::in_zone(&login.time_zone).map_err(Error::TimeZone)?;
+        let clock = PageClock::in_zone(&login.time_zone).map_err(Error::TimeZone)?;
         let pages = Self {
             templates,
             assets,
@@ -146,7 +150,7 @@ impl Pages {
 }
 
 /// What every template may show.
-fn tell_templates(templates: &mut Templates, brand: &Brand, login: &Login) {
+fn tell_templates(templates: &mut Templates, brand: &Brand, login: &LoginConfig) {
     let Brand {
         name,
         product,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Door;
+use crate::config::LoginMethod;
 use domain::challenge::TanLimits;
 use domain::tan::Alphabet;
 use sample::NOW;
@@ -32,8 +32,8 @@ fn brand() -> Brand {
     }
 }
 
-fn login() -> Login {
-    Login {
+fn login() -> LoginConfig {
+    LoginConfig {
         prefix: "/ui/login/de/".into(),
         alphabet: Alphabet::parse(Alphabet::DEFAULT).expect("an alphabet"),
         tan: TanLimits {
@@ -44,10 +44,12 @@ fn login() -> Login {
         trust: Duration::from_secs(30 * 24 * 60 * 60),
         without_email: true,
         enumeration: Enumeration::Open,
-        doors: Doors {
-            password: Some(Door::Page("benutzerschluessel")),
-            certificate: Some(Door::Host("https://zertifikat.insurer.example".into())),
-            portal: Some(Door::Page("portal")),
+        doors: LoginMethods {
+            password: Some(LoginMethod::Page("benutzerschluessel")),
+            certificate: Some(LoginMethod::Host(
+                "https://zertifikat.insurer.example".into(),
+            )),
+            portal: Some(LoginMethod::Page("portal")),
             portal_sign_out: Some("/portal/abmelden".into()),
         },
         entry_origins: Vec::new(),
@@ -547,7 +549,7 @@ fn all_that_a_page_loads_is_an_asset() {
 fn a_stranger_cannot_tell_addresses_apart_where_the_answer_is_neutral() {
     let neutral = Pages::load(
         &brand(),
-        &Login {
+        &LoginConfig {
             enumeration: Enumeration::Neutral,
             ..login()
         },

@@ -1,6 +1,6 @@
 //! What the portal said, for as long as it counts, and what it is being asked.
 
-use super::Answer;
+use super::PortalAnswer;
 use domain::vtnr::Vtnr;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -19,14 +19,14 @@ pub(super) struct Answers {
     most: usize,
     /// Only who is signed in at the portal has a place here. Those who do not count any more stay until it is needed: the same answer
     /// anew is no new sign-in.
-    signed_in: HashMap<Sum, Known>,
+    signed_in: HashMap<Sum, KnownAnswer>,
     nobody: HashMap<Sum, Instant>,
     /// Gone when nobody waits for them any more.
-    questions: HashMap<Sum, Weak<OnceCell<Answer>>>,
+    questions: HashMap<Sum, Weak<OnceCell<PortalAnswer>>>,
 }
 
 #[derive(Clone, Copy)]
-struct Known {
+struct KnownAnswer {
     vtnr: Vtnr,
     until: Instant,
 }
@@ -41,22 +41,22 @@ impl Answers {
         }
     }
 
-    pub(super) fn find(&self, sum: &Sum, now: Instant) -> Option<Answer> {
+    pub(super) fn find(&self, sum: &Sum, now: Instant) -> Option<PortalAnswer> {
         let yes = self
             .signed_in
             .get(sum)
             .filter(|known| now < known.until)
-            .map(|known| Answer::SignedIn(known.vtnr));
+            .map(|known| PortalAnswer::SignedIn(known.vtnr));
         yes.or_else(|| {
             self.nobody
                 .get(sum)
                 .filter(|until| now < **until)
-                .map(|_| Answer::Nobody)
+                .map(|_| PortalAnswer::Nobody)
         })
     }
 
     /// The question about these cookies, the same for all who ask it at once.
-    pub(super) fn question(&mut self, sum: Sum) -> Arc<OnceCell<Answer>> {
+    pub(super) fn question(&mut self, sum: Sum) -> Arc<OnceCell<PortalAnswer>> {
         if let Some(question) = self.questions.get(&sum).and_then(Weak::upgrade) {
             return question;
         }
@@ -77,10 +77,10 @@ impl Answers {
     pub(super) fn answered(
         &mut self,
         sum: Sum,
-        answer: Answer,
+        answer: PortalAnswer,
         until: Instant,
         now: Instant,
-        question: &Arc<OnceCell<Answer>>,
+        question: &Arc<OnceCell<PortalAnswer>>,
     ) -> Option<Vtnr> {
         if self
             .questions
@@ -90,20 +90,20 @@ impl Answers {
             self.questions.remove(&sum);
         }
         match answer {
-            Answer::SignedIn(vtnr) => {
+            PortalAnswer::SignedIn(vtnr) => {
                 let before = self.signed_in.remove(&sum);
                 make_room(&mut self.signed_in, self.most, |known| now < known.until);
                 self.nobody.remove(&sum);
-                self.signed_in.insert(sum, Known { vtnr, until });
+                self.signed_in.insert(sum, KnownAnswer { vtnr, until });
                 (before.map(|known| known.vtnr) != Some(vtnr)).then_some(vtnr)
             }
-            Answer::Nobody => {
+            PortalAnswer::Nobody => {
                 make_room(&mut self.nobody, MOST_NOES, |until| now < *until);
                 self.signed_in.remove(&sum);
                 self.nobody.insert(sum, until);
                 None
             }
-            Answer::Unavailable => None,
+            PortalAnswer::Unavailable => None,
         }
     }
 }

@@ -9,7 +9,7 @@ const FAILURES: u32 = 3;
 const REST: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub(super) struct PortalHealth {
     /// Failures in a row.
     failures: u32,
     /// Whether a fault was reported and no recovery since.
@@ -17,7 +17,7 @@ pub(super) struct Health {
     rests_until: Option<Instant>,
 }
 
-impl Health {
+impl PortalHealth {
     pub(super) fn rests(&self, now: Instant) -> bool {
         self.rests_until.is_some_and(|until| now < until)
     }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_rest_it_and_a_crowd_does_not() {
-        let (mut health, now) = (Health::default(), Instant::now());
+        let (mut health, now) = (PortalHealth::default(), Instant::now());
         for outcome in [
             PortalCheck::Failed,
             PortalCheck::Failed,

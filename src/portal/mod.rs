@@ -38,7 +38,7 @@ use crate::telemetry::metrics::{Metrics, PortalCheck};
 use answers::Answers;
 use domain::throttle::ClientAddress;
 use domain::vtnr::Vtnr;
-use health::Health;
+use health::PortalHealth;
 use http::header::{COOKIE, USER_AGENT};
 use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
@@ -56,13 +56,13 @@ use tokio::time::{Instant, timeout_at};
 const NO_HOLDS: Duration = Duration::from_secs(2);
 
 /// The portal's cookies of one request.
-pub struct Claim {
+pub struct PortalClaim {
     cookies: HeaderValue,
     /// The SHA-256 of all their names and values.
     sum: [u8; 32],
 }
 
-impl Claim {
+impl PortalClaim {
     /// What tells these cookies from all others.
     pub fn sum(&self) -> &[u8; 32] {
         &self.sum
@@ -71,7 +71,7 @@ impl Claim {
 
 /// Who has sent them, as the portal is told.
 #[derive(Clone, Debug, Default)]
-pub struct Sender {
+pub struct QuestionSender {
     pub address: Option<IpAddr>,
     /// What it says it is.
     pub agent: Option<HeaderValue>,
@@ -79,7 +79,7 @@ pub struct Sender {
 
 /// What the portal says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum PortalAnswer {
     SignedIn(Vtnr),
     /// Nobody is, or nobody whom the answer names clearly.
     Nobody,
@@ -98,11 +98,11 @@ pub enum Error {
 }
 
 pub struct Portal {
-    config: config::Portal,
+    config: config::PortalConfig,
     client: Client,
     answers: Mutex<Answers>,
     room: Room,
-    health: Mutex<Health>,
+    health: Mutex<PortalHealth>,
     metrics: Arc<Metrics>,
 }
 
@@ -111,7 +111,7 @@ impl Portal {
     ///
     /// # Errors
     /// [`Error`] if `portal.ca_file` or the system's certificates cannot be used.
-    pub fn new(config: config::Portal, metrics: Arc<Metrics>) -> Result<Self, Error> {
+    pub fn new(config: config::PortalConfig, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             // A proxy that the environment names is none of the operator's configuration, and would learn the cookies.
@@ -146,7 +146,10 @@ impl Portal {
 
     /// The portal's cookies among those of a request, if there are any. A cookie that comes twice with different values makes
     /// unclear what the portal would be asked.
-    pub fn claim<'c>(&self, cookies: impl Iterator<Item = (&'c [u8], &'c [u8])>) -> Option<Claim> {
+    pub fn claim<'c>(
+        &self,
+        cookies: impl Iterator<Item = (&'c [u8], &'c [u8])>,
+    ) -> Option<PortalClaim> {
         let mut found: Vec<Option<&[u8]>> = vec![None; self.config.cookies.len()];
         for (name, value) in cookies {
             let Some(place) = self
@@ -178,7 +181,7 @@ impl Portal {
         let cookies = HeaderValue::from_bytes(&text)
             .ok()
             .filter(|_| !text.is_empty())?;
-        Some(Claim {
+        Some(PortalClaim {
             cookies,
             sum: sha256(&all),
         })
@@ -190,7 +193,7 @@ impl Portal {
     }
 
     /// What the portal said of these cookies a moment ago. This and all times here go by the machine's steady clock, which nobody sets.
-    pub fn known(&self, claim: &Claim) -> Option<Answer> {
+    pub fn known(&self, claim: &PortalClaim) -> Option<PortalAnswer> {
         self.answers.lock().find(&claim.sum, Instant::now())
     }
 
@@ -198,10 +201,10 @@ impl Portal {
     /// these cookies did not name already.
     pub async fn ask(
         &self,
-        claim: &Claim,
-        client: &Sender,
+        claim: &PortalClaim,
+        client: &QuestionSender,
         on_sign_in: impl FnOnce(Vtnr),
-    ) -> Answer {
+    ) -> PortalAnswer {
         let question = {
             let mut answers = self.answers.lock();
             if let Some(known) = answers.find(&claim.sum, Instant::now()) {
@@ -225,14 +228,14 @@ impl Portal {
     /// Remembers the answer, and says whose sign-in it is news of.
     fn note(
         &self,
-        claim: &Claim,
-        answer: Answer,
-        question: &Arc<OnceCell<Answer>>,
+        claim: &PortalClaim,
+        answer: PortalAnswer,
+        question: &Arc<OnceCell<PortalAnswer>>,
     ) -> Option<Vtnr> {
         let holds = match answer {
-            Answer::SignedIn(_) => self.config.cache,
-            Answer::Nobody => NO_HOLDS.min(self.config.cache),
-            Answer::Unavailable => Duration::ZERO,
+            PortalAnswer::SignedIn(_) => self.config.cache,
+            PortalAnswer::Nobody => NO_HOLDS.min(self.config.cache),
+            PortalAnswer::Unavailable => Duration::ZERO,
         };
         let now = Instant::now();
         self.answers
@@ -240,7 +243,7 @@ impl Portal {
             .answered(claim.sum, answer, now + holds, now, question)
     }
 
-    async fn put(&self, claim: &Claim, client: &Sender) -> Answer {
+    async fn put(&self, claim: &PortalClaim, client: &QuestionSender) -> PortalAnswer {
         let (outcome, answer) = self.question(claim, client).await;
         self.health.lock().note(outcome, Instant::now());
         self.metrics.portal_checked(outcome);
@@ -248,17 +251,21 @@ impl Portal {
     }
 
     /// One question to the portal.
-    async fn question(&self, claim: &Claim, client: &Sender) -> (PortalCheck, Answer) {
+    async fn question(
+        &self,
+        claim: &PortalClaim,
+        client: &QuestionSender,
+    ) -> (PortalCheck, PortalAnswer) {
         let begun = Instant::now();
         if self.health.lock().rests(begun) {
-            return (PortalCheck::NotAsked, Answer::Unavailable);
+            return (PortalCheck::NotAsked, PortalAnswer::Unavailable);
         }
         // The limit is for the waiting too.
         let ends = begun + self.config.timeout;
         let address =
             ClientAddress::of(client.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         let Ok(Some(_place)) = timeout_at(ends, self.room.take(address)).await else {
-            return (PortalCheck::NoRoom, Answer::Unavailable);
+            return (PortalCheck::NoRoom, PortalAnswer::Unavailable);
         };
         // Where others' questions took most of the time, that it runs out says nothing of the portal.
         let has_waited = begun.elapsed() > self.config.timeout / 2;
@@ -267,14 +274,14 @@ impl Portal {
             Ok(Err(error)) => {
                 // The address may hold what nobody should read in a log.
                 tracing::debug!(target: "portal", error = %error.without_url(), "no answer");
-                (PortalCheck::Failed, Answer::Unavailable)
+                (PortalCheck::Failed, PortalAnswer::Unavailable)
             }
-            Err(_) if has_waited => (PortalCheck::NoRoom, Answer::Unavailable),
-            Err(_) => (PortalCheck::Failed, Answer::Unavailable),
+            Err(_) if has_waited => (PortalCheck::NoRoom, PortalAnswer::Unavailable),
+            Err(_) => (PortalCheck::Failed, PortalAnswer::Unavailable),
         }
     }
 
-    fn request(&self, claim: &Claim, client: &Sender) -> RequestBuilder {
+    fn request(&self, claim: &PortalClaim, client: &QuestionSender) -> RequestBuilder {
         let mut request = self
             .client
             .get(&self.config.check_url)
@@ -288,23 +295,25 @@ impl Portal {
         request
     }
 
-    fn read(&self, response: &Response) -> (PortalCheck, Answer) {
+    fn read(&self, response: &Response) -> (PortalCheck, PortalAnswer) {
         match response.status() {
             status if status.is_success() => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return (PortalCheck::Nobody, Answer::Nobody);
+                return (PortalCheck::Nobody, PortalAnswer::Nobody);
             }
             // To its page for signing in.
-            status if status.is_redirection() => return (PortalCheck::Nobody, Answer::Nobody),
-            _ => return (PortalCheck::Failed, Answer::Unavailable),
+            status if status.is_redirection() => {
+                return (PortalCheck::Nobody, PortalAnswer::Nobody);
+            }
+            _ => return (PortalCheck::Failed, PortalAnswer::Unavailable),
         }
         let mut named = response.headers().get_all(&self.config.vtnr_header).iter();
         let vtnr = match (named.next(), named.next()) {
             (Some(only), None) => only.to_str().ok().and_then(|text| Vtnr::parse(text).ok()),
             _ => None,
         };
-        vtnr.map_or((PortalCheck::Unfit, Answer::Nobody), |vtnr| {
-            (PortalCheck::SignedIn, Answer::SignedIn(vtnr))
+        vtnr.map_or((PortalCheck::Unfit, PortalAnswer::Nobody), |vtnr| {
+            (PortalCheck::SignedIn, PortalAnswer::SignedIn(vtnr))
         })
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Room {
 }
 
 /// One of them, until it is dropped.
-pub(super) struct Place<'r> {
+pub(super) struct PortalSlot<'r> {
     _of_all: SemaphorePermit<'r>,
     _of_client: OwnedSemaphorePermit,
 }
@@ -33,11 +33,11 @@ impl Room {
     }
 
     /// A place for a question of this client's, once there is one. Who has its part already waits without standing in others' way.
-    pub(super) async fn take(&self, client: ClientAddress) -> Option<Place<'_>> {
+    pub(super) async fn take(&self, client: ClientAddress) -> Option<PortalSlot<'_>> {
         // Neither is ever closed.
         let of_client = self.part_of(client).acquire_owned().await.ok()?;
         let of_all = self.all.acquire().await.ok()?;
-        Some(Place {
+        Some(PortalSlot {
             _of_all: of_all,
             _of_client: of_client,
         })
@@ -64,7 +64,7 @@ mod tests {
         ClientAddress::of(address.parse().expect("an address"))
     }
 
-    fn taken<'r>(room: &'r Room, address: &str) -> Vec<Place<'r>> {
+    fn taken<'r>(room: &'r Room, address: &str) -> Vec<PortalSlot<'r>> {
         (0..100)
             .map_while(|_| room.take(client(address)).now_or_never().flatten())
             .collect()

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 fn portal(cookies: &[&str]) -> Portal {
     // rustls must be told once; a second time is no failure.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = config::Portal {
+    let config = config::PortalConfig {
         check_url: "http://127.0.0.1:9/".into(),
         cookies: cookies.iter().map(ToString::to_string).collect(),
         vtnr_header: "x-vtnr".into(),
@@ -22,7 +22,7 @@ fn portal(cookies: &[&str]) -> Portal {
     Portal::new(config, Arc::new(Metrics::new().expect("metrics"))).expect("a portal")
 }
 
-fn claim(portal: &Portal, cookies: &[(&str, &str)]) -> Option<Claim> {
+fn claim(portal: &Portal, cookies: &[(&str, &str)]) -> Option<PortalClaim> {
     portal.claim(
         cookies
             .iter()
@@ -77,7 +77,7 @@ fn at(millis: u64) -> Instant {
 
 impl Answers {
     /// The answer to a question that was put for this, for a second.
-    fn told(&mut self, sum: [u8; 32], answer: Answer, now: Instant) -> Option<Vtnr> {
+    fn told(&mut self, sum: [u8; 32], answer: PortalAnswer, now: Instant) -> Option<Vtnr> {
         let question = self.question(sum);
         self.answered(sum, answer, now + Duration::from_secs(1), now, &question)
     }
@@ -89,19 +89,28 @@ fn an_answer_counts_for_its_cookies_and_its_time() {
     let vtnr = Vtnr::parse("60/123/4567").expect("a number");
     let (one, other) = ([1; 32], [2; 32]);
     let question = answers.question(one);
-    answers.answered(one, Answer::SignedIn(vtnr), at(1_000), at(0), &question);
-    assert_eq!(answers.find(&one, at(999)), Some(Answer::SignedIn(vtnr)));
+    answers.answered(
+        one,
+        PortalAnswer::SignedIn(vtnr),
+        at(1_000),
+        at(0),
+        &question,
+    );
+    assert_eq!(
+        answers.find(&one, at(999)),
+        Some(PortalAnswer::SignedIn(vtnr))
+    );
     assert_eq!(answers.find(&one, at(1_000)), None);
     assert_eq!(answers.find(&other, at(0)), None);
     // A later word takes the place of an earlier one.
     let question = answers.question(one);
-    answers.answered(one, Answer::Nobody, at(900), at(0), &question);
-    assert_eq!(answers.find(&one, at(1)), Some(Answer::Nobody));
+    answers.answered(one, PortalAnswer::Nobody, at(900), at(0), &question);
+    assert_eq!(answers.find(&one, at(1)), Some(PortalAnswer::Nobody));
     let question = answers.question(one);
-    answers.answered(one, Answer::Unavailable, at(900), at(0), &question);
+    answers.answered(one, PortalAnswer::Unavailable, at(900), at(0), &question);
     assert_eq!(
         answers.find(&one, at(1)),
-        Some(Answer::Nobody),
+        Some(PortalAnswer::Nobody),
         "no answer says nothing"
     );
 }
@@ -114,7 +123,7 @@ fn no_more_answers_are_kept_than_there_is_room_for() {
         let question = answers.question([number; 32]);
         answers.answered(
             [number; 32],
-            Answer::SignedIn(vtnr),
+            PortalAnswer::SignedIn(vtnr),
             at(1_000),
             at(0),
             &question,
@@ -139,10 +148,10 @@ fn one_broker_with_many_cookies_does_not_take_everybodys_place() {
         std::array::from_fn(|at| [who, number].get(at).copied().unwrap_or_default())
     };
     for number in 0..32 {
-        answers.told(sum(1, number), Answer::SignedIn(ada), at(0));
+        answers.told(sum(1, number), PortalAnswer::SignedIn(ada), at(0));
     }
     for number in 0..33 {
-        answers.told(sum(2, number), Answer::SignedIn(ben), at(0));
+        answers.told(sum(2, number), PortalAnswer::SignedIn(ben), at(0));
     }
     let kept = (0..32)
         .filter(|number| answers.find(&sum(1, *number), at(1)).is_some())
@@ -158,13 +167,13 @@ fn a_sign_in_is_news_once_and_not_each_time_that_the_portal_is_asked() {
         Vtnr::parse("60/123/4568").expect("a number"),
     );
     let told = [
-        (Answer::SignedIn(ada), Some(ada)),
-        (Answer::SignedIn(ada), None),
-        (Answer::Unavailable, None),
-        (Answer::SignedIn(ada), None),
-        (Answer::SignedIn(ben), Some(ben)),
-        (Answer::Nobody, None),
-        (Answer::SignedIn(ben), Some(ben)),
+        (PortalAnswer::SignedIn(ada), Some(ada)),
+        (PortalAnswer::SignedIn(ada), None),
+        (PortalAnswer::Unavailable, None),
+        (PortalAnswer::SignedIn(ada), None),
+        (PortalAnswer::SignedIn(ben), Some(ben)),
+        (PortalAnswer::Nobody, None),
+        (PortalAnswer::SignedIn(ben), Some(ben)),
     ];
     for (turn, (answer, news)) in (1..).zip(told) {
         assert_eq!(

@@ -15,7 +15,7 @@ pub use password::{PasswordAnswer, PasswordClaim};
 pub use view::{Mailing, State};
 
 use crate::clock::Chance;
-use crate::config::{Config, Enumeration, Login};
+use crate::config::{Config, Enumeration, LoginConfig};
 use crate::directory::Directory;
 use crate::in_force::InForce;
 use crate::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, Store, Vault};
@@ -44,7 +44,7 @@ const RACES: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// How it goes.
-    pub login: Login,
+    pub login: LoginConfig,
     /// How often things may happen.
     pub limits: Limits,
 }

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hosts::Hosts;
+use hosts::AdminHosts;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 /// Something that the gateway cannot do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct AdminProblem {
     /// Which part: `store`, `directory`, `mail`, `certificate`, `calculator`, `shutdown`.
     pub part: &'static str,
     /// What is wrong, in one line for the operator; no secret, no e-mail address.
@@ -42,7 +42,7 @@ pub enum Fatal {
 #[async_trait]
 pub trait Readiness: Send + Sync {
     /// Everything that is wrong now; empty if all is well.
-    async fn problems(&self) -> Vec<Problem>;
+    async fn problems(&self) -> Vec<AdminProblem>;
 }
 
 /// Longest that `/readyz` takes; load balancers ask again soon.
@@ -67,7 +67,7 @@ pub async fn serve(
     readiness: Arc<dyn Readiness>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let router = router(Admin { metrics, readiness }, Hosts::new(&hosts));
+    let router = router(Admin { metrics, readiness }, AdminHosts::new(&hosts));
     let (stopping, mut stopped) = watch::channel(());
     let until = async move {
         shutdown.await;
@@ -85,7 +85,7 @@ pub async fn serve(
     }
 }
 
-fn router(admin: Admin, hosts: Hosts) -> Router {
+fn router(admin: Admin, hosts: AdminHosts) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
@@ -119,7 +119,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 async fn readyz(State(admin): State<Admin>) -> Response {
     let asked = tokio::time::timeout(READINESS_TIMEOUT, admin.readiness.problems()).await;
     let problems = asked.unwrap_or_else(|_| {
-        vec![Problem {
+        vec![AdminProblem {
             part: "readiness",
             detail: "no answer in time".to_owned(),
             fatal: Fatal::Yes,
@@ -129,7 +129,7 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 }
 
 /// One line for the verdict and one for each problem.
-fn report(problems: &[Problem]) -> (StatusCode, String) {
+fn report(problems: &[AdminProblem]) -> (StatusCode, String) {
     let unready = problems.iter().any(|problem| problem.fatal == Fatal::Yes);
     let (status, verdict) = if unready {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready")
@@ -137,7 +137,7 @@ fn report(problems: &[Problem]) -> (StatusCode, String) {
         (StatusCode::OK, "ready")
     };
     let mut text = format!("{verdict}\n");
-    for Problem {
+    for AdminProblem {
         part,
         detail,
         fatal,
@@ -165,17 +165,17 @@ mod tests {
     use tokio::net::TcpStream;
     use tokio::sync::oneshot;
 
-    struct Says(Vec<Problem>);
+    struct Says(Vec<AdminProblem>);
 
     #[async_trait]
     impl Readiness for Says {
-        async fn problems(&self) -> Vec<Problem> {
+        async fn problems(&self) -> Vec<AdminProblem> {
             self.0.clone()
         }
     }
 
     /// One request on a connection of its own; the answer as it came over the wire.
-    async fn ask(method: &str, path: &str, problems: Vec<Problem>) -> String {
+    async fn ask(method: &str, path: &str, problems: Vec<AdminProblem>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -199,8 +199,8 @@ mod tests {
         answer
     }
 
-    fn problem(part: &'static str, fatal: Fatal) -> Problem {
-        Problem {
+    fn problem(part: &'static str, fatal: Fatal) -> AdminProblem {
+        AdminProblem {
             part,
             detail: "the store\ndoes not answer".to_owned(),
             fatal,

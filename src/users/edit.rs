@@ -1,6 +1,6 @@
 //! Changing the users file: one writer at a time, and whoever reads it finds it whole, before or after.
 
-use super::error::{Error, Fault};
+use super::error::{Error, UsersFault};
 use super::table::Table;
 use super::{read, refuse_if_open, table};
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
@@ -81,7 +81,7 @@ fn lock(place: &Path, patience: Patience) -> Result<File, Error> {
         );
         if (locked.dev(), locked.ino()) == (there.dev(), there.ino()) {
             refuse_if_open(&locked)
-                .map_err(|fault: Fault| Error::Unusable(place.to_owned(), fault))?;
+                .map_err(|fault: UsersFault| Error::Unusable(place.to_owned(), fault))?;
             return Ok(open);
         }
     }

@@ -10,7 +10,7 @@ pub enum Error {
     #[error("{} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
     #[error("{}: {}", .0.display(), .1)]
-    Unusable(PathBuf, Fault),
+    Unusable(PathBuf, UsersFault),
     /// Somebody else is changing it.
     #[error("{} is being changed by somebody else", .0.display())]
     Locked(PathBuf),
@@ -20,7 +20,7 @@ pub enum Error {
 
 /// What is wrong with a users file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum UsersFault {
     #[error("the file is empty; a header line with user;vtnr;hash is wanted")]
     Empty,
     /// Whoever can read it can try out passwords; whoever can write it can sign in as anybody.
@@ -38,16 +38,16 @@ pub enum Fault {
     #[error("the file is being written")]
     BeingWritten,
     #[error("{0}")]
-    Lines(BadLines),
+    Lines(BadUserLines),
 }
 
 /// The malformed lines, by number, counted from 1, the header included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BadLines(pub Vec<(usize, LineFault)>);
+pub struct BadUserLines(pub Vec<(usize, UserLineFault)>);
 
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineFault {
+pub enum UserLineFault {
     /// There is no user key, or one that nobody can have.
     NotAUser,
     /// A line above has the same user key, perhaps in another spelling.
@@ -64,12 +64,12 @@ pub enum LineFault {
     OpenQuote,
 }
 
-impl BadLines {
+impl BadUserLines {
     /// How many lines are listed at most.
     const LISTED: usize = 20;
 }
 
-impl fmt::Display for BadLines {
+impl fmt::Display for BadUserLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, (line, fault)) in self.0.iter().take(Self::LISTED).enumerate() {
             let separator = if number == 0 { "" } else { "; " };
@@ -82,7 +82,7 @@ impl fmt::Display for BadLines {
     }
 }
 
-impl fmt::Display for LineFault {
+impl fmt::Display for UserLineFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotAUser => "not a user key",

@@ -46,12 +46,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use self::error::{BadLines, Error, Fault, LineFault};
+pub use self::error::{BadUserLines, Error, UserLineFault, UsersFault};
 pub use self::hash::{Hash, NotHashed};
 pub use self::hashers::{Full, Hashers};
 pub use self::key::{MalformedUser, UserKey};
 pub use self::password::{MalformedPassword, Password, Unfit};
-pub use self::snapshot::{Snapshot, User};
+pub use self::snapshot::{User, UsersSnapshot};
 
 use self::edit::Patience;
 use self::table::Table;
@@ -79,7 +79,7 @@ const LARGEST: u64 = 256 << 20;
 pub struct Users {
     file: PathBuf,
     poll: Duration,
-    current: ArcSwap<Snapshot>,
+    current: ArcSwap<UsersSnapshot>,
     /// Held over a whole reload, so that two of them cannot overtake each other.
     watch: Mutex<Watch>,
     /// Whether the failure to renew hashes was reported.
@@ -97,14 +97,14 @@ impl Users {
         Ok(Self {
             file: file.to_owned(),
             poll,
-            current: ArcSwap::from_pointee(Snapshot::new(table.into_users())),
+            current: ArcSwap::from_pointee(UsersSnapshot::new(table.into_users())),
             watch: Mutex::new(Watch::begin(content.stamp)),
             unwritable: AtomicBool::new(false),
         })
     }
 
     /// The users as they are now. Who holds on to it sees them unchanged.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    pub fn snapshot(&self) -> Arc<UsersSnapshot> {
         self.current.load_full()
     }
 
@@ -148,19 +148,19 @@ impl Users {
         }
         match self.judge(&mut watch) {
             // Somebody is at it; the next look sees another stamp.
-            Err(Error::Unusable(_, Fault::BeingWritten)) => None,
+            Err(Error::Unusable(_, UsersFault::BeingWritten)) => None,
             outcome => Some(outcome),
         }
     }
 
     fn judge(&self, watch: &mut Watch) -> Result<usize, Error> {
         let content = read(&self.file).inspect_err(|error| {
-            if !matches!(error, Error::Unusable(_, Fault::BeingWritten)) {
+            if !matches!(error, Error::Unusable(_, UsersFault::BeingWritten)) {
                 watch.could_not_read();
             }
         })?;
         watch.has_read(content.stamp);
-        let snapshot = Snapshot::new(table(&self.file, &content)?.into_users());
+        let snapshot = UsersSnapshot::new(table(&self.file, &content)?.into_users());
         let users = snapshot.len();
         self.current.store(Arc::new(snapshot));
         Ok(users)
@@ -216,7 +216,7 @@ impl From<NotHashed> for NotCompared {
 impl Passwords {
     /// For these users, on these threads.
     pub fn new(
-        config: &config::Password,
+        config: &config::PasswordConfig,
         users: Arc<Users>,
         hashers: Hashers,
         chance: Chance,
@@ -336,12 +336,12 @@ pub fn list(file: &Path) -> Result<Vec<(String, Vtnr, HashCost)>, Error> {
         .collect())
 }
 
-struct Content {
+struct UsersContent {
     bytes: Vec<u8>,
     stamp: Stamp,
 }
 
-fn read(file: &Path) -> Result<Content, Error> {
+fn read(file: &Path) -> Result<UsersContent, Error> {
     let unreadable = |error: io::Error| Error::Unreadable(file.to_owned(), error);
     let unusable = |fault| Error::Unusable(file.to_owned(), fault);
     let open = File::open(file).map_err(unreadable)?;
@@ -354,21 +354,21 @@ fn read(file: &Path) -> Result<Content, Error> {
         .map_err(unreadable)?;
     let stamp = Stamp::of(&open.metadata().map_err(unreadable)?);
     if stamp != Stamp::of(&before) {
-        return Err(unusable(Fault::BeingWritten));
+        return Err(unusable(UsersFault::BeingWritten));
     }
-    Ok(Content { bytes, stamp })
+    Ok(UsersContent { bytes, stamp })
 }
 
-fn table(file: &Path, content: &Content) -> Result<Table, Error> {
+fn table(file: &Path, content: &UsersContent) -> Result<Table, Error> {
     Table::parse(&content.bytes).map_err(|fault| Error::Unusable(file.to_owned(), fault))
 }
 
-fn refuse_if_open(metadata: &Metadata) -> Result<(), Fault> {
+fn refuse_if_open(metadata: &Metadata) -> Result<(), UsersFault> {
     if !metadata.is_file() || metadata.len() > LARGEST {
-        return Err(Fault::NoFile);
+        return Err(UsersFault::NoFile);
     }
     if metadata.permissions().mode() & 0o006 != 0 {
-        Err(Fault::Open)
+        Err(UsersFault::Open)
     } else {
         Ok(())
     }

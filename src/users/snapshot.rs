@@ -15,7 +15,7 @@ pub struct User {
 }
 
 /// The users at one time.
-pub struct Snapshot {
+pub struct UsersSnapshot {
     users: HashMap<UserKey, User>,
     /// As sessions know them.
     tags: HashSet<(Vtnr, UserTag)>,
@@ -23,7 +23,7 @@ pub struct Snapshot {
     costs: Vec<HashCost>,
 }
 
-impl Snapshot {
+impl UsersSnapshot {
     pub(super) fn new(users: impl Iterator<Item = (UserKey, User)>) -> Self {
         let users: HashMap<_, _> = users.collect();
         let mut costs: Vec<_> = users.values().map(|user| user.hash.cost()).collect();
@@ -89,7 +89,8 @@ mod tests {
                 },
             )
         };
-        let snapshot = Snapshot::new((0..10).map(|nr| user(nr, if nr < 3 { 64 } else { 128 })));
+        let snapshot =
+            UsersSnapshot::new((0..10).map(|nr| user(nr, if nr < 3 { 64 } else { 128 })));
         let old = (0..1_000u64).filter(|lot| {
             let cost = snapshot
                 .cost_of_nobody(lot.wrapping_mul(0x9e37_79b9_7f4a_7c15))
@@ -102,6 +103,9 @@ mod tests {
             snapshot.cost_of_nobody(u64::MAX).map(|cost| cost.memory),
             Some(128)
         );
-        assert_eq!(Snapshot::new(std::iter::empty()).cost_of_nobody(7), None);
+        assert_eq!(
+            UsersSnapshot::new(std::iter::empty()).cost_of_nobody(7),
+            None
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! From the bytes of a users file to its lines, and back. One malformed line is enough to refuse the whole.
 
-use super::error::{BadLines, Fault, LineFault};
+use super::error::{BadUserLines, UserLineFault, UsersFault};
 use super::hash::{Hash, NoHash};
 use super::key::UserKey;
 use super::snapshot::User;
@@ -12,11 +12,11 @@ use std::collections::HashSet;
 /// A users file, line by line. Columns that are none of ours stay as they are.
 pub(super) struct Table {
     header: StringRecord,
-    columns: Columns,
-    lines: Vec<Line>,
+    columns: UserColumns,
+    lines: Vec<UserLine>,
 }
 
-struct Line {
+struct UserLine {
     key: UserKey,
     user: User,
     record: StringRecord,
@@ -30,10 +30,10 @@ impl Table {
     ///
     /// # Errors
     /// What is wrong with the file; of malformed lines, where they are.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, UsersFault> {
         const BYTE_ORDER_MARK: char = '\u{feff}';
         let text = std::str::from_utf8(bytes)
-            .map_err(|error| Fault::NotUtf8(line_at(bytes, error.valid_up_to())))?;
+            .map_err(|error| UsersFault::NotUtf8(line_at(bytes, error.valid_up_to())))?;
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let mut reader = ReaderBuilder::new()
             .delimiter(b';')
@@ -41,19 +41,27 @@ impl Table {
             .flexible(true)
             .from_reader(text.as_bytes());
         let mut header = StringRecord::new();
-        if !reader.read_record(&mut header).map_err(|_| Fault::Empty)? {
-            return Err(Fault::Empty);
+        if !reader
+            .read_record(&mut header)
+            .map_err(|_| UsersFault::Empty)?
+        {
+            return Err(UsersFault::Empty);
         }
-        let columns = Columns::of(&header)?;
-        let (mut lines, mut bad, mut seen) = (Vec::new(), BadLines::default(), HashSet::new());
+        let columns = UserColumns::of(&header)?;
+        let (mut lines, mut bad, mut seen) = (Vec::new(), BadUserLines::default(), HashSet::new());
         let mut record = StringRecord::new();
-        while reader.read_record(&mut record).map_err(|_| Fault::Empty)? {
+        while reader
+            .read_record(&mut record)
+            .map_err(|_| UsersFault::Empty)?
+        {
             if is_blank(record.iter()) {
                 continue;
             }
             match columns.line(&record) {
                 Ok(line) if seen.insert(line.key.clone()) => lines.push(line),
-                Ok(_) => bad.0.push((first_line_of(&record, text), LineFault::Twice)),
+                Ok(_) => bad
+                    .0
+                    .push((first_line_of(&record, text), UserLineFault::Twice)),
                 Err(fault) => bad.0.push((first_line_of(&record, text), fault)),
             }
         }
@@ -64,7 +72,7 @@ impl Table {
                 lines,
             })
         } else {
-            Err(Fault::Lines(bad))
+            Err(UsersFault::Lines(bad))
         }
     }
 
@@ -95,7 +103,7 @@ impl Table {
 
     /// Puts a user in, in the place of the one with this key where there is one. `written` is the key as it is to stand there.
     pub(super) fn put(&mut self, key: UserKey, written: &str, user: User) {
-        let Columns {
+        let UserColumns {
             user: user_column,
             vtnr: vtnr_column,
             hash: hash_column,
@@ -117,8 +125,8 @@ impl Table {
         };
         let record = (0..count).map(field).collect();
         match former {
-            Some(former) => *former = Line { key, user, record },
-            None => self.lines.push(Line { key, user, record }),
+            Some(former) => *former = UserLine { key, user, record },
+            None => self.lines.push(UserLine { key, user, record }),
         }
     }
 
@@ -166,14 +174,14 @@ impl Table {
 
 /// Where the columns of interest are.
 #[derive(Clone, Copy)]
-struct Columns {
+struct UserColumns {
     user: usize,
     vtnr: usize,
     hash: usize,
 }
 
-impl Columns {
-    fn of(header: &StringRecord) -> Result<Self, Fault> {
+impl UserColumns {
+    fn of(header: &StringRecord) -> Result<Self, UsersFault> {
         let column = |name: &'static str| {
             let mut places = header
                 .iter()
@@ -181,7 +189,7 @@ impl Columns {
                 .filter(|(_, title)| title.trim().eq_ignore_ascii_case(name));
             match (places.next(), places.next()) {
                 (Some((at, _)), None) => Ok(at),
-                _ => Err(Fault::Column(name)),
+                _ => Err(UsersFault::Column(name)),
             }
         };
         Ok(Self {
@@ -191,25 +199,25 @@ impl Columns {
         })
     }
 
-    fn line(&self, record: &StringRecord) -> Result<Line, LineFault> {
+    fn line(&self, record: &StringRecord) -> Result<UserLine, UserLineFault> {
         // A quote that is never closed swallows the lines below, and with them users.
         if record.as_slice().contains('\n') {
-            return Err(LineFault::OpenQuote);
+            return Err(UserLineFault::OpenQuote);
         }
         let (Some(user), Some(vtnr), Some(hash)) = (
             record.get(self.user),
             record.get(self.vtnr),
             record.get(self.hash),
         ) else {
-            return Err(LineFault::Fields);
+            return Err(UserLineFault::Fields);
         };
-        let key = UserKey::parse(user).map_err(|_| LineFault::NotAUser)?;
-        let vtnr = Vtnr::parse(vtnr).map_err(|_| LineFault::NotAVtnr)?;
+        let key = UserKey::parse(user).map_err(|_| UserLineFault::NotAUser)?;
+        let vtnr = Vtnr::parse(vtnr).map_err(|_| UserLineFault::NotAVtnr)?;
         let hash = Hash::parse(hash.trim()).map_err(|fault| match fault {
-            NoHash::Foreign => LineFault::NotAHash,
-            NoHash::TooCostly => LineFault::TooCostly,
+            NoHash::Foreign => UserLineFault::NotAHash,
+            NoHash::TooCostly => UserLineFault::TooCostly,
         })?;
-        Ok(Line {
+        Ok(UserLine {
             key,
             user: User { vtnr, hash },
             record: record.clone(),
@@ -263,7 +271,7 @@ mod tests {
         );
         assert_eq!(
             Table::parse(b"user;vtnr;hash\na\xfc;1;2").err(),
-            Some(Fault::NotUtf8(2))
+            Some(UsersFault::NotUtf8(2))
         );
         assert!(
             fault(&format!("user;vtnr;hash\n{}", "x;1;2\n".repeat(30)))

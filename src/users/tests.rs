@@ -191,7 +191,7 @@ fn a_file_that_others_can_read_or_write_or_that_is_none_is_not_taken() {
             is_sound || told.contains("can be read or written by everybody"),
             "{told}"
         );
-        assert!(is_sound || matches!(add(&file, "ben"), Err(Error::Unusable(_, Fault::Open))));
+        assert!(is_sound || matches!(add(&file, "ben"), Err(Error::Unusable(_, UsersFault::Open))));
     }
     assert!(
         told(folder.path()).contains("this is not a file"),
@@ -260,7 +260,7 @@ fn a_file_that_is_being_written_is_left_alone_until_it_has_come_to_rest() {
 fn passwords(file: &Path, cost: HashCost) -> Passwords {
     let metrics = Arc::new(Metrics::new().expect("sound"));
     let users = Arc::new(Users::open(file, POLL).expect("a sound file"));
-    let config = config::Password {
+    let config = config::PasswordConfig {
         file: file.to_owned(),
         cost,
         hashers: NonZero::<usize>::MIN,

@@ -3,13 +3,15 @@
 //!
 //! The models are written from what servers did in tests and from their advisories. They know nothing of the guard.
 
-use super::submission::{Body, Charset, Intent, Letters, PathAlphabet, Request, SubmissionRules};
+use super::submission::{
+    Body, Charset, Intent, LetterCase, PathAlphabet, Request, SubmissionRules,
+};
 use unicode_normalization::UnicodeNormalization;
 
 /// The Antragsversand: by its path, and by a front controller's route.
 pub(crate) fn rules() -> SubmissionRules {
     let paths = ["/antrag/versand", "/index.php?r=antrag/versand"].map(str::to_owned);
-    SubmissionRules::new(paths, Letters::Folded, PathAlphabet::Unicode).expect("sound rules")
+    SubmissionRules::new(paths, LetterCase::Folded, PathAlphabet::Unicode).expect("sound rules")
 }
 
 /// Judges the request `METHOD TARGET`, and says what server would run it if it is allowed and one would.

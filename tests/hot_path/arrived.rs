@@ -3,7 +3,7 @@
 #[path = "browser.rs"]
 mod browser;
 
-use domain::application_session::{ApplicationSessionId, Origin};
+use domain::application_session::{ApplicationSessionId, SessionOrigin};
 use domain::ids::SessionToken;
 use domain::session::{Level, Proof, Session};
 use domain::throttle::ClientAddress;
@@ -105,7 +105,7 @@ impl Arrived {
             value: APPLICATION_SESSION.as_bytes(),
         };
         let learnt = Learnt {
-            origin: Origin::Request,
+            origin: SessionOrigin::Request,
             client: ClientAddress::of([192, 0, 2, 7].into()),
         };
         let owner = parts

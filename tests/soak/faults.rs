@@ -3,7 +3,7 @@
 use crate::account::Account;
 use crate::dice::Dice;
 use crate::support::{Gateway, World};
-use demo::postbox::Fault as MailFault;
+use demo::postbox::PostboxFault as MailFault;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

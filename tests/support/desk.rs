@@ -16,7 +16,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use vtnr_gateway::clock::{Chance, Clock};
-use vtnr_gateway::config::{self, Doors, Enumeration, Login};
+use vtnr_gateway::config::{self, Enumeration, LoginConfig, LoginMethods};
 use vtnr_gateway::directory::Directory;
 use vtnr_gateway::in_force::InForce;
 use vtnr_gateway::sign_in::{Answer, Rules, SignIns, Visitor};
@@ -112,7 +112,7 @@ impl Desk {
         let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Chance);
         let engine = Embedded::in_memory(clock.clone()).expect("a store");
         let directory = Directory::open(
-            &config::Directory {
+            &config::DirectoryConfig {
                 file,
                 poll: Duration::from_secs(1),
                 certificates: None,
@@ -346,8 +346,8 @@ impl Asked {
     }
 }
 
-fn rules() -> Login {
-    Login {
+fn rules() -> LoginConfig {
+    LoginConfig {
         prefix: "/ui/login/de/".into(),
         alphabet: Alphabet::parse(Alphabet::DEFAULT).expect("sound"),
         tan: TanLimits {
@@ -358,7 +358,7 @@ fn rules() -> Login {
         trust: Duration::from_secs(30 * 86_400),
         without_email: true,
         enumeration: Enumeration::Open,
-        doors: Doors::default(),
+        doors: LoginMethods::default(),
         entry_origins: Vec::new(),
         time_zone: "Europe/Berlin".into(),
     }

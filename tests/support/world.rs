@@ -2,7 +2,7 @@
 
 use super::{Browser, eventually, ports, redis::Redis};
 use demo::calculator::Calculator;
-use demo::postbox::{Mail, Postbox};
+use demo::postbox::{Postbox, ReceivedMail};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -160,7 +160,7 @@ impl World {
 
     /// All mails, once the gateways are done with every letter that was asked for up to now. Where letters were withdrawn before they left, or
     /// wait for a mail server that does not take them, this does not come to be.
-    pub async fn mails(&self) -> Vec<Mail> {
+    pub async fn mails(&self) -> Vec<ReceivedMail> {
         let asked_for = self
             .log()
             .await
@@ -207,7 +207,7 @@ fn value(metrics: &str, line: &str) -> Option<f64> {
 }
 
 /// The TAN in a mail: alone on its line.
-pub fn tan_of(mail: &Mail) -> String {
+pub fn tan_of(mail: &ReceivedMail) -> String {
     let is_tan = |line: &&str| {
         matches!(line.len(), 6 | 10) && line.bytes().all(|byte| byte.is_ascii_uppercase())
     };

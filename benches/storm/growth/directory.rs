@@ -82,7 +82,7 @@ fn by_itself(brokers: u32) -> Result<(Duration, Duration, f64)> {
     let file = folder.path().join("brokers.csv");
     std::fs::write(&file, directory(brokers))?;
     let (config, now) = (
-        config::Directory {
+        config::DirectoryConfig {
             file: file.clone(),
             poll: Duration::from_secs(2),
             certificates: None,

@@ -3,9 +3,9 @@
 //! Every section is taken apart whole, so that a key that is added does not compile until it is said here what becomes of it.
 
 use crate::config::{
-    Certificate, CertificateColumns, Config, Credentials, Deployment, Directory, HashCost, Https,
-    Listen, Log, Login, Mail, MailRelay, Password, Portal, RedisServers, Secret, Shutdown, Store,
-    StoreUrl, Upstream,
+    Certificate, CertificateColumns, Config, Credentials, Deployment, DirectoryConfig, HashCost,
+    Https, ListenConfig, Log, LoginConfig, MailConfig, MailRelay, PasswordConfig, PortalConfig,
+    RedisServers, Secret, Shutdown, StoreConfig, StoreUrl, UpstreamConfig,
 };
 use domain::parking::ParkingLimits;
 use domain::session::SessionLimits;
@@ -24,10 +24,10 @@ pub(super) fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
     listen(&mut keys, &old.listen, &new.listen);
     upstream(&mut keys, &old.upstream, &new.upstream);
     store(&mut keys, &old.store, &new.store);
-    differing!(keys, &old.directory, new.directory, Directory { file: "directory.file", poll: "directory.poll" } but certificates);
+    differing!(keys, &old.directory, new.directory, DirectoryConfig { file: "directory.file", poll: "directory.poll" } but certificates);
     mail(&mut keys, &old.mail, &new.mail);
     parking(&mut keys, &old.parking, &new.parking);
-    differing!(keys, &old.login, new.login, Login { prefix: "login.prefix" }
+    differing!(keys, &old.login, new.login, LoginConfig { prefix: "login.prefix" }
         but alphabet, tan, tries, trust, without_email, enumeration, doors, entry_origins, time_zone);
     password(&mut keys, old.password.as_ref(), new.password.as_ref());
     certificate(
@@ -76,10 +76,10 @@ fn note(keys: &mut Vec<&'static str>, key: &'static str, differs: bool) {
     }
 }
 
-fn listen(keys: &mut Vec<&'static str>, old: &Listen, new: &Listen) {
-    let address = |listen: &Listen| listen.https.as_ref().map(|https| https.address);
+fn listen(keys: &mut Vec<&'static str>, old: &ListenConfig, new: &ListenConfig) {
+    let address = |listen: &ListenConfig| listen.https.as_ref().map(|https| https.address);
     note(keys, "listen.https", address(old) != address(new));
-    differing!(keys, old, new, Listen {
+    differing!(keys, old, new, ListenConfig {
         http: "listen.http",
         public_url: "listen.public_url",
         hosts: "listen.hosts",
@@ -95,13 +95,13 @@ fn listen(keys: &mut Vec<&'static str>, old: &Listen, new: &Listen) {
     } but https);
 }
 
-fn upstream(keys: &mut Vec<&'static str>, old: &Upstream, new: &Upstream) {
+fn upstream(keys: &mut Vec<&'static str>, old: &UpstreamConfig, new: &UpstreamConfig) {
     note(
         keys,
         "upstream.url",
         (old.tls, &old.servers) != (new.tls, &new.servers),
     );
-    differing!(keys, old, new, Upstream {
+    differing!(keys, old, new, UpstreamConfig {
         routes: "upstream.routes",
         affinity_cookies: "upstream.affinity_cookie",
         session_cookies: "upstream.session_cookies",
@@ -122,13 +122,13 @@ fn upstream(keys: &mut Vec<&'static str>, old: &Upstream, new: &Upstream) {
     } but tls, servers);
 }
 
-fn store(keys: &mut Vec<&'static str>, old: &Store, new: &Store) {
+fn store(keys: &mut Vec<&'static str>, old: &StoreConfig, new: &StoreConfig) {
     match (&old.url, &new.url) {
         (StoreUrl::Redis(old), StoreUrl::Redis(new)) => redis(keys, old, new),
         (old, new) => note(keys, "store.url", old != new),
     }
     secret(keys, Some(&old.secret), Some(&new.secret));
-    differing!(keys, old, new, Store {
+    differing!(keys, old, new, StoreConfig {
         key_prefix: "store.key_prefix",
         timeout: "store.timeout",
         replicas: "store.replicas",
@@ -188,8 +188,8 @@ fn secret(keys: &mut Vec<&'static str>, old: Option<&Secret>, new: Option<&Secre
     }
 }
 
-fn mail(keys: &mut Vec<&'static str>, old: &Mail, new: &Mail) {
-    let addresses = |mail: &Mail| {
+fn mail(keys: &mut Vec<&'static str>, old: &MailConfig, new: &MailConfig) {
+    let addresses = |mail: &MailConfig| {
         let address = |MailRelay {
                            host,
                            port,
@@ -216,7 +216,7 @@ fn mail(keys: &mut Vec<&'static str>, old: &Mail, new: &Mail) {
     for (old, new) in pairs() {
         secret(keys, password(old).as_ref(), password(new).as_ref());
     }
-    differing!(keys, old, new, Mail {
+    differing!(keys, old, new, MailConfig {
         ca_file: "mail.ca_file",
         timeout: "mail.timeout",
         connections: "mail.connections",
@@ -232,11 +232,15 @@ fn parking(keys: &mut Vec<&'static str>, old: &ParkingLimits, new: &ParkingLimit
     } but settles);
 }
 
-fn password(keys: &mut Vec<&'static str>, old: Option<&Password>, new: Option<&Password>) {
+fn password(
+    keys: &mut Vec<&'static str>,
+    old: Option<&PasswordConfig>,
+    new: Option<&PasswordConfig>,
+) {
     let (Some(old), Some(new)) = (old, new) else {
         return note(keys, "password.file", old.is_some() != new.is_some());
     };
-    differing!(keys, old, new, Password {
+    differing!(keys, old, new, PasswordConfig {
         file: "password.file",
         hashers: "password.hashers",
         queue: "password.queue",
@@ -274,7 +278,7 @@ fn certificate(keys: &mut Vec<&'static str>, old: Option<&Certificate>, new: Opt
     );
 }
 
-fn portal(keys: &mut Vec<&'static str>, old: Option<&Portal>, new: Option<&Portal>) {
+fn portal(keys: &mut Vec<&'static str>, old: Option<&PortalConfig>, new: Option<&PortalConfig>) {
     let (Some(old), Some(new)) = (old, new) else {
         return note(keys, "portal.check_url", old.is_some() != new.is_some());
     };
@@ -282,7 +286,7 @@ fn portal(keys: &mut Vec<&'static str>, old: Option<&Portal>, new: Option<&Porta
         keys,
         old,
         new,
-        Portal {
+        PortalConfig {
             check_url: "portal.check_url",
             ca_file: "portal.ca_file",
             cookies: "portal.cookies",

@@ -3,9 +3,9 @@
 use super::super::document::Value;
 use super::super::kinds::{address, line, word};
 use super::super::read::Reader;
-use super::super::{Certificate, CertificateColumns, Https, Listen};
+use super::super::{Certificate, CertificateColumns, Https, ListenConfig};
 use super::listen::public_url;
-use crate::certificate::{Identity, Trust};
+use crate::certificate::{Identity, TrustStore};
 use crate::clock::Clock;
 
 const SECTION: &str = "certificate";
@@ -25,7 +25,10 @@ const IDENTITIES: [(&str, Identity); 5] = [
     ("san.dns", Identity::HostName),
 ];
 
-pub(super) fn certificate(reader: &mut Reader<'_>, listen: Option<&Listen>) -> Option<Certificate> {
+pub(super) fn certificate(
+    reader: &mut Reader<'_>,
+    listen: Option<&ListenConfig>,
+) -> Option<Certificate> {
     let own = listen.and_then(|listen| listen.https.clone());
     let listen_on = reader.optional(LISTEN, address);
     let url = reader.optional(PUBLIC_URL, public_url);
@@ -109,7 +112,7 @@ pub(super) fn certificate(reader: &mut Reader<'_>, listen: Option<&Listen>) -> O
 }
 
 fn look_at_files(reader: &mut Reader<'_>, certificate: &Certificate) {
-    match Trust::load(
+    match TrustStore::load(
         &certificate.ca_file,
         &certificate.crl_files,
         certificate.identity,

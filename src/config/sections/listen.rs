@@ -4,7 +4,7 @@ use super::super::document::Value;
 use super::super::kinds::{address, duration, hours, line, minutes, number, quoted, seconds, text};
 use super::super::read::Reader;
 use super::super::url::{Url, host_and_port};
-use super::super::{Https, Listen, PublicUrl};
+use super::super::{Https, ListenConfig, PublicUrl};
 use super::timeout;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ const CERT: &str = "listen.tls.cert";
 const KEY: &str = "listen.tls.key";
 const PUBLIC_URL: &str = "listen.public_url";
 
-pub(super) fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
+pub(super) fn listen(reader: &mut Reader<'_>) -> Option<ListenConfig> {
     let http = reader.optional(HTTP, address);
     let https_address = reader.optional(HTTPS, address);
     let https = https(reader, https_address);
@@ -55,7 +55,7 @@ pub(super) fn listen(reader: &mut Reader<'_>) -> Option<Listen> {
             "begins with http://, but only listen.https is given",
         );
     }
-    Some(Listen {
+    Some(ListenConfig {
         http,
         https,
         public_url,

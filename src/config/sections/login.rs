@@ -4,7 +4,7 @@ use super::super::document::Value;
 use super::super::kinds::{days, duration, flag, hours, line, minutes, number, quoted, text, word};
 use super::super::read::Reader;
 use super::super::url::Url;
-use super::super::{Door, Doors, Enumeration, Login};
+use super::super::{Enumeration, LoginConfig, LoginMethod, LoginMethods};
 use domain::challenge::TanLimits;
 use domain::tan::{Alphabet, BadAlphabet};
 use jiff::tz::TimeZone;
@@ -13,7 +13,7 @@ use std::time::Duration;
 const ATTEMPT: &str = "login.attempt_lifetime";
 const WITHOUT_EMAIL: &str = "login.without_email";
 
-pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
+pub(super) fn login(reader: &mut Reader<'_>) -> Option<LoginConfig> {
     let prefix = reader.or("login.prefix", "/ui/login/de/", prefix);
     let alphabet = reader.or("login.tan_alphabet", Alphabet::DEFAULT, alphabet);
     let tan = tan(reader);
@@ -34,10 +34,10 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
     let without_email = reader.told(WITHOUT_EMAIL, "true", flag);
     let password_url = reader
         .optional("login.password_url", link)
-        .map(Door::Elsewhere);
+        .map(LoginMethod::Elsewhere);
     let certificate_url = reader
         .optional("login.certificate_url", link)
-        .map(Door::Elsewhere);
+        .map(LoginMethod::Elsewhere);
     let entry_origins = reader.list("login.entry_origins", origin);
     let time_zone = reader.or("login.time_zone", "Europe/Berlin", time_zone);
     let enumeration = enumeration?;
@@ -47,7 +47,7 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
             "cannot be true while login.enumeration is \"neutral\": the way without e-mail reveals whether a VTNR exists",
         );
     }
-    Some(Login {
+    Some(LoginConfig {
         prefix: prefix?,
         alphabet: alphabet?,
         tan: tan?,
@@ -55,7 +55,7 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<Login> {
         trust: trust?,
         without_email: without_email.unwrap_or(enumeration == Enumeration::Open),
         enumeration,
-        doors: Doors {
+        doors: LoginMethods {
             password: password_url,
             certificate: certificate_url,
             portal: None,

@@ -7,7 +7,7 @@ use super::super::read::Reader;
 use super::super::secret::Secret;
 use super::super::secret_file::{Places, Shape};
 use super::super::url::Url;
-use super::super::{Mail, MailProtection, MailRelay};
+use super::super::{MailConfig, MailProtection, MailRelay};
 use super::timeout;
 use domain::email::Email;
 use lettre::message::Mailbox;
@@ -21,7 +21,7 @@ const PASSWORD: Places = Places {
 /// A broker waits while they are tried one after another.
 const MOST_RELAYS: usize = 5;
 
-pub(super) fn mail(reader: &mut Reader<'_>) -> Option<Mail> {
+pub(super) fn mail(reader: &mut Reader<'_>) -> Option<MailConfig> {
     let servers = reader.required_one_or_more(URL, server);
     let from = reader.required("mail.from", sender);
     let reply_to = reader.optional("mail.reply_to", sender);
@@ -51,7 +51,7 @@ pub(super) fn mail(reader: &mut Reader<'_>) -> Option<Mail> {
             "sends the password in plain text; use ?tls=required or smtps://",
         );
     }
-    Some(Mail {
+    Some(MailConfig {
         relays: relays.into_iter().map(|(relay, _)| relay).collect(),
         ca_file,
         from: from?,

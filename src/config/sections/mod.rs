@@ -24,7 +24,9 @@ use super::kinds::{
 };
 use super::read::Reader;
 use super::url::host_and_port;
-use super::{CertificateColumns, Config, Directory, Door, Log, Shutdown, Upstream};
+use super::{
+    CertificateColumns, Config, DirectoryConfig, Log, LoginMethod, Shutdown, UpstreamConfig,
+};
 use domain::session::SessionLimits;
 use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -41,15 +43,18 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let directory = directory(reader, columns);
     let mail = mail::mail(reader);
     let submission = submission::submission(reader);
-    let parking = parking::parking(reader, upstream.as_ref().map(Upstream::connecting));
+    let parking = parking::parking(reader, upstream.as_ref().map(UpstreamConfig::connecting));
     let portal = portal::portal(reader);
     let mut login = login::login(reader);
     if let Some((login, portal)) = login.as_mut().zip(portal.as_ref()) {
-        login.doors.portal = portal.sign_in_url.as_ref().map(|_| Door::Page("portal"));
+        login.doors.portal = portal
+            .sign_in_url
+            .as_ref()
+            .map(|_| LoginMethod::Page("portal"));
         login.doors.portal_sign_out.clone_from(&portal.sign_out_url);
     }
     if let (Some(login), Some(certificate)) = (&mut login, &certificate) {
-        let door = Door::Host(format!("https://{}", certificate.public_url.authority));
+        let door = LoginMethod::Host(format!("https://{}", certificate.public_url.authority));
         if login.doors.certificate.replace(door).is_some() {
             reader.mistake(
                 "login.certificate_url",
@@ -117,7 +122,7 @@ fn admin_host(value: &Value) -> Result<String, String> {
 fn directory(
     reader: &mut Reader<'_>,
     certificates: Option<CertificateColumns>,
-) -> Option<Directory> {
+) -> Option<DirectoryConfig> {
     let file = reader
         .required("directory.file", line)
         .map(|name| reader.path(&name));
@@ -126,7 +131,7 @@ fn directory(
         "2s",
         duration(Duration::from_millis(100)..=hours(1)),
     );
-    Some(Directory {
+    Some(DirectoryConfig {
         file: file?,
         poll: poll?,
         certificates,

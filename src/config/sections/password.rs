@@ -2,7 +2,7 @@
 
 use super::super::kinds::{line, number, size};
 use super::super::read::Reader;
-use super::super::{Door, Doors, HashCost, Password};
+use super::super::{HashCost, LoginMethod, LoginMethods, PasswordConfig};
 use std::num::NonZero;
 
 const SECTION: &str = "password";
@@ -12,7 +12,10 @@ const ITERATIONS: &str = "password.iterations";
 const KIB: u64 = 1_024;
 
 /// Nothing where the section is not there; then this way in is closed.
-pub(super) fn password(reader: &mut Reader<'_>, doors: Option<&mut Doors>) -> Option<Password> {
+pub(super) fn password(
+    reader: &mut Reader<'_>,
+    doors: Option<&mut LoginMethods>,
+) -> Option<PasswordConfig> {
     let file = reader.optional(FILE, line).map(|name| reader.path(&name));
     let (least, most) = (8 * KIB, u64::from(HashCost::MOST.memory) * KIB);
     let memory = reader.or(MEMORY, "19MiB", size(least..=most));
@@ -41,7 +44,7 @@ pub(super) fn password(reader: &mut Reader<'_>, doors: Option<&mut Doors>) -> Op
         );
     }
     if let Some(doors) = doors {
-        doors.password = Some(Door::Page("benutzerschluessel"));
+        doors.password = Some(LoginMethod::Page("benutzerschluessel"));
     }
     let cost = HashCost {
         memory: u32::try_from(memory? / KIB).ok()?,
@@ -53,7 +56,7 @@ pub(super) fn password(reader: &mut Reader<'_>, doors: Option<&mut Doors>) -> Op
     } else if !withstands(cost) {
         reader.warn(MEMORY, "with so few password.iterations is less than what OWASP takes for the least, such as 19MiB with 2");
     }
-    Some(Password {
+    Some(PasswordConfig {
         file: file?,
         cost,
         hashers: hashers_or_default(hashers?),

@@ -1,6 +1,6 @@
 //! `[portal]`
 
-use super::super::Portal;
+use super::super::PortalConfig;
 use super::super::document::Value;
 use super::super::kinds::{duration, line, minutes, number, path, quoted};
 use super::super::pem::certificates;
@@ -18,7 +18,7 @@ const COOKIES: &str = "portal.cookies";
 const PATHS: &str = "portal.paths";
 const SERVER: &str = "portal.server";
 
-pub(super) fn portal(reader: &mut Reader<'_>) -> Option<Portal> {
+pub(super) fn portal(reader: &mut Reader<'_>) -> Option<PortalConfig> {
     let check_url = reader.optional(CHECK_URL, check_url);
     let ca_file = reader.optional(CA, line).map(|name| reader.path(&name));
     let cookies = reader.list(COOKIES, foreign_cookie);
@@ -55,7 +55,7 @@ pub(super) fn portal(reader: &mut Reader<'_>) -> Option<Portal> {
         reader.mistake(SERVER, "is of no use without portal.paths");
     }
     let server = server.map(|target| (target.tls, target.server));
-    Some(Portal {
+    Some(PortalConfig {
         check_url: check_url?,
         ca_file,
         cookies,

@@ -5,7 +5,7 @@ use super::super::kinds::{duration, minutes, number, quoted, text};
 use super::super::read::Reader;
 use super::super::secret_file::{Places, Shape};
 use super::super::servers::{Credentials, Deployment, RedisServers};
-use super::super::{Secret, Store, StoreUrl};
+use super::super::{Secret, StoreConfig, StoreUrl};
 use super::timeout;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const SHORTEST_SECRET: usize = 32;
 /// More are not kept by anybody, and each must answer before a broker is.
 const MOST_REPLICAS: i64 = 5;
 
-pub(super) fn store(reader: &mut Reader<'_>) -> Option<Store> {
+pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
     let written = reader.required(URL, written);
     let password = reader.secret(&PASSWORD, Shape::Line);
     let sentinels = Credentials {
@@ -52,7 +52,7 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<Store> {
         duration(Duration::ZERO..=minutes(30)),
     );
     let url = url(reader, written?, password, sentinels)?;
-    Some(Store {
+    Some(StoreConfig {
         url,
         secret: secret?,
         key_prefix: key_prefix?,

@@ -4,25 +4,25 @@ use super::super::document::Value;
 use super::super::kinds::{flag, quoted, text};
 use super::super::read::Reader;
 use domain::submission::{
-    Doubt, Letters, NeverMatches, PathAlphabet, SubmissionRules, index_folder,
+    Doubt, LetterCase, NeverMatches, PathAlphabet, SubmissionRules, index_folder,
 };
 
 const PATHS: &str = "submission.paths";
 
 /// The paths as they were written, and the rules that they make.
-pub(super) struct Submission {
+pub(super) struct SubmissionSection {
     pub(super) paths: Vec<String>,
     pub(super) rules: SubmissionRules,
 }
 
-pub(super) fn submission(reader: &mut Reader<'_>) -> Option<Submission> {
+pub(super) fn submission(reader: &mut Reader<'_>) -> Option<SubmissionSection> {
     let paths = reader.required_list(PATHS, path);
     let case_sensitive = reader.or("submission.case_sensitive", false, flag);
     let ascii_only = reader.or("submission.ascii_only", false, flag);
     let letters = if case_sensitive? {
-        Letters::AsWritten
+        LetterCase::AsWritten
     } else {
-        Letters::Folded
+        LetterCase::Folded
     };
     let alphabet = if ascii_only? {
         PathAlphabet::Ascii
@@ -32,7 +32,7 @@ pub(super) fn submission(reader: &mut Reader<'_>) -> Option<Submission> {
     let paths = paths?;
     warn_of_queries(reader, &paths);
     match SubmissionRules::new(paths.clone(), letters, alphabet) {
-        Ok(rules) => Some(Submission { paths, rules }),
+        Ok(rules) => Some(SubmissionSection { paths, rules }),
         Err((path, never)) => {
             reader.mistake(PATHS, format!("{} {}", quoted(&path), why(never)));
             None
@@ -70,7 +70,7 @@ fn warn_of_queries(reader: &mut Reader<'_>, paths: &[String]) {
 /// A path that can match; whether only ASCII may occur is looked at when both keys are known.
 fn path(value: &Value) -> Result<String, String> {
     let text = text(value)?;
-    let alone = SubmissionRules::new([text.clone()], Letters::Folded, PathAlphabet::Unicode);
+    let alone = SubmissionRules::new([text.clone()], LetterCase::Folded, PathAlphabet::Unicode);
     alone
         .map(|_| text)
         .map_err(|(path, never)| format!("{} {}", quoted(&path), why(never)))

@@ -2,19 +2,22 @@
 
 use super::super::read::Reader;
 use super::super::url::Url;
-use super::super::{Brand, Certificate, Door, Doors, Listen, Login, Portal, Upstream};
+use super::super::{
+    Brand, Certificate, ListenConfig, LoginConfig, LoginMethod, LoginMethods, PortalConfig,
+    UpstreamConfig,
+};
 use domain::submission::index_folder;
 use std::net::{IpAddr, SocketAddr};
 
 /// The sections that depend on each other, as far as they could be read.
 pub(super) struct Sections<'c> {
-    pub(super) listen: Option<&'c Listen>,
+    pub(super) listen: Option<&'c ListenConfig>,
     pub(super) admin: Option<SocketAddr>,
-    pub(super) upstream: Option<&'c Upstream>,
+    pub(super) upstream: Option<&'c UpstreamConfig>,
     pub(super) submission_paths: &'c [String],
-    pub(super) login: Option<&'c Login>,
+    pub(super) login: Option<&'c LoginConfig>,
     pub(super) certificate: Option<&'c Certificate>,
-    pub(super) portal: Option<&'c Portal>,
+    pub(super) portal: Option<&'c PortalConfig>,
     pub(super) brand: Option<&'c Brand>,
 }
 
@@ -111,7 +114,11 @@ fn submissions_are_protected(reader: &mut Reader<'_>, submissions: &[String], pu
 }
 
 /// What begins like one of the portal's paths needs no sign-in.
-fn portal_opens_nothing_else(reader: &mut Reader<'_>, portal: &Portal, sections: &Sections<'_>) {
+fn portal_opens_nothing_else(
+    reader: &mut Reader<'_>,
+    portal: &PortalConfig,
+    sections: &Sections<'_>,
+) {
     for path in &portal.paths {
         let below = path.to_lowercase();
         let covers = |other: &str| other.to_lowercase().starts_with(&below);
@@ -170,10 +177,11 @@ fn login_takes_no_path(reader: &mut Reader<'_>, key: &str, paths: &[String], pre
 
 /// Links on the sign-in pages are for people who are not signed in.
 fn links_lead_somewhere(reader: &mut Reader<'_>, sections: &Sections<'_>, public: &[String]) {
-    let elsewhere = |door: fn(&Doors) -> Option<&Door>| match door(&sections.login?.doors)? {
-        Door::Elsewhere(address) => Some(address),
-        Door::Page(_) | Door::Host(_) => None,
-    };
+    let elsewhere =
+        |door: fn(&LoginMethods) -> Option<&LoginMethod>| match door(&sections.login?.doors)? {
+            LoginMethod::Elsewhere(address) => Some(address),
+            LoginMethod::Page(_) | LoginMethod::Host(_) => None,
+        };
     let links = [
         (
             "brand.imprint_url",

@@ -4,7 +4,7 @@ use super::super::document::Value;
 use super::super::kinds::{duration, hours, minutes, number, path, quoted, seconds, text};
 use super::super::read::Reader;
 use super::super::url::Url;
-use super::super::{Server, Upstream, WebSocketOrigins};
+use super::super::{Server, UpstreamConfig, WebSocketOriginsConfig};
 use super::client_fields::client_fields;
 use super::timeout;
 use domain::client_fields::covers;
@@ -39,7 +39,7 @@ pub(super) const TAKEN_HEADERS: [&str; 18] = [
     "upgrade",
 ];
 
-pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
+pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<UpstreamConfig> {
     let targets = reader.required_one_or_more(URL, target);
     let routes = reader.list(ROUTES, route);
     let affinity_cookies = reader.one_or_more("upstream.affinity_cookie", cookie);
@@ -86,7 +86,7 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
         (routes?, affinity_cookies?, session_cookies?);
     let (strip, pass_fields) = client_fields?;
     routes_fit(reader, &routes, &affinity_cookies, servers.len());
-    Some(Upstream {
+    Some(UpstreamConfig {
         tls,
         servers,
         routes,
@@ -109,14 +109,14 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
     })
 }
 
-fn websocket_origins(reader: &mut Reader<'_>) -> Option<WebSocketOrigins> {
+fn websocket_origins(reader: &mut Reader<'_>) -> Option<WebSocketOriginsConfig> {
     const ALL: &str = "*";
     let origins = reader.list(WEBSOCKET_ORIGINS, |value| match text(value)? {
         all if all == ALL => Ok(all),
         origin => sound_origin(&origin),
     })?;
     if !origins.iter().any(|origin| origin == ALL) {
-        return Some(WebSocketOrigins::Listed(origins));
+        return Some(WebSocketOriginsConfig::Listed(origins));
     }
     if origins.len() > 1 {
         reader.mistake(
@@ -124,7 +124,7 @@ fn websocket_origins(reader: &mut Reader<'_>) -> Option<WebSocketOrigins> {
             "has \"*\", which is every origin, beside others; give one of the two",
         );
     }
-    Some(WebSocketOrigins::All)
+    Some(WebSocketOriginsConfig::All)
 }
 
 /// An origin as browsers write it (RFC 6454, 6.2).

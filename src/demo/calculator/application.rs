@@ -1,9 +1,9 @@
 //! The application and the Antragsversand, its electronic submission. Every POST counts as one, as it did in 2005.
 
 use super::latin1::Form;
-use super::memory::Submission;
+use super::memory::SubmittedApplication;
 use super::motor;
-use super::visit::Visit;
+use super::visit::CalculatorVisit;
 use axum::body::Bytes;
 use axum::response::Response;
 use http::HeaderMap;
@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use minijinja::{Value, context};
 
 /// `GET /antrag?id=`: the form.
-pub(super) async fn show(visit: Visit) -> Response {
+pub(super) async fn show(visit: CalculatorVisit) -> Response {
     match visit.offer() {
         Some(offer) => visit.page(
             "application.html",
@@ -22,7 +22,7 @@ pub(super) async fn show(visit: Visit) -> Response {
 }
 
 /// `POST /antrag/versand`: takes the application and gives the receipt number.
-pub(super) async fn submit(visit: Visit, headers: HeaderMap, body: Bytes) -> Response {
+pub(super) async fn submit(visit: CalculatorVisit, headers: HeaderMap, body: Bytes) -> Response {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -35,7 +35,7 @@ pub(super) async fn submit(visit: Visit, headers: HeaderMap, body: Bytes) -> Res
         Vec::new()
     };
     let (vtnr, body) = (visit.broker.clone(), body.to_vec());
-    let submission = Submission {
+    let submission = SubmittedApplication {
         receipt: String::new(),
         vtnr,
         content_type,
@@ -47,13 +47,13 @@ pub(super) async fn submit(visit: Visit, headers: HeaderMap, body: Bytes) -> Res
 }
 
 /// `GET /antrag/eingang`: what was received, newest first.
-pub(super) async fn inbox(visit: Visit) -> Response {
+pub(super) async fn inbox(visit: CalculatorVisit) -> Response {
     let received = visit.calculator.submissions();
     let submissions: Vec<Value> = received.iter().rev().map(view).collect();
     visit.page("inbox.html", context! { submissions })
 }
 
-fn view(submission: &Submission) -> Value {
+fn view(submission: &SubmittedApplication) -> Value {
     let form = Form {
         fields: submission.fields.clone(),
     };

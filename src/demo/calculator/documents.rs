@@ -3,12 +3,12 @@
 use super::latin1;
 use super::motor::rows;
 use super::pdf;
-use super::visit::Visit;
+use super::visit::CalculatorVisit;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 
 /// `GET /kfz/angebot.csv?id=`: for the spreadsheets of the time, so ISO-8859-1 and semicolons.
-pub(super) async fn csv(visit: Visit) -> Response {
+pub(super) async fn csv(visit: CalculatorVisit) -> Response {
     let Some(offer) = visit.offer() else {
         return visit.no_offer();
     };
@@ -24,7 +24,7 @@ pub(super) async fn csv(visit: Visit) -> Response {
     )
 }
 
-pub(super) async fn pdf(visit: Visit) -> Response {
+pub(super) async fn pdf(visit: CalculatorVisit) -> Response {
     let Some(offer) = visit.offer() else {
         return visit.no_offer();
     };

@@ -1,6 +1,6 @@
 //! What moves by itself: the news ticker (server-sent events) and the fund prices (WebSocket).
 
-use super::visit::Visit;
+use super::visit::CalculatorVisit;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use axum::response::sse::{Event, Sse};
@@ -22,7 +22,7 @@ const NEWS: [&str; 4] = [
 const FUNDS: [&str; 3] = ["Wachstum Europa", "Renten Welt", "Immobilien Deutschland"];
 
 /// `GET /kurse`: the page with the fund prices.
-pub(super) async fn page(visit: Visit) -> Response {
+pub(super) async fn page(visit: CalculatorVisit) -> Response {
     visit.page("quotes.html", context! {})
 }
 

@@ -24,7 +24,7 @@ pub struct SeenRequest {
 
 /// An application sent in electronically.
 #[derive(Clone, Debug)]
-pub struct Submission {
+pub struct SubmittedApplication {
     /// The receipt number, `AE-000001` the first.
     pub receipt: String,
     /// The header `X-VTNR`, if it came along.
@@ -44,9 +44,9 @@ pub(super) struct Offer {
 }
 
 #[derive(Default)]
-pub(super) struct Memory {
+pub(super) struct CalculatorMemory {
     requests: VecDeque<SeenRequest>,
-    submissions: VecDeque<Submission>,
+    submissions: VecDeque<SubmittedApplication>,
     submitted: usize,
     sessions: VecDeque<Session>,
     offered: u32,
@@ -57,12 +57,12 @@ struct Session {
     offers: VecDeque<Offer>,
 }
 
-impl Memory {
+impl CalculatorMemory {
     pub(super) fn requests(&self) -> Vec<SeenRequest> {
         self.requests.iter().cloned().collect()
     }
 
-    pub(super) fn submissions(&self) -> Vec<Submission> {
+    pub(super) fn submissions(&self) -> Vec<SubmittedApplication> {
         self.submissions.iter().cloned().collect()
     }
 
@@ -71,7 +71,7 @@ impl Memory {
     }
 
     /// Counts every submission, the same one sent twice as two, and gives the receipt number.
-    pub(super) fn submit(&mut self, mut submission: Submission) -> String {
+    pub(super) fn submit(&mut self, mut submission: SubmittedApplication) -> String {
         self.submitted += 1;
         submission.receipt = format!("AE-{:06}", self.submitted);
         let receipt = submission.receipt.clone();

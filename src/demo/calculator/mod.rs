@@ -17,9 +17,9 @@ mod visit;
 #[cfg(test)]
 mod tests;
 
-pub use memory::{SeenRequest, Submission};
+pub use memory::{SeenRequest, SubmittedApplication};
 
-use crate::pages::Pages;
+use crate::pages::DemoPages;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -27,12 +27,12 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use memory::Memory;
+use memory::CalculatorMemory;
 use minijinja::context;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use visit::Visit;
+use visit::CalculatorVisit;
 
 const TEMPLATES: &[(&str, &str)] = &[
     ("shell.html", include_str!("html/shell.html")),
@@ -50,22 +50,22 @@ const TEMPLATES: &[(&str, &str)] = &[
 /// The calculator. Clones share what it remembers.
 #[derive(Clone)]
 pub struct Calculator {
-    inner: Arc<Inner>,
+    inner: Arc<CalculatorState>,
 }
 
-struct Inner {
+struct CalculatorState {
     sign_out_path: String,
-    pages: Pages,
-    memory: Mutex<Memory>,
+    pages: DemoPages,
+    memory: Mutex<CalculatorMemory>,
 }
 
 impl Calculator {
     /// A calculator whose link `Abmelden` leads to this path, `/ui/login/de/abmelden` as a rule.
     #[must_use]
     pub fn new(sign_out_path: impl Into<String>) -> Self {
-        let (sign_out_path, pages) = (sign_out_path.into(), Pages::new(TEMPLATES));
+        let (sign_out_path, pages) = (sign_out_path.into(), DemoPages::new(TEMPLATES));
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(CalculatorState {
                 sign_out_path,
                 pages,
                 memory: Mutex::default(),
@@ -82,7 +82,7 @@ impl Calculator {
 
     /// The applications that were sent in, oldest first; the last 1,000.
     #[must_use]
-    pub fn submissions(&self) -> Vec<Submission> {
+    pub fn submissions(&self) -> Vec<SubmittedApplication> {
         self.memory(|memory| memory.submissions())
     }
 
@@ -92,7 +92,7 @@ impl Calculator {
         self.memory(|memory| memory.requests())
     }
 
-    fn memory<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
+    fn memory<T>(&self, look: impl FnOnce(&mut CalculatorMemory) -> T) -> T {
         look(&mut self.inner.memory.lock())
     }
 
@@ -159,14 +159,14 @@ fn assets() -> Router<Calculator> {
         )
 }
 
-async fn start(visit: Visit) -> Response {
+async fn start(visit: CalculatorVisit) -> Response {
     visit.page(
         "start.html",
         context! { offers => visit.offers().iter().map(motor::view).collect::<Vec<_>>() },
     )
 }
 
-async fn imprint(visit: Visit) -> Response {
+async fn imprint(visit: CalculatorVisit) -> Response {
     visit.notice(
         StatusCode::OK,
         "Impressum",
@@ -174,7 +174,7 @@ async fn imprint(visit: Visit) -> Response {
     )
 }
 
-async fn privacy(visit: Visit) -> Response {
+async fn privacy(visit: CalculatorVisit) -> Response {
     visit.notice(
         StatusCode::OK,
         "Datenschutz",
@@ -182,7 +182,7 @@ async fn privacy(visit: Visit) -> Response {
     )
 }
 
-async fn missing(visit: Visit) -> Response {
+async fn missing(visit: CalculatorVisit) -> Response {
     visit.notice(
         StatusCode::NOT_FOUND,
         "Seite nicht gefunden",

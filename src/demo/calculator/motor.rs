@@ -3,7 +3,7 @@
 use super::latin1::{self, Form};
 use super::memory::Offer;
 use super::tariff::{Risk, euros, german};
-use super::visit::Visit;
+use super::visit::CalculatorVisit;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -17,7 +17,7 @@ const ASKED: [&str; 3] = ["hsn", "tsn", "geburtsdatum"];
 const INCOMPLETE: &str = "Bitte vervollständigen Sie Ihre Angaben.";
 
 /// `GET /kfz/angebot`: the form, or with `?id=` the offer.
-pub(super) async fn show(visit: Visit) -> Response {
+pub(super) async fn show(visit: CalculatorVisit) -> Response {
     if visit.query.get("id").is_empty() {
         return form_page(&visit, &Form::parse(DEFAULTS), &[]);
     }
@@ -28,7 +28,7 @@ pub(super) async fn show(visit: Visit) -> Response {
 }
 
 /// `POST /kfz/angebot`: computes and keeps an offer, and redirects to it.
-pub(super) async fn offer(visit: Visit, body: Bytes) -> Response {
+pub(super) async fn offer(visit: CalculatorVisit, body: Bytes) -> Response {
     let form = Form::parse(&body);
     match Risk::parse(&form) {
         Ok(risk) => visit.redirect(&format!("/kfz/angebot?id={}", visit.keep_offer(risk))),
@@ -37,7 +37,7 @@ pub(super) async fn offer(visit: Visit, body: Bytes) -> Response {
 }
 
 /// `GET /kfz/preis`: the price for the form as it stands, as XML. A name or number plate is not needed for it.
-pub(super) async fn price(visit: Visit) -> Response {
+pub(super) async fn price(visit: CalculatorVisit) -> Response {
     let mut form = visit.query.clone();
     form.fields.extend([
         ("name".into(), "-".into()),
@@ -68,7 +68,7 @@ pub(super) async fn price(visit: Visit) -> Response {
     (headers, latin1::encode(&xml)).into_response()
 }
 
-fn form_page(visit: &Visit, form: &Form, mistakes: &[&'static str]) -> Response {
+fn form_page(visit: &CalculatorVisit, form: &Form, mistakes: &[&'static str]) -> Response {
     let classes: Vec<u32> = (0..=35).collect();
     visit.page(
         "motor.html",

@@ -1,6 +1,6 @@
 //! A document for an application. It is measured, not kept, so its size does not matter.
 
-use super::visit::Visit;
+use super::visit::CalculatorVisit;
 use axum::extract::Multipart;
 use axum::extract::multipart::{Field, MultipartError, MultipartRejection};
 use axum::response::Response;
@@ -9,12 +9,15 @@ use minijinja::{Value, context};
 use ring::digest::{Context, SHA256};
 
 /// `GET /upload`: the form.
-pub(super) async fn show(visit: Visit) -> Response {
+pub(super) async fn show(visit: CalculatorVisit) -> Response {
     visit.page("upload.html", context! {})
 }
 
 /// `POST /upload`: name, size and SHA-256 of every file in the form.
-pub(super) async fn take(visit: Visit, form: Result<Multipart, MultipartRejection>) -> Response {
+pub(super) async fn take(
+    visit: CalculatorVisit,
+    form: Result<Multipart, MultipartRejection>,
+) -> Response {
     let Ok(form) = form else {
         return refuse(&visit);
     };
@@ -25,7 +28,7 @@ pub(super) async fn take(visit: Visit, form: Result<Multipart, MultipartRejectio
     }
 }
 
-fn refuse(visit: &Visit) -> Response {
+fn refuse(visit: &CalculatorVisit) -> Response {
     let text = "Es ist kein Dokument angekommen. Bitte wählen Sie eine Datei aus und versuchen Sie es noch einmal.";
     visit.notice(StatusCode::BAD_REQUEST, "Dokument hochladen", text)
 }

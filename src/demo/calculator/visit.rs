@@ -16,7 +16,7 @@ use std::convert::Infallible;
 /// The calculator's own session cookie.
 const COOKIE_NAME: &str = "JSESSIONID";
 
-pub(super) struct Visit {
+pub(super) struct CalculatorVisit {
     pub(super) calculator: Calculator,
     /// The header `X-VTNR`, if it came along.
     pub(super) broker: Option<String>,
@@ -26,7 +26,7 @@ pub(super) struct Visit {
     fresh: bool,
 }
 
-impl FromRequestParts<Calculator> for Visit {
+impl FromRequestParts<Calculator> for CalculatorVisit {
     type Rejection = Infallible;
 
     async fn from_request_parts(
@@ -60,7 +60,7 @@ fn session_ids(headers: &HeaderMap) -> impl Iterator<Item = String> {
         .map(|cookie| cookie.value().to_owned())
 }
 
-impl Visit {
+impl CalculatorVisit {
     /// The offers of this session, oldest first.
     pub(super) fn offers(&self) -> Vec<Offer> {
         self.calculator

@@ -1,10 +1,10 @@
 //! What a mail client says, understood or refused: RFC 5321, 4.1, as far as a postbox needs it.
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Command {
+pub(super) enum SmtpCommand {
     Helo,
     Ehlo,
-    Mail(String),
+    ReceivedMail(String),
     Rcpt(String),
     Data,
     Rset,
@@ -13,20 +13,20 @@ pub(super) enum Command {
 }
 
 /// Refusals; each is the reply.
-pub(super) type Refusal = &'static str;
+pub(super) type SmtpRefusal = &'static str;
 
-const UNKNOWN: Refusal = "500 Command not recognized";
-const SYNTAX: Refusal = "501 Syntax error in parameters or arguments";
-const PARAMETER: Refusal = "555 Parameter not recognized";
+const UNKNOWN: SmtpRefusal = "500 Command not recognized";
+const SYNTAX: SmtpRefusal = "501 Syntax error in parameters or arguments";
+const PARAMETER: SmtpRefusal = "555 Parameter not recognized";
 /// Larger than the postbox takes.
-pub(super) const TOO_LARGE: Refusal = "552 Message exceeds fixed maximum message size";
+pub(super) const TOO_LARGE: SmtpRefusal = "552 Message exceeds fixed maximum message size";
 
 /// The largest mail taken, in bytes.
 pub(super) const LARGEST_MAIL: usize = 1 << 20;
 
-impl Command {
+impl SmtpCommand {
     /// Reads one line, its end removed.
-    pub(super) fn parse(line: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn parse(line: &[u8]) -> Result<Self, SmtpRefusal> {
         let line = std::str::from_utf8(line).map_err(|_| UNKNOWN)?.trim_end();
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let rest = rest.trim_start();
@@ -34,7 +34,7 @@ impl Command {
             "HELO" if !rest.is_empty() => Ok(Self::Helo),
             "EHLO" if !rest.is_empty() => Ok(Self::Ehlo),
             "HELO" | "EHLO" => Err(SYNTAX),
-            "MAIL" => sender(rest).map(Self::Mail),
+            "MAIL" => sender(rest).map(Self::ReceivedMail),
             "RCPT" => recipient(rest).map(Self::Rcpt),
             "DATA" => alone(rest, Self::Data),
             "RSET" => alone(rest, Self::Rset),
@@ -47,7 +47,7 @@ impl Command {
     }
 }
 
-fn alone(rest: &str, command: Command) -> Result<Command, Refusal> {
+fn alone(rest: &str, command: SmtpCommand) -> Result<SmtpCommand, SmtpRefusal> {
     if rest.is_empty() {
         Ok(command)
     } else {
@@ -55,7 +55,7 @@ fn alone(rest: &str, command: Command) -> Result<Command, Refusal> {
     }
 }
 
-fn sender(rest: &str) -> Result<String, Refusal> {
+fn sender(rest: &str) -> Result<String, SmtpRefusal> {
     let (path, parameters) = path(rest, "FROM:")?;
     for parameter in parameters
         .split_ascii_whitespace()
@@ -76,7 +76,7 @@ fn sender(rest: &str) -> Result<String, Refusal> {
     }
 }
 
-fn recipient(rest: &str) -> Result<String, Refusal> {
+fn recipient(rest: &str) -> Result<String, SmtpRefusal> {
     let (path, parameters) = path(rest, "TO:")?;
     if !parameters.is_empty() {
         return Err(PARAMETER);
@@ -89,7 +89,7 @@ fn recipient(rest: &str) -> Result<String, Refusal> {
 }
 
 /// `FROM:<path> parameters` in its two halves, the brackets removed.
-fn path<'a>(rest: &'a str, keyword: &str) -> Result<(&'a str, &'a str), Refusal> {
+fn path<'a>(rest: &'a str, keyword: &str) -> Result<(&'a str, &'a str), SmtpRefusal> {
     let (head, tail) = rest.split_at_checked(keyword.len()).ok_or(SYNTAX)?;
     let inside = tail.trim_start().strip_prefix('<').ok_or(SYNTAX)?;
     let (path, parameters) = inside
@@ -135,29 +135,32 @@ mod tests {
     #[test]
     fn commands_are_read_in_any_case() {
         for (line, command) in [
-            ("ehlo makler.example", Command::Ehlo),
-            ("HELO x", Command::Helo),
+            ("ehlo makler.example", SmtpCommand::Ehlo),
+            ("HELO x", SmtpCommand::Helo),
             (
                 "MAIL FROM:<a@b.example>",
-                Command::Mail("a@b.example".into()),
+                SmtpCommand::ReceivedMail("a@b.example".into()),
             ),
             (
                 "mail from:<> SIZE=200 BODY=8BITMIME SMTPUTF8",
-                Command::Mail(String::new()),
+                SmtpCommand::ReceivedMail(String::new()),
             ),
             (
                 "RCPT TO:<jürgen@müller.example>",
-                Command::Rcpt("jürgen@müller.example".into()),
+                SmtpCommand::Rcpt("jürgen@müller.example".into()),
             ),
             (
                 "RCPT TO:<\"a>b c\"@x.example>",
-                Command::Rcpt("\"a>b c\"@x.example".into()),
+                SmtpCommand::Rcpt("\"a>b c\"@x.example".into()),
             ),
-            ("RCPT TO:<Postmaster>", Command::Rcpt("Postmaster".into())),
-            ("NOOP whatever", Command::Noop),
-            ("QUIT  ", Command::Quit),
+            (
+                "RCPT TO:<Postmaster>",
+                SmtpCommand::Rcpt("Postmaster".into()),
+            ),
+            ("NOOP whatever", SmtpCommand::Noop),
+            ("QUIT  ", SmtpCommand::Quit),
         ] {
-            assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line}");
+            assert_eq!(SmtpCommand::parse(line.as_bytes()), Ok(command), "{line}");
         }
     }
 
@@ -182,11 +185,11 @@ mod tests {
             ("MAIL FROM:<a@b> BODY=BINARYMIME", "555"),
             ("RCPT TO:<a@b> NOTIFY=NEVER", "555"),
         ] {
-            let refusal = Command::parse(line.as_bytes()).unwrap_err();
+            let refusal = SmtpCommand::parse(line.as_bytes()).unwrap_err();
             assert!(refusal.starts_with(code), "{line}: {refusal}");
         }
         assert!(
-            Command::parse(b"RCPT TO:<\xff@b>")
+            SmtpCommand::parse(b"RCPT TO:<\xff@b>")
                 .unwrap_err()
                 .starts_with("500")
         );

@@ -10,7 +10,7 @@ pub(super) struct Envelope {
 }
 
 #[derive(Clone, Debug)]
-pub struct Mail {
+pub struct ReceivedMail {
     /// The how-manieth mail this is, from 0.
     pub index: usize,
     /// The envelope sender, without angle brackets; empty for a bounce.
@@ -29,7 +29,7 @@ pub struct Mail {
     pub raw: Vec<u8>,
 }
 
-impl Mail {
+impl ReceivedMail {
     /// Reads what came after DATA. Something that is no mail at all is kept too, with empty parts.
     pub(super) fn read(envelope: Envelope, raw: Vec<u8>) -> Self {
         let Envelope { from, to } = envelope;
@@ -79,8 +79,8 @@ fn html_of(message: &Message<'_>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn read(raw: &str) -> Mail {
-        Mail::read(Envelope::default(), raw.replace('\n', "\r\n").into_bytes())
+    fn read(raw: &str) -> ReceivedMail {
+        ReceivedMail::read(Envelope::default(), raw.replace('\n', "\r\n").into_bytes())
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_no_mail_is_kept_as_it_is() {
-        let mail = Mail::read(Envelope::default(), vec![0, 255, 10]);
+        let mail = ReceivedMail::read(Envelope::default(), vec![0, 255, 10]);
         assert_eq!(
             (mail.subject.as_str(), mail.raw.as_slice()),
             ("", &[0, 255, 10][..])

@@ -4,7 +4,7 @@ use std::io;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct SmtpLine {
     /// The line with its end, cut off at the limit.
     pub(super) bytes: Vec<u8>,
     /// Nothing was cut off.
@@ -13,11 +13,11 @@ pub(super) struct Line {
     pub(super) crlf: bool,
 }
 
-pub(super) struct Lines<R> {
+pub(super) struct SmtpLines<R> {
     reader: BufReader<R>,
 }
 
-impl<R: AsyncRead + Unpin> Lines<R> {
+impl<R: AsyncRead + Unpin> SmtpLines<R> {
     pub(super) fn new(reader: R) -> Self {
         Self {
             reader: BufReader::new(reader),
@@ -25,8 +25,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     /// The next line, of which at most `limit` bytes are kept; `None` when the sender has gone, even in mid-line.
-    pub(super) async fn next(&mut self, limit: usize) -> io::Result<Option<Line>> {
-        let mut line = Line {
+    pub(super) async fn next(&mut self, limit: usize) -> io::Result<Option<SmtpLine>> {
+        let mut line = SmtpLine {
             bytes: Vec::new(),
             whole: true,
             crlf: false,
@@ -65,16 +65,16 @@ mod tests {
     use super::*;
     use tokio::io::AsyncReadExt;
 
-    async fn first(bytes: &[u8], limit: usize) -> Option<Line> {
-        Lines::new(bytes).next(limit).await.unwrap()
+    async fn first(bytes: &[u8], limit: usize) -> Option<SmtpLine> {
+        SmtpLines::new(bytes).next(limit).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_long_line_is_cut_but_read_to_its_end() {
-        let mut lines = Lines::new(&b"0123456789\r\nnext\n"[..]);
+        let mut lines = SmtpLines::new(&b"0123456789\r\nnext\n"[..]);
         assert_eq!(
             lines.next(4).await.unwrap(),
-            Some(Line {
+            Some(SmtpLine {
                 bytes: b"0123".to_vec(),
                 whole: false,
                 crlf: true
@@ -82,7 +82,7 @@ mod tests {
         );
         assert_eq!(
             lines.next(4).await.unwrap(),
-            Some(Line {
+            Some(SmtpLine {
                 bytes: b"next".to_vec(),
                 whole: false,
                 crlf: false
@@ -94,10 +94,10 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_a_line_is_seen_across_two_reads() {
         let reader = b"NOOP\r".chain(&b"\n"[..]);
-        let line = Lines::new(reader).next(100).await.unwrap();
+        let line = SmtpLines::new(reader).next(100).await.unwrap();
         assert_eq!(
             line,
-            Some(Line {
+            Some(SmtpLine {
                 bytes: b"NOOP\r\n".to_vec(),
                 whole: true,
                 crlf: true

@@ -1,7 +1,7 @@
 //! A mailbox for everybody: takes any mail by SMTP, forgets nothing recent, and shows it in the browser.
 //!
 //! It must never pass a mail on, nor let what a mail contains act in the reader's browser. `cli::demo` runs it so
-//! that a person finds the TAN; tests run it to read mails and, with a [`Fault`], to see mail go wrong.
+//! that a person finds the TAN; tests run it to read mails and, with a [`PostboxFault`], to see mail go wrong.
 
 mod command;
 mod letter;
@@ -12,7 +12,7 @@ mod web;
 #[cfg(test)]
 mod tests;
 
-pub use letter::Mail;
+pub use letter::ReceivedMail;
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ const BYTES_KEPT: usize = 64 << 20;
 
 /// How the mail server misbehaves until told otherwise. Conversations under way notice at their next reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
+pub enum PostboxFault {
     #[default]
     None,
     /// Every recipient is refused for good: 550.
@@ -46,19 +46,19 @@ pub enum Fault {
 /// The postbox. Clones share their mails and faults.
 #[derive(Clone, Default)]
 pub struct Postbox {
-    inner: Arc<Inner>,
+    inner: Arc<PostboxState>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct PostboxState {
     shelf: Mutex<Shelf>,
-    fault: Mutex<Fault>,
+    fault: Mutex<PostboxFault>,
     arrived: Notify,
 }
 
 #[derive(Default)]
 struct Shelf {
-    mails: VecDeque<Arc<Mail>>,
+    mails: VecDeque<Arc<ReceivedMail>>,
     bytes: usize,
     received: usize,
 }
@@ -84,35 +84,35 @@ impl Postbox {
 
     /// The mails kept, oldest first.
     #[must_use]
-    pub fn mails(&self) -> Vec<Mail> {
+    pub fn mails(&self) -> Vec<ReceivedMail> {
         self.inner
             .shelf
             .lock()
             .mails
             .iter()
-            .map(|mail| Mail::clone(mail))
+            .map(|mail| ReceivedMail::clone(mail))
             .collect()
     }
 
     /// Waits for the mail that arrives after the first `after` ones: `next(0)` is the first mail ever received.
     /// If that one is no longer kept, gives the oldest that came later.
-    pub async fn next(&self, after: usize) -> Mail {
+    pub async fn next(&self, after: usize) -> ReceivedMail {
         loop {
             // Made before the look at the shelf: a mail that arrives in between still wakes us.
             let arrival = self.inner.arrived.notified();
             if let Some(mail) = self.first_from(after) {
-                return Mail::clone(&mail);
+                return ReceivedMail::clone(&mail);
             }
             arrival.await;
         }
     }
 
     /// From now on the mail server behaves like this.
-    pub fn set_fault(&self, fault: Fault) {
+    pub fn set_fault(&self, fault: PostboxFault) {
         *self.inner.fault.lock() = fault;
     }
 
-    fn fault(&self) -> Fault {
+    fn fault(&self) -> PostboxFault {
         *self.inner.fault.lock()
     }
 
@@ -121,7 +121,7 @@ impl Postbox {
         self.inner.shelf.lock().received
     }
 
-    fn newest_first(&self) -> Vec<Arc<Mail>> {
+    fn newest_first(&self) -> Vec<Arc<ReceivedMail>> {
         self.inner
             .shelf
             .lock()
@@ -132,7 +132,7 @@ impl Postbox {
             .collect()
     }
 
-    fn first_from(&self, index: usize) -> Option<Arc<Mail>> {
+    fn first_from(&self, index: usize) -> Option<Arc<ReceivedMail>> {
         self.inner
             .shelf
             .lock()
@@ -142,19 +142,19 @@ impl Postbox {
             .cloned()
     }
 
-    fn find(&self, index: usize) -> Option<Arc<Mail>> {
+    fn find(&self, index: usize) -> Option<Arc<ReceivedMail>> {
         self.first_from(index).filter(|mail| mail.index == index)
     }
 
     fn keep(&self, envelope: letter::Envelope, raw: Vec<u8>) {
-        let mail = Mail::read(envelope, raw);
+        let mail = ReceivedMail::read(envelope, raw);
         self.inner.shelf.lock().add(mail);
         self.inner.arrived.notify_waiters();
     }
 }
 
 impl Shelf {
-    fn add(&mut self, mut mail: Mail) {
+    fn add(&mut self, mut mail: ReceivedMail) {
         mail.index = self.received;
         self.received += 1;
         self.bytes += mail.raw.len();

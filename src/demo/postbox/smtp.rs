@@ -1,9 +1,9 @@
 //! The conversation with a mail client: RFC 5321, with 8BITMIME, SMTPUTF8, SIZE and PIPELINING.
 
-use super::command::{Command, LARGEST_MAIL, TOO_LARGE};
+use super::command::{LARGEST_MAIL, SmtpCommand, TOO_LARGE};
 use super::letter::Envelope;
-use super::lines::{Line, Lines};
-use super::{Fault, Postbox};
+use super::lines::{SmtpLine, SmtpLines};
+use super::{Postbox, PostboxFault};
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -51,7 +51,7 @@ pub(super) async fn serve(postbox: Postbox, listener: TcpListener) {
 
 struct Conversation {
     postbox: Postbox,
-    lines: Lines<OwnedReadHalf>,
+    lines: SmtpLines<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     greeted: bool,
     envelope: Option<Envelope>,
@@ -59,7 +59,7 @@ struct Conversation {
 
 /// Whether a conversation goes on.
 #[derive(PartialEq, Eq)]
-enum Flow {
+enum SmtpFlow {
     On,
     Over,
 }
@@ -69,7 +69,7 @@ impl Conversation {
         let (reader, writer) = stream.into_split();
         Self {
             postbox,
-            lines: Lines::new(reader),
+            lines: SmtpLines::new(reader),
             writer,
             greeted: false,
             envelope: None,
@@ -78,11 +78,11 @@ impl Conversation {
 
     /// From the greeting to the farewell. A client that goes away early is none of our worries.
     async fn hold(mut self) -> io::Result<()> {
-        if let Fault::BannerDelay(delay) = self.postbox.fault() {
+        if let PostboxFault::BannerDelay(delay) = self.postbox.fault() {
             tokio::time::sleep(delay).await;
         }
         let mut flow = self.say(GREETING).await?;
-        while flow == Flow::On {
+        while flow == SmtpFlow::On {
             let Some(line) = self.hear(LONGEST_COMMAND).await? else {
                 return Ok(());
             };
@@ -91,20 +91,20 @@ impl Conversation {
         Ok(())
     }
 
-    async fn answer(&mut self, line: &Line) -> io::Result<Flow> {
+    async fn answer(&mut self, line: &SmtpLine) -> io::Result<SmtpFlow> {
         if !line.whole {
             return self.say(LINE_TOO_LONG).await;
         }
-        let reply = match Command::parse(line.bytes.trim_ascii_end()) {
+        let reply = match SmtpCommand::parse(line.bytes.trim_ascii_end()) {
             Err(refusal) => refusal,
-            Ok(Command::Helo) => self.greet(HELLO),
-            Ok(Command::Ehlo) => self.greet(HELLO_EXTENDED),
-            Ok(Command::Mail(from)) => self.begin(from),
-            Ok(Command::Rcpt(to)) => self.address(to),
-            Ok(Command::Data) => return self.take().await,
-            Ok(Command::Rset) => self.reset(),
-            Ok(Command::Noop) => OK,
-            Ok(Command::Quit) => return self.say(BYE).await.map(|_| Flow::Over),
+            Ok(SmtpCommand::Helo) => self.greet(HELLO),
+            Ok(SmtpCommand::Ehlo) => self.greet(HELLO_EXTENDED),
+            Ok(SmtpCommand::ReceivedMail(from)) => self.begin(from),
+            Ok(SmtpCommand::Rcpt(to)) => self.address(to),
+            Ok(SmtpCommand::Data) => return self.take().await,
+            Ok(SmtpCommand::Rset) => self.reset(),
+            Ok(SmtpCommand::Noop) => OK,
+            Ok(SmtpCommand::Quit) => return self.say(BYE).await.map(|_| SmtpFlow::Over),
         };
         self.say(reply).await
     }
@@ -136,50 +136,50 @@ impl Conversation {
             return BAD_SEQUENCE;
         };
         match self.postbox.fault() {
-            Fault::Refuse => return REFUSED,
-            Fault::PutOff => return PUT_OFF,
+            PostboxFault::Refuse => return REFUSED,
+            PostboxFault::PutOff => return PUT_OFF,
             _ if envelope.to.len() >= MOST_RECIPIENTS => return TOO_MANY_RECIPIENTS,
             _ => envelope.to.push(to),
         }
         OK
     }
 
-    async fn take(&mut self) -> io::Result<Flow> {
+    async fn take(&mut self) -> io::Result<SmtpFlow> {
         let Some(envelope) = self.envelope.take_if(|envelope| !envelope.to.is_empty()) else {
             return self.say(BAD_SEQUENCE).await;
         };
-        if self.say(GO_AHEAD).await? == Flow::Over {
-            return Ok(Flow::Over);
+        if self.say(GO_AHEAD).await? == SmtpFlow::Over {
+            return Ok(SmtpFlow::Over);
         }
         match self.content().await? {
-            Content::Whole(raw) => self.postbox.keep(envelope, raw),
-            Content::TooLarge => return self.say(TOO_LARGE).await,
-            Content::CutOff => return Ok(Flow::Over),
+            MailData::Whole(raw) => self.postbox.keep(envelope, raw),
+            MailData::TooLarge => return self.say(TOO_LARGE).await,
+            MailData::CutOff => return Ok(SmtpFlow::Over),
         }
         match self.postbox.fault() {
-            Fault::DropAfterData => Ok(Flow::Over),
+            PostboxFault::DropAfterData => Ok(SmtpFlow::Over),
             _ => self.say(OK).await,
         }
     }
 
     /// What follows DATA, up to the line with nothing but a dot. Only CR LF counts as a line end here: a server
     /// that lets a bare LF count can be told two mails where its neighbour saw one ("SMTP smuggling").
-    async fn content(&mut self) -> io::Result<Content> {
+    async fn content(&mut self) -> io::Result<MailData> {
         let (mut content, mut too_large, mut at_line_start) = (Vec::new(), false, true);
         loop {
             // Room for the stuffed dot and for the end of the content.
             let room = LARGEST_MAIL.saturating_sub(content.len()) + 4;
             let Some(line) = self.hear(room).await? else {
-                return Ok(Content::CutOff);
+                return Ok(MailData::CutOff);
             };
             let stuffed = at_line_start
                 .then(|| line.bytes.strip_prefix(b"."))
                 .flatten();
             if stuffed == Some(b"\r\n") {
                 return Ok(if too_large {
-                    Content::TooLarge
+                    MailData::TooLarge
                 } else {
-                    Content::Whole(content)
+                    MailData::Whole(content)
                 });
             }
             at_line_start = line.crlf;
@@ -193,24 +193,24 @@ impl Conversation {
         }
     }
 
-    async fn hear(&mut self, limit: usize) -> io::Result<Option<Line>> {
+    async fn hear(&mut self, limit: usize) -> io::Result<Option<SmtpLine>> {
         timeout(PATIENCE, self.lines.next(limit)).await?
     }
 
-    async fn say(&mut self, reply: &str) -> io::Result<Flow> {
-        if self.postbox.fault() == Fault::Freeze {
+    async fn say(&mut self, reply: &str) -> io::Result<SmtpFlow> {
+        if self.postbox.fault() == PostboxFault::Freeze {
             self.lines.drain().await?;
-            return Ok(Flow::Over);
+            return Ok(SmtpFlow::Over);
         }
         self.writer
             .write_all(format!("{reply}\r\n").as_bytes())
             .await?;
-        Ok(Flow::On)
+        Ok(SmtpFlow::On)
     }
 }
 
 /// What came after DATA.
-enum Content {
+enum MailData {
     Whole(Vec<u8>),
     TooLarge,
     /// The client went away before the end.

@@ -217,9 +217,9 @@ async fn recipients_are_refused_or_put_off_when_told_so_and_taken_again_afterwar
     let postbox = Postbox::new();
     let mut client = Client::addressed(&postbox).await;
     for (fault, code) in [
-        (Fault::Refuse, "550"),
-        (Fault::PutOff, "451"),
-        (Fault::None, "250"),
+        (PostboxFault::Refuse, "550"),
+        (PostboxFault::PutOff, "451"),
+        (PostboxFault::None, "250"),
     ] {
         postbox.set_fault(fault);
         client.says("RCPT TO:<d@e.f>", code).await;
@@ -229,7 +229,7 @@ async fn recipients_are_refused_or_put_off_when_told_so_and_taken_again_afterwar
 #[tokio::test]
 async fn the_greeting_can_be_late() {
     let postbox = Postbox::new();
-    postbox.set_fault(Fault::BannerDelay(SHORT));
+    postbox.set_fault(PostboxFault::BannerDelay(SHORT));
     let begun = Instant::now();
     Client::connect(&postbox).await.hears("220").await;
     assert!(begun.elapsed() >= SHORT);
@@ -238,7 +238,7 @@ async fn the_greeting_can_be_late() {
 #[tokio::test]
 async fn a_mail_can_be_taken_without_the_sender_being_told() {
     let postbox = Postbox::new();
-    postbox.set_fault(Fault::DropAfterData);
+    postbox.set_fault(PostboxFault::DropAfterData);
     let mut client = Client::addressed(&postbox).await;
     client.says("DATA", "354").await;
     client.sends(b"Subject: taken\r\n\r\n.\r\n").await;
@@ -250,7 +250,7 @@ async fn a_mail_can_be_taken_without_the_sender_being_told() {
 async fn a_frozen_server_never_answers_old_and_new_connections() {
     let postbox = Postbox::new();
     let mut old = Client::addressed(&postbox).await;
-    postbox.set_fault(Fault::Freeze);
+    postbox.set_fault(PostboxFault::Freeze);
     old.sends(b"NOOP\r\n").await;
     let mut new = Client::connect(&postbox).await;
     assert!(timeout(SHORT, old.reply()).await.is_err());

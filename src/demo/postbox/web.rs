@@ -1,7 +1,7 @@
 //! The postbox in the browser. Mails come from anywhere, so their HTML is shown in a sandbox and loads nothing.
 
-use super::{Mail, Postbox};
-use crate::pages::Pages;
+use super::{Postbox, ReceivedMail};
+use crate::pages::DemoPages;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
@@ -23,15 +23,15 @@ const TEMPLATES: &[(&str, &str)] = &[
 ];
 
 #[derive(Clone)]
-struct Desk {
+struct PostboxWeb {
     postbox: Postbox,
-    pages: Arc<Pages>,
+    pages: Arc<DemoPages>,
 }
 
 pub(super) fn router(postbox: Postbox) -> Router {
-    let desk = Desk {
+    let desk = PostboxWeb {
         postbox,
-        pages: Arc::new(Pages::new(TEMPLATES)),
+        pages: Arc::new(DemoPages::new(TEMPLATES)),
     };
     Router::new()
         .route("/", get(list))
@@ -56,11 +56,11 @@ pub(super) fn router(postbox: Postbox) -> Router {
                 )
             }),
         )
-        .fallback(|State(desk): State<Desk>| async move { desk.missing() })
+        .fallback(|State(desk): State<PostboxWeb>| async move { desk.missing() })
         .with_state(desk)
 }
 
-async fn list(State(desk): State<Desk>) -> Response {
+async fn list(State(desk): State<PostboxWeb>) -> Response {
     let mails: Vec<Value> = desk
         .postbox
         .newest_first()
@@ -74,18 +74,18 @@ async fn list(State(desk): State<Desk>) -> Response {
 }
 
 /// What the list asks every two seconds, to reload itself once it changes.
-async fn count(State(desk): State<Desk>) -> Response {
+async fn count(State(desk): State<PostboxWeb>) -> Response {
     (HEADERS, desk.postbox.received().to_string()).into_response()
 }
 
-async fn mail(State(desk): State<Desk>, Path(index): Path<String>) -> Response {
+async fn mail(State(desk): State<PostboxWeb>, Path(index): Path<String>) -> Response {
     let Some(mail) = desk.find(&index) else {
         return desk.missing();
     };
     desk.page("mail.html", context! { mail => view(&mail) })
 }
 
-async fn source(State(desk): State<Desk>, Path(index): Path<String>) -> Response {
+async fn source(State(desk): State<PostboxWeb>, Path(index): Path<String>) -> Response {
     let Some(mail) = desk.find(&index) else {
         return desk.missing();
     };
@@ -98,7 +98,7 @@ async fn source(State(desk): State<Desk>, Path(index): Path<String>) -> Response
 }
 
 /// A mail as the pages show it.
-fn view(mail: &Mail) -> Value {
+fn view(mail: &ReceivedMail) -> Value {
     context! {
         index => mail.index,
         number => mail.index + 1,
@@ -124,8 +124,8 @@ const HEADERS: [(HeaderName, &str); 3] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
 ];
 
-impl Desk {
-    fn find(&self, index: &str) -> Option<Arc<Mail>> {
+impl PostboxWeb {
+    fn find(&self, index: &str) -> Option<Arc<ReceivedMail>> {
         self.postbox.find(index.parse().ok()?)
     }
 

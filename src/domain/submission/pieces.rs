@@ -121,7 +121,7 @@ impl Iterator for Pieces<'_> {
 
 /// Where a segment stands.
 #[derive(PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SegmentPosition {
     Inner,
     Last,
 }
@@ -144,7 +144,7 @@ impl Segment {
 
     /// Ends it and begins the next. Only the last may be empty. One that ends in a dot is `.`, `..` or what Windows reads without the dot;
     /// from one that begins with `(` up to the next `)/` ASP.NET cuts a session's mark.
-    pub(super) fn end(&mut self, place: Place) -> Result<(), Doubt> {
+    pub(super) fn end(&mut self, place: SegmentPosition) -> Result<(), Doubt> {
         let Self {
             first,
             last,
@@ -154,7 +154,7 @@ impl Segment {
             (Some(first), Some(last)) => {
                 !names_a_stream && first != ' ' && first != '(' && last != ' ' && last != '.'
             }
-            _ => place == Place::Last,
+            _ => place == SegmentPosition::Last,
         };
         if is_sound {
             Ok(())

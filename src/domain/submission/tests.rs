@@ -15,7 +15,7 @@ fn rules() -> SubmissionRules {
         "/übermitteln",
     ]
     .map(str::to_owned);
-    SubmissionRules::new(paths, Letters::Folded, PathAlphabet::Unicode).expect("sound rules")
+    SubmissionRules::new(paths, LetterCase::Folded, PathAlphabet::Unicode).expect("sound rules")
 }
 
 fn judged(method: &str, target: &str) -> Intent {
@@ -205,7 +205,7 @@ fn a_session_in_the_path_hides_nothing() {
 #[test]
 fn a_rule_for_an_index_file_guards_its_folder() {
     let rules = |path: &str| {
-        SubmissionRules::new([path.to_owned()], Letters::Folded, PathAlphabet::Unicode)
+        SubmissionRules::new([path.to_owned()], LetterCase::Folded, PathAlphabet::Unicode)
             .expect("a sound rule")
     };
     let judged = |rules: &SubmissionRules, target: &str| {
@@ -346,7 +346,7 @@ fn a_query_with_numbered_escapes_is_in_doubt_where_a_rule_has_a_query() {
     }
     let path_alone = SubmissionRules::new(
         ["/antrag/versand".to_owned()],
-        Letters::Folded,
+        LetterCase::Folded,
         PathAlphabet::Unicode,
     )
     .expect("sound");
@@ -474,7 +474,8 @@ fn a_route_in_the_query_is_found_in_every_spelling() {
 #[test]
 fn a_route_of_several_parameters_is_found_in_any_order() {
     let path = ["/index.php?mein_modul=antrag&aktion=versand".to_owned()];
-    let rules = SubmissionRules::new(path, Letters::Folded, PathAlphabet::Unicode).expect("sound");
+    let rules =
+        SubmissionRules::new(path, LetterCase::Folded, PathAlphabet::Unicode).expect("sound");
     let judged = |query: &str| {
         let target = format!("/index.php?{query}");
         rules.judge(&Request {
@@ -645,7 +646,7 @@ fn honest_requests_are_neither_doubted_nor_blocked() {
 fn the_operator_can_ask_for_exact_letters_and_for_ascii_only() {
     let paths = || ["/antrag/Versand".to_owned()];
     let exact =
-        SubmissionRules::new(paths(), Letters::AsWritten, PathAlphabet::Ascii).expect("sound");
+        SubmissionRules::new(paths(), LetterCase::AsWritten, PathAlphabet::Ascii).expect("sound");
     let judged = |target: &str| {
         exact.judge(&Request {
             method: "POST",
@@ -666,7 +667,7 @@ fn the_operator_can_ask_for_exact_letters_and_for_ascii_only() {
 fn sharp_s_is_compared_as_two() {
     let rules = SubmissionRules::new(
         ["/abschluss".to_owned()],
-        Letters::Folded,
+        LetterCase::Folded,
         PathAlphabet::Unicode,
     )
     .expect("sound");
@@ -704,7 +705,7 @@ fn a_rule_that_can_never_match_is_refused() {
     ];
     for (path, never) in cases {
         let refused =
-            SubmissionRules::new([path.to_owned()], Letters::Folded, PathAlphabet::Unicode);
+            SubmissionRules::new([path.to_owned()], LetterCase::Folded, PathAlphabet::Unicode);
         assert_eq!(refused.err().map(|(_, why)| why), Some(never), "{path}");
     }
 }

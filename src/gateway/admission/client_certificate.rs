@@ -4,7 +4,7 @@
 //! cookie nor a header field says anything about who asks. A browser sends its certificate along whoever's page made the request, so
 //! what `SameSite=Lax` does for cookies is done here for it.
 
-use crate::certificate::{Flaw, Holder, Trust};
+use crate::certificate::{Flaw, Holder, TrustStore};
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::gateway::admission::{Admission, Disposition};
@@ -48,7 +48,7 @@ const LOCAL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The door, for all its connections.
 pub(crate) struct ClientCertificates {
-    trust: Arc<InForce<Trust>>,
+    trust: Arc<InForce<TrustStore>>,
     hosts: Hosts,
     directory: Arc<Directory>,
     /// The machine's: what certificates say of their time is meant by it, not by the store's clock.
@@ -69,14 +69,14 @@ pub(crate) enum Refused {
 }
 
 /// Whose a certificate is, and whether that was found out just now.
-struct Finding {
+struct CertificateFinding {
     whose: Result<Vtnr, Refused>,
     is_new: bool,
 }
 
 impl ClientCertificates {
     pub(crate) fn new(
-        trust: Arc<InForce<Trust>>,
+        trust: Arc<InForce<TrustStore>>,
         authority: &str,
         directory: Arc<Directory>,
         metrics: Arc<Metrics>,
@@ -103,7 +103,7 @@ impl ClientCertificates {
     }
 
     /// For whom a certificate stands. The directory is asked each time: a broker who has left it is out with the next request.
-    fn find(&self, shown: &PresentedChain) -> Finding {
+    fn find(&self, shown: &PresentedChain) -> CertificateFinding {
         let (holder, is_new) = self.judge(shown, self.clock.now());
         let whose = holder.map_err(Refused::Flaw).and_then(|holder| {
             self.directory
@@ -111,7 +111,7 @@ impl ClientCertificates {
                 .find_holder(&holder)
                 .ok_or(Refused::UnknownBroker)
         });
-        Finding { whose, is_new }
+        CertificateFinding { whose, is_new }
     }
 
     fn judge(&self, shown: &PresentedChain, now: Timestamp) -> (Result<Holder, Flaw>, bool) {
@@ -247,7 +247,7 @@ impl Admission {
         shown: &PresentedChain,
         context: &RequestContext,
     ) -> Result<Vtnr, Refused> {
-        let Finding { whose, is_new } = certificates.find(shown);
+        let CertificateFinding { whose, is_new } = certificates.find(shown);
         if is_new && whose != Err(Refused::Flaw(Flaw::Missing)) {
             let outcome = whose
                 .as_ref()

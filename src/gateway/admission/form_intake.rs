@@ -37,12 +37,12 @@ const MAX_MEDIA_TYPE: usize = 256;
 #[derive(Clone, Copy)]
 struct Kept {
     place: Place,
-    holder: Holder,
+    holder: TokenCookie,
 }
 
 /// The cookie that holds the token of a kept form.
 #[derive(Clone, Copy)]
-enum Holder {
+enum TokenCookie {
     /// The cookie for all forms that were posted in this browser.
     Browser,
     /// A cookie of the form's own. With a form of another site the browser does not send the common one, which must not be replaced.
@@ -190,9 +190,9 @@ impl HeldForms {
         let place = place.await;
         drop(reservation);
         let holder = if form.origin.is_some() && cookies.parking.is_none() {
-            Holder::Form
+            TokenCookie::Form
         } else {
-            Holder::Browser
+            TokenCookie::Browser
         };
         place.map(|place| Kept { place, holder })
     }
@@ -239,8 +239,8 @@ impl HeldForms {
         };
         let lifetime = self.parking.limits().lifetime;
         reply.with_cookie(match holder {
-            Holder::Browser => self.cookie_names.set_parking(&place.token, lifetime),
-            Holder::Form => self
+            TokenCookie::Browser => self.cookie_names.set_parking(&place.token, lifetime),
+            TokenCookie::Form => self
                 .cookie_names
                 .set_parking_of(place.id, &place.token, lifetime),
         })

@@ -44,7 +44,7 @@ pub(crate) struct HeldForms {
 }
 
 /// What a broker may do with a form.
-enum Found {
+enum FormLookup {
     /// Send it, with this permit, as this broker.
     Sendable {
         place: Place,
@@ -83,7 +83,7 @@ impl HeldForms {
             broker: session.map(|session| session.vtnr),
         };
         let found = self.look_up(id, cookies, session, now).await?;
-        if let Found::Sendable {
+        if let FormLookup::Sendable {
             place,
             seen,
             permit,
@@ -98,13 +98,15 @@ impl HeldForms {
         self.parking.note(Outcome::Missed, who);
         // Another press, or another tab, was faster.
         let found = match found {
-            Found::Sendable { .. } => self.look_up(id, cookies, session, now).await?,
+            FormLookup::Sendable { .. } => self.look_up(id, cookies, session, now).await?,
             found => found,
         };
         Ok(Press::Reply(match found {
-            Found::Not(reply) => reply,
+            FormLookup::Not(reply) => reply,
             // A form that is sendable again was put back meanwhile.
-            Found::Going | Found::Sendable { .. } => Reply::see_other(&self.links.form_page(id)),
+            FormLookup::Going | FormLookup::Sendable { .. } => {
+                Reply::see_other(&self.links.form_page(id))
+            }
         }))
     }
 
@@ -123,9 +125,9 @@ impl HeldForms {
             return Ok(self.page(KeptForm::Gone, now));
         };
         let (form, vtnr) = match self.look_up(id, cookies, session, now).await? {
-            Found::Sendable { seen, vtnr, .. } => (seen.value, vtnr),
-            Found::Going => return Ok(self.page(KeptForm::Going, now)),
-            Found::Not(reply) => return Ok(reply),
+            FormLookup::Sendable { seen, vtnr, .. } => (seen.value, vtnr),
+            FormLookup::Going => return Ok(self.page(KeptForm::Going, now)),
+            FormLookup::Not(reply) => return Ok(reply),
         };
         let waits = KeptForm::Waits {
             action: with_mark(form.target.as_str(), id),
@@ -144,24 +146,25 @@ impl HeldForms {
         cookies: &RequestCookies,
         session: Option<&BrokerSession>,
         now: Timestamp,
-    ) -> Result<Found, Failure> {
+    ) -> Result<FormLookup, Failure> {
         let place = cookies.parking.map(|token| Place { token, id });
         let seen = match &place {
             Some(place) => self.parking.find(place).await?,
             None => None,
         };
         let Some((place, seen)) = place.zip(seen) else {
-            return Ok(Found::Not(self.page(KeptForm::Gone, now)));
+            return Ok(FormLookup::Not(self.page(KeptForm::Gone, now)));
         };
         let page = self.links.form_page(id);
-        let to_sign_in = || Found::Not(Reply::see_other(&self.links.page("vtnr-login", &page)));
+        let to_sign_in =
+            || FormLookup::Not(Reply::see_other(&self.links.page("vtnr-login", &page)));
         let Some(session) = session else {
             return Ok(to_sign_in());
         };
         let form = &seen.value;
         let unsendable = match form.fate(session.vtnr, self.parking.limits(), now) {
             Fate::Waits => None,
-            Fate::Going => return Ok(Found::Going),
+            Fate::Going => return Ok(FormLookup::Going),
             Fate::Sent { at } => Some(KeptForm::Sent { at }),
             Fate::Others => Some(KeptForm::Others {
                 vtnr: session.vtnr.to_string(),
@@ -169,12 +172,12 @@ impl HeldForms {
             Fate::Expired => Some(KeptForm::Gone),
         };
         if let Some(why) = unsendable {
-            return Ok(Found::Not(self.page(why, now)));
+            return Ok(FormLookup::Not(self.page(why, now)));
         }
         let rules = self.submission.now();
         let intent = || intent_of_form(form, &rules);
         match policy::decide(intent, Some(session), &self.limits, now) {
-            Decision::Allow(permit) => Ok(Found::Sendable {
+            Decision::Allow(permit) => Ok(FormLookup::Sendable {
                 place,
                 seen,
                 permit,
@@ -183,7 +186,12 @@ impl HeldForms {
             Decision::SignIn => Ok(to_sign_in()),
             Decision::BlockSubmission(session) => {
                 let keeping = Keeping::Until(form.kept_until(self.parking.limits()));
-                Ok(Found::Not(self.blocked(session.vtnr, keeping, &page, now)))
+                Ok(FormLookup::Not(self.blocked(
+                    session.vtnr,
+                    keeping,
+                    &page,
+                    now,
+                )))
             }
             Decision::Refuse(doubt) => Err(Failure::Doubtful(doubt)),
         }

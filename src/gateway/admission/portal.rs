@@ -13,7 +13,7 @@ use crate::gateway::respond::failure::Failure;
 use crate::gateway::websocket::control::CloseHandle;
 use crate::gateway::websocket::portal_recheck::PortalRecheck;
 use crate::gateway::websocket::recheck::RecheckTask;
-use crate::portal::{Answer, Claim, Portal, Sender};
+use crate::portal::{Portal, PortalAnswer, PortalClaim, QuestionSender};
 use crate::sign_in::SignIns;
 use crate::telemetry::metrics::{Metrics, Outcome, Step};
 use domain::session::{Level, Proof, Session as BrokerSession, SessionLimits};
@@ -29,13 +29,13 @@ use tokio::time::Instant;
 
 /// What the portal says of a browser.
 pub(crate) struct AtPortal {
-    pub(crate) claim: Claim,
+    pub(crate) claim: PortalClaim,
     /// Known at the portal, and the broker has not signed out of it here.
     pub(crate) session: Option<BrokerSession>,
     /// The broker has signed out of it here.
     pub(crate) has_left: bool,
     /// What the portal says; nothing if it was not asked.
-    pub(crate) answer: Option<Answer>,
+    pub(crate) answer: Option<PortalAnswer>,
 }
 
 /// Of a browser's own session and its session by the portal, the one that counts: a full one before another, and never two brokers'.
@@ -139,7 +139,7 @@ impl PortalSessions {
         Some(self.as_said(claim, known, &request.headers, context.now))
     }
 
-    fn claim(&self, request: &RequestHeader, context: &RequestContext) -> Option<Claim> {
+    fn claim(&self, request: &RequestHeader, context: &RequestContext) -> Option<PortalClaim> {
         if crosses_sites(request, context.scheme) {
             return None;
         }
@@ -148,14 +148,16 @@ impl PortalSessions {
 
     fn as_said(
         &self,
-        claim: Claim,
-        answer: Option<Answer>,
+        claim: PortalClaim,
+        answer: Option<PortalAnswer>,
         headers: &HeaderMap,
         now: Timestamp,
     ) -> AtPortal {
         let has_left = self.cookie_names.has_left_portal(headers, claim.sum());
         let vtnr = match answer {
-            Some(Answer::SignedIn(vtnr)) if self.directory.knows(vtnr) && !has_left => Some(vtnr),
+            Some(PortalAnswer::SignedIn(vtnr)) if self.directory.knows(vtnr) && !has_left => {
+                Some(vtnr)
+            }
             _ => None,
         };
         let level = Level::Full {
@@ -212,8 +214,8 @@ impl PortalSessions {
     }
 }
 
-fn sender(headers: &HeaderMap, context: &RequestContext) -> Sender {
-    Sender {
+fn sender(headers: &HeaderMap, context: &RequestContext) -> QuestionSender {
+    QuestionSender {
         address: context.client,
         agent: headers.get(USER_AGENT).cloned(),
     }

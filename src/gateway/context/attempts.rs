@@ -46,7 +46,7 @@ impl Attempts {
     }
 
     pub(crate) fn may_connect_again(&self) -> bool {
-        self.begun < config::Upstream::TRIES
+        self.begun < config::UpstreamConfig::TRIES
     }
 }
 

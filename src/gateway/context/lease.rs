@@ -6,11 +6,11 @@ use std::os::fd::RawFd;
 
 /// The connection that a request goes up on.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(crate) struct UpstreamLease {
     /// What Pingora knows connections of this kind by, less the key.
     pub(crate) class: u64,
     pub(crate) key: u64,
-    pub(crate) next: Next,
+    pub(crate) next: NextUser,
     /// The socket, once it stands.
     pub(crate) socket: Option<RawFd>,
     /// Whether the answer's header has come.
@@ -19,14 +19,14 @@ pub(crate) struct Lease {
 
 /// Who may take a connection after this request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextUser {
     Anybody,
     /// Requests of this owner that come on the same connection of the client's.
     Owner(Owner),
     Nobody,
 }
 
-impl Lease {
+impl UpstreamLease {
     pub(crate) fn connected(&mut self, socket: RawFd) {
         self.socket = Some(socket);
     }
@@ -34,7 +34,7 @@ impl Lease {
     /// Nobody takes the connection after this answer, which has no body. Pingora would keep it until `upstream.keepalive` is over; with its
     /// reading half shut it finds that it has ended.
     pub(crate) fn end(&mut self) {
-        self.next = Next::Nobody;
+        self.next = NextUser::Nobody;
         // Pingora holds the socket for as long as the answer is under way, so that the number is this socket's.
         if let Some(socket) = self.socket {
             let _ = shutdown(socket, Shutdown::Read);

@@ -21,7 +21,7 @@ use domain::submission::Body;
 use domain::throttle::ClientAddress;
 use domain::time::Timestamp;
 use http::{HeaderMap, Version};
-use lease::Lease;
+use lease::UpstreamLease;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -105,7 +105,7 @@ pub struct RequestContext {
     /// Re-checks what entitles to the WebSocket, where that is no session of the gateway.
     pub(crate) recheck: Option<RecheckTask>,
     pub(crate) attempts: Attempts,
-    pub(crate) lease: Option<Lease>,
+    pub(crate) lease: Option<UpstreamLease>,
     /// A held form, in place of the request's own body.
     pub(crate) outgoing: Option<OutgoingForm>,
     /// The browser's session, for a new offline token.
@@ -117,7 +117,7 @@ pub struct RequestContext {
     pub(crate) slot: Option<Slot>,
     permit: Option<Permit>,
     upload: Option<Upload>,
-    under_way: Option<UnderWay>,
+    under_way: Option<RequestInFlight>,
 }
 
 impl RequestContext {
@@ -182,7 +182,7 @@ impl RequestContext {
     /// Counts the request as under way until the context is dropped, however it ends.
     pub(crate) fn enter(&mut self, connections: &Arc<Connections>) {
         connections.request_began();
-        self.under_way = Some(UnderWay(Arc::clone(connections)));
+        self.under_way = Some(RequestInFlight(Arc::clone(connections)));
     }
 
     /// A body comes with the request: from now on the client may not be too slow about it.
@@ -247,9 +247,9 @@ impl Drop for Upload {
     }
 }
 
-struct UnderWay(Arc<Connections>);
+struct RequestInFlight(Arc<Connections>);
 
-impl Drop for UnderWay {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
         self.0.request_ended();
     }

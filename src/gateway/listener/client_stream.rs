@@ -30,7 +30,7 @@ const MOST_LINGERING: u64 = 64 << 20;
 
 /// How the client takes what is sent to it.
 #[derive(Debug)]
-struct Taking {
+struct ClientWait {
     pace: MinRate,
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct ClientStream {
     tcp: WriteBuffer,
     connection: Arc<Connection>,
     deadline: Pin<Box<Sleep>>,
-    taking: Taking,
+    taking: ClientWait,
     digest: Arc<SocketDigest>,
     timing: TimingDigest,
 }
@@ -54,7 +54,7 @@ impl ClientStream {
     ) -> Self {
         let deadline = Box::pin(sleep_until(connection.first_deadline()));
         let patience = connection.write_patience();
-        let taking = Taking {
+        let taking = ClientWait {
             pace: MinRate::new(patience, patience),
             deadline: None,
         };

@@ -28,7 +28,7 @@ pub(crate) struct Connections {
     draining: AtomicBool,
     /// Requests that ended since.
     finished: AtomicUsize,
-    limits: Limits,
+    limits: ConnectionLimits,
     clients: Mutex<HashMap<ClientAddress, usize>>,
     /// By the address of the socket digest that Pingora hands on with each request: the only thing of ours that it does.
     registry: Vec<Mutex<HashMap<usize, Weak<Connection>>>>,
@@ -38,7 +38,7 @@ pub(crate) struct Connections {
 }
 
 /// How many connections there may be, and how long they may take.
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     pub(crate) most: usize,
     pub(crate) most_per_client: usize,
     pub(crate) header_timeout: Duration,
@@ -79,7 +79,7 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connections {
-    pub(crate) fn new(limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Arc<Self> {
         let registry = (0..SHARDS).map(|_| Mutex::default()).collect();
         let (clients, fewer) = (Mutex::default(), Notify::new());
         let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -367,7 +367,7 @@ mod tests {
     fn a_connection_that_ends_late_does_not_take_another_ones_place() {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let second = Duration::from_secs(1);
-        let limits = Limits {
+        let limits = ConnectionLimits {
             most: 9,
             most_per_client: 9,
             header_timeout: second,

@@ -1,6 +1,6 @@
 //! The certificate that a client presented in its TLS handshake, and the verdict on it.
 
-use crate::certificate::{Flaw, Holder, Trust};
+use crate::certificate::{Flaw, Holder, TrustStore};
 use crate::digest::sha256;
 use domain::time::Timestamp;
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ pub(crate) struct PresentedChain {
 /// The verdict of a trust store on a chain, and how long it counts.
 #[derive(Clone)]
 pub(crate) struct CachedVerdict {
-    pub(crate) by: Arc<Trust>,
+    pub(crate) by: Arc<TrustStore>,
     pub(crate) holds_until: Timestamp,
     pub(crate) holder: Result<Holder, Flaw>,
 }
@@ -54,7 +54,7 @@ impl PresentedChain {
 }
 
 impl CachedVerdict {
-    pub(crate) fn holds(&self, trust: &Arc<Trust>, now: Timestamp) -> bool {
+    pub(crate) fn holds(&self, trust: &Arc<TrustStore>, now: Timestamp) -> bool {
         Arc::ptr_eq(&self.by, trust) && now < self.holds_until
     }
 }

@@ -24,12 +24,12 @@ const LONGEST_STALL: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(crate) struct UploadRate {
     under_way: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<UploadState>,
     credit: Duration,
 }
 
 #[derive(Debug)]
-struct State {
+struct UploadState {
     pace: MinRate,
     /// What a client's window may hold; none over HTTP/1.1.
     window: Option<Window>,
@@ -48,7 +48,7 @@ struct Window {
 impl UploadRate {
     /// A client has `credit` to begin with, and three times as much at most.
     pub(crate) fn new(credit: Duration, now: Instant) -> Self {
-        let state = Mutex::new(State::new(Version::HTTP_11, credit, now));
+        let state = Mutex::new(UploadState::new(Version::HTTP_11, credit, now));
         Self {
             under_way: AtomicUsize::new(0),
             state,
@@ -59,7 +59,7 @@ impl UploadRate {
     pub(crate) fn begin(&self, version: Version, now: Instant) {
         let mut state = self.state.lock();
         if self.under_way.fetch_add(1, Ordering::AcqRel) == 0 {
-            *state = State::new(version, self.credit, now);
+            *state = UploadState::new(version, self.credit, now);
         }
     }
 
@@ -92,7 +92,7 @@ impl UploadRate {
     }
 }
 
-impl State {
+impl UploadState {
     fn new(version: Version, credit: Duration, now: Instant) -> Self {
         let pace = MinRate::new(
             credit,
@@ -153,9 +153,9 @@ mod tests {
     const CREDIT: Duration = Duration::from_secs(20);
 
     /// A connection on which a body is under way, as its clock stands at zero.
-    fn state(version: Version) -> (State, Instant) {
+    fn state(version: Version) -> (UploadState, Instant) {
         let begun = Instant::now();
-        (State::new(version, CREDIT, begun), begun)
+        (UploadState::new(version, CREDIT, begun), begun)
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn over_http2_bytes_in_a_trickle_do_not_renew_a_stall_that_framing_feigns() {
         let (mut state, begun) = state(Version::HTTP_2);
-        let send_a_byte = |state: &mut State, now| {
+        let send_a_byte = |state: &mut UploadState, now| {
             state.receive(31, now);
             state.window.as_mut().expect("over HTTP/2").take(1, now);
         };

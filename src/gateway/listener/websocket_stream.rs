@@ -43,19 +43,19 @@ pub(crate) struct WebSocketStream<S> {
     /// What was read ahead of whoever reads next.
     ahead: Bytes,
     frames: Frames,
-    parting: Option<DrainReport>,
+    parting: Option<Closing>,
 }
 
 /// How far a tunnel has come with its end.
 #[derive(Debug)]
-struct DrainReport {
+struct Closing {
     patience: Pin<Box<Sleep>>,
     farewell: [u8; 4],
-    stage: Stage,
+    stage: CloseStage,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum CloseStage {
     FrameUnderWay,
     Farewell { sent: usize },
     Flush,
@@ -93,44 +93,44 @@ impl<S: IO> WebSocketStream<S> {
     /// Ready, with an error, once the tunnel is over. Until then the frame under way may still be completed.
     fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let farewell = self.farewell();
-        let begin = || DrainReport {
+        let begin = || Closing {
             patience: Box::pin(sleep(PATIENCE)),
             farewell,
-            stage: Stage::FrameUnderWay,
+            stage: CloseStage::FrameUnderWay,
         };
         let parting = self.parting.get_or_insert_with(begin);
-        if !matches!(parting.stage, Stage::Over)
+        if !matches!(parting.stage, CloseStage::Over)
             && parting.patience.as_mut().poll(context).is_ready()
         {
-            parting.stage = Stage::Over;
+            parting.stage = CloseStage::Over;
         }
         loop {
             let inner = Pin::new(&mut self.inner);
             parting.stage = match parting.stage {
-                Stage::FrameUnderWay if !self.frames.at_boundary() => return Poll::Pending,
-                Stage::FrameUnderWay if self.frames.farewell_said() => Stage::Flush,
-                Stage::FrameUnderWay => Stage::Farewell { sent: 0 },
-                Stage::Farewell { sent } => {
+                CloseStage::FrameUnderWay if !self.frames.at_boundary() => return Poll::Pending,
+                CloseStage::FrameUnderWay if self.frames.farewell_said() => CloseStage::Flush,
+                CloseStage::FrameUnderWay => CloseStage::Farewell { sent: 0 },
+                CloseStage::Farewell { sent } => {
                     match parting.farewell.get(sent..).filter(|rest| !rest.is_empty()) {
                         Some(rest) => match ready!(inner.poll_write(context, rest)) {
-                            Ok(written) if written > 0 => Stage::Farewell {
+                            Ok(written) if written > 0 => CloseStage::Farewell {
                                 sent: sent + written,
                             },
-                            _ => Stage::Over,
+                            _ => CloseStage::Over,
                         },
-                        None => Stage::Flush,
+                        None => CloseStage::Flush,
                     }
                 }
-                Stage::Flush => match ready!(inner.poll_flush(context)) {
-                    Ok(()) => Stage::Shutdown,
-                    Err(_) => Stage::Over,
+                CloseStage::Flush => match ready!(inner.poll_flush(context)) {
+                    Ok(()) => CloseStage::Shutdown,
+                    Err(_) => CloseStage::Over,
                 },
-                Stage::Shutdown => {
+                CloseStage::Shutdown => {
                     // Whether it worked or not, the connection ends now.
                     let _ = ready!(inner.poll_shutdown(context));
-                    Stage::Over
+                    CloseStage::Over
                 }
-                Stage::Over => {
+                CloseStage::Over => {
                     // The client may be sending still; it should read the farewell rather than a reset.
                     self.connection.left_unread();
                     return Poll::Ready(io::Error::new(

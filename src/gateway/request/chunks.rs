@@ -12,17 +12,17 @@ const MOST_DIGITS: u8 = 15;
 /// Follows a body in chunks from the end of the header on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chunks {
-    place: Place,
+    place: ChunkPosition,
     /// How long the line of a size is so far, or all trailers are.
     line: usize,
 }
 
 /// The body is not in chunks as they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(crate) struct MalformedChunks;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ChunkPosition {
     /// Before or within the digits of a size.
     Size {
         size: u64,
@@ -74,7 +74,7 @@ impl Chunks {
     /// Before the first chunk.
     pub(crate) const fn new() -> Self {
         Self {
-            place: Place::Size { size: 0, digits: 0 },
+            place: ChunkPosition::Size { size: 0, digits: 0 },
             line: 0,
         }
     }
@@ -82,20 +82,22 @@ impl Chunks {
     /// Follows these bytes; what comes after the body's end is not looked at.
     ///
     /// # Errors
-    /// [`Malformed`]: nothing of the connection can be trusted any more.
-    pub(crate) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
+    /// [`MalformedChunks`]: nothing of the connection can be trusted any more.
+    pub(crate) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), MalformedChunks> {
         loop {
-            if let Place::Content { left } = self.place {
+            if let ChunkPosition::Content { left } = self.place {
                 let part = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 bytes = bytes.get(part..).unwrap_or_default();
                 let left = left - part as u64;
                 self.place = if left == 0 {
-                    Place::ContentCr
+                    ChunkPosition::ContentCr
                 } else {
-                    Place::Content { left }
+                    ChunkPosition::Content { left }
                 };
             }
-            let Some((byte, rest)) = bytes.split_first().filter(|_| self.place != Place::End)
+            let Some((byte, rest)) = bytes
+                .split_first()
+                .filter(|_| self.place != ChunkPosition::End)
             else {
                 return Ok(());
             };
@@ -104,7 +106,7 @@ impl Chunks {
         }
     }
 
-    fn after(&mut self, byte: u8) -> Result<Place, Malformed> {
+    fn after(&mut self, byte: u8) -> Result<ChunkPosition, MalformedChunks> {
         self.line += 1;
         let longest = if self.place.is_of_trailers() {
             MOST_TRAILERS
@@ -112,60 +114,66 @@ impl Chunks {
             LONGEST_LINE
         };
         if self.line > longest {
-            return Err(Malformed);
+            return Err(MalformedChunks);
         }
         match (self.place, byte) {
-            (Place::Size { digits: 0, .. }, _) => digit(0, byte)
-                .map(|size| Place::Size { size, digits: 1 })
-                .ok_or(Malformed),
-            (Place::Size { size, .. }, b'\r') => Ok(Place::SizeLf { size }),
-            (Place::Size { size, .. }, b';') => Ok(Place::Extension {
+            (ChunkPosition::Size { digits: 0, .. }, _) => digit(0, byte)
+                .map(|size| ChunkPosition::Size { size, digits: 1 })
+                .ok_or(MalformedChunks),
+            (ChunkPosition::Size { size, .. }, b'\r') => Ok(ChunkPosition::SizeLf { size }),
+            (ChunkPosition::Size { size, .. }, b';') => Ok(ChunkPosition::Extension {
                 size,
                 part: Part::BeforeName,
             }),
             // No zero leads: `0` stands alone.
             (
-                Place::Size { size: 0, .. }
-                | Place::Size {
+                ChunkPosition::Size { size: 0, .. }
+                | ChunkPosition::Size {
                     digits: MOST_DIGITS..,
                     ..
                 },
                 _,
-            ) => Err(Malformed),
-            (Place::Size { size, digits }, _) => digit(size, byte)
-                .map(|size| Place::Size {
+            ) => Err(MalformedChunks),
+            (ChunkPosition::Size { size, digits }, _) => digit(size, byte)
+                .map(|size| ChunkPosition::Size {
                     size,
                     digits: digits + 1,
                 })
-                .ok_or(Malformed),
-            (Place::Extension { size, part }, b'\r') if part.may_end() => {
-                Ok(Place::SizeLf { size })
+                .ok_or(MalformedChunks),
+            (ChunkPosition::Extension { size, part }, b'\r') if part.may_end() => {
+                Ok(ChunkPosition::SizeLf { size })
             }
-            (Place::Extension { size, part }, _) => {
-                part.after(byte).map(|part| Place::Extension { size, part })
+            (ChunkPosition::Extension { size, part }, _) => part
+                .after(byte)
+                .map(|part| ChunkPosition::Extension { size, part }),
+            (ChunkPosition::SizeLf { size: 0 }, b'\n') => Ok(self.at_line(ChunkPosition::Trailer)),
+            (ChunkPosition::SizeLf { size }, b'\n') => {
+                Ok(self.at_line(ChunkPosition::Content { left: size }))
             }
-            (Place::SizeLf { size: 0 }, b'\n') => Ok(self.at_line(Place::Trailer)),
-            (Place::SizeLf { size }, b'\n') => Ok(self.at_line(Place::Content { left: size })),
-            (Place::ContentCr, b'\r') => Ok(Place::ContentLf),
-            (Place::ContentLf, b'\n') => Ok(self.at_line(Place::Size { size: 0, digits: 0 })),
-            (Place::Trailer, b'\r') => Ok(Place::EndLf),
-            (Place::Trailer | Place::TrailerName, _) if is_token(byte) => Ok(Place::TrailerName),
-            (Place::TrailerName, b':') => Ok(Place::TrailerValue),
-            (Place::TrailerValue, b'\r') => Ok(Place::TrailerLf),
-            (Place::TrailerValue, _) if is_text(byte) => Ok(Place::TrailerValue),
-            (Place::TrailerLf, b'\n') => Ok(Place::Trailer),
-            (Place::EndLf, b'\n') => Ok(Place::End),
-            _ => Err(Malformed),
+            (ChunkPosition::ContentCr, b'\r') => Ok(ChunkPosition::ContentLf),
+            (ChunkPosition::ContentLf, b'\n') => {
+                Ok(self.at_line(ChunkPosition::Size { size: 0, digits: 0 }))
+            }
+            (ChunkPosition::Trailer, b'\r') => Ok(ChunkPosition::EndLf),
+            (ChunkPosition::Trailer | ChunkPosition::TrailerName, _) if is_token(byte) => {
+                Ok(ChunkPosition::TrailerName)
+            }
+            (ChunkPosition::TrailerName, b':') => Ok(ChunkPosition::TrailerValue),
+            (ChunkPosition::TrailerValue, b'\r') => Ok(ChunkPosition::TrailerLf),
+            (ChunkPosition::TrailerValue, _) if is_text(byte) => Ok(ChunkPosition::TrailerValue),
+            (ChunkPosition::TrailerLf, b'\n') => Ok(ChunkPosition::Trailer),
+            (ChunkPosition::EndLf, b'\n') => Ok(ChunkPosition::End),
+            _ => Err(MalformedChunks),
         }
     }
 
-    fn at_line(&mut self, place: Place) -> Place {
+    fn at_line(&mut self, place: ChunkPosition) -> ChunkPosition {
         self.line = 0;
         place
     }
 }
 
-impl Place {
+impl ChunkPosition {
     const fn is_of_trailers(self) -> bool {
         matches!(
             self,
@@ -180,7 +188,7 @@ impl Part {
         matches!(self, Self::Name | Self::Value | Self::AfterQuotes)
     }
 
-    fn after(self, byte: u8) -> Result<Self, Malformed> {
+    fn after(self, byte: u8) -> Result<Self, MalformedChunks> {
         let is_blank = matches!(byte, b' ' | b'\t');
         match self {
             Self::BeforeName if is_blank => Ok(self),
@@ -199,7 +207,7 @@ impl Part {
             {
                 Ok(Self::BeforeName)
             }
-            _ => Err(Malformed),
+            _ => Err(MalformedChunks),
         }
     }
 }

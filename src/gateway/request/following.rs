@@ -4,7 +4,7 @@
 //! arrives with a header is kept until then; of other requests nothing is kept or looked at from there on. Once a body was found
 //! malformed nothing is read from the connection any more: nobody can tell where the next request would begin.
 
-use crate::gateway::request::chunks::{Chunks, Malformed};
+use crate::gateway::request::chunks::{Chunks, MalformedChunks};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::io;
@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) struct Following {
     /// False: bytes pass without a look at `state`.
     is_on: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<FollowState>,
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum FollowState {
     /// Nothing that has to be followed.
     #[default]
     Nothing,
@@ -28,15 +28,15 @@ enum State {
     /// A body in chunks.
     Body(Chunks),
     /// One that is malformed.
-    Malformed,
+    MalformedChunks,
 }
 
 impl Following {
     /// The next bytes begin a request.
     pub(crate) fn request_begins(&self) {
         let mut state = self.state.lock();
-        if !matches!(*state, State::Malformed) {
-            *state = State::Header {
+        if !matches!(*state, FollowState::MalformedChunks) {
+            *state = FollowState::Header {
                 first: Bytes::new(),
                 more: Vec::new(),
             };
@@ -69,7 +69,7 @@ impl Following {
         if !self.is_on() {
             return Ok(());
         }
-        if let State::Header { first, more } = &mut *self.state.lock()
+        if let FollowState::Header { first, more } = &mut *self.state.lock()
             && first.is_empty()
             && more.is_empty()
         {
@@ -86,16 +86,16 @@ impl Following {
     pub(crate) fn look_at(&self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state.lock();
         let followed = match &mut *state {
-            State::Nothing => Ok(()),
-            State::Header { more, .. } => {
+            FollowState::Nothing => Ok(()),
+            FollowState::Header { more, .. } => {
                 more.extend_from_slice(bytes);
                 Ok(())
             }
-            State::Body(chunks) => chunks.follow(bytes),
-            State::Malformed => Err(Malformed),
+            FollowState::Body(chunks) => chunks.follow(bytes),
+            FollowState::MalformedChunks => Err(MalformedChunks),
         };
-        followed.map_err(|Malformed| {
-            *state = State::Malformed;
+        followed.map_err(|MalformedChunks| {
+            *state = FollowState::MalformedChunks;
             refused()
         })
     }
@@ -106,8 +106,8 @@ impl Following {
             return;
         }
         let mut state = self.state.lock();
-        if !matches!(*state, State::Malformed) {
-            *state = State::Nothing;
+        if !matches!(*state, FollowState::MalformedChunks) {
+            *state = FollowState::Nothing;
             self.is_on.store(false, Ordering::Release);
         }
     }
@@ -115,9 +115,9 @@ impl Following {
     /// The header has been parsed, and a body in chunks follows it.
     pub(crate) fn follow_chunks(&self) {
         let mut state = self.state.lock();
-        let State::Header { first, mut more } = std::mem::take(&mut *state) else {
+        let FollowState::Header { first, mut more } = std::mem::take(&mut *state) else {
             // Nothing came by: it cannot be told what did.
-            *state = State::Malformed;
+            *state = FollowState::MalformedChunks;
             return;
         };
         if !more.is_empty() {
@@ -126,14 +126,14 @@ impl Following {
         let arrived = if more.is_empty() { &first[..] } else { &more };
         let mut chunks = Chunks::new();
         let followed = body_within(arrived)
-            .ok_or(Malformed)
+            .ok_or(MalformedChunks)
             .and_then(|body| chunks.follow(body));
-        *state = followed.map_or(State::Malformed, |()| State::Body(chunks));
+        *state = followed.map_or(FollowState::MalformedChunks, |()| FollowState::Body(chunks));
     }
 
     /// Whether a body was malformed.
     pub(crate) fn is_malformed(&self) -> bool {
-        self.is_on() && matches!(*self.state.lock(), State::Malformed)
+        self.is_on() && matches!(*self.state.lock(), FollowState::MalformedChunks)
     }
 }
 
@@ -244,6 +244,6 @@ mod tests {
             ))
             .expect("kept");
         following.pass_on();
-        assert!(!following.is_on() && matches!(*following.state.lock(), State::Nothing));
+        assert!(!following.is_on() && matches!(*following.state.lock(), FollowState::Nothing));
     }
 }

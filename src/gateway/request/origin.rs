@@ -133,7 +133,8 @@ pub(crate) struct WebSocketOrigins {
 
 impl WebSocketOrigins {
     pub(crate) fn new(config: &Config) -> Self {
-        let config::WebSocketOrigins::Listed(listed) = &config.upstream.websocket_origins else {
+        let config::WebSocketOriginsConfig::Listed(listed) = &config.upstream.websocket_origins
+        else {
             return Self { allowed: None };
         };
         let listen = &config.listen;

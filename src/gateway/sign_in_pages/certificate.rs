@@ -1,6 +1,6 @@
 //! `zertifikat`, and what leads from one of our hosts to the other.
 
-use crate::config::Door;
+use crate::config::LoginMethod;
 use crate::gateway::admission::client_certificate::ClientCertificates;
 use crate::gateway::context::RequestContext;
 use crate::gateway::listener::presented_certificate::PresentedChain;
@@ -87,7 +87,7 @@ impl SignInPages {
     /// Whoever has a certificate works on its host.
     pub(crate) fn on_certificates_host(&self, visit: &Visit) -> Result<Reply, Failure> {
         match &self.sign_ins.rules.now().login.doors.certificate {
-            Some(Door::Host(origin)) => Ok(Reply::see_other(&format!(
+            Some(LoginMethod::Host(origin)) => Ok(Reply::see_other(&format!(
                 "{origin}{}",
                 visit.return_to.as_str()
             ))),

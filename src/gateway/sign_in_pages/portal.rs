@@ -5,7 +5,7 @@ use crate::gateway::respond::failure::{Failure, SOON};
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::pages::{PortalPage, PortalState, View};
-use crate::portal::Answer;
+use crate::portal::PortalAnswer;
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -23,7 +23,7 @@ impl SignInPages {
                 session: Some(_), ..
             }) => Self::on_to_calculator(visit),
             Some(AtPortal {
-                answer: Some(Answer::Unavailable),
+                answer: Some(PortalAnswer::Unavailable),
                 ..
             }) => self
                 .page(
@@ -38,7 +38,7 @@ impl SignInPages {
             }
             // There they would only be sent back.
             Some(AtPortal {
-                answer: Some(Answer::SignedIn(_)),
+                answer: Some(PortalAnswer::SignedIn(_)),
                 ..
             }) => self.page(StatusCode::FORBIDDEN, &page(PortalState::Unknown), visit),
             _ => {

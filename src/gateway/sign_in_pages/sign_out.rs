@@ -7,7 +7,7 @@ use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::pages::{Outside, SignOut, SignedOut, View};
-use crate::portal::Answer;
+use crate::portal::PortalAnswer;
 use crate::telemetry::metrics::{Outcome, Step};
 use domain::vtnr::Vtnr;
 use http::StatusCode;
@@ -83,7 +83,7 @@ impl SignInPages {
         let at_portal = visit
             .at_portal
             .as_ref()
-            .filter(|at_portal| at_portal.answer != Some(Answer::Nobody));
+            .filter(|at_portal| at_portal.answer != Some(PortalAnswer::Nobody));
         let outside = at_portal.map(|at_portal| match at_portal.session {
             Some(_) => Outside::Portal,
             None => Outside::PerhapsPortal,

@@ -13,12 +13,12 @@ struct Status {
     signed_in: bool,
     level: Option<&'static str>,
     #[serde(flatten)]
-    mail: Mail,
+    mail: MailStatus,
 }
 
 /// What became of the mail, with the times that the page shows.
 #[derive(Default, Serialize)]
-struct Mail {
+struct MailStatus {
     mail: &'static str,
     accepted_at: Option<String>,
     valid_until: Option<String>,
@@ -34,9 +34,9 @@ pub(crate) fn reply(
 ) -> Result<Reply, Failure> {
     let mail = match state {
         State::Tan { mailing, .. } => mail_status(mailing, pages, now),
-        State::None | State::UnknownEmail(_) | State::Over { .. } => Mail {
+        State::None | State::UnknownEmail(_) | State::Over { .. } => MailStatus {
             mail: "none",
-            ..Mail::default()
+            ..MailStatus::default()
         },
     };
     let status = Status {
@@ -52,19 +52,19 @@ pub(crate) fn reply(
         .map_err(|_| Failure::Internal)
 }
 
-fn mail_status(mailing: Mailing, pages: &Pages, now: Timestamp) -> Mail {
-    let mail = |mail| Mail {
+fn mail_status(mailing: Mailing, pages: &Pages, now: Timestamp) -> MailStatus {
+    let mail = |mail| MailStatus {
         mail,
-        ..Mail::default()
+        ..MailStatus::default()
     };
     match mailing {
         Mailing::Sending => mail("sending"),
-        Mailing::Accepted { at, valid_until } => Mail {
+        Mailing::Accepted { at, valid_until } => MailStatus {
             accepted_at: Some(pages.second_of_day(at, now)),
             valid_until: Some(pages.time_of_day(valid_until, now)),
             ..mail("accepted")
         },
-        Mailing::Delayed { next_try_at } => Mail {
+        Mailing::Delayed { next_try_at } => MailStatus {
             next_try_at: Some(pages.second_of_day(next_try_at, now)),
             ..mail("delayed")
         },

@@ -14,7 +14,9 @@ use crate::store::cache::Sessions;
 use crate::telemetry::metrics::{Label as _, Metrics, Withheld as Reason};
 use cookie::Cookie;
 use cookie::time::OffsetDateTime;
-use domain::application_session::{ApplicationSessionId, CookieScope, Origin, SessionCookies};
+use domain::application_session::{
+    ApplicationSessionId, CookieScope, SessionCookies, SessionOrigin,
+};
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
 use http::header::SET_COOKIE;
@@ -150,7 +152,7 @@ impl ApplicationCookies {
         }
         let has_proof = |id: &[u8]| self.is_in_ticket(id, http, context);
         let learnt = Learnt {
-            origin: Origin::Request,
+            origin: SessionOrigin::Request,
             client: context.rate_limit_key(),
         };
         let ownership = self
@@ -274,7 +276,7 @@ impl ApplicationCookies {
         context: &mut RequestContext,
     ) -> bool {
         let learnt = Learnt {
-            origin: Origin::Answer,
+            origin: SessionOrigin::Answer,
             client: context.rate_limit_key(),
         };
         let ownership = self

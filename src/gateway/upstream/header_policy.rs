@@ -1,6 +1,6 @@
 //! Fields that tell the calculator who asks: the client's own are taken away, in every spelling (`domain/client_fields.rs`); ours are put in.
 
-use crate::config::{PublicUrl, Upstream};
+use crate::config::{PublicUrl, UpstreamConfig};
 use crate::gateway::context::cookie_changes::SessionCookieChanges;
 use crate::gateway::request::cookies::CookieNames;
 use bytes::Bytes;
@@ -33,7 +33,11 @@ pub(crate) struct HeaderPolicy {
 struct FieldName(Bytes);
 
 impl HeaderPolicy {
-    pub(crate) fn new(cookie_names: CookieNames, url: &PublicUrl, upstream: &Upstream) -> Self {
+    pub(crate) fn new(
+        cookie_names: CookieNames,
+        url: &PublicUrl,
+        upstream: &UpstreamConfig,
+    ) -> Self {
         let scheme = HeaderValue::from_static(if url.secure { "https" } else { "http" });
         let own = [
             upstream.vtnr_header.as_deref(),

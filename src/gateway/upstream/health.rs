@@ -17,14 +17,14 @@ pub(crate) struct ServerHealth {
 
 /// How a server failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum ServerTrouble {
     /// Nobody listens there. That is certain.
     Refused,
     /// No connection, or no good answer to a check; it may have been chance.
     Other,
 }
 
-impl Trouble {
+impl ServerTrouble {
     /// What an error says of the server; `None` if it was a fault of ours, such as no file descriptors.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         match error.etype() {
@@ -41,10 +41,10 @@ impl ServerHealth {
     }
 
     /// The server failed. True if it is down now and was not before.
-    pub(crate) fn failed(&self, trouble: Trouble) -> bool {
+    pub(crate) fn failed(&self, trouble: ServerTrouble) -> bool {
         let (before, by) = match trouble {
-            Trouble::Refused => (self.failures.fetch_max(ENOUGH, Ordering::Relaxed), ENOUGH),
-            Trouble::Other => (self.failures.fetch_add(1, Ordering::Relaxed), 1),
+            ServerTrouble::Refused => (self.failures.fetch_max(ENOUGH, Ordering::Relaxed), ENOUGH),
+            ServerTrouble::Other => (self.failures.fetch_add(1, Ordering::Relaxed), 1),
         };
         let fell = before < ENOUGH && before.saturating_add(by) >= ENOUGH;
         if fell {
@@ -71,21 +71,31 @@ mod tests {
     #[test]
     fn a_refusal_is_certain_and_anything_else_counts_when_it_happens_twice() {
         let health = ServerHealth::default();
-        assert!(health.is_up() && health.failed(Trouble::Refused) && !health.is_up());
-        assert!(!health.failed(Trouble::Refused), "no news");
+        assert!(health.is_up() && health.failed(ServerTrouble::Refused) && !health.is_up());
+        assert!(!health.failed(ServerTrouble::Refused), "no news");
         assert!(health.succeeded() && health.is_up() && !health.succeeded());
-        assert!(!health.failed(Trouble::Other) && health.is_up());
+        assert!(!health.failed(ServerTrouble::Other) && health.is_up());
         assert!(!health.succeeded(), "it was not down");
-        assert!(!health.failed(Trouble::Other) && health.failed(Trouble::Other) && !health.is_up());
-        assert!(!health.failed(Trouble::Other), "no news");
+        assert!(
+            !health.failed(ServerTrouble::Other)
+                && health.failed(ServerTrouble::Other)
+                && !health.is_up()
+        );
+        assert!(!health.failed(ServerTrouble::Other), "no news");
     }
 
     #[test]
     fn what_is_our_own_fault_says_nothing_of_a_server() {
-        let trouble = |etype| Trouble::of(&Error::explain(etype, ""));
+        let trouble = |etype| ServerTrouble::of(&Error::explain(etype, ""));
         assert_eq!(trouble(ErrorType::InternalError), None);
-        assert_eq!(trouble(ErrorType::ConnectRefused), Some(Trouble::Refused));
-        assert_eq!(trouble(ErrorType::ConnectTimedout), Some(Trouble::Other));
-        assert_eq!(trouble(ErrorType::InvalidCert), Some(Trouble::Other));
+        assert_eq!(
+            trouble(ErrorType::ConnectRefused),
+            Some(ServerTrouble::Refused)
+        );
+        assert_eq!(
+            trouble(ErrorType::ConnectTimedout),
+            Some(ServerTrouble::Other)
+        );
+        assert_eq!(trouble(ErrorType::InvalidCert), Some(ServerTrouble::Other));
     }
 }

@@ -34,7 +34,7 @@ impl UpstreamSide {
         &self,
         http: &mut Session,
         peer: &HttpPeer,
-        connection: Connection,
+        connection: ConnectionOrigin,
         mut error: Box<Error>,
         context: &mut RequestContext,
     ) -> Box<Error> {
@@ -46,8 +46,8 @@ impl UpstreamSide {
             && !has_begun(http)
             && ended_unanswered(&error)
             && match connection {
-                Connection::Kept => true,
-                Connection::New => {
+                ConnectionOrigin::Kept => true,
+                ConnectionOrigin::New => {
                     context.attempts.avoid(peer);
                     self.of(context).is_another_up(&context.attempts)
                 }
@@ -59,7 +59,7 @@ impl UpstreamSide {
 
 /// What a request came on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connection {
+pub(crate) enum ConnectionOrigin {
     /// A connection that an earlier request left.
     Kept,
     New,

@@ -30,7 +30,7 @@ impl UpstreamServer {
         address: SocketAddr,
         entry: usize,
         host: &str,
-        config: &config::Upstream,
+        config: &config::UpstreamConfig,
     ) -> Self {
         let peers = Peers::new(address, host, config);
         Self {
@@ -44,7 +44,7 @@ impl UpstreamServer {
 }
 
 impl Peers {
-    fn new(address: SocketAddr, host: &str, config: &config::Upstream) -> Self {
+    fn new(address: SocketAddr, host: &str, config: &config::UpstreamConfig) -> Self {
         let mut ordinary = HttpPeer::new(address, config.tls, host.to_owned());
         // TLS has its part of the time; the second limit is for both together.
         ordinary.options.connection_timeout = Some(config.connect_timeout);

@@ -26,7 +26,7 @@ use crate::config;
 use crate::gateway::context::attempts::Attempts;
 use crate::gateway::request::links;
 use crate::gateway::upstream::affinity::{Affinity, AffinityKey};
-use crate::gateway::upstream::health::Trouble;
+use crate::gateway::upstream::health::ServerTrouble;
 use crate::gateway::upstream::server::UpstreamServer;
 use crate::telemetry::metrics::{Connect, Metrics};
 use arc_swap::ArcSwap;
@@ -41,7 +41,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(crate) struct Upstream {
-    pub(crate) config: config::Upstream,
+    pub(crate) config: config::UpstreamConfig,
     /// What the calculator is called in requests that ask how it is.
     pub(crate) authority: String,
     pub(crate) servers: ArcSwap<Vec<Arc<UpstreamServer>>>,
@@ -76,7 +76,7 @@ pub(crate) enum Sending {
 impl Upstream {
     /// The servers of the configuration, their names looked up once. `authority` is what the calculator is called.
     pub(crate) async fn open(
-        config: config::Upstream,
+        config: config::UpstreamConfig,
         authority: &str,
         metrics: Option<Arc<Metrics>>,
     ) -> Self {
@@ -192,7 +192,7 @@ impl Upstream {
         let failed = servers
             .iter()
             .find(|server| attempts.avoided == Some(server.address));
-        if let (Some(server), Some(trouble)) = (failed, Trouble::of(error)) {
+        if let (Some(server), Some(trouble)) = (failed, ServerTrouble::of(error)) {
             self.note(server, Err((trouble, error)));
         }
         attempts.may_connect_again() && self.is_another_up(attempts)
@@ -226,7 +226,7 @@ impl Upstream {
     }
 
     /// What was found of a server.
-    pub(crate) fn note(&self, server: &UpstreamServer, found: Result<(), (Trouble, &Error)>) {
+    pub(crate) fn note(&self, server: &UpstreamServer, found: Result<(), (ServerTrouble, &Error)>) {
         let is_news = match found {
             Ok(()) => server.health.succeeded(),
             Err((trouble, _)) => server.health.failed(trouble),

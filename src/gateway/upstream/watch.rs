@@ -1,6 +1,6 @@
 //! Looking names up and looking servers over, beside the requests.
 
-use crate::gateway::upstream::health::Trouble;
+use crate::gateway::upstream::health::ServerTrouble;
 use crate::gateway::upstream::server::UpstreamServer;
 use crate::gateway::upstream::servers::Upstream;
 use futures_util::future::join_all;
@@ -71,7 +71,7 @@ async fn look_after(
                 }
             }
             Err(error) => {
-                if let Some(trouble) = Trouble::of(error) {
+                if let Some(trouble) = ServerTrouble::of(error) {
                     upstream.note(&known, Err((trouble, error)));
                 }
             }

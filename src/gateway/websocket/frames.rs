@@ -11,12 +11,12 @@ const CLOSE: u8 = 8;
 /// Follows the bytes to the client from the header of the answer 101 on.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    state: State,
+    state: FrameState,
     farewell_said: bool,
 }
 
 #[derive(Debug)]
-enum State {
+enum FrameState {
     /// Within the header of an answer; those before 101 (103 perhaps) are followed by another.
     Answer {
         line: [u8; STATUS_LINE],
@@ -29,7 +29,7 @@ enum State {
     Content { left: u64 },
 }
 
-impl State {
+impl FrameState {
     const ANSWER: Self = Self::Answer {
         line: [0; STATUS_LINE],
         read: 0,
@@ -45,14 +45,14 @@ impl Frames {
     /// Before the answer 101.
     pub(crate) const fn new() -> Self {
         Self {
-            state: State::ANSWER,
+            state: FrameState::ANSWER,
             farewell_said: false,
         }
     }
 
     /// Whether a frame of our own may come next.
     pub(crate) const fn at_boundary(&self) -> bool {
-        matches!(self.state, State::Header { read: 0, .. })
+        matches!(self.state, FrameState::Header { read: 0, .. })
     }
 
     /// Whether the calculator has sent its close frame, after which no other may come.
@@ -63,9 +63,9 @@ impl Frames {
     /// How many more bytes may go before this has to be looked at again: never beyond the end of the frame.
     pub(crate) fn left(&self) -> u64 {
         match &self.state {
-            State::Answer { .. } => 1,
-            State::Header { bytes, read } => (requested_target(bytes, *read) - read) as u64,
-            State::Content { left } => *left,
+            FrameState::Answer { .. } => 1,
+            FrameState::Header { bytes, read } => (requested_target(bytes, *read) - read) as u64,
+            FrameState::Content { left } => *left,
         }
     }
 
@@ -83,7 +83,7 @@ impl Frames {
 
     fn advance(&mut self, part: &[u8]) {
         match &mut self.state {
-            State::Answer { line, read, ending } => {
+            FrameState::Answer { line, read, ending } => {
                 for byte in part {
                     if let Some(place) = line.get_mut(*read) {
                         *place = *byte;
@@ -97,13 +97,13 @@ impl Frames {
                 }
                 if *ending == END_OF_HEADER.len() {
                     self.state = if line.ends_with(b" 101") {
-                        State::BOUNDARY
+                        FrameState::BOUNDARY
                     } else {
-                        State::ANSWER
+                        FrameState::ANSWER
                     };
                 }
             }
-            State::Header { bytes, read } => {
+            FrameState::Header { bytes, read } => {
                 for byte in part {
                     if let Some(place) = bytes.get_mut(*read) {
                         *place = *byte;
@@ -116,7 +116,7 @@ impl Frames {
                     self.enter(left);
                 }
             }
-            State::Content { left } => {
+            FrameState::Content { left } => {
                 let left = *left - part.len() as u64;
                 self.enter(left);
             }
@@ -125,9 +125,9 @@ impl Frames {
 
     fn enter(&mut self, left: u64) {
         self.state = if left == 0 {
-            State::BOUNDARY
+            FrameState::BOUNDARY
         } else {
-            State::Content { left }
+            FrameState::Content { left }
         };
     }
 }

@@ -1,6 +1,6 @@
 //! When a WebSocket ends that was opened on the portal's word.
 
-use crate::portal::Answer;
+use crate::portal::PortalAnswer;
 use domain::session::SessionLimits;
 use domain::vtnr::Vtnr;
 use std::time::Duration;
@@ -39,14 +39,14 @@ impl PortalRecheck {
     }
 
     /// Whether it is over with this answer.
-    pub(crate) fn ends_with(&mut self, answer: Answer, now: Instant) -> bool {
+    pub(crate) fn ends_with(&mut self, answer: PortalAnswer, now: Instant) -> bool {
         match answer {
-            Answer::SignedIn(vtnr) => {
+            PortalAnswer::SignedIn(vtnr) => {
                 self.counted_at = now;
                 vtnr != self.permitted
             }
-            Answer::Nobody => true,
-            Answer::Unavailable => now.duration_since(self.counted_at) >= PORTAL_GRACE,
+            PortalAnswer::Nobody => true,
+            PortalAnswer::Unavailable => now.duration_since(self.counted_at) >= PORTAL_GRACE,
         }
     }
 }
@@ -69,16 +69,16 @@ mod tests {
     fn a_websocket_ends_when_the_portal_says_otherwise_or_nothing_for_long() {
         let now = Instant::now();
         let mut lookout = PortalRecheck::begin(broker(0), &LIMITS, now);
-        assert!(!lookout.ends_with(Answer::Unavailable, now + MINUTE / 2));
-        assert!(!lookout.ends_with(Answer::SignedIn(broker(0)), now + MINUTE));
+        assert!(!lookout.ends_with(PortalAnswer::Unavailable, now + MINUTE / 2));
+        assert!(!lookout.ends_with(PortalAnswer::SignedIn(broker(0)), now + MINUTE));
         assert!(!lookout.ends_with(
-            Answer::Unavailable,
+            PortalAnswer::Unavailable,
             now + 2 * MINUTE - PORTAL_CHECK_INTERVAL
         ));
-        assert!(lookout.ends_with(Answer::Unavailable, now + 2 * MINUTE));
+        assert!(lookout.ends_with(PortalAnswer::Unavailable, now + 2 * MINUTE));
         assert!(
-            lookout.ends_with(Answer::Nobody, now)
-                && lookout.ends_with(Answer::SignedIn(broker(1)), now)
+            lookout.ends_with(PortalAnswer::Nobody, now)
+                && lookout.ends_with(PortalAnswer::SignedIn(broker(1)), now)
         );
     }
 

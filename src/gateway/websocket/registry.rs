@@ -53,13 +53,13 @@ pub(crate) struct WebSocketRegistry {
 struct Watched {
     token: SessionToken,
     /// What is known of it; nothing before it was looked at first.
-    known: Option<Known>,
+    known: Option<KnownSession>,
     look_at: Timestamp,
     handles: Vec<Arc<CloseHandle>>,
 }
 
 #[derive(Clone, Copy)]
-struct Known {
+struct KnownSession {
     session: Session,
     ends_at: Timestamp,
 }
@@ -197,7 +197,8 @@ impl WebSocketRegistry {
     /// Cuts those of which it is known, without asking, that they are over.
     fn cut_over(&self) {
         let now = self.clock.now();
-        let is_over = |known: Known| now >= known.ends_at || !self.membership.has(&known.session);
+        let is_over =
+            |known: KnownSession| now >= known.ends_at || !self.membership.has(&known.session);
         let open = self.open.lock();
         let over: Vec<_> = open
             .iter()
@@ -254,7 +255,7 @@ impl WebSocketRegistry {
 
     fn note(&self, key: RecordKey, session: Option<&Session>, look_at: Timestamp) {
         if let Some(watched) = self.open.lock().get_mut(&key) {
-            let known = session.map(|session| Known {
+            let known = session.map(|session| KnownSession {
                 session: *session,
                 ends_at: session.signed_in_at.plus(self.limits.absolute),
             });
@@ -382,7 +383,7 @@ mod tests {
             );
             let file = folder.path().join("brokers.csv");
             std::fs::write(&file, "vtnr;email\n60/123/4567;ada@makler.example\n").expect("written");
-            let directory = config::Directory {
+            let directory = config::DirectoryConfig {
                 file,
                 poll: MINUTE,
                 certificates: None,

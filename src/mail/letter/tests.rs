@@ -146,7 +146,7 @@ fn the_headers_say_who_writes_to_whom_and_that_nobody_need_answer() {
 
 #[test]
 fn a_configured_address_for_answers_is_named() {
-    let config = config::Mail {
+    let config = config::MailConfig {
         reply_to: Some("Hilfe <hilfe@insurer.example>".to_owned()),
         ..mail(25)
     };
@@ -313,7 +313,7 @@ fn a_broken_template_is_a_mistake_with_file_and_line() {
 
 #[test]
 fn a_sender_or_time_zone_that_cannot_be_used_is_a_mistake_with_its_key() {
-    let config = config::Mail {
+    let config = config::MailConfig {
         from: "Tarifrechner".to_owned(),
         ..mail(25)
     };
@@ -322,7 +322,7 @@ fn a_sender_or_time_zone_that_cannot_be_used_is_a_mistake_with_its_key() {
         .expect("refused")
         .to_string();
     assert_eq!(mistake, "mail.from: `Tarifrechner` is not `Name <address>`");
-    let login = config::Login {
+    let login = config::LoginConfig {
         time_zone: "Europa/Berlin".to_owned(),
         ..login()
     };

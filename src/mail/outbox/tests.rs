@@ -74,7 +74,11 @@ struct Office {
 }
 
 impl Office {
-    fn open(sender: impl Sender + 'static, config: config::Mail, letters: Vec<Letter>) -> Self {
+    fn open(
+        sender: impl Sender + 'static,
+        config: config::MailConfig,
+        letters: Vec<Letter>,
+    ) -> Self {
         let clock = Clock::manual(ASKED_AT);
         let store = Arc::new(Shelf::new(&clock));
         letters.into_iter().for_each(|letter| store.put(letter));
@@ -83,7 +87,7 @@ impl Office {
 
     fn open_with(
         sender: impl Sender + 'static,
-        config: config::Mail,
+        config: config::MailConfig,
         clock: Clock,
         store: Arc<Shelf>,
     ) -> Self {
@@ -272,7 +276,7 @@ async fn a_letter_that_the_store_cannot_confirm_is_not_sent_now() {
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(
         smtp,
-        config::Mail {
+        config::MailConfig {
             connections: 1,
             ..mail(relay.port)
         },
@@ -318,7 +322,7 @@ async fn the_bell_sends_a_letter_at_once_and_several_workers_share_a_burst() {
     };
     let office = Office::open(
         told.clone(),
-        config::Mail {
+        config::MailConfig {
             connections: 4,
             ..mail(25)
         },
@@ -357,7 +361,7 @@ async fn while_the_store_fails_the_outbox_waits_and_goes_on_afterwards() {
     store.fail(3);
     let office = Office::open_with(
         Told::default(),
-        config::Mail {
+        config::MailConfig {
             connections: 1,
             ..mail(25)
         },
@@ -390,7 +394,7 @@ async fn after_an_outage_that_leases_did_not_survive_others_may_note_first_what_
         store.put(letter(2));
         let office = Office::open_with(
             Told::default(),
-            config::Mail {
+            config::MailConfig {
                 connections: 1,
                 ..mail(25)
             },
@@ -421,7 +425,7 @@ async fn others_may_note_first_too_where_it_is_a_note_that_the_outage_held_up() 
     };
     let office = Office::open(
         told.clone(),
-        config::Mail {
+        config::MailConfig {
             connections: 1,
             ..mail(25)
         },
@@ -444,7 +448,7 @@ async fn a_mail_that_was_taken_while_the_store_fails_is_noted_later_and_not_sent
     };
     let office = Office::open(
         told.clone(),
-        config::Mail {
+        config::MailConfig {
             connections: 1,
             ..mail(25)
         },
@@ -483,7 +487,7 @@ async fn a_shutdown_does_not_wait_for_a_frozen_server_and_leaves_the_letter_to_o
         dawdles: HOUR,
         ..Told::default()
     };
-    let config = config::Mail {
+    let config = config::MailConfig {
         timeout: Duration::from_millis(100),
         ..mail(25)
     };
@@ -505,7 +509,7 @@ async fn a_shutdown_waits_for_the_answer_to_a_mail_that_may_be_out() {
         takes: Duration::from_millis(600),
         ..Told::default()
     };
-    let config = config::Mail {
+    let config = config::MailConfig {
         timeout: Duration::from_millis(100),
         ..mail(25)
     };

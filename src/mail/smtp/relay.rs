@@ -76,7 +76,7 @@ impl Relay {
     /// Prepares; connects to nothing yet.
     pub(super) fn new(
         relay: &config::MailRelay,
-        config: &config::Mail,
+        config: &config::MailConfig,
         clock: Clock,
     ) -> Result<Self, Error> {
         let tls = || tls_parameters(&relay.host, config.ca_file.as_deref());

@@ -17,8 +17,8 @@ impl Hold for Held {
     }
 }
 
-fn with(relay: config::MailRelay) -> config::Mail {
-    config::Mail {
+fn with(relay: config::MailRelay) -> config::MailConfig {
+    config::MailConfig {
         relays: vec![relay],
         ..mail(25)
     }
@@ -37,7 +37,7 @@ fn message() -> Message {
         .expect("written")
 }
 
-fn smtp(config: &config::Mail) -> Smtp {
+fn smtp(config: &config::MailConfig) -> Smtp {
     Smtp::new(config, Clock::manual(ASKED_AT)).expect("sound")
 }
 
@@ -187,7 +187,7 @@ async fn a_connection_that_breaks_anywhere_puts_the_mail_off() {
 async fn a_frozen_server_is_given_up_in_time_and_its_connection_never_used_again() {
     for at in ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."] {
         let relay = Relay::start(&[Fault::Freeze(at)]);
-        let config = config::Mail {
+        let config = config::MailConfig {
             timeout: Duration::from_millis(400),
             ..mail(relay.port)
         };
@@ -264,11 +264,14 @@ async fn where_starttls_is_required_and_not_offered_nothing_of_the_mail_is_said(
 }
 
 /// A configuration that trusts this relay's certificate.
-fn trusting(relay: &Relay, protection: MailProtection) -> (config::Mail, tempfile::NamedTempFile) {
+fn trusting(
+    relay: &Relay,
+    protection: MailProtection,
+) -> (config::MailConfig, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), &relay.certificate).expect("written");
     (
-        config::Mail {
+        config::MailConfig {
             ca_file: Some(file.path().to_owned()),
             ..with(config::MailRelay {
                 protection,
@@ -333,7 +336,7 @@ async fn a_file_without_certificates_is_a_mistake() {
         protection: MailProtection::Tls,
         ..relay_at(25)
     });
-    let config = config::Mail {
+    let config = config::MailConfig {
         ca_file: Some(file.path().to_owned()),
         ..tls
     };
@@ -353,7 +356,7 @@ fn several(relays: &[&Relay]) -> (Smtp, Clock) {
             ..relay_at(relay.port)
         })
         .collect();
-    let config = config::Mail {
+    let config = config::MailConfig {
         relays,
         timeout: Duration::from_millis(400),
         ..mail(25)
@@ -518,7 +521,7 @@ async fn no_server_gets_less_protection_than_configured_or_another_ones_password
     let [second] = &trusted.relays[..] else {
         panic!("one")
     };
-    let config = config::Mail {
+    let config = config::MailConfig {
         relays: vec![first, second.clone()],
         ..trusted.clone()
     };

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 /// Names of the admin listener, in lower case.
 #[derive(Clone)]
-pub(super) struct Hosts(Arc<[String]>);
+pub(super) struct AdminHosts(Arc<[String]>);
 
-impl Hosts {
+impl AdminHosts {
     pub(super) fn new(names: &[String]) -> Self {
         Self(names.iter().map(|name| canonical(name)).collect())
     }
@@ -68,7 +68,11 @@ fn without_port(authority: &str) -> Option<&str> {
     (port.is_empty() || is_port(port)).then_some(host)
 }
 
-pub(super) async fn check(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State(hosts): State<AdminHosts>,
+    request: Request,
+    next: Next,
+) -> Response {
     if hosts.take(request.version(), request.uri(), request.headers()) {
         return next.run(request).await;
     }
@@ -85,7 +89,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     fn takes(version: Version, target: &str, fields: &[&str]) -> bool {
-        let hosts = Hosts::new(&["VTNR-metrics.internal".to_owned()]);
+        let hosts = AdminHosts::new(&["VTNR-metrics.internal".to_owned()]);
         let fields = fields
             .iter()
             .map(|host| (header::HOST, HeaderValue::from_str(host).expect("a value")));

@@ -4,7 +4,7 @@ use super::process::{Process, THEIRS};
 use super::servers::Doors;
 use super::{Ground, Held, TICKET, VTNR, free, private};
 use crate::browser::Browser;
-use demo::postbox::{Mail, Postbox};
+use demo::postbox::{Postbox, ReceivedMail};
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
@@ -145,7 +145,7 @@ async fn sign_in(https: SocketAddr, postbox: &Postbox) -> Browser {
 }
 
 /// The TAN in a mail: alone on its line.
-fn tan_of(mail: &Mail) -> String {
+fn tan_of(mail: &ReceivedMail) -> String {
     let is_tan =
         |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_uppercase());
     mail.text

@@ -97,14 +97,14 @@ const MALFORMED: [&[u8]; 70] = [
     b"0\r\nGET / HTTP/1.1\r\n\r\n",
 ];
 
-fn after(pieces: &[&[u8]]) -> Result<Chunks, Malformed> {
+fn after(pieces: &[&[u8]]) -> Result<Chunks, MalformedChunks> {
     let mut chunks = Chunks::new();
     pieces.iter().try_for_each(|piece| chunks.follow(piece))?;
     Ok(chunks)
 }
 
-fn is_whole(chunks: Result<Chunks, Malformed>) -> bool {
-    chunks.is_ok_and(|chunks| chunks.place == Place::End)
+fn is_whole(chunks: Result<Chunks, MalformedChunks>) -> bool {
+    chunks.is_ok_and(|chunks| chunks.place == ChunkPosition::End)
 }
 
 #[test]
@@ -142,14 +142,14 @@ fn malformed_bodies_are_found_however_they_are_cut() {
             let (first, second) = body.split_at(at);
             assert_eq!(
                 after(&[first, second]),
-                Err(Malformed),
+                Err(MalformedChunks),
                 "{} at {at}",
                 body.escape_ascii()
             );
         }
         assert_eq!(
             after(&body.chunks(1).collect::<Vec<_>>()),
-            Err(Malformed),
+            Err(MalformedChunks),
             "{}",
             body.escape_ascii()
         );
@@ -167,18 +167,18 @@ fn lines_and_trailers_are_not_endless() {
         .concat()
     };
     assert!(is_whole(after(&[&line(LONGEST_LINE - 4)])));
-    assert_eq!(after(&[&line(LONGEST_LINE)]), Err(Malformed));
+    assert_eq!(after(&[&line(LONGEST_LINE)]), Err(MalformedChunks));
     let trailers =
         |number: usize| [b"0\r\n", "X: y\r\n".repeat(number).as_bytes(), b"\r\n"].concat();
     assert!(is_whole(after(&[&trailers(10_000)])));
-    assert_eq!(after(&[&trailers(11_000)]), Err(Malformed));
+    assert_eq!(after(&[&trailers(11_000)]), Err(MalformedChunks));
 }
 
 #[test]
 fn a_large_chunk_is_passed_over_and_its_end_is_found() {
     let mut chunks = after(&[b"100000\r\n"]).expect("a size");
     assert_eq!(chunks.follow(&vec![b'\n'; 1 << 20]), Ok(()));
-    assert_eq!(chunks.place, Place::ContentCr);
+    assert_eq!(chunks.place, ChunkPosition::ContentCr);
     assert!(chunks.clone().follow(b"\n").is_err() && chunks.follow(b"\r\n0\r\n\r\n").is_ok());
 }
 
@@ -201,7 +201,7 @@ proptest! {
             rest = later;
             if rest.is_empty() { break; }
         }
-        prop_assert_eq!(chunks.place, Place::End);
+        prop_assert_eq!(chunks.place, ChunkPosition::End);
     }
 
     #[test]

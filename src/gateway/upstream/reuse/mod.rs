@@ -9,7 +9,7 @@ mod idle;
 mod schemes;
 
 use crate::gateway::context::RequestContext;
-use crate::gateway::context::lease::{Lease, Next};
+use crate::gateway::context::lease::{NextUser, UpstreamLease};
 use crate::gateway::listener::bound_keys::Owner;
 use crate::gateway::request::cookies::CookieNames;
 use crate::gateway::upstream::servers::Reuse;
@@ -46,10 +46,10 @@ impl ConnectionReuse {
         let class = peer.reuse_hash();
         let (key, next) = self.choose_connection(class, reuse, http, context);
         peer.group_key = key;
-        if next == Next::Nobody {
+        if next == NextUser::Nobody {
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
-        context.lease = Some(Lease {
+        context.lease = Some(UpstreamLease {
             class,
             key,
             next,
@@ -64,16 +64,16 @@ impl ConnectionReuse {
         reuse: Reuse,
         http: &Session,
         context: &RequestContext,
-    ) -> (u64, Next) {
+    ) -> (u64, NextUser) {
         if reuse == Reuse::Never {
-            return (self.idle.fresh(), Next::Nobody);
+            return (self.idle.fresh(), NextUser::Nobody);
         }
         if let Some(bound) = self.bound_connection(class, reuse, http, context) {
             return bound;
         }
         match reuse {
-            Reuse::Allowed => (self.idle.take(class), Next::Anybody),
-            _ => (self.idle.fresh(), Next::Nobody),
+            Reuse::Allowed => (self.idle.take(class), NextUser::Anybody),
+            _ => (self.idle.fresh(), NextUser::Nobody),
         }
     }
 
@@ -84,7 +84,7 @@ impl ConnectionReuse {
         reuse: Reuse,
         http: &Session,
         context: &RequestContext,
-    ) -> Option<(u64, Next)> {
+    ) -> Option<(u64, NextUser)> {
         let signs_in = schemes::signs_a_connection_in(&http.req_header().headers);
         let bound = context
             .connection
@@ -98,7 +98,7 @@ impl ConnectionReuse {
         let bound = bound.zip(owner).filter(|_| reuse == Reuse::Allowed);
         let kept = bound.and_then(|(bound, owner)| bound.take(class, owner));
         let key = kept.or_else(|| signs_in.then(|| self.idle.fresh()))?;
-        Some((key, owner.map_or(Next::Nobody, Next::Owner)))
+        Some((key, owner.map_or(NextUser::Nobody, NextUser::Owner)))
     }
 
     /// Who the request's client is to a server that signs connections in; `None` if that cannot be origin_header.
@@ -130,7 +130,7 @@ impl ConnectionReuse {
         let is_anybodys = context
             .lease
             .as_ref()
-            .is_some_and(|lease| lease.next == Next::Anybody);
+            .is_some_and(|lease| lease.next == NextUser::Anybody);
         let owner = (is_anybodys && schemes::says_that_it_is_signed_in(&answer.headers))
             .then(|| self.owner(http, context));
         let Some(lease) = &mut context.lease else {
@@ -138,7 +138,7 @@ impl ConnectionReuse {
         };
         lease.answered = true;
         if let Some(owner) = owner {
-            lease.next = owner.map_or(Next::Nobody, Next::Owner);
+            lease.next = owner.map_or(NextUser::Nobody, NextUser::Owner);
         } else if is_anybodys && has_no_body(&http.req_header().method, answer.status) {
             lease.end();
         }
@@ -150,8 +150,8 @@ impl ConnectionReuse {
             return;
         };
         match (lease.next, &context.connection) {
-            (Next::Anybody, _) => self.idle.put(lease.class, lease.key),
-            (Next::Owner(owner), Some(connection)) => {
+            (NextUser::Anybody, _) => self.idle.put(lease.class, lease.key),
+            (NextUser::Owner(owner), Some(connection)) => {
                 connection.bound().put(lease.class, lease.key, owner)
             }
             _ => {}

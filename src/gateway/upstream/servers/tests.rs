@@ -6,9 +6,9 @@ use http::header::COOKIE;
 use pingora::upstreams::peer::Peer as _;
 use std::time::Duration;
 
-fn config(hosts: &[(&str, u16)]) -> config::Upstream {
+fn config(hosts: &[(&str, u16)]) -> config::UpstreamConfig {
     let seconds = Duration::from_secs;
-    config::Upstream {
+    config::UpstreamConfig {
         tls: false,
         servers: hosts
             .iter()
@@ -30,7 +30,7 @@ fn config(hosts: &[(&str, u16)]) -> config::Upstream {
         public_paths: Vec::new(),
         strip: Vec::new(),
         pass_fields: Vec::new(),
-        websocket_origins: config::WebSocketOrigins::All,
+        websocket_origins: config::WebSocketOriginsConfig::All,
         health_interval: seconds(1),
         health_timeout: seconds(1),
         health_path: None,
@@ -74,7 +74,7 @@ fn fell(upstream: &Upstream, port: u16) {
         .iter()
         .find(|server| server.address.port() == port)
         .expect("a server");
-    server.health.failed(Trouble::Refused);
+    server.health.failed(ServerTrouble::Refused);
 }
 
 const THREE: [(&str, u16); 3] = [("127.0.0.1", 1), ("127.0.0.1", 2), ("127.0.0.1", 3)];
