@@ -13,18 +13,18 @@ mod stores;
 
 use crate::application_sessions::ApplicationSessions;
 use crate::certificate::{self, Trust};
-use crate::clock::{Chance, Clock};
+use crate::clock::{Clock, Rng};
 use crate::config::{self, Config, StoreUrl};
 use crate::directory::Directory;
 use crate::gateway::{self, Parts, Server, Workers};
+use crate::held_forms::Forms;
 use crate::in_force::InForce;
 use crate::mail::{Outbox, Smtp, Writer};
 use crate::pages::Pages;
-use crate::parking::Parking;
 use crate::portal::{self, Portal};
 use crate::sign_in::{Rules, SignIns};
 use crate::store::cache::Sessions;
-use crate::store::tickets::Tickets;
+use crate::store::offline_tokens::OfflineTokens;
 use crate::store::{Store, Vault};
 use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
@@ -90,7 +90,7 @@ impl App {
         let listeners = bind(&config, trust.as_ref(), inherited.as_mut())?;
         metrics.certificate_lists_end(trust.as_ref().and_then(Trust::lists_end));
         let certificates = trust.map(InForce::new);
-        let (clock, chance) = (Clock::steady(), Chance);
+        let (clock, chance) = (Clock::steady(), Rng);
         watch_panics(Arc::clone(&metrics));
         let vault = Vault::new(config.store.secret.reveal(), chance);
         let stores = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
@@ -126,7 +126,7 @@ impl App {
         );
         let sessions = Arc::new(Sessions::new(
             Arc::clone(&store),
-            Tickets::new(vault.clone()),
+            OfflineTokens::new(vault.clone()),
             config.session,
             config.store.outage_grace,
             clock.clone(),
@@ -135,11 +135,11 @@ impl App {
         let sign_ins = Arc::new(SignIns {
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),
-            chance,
+            rng: chance,
             passwords,
             rules: Arc::clone(&rules),
             sessions: config.session,
-            bell: outbox.bell(),
+            wakeup: outbox.wakeup(),
             metrics: Arc::clone(&metrics),
             vault: vault.clone(),
         });
@@ -148,7 +148,7 @@ impl App {
             sessions: Arc::clone(&sessions),
             sign_ins,
             directory: Arc::clone(&directory),
-            parking: Arc::new(Parking::new(
+            parking: Arc::new(Forms::new(
                 Arc::clone(&store),
                 config.parking,
                 chance,
@@ -239,7 +239,7 @@ impl App {
             announced(admin_down),
         );
         let admin = tokio::spawn(admin);
-        let mails_in_hand = parts.outbox.in_hand();
+        let mails_in_hand = parts.outbox.in_flight();
         let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));
         tasks.spawn(Arc::clone(&parts.sessions).listen());
         let directory = DirectoryFile::of(
@@ -342,7 +342,7 @@ async fn keep_house(
         }
         metrics.session_cache_holds(sessions.len());
         metrics.log_lines_dropped(log.dropped());
-        if store.hearing().is_some() {
+        if store.subscription().is_some() {
             metrics.invalidations_heard()
         } else {
             metrics.invalidations_missed()

@@ -135,9 +135,9 @@ impl Clock {
 
 /// Gives random bytes from a cryptographically secure generator that the operating system seeds.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Chance;
+pub struct Rng;
 
-impl Chance {
+impl Rng {
     /// Fills the buffer.
     #[expect(
         clippy::disallowed_methods,

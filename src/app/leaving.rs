@@ -2,7 +2,7 @@
 
 use crate::config::Shutdown;
 use crate::gateway::{DrainReport, DrainTimeouts, Server, Workers};
-use crate::mail::InHand;
+use crate::mail::InFlightMails;
 use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) struct Leaving {
     pub(super) edge: Arc<Server>,
     pub(super) workers: Workers,
     pub(super) outbox: JoinHandle<()>,
-    pub(super) mails_in_hand: InHand,
+    pub(super) mails_in_hand: InFlightMails,
     pub(super) store: Arc<dyn Store>,
     pub(super) shutdown: watch::Sender<bool>,
 }

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::standing::Standing;
-use crate::clock::{Chance, Clock};
+use crate::clock::{Clock, Rng};
 use crate::config::Config;
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::Metrics;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Opens it where the configuration does.
 pub(super) fn open(
     config: &Config,
-    chance: Chance,
+    chance: Rng,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Passwords>, Error> {
     let Some(password) = &config.password else {

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::gateway::Server;
 use crate::in_force::InForce;
-use crate::mail::Trouble;
+use crate::mail::MailTrouble;
 use crate::store::Store;
 use crate::telemetry::admin::{self, Fatal, Problem};
 use crate::telemetry::logging::chain;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 pub(super) struct Readiness {
     pub(super) store: Arc<dyn Store>,
     pub(super) directory: Arc<Directory>,
-    pub(super) mail: Trouble,
+    pub(super) mail: MailTrouble,
     pub(super) leaving: watch::Receiver<bool>,
     pub(super) edge: Arc<Server>,
     pub(super) certificates: Option<Arc<InForce<Trust>>>,

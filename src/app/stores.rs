@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::config::{self, Config, StoreUrl};
 use crate::store::embedded::Embedded;
-use crate::store::redis::{Redis, Usage};
+use crate::store::redis::{Redis, RedisOptions};
 use crate::store::{self, Invalidation, Measured, Sealed, Store, Stores, Vault};
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub fn open_store(
     Ok(match &config.store.url {
         StoreUrl::Redis(servers) => {
             let Config { store, .. } = config;
-            let usage = Usage {
+            let usage = RedisOptions {
                 prefix: &store.key_prefix,
                 timeout: store.timeout,
                 replicas: store.replicas,
@@ -59,7 +59,7 @@ pub async fn follow_store(
     let mut told = store.invalidations();
     let time = async {
         loop {
-            if let Invalidation::HeardUntil(time) = told.recv().await.ok()? {
+            if let Invalidation::Watermark(time) = told.recv().await.ok()? {
                 return Some(time);
             }
         }

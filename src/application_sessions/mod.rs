@@ -4,23 +4,23 @@
 //! remembers that, and memory what was found there. While the store cannot be asked, memory and the browser's session ticket prove what they
 //! know, and what nobody can prove is withheld. [`crate::gateway`] brings the cookies; it alone knows HTTP.
 
-mod memory;
+mod owner_cache;
 
 use crate::store::application_sessions::OwnerChange;
-use crate::store::{ApplicationSessionStore, Charges, Error, Result, Settled};
+use crate::store::{ApplicationSessionStore, Error, RateLimits, Result, WriteOutcome};
 use domain::application_session::{
     ApplicationSession, ApplicationSessionId, CookieScope, CookieScopes, Origin,
 };
 use domain::throttle::ClientAddress;
 use domain::vtnr::Vtnr;
-use memory::Memory;
+use owner_cache::OwnerCache;
 use parking_lot::RwLock;
 use std::sync::Arc;
 
 /// Knows whose the calculator's sessions are.
 pub struct ApplicationSessions {
     store: Arc<dyn ApplicationSessionStore>,
-    memory: Memory,
+    memory: OwnerCache,
     scopes: RwLock<CookieScopes>,
 }
 
@@ -47,7 +47,7 @@ pub enum Reach {
 }
 
 /// What was found in the store.
-enum Found {
+enum OwnerLookup {
     Is(Ownership),
     /// It cannot be asked.
     Unknown,
@@ -61,7 +61,7 @@ impl ApplicationSessions {
     pub fn new(store: Arc<dyn ApplicationSessionStore>) -> Self {
         Self {
             store,
-            memory: Memory::default(),
+            memory: OwnerCache::default(),
             scopes: RwLock::default(),
         }
     }
@@ -88,20 +88,20 @@ impl ApplicationSessions {
         let bytes = id.to_bytes();
         let found = match reach {
             Reach::Up => self.claim_in_store(&bytes, vtnr, learnt).await,
-            Reach::Down => Found::Unknown,
+            Reach::Down => OwnerLookup::Unknown,
         };
         match found {
             // The first request that brings it has it remembered for long.
-            Found::Is(Ownership::Own) if learnt.origin == Origin::Answer => {
+            OwnerLookup::Is(Ownership::Own) if learnt.origin == Origin::Answer => {
                 self.memory.note_provisionally(key);
                 Ownership::Own
             }
-            Found::Is(Ownership::Own) => {
+            OwnerLookup::Is(Ownership::Own) => {
                 self.memory.record(key);
                 Ownership::Own
             }
-            Found::Is(other) => other,
-            Found::Unknown
+            OwnerLookup::Is(other) => other,
+            OwnerLookup::Unknown
                 if learnt.origin == Origin::Answer
                     || self.memory.is_provisional(key)
                     || has_proof(&bytes) =>
@@ -109,7 +109,7 @@ impl ApplicationSessions {
                 self.memory.note_provisionally(key);
                 Ownership::Own
             }
-            Found::Unknown => Ownership::Unproven,
+            OwnerLookup::Unknown => Ownership::Unproven,
         }
     }
 
@@ -119,18 +119,18 @@ impl ApplicationSessions {
         reach == Reach::Down || !matches!(self.store.find_owners(&id.to_bytes()).await, Ok(None))
     }
 
-    async fn claim_in_store(&self, id: &[u8], vtnr: Vtnr, learnt: Learnt) -> Found {
+    async fn claim_in_store(&self, id: &[u8], vtnr: Vtnr, learnt: Learnt) -> OwnerLookup {
         for _ in 0..RACES {
             match self.try_to_claim(id, vtnr, learnt).await {
-                Ok(Some(ownership)) => return Found::Is(ownership),
+                Ok(Some(ownership)) => return OwnerLookup::Is(ownership),
                 // Another request or gateway was faster.
                 Ok(None) => {}
                 // It was tampered with: nothing else is believed in its place.
-                Err(Error::Unsealable(_)) => return Found::Is(Ownership::Foreign),
-                Err(_) => return Found::Unknown,
+                Err(Error::Unsealable(_)) => return OwnerLookup::Is(Ownership::Foreign),
+                Err(_) => return OwnerLookup::Unknown,
             }
         }
-        Found::Unknown
+        OwnerLookup::Unknown
     }
 
     async fn try_to_claim(
@@ -140,13 +140,13 @@ impl ApplicationSessions {
         learnt: Learnt,
     ) -> Result<Option<Ownership>> {
         let seen = self.store.find_owners(id).await?;
-        let (next, charges) = match &seen {
-            Some(seen) if seen.value.belongs_to(vtnr) => (seen.value.clone(), Charges::none()),
+        let (next, rate_limits) = match &seen {
+            Some(seen) if seen.value.belongs_to(vtnr) => (seen.value.clone(), RateLimits::none()),
             Some(_) if learnt.origin == Origin::Request => return Ok(Some(Ownership::Foreign)),
-            Some(seen) => (seen.value.and(vtnr), Charges::none()),
+            Some(seen) => (seen.value.and(vtnr), RateLimits::none()),
             None => (
                 ApplicationSession::of(vtnr),
-                Charges::take(vec![ApplicationSession::charge(
+                RateLimits::take(vec![ApplicationSession::charge(
                     learnt.client,
                     learnt.origin,
                 )]),
@@ -165,10 +165,10 @@ impl ApplicationSessions {
             next: &next,
             lives,
         };
-        Ok(match self.store.keep_owners(change, &charges).await? {
-            Settled::Done => Some(Ownership::Own),
-            Settled::Conflict => None,
-            Settled::Over { .. } => Some(Ownership::OverLimit),
+        Ok(match self.store.keep_owners(change, &rate_limits).await? {
+            WriteOutcome::Done => Some(Ownership::Own),
+            WriteOutcome::Conflict => None,
+            WriteOutcome::Over { .. } => Some(Ownership::OverLimit),
         })
     }
 
@@ -180,13 +180,13 @@ impl ApplicationSessions {
         }
         // Counted and logged by the store itself. What it does not take now, this gateway knows all the same.
         for _ in 0..RACES {
-            if !matches!(self.merge_scopes().await, Ok(Settled::Conflict)) {
+            if !matches!(self.merge_scopes().await, Ok(WriteOutcome::Conflict)) {
                 return;
             }
         }
     }
 
-    async fn merge_scopes(&self) -> Result<Settled> {
+    async fn merge_scopes(&self) -> Result<WriteOutcome> {
         let seen = self.store.find_scopes().await?;
         let mut all = seen
             .as_ref()
@@ -197,7 +197,7 @@ impl ApplicationSessions {
         if news {
             self.store.keep_scopes(seen.as_ref(), &all).await
         } else {
-            Ok(Settled::Done)
+            Ok(WriteOutcome::Done)
         }
     }
 

@@ -3,7 +3,7 @@
 use super::serve::asked_to_stop;
 use super::{fail, runtime, start_log};
 use crate::app::{App, TakesOver};
-use crate::clock::Chance;
+use crate::clock::Rng;
 use crate::config::{self, Config};
 use crate::users::{self, Hash, Password, Put, User, UserKey};
 use demo::calculator::Calculator;
@@ -86,7 +86,7 @@ impl Demo {
 
     fn config(&self, folder: &Path, calculator: SocketAddr, mails: SocketAddr) -> String {
         let mut secret = [0; 32];
-        Chance.fill(&mut secret);
+        Rng.fill(&mut secret);
         let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
         let (port, admin, folder) = (self.port, self.admin, folder.display());
         format!(
@@ -157,7 +157,7 @@ fn add_user(config: &config::Password) -> Result<(), Box<dyn std::error::Error>>
     let key = UserKey::parse(user).map_err(|_| "the demo's user key cannot be one")?;
     let password = Password::parse(password).map_err(|_| "the demo's password cannot be one")?;
     let vtnr = Vtnr::parse(vtnr).map_err(|_| "the demo's broker number cannot be one")?;
-    let hash = Hash::of(&password, config.cost, Chance)?;
+    let hash = Hash::of(&password, config.cost, Rng)?;
     users::put(&config.file, user, User { vtnr, hash }, key, Put::Added)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `users`: who may sign in with a user key and a password. No password stands on the command line, in the environment or in the log.
 
 use super::{ConfigFile, USAGE, complain, fail};
-use crate::clock::{Chance, Clock};
+use crate::clock::{Clock, Rng};
 use crate::config::{self, Config, HashCost};
 use crate::directory::Directory;
 use crate::users::{self, Error, Fault, Hash, MalformedPassword, Password, Put, User, UserKey};
@@ -116,7 +116,7 @@ impl Add {
         if let Some(unfit) = password.unfit_for(&key) {
             return Err(Refusal::Usage(unfit.to_string()));
         }
-        let hash = Hash::of(&password, password_config.cost, Chance)
+        let hash = Hash::of(&password, password_config.cost, Rng)
             .map_err(|error| Refusal::Failed(Box::new(error)))?;
         let done = users::put(
             &password_config.file,

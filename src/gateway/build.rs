@@ -2,7 +2,7 @@
 
 use crate::application_sessions::ApplicationSessions;
 use crate::certificate::{Handshake, Trust};
-use crate::clock::{Chance, Clock};
+use crate::clock::{Clock, Rng};
 use crate::config::{self, Config, Https};
 use crate::directory::Directory;
 use crate::gateway::admission::Admission;
@@ -33,9 +33,9 @@ use crate::gateway::upstream::reuse::ConnectionReuse;
 use crate::gateway::upstream::servers::Upstream;
 use crate::gateway::upstream::watch;
 use crate::gateway::websocket::registry::WebSocketRegistry;
+use crate::held_forms::Forms;
 use crate::in_force::InForce;
 use crate::pages::Pages;
-use crate::parking::Parking;
 use crate::portal::Portal;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
@@ -68,7 +68,7 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     pub sign_ins: Arc<SignIns>,
     pub directory: Arc<Directory>,
-    pub parking: Arc<Parking>,
+    pub parking: Arc<Forms>,
     pub application_sessions: Arc<ApplicationSessions>,
     pub certificates: Option<Arc<InForce<Trust>>>,
     pub portal: Option<Arc<Portal>>,
@@ -76,7 +76,7 @@ pub struct Parts {
     pub submission: Arc<InForce<SubmissionRules>>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
-    pub chance: Chance,
+    pub chance: Rng,
 }
 
 /// Puts a gateway together. Must be called within the runtime for all that is not a request.

@@ -11,8 +11,10 @@ mod templates;
 mod testing;
 
 pub use letter::Writer;
-pub use outbox::{InHand, Outbox, Trouble};
-pub use smtp::{Cause, HandOver, Hitch, Hold, RelayState, Sender, Smtp, Stage};
+pub use outbox::{InFlightMails, MailTrouble, Outbox};
+pub use smtp::{
+    DeliveryResult, MailSender, RelayState, SendGuard, Smtp, SmtpError, SmtpErrorKind, SmtpStage,
+};
 
 use std::path::PathBuf;
 

@@ -16,12 +16,12 @@ pub(super) const TEXT: &str = "mail/tan.txt";
 pub(super) const HTML: &str = "mail/tan.html";
 
 /// The compiled templates.
-pub(super) struct Templates {
+pub(super) struct MailTemplates {
     environment: Environment<'static>,
     folder: Option<PathBuf>,
 }
 
-impl Templates {
+impl MailTemplates {
     /// Compiles the templates; those in the `folder` take the place of the built-in ones.
     pub(super) fn load(folder: Option<&Path>) -> Result<Self, Error> {
         let mut environment = Environment::new();

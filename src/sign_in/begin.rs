@@ -1,8 +1,8 @@
 //! The first step: a broker number and an address are claimed.
 
-use super::ask::Request;
+use super::request_tan::TanRequest;
 use super::{Admitting, Answer, RACES, SignIns, Visitor};
-use crate::store::{Charges, FlowChange, Result, Seen, Settled};
+use crate::store::{FlowChange, RateLimits, Result, Seen, WriteOutcome};
 use crate::telemetry::metrics::{Outcome, Step};
 use domain::challenge::ChallengeState;
 use domain::email::Email;
@@ -14,7 +14,7 @@ use domain::time::Timestamp;
 use domain::trust::Standing;
 
 /// What the directory says of a claim.
-enum Finding {
+enum ClaimCheck {
     /// The address is on file, written so.
     Confirmed(Email),
     /// The broker is known, the address is another.
@@ -31,32 +31,34 @@ impl SignIns {
     /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
     pub async fn begin(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
         match self.look_up(&claim) {
-            Finding::Confirmed(on_file) => self.begin_confirmed(visitor, claim, on_file, now).await,
-            Finding::OtherEmail | Finding::NoBroker if self.is_neutral() => {
+            ClaimCheck::Confirmed(on_file) => {
+                self.begin_confirmed(visitor, claim, on_file, now).await
+            }
+            ClaimCheck::OtherEmail | ClaimCheck::NoBroker if self.is_neutral() => {
                 self.begin_decoy(visitor, claim, now).await
             }
-            Finding::OtherEmail => self.begin_unknown_email(visitor, claim, now).await,
-            Finding::NoBroker => self.begin_unknown_vtnr(visitor, claim, now).await,
+            ClaimCheck::OtherEmail => self.begin_unknown_email(visitor, claim, now).await,
+            ClaimCheck::NoBroker => self.begin_unknown_vtnr(visitor, claim, now).await,
         }
     }
 
-    fn look_up(&self, claim: &Claim) -> Finding {
+    fn look_up(&self, claim: &Claim) -> ClaimCheck {
         let snapshot = self.directory.snapshot();
         let Some(broker) = snapshot.find(claim.vtnr) else {
-            return Finding::NoBroker;
+            return ClaimCheck::NoBroker;
         };
         broker
             .confirms(&claim.email)
-            .map_or(Finding::OtherEmail, |on_file| {
-                Finding::Confirmed(on_file.clone())
+            .map_or(ClaimCheck::OtherEmail, |on_file| {
+                ClaimCheck::Confirmed(on_file.clone())
             })
     }
 
     /// The address on file that a claim names, if it still is.
     pub(super) fn confirmed(&self, claim: &Claim) -> Option<Email> {
         match self.look_up(claim) {
-            Finding::Confirmed(on_file) => Some(on_file),
-            Finding::OtherEmail | Finding::NoBroker => None,
+            ClaimCheck::Confirmed(on_file) => Some(on_file),
+            ClaimCheck::OtherEmail | ClaimCheck::NoBroker => None,
         }
     }
 
@@ -72,39 +74,39 @@ impl SignIns {
             return self.admit_trusted(visitor, &claim, revoked_at, now).await;
         }
         // Where a right claim must not be told from a wrong one, it counts like one: the limit would tell them apart.
-        let charges = if self.is_neutral() {
-            Charges::take(
+        let rate_limits = if self.is_neutral() {
+            RateLimits::take(
                 self.rules
                     .now()
                     .limits
                     .sign_in(visitor.client, Some(claim.vtnr)),
             )
         } else {
-            Charges::check(self.rules.now().limits.sign_in(visitor.client, None))
+            RateLimits::check(self.rules.now().limits.sign_in(visitor.client, None))
         };
         let subject = Subject::Broker(claim.vtnr);
-        let token = self.chance.flow_token();
-        let request = Request {
+        let token = self.rng.flow_token();
+        let request = TanRequest {
             visitor,
             token,
             claim,
             to: Some(on_file),
             standing,
             subject,
-            charges,
+            rate_limits,
         };
         self.ask_or_go_on(request, now).await
     }
 
     /// A wrong claim in neutral mode: the same steps as a right one, with counters of its own and no mail at the end.
     async fn begin_decoy(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
-        let charges = Charges {
+        let rate_limits = RateLimits {
             take: self
                 .rules
                 .now()
                 .limits
                 .sign_in(visitor.client, Some(claim.vtnr)),
-            ..Charges::none()
+            ..RateLimits::none()
         };
         let subject = Subject::Decoy(claim.vtnr, claim.fingerprint());
         // A browser's cookie is looked up for a right claim, so it is for this one: equal in time.
@@ -113,26 +115,26 @@ impl SignIns {
         {
             self.store.revoked_at(claim.vtnr).await?;
         }
-        let token = self.chance.flow_token();
-        let request = Request {
+        let token = self.rng.flow_token();
+        let request = TanRequest {
             visitor,
             token,
             claim,
             to: None,
             standing: Standing::Stranger,
             subject,
-            charges,
+            rate_limits,
         };
         self.ask_or_go_on(request, now).await
     }
 
     /// Asks for a TAN, unless this browser has asked for the same one already and can still use it. The sign-in gets a new token in
     /// either case: whoever knew the former one, or planted it, sees and answers nothing of what is claimed now.
-    async fn ask_or_go_on(&self, request: Request<'_>, now: Timestamp) -> Result<Answer> {
+    async fn ask_or_go_on(&self, request: TanRequest<'_>, now: Timestamp) -> Result<Answer> {
         for _ in 0..RACES {
             let flow = match self.flow_to_continue(request.visitor).await? {
                 Some((token, seen)) if self.can_go_on(&seen.value, &request.claim, now).await? => {
-                    if self.go_on(&request, &token, &seen).await? == Settled::Done {
+                    if self.go_on(&request, &token, &seen).await? == WriteOutcome::Done {
                         return Ok(Answer::TanAsked(request.token));
                     }
                     continue;
@@ -153,10 +155,10 @@ impl SignIns {
     /// Moves the sign-in to the request's token, with its TAN, its tries and its letters.
     async fn go_on(
         &self,
-        request: &Request<'_>,
+        request: &TanRequest<'_>,
         former: &FlowToken,
         seen: &Seen<Flow>,
-    ) -> Result<Settled> {
+    ) -> Result<WriteOutcome> {
         let (token, formerly, lives) = (
             &request.token,
             Some(former),
@@ -174,7 +176,7 @@ impl SignIns {
     }
 
     /// The token to which the same claim, sent a moment ago, has moved the sign-in.
-    async fn gone_on(&self, request: &Request<'_>, now: Timestamp) -> Result<Option<FlowToken>> {
+    async fn gone_on(&self, request: &TanRequest<'_>, now: Timestamp) -> Result<Option<FlowToken>> {
         let Some(former) = request.visitor.flow else {
             return Ok(None);
         };
@@ -270,7 +272,7 @@ impl SignIns {
             revoked_at,
         };
         // A broker's own browser signs in whatever others do from the same address (product rule: successes do not count).
-        let (_, admission) = self.admit(admitting, &Charges::none(), now).await?;
+        let (_, admission) = self.admit(admitting, &RateLimits::none(), now).await?;
         self.audit(Step::Trusted, Outcome::Ok, claim.vtnr, visitor);
         Ok(Answer::SignedIn(admission))
     }
@@ -281,18 +283,18 @@ impl SignIns {
         claim: Claim,
         now: Timestamp,
     ) -> Result<Answer> {
-        let charges = Charges::take(
+        let rate_limits = RateLimits::take(
             self.rules
                 .now()
                 .limits
                 .sign_in(visitor.client, Some(claim.vtnr)),
         );
-        match self.store.charge(&charges).await? {
-            Settled::Over {
+        match self.store.charge(&rate_limits).await? {
+            WriteOutcome::Over {
                 charge,
                 retry_after,
             } => Ok(self.over(Step::Vtnr, charge, retry_after, now)),
-            Settled::Done | Settled::Conflict => {
+            WriteOutcome::Done | WriteOutcome::Conflict => {
                 self.audit(Step::Vtnr, Outcome::InvalidVtnr, claim.vtnr, visitor);
                 Ok(Answer::InvalidVtnr)
             }
@@ -305,7 +307,7 @@ impl SignIns {
         claim: Claim,
         now: Timestamp,
     ) -> Result<Answer> {
-        let charges = Charges::take(
+        let rate_limits = RateLimits::take(
             self.rules
                 .now()
                 .limits
@@ -316,10 +318,7 @@ impl SignIns {
             stage: Stage::UnknownEmail,
         };
         for _ in 0..RACES {
-            let (flow, token) = (
-                self.flow_to_continue(visitor).await?,
-                self.chance.flow_token(),
-            );
+            let (flow, token) = (self.flow_to_continue(visitor).await?, self.rng.flow_token());
             let (formerly, seen) = flow.as_ref().map(|(token, seen)| (token, seen)).unzip();
             let change = FlowChange {
                 token: &token,
@@ -328,16 +327,16 @@ impl SignIns {
                 next: &next,
                 lives: self.rules.now().login.tan.attempt,
             };
-            match self.store.keep_flow(change, &charges).await? {
-                Settled::Over {
+            match self.store.keep_flow(change, &rate_limits).await? {
+                WriteOutcome::Over {
                     charge,
                     retry_after,
                 } => return Ok(self.over(Step::Vtnr, charge, retry_after, now)),
-                Settled::Done => {
+                WriteOutcome::Done => {
                     self.audit(Step::Vtnr, Outcome::UnknownEmail, next.claim.vtnr, visitor);
                     return Ok(Answer::UnknownEmail(token));
                 }
-                Settled::Conflict => {}
+                WriteOutcome::Conflict => {}
             }
         }
         Ok(Answer::Busy)

@@ -4,21 +4,23 @@
 //! cookies. The rules are the domain's; the store makes each step atomic; this module puts them in order. A store that
 //! cannot answer is an error here, never a refusal and never an admission.
 
-mod answer;
-mod ask;
 mod begin;
+mod check_tan;
 mod password;
-mod view;
+mod request_tan;
+mod status;
 mod without_email;
 
 pub use password::{PasswordAnswer, PasswordClaim};
-pub use view::{Mailing, State};
+pub use status::{Mailing, SignInState};
 
-use crate::clock::Chance;
+use crate::clock::Rng;
 use crate::config::{Config, Enumeration, Login};
 use crate::directory::Directory;
 use crate::in_force::InForce;
-use crate::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, Store, Vault};
+use crate::store::{
+    FlowChange, RateLimits, Result, Seen, SignInCommit, Store, Vault, WriteOutcome,
+};
 use crate::telemetry::metrics::{Label as _, Metrics, Outcome, Step};
 use crate::users::Passwords;
 use domain::challenge::{Challenge, Delivery};
@@ -66,7 +68,7 @@ pub struct SignIns {
     /// Knows the brokers.
     pub directory: Arc<Directory>,
     /// Draws tokens and TANs.
-    pub chance: Chance,
+    pub rng: Rng,
     /// Compares passwords, where that way in is open.
     pub passwords: Option<Passwords>,
     /// The configured rules.
@@ -74,7 +76,7 @@ pub struct SignIns {
     /// How long sessions live.
     pub sessions: SessionLimits,
     /// Rings when a letter was queued.
-    pub bell: Arc<Notify>,
+    pub wakeup: Arc<Notify>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Names brokers in the audit log without giving their numbers away.
@@ -100,7 +102,7 @@ pub struct Visitor {
 #[derive(Debug)]
 pub enum Answer {
     /// The broker is signed in.
-    SignedIn(Admission),
+    SignedIn(NewSession),
     /// A TAN was asked for, now or before: the TAN page is next.
     TanAsked(FlowToken),
     /// The address is not the one on file.
@@ -147,7 +149,7 @@ pub enum TanOver {
 
 /// What a browser gets that signed in.
 #[derive(Clone, Copy, Debug)]
-pub struct Admission {
+pub struct NewSession {
     /// The session's token.
     pub session: SessionToken,
     /// The browser's new token, where it became a trusted one.
@@ -171,9 +173,9 @@ impl SignIns {
     async fn admit(
         &self,
         admitting: Admitting<'_>,
-        charges: &Charges,
+        rate_limits: &RateLimits,
         now: Timestamp,
-    ) -> Result<(Settled, Admission)> {
+    ) -> Result<(WriteOutcome, NewSession)> {
         let Admitting {
             visitor,
             flow,
@@ -187,9 +189,9 @@ impl SignIns {
             signed_in_at: dated(now, revoked_at),
             ..Session::begin(vtnr, level, now)
         };
-        let admission = Admission {
-            session: self.chance.session_token(),
-            browser: trust.as_ref().map(|_| self.chance.browser_token()),
+        let admission = NewSession {
+            session: self.rng.session_token(),
+            browser: trust.as_ref().map(|_| self.rng.browser_token()),
         };
         let signed_in = SignedIn {
             session: admission.session,
@@ -209,7 +211,7 @@ impl SignIns {
             next,
             lives: REPEATABLE,
         });
-        let sign_in = SignIn {
+        let sign_in = SignInCommit {
             flow,
             session: (&admission.session, &session),
             lives: session.remaining(&self.sessions, now),
@@ -218,8 +220,8 @@ impl SignIns {
             forgets: visitor.browser.as_ref().filter(|_| trust.is_some()),
             trust_lives: self.rules.now().login.trust,
         };
-        let settled = self.store.sign_in(sign_in, charges).await?;
-        if settled == Settled::Done {
+        let settled = self.store.sign_in(sign_in, rate_limits).await?;
+        if settled == WriteOutcome::Done {
             self.metrics.session_begun(level);
         }
         Ok((settled, admission))

@@ -1,7 +1,7 @@
 //! The way in with user key and password: a full session, and never a TAN.
 
-use super::{Admission, SignIns, Visitor, dated};
-use crate::store::{Charges, DeviceChange, Result, Settled, SignIn};
+use super::{NewSession, SignIns, Visitor, dated};
+use crate::store::{DeviceChange, RateLimits, Result, SignInCommit, WriteOutcome};
 use crate::telemetry::metrics::{Outcome, Step};
 use crate::users::{NotCompared, Password, Passwords, User, UserKey};
 use domain::device::{Device, DeviceEntry, UserMark, UserTag};
@@ -27,7 +27,7 @@ pub struct PasswordClaim {
 #[derive(Debug)]
 pub enum PasswordAnswer {
     /// The broker is signed in, and the browser is known by this token from now on.
-    SignedIn(Admission, DeviceToken),
+    SignedIn(NewSession, DeviceToken),
     /// There is no such user, or the password is another one; which of the two, nobody is told.
     Wrong,
     /// So many wrong passwords for this user key, whether there is such a user or not, that none is compared.
@@ -47,13 +47,13 @@ pub enum PasswordAnswer {
 }
 
 /// What a sign-in is judged by, besides the password.
-struct Attempt<'a> {
+struct PasswordAttempt<'a> {
     passwords: &'a Passwords,
     visitor: &'a Visitor,
     user: UserKey,
     device: (Option<DeviceToken>, Device),
     standing: Standing,
-    charges: Vec<Charge>,
+    rate_limits: Vec<Charge>,
     now: Timestamp,
 }
 
@@ -85,26 +85,26 @@ impl SignIns {
             None => Device::default(),
         };
         let standing = self.standing_of(&device, mark, now).await?;
-        let charges = self
+        let rate_limits = self
             .rules
             .now()
             .limits
             .password(mark, standing, visitor.client);
-        let attempt = Attempt {
+        let attempt = PasswordAttempt {
             passwords,
             visitor,
             user,
             device: (token, device),
             standing,
-            charges,
+            rate_limits,
             now,
         };
-        if let Settled::Over {
+        if let WriteOutcome::Over {
             charge,
             retry_after,
         } = self
             .store
-            .charge(&Charges::check(attempt.charges.clone()))
+            .charge(&RateLimits::check(attempt.rate_limits.clone()))
             .await?
         {
             return Ok(self.spent(&attempt, charge, retry_after));
@@ -159,20 +159,20 @@ impl SignIns {
 
     async fn count_wrong_password(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &PasswordAttempt<'_>,
         vtnr: Option<Vtnr>,
     ) -> Result<PasswordAnswer> {
         Ok(
             match self
                 .store
-                .charge(&Charges::take(attempt.charges.clone()))
+                .charge(&RateLimits::take(attempt.rate_limits.clone()))
                 .await?
             {
-                Settled::Over {
+                WriteOutcome::Over {
                     charge,
                     retry_after,
                 } => self.spent(attempt, charge, retry_after),
-                Settled::Done | Settled::Conflict => {
+                WriteOutcome::Done | WriteOutcome::Conflict => {
                     self.note(Step::Password, Outcome::Wrong, vtnr, attempt.visitor.client);
                     PasswordAnswer::Wrong
                 }
@@ -182,12 +182,12 @@ impl SignIns {
 
     async fn admit_user(
         &self,
-        attempt: Attempt<'_>,
+        attempt: PasswordAttempt<'_>,
         user: User,
         password: Password,
         revoked_at: Option<Timestamp>,
     ) -> Result<PasswordAnswer> {
-        let Attempt {
+        let PasswordAttempt {
             passwords,
             visitor,
             now,
@@ -208,11 +208,11 @@ impl SignIns {
             signed_in_at: begun_at,
             ..Session::begin(user.vtnr, level, now)
         };
-        let admission = Admission {
-            session: self.chance.session_token(),
+        let admission = NewSession {
+            session: self.rng.session_token(),
             browser: None,
         };
-        let sign_in = SignIn {
+        let sign_in = SignInCommit {
             flow: None,
             session: (&admission.session, &session),
             lives: session.remaining(&self.sessions, now),
@@ -228,7 +228,7 @@ impl SignIns {
             vtnr: user.vtnr,
             at: begun_at,
         });
-        let token = self.chance.device_token();
+        let token = self.rng.device_token();
         let change = DeviceChange {
             token: &token,
             next: &next,
@@ -237,14 +237,18 @@ impl SignIns {
         };
         match self
             .store
-            .sign_in_on_device(sign_in, change, &Charges::check(attempt.charges.clone()))
+            .sign_in_on_device(
+                sign_in,
+                change,
+                &RateLimits::check(attempt.rate_limits.clone()),
+            )
             .await?
         {
-            Settled::Over {
+            WriteOutcome::Over {
                 charge,
                 retry_after,
             } => Ok(self.spent(&attempt, charge, retry_after)),
-            Settled::Done | Settled::Conflict => {
+            WriteOutcome::Done | WriteOutcome::Conflict => {
                 self.metrics.session_begun(session.level);
                 self.note(Step::Password, Outcome::Ok, Some(user.vtnr), visitor.client);
                 passwords.renew_if_due(&attempt.user, &user, password).await;
@@ -255,7 +259,7 @@ impl SignIns {
 
     fn spent(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &PasswordAttempt<'_>,
         charge: Charge,
         retry_after: Duration,
     ) -> PasswordAnswer {

@@ -5,7 +5,7 @@
 use super::engine::{Change, Engine, Expect};
 use super::sealed::NO_TOKEN;
 use super::vault::{Kind, RecordKey};
-use super::{Charges, Measured, Result, Sealed, Seen, Settled};
+use super::{Measured, RateLimits, Result, Sealed, Seen, WriteOutcome};
 use crate::telemetry::metrics::StoreOperation;
 use async_trait::async_trait;
 use domain::application_session::{ApplicationSession, CookieScopes};
@@ -39,7 +39,11 @@ pub trait ApplicationSessionStore: Send + Sync {
     ///
     /// # Errors
     /// [`super::Error`] if the store cannot answer.
-    async fn keep_owners(&self, change: OwnerChange<'_>, charges: &Charges) -> Result<Settled>;
+    async fn keep_owners(
+        &self,
+        change: OwnerChange<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome>;
 
     /// The scopes in which the calculator was seen to set session cookies.
     ///
@@ -55,7 +59,7 @@ pub trait ApplicationSessionStore: Send + Sync {
         &self,
         seen: Option<&Seen<CookieScopes>>,
         next: &CookieScopes,
-    ) -> Result<Settled>;
+    ) -> Result<WriteOutcome>;
 }
 
 impl<E> Sealed<E> {
@@ -78,7 +82,11 @@ impl<E: Engine> ApplicationSessionStore for Sealed<E> {
         self.find(self.owner_key(id), NO_TOKEN).await
     }
 
-    async fn keep_owners(&self, change: OwnerChange<'_>, charges: &Charges) -> Result<Settled> {
+    async fn keep_owners(
+        &self,
+        change: OwnerChange<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         let OwnerChange {
             id,
             seen,
@@ -92,8 +100,8 @@ impl<E: Engine> ApplicationSessionStore for Sealed<E> {
             write,
             ..Change::default()
         };
-        self.add_charges(&mut change, charges);
-        self.settle(change, charges).await
+        self.add_charges(&mut change, rate_limits);
+        self.settle(change, rate_limits).await
     }
 
     async fn find_scopes(&self) -> Result<Option<Seen<CookieScopes>>> {
@@ -104,7 +112,7 @@ impl<E: Engine> ApplicationSessionStore for Sealed<E> {
         &self,
         seen: Option<&Seen<CookieScopes>>,
         next: &CookieScopes,
-    ) -> Result<Settled> {
+    ) -> Result<WriteOutcome> {
         let name = self.scopes_key();
         let write = vec![(name, self.seal(name, NO_TOKEN, next)?.into(), SCOPES_LIVE)];
         let change = Change {
@@ -112,7 +120,7 @@ impl<E: Engine> ApplicationSessionStore for Sealed<E> {
             write,
             ..Change::default()
         };
-        self.settle(change, &Charges::none()).await
+        self.settle(change, &RateLimits::none()).await
     }
 }
 
@@ -123,10 +131,14 @@ impl<S: ApplicationSessionStore + super::Store> ApplicationSessionStore for Meas
             .await
     }
 
-    async fn keep_owners(&self, change: OwnerChange<'_>, charges: &Charges) -> Result<Settled> {
+    async fn keep_owners(
+        &self,
+        change: OwnerChange<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::KeepOwners,
-            self.store.keep_owners(change, charges),
+            self.store.keep_owners(change, rate_limits),
         )
         .await
     }
@@ -140,7 +152,7 @@ impl<S: ApplicationSessionStore + super::Store> ApplicationSessionStore for Meas
         &self,
         seen: Option<&Seen<CookieScopes>>,
         next: &CookieScopes,
-    ) -> Result<Settled> {
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::KeepScopes,
             self.store.keep_scopes(seen, next),

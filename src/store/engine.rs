@@ -4,7 +4,7 @@
 //! [`Change`] wholly or not at all, and must never take "I cannot answer" for "there is nothing".
 
 use super::vault::RecordKey;
-use super::{Due, Hearing, Invalidation, Result};
+use super::{Due, Invalidation, Result, SubscriptionEpoch};
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::ids::LetterId;
@@ -24,7 +24,7 @@ pub trait Engine: Send + Sync + 'static {
     }
 
     /// Applies a change wholly or not at all.
-    async fn commit(&self, change: &Change) -> Result<Committed>;
+    async fn commit(&self, change: &Change) -> Result<TxOutcome>;
 
     /// The letter that is first among those that are due, hidden from others for `lease`, and how often it was leased by now.
     async fn lease(&self, among: Due, lease: Duration) -> Result<Option<(LetterId, u32)>>;
@@ -44,7 +44,7 @@ pub trait Engine: Send + Sync + 'static {
     fn invalidations(&self) -> broadcast::Receiver<Invalidation>;
 
     /// Since when invalidations are arriving without a gap, if they are.
-    fn hearing(&self) -> Option<Hearing>;
+    fn subscription(&self) -> Option<SubscriptionEpoch>;
 }
 
 /// One atomic step: if all `expect` hold and all charges have room, everything below is done.
@@ -55,7 +55,7 @@ pub struct Change {
     /// A letter that must wait still and must not have been leased since it was for this time; 0 if it never was.
     pub leased: Option<(LetterId, u32)>,
     /// Counters.
-    pub tally: Vec<Tally>,
+    pub counters: Vec<CounterOp>,
     /// Records to write, with how long they are kept.
     pub write: Vec<(RecordKey, Bytes, Duration)>,
     /// A record that holds a time in the open, in milliseconds: it is put forward to this one, never back; with how long it is kept.
@@ -95,7 +95,7 @@ pub enum Expect {
 
 /// What is done with a counter.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub struct CounterOp {
     /// The counter's name.
     pub counter: RecordKey,
     /// If there is a record of this name already, the event was counted before and costs nothing.
@@ -107,12 +107,12 @@ pub struct Tally {
     /// When it begins anew, from the first event on.
     pub window: Duration,
     /// Whether it must have room, and whether it rises.
-    pub mode: TallyMode,
+    pub mode: CounterMode,
 }
 
 /// Whether a counter must have room, and whether it rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TallyMode {
+pub enum CounterMode {
     /// It must, and does.
     Take,
     /// It must, and does not.
@@ -123,14 +123,14 @@ pub enum TallyMode {
 
 /// How a change ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Committed {
+pub enum TxOutcome {
     /// Applied.
     Done,
     /// An expectation did not hold.
     Conflict,
-    /// The tally with this index has no room, for this long.
+    /// The counter with this index has no room, for this long.
     Full {
-        /// Which of [`Change::tally`].
+        /// Which of [`Change::counters`].
         index: usize,
         /// How long until its window ends.
         retry_after: Duration,

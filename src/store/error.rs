@@ -3,7 +3,7 @@
 use crate::telemetry::metrics::StoreTrouble;
 use std::fmt;
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -48,12 +48,12 @@ impl Error {
 #[derive(Debug)]
 pub struct Cause {
     trouble: StoreTrouble,
-    said: Source,
+    said: BoxError,
 }
 
 impl Cause {
     /// Trouble of this kind.
-    pub fn new(trouble: StoreTrouble, said: impl Into<Source>) -> Self {
+    pub fn new(trouble: StoreTrouble, said: impl Into<BoxError>) -> Self {
         Self {
             trouble,
             said: said.into(),

@@ -15,11 +15,11 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 pub struct Measured<S> {
     pub(super) store: S,
     metrics: Arc<Metrics>,
-    outage: Mutex<Option<Outage>>,
+    outage: Mutex<Option<OngoingFailure>>,
 }
 
 /// The store fails. A full one still answers some operations: it works again once it does what it failed to do last, or can be written to.
-struct Outage {
+struct OngoingFailure {
     operation: StoreOperation,
     trouble: StoreTrouble,
     failures: u64,
@@ -61,11 +61,11 @@ impl<S: Store> Measured<S> {
     }
 
     fn does(&self, operation: StoreOperation) {
-        let tells = |outage: &mut Outage| {
+        let tells = |outage: &mut OngoingFailure| {
             operation == outage.operation || operation == StoreOperation::Ping
         };
         let ended = self.outage.lock().take_if(tells);
-        if let Some(Outage { failures, .. }) = ended {
+        if let Some(OngoingFailure { failures, .. }) = ended {
             tracing::info!(target: "store", failures, "the store works again");
         }
     }
@@ -77,7 +77,7 @@ impl<S: Store> Measured<S> {
         let told = before.filter(|before| {
             before.trouble == error.trouble() && now.duration_since(before.told_at) < TOLD_EVERY
         });
-        *outage = Some(Outage {
+        *outage = Some(OngoingFailure {
             operation,
             trouble: error.trouble(),
             failures,
@@ -137,15 +137,19 @@ impl<S: Store> Store for Measured<S> {
             .await
     }
 
-    async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
+    async fn keep_flow(
+        &self,
+        change: FlowChange<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::KeepFlow,
-            self.store.keep_flow(change, charges),
+            self.store.keep_flow(change, rate_limits),
         )
         .await
     }
 
-    async fn move_flow(&self, change: FlowChange<'_>) -> Result<Settled> {
+    async fn move_flow(&self, change: FlowChange<'_>) -> Result<WriteOutcome> {
         self.watch(StoreOperation::MoveFlow, self.store.move_flow(change))
             .await
     }
@@ -159,11 +163,11 @@ impl<S: Store> Store for Measured<S> {
         &self,
         token: &FlowToken,
         seen: &Seen<Flow>,
-        charges: &Charges,
-    ) -> Result<Settled> {
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::ChargeFlow,
-            self.store.charge_flow(token, seen, charges),
+            self.store.charge_flow(token, seen, rate_limits),
         )
         .await
     }
@@ -172,11 +176,11 @@ impl<S: Store> Store for Measured<S> {
         &self,
         token: &FlowToken,
         seen: &Seen<Flow>,
-        charges: &Charges,
-    ) -> Result<Settled> {
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::EndFlow,
-            self.store.end_flow(token, seen, charges),
+            self.store.end_flow(token, seen, rate_limits),
         )
         .await
     }
@@ -193,29 +197,36 @@ impl<S: Store> Store for Measured<S> {
         &self,
         change: FlowChange<'_>,
         letter: &Letter,
-        charges: &Charges,
-    ) -> Result<Settled> {
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::AskForTan,
-            self.store.ask_for_tan(change, letter, charges),
+            self.store.ask_for_tan(change, letter, rate_limits),
         )
         .await
     }
 
-    async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::SignIn, self.store.sign_in(sign_in, charges))
-            .await
+    async fn sign_in(
+        &self,
+        sign_in: SignInCommit<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.watch(
+            StoreOperation::SignIn,
+            self.store.sign_in(sign_in, rate_limits),
+        )
+        .await
     }
 
     async fn sign_in_on_device(
         &self,
-        sign_in: SignIn<'_>,
+        sign_in: SignInCommit<'_>,
         device: DeviceChange<'_>,
-        charges: &Charges,
-    ) -> Result<Settled> {
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::SignIn,
-            self.store.sign_in_on_device(sign_in, device, charges),
+            self.store.sign_in_on_device(sign_in, device, rate_limits),
         )
         .await
     }
@@ -233,8 +244,8 @@ impl<S: Store> Store for Measured<S> {
         .await
     }
 
-    async fn charge(&self, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::Charge, self.store.charge(charges))
+    async fn charge(&self, rate_limits: &RateLimits) -> Result<WriteOutcome> {
+        self.watch(StoreOperation::Charge, self.store.charge(rate_limits))
             .await
     }
 
@@ -251,8 +262,8 @@ impl<S: Store> Store for Measured<S> {
         .await
     }
 
-    async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::Park, self.store.park(parking, charges))
+    async fn park(&self, parking: FormDraft<'_>, rate_limits: &RateLimits) -> Result<WriteOutcome> {
+        self.watch(StoreOperation::Park, self.store.park(parking, rate_limits))
             .await
     }
 
@@ -269,8 +280,8 @@ impl<S: Store> Store for Measured<S> {
         &self,
         token: &ParkingToken,
         id: FormId,
-        taking: Taking<'_>,
-    ) -> Result<Option<TakenForm>> {
+        taking: FormUpdate<'_>,
+    ) -> Result<Option<ClaimedForm>> {
         self.watch(
             StoreOperation::TakeForm,
             self.store.take_form(token, id, taking),
@@ -282,7 +293,7 @@ impl<S: Store> Store for Measured<S> {
         &self,
         token: &ParkingToken,
         id: FormId,
-        noting: Taking<'_>,
+        noting: FormUpdate<'_>,
     ) -> Result<Option<Seen<ParkedForm>>> {
         self.watch(
             StoreOperation::NoteForm,
@@ -304,7 +315,7 @@ impl<S: Store> Store for Measured<S> {
             .await
     }
 
-    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>> {
+    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<LeasedLetter>> {
         self.watch(
             StoreOperation::LeaseLetter,
             self.store.lease_letter(among, lease),
@@ -312,7 +323,7 @@ impl<S: Store> Store for Measured<S> {
         .await
     }
 
-    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
+    async fn renew_lease(&self, lease: LetterLease, time: Duration) -> Result<bool> {
         self.watch(
             StoreOperation::RenewLease,
             self.store.renew_lease(lease, time),
@@ -320,7 +331,7 @@ impl<S: Store> Store for Measured<S> {
         .await
     }
 
-    async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
+    async fn note_delivery(&self, lease: LetterLease, delivery: Delivery) -> Result<()> {
         self.watch(
             StoreOperation::NoteDelivery,
             self.store.note_delivery(lease, delivery),
@@ -345,7 +356,7 @@ impl<S: Store> Store for Measured<S> {
         self.store.invalidations()
     }
 
-    fn hearing(&self) -> Option<Hearing> {
-        self.store.hearing()
+    fn subscription(&self) -> Option<SubscriptionEpoch> {
+        self.store.subscription()
     }
 }

@@ -11,10 +11,10 @@ pub mod embedded;
 pub mod engine;
 mod error;
 mod measured;
+pub mod offline_tokens;
 mod records;
 pub mod redis;
 mod sealed;
-pub mod tickets;
 mod vault;
 
 use async_trait::async_trait;
@@ -73,11 +73,15 @@ pub trait Store: Send + Sync {
 
     /// Keeps a sign-in, if it still is as it was `seen` and the charges allow it. Letters that it no longer waits for
     /// ([`Flow::letters`]) leave the outbox with the same step, here as in [`Store::ask_for_tan`] and [`Store::sign_in`].
-    async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled>;
+    async fn keep_flow(
+        &self,
+        change: FlowChange<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome>;
 
     /// Has a sign-in be found by another token from now on, otherwise as it was, if it still is as it was `seen`. The former token only
     /// leads to the new one, for [`FOLLOWED`].
-    async fn move_flow(&self, change: FlowChange<'_>) -> Result<Settled>;
+    async fn move_flow(&self, change: FlowChange<'_>) -> Result<WriteOutcome>;
 
     /// By which token a sign-in is found that was found by this one until a moment ago.
     async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>>;
@@ -87,16 +91,16 @@ pub trait Store: Send + Sync {
         &self,
         token: &FlowToken,
         seen: &Seen<Flow>,
-        charges: &Charges,
-    ) -> Result<Settled>;
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome>;
 
     /// The same, and the sign-in is forgotten.
     async fn end_flow(
         &self,
         token: &FlowToken,
         seen: &Seen<Flow>,
-        charges: &Charges,
-    ) -> Result<Settled>;
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome>;
 
     /// Forgets a sign-in; its letters leave the outbox.
     async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()>;
@@ -106,21 +110,25 @@ pub trait Store: Send + Sync {
         &self,
         change: FlowChange<'_>,
         letter: &Letter,
-        charges: &Charges,
-    ) -> Result<Settled>;
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome>;
 
     /// Signs in: the session begins, the one it replaces ends, the browser becomes a trusted one and the sign-in under
     /// way is spent, all or nothing, if that sign-in still is as it was `seen` and the charges allow it. What begins must be dated later than
     /// a revocation that it is to outlive.
-    async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled>;
+    async fn sign_in(
+        &self,
+        sign_in: SignInCommit<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome>;
 
     /// The same with a user key and a password, which the browser is known by from then on.
     async fn sign_in_on_device(
         &self,
-        sign_in: SignIn<'_>,
+        sign_in: SignInCommit<'_>,
         device: DeviceChange<'_>,
-        charges: &Charges,
-    ) -> Result<Settled>;
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome>;
 
     /// Which user keys somebody signed in with in this browser.
     async fn find_device(&self, token: &DeviceToken) -> Result<Device>;
@@ -129,7 +137,7 @@ pub trait Store: Send + Sync {
     async fn forget_device(&self, token: &DeviceToken) -> Result<()>;
 
     /// Counts, where nothing else has to be written.
-    async fn charge(&self, charges: &Charges) -> Result<Settled>;
+    async fn charge(&self, rate_limits: &RateLimits) -> Result<WriteOutcome>;
 
     /// What this browser is trusted for.
     async fn find_trust(&self, token: &BrowserToken) -> Result<Trust>;
@@ -138,7 +146,7 @@ pub trait Store: Send + Sync {
     async fn forget_browser(&self, token: &BrowserToken) -> Result<()>;
 
     /// Keeps a form, if the charges allow it; also one that was taken and could not be sent after all.
-    async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled>;
+    async fn park(&self, parking: FormDraft<'_>, rate_limits: &RateLimits) -> Result<WriteOutcome>;
 
     /// A form that is kept, or was sent a short while ago.
     async fn find_form(&self, token: &ParkingToken, id: FormId)
@@ -150,15 +158,15 @@ pub trait Store: Send + Sync {
         &self,
         token: &ParkingToken,
         id: FormId,
-        taking: Taking<'_>,
-    ) -> Result<Option<TakenForm>>;
+        taking: FormUpdate<'_>,
+    ) -> Result<Option<ClaimedForm>>;
 
     /// Notes how far a form has come, if it still is as it was `seen`.
     async fn note_form(
         &self,
         token: &ParkingToken,
         id: FormId,
-        noting: Taking<'_>,
+        noting: FormUpdate<'_>,
     ) -> Result<Option<Seen<ParkedForm>>>;
 
     /// Forgets a form.
@@ -168,14 +176,14 @@ pub trait Store: Send + Sync {
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>>;
 
     /// Takes the letter that is first among those that are due out of everybody else's reach for the time of `lease`.
-    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>>;
+    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<LeasedLetter>>;
 
     /// Has a lease end so much time from now. False if it was lost: the letter left the outbox, or somebody else has leased it since.
-    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool>;
+    async fn renew_lease(&self, lease: LetterLease, time: Duration) -> Result<bool>;
 
     /// Notes that the mail server took, refused or put off a letter; taken and refused ones leave the outbox. Of a letter that has
     /// left it nothing is noted; whoever lost the lease can only note that the letter was taken.
-    async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()>;
+    async fn note_delivery(&self, lease: LetterLease, delivery: Delivery) -> Result<()>;
 
     /// How many letters wait.
     async fn outbox_length(&self) -> Result<u64>;
@@ -191,7 +199,7 @@ pub trait Store: Send + Sync {
 
     /// Since when invalidations are arriving without a gap; `None` while they are not arriving. What a cache read at another time
     /// may have ended meanwhile.
-    fn hearing(&self) -> Option<Hearing>;
+    fn subscription(&self) -> Option<SubscriptionEpoch>;
 }
 
 /// A store with all its operations.
@@ -226,7 +234,7 @@ pub struct FlowChange<'a> {
 }
 
 /// A sign-in that succeeds.
-pub struct SignIn<'a> {
+pub struct SignInCommit<'a> {
     /// The sign-in under way, where there is one, in its last state.
     pub flow: Option<FlowChange<'a>>,
     /// The new session.
@@ -258,7 +266,7 @@ pub struct DeviceChange<'a> {
 
 /// A form to be kept.
 #[derive(Clone, Copy)]
-pub struct Parking<'a> {
+pub struct FormDraft<'a> {
     /// What the browser finds it by.
     pub token: &'a ParkingToken,
     /// Which of the browser's.
@@ -275,7 +283,7 @@ pub struct Parking<'a> {
 
 /// How far a form has come.
 #[derive(Clone, Copy)]
-pub struct Taking<'a> {
+pub struct FormUpdate<'a> {
     /// As it was read.
     pub seen: &'a Seen<ParkedForm>,
     /// As it is remembered afterwards, without its body.
@@ -285,11 +293,11 @@ pub struct Taking<'a> {
 }
 
 /// A form's body, and its particulars as they are remembered since it was taken.
-pub type TakenForm = (Vec<u8>, Seen<ParkedForm>);
+pub type ClaimedForm = (Vec<u8>, Seen<ParkedForm>);
 
 /// Counters that an event touches.
 #[derive(Clone, Debug, Default)]
-pub struct Charges {
+pub struct RateLimits {
     /// These must have room, and are raised.
     pub take: Vec<Charge>,
     /// These must have room.
@@ -298,24 +306,24 @@ pub struct Charges {
     pub count: Vec<Charge>,
 }
 
-impl Charges {
+impl RateLimits {
     /// None.
     pub fn none() -> Self {
         Self::default()
     }
 
     /// Only `take`.
-    pub fn take(charges: Vec<Charge>) -> Self {
+    pub fn take(rate_limits: Vec<Charge>) -> Self {
         Self {
-            take: charges,
+            take: rate_limits,
             ..Self::default()
         }
     }
 
     /// Only `check`.
-    pub fn check(charges: Vec<Charge>) -> Self {
+    pub fn check(rate_limits: Vec<Charge>) -> Self {
         Self {
-            check: charges,
+            check: rate_limits,
             ..Self::default()
         }
     }
@@ -323,7 +331,7 @@ impl Charges {
 
 /// How an atomic step ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum WriteOutcome {
     /// It was done.
     Done,
     /// Nothing was done: the record had changed since it was read.
@@ -347,17 +355,17 @@ pub enum Due {
 }
 
 /// A letter to hand over, for as long as the lease lasts.
-pub struct Leased {
+pub struct LeasedLetter {
     /// The letter.
     pub letter: Letter,
     /// Which attempt this is, from 1.
     pub attempt: u32,
 }
 
-impl Leased {
+impl LeasedLetter {
     /// The lease that it is held by.
-    pub fn lease(&self) -> Lease {
-        Lease {
+    pub fn lease(&self) -> LetterLease {
+        LetterLease {
             letter: self.letter.id,
             attempt: self.attempt,
         }
@@ -366,7 +374,7 @@ impl Leased {
 
 /// The right to hand a letter over. It is lost when it ends and another attempt begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub struct LetterLease {
     /// Whose.
     pub letter: LetterId,
     /// Which attempt it was given for, from 1.
@@ -375,7 +383,7 @@ pub struct Lease {
 
 /// A time without a gap in which invalidations arrive. Later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Hearing(pub u32);
+pub struct SubscriptionEpoch(pub u32);
 
 /// What caches must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -387,11 +395,11 @@ pub enum Invalidation {
     /// Any session may have ended.
     All,
     /// Whatever ended before this time, by the store's clock, has been told.
-    HeardUntil(Timestamp),
+    Watermark(Timestamp),
     /// Invalidations are being missed from now on: what was read in this hearing serves no more than an outage, if that is why.
-    Missed(Hearing),
+    Gap(SubscriptionEpoch),
     /// They arrive again, in another hearing. What ended meanwhile was missed.
-    HeardAgain,
+    Resubscribed,
 }
 
 /// A time as records have it that are not sealed. What cannot be read is none.

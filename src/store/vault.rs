@@ -6,7 +6,7 @@
 //! holds the token, on that token: the store's copy together with the secret still opens no session, and a record
 //! copied onto another name cannot be opened there (security.md, T14 to T17).
 
-use crate::clock::Chance;
+use crate::clock::Rng;
 use domain::device::UserMark;
 use domain::parking::ParkingLimits;
 use domain::vtnr::Vtnr;
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
     CountedOnce,
     Form,
     FormBody,
-    Ticket,
+    OfflineToken,
     Newest,
     ApplicationSession,
     CookieScopes,
@@ -59,7 +59,7 @@ impl Kind {
         Self::CountedOnce,
         Self::Form,
         Self::FormBody,
-        Self::Ticket,
+        Self::OfflineToken,
         Self::Newest,
         Self::ApplicationSession,
         Self::CookieScopes,
@@ -79,7 +79,7 @@ impl Kind {
             Self::CountedOnce => b'o',
             Self::Form => b'p',
             Self::FormBody => b'b',
-            Self::Ticket => b'k',
+            Self::OfflineToken => b'k',
             Self::Newest => b'n',
             Self::ApplicationSession => b'a',
             Self::CookieScopes => b'i',
@@ -109,7 +109,7 @@ impl Kind {
             Self::CountedOnce => "counted-once mark",
             Self::Form => "kept form",
             Self::FormBody => "kept form's body",
-            Self::Ticket => "session ticket",
+            Self::OfflineToken => "session ticket",
             Self::Newest => "time of the newest sign-in",
             Self::ApplicationSession => "owner of a session of the calculator",
             Self::CookieScopes => "scopes of the calculator's session cookies",
@@ -172,12 +172,12 @@ pub(crate) struct Unsealable;
 pub struct Vault {
     names: hmac::Key,
     seals: hmac::Key,
-    chance: Chance,
+    rng: Rng,
 }
 
 impl Vault {
     /// Derives the keys from the secret.
-    pub fn new(secret: &[u8], chance: Chance) -> Self {
+    pub fn new(secret: &[u8], rng: Rng) -> Self {
         // HKDF-Expand with one block an output (RFC 5869, 2.3), after an extraction with a fixed salt.
         let root = hmac::sign(
             &hmac::Key::new(hmac::HMAC_SHA256, b"vtnr-gateway store v1"),
@@ -189,7 +189,7 @@ impl Vault {
         Self {
             names: derive(b"names\x01"),
             seals: derive(b"seals\x01"),
-            chance,
+            rng,
         }
     }
 
@@ -241,7 +241,7 @@ impl Vault {
         plain: &[u8],
     ) -> Result<Vec<u8>, Unsealable> {
         let mut nonce = [0; NONCE_LEN];
-        self.chance.fill(&mut nonce);
+        self.rng.fill(&mut nonce);
         let key = self.key_for(name, token)?;
         let aad = Aad::from(name.to_bytes());
         // As long as it will be: a form's body is not to be copied once more.
@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     fn vault(secret: &[u8]) -> Vault {
-        Vault::new(secret, Chance)
+        Vault::new(secret, Rng)
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub use self::snapshot::{Snapshot, User};
 
 use self::edit::Patience;
 use self::table::Table;
-use crate::clock::Chance;
+use crate::clock::Rng;
 use crate::config::{self, HashCost};
 use crate::stamp::{Stamp, Watch};
 use arc_swap::ArcSwap;
@@ -189,7 +189,7 @@ pub struct Passwords {
     pub users: Arc<Users>,
     hashers: Hashers,
     cost: HashCost,
-    chance: Chance,
+    chance: Rng,
 }
 
 /// A password was not compared.
@@ -219,7 +219,7 @@ impl Passwords {
         config: &config::Password,
         users: Arc<Users>,
         hashers: Hashers,
-        chance: Chance,
+        chance: Rng,
     ) -> Self {
         Self {
             users,

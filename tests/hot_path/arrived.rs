@@ -14,19 +14,19 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use vtnr_gateway::application_sessions::{ApplicationSessions, Learnt, Ownership, Reach};
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::Config;
 use vtnr_gateway::directory::Directory;
 use vtnr_gateway::gateway::Parts;
 use vtnr_gateway::gateway::hot_path::HotPath;
+use vtnr_gateway::held_forms::Forms;
 use vtnr_gateway::in_force::InForce;
 use vtnr_gateway::pages::Pages;
-use vtnr_gateway::parking::Parking;
 use vtnr_gateway::sign_in::{Rules, SignIns};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::tickets::Tickets;
-use vtnr_gateway::store::{Charges, Sealed, Settled, SignIn, Store, Vault};
+use vtnr_gateway::store::offline_tokens::OfflineTokens;
+use vtnr_gateway::store::{RateLimits, Sealed, SignInCommit, Store, Vault, WriteOutcome};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 pub(crate) const FULL: Level = Level::Full {
@@ -86,7 +86,7 @@ impl Arrived {
         let config =
             Config::parse(&config, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let (parts, store) = parts(&config);
-        let (sessions, token) = (Arc::clone(&parts.sessions), Chance.session_token());
+        let (sessions, token) = (Arc::clone(&parts.sessions), Rng.session_token());
         sign_in(&*store, &token, level, parts.clock.now()).await;
         tokio::spawn(Arc::clone(&sessions).listen());
         while sessions.is_empty() {
@@ -140,7 +140,7 @@ fn vtnr(number: u32) -> Vtnr {
 fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
     let (clock, chance, metrics) = (
         Clock::default(),
-        Chance,
+        Rng,
         Arc::new(Metrics::new().expect("sound")),
     );
     let vault = Vault::new(config.store.secret.reveal(), chance);
@@ -150,7 +150,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
     let grace = config.store.outage_grace;
     let sessions = Sessions::new(
         Arc::clone(&store),
-        Tickets::new(vault.clone()),
+        OfflineTokens::new(vault.clone()),
         config.session,
         grace,
         clock.clone(),
@@ -160,15 +160,15 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
     let sign_ins = SignIns {
         store: Arc::clone(&store),
         directory: Arc::clone(&directory),
-        chance,
+        rng: chance,
         passwords: None,
         rules: InForce::new(Rules::of(config)),
         sessions: config.session,
-        bell: Arc::new(Notify::new()),
+        wakeup: Arc::new(Notify::new()),
         metrics: Arc::clone(&metrics),
         vault: vault.clone(),
     };
-    let parking = Parking::new(
+    let parking = Forms::new(
         Arc::clone(&store),
         config.parking,
         chance,
@@ -200,7 +200,7 @@ async fn sign_in(
     now: domain::time::Timestamp,
 ) {
     let session = Session::begin(vtnr(BROKERS / 3), level, now);
-    let bare = SignIn {
+    let bare = SignInCommit {
         flow: None,
         session: (token, &session),
         lives: LIVES,
@@ -211,10 +211,10 @@ async fn sign_in(
     };
     assert_eq!(
         store
-            .sign_in(bare, &Charges::none())
+            .sign_in(bare, &RateLimits::none())
             .await
             .expect("the store answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
 }
 
@@ -222,7 +222,7 @@ async fn sign_in(
 fn request(session: &SessionToken) -> Vec<u8> {
     let (session, trust) = (
         encoded(session.reveal()),
-        encoded(Chance.browser_token().reveal()),
+        encoded(Rng.browser_token().reveal()),
     );
     let fields: String = browser::FIELDS
         .iter()

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::RedisServers;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::redis::{Redis, Usage};
-use vtnr_gateway::store::tickets::Tickets;
+use vtnr_gateway::store::offline_tokens::OfflineTokens;
+use vtnr_gateway::store::redis::{Redis, RedisOptions};
 use vtnr_gateway::store::{Sealed, Store, Vault};
 
 pub(crate) const SECRET: &[u8] = b"the operator's secret, 32 bytes.";
@@ -36,7 +36,7 @@ impl Fixture {
 
     /// On a master that sentinels name, each change confirmed by both replicas.
     pub(crate) async fn sentinel() -> Self {
-        let usage = Usage {
+        let usage = RedisOptions {
             prefix: &fresh_prefix(),
             timeout: DEADLINE,
             replicas: 2,
@@ -45,7 +45,7 @@ impl Fixture {
     }
 
     pub(crate) async fn cluster() -> Self {
-        let usage = Usage {
+        let usage = RedisOptions {
             prefix: &fresh_prefix(),
             timeout: DEADLINE,
             replicas: 0,
@@ -56,7 +56,7 @@ impl Fixture {
     async fn listening(store: Sealed<Redis>) -> Self {
         let fixture = Self::on(store, Clock::System);
         eventually("invalidations arrive", async || {
-            fixture.store.hearing().is_some()
+            fixture.store.subscription().is_some()
         })
         .await;
         fixture
@@ -137,7 +137,7 @@ pub(crate) fn on_redis(
 ) -> Sealed<Redis> {
     at(
         &server.url(),
-        Usage {
+        RedisOptions {
             prefix,
             timeout: DEADLINE,
             replicas: 0,
@@ -147,18 +147,18 @@ pub(crate) fn on_redis(
 }
 
 /// A store at this URL of Redis.
-pub(crate) fn at(url: &str, usage: Usage<'_>, secret: &[u8]) -> Sealed<Redis> {
+pub(crate) fn at(url: &str, usage: RedisOptions<'_>, secret: &[u8]) -> Sealed<Redis> {
     let engine = Redis::new(&RedisServers::parse(url).expect("a sound URL"), usage);
-    Sealed::new(engine, Vault::new(secret, Chance), Clock::System)
+    Sealed::new(engine, Vault::new(secret, Rng), Clock::System)
 }
 
 pub(crate) fn sealed(engine: Embedded, clock: Clock) -> Sealed<Embedded> {
-    Sealed::new(engine, Vault::new(SECRET, Chance), clock)
+    Sealed::new(engine, Vault::new(SECRET, Rng), clock)
 }
 
 /// Session tickets as all gateways of the test write and read them.
-pub(crate) fn tickets() -> Tickets {
-    Tickets::new(Vault::new(SECRET, Chance))
+pub(crate) fn tickets() -> OfflineTokens {
+    OfflineTokens::new(Vault::new(SECRET, Rng))
 }
 
 /// A clock that stands at 29 September 2026 until it is moved.

@@ -14,8 +14,10 @@ use domain::trust::{Standing, Trust, TrustEntry};
 use domain::vtnr::Vtnr;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
-use vtnr_gateway::clock::Chance;
-use vtnr_gateway::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, Store};
+use vtnr_gateway::clock::Rng;
+use vtnr_gateway::store::{
+    FlowChange, RateLimits, Result, Seen, SignInCommit, Store, WriteOutcome,
+};
 
 pub(crate) const TAN: &str = "QWXZKV";
 pub(crate) const EMAIL: &str = "Ada.Lovelace@Makler-Kanari.example";
@@ -63,7 +65,7 @@ pub(crate) fn tan_asked(now: Timestamp, tries_left: u8) -> Flow {
 
 pub(crate) fn letter(now: Timestamp) -> Letter {
     Letter {
-        id: Chance.letter_id(),
+        id: Rng.letter_id(),
         to: Some(email()),
         tan: Tan::from_record(TAN),
         asked_at: now,
@@ -103,10 +105,10 @@ pub(crate) fn failures(limit: u32) -> Charge {
     charge(Counter::FailuresFrom(client(7)), limit)
 }
 
-pub(crate) fn counts(charges: Vec<Charge>) -> Charges {
-    Charges {
-        count: charges,
-        ..Charges::none()
+pub(crate) fn counts(rate_limits: Vec<Charge>) -> RateLimits {
+    RateLimits {
+        count: rate_limits,
+        ..RateLimits::none()
     }
 }
 
@@ -114,10 +116,10 @@ pub(crate) fn counts(charges: Vec<Charge>) -> Charges {
 pub(crate) async fn standing_at(store: &dyn Store, counter: Counter) -> u32 {
     for limit in 1..100 {
         let asked = store
-            .charge(&Charges::check(vec![charge(counter, limit)]))
+            .charge(&RateLimits::check(vec![charge(counter, limit)]))
             .await
             .expect("the store answers");
-        if asked == Settled::Done {
+        if asked == WriteOutcome::Done {
             return limit - 1;
         }
     }
@@ -130,13 +132,13 @@ pub(crate) async fn begin_session(
     session: &Session,
     lives: Duration,
 ) -> SessionToken {
-    let token = Chance.session_token();
+    let token = Rng.session_token();
     assert_eq!(
         on.store
-            .sign_in(bare(&token, session, lives), &Charges::none())
+            .sign_in(bare(&token, session, lives), &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     token
 }
@@ -145,8 +147,8 @@ pub(crate) fn bare<'a>(
     token: &'a SessionToken,
     session: &'a Session,
     lives: Duration,
-) -> SignIn<'a> {
-    SignIn {
+) -> SignInCommit<'a> {
+    SignInCommit {
         flow: None,
         session: (token, session),
         lives,
@@ -159,7 +161,7 @@ pub(crate) fn bare<'a>(
 
 /// Puts a letter into the outbox, with a sign-in of its own.
 pub(crate) async fn ask_for(on: &Fixture, letter: &Letter, lives: Duration) {
-    let (token, next) = (Chance.flow_token(), tan_asked(on.now(), 5));
+    let (token, next) = (Rng.flow_token(), tan_asked(on.now(), 5));
     let change = FlowChange {
         token: &token,
         formerly: None,
@@ -169,10 +171,10 @@ pub(crate) async fn ask_for(on: &Fixture, letter: &Letter, lives: Duration) {
     };
     assert_eq!(
         on.store
-            .ask_for_tan(change, letter, &Charges::none())
+            .ask_for_tan(change, letter, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
 }
 
@@ -195,22 +197,19 @@ impl Attempt {
     /// The same with this sign-in under way.
     pub(crate) async fn begun_with(on: &Fixture, next: Flow) -> Self {
         let now = on.now();
-        let (flow, old_session, old_browser) = (
-            Chance.flow_token(),
-            Chance.session_token(),
-            Chance.browser_token(),
-        );
+        let (flow, old_session, old_browser) =
+            (Rng.flow_token(), Rng.session_token(), Rng.browser_token());
         let (session, trust) = (session(now), trust(now));
-        let before = SignIn {
+        let before = SignInCommit {
             trust: Some((&old_browser, &trust)),
             ..bare(&old_session, &session, HOUR)
         };
         assert_eq!(
             on.store
-                .sign_in(before, &Charges::none())
+                .sign_in(before, &RateLimits::none())
                 .await
                 .expect("answers"),
-            Settled::Done
+            WriteOutcome::Done
         );
         let change = FlowChange {
             token: &flow,
@@ -221,13 +220,13 @@ impl Attempt {
         };
         assert_eq!(
             on.store
-                .keep_flow(change, &Charges::none())
+                .keep_flow(change, &RateLimits::none())
                 .await
                 .expect("answers"),
-            Settled::Done
+            WriteOutcome::Done
         );
         let seen = on.store.find_flow(&flow).await.expect("answers");
-        let (session, browser) = (Chance.session_token(), Chance.browser_token());
+        let (session, browser) = (Rng.session_token(), Rng.browser_token());
         Self {
             flow,
             seen,
@@ -241,7 +240,7 @@ impl Attempt {
 
     /// The same browser once more: the same sign-in, but tokens of its own.
     pub(crate) fn again(&self) -> Self {
-        let (session, browser) = (Chance.session_token(), Chance.browser_token());
+        let (session, browser) = (Rng.session_token(), Rng.browser_token());
         Self {
             session,
             browser,
@@ -250,7 +249,11 @@ impl Attempt {
         }
     }
 
-    pub(crate) async fn sign_in(&self, store: &dyn Store, charges: &Charges) -> Result<Settled> {
+    pub(crate) async fn sign_in(
+        &self,
+        store: &dyn Store,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         let (session, trust) = (session(self.now), trust(self.now));
         let next = flow(Stage::SignedIn(SignedIn {
             session: self.session,
@@ -261,7 +264,7 @@ impl Attempt {
             }),
             at: self.now,
         }));
-        let sign_in = SignIn {
+        let sign_in = SignInCommit {
             flow: Some(FlowChange {
                 token: &self.flow,
                 formerly: None,
@@ -276,7 +279,7 @@ impl Attempt {
             forgets: Some(&self.old_browser),
             trust_lives: HOUR,
         };
-        store.sign_in(sign_in, charges).await
+        store.sign_in(sign_in, rate_limits).await
     }
 
     /// That the sign-in left no trace: everything is as [`Attempt::begun`] left it.

@@ -21,8 +21,9 @@ use tokio::sync::{broadcast, oneshot};
 use vtnr_gateway::clock::Clock;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{
-    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking,
-    RecordKey, Result, Sealed, Seen, Settled, SignIn, Store, TakenForm, Taking,
+    ClaimedForm, DeviceChange, Due, Error, FlowChange, FormDraft, FormUpdate, Invalidation,
+    LeasedLetter, LetterLease, RateLimits, RecordKey, Result, Sealed, Seen, SignInCommit, Store,
+    SubscriptionEpoch, WriteOutcome,
 };
 
 pub(crate) struct Staged {
@@ -96,8 +97,8 @@ impl Staged {
     }
 
     /// The hearing under way, or the last one.
-    pub(crate) fn heard(&self) -> Hearing {
-        Hearing(self.hearings.load(Ordering::SeqCst))
+    pub(crate) fn heard(&self) -> SubscriptionEpoch {
+        SubscriptionEpoch(self.hearings.load(Ordering::SeqCst))
     }
 
     pub(crate) fn is_listened_to(&self) -> bool {
@@ -160,16 +161,20 @@ impl Store for Staged {
         self.elsewhere.revoked_at(vtnr).await
     }
 
-    async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
+    async fn sign_in(
+        &self,
+        sign_in: SignInCommit<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.answers()?;
-        self.elsewhere.sign_in(sign_in, charges).await
+        self.elsewhere.sign_in(sign_in, rate_limits).await
     }
 
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
         self.announcements.subscribe()
     }
 
-    fn hearing(&self) -> Option<Hearing> {
+    fn subscription(&self) -> Option<SubscriptionEpoch> {
         (!self.is_deaf.load(Ordering::SeqCst)).then(|| self.heard())
     }
 
@@ -177,11 +182,15 @@ impl Store for Staged {
         self.elsewhere.find_flow(token).await
     }
 
-    async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
-        self.elsewhere.keep_flow(change, charges).await
+    async fn keep_flow(
+        &self,
+        change: FlowChange<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.elsewhere.keep_flow(change, rate_limits).await
     }
 
-    async fn move_flow(&self, change: FlowChange<'_>) -> Result<Settled> {
+    async fn move_flow(&self, change: FlowChange<'_>) -> Result<WriteOutcome> {
         self.elsewhere.move_flow(change).await
     }
 
@@ -193,18 +202,18 @@ impl Store for Staged {
         &self,
         token: &FlowToken,
         seen: &Seen<Flow>,
-        charges: &Charges,
-    ) -> Result<Settled> {
-        self.elsewhere.charge_flow(token, seen, charges).await
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.elsewhere.charge_flow(token, seen, rate_limits).await
     }
 
     async fn end_flow(
         &self,
         token: &FlowToken,
         seen: &Seen<Flow>,
-        charges: &Charges,
-    ) -> Result<Settled> {
-        self.elsewhere.end_flow(token, seen, charges).await
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.elsewhere.end_flow(token, seen, rate_limits).await
     }
 
     async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
@@ -215,19 +224,21 @@ impl Store for Staged {
         &self,
         change: FlowChange<'_>,
         letter: &Letter,
-        charges: &Charges,
-    ) -> Result<Settled> {
-        self.elsewhere.ask_for_tan(change, letter, charges).await
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.elsewhere
+            .ask_for_tan(change, letter, rate_limits)
+            .await
     }
 
     async fn sign_in_on_device(
         &self,
-        sign_in: SignIn<'_>,
+        sign_in: SignInCommit<'_>,
         device: DeviceChange<'_>,
-        charges: &Charges,
-    ) -> Result<Settled> {
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.elsewhere
-            .sign_in_on_device(sign_in, device, charges)
+            .sign_in_on_device(sign_in, device, rate_limits)
             .await
     }
 
@@ -239,8 +250,8 @@ impl Store for Staged {
         self.elsewhere.forget_device(token).await
     }
 
-    async fn charge(&self, charges: &Charges) -> Result<Settled> {
-        self.elsewhere.charge(charges).await
+    async fn charge(&self, rate_limits: &RateLimits) -> Result<WriteOutcome> {
+        self.elsewhere.charge(rate_limits).await
     }
 
     async fn find_trust(&self, token: &BrowserToken) -> Result<Trust> {
@@ -251,8 +262,8 @@ impl Store for Staged {
         self.elsewhere.forget_browser(token).await
     }
 
-    async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {
-        self.elsewhere.park(parking, charges).await
+    async fn park(&self, parking: FormDraft<'_>, rate_limits: &RateLimits) -> Result<WriteOutcome> {
+        self.elsewhere.park(parking, rate_limits).await
     }
 
     async fn find_form(
@@ -267,8 +278,8 @@ impl Store for Staged {
         &self,
         token: &ParkingToken,
         id: FormId,
-        taking: Taking<'_>,
-    ) -> Result<Option<TakenForm>> {
+        taking: FormUpdate<'_>,
+    ) -> Result<Option<ClaimedForm>> {
         self.elsewhere.take_form(token, id, taking).await
     }
 
@@ -276,7 +287,7 @@ impl Store for Staged {
         &self,
         token: &ParkingToken,
         id: FormId,
-        noting: Taking<'_>,
+        noting: FormUpdate<'_>,
     ) -> Result<Option<Seen<ParkedForm>>> {
         self.elsewhere.note_form(token, id, noting).await
     }
@@ -289,15 +300,15 @@ impl Store for Staged {
         self.elsewhere.deliveries(letters).await
     }
 
-    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>> {
+    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<LeasedLetter>> {
         self.elsewhere.lease_letter(among, lease).await
     }
 
-    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
+    async fn renew_lease(&self, lease: LetterLease, time: Duration) -> Result<bool> {
         self.elsewhere.renew_lease(lease, time).await
     }
 
-    async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
+    async fn note_delivery(&self, lease: LetterLease, delivery: Delivery) -> Result<()> {
         self.elsewhere.note_delivery(lease, delivery).await
     }
 

@@ -7,8 +7,8 @@ use crate::samples::{
 };
 use crate::support;
 use domain::throttle::Counter;
-use vtnr_gateway::clock::{Chance, Clock};
-use vtnr_gateway::store::{Charges, Due, Error, FlowChange, RecordKey, Settled};
+use vtnr_gateway::clock::{Clock, Rng};
+use vtnr_gateway::store::{Due, Error, FlowChange, RateLimits, RecordKey, WriteOutcome};
 
 /// A Redis and a gateway on it, with an intruder's connection.
 struct Scene {
@@ -66,7 +66,7 @@ async fn a_session_copied_onto_another_is_refused() {
         begin_session(&scene.on, &session(now), HOUR).await,
         begin_session(&scene.on, &session(now), HOUR).await,
     );
-    let never_begun = Chance.session_token();
+    let never_begun = Rng.session_token();
     for onto in [mine, never_begun] {
         scene.run(
             "COPY",
@@ -164,10 +164,10 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
         scene
             .on
             .store
-            .keep_flow(change, &Charges::none())
+            .keep_flow(change, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     let seen = scene
         .on
@@ -187,10 +187,10 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
         scene
             .on
             .store
-            .keep_flow(change, &Charges::none())
+            .keep_flow(change, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Conflict
+        WriteOutcome::Conflict
     );
 }
 
@@ -255,30 +255,30 @@ async fn a_counter_set_far_below_zero_or_to_nonsense_is_full() {
             scene
                 .on
                 .store
-                .charge(&Charges::take(vec![failures(5)]))
+                .charge(&RateLimits::take(vec![failures(5)]))
                 .await
                 .expect("answers"),
-            Settled::Done
+            WriteOutcome::Done
         );
         let counter = scene.name("c:*");
         scene.run("SET", &[&counter, value, b"KEEPTTL"]);
-        for charges in [
-            Charges::take(vec![failures(5)]),
-            Charges::check(vec![failures(5)]),
+        for rate_limits in [
+            RateLimits::take(vec![failures(5)]),
+            RateLimits::check(vec![failures(5)]),
         ] {
-            let settled = scene.on.store.charge(&charges).await;
+            let settled = scene.on.store.charge(&rate_limits).await;
             assert!(
-                matches!(settled, Ok(Settled::Over { .. })),
+                matches!(settled, Ok(WriteOutcome::Over { .. })),
                 "{:?}: {settled:?}",
                 String::from_utf8_lossy(value)
             );
         }
         let attempt = Attempt::begun(&scene.on).await;
         let signed_in = attempt
-            .sign_in(&*scene.on.store, &Charges::check(vec![failures(5)]))
+            .sign_in(&*scene.on.store, &RateLimits::check(vec![failures(5)]))
             .await;
         assert!(
-            matches!(signed_in, Ok(Settled::Over { .. })),
+            matches!(signed_in, Ok(WriteOutcome::Over { .. })),
             "{signed_in:?}"
         );
         attempt.left_no_trace(&*scene.on.store).await;
@@ -326,7 +326,7 @@ async fn another_secret_finds_nothing() {
     scene
         .on
         .store
-        .charge(&Charges::take(vec![failures(1)]))
+        .charge(&RateLimits::take(vec![failures(1)]))
         .await
         .expect("counts");
     let other = on_redis(&scene.server, "", b"another secret that is long enough");
@@ -361,10 +361,10 @@ async fn another_secret_finds_nothing() {
     assert_eq!(
         other
             .store
-            .charge(&Charges::take(vec![failures(1)]))
+            .charge(&RateLimits::take(vec![failures(1)]))
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
 }
 
@@ -438,10 +438,10 @@ async fn a_browsers_trust_does_not_open_with_another_browsers_token() {
     let first = scene.name("t:*");
     assert_eq!(
         attempt
-            .sign_in(&*scene.on.store, &Charges::none())
+            .sign_in(&*scene.on.store, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     let second = scene.name("t:*");
     assert_ne!(first, second);

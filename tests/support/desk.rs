@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Notify;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::{self, Doors, Enumeration, Login};
 use vtnr_gateway::directory::Directory;
 use vtnr_gateway::in_force::InForce;
 use vtnr_gateway::sign_in::{Answer, Rules, SignIns, Visitor};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::tickets::Tickets;
+use vtnr_gateway::store::offline_tokens::OfflineTokens;
 use vtnr_gateway::store::{Due, Sealed, Store, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
@@ -109,7 +109,7 @@ impl Desk {
         let on_file = (0..NUMBERS.len()).map(Some).collect::<Vec<_>>();
         let file = folder.path().join("brokers.csv");
         write(&file, &on_file);
-        let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Chance);
+        let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Rng);
         let engine = Embedded::in_memory(clock.clone()).expect("a store");
         let directory = Directory::open(
             &config::Directory {
@@ -123,7 +123,7 @@ impl Desk {
         let sign_ins = SignIns {
             store: Arc::new(Sealed::new(engine, vault.clone(), clock.clone())),
             directory: Arc::new(directory),
-            chance: Chance,
+            rng: Rng,
             passwords: None,
             rules: InForce::new(Rules {
                 login: rules(),
@@ -133,7 +133,7 @@ impl Desk {
                 idle: Duration::from_secs(3_600),
                 absolute: Duration::from_secs(43_200),
             },
-            bell: Arc::new(Notify::new()),
+            wakeup: Arc::new(Notify::new()),
             metrics: Arc::new(Metrics::new().expect("sound")),
             vault,
         };
@@ -302,7 +302,7 @@ impl Desk {
         } = &self.sign_ins;
         let sessions = Sessions::new(
             Arc::clone(store),
-            Tickets::new(vault.clone()),
+            OfflineTokens::new(vault.clone()),
             *limits,
             Duration::ZERO,
             self.clock.clone(),

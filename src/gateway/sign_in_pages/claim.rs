@@ -5,7 +5,7 @@ use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::pages::{FieldError, OnFile, SignIn, SignInNotice, UnknownEmail, View};
-use crate::sign_in::{Answer, State};
+use crate::sign_in::{Answer, SignInState};
 use domain::email::Email;
 use domain::flow::Claim;
 use domain::session::{Level, Session as BrokerSession};
@@ -26,14 +26,16 @@ impl SignInPages {
         }
         let (vtnr, email) = match self.sign_ins.state(&visit.visitor, visit.now).await? {
             // Whoever is signed in without submission is here to confirm the address.
-            State::None => (
+            SignInState::None => (
                 session
                     .as_ref()
                     .map(|session| session.vtnr.to_string())
                     .unwrap_or_default(),
                 String::new(),
             ),
-            State::UnknownEmail(claim) | State::Tan { claim, .. } | State::Over { claim, .. } => {
+            SignInState::UnknownEmail(claim)
+            | SignInState::Tan { claim, .. }
+            | SignInState::Over { claim, .. } => {
                 (claim.vtnr.to_string(), claim.email.as_str().to_owned())
             }
         };
@@ -119,9 +121,11 @@ impl SignInPages {
 
     pub(crate) async fn show_unknown_email(&self, visit: &Visit) -> Result<Reply, Failure> {
         let claim = match self.sign_ins.state(&visit.visitor, visit.now).await? {
-            State::UnknownEmail(claim) => claim,
-            State::Tan { .. } | State::Over { .. } => return Ok(self.on_to("tan", visit)),
-            State::None => return self.without_cookie_or_sign_in(visit).await,
+            SignInState::UnknownEmail(claim) => claim,
+            SignInState::Tan { .. } | SignInState::Over { .. } => {
+                return Ok(self.on_to("tan", visit));
+            }
+            SignInState::None => return self.without_cookie_or_sign_in(visit).await,
         };
         let view = UnknownEmail {
             return_to: visit.return_to.as_str(),

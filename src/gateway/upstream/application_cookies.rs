@@ -176,7 +176,7 @@ impl ApplicationCookies {
         let ticket = token.zip(self.cookie_names.read_ticket(&http.req_header().headers));
         ticket.is_some_and(|(token, ticket)| {
             self.sessions
-                .owned_by_ticket(&token, &ticket)
+                .owned_by_offline_token(&token, &ticket)
                 .contains(&self.sessions.mark(id))
         })
     }
@@ -302,7 +302,10 @@ impl ApplicationCookies {
             .as_ref()
             .zip(self.cookie_names.read_ticket(headers));
         let mut owned = former
-            .map(|(session, ticket)| self.sessions.owned_by_ticket(&session.token, &ticket))
+            .map(|(session, ticket)| {
+                self.sessions
+                    .owned_by_offline_token(&session.token, &ticket)
+            })
             .unwrap_or_default();
         let changes = context.session_cookies.as_ref();
         let is_withheld = |crumb: &[u8]| changes.is_some_and(|changes| changes.withholds(crumb));

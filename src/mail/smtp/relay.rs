@@ -4,8 +4,8 @@
 //! conversation that was broken off, and then takes the late answer to one command for the answer to the next.
 
 use super::super::Error;
-use super::content::Content;
-use super::{Cause, HandOver, Hitch, Hold, RelayState, Stage};
+use super::data::DataPayload;
+use super::{DeliveryResult, RelayState, SendGuard, SmtpError, SmtpErrorKind, SmtpStage};
 use crate::clock::Clock;
 use crate::config::{self, MailProtection};
 use domain::time::Timestamp;
@@ -21,13 +21,13 @@ use tokio::time::Instant;
 
 /// A mail server.
 pub(super) struct Relay {
-    server: Server,
+    server: RelaySettings,
     clock: Clock,
     idle: Mutex<Vec<Idle>>,
-    health: Mutex<Health>,
+    health: Mutex<RelayHealth>,
 }
 
-struct Server {
+struct RelaySettings {
     host: String,
     port: u16,
     security: Security,
@@ -50,14 +50,14 @@ struct Idle {
 
 /// What the last mails told of the server.
 #[derive(Default)]
-struct Health {
-    trouble: Option<Hitch>,
+struct RelayHealth {
+    trouble: Option<SmtpError>,
     /// Until then others come first.
     rests_until: Option<Timestamp>,
 }
 
 /// How long an answer and the whole conversation may take.
-struct Patience {
+struct Deadlines {
     each: Duration,
     end: Instant,
 }
@@ -65,7 +65,7 @@ struct Patience {
 /// Mail servers hang up on idle clients, some after a minute.
 pub(super) const LONGEST_IDLE: Duration = Duration::from_secs(30);
 /// Waiting longer for a parting word serves nobody.
-pub(super) const FAREWELL: Duration = Duration::from_secs(1);
+pub(super) const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A hand-over with a new connection is some ten commands. None takes longer than `mail.timeout`, and all together
 /// no longer than this many times that.
 const TIMEOUTS_A_HAND_OVER: u32 = 3;
@@ -85,7 +85,7 @@ impl Relay {
             MailProtection::StartTls => Security::StartTls(tls()?),
             MailProtection::Plain => Security::Plain,
         };
-        let server = Server {
+        let server = RelaySettings {
             host: relay.host.clone(),
             port: relay.port,
             security,
@@ -110,15 +110,15 @@ impl Relay {
     }
 
     /// Hands one mail over, or says why not, within [`Relay::longest`] and a farewell.
-    pub(super) async fn hand_over(&self, message: &Message, hold: &dyn Hold) -> HandOver {
+    pub(super) async fn send(&self, message: &Message, guard: &dyn SendGuard) -> DeliveryResult {
         self.try_again();
-        let handed_over = self
-            .converse(message, hold)
+        let result = self
+            .converse(message, guard)
             .await
             .err()
-            .unwrap_or(HandOver::Accepted);
-        self.learn(&handed_over);
-        handed_over
+            .unwrap_or(DeliveryResult::Accepted);
+        self.learn(&result);
+        result
     }
 
     /// The longest that a conversation takes.
@@ -142,14 +142,14 @@ impl Relay {
     /// Takes leave on connections that nobody needs.
     pub(super) async fn tidy(&self) {
         for idle in self.idle_for(LONGEST_IDLE) {
-            leave(idle.connection).await;
+            quit(idle.connection).await;
         }
     }
 
     /// Takes leave on all connections.
     pub(super) async fn close(&self) {
         for idle in self.idle_for(Duration::ZERO) {
-            leave(idle.connection).await;
+            quit(idle.connection).await;
         }
     }
 
@@ -161,49 +161,60 @@ impl Relay {
         }
     }
 
-    fn learn(&self, handed_over: &HandOver) {
+    fn learn(&self, result: &DeliveryResult) {
         let mut health = self.health.lock();
-        match handed_over {
-            _ if handed_over.is_the_relays_fault() => {
+        match result {
+            _ if result.is_the_relays_fault() => {
                 health.rests_until = Some(self.clock.now().plus(REST));
-                health.trouble = handed_over.hitch().cloned();
+                health.trouble = result.error().cloned();
             }
             // It works, even if it does not want this mail now.
-            HandOver::PutOff(hitch) if matches!(hitch.cause, Cause::Reply { .. }) => {
-                *health = Health {
-                    trouble: Some(hitch.clone()),
+            DeliveryResult::Deferred(error)
+                if matches!(error.cause, SmtpErrorKind::Reply { .. }) =>
+            {
+                *health = RelayHealth {
+                    trouble: Some(error.clone()),
                     rests_until: None,
                 };
             }
-            HandOver::Accepted | HandOver::Refused(_) => *health = Health::default(),
-            HandOver::PutOff(_) | HandOver::Withdrawn => {}
+            DeliveryResult::Accepted | DeliveryResult::Refused(_) => {
+                *health = RelayHealth::default()
+            }
+            DeliveryResult::Deferred(_) | DeliveryResult::Withdrawn => {}
         }
     }
 
-    async fn converse(&self, message: &Message, hold: &dyn Hold) -> Result<(), HandOver> {
-        let patience = Patience {
+    async fn converse(
+        &self,
+        message: &Message,
+        guard: &dyn SendGuard,
+    ) -> Result<(), DeliveryResult> {
+        let deadlines = Deadlines {
             each: self.server.timeout,
             end: Instant::now() + self.longest(),
         };
-        let mut connection = self.connection(&patience).await?;
-        let handed_over = self
+        let mut connection = self.connection(&deadlines).await?;
+        let result = self
             .server
-            .send(&mut connection, message, hold, &patience)
+            .send(&mut connection, message, guard, &deadlines)
             .await;
-        match &handed_over {
+        match &result {
             Ok(()) => self.idle.lock().push(Idle {
                 connection,
                 since: self.clock.now(),
             }),
-            Err(refusal) if refusal.is_a_reply() => leave(connection).await,
+            Err(refusal) if refusal.is_a_reply() => quit(connection).await,
             // Whoever is silent or gone gets no parting word.
             Err(_) => drop(connection),
         }
-        handed_over
+        result
     }
 
     /// A connection that answered just now, or a new one.
-    async fn connection(&self, patience: &Patience) -> Result<AsyncSmtpConnection, HandOver> {
+    async fn connection(
+        &self,
+        deadlines: &Deadlines,
+    ) -> Result<AsyncSmtpConnection, DeliveryResult> {
         loop {
             let idle = self.idle.lock().pop();
             let Some(Idle {
@@ -211,11 +222,11 @@ impl Relay {
                 since,
             }) = idle
             else {
-                return self.server.connect(patience).await;
+                return self.server.connect(deadlines).await;
             };
             let is_fresh = self.clock.now().since(since) < LONGEST_IDLE;
             if is_fresh
-                && tokio::time::timeout(FAREWELL, connection.test_connected()).await == Ok(true)
+                && tokio::time::timeout(QUIT_TIMEOUT, connection.test_connected()).await == Ok(true)
             {
                 return Ok(connection);
             }
@@ -238,8 +249,8 @@ impl Relay {
     }
 }
 
-impl Server {
-    async fn connect(&self, patience: &Patience) -> Result<AsyncSmtpConnection, HandOver> {
+impl RelaySettings {
+    async fn connect(&self, deadlines: &Deadlines) -> Result<AsyncSmtpConnection, DeliveryResult> {
         let wrapper = match &self.security {
             Security::Tls(tls) => Some(tls.clone()),
             Security::StartTls(_) | Security::Plain => None,
@@ -252,26 +263,26 @@ impl Server {
             wrapper,
             None,
         );
-        let mut connection = patience.wait(Stage::Connect, connect).await?;
+        let mut connection = deadlines.wait(SmtpStage::Connect, connect).await?;
         if let Security::StartTls(tls) = &self.security {
             if !connection.can_starttls() {
-                leave(connection).await;
-                return Err(HandOver::PutOff(Hitch {
-                    stage: Stage::StartTls,
-                    cause: Cause::NotOffered,
+                quit(connection).await;
+                return Err(DeliveryResult::Deferred(SmtpError {
+                    stage: SmtpStage::StartTls,
+                    cause: SmtpErrorKind::NotOffered,
                 }));
             }
-            patience
+            deadlines
                 .wait(
-                    Stage::StartTls,
+                    SmtpStage::StartTls,
                     connection.starttls(tls.clone(), &self.hello),
                 )
                 .await?;
         }
         if let Some(credentials) = &self.credentials {
-            patience
+            deadlines
                 .wait(
-                    Stage::SignIn,
+                    SmtpStage::SignIn,
                     connection.auth(DEFAULT_MECHANISMS, credentials),
                 )
                 .await?;
@@ -283,68 +294,72 @@ impl Server {
         &self,
         connection: &mut AsyncSmtpConnection,
         message: &Message,
-        hold: &dyn Hold,
-        patience: &Patience,
-    ) -> Result<(), HandOver> {
+        guard: &dyn SendGuard,
+        deadlines: &Deadlines,
+    ) -> Result<(), DeliveryResult> {
         let unwritable = |_| {
-            HandOver::Refused(Hitch {
-                stage: Stage::Writing,
-                cause: Cause::Unwritable,
+            DeliveryResult::Refused(SmtpError {
+                stage: SmtpStage::Writing,
+                cause: SmtpErrorKind::Unwritable,
             })
         };
         let (envelope, content) = (
             message.envelope(),
-            Content::of(message).map_err(unwritable)?,
+            DataPayload::of(message).map_err(unwritable)?,
         );
         let from = Mail::new(envelope.from().cloned(), Vec::new());
-        patience.wait(Stage::From, connection.command(from)).await?;
+        deadlines
+            .wait(SmtpStage::From, connection.command(from))
+            .await?;
         for to in envelope.to() {
-            patience
+            deadlines
                 .wait(
-                    Stage::To,
+                    SmtpStage::To,
                     connection.command(Rcpt::new(to.clone(), Vec::new())),
                 )
                 .await?;
         }
-        let go_ahead = patience.wait(Stage::Data, connection.command(Data)).await?;
+        let go_ahead = deadlines
+            .wait(SmtpStage::Data, connection.command(Data))
+            .await?;
         if !go_ahead.has_code(354) {
-            return Err(HandOver::PutOff(Hitch {
-                stage: Stage::Data,
-                cause: Cause::Unintelligible,
+            return Err(DeliveryResult::Deferred(SmtpError {
+                stage: SmtpStage::Data,
+                cause: SmtpErrorKind::Unintelligible,
             }));
         }
         // Until now hanging up undoes everything. The server may have let us wait for long.
-        hold.confirm().await?;
-        patience
-            .wait(Stage::Message, connection.command(content))
+        guard.confirm().await?;
+        deadlines
+            .wait(SmtpStage::Message, connection.command(content))
             .await?;
         Ok(())
     }
 }
 
-impl Patience {
+impl Deadlines {
     /// Waits for one answer; lettre itself would wait for ever.
     async fn wait<T>(
         &self,
-        stage: Stage,
+        stage: SmtpStage,
         answer: impl Future<Output = Result<T, lettre::transport::smtp::Error>>,
-    ) -> Result<T, HandOver> {
+    ) -> Result<T, DeliveryResult> {
         let end = self.end.min(Instant::now() + self.each);
         match tokio::time::timeout_at(end, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(HandOver::from_error(stage, &error)),
-            Err(_) => Err(HandOver::PutOff(Hitch {
+            Ok(Err(error)) => Err(DeliveryResult::from_error(stage, &error)),
+            Err(_) => Err(DeliveryResult::Deferred(SmtpError {
                 stage,
-                cause: Cause::TimedOut,
+                cause: SmtpErrorKind::TimedOut,
             })),
         }
     }
 }
 
 /// Says good-bye, so that the server does not log a broken connection.
-async fn leave(mut connection: AsyncSmtpConnection) {
+async fn quit(mut connection: AsyncSmtpConnection) {
     // Whether the server hears it makes no difference.
-    let _ = tokio::time::timeout(FAREWELL, connection.quit()).await;
+    let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
 }
 
 fn credentials(relay: &config::MailRelay) -> Result<Option<Credentials>, Error> {

@@ -90,7 +90,7 @@ impl Relay {
                         book,
                         tls,
                     }
-                    .hold()
+                    .guard()
                 });
             }
         });
@@ -129,7 +129,7 @@ struct Conversation {
 
 impl Conversation {
     /// Ends when the client is gone or a fault says so.
-    fn hold(mut self) -> Option<()> {
+    fn guard(mut self) -> Option<()> {
         if let Tls::Always(config) = self.tls.clone() {
             self = self.seal(config)?;
         }

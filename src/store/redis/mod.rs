@@ -4,25 +4,25 @@
 //! `queue` and `leases` hold the outbox. Invalidations travel on the channel `ended`. Nothing here is read without its seal
 //! being checked, but for counters.
 
-mod announcements;
-mod instructions;
+mod command;
+mod commit_script;
+mod invalidation_channel;
 mod master;
 mod names;
-mod request;
 
-use super::engine::{Change, Committed, Durability, Engine};
+use super::engine::{Change, Durability, Engine, TxOutcome};
 use super::vault::RecordKey;
-use super::{Cause, Due, Error, Hearing, Invalidation, Result};
+use super::{Cause, Due, Error, Invalidation, Result, SubscriptionEpoch};
 use crate::config::RedisServers;
 use crate::telemetry::metrics::StoreTrouble;
-use announcements::Announcements;
 use async_trait::async_trait;
+use command::{Lua, RedisCommand};
+use commit_script::{CommitScript, millis};
 use domain::ids::LetterId;
-use instructions::{Instructions, millis};
-use master::{Master, Terms};
+use invalidation_channel::InvalidationChannel;
+use master::{Master, MasterOptions};
 use names::Names;
 use redis::Value;
-use request::{Lua, Request};
 use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -37,12 +37,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(150);
 pub struct Redis {
     master: Master,
     names: Names,
-    announcements: Announcements,
+    invalidations: InvalidationChannel,
 }
 
 /// How Redis is used.
 #[derive(Clone, Copy, Debug)]
-pub struct Usage<'a> {
+pub struct RedisOptions<'a> {
     /// What each name begins with.
     pub prefix: &'a str,
     /// How long one command may take, its copies included.
@@ -54,19 +54,19 @@ pub struct Usage<'a> {
 impl Redis {
     /// An engine on these servers. It connects at once and whenever the connection is lost. Must be called within the runtime
     /// that is to drive the connections, which must outlive this value.
-    pub fn new(servers: &RedisServers, usage: Usage<'_>) -> Self {
+    pub fn new(servers: &RedisServers, usage: RedisOptions<'_>) -> Self {
         let names = Names::new(usage.prefix, &servers.deployment);
-        let announcements = Announcements::on(names.channel());
-        let terms = Terms {
+        let invalidations = InvalidationChannel::on(names.channel());
+        let options = MasterOptions {
             timeout: usage.timeout,
             replicas: usage.replicas,
             probe: names.ping(),
         };
-        let master = Master::of(servers, terms, announcements.clone());
+        let master = Master::of(servers, options, invalidations.clone());
         Self {
             master,
             names,
-            announcements,
+            invalidations,
         }
     }
 
@@ -82,8 +82,10 @@ impl Redis {
         for key in keys {
             command.arg(self.names.record(*key));
         }
-        let found: Vec<Option<Vec<u8>>> =
-            self.master.run(&Request::read(command), durability).await?;
+        let found: Vec<Option<Vec<u8>>> = self
+            .master
+            .run(&RedisCommand::read(command), durability)
+            .await?;
         // One record that no gateway wrote is no outage of Redis.
         let too_long = keys.iter().zip(&found).find(|(key, record)| {
             record
@@ -111,17 +113,17 @@ impl Engine for Redis {
         self.found(keys, Durability::Replicas).await
     }
 
-    async fn commit(&self, change: &Change) -> Result<Committed> {
-        let script = Instructions::of(&self.names, change);
-        let call = Request::call(&COMMIT, &script.keys, &script.arguments);
+    async fn commit(&self, change: &Change) -> Result<TxOutcome> {
+        let script = CommitScript::of(&self.names, change);
+        let call = RedisCommand::call(&COMMIT, &script.keys, &script.arguments);
         let answer: Vec<i64> = self.master.run(&call, change.durability).await?;
         match *answer.as_slice() {
-            [0] => Ok(Committed::Done),
-            [1] => Ok(Committed::Conflict),
+            [0] => Ok(TxOutcome::Done),
+            [1] => Ok(TxOutcome::Conflict),
             [2, index, left] => {
                 let index = usize::try_from(index)
                     .map_err(|_| unexpected("a counter's number is negative"))?;
-                Ok(Committed::Full {
+                Ok(TxOutcome::Full {
                     index,
                     retry_after: Duration::from_millis(u64::try_from(left).unwrap_or(0)),
                 })
@@ -137,7 +139,7 @@ impl Engine for Redis {
             Due::All => b"all".to_vec(),
             Due::New => b"new".to_vec(),
         };
-        let call = Request::call(&LEASE, &self.names.queue(), &[lease, longest, among]);
+        let call = RedisCommand::call(&LEASE, &self.names.queue(), &[lease, longest, among]);
         let answer: Vec<Value> = self.master.run(&call, Durability::Master).await?;
         match answer.as_slice() {
             [] => Ok(None),
@@ -159,7 +161,7 @@ impl Engine for Redis {
         let mut command = redis::cmd("ZCARD");
         command.arg(queue);
         self.master
-            .run(&Request::read(command), Durability::Master)
+            .run(&RedisCommand::read(command), Durability::Master)
             .await
     }
 
@@ -168,15 +170,15 @@ impl Engine for Redis {
         let mut command = redis::cmd("SET");
         command.arg(self.names.ping()).arg("").arg("PX").arg(1_000);
         self.master
-            .run(&Request::write(command), Durability::Replicas)
+            .run(&RedisCommand::write(command), Durability::Replicas)
             .await
     }
 
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
-        self.announcements.receiver()
+        self.invalidations.receiver()
     }
 
-    fn hearing(&self) -> Option<Hearing> {
-        self.announcements.hearing()
+    fn subscription(&self) -> Option<SubscriptionEpoch> {
+        self.invalidations.subscription()
     }
 }

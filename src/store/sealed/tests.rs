@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::Chance;
+use crate::clock::Rng;
 use crate::store::embedded::Embedded;
 use domain::parking::FormStage;
 use domain::return_to::ReturnTo;
@@ -8,14 +8,14 @@ use domain::return_to::ReturnTo;
 async fn with_the_secret_alone_nobody_reads_a_kept_form() {
     let (clock, vault) = (
         Clock::manual(Timestamp::from_millis(1_000)),
-        Vault::new(b"the operator's secret", Chance),
+        Vault::new(b"the operator's secret", Rng),
     );
     let store = Sealed::new(
         Embedded::in_memory(clock.clone()).expect("a store"),
         vault.clone(),
         clock.clone(),
     );
-    let (token, id) = (Chance.parking_token(), Chance.form_id());
+    let (token, id) = (Rng.parking_token(), Rng.form_id());
     let form = ParkedForm {
         target: ReturnTo::start(),
         content_type: "application/json".into(),
@@ -25,7 +25,7 @@ async fn with_the_secret_alone_nobody_reads_a_kept_form() {
         parked_at: clock.now(),
         stage: FormStage::Waits,
     };
-    let parking = Parking {
+    let parking = FormDraft {
         token: &token,
         id,
         form: &form,
@@ -33,7 +33,10 @@ async fn with_the_secret_alone_nobody_reads_a_kept_form() {
         lives: Duration::from_secs(9),
         over: None,
     };
-    store.park(parking, &Charges::none()).await.expect("kept");
+    store
+        .park(parking, &RateLimits::none())
+        .await
+        .expect("kept");
     let (name, body) = store.form_keys(&token, id);
     for name in [name, body] {
         let sealed = store
