@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use vtnr_gateway::app;
 use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::Config;
-use vtnr_gateway::store::{RateLimits, SignInCommit, Store, Vault, WriteOutcome};
+use vtnr_gateway::store::{FullStore, RateLimits, SignInCommit, Vault, WriteOutcome};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const ENDED: usize = 10_000;
@@ -85,7 +85,7 @@ struct Connection {
 
 struct Scene {
     world: World,
-    store: Arc<dyn Store>,
+    store: Arc<dyn FullStore>,
     visitors: Vec<Visitor>,
     next: AtomicUsize,
     is_over: AtomicBool,
@@ -328,7 +328,7 @@ impl Visitor {
         )
     }
 
-    async fn sign_in(&self, store: &dyn Store) {
+    async fn sign_in(&self, store: &dyn FullStore) {
         let now = Clock::System.now();
         let email = Email::parse(&self.email()).expect("well-formed");
         let trust = Trust::default().granting(TrustEntry {

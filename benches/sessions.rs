@@ -20,9 +20,8 @@ use tokio::sync::broadcast;
 use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::engine::{Change, Engine, TxOutcome};
-use vtnr_gateway::store::offline_tokens::OfflineTokens;
 use vtnr_gateway::store::{
-    Due, Invalidation, RateLimits, RecordKey, Result, Sealed, SignInCommit, Store,
+    Due, FullStore, Invalidation, RateLimits, RecordKey, Result, Sealed, SignInCommit,
     SubscriptionEpoch, Vault,
 };
 use vtnr_gateway::telemetry::metrics::Metrics;
@@ -87,7 +86,7 @@ impl Engine for Latest {
 }
 
 struct Gateway {
-    store: Arc<dyn Store>,
+    store: Arc<dyn FullStore>,
     sessions: Arc<Sessions>,
     now: Timestamp,
 }
@@ -100,11 +99,11 @@ impl Gateway {
             announcements: broadcast::channel(1).0,
         };
         let vault = Vault::new(b"the operator's secret, 32 bytes.", Rng);
-        let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
+        let store: Arc<dyn FullStore> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
         let sessions = Arc::new(Sessions::new(
-            Arc::clone(&store),
-            OfflineTokens::new(vault),
+            Arc::clone(&store) as _,
+            vault,
             LIMITS,
             DAY,
             clock.clone(),
@@ -222,7 +221,7 @@ fn peer(gateway: &Gateway, tokens: &[SessionToken]) -> f64 {
     let counted = allocation_counter::measure(|| {
         map = tokens
             .iter()
-            .map(|token| (gateway.store.session_key(token), session))
+            .map(|token| (gateway.sessions.key(token), session))
             .collect()
     });
     black_box(&map);

@@ -24,8 +24,7 @@ use crate::pages::Pages;
 use crate::portal::{self, Portal};
 use crate::sign_in::{Rules, SignIns};
 use crate::store::cache::Sessions;
-use crate::store::offline_tokens::OfflineTokens;
-use crate::store::{Store, Vault};
+use crate::store::{FullStore, Vault};
 use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::Metrics;
@@ -63,7 +62,7 @@ pub struct App {
 }
 
 struct Running {
-    store: Arc<dyn Store>,
+    store: Arc<dyn FullStore>,
     sessions: Arc<Sessions>,
     directory: Arc<Directory>,
     users: Option<Arc<Users>>,
@@ -93,8 +92,7 @@ impl App {
         let (clock, chance) = (Clock::steady(), Rng);
         watch_panics(Arc::clone(&metrics));
         let vault = Vault::new(config.store.secret.reveal(), chance);
-        let stores = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
-        let store: Arc<dyn Store> = Arc::clone(&stores) as _;
+        let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
         match takes_over {
             TakesOver::No => refuse_wrong_credentials(store.as_ref()).await?,
             TakesOver::Yes => signs_in(store.as_ref())
@@ -117,7 +115,7 @@ impl App {
         );
         let smtp = Smtp::new(&config.mail, clock.clone())?;
         let outbox = Outbox::new(
-            Arc::clone(&store),
+            Arc::clone(&store) as _,
             smtp,
             Arc::clone(&letters),
             Arc::clone(&metrics),
@@ -125,15 +123,15 @@ impl App {
             &config.mail,
         );
         let sessions = Arc::new(Sessions::new(
-            Arc::clone(&store),
-            OfflineTokens::new(vault.clone()),
+            Arc::clone(&store) as _,
+            vault.clone(),
             config.session,
             config.store.outage_grace,
             clock.clone(),
             Arc::clone(&metrics),
         ));
         let sign_ins = Arc::new(SignIns {
-            store: Arc::clone(&store),
+            store: Arc::clone(&store) as _,
             directory: Arc::clone(&directory),
             rng: chance,
             passwords,
@@ -149,13 +147,13 @@ impl App {
             sign_ins,
             directory: Arc::clone(&directory),
             parking: Arc::new(Forms::new(
-                Arc::clone(&store),
+                Arc::clone(&store) as _,
                 config.parking,
                 chance,
                 Arc::clone(&metrics),
                 vault,
             )),
-            application_sessions: Arc::new(ApplicationSessions::new(stores)),
+            application_sessions: Arc::new(ApplicationSessions::new(Arc::clone(&store) as _)),
             pages: Arc::clone(&pages),
             submission: Arc::clone(&submission),
             certificates: certificates.clone(),
@@ -221,7 +219,7 @@ impl App {
             Arc::clone(&parts.store),
         );
         let readiness = Arc::new(Readiness {
-            store: Arc::clone(&parts.store),
+            store: Arc::clone(&parts.store) as _,
             directory: Arc::clone(&parts.directory),
             mail: outbox_trouble,
             leaving: leaves.clone(),
@@ -328,7 +326,7 @@ fn load_trust(config: &config::Certificate) -> Result<Trust, certificate::Error>
 }
 
 async fn keep_house(
-    store: Arc<dyn Store>,
+    store: Arc<dyn FullStore>,
     sessions: Arc<Sessions>,
     metrics: Arc<Metrics>,
     log: Arc<Guard>,

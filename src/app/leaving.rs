@@ -3,7 +3,7 @@
 use crate::config::Shutdown;
 use crate::gateway::{DrainReport, DrainTimeouts, Server, Workers};
 use crate::mail::InFlightMails;
-use crate::store::Store;
+use crate::store::OutboxStore;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ pub(super) struct Leaving {
     pub(super) workers: Workers,
     pub(super) outbox: JoinHandle<()>,
     pub(super) mails_in_hand: InFlightMails,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn OutboxStore>,
     pub(super) shutdown: watch::Sender<bool>,
 }
 

@@ -6,7 +6,7 @@ use crate::directory::Directory;
 use crate::gateway::Server;
 use crate::in_force::InForce;
 use crate::mail::MailTrouble;
-use crate::store::Store;
+use crate::store::StoreHealth;
 use crate::telemetry::admin::{self, Fatal, Problem};
 use crate::telemetry::logging::chain;
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 /// Asks all parts how they are.
 pub(super) struct Readiness {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn StoreHealth>,
     pub(super) directory: Arc<Directory>,
     pub(super) mail: MailTrouble,
     pub(super) leaving: watch::Receiver<bool>,

@@ -168,7 +168,7 @@ impl ApplicationSessions {
         Ok(match self.store.keep_owners(change, &rate_limits).await? {
             WriteOutcome::Done => Some(Ownership::Own),
             WriteOutcome::Conflict => None,
-            WriteOutcome::Over { .. } => Some(Ownership::OverLimit),
+            WriteOutcome::OverLimit { .. } => Some(Ownership::OverLimit),
         })
     }
 

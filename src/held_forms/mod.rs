@@ -9,7 +9,9 @@ mod body_memory;
 pub use body_memory::Reservation;
 
 use crate::clock::Rng;
-use crate::store::{FormDraft, FormUpdate, RateLimits, Result, Seen, Store, Vault, WriteOutcome};
+use crate::store::{
+    FormDraft, FormStore, FormUpdate, RateLimits, Result, Seen, Vault, WriteOutcome,
+};
 use crate::telemetry::metrics::{Label as _, Metrics, Parking as Outcome};
 use body_memory::BodyMemory;
 use domain::ids::{FormId, ParkingToken};
@@ -22,7 +24,7 @@ use std::sync::Arc;
 
 /// Keeps forms.
 pub struct Forms {
-    store: Arc<dyn Store>,
+    store: Arc<dyn FormStore>,
     limits: ParkingLimits,
     rng: Rng,
     metrics: Arc<Metrics>,
@@ -80,7 +82,7 @@ pub struct Claimed {
 impl Forms {
     /// Keeps forms in this store.
     pub fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn FormStore>,
         limits: ParkingLimits,
         rng: Rng,
         metrics: Arc<Metrics>,
@@ -135,11 +137,11 @@ impl Forms {
         let rate_limits = RateLimits::take(self.limits.room(client, form.size() + body.len()));
         match self
             .store
-            .park(self.parked(&place, form, body), &rate_limits)
+            .save_form(self.parked(&place, form, body), &rate_limits)
             .await
         {
             Ok(WriteOutcome::Done) => Ok(place),
-            Ok(WriteOutcome::Over { .. } | WriteOutcome::Conflict) => Err(NotKept::NoRoom),
+            Ok(WriteOutcome::OverLimit { .. } | WriteOutcome::Conflict) => Err(NotKept::NoRoom),
             // Counted and logged by the store itself.
             Err(_) => Err(NotKept::Failed),
         }
@@ -172,7 +174,10 @@ impl Forms {
             next: &going,
             lives: self.limits.lifetime,
         };
-        let taken = self.store.take_form(&place.token, place.id, taking).await?;
+        let taken = self
+            .store
+            .claim_form(&place.token, place.id, taking)
+            .await?;
         Ok(taken.map(|(body, going)| Claimed {
             place,
             form: seen.value.clone(),
@@ -193,7 +198,7 @@ impl Forms {
         // Counted and logged by the store itself.
         let _ = self
             .store
-            .note_form(&taken.place.token, taken.place.id, noting)
+            .update_form(&taken.place.token, taken.place.id, noting)
             .await;
         self.note(Outcome::Sent, taken.who);
     }
@@ -213,7 +218,8 @@ impl Forms {
             over: Some(&taken.going),
             ..self.parked(&taken.place, &taken.form, &taken.body)
         };
-        let is_back = self.store.park(parked, &RateLimits::none()).await? == WriteOutcome::Done;
+        let is_back =
+            self.store.save_form(parked, &RateLimits::none()).await? == WriteOutcome::Done;
         if is_back {
             self.note(Outcome::Returned, taken.who);
         }

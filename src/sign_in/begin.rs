@@ -159,7 +159,7 @@ impl SignIns {
         former: &FlowToken,
         seen: &Seen<Flow>,
     ) -> Result<WriteOutcome> {
-        let (token, formerly, lives) = (
+        let (token, previous_token, lives) = (
             &request.token,
             Some(former),
             self.rules.now().login.tan.attempt,
@@ -167,7 +167,7 @@ impl SignIns {
         self.store
             .move_flow(FlowChange {
                 token,
-                formerly,
+                previous_token,
                 seen: Some(seen),
                 next: &seen.value,
                 lives,
@@ -289,11 +289,10 @@ impl SignIns {
                 .limits
                 .sign_in(visitor.client, Some(claim.vtnr)),
         );
-        match self.store.charge(&rate_limits).await? {
-            WriteOutcome::Over {
-                charge,
-                retry_after,
-            } => Ok(self.over(Step::Vtnr, charge, retry_after, now)),
+        match self.store.hit_limits(&rate_limits).await? {
+            WriteOutcome::OverLimit { hit, retry_after } => {
+                Ok(self.over(Step::Vtnr, hit, retry_after, now))
+            }
             WriteOutcome::Done | WriteOutcome::Conflict => {
                 self.audit(Step::Vtnr, Outcome::InvalidVtnr, claim.vtnr, visitor);
                 Ok(Answer::InvalidVtnr)
@@ -319,19 +318,18 @@ impl SignIns {
         };
         for _ in 0..RACES {
             let (flow, token) = (self.flow_to_continue(visitor).await?, self.rng.flow_token());
-            let (formerly, seen) = flow.as_ref().map(|(token, seen)| (token, seen)).unzip();
+            let (previous_token, seen) = flow.as_ref().map(|(token, seen)| (token, seen)).unzip();
             let change = FlowChange {
                 token: &token,
-                formerly,
+                previous_token,
                 seen,
                 next: &next,
                 lives: self.rules.now().login.tan.attempt,
             };
             match self.store.keep_flow(change, &rate_limits).await? {
-                WriteOutcome::Over {
-                    charge,
-                    retry_after,
-                } => return Ok(self.over(Step::Vtnr, charge, retry_after, now)),
+                WriteOutcome::OverLimit { hit, retry_after } => {
+                    return Ok(self.over(Step::Vtnr, hit, retry_after, now));
+                }
                 WriteOutcome::Done => {
                     self.audit(Step::Vtnr, Outcome::UnknownEmail, next.claim.vtnr, visitor);
                     return Ok(Answer::UnknownEmail(token));

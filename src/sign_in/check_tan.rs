@@ -83,7 +83,7 @@ impl SignIns {
         let is_right = tan.is(&entered);
         let settled = if is_right {
             self.store
-                .charge_flow(&token, &seen, &RateLimits::check(rate_limits))
+                .hit_limits_in_flow(&token, &seen, &RateLimits::check(rate_limits))
                 .await?
         } else {
             let rate_limits = self.wrong(rate_limits, length, Subject::Broker(vtnr), standing);
@@ -91,10 +91,9 @@ impl SignIns {
         };
         Ok(match settled {
             WriteOutcome::Conflict => None,
-            WriteOutcome::Over {
-                charge,
-                retry_after,
-            } => Some(self.over(Step::Tan, charge, retry_after, now)),
+            WriteOutcome::OverLimit { hit, retry_after } => {
+                Some(self.over(Step::Tan, hit, retry_after, now))
+            }
             WriteOutcome::Done if is_right => {
                 self.metrics.sign_in(Step::Tan, Outcome::Repeated);
                 Some(Answer::SignedIn(NewSession {
@@ -206,17 +205,16 @@ impl SignIns {
         let lives = self.rules.now().login.tan.attempt;
         let change = FlowChange {
             token: &token,
-            formerly: None,
+            previous_token: None,
             seen: Some(&seen),
             next: &next,
             lives,
         };
         match self.store.keep_flow(change, &rate_limits).await? {
             WriteOutcome::Conflict => Ok(None),
-            WriteOutcome::Over {
-                charge,
-                retry_after,
-            } => Ok(Some(self.over(Step::Tan, charge, retry_after, now))),
+            WriteOutcome::OverLimit { hit, retry_after } => {
+                Ok(Some(self.over(Step::Tan, hit, retry_after, now)))
+            }
             WriteOutcome::Done => {
                 self.audit(Step::Tan, Outcome::Wrong, vtnr, visitor);
                 Ok(Some(if tries_left == 0 {
@@ -277,10 +275,9 @@ impl SignIns {
             .await?;
         Ok(match settled {
             WriteOutcome::Conflict => None,
-            WriteOutcome::Over {
-                charge,
-                retry_after,
-            } => Some(self.over(Step::Tan, charge, retry_after, now)),
+            WriteOutcome::OverLimit { hit, retry_after } => {
+                Some(self.over(Step::Tan, hit, retry_after, now))
+            }
             WriteOutcome::Done => {
                 self.audit(Step::Tan, Outcome::Ok, claim.vtnr, visitor);
                 Some(Answer::SignedIn(admission))

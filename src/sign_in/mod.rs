@@ -19,7 +19,7 @@ use crate::config::{Config, Enumeration, Login};
 use crate::directory::Directory;
 use crate::in_force::InForce;
 use crate::store::{
-    FlowChange, RateLimits, Result, Seen, SignInCommit, Store, Vault, WriteOutcome,
+    FlowChange, RateLimits, Result, Seen, SignInCommit, SignInStore, Vault, WriteOutcome,
 };
 use crate::telemetry::metrics::{Label as _, Metrics, Outcome, Step};
 use crate::users::Passwords;
@@ -64,7 +64,7 @@ impl Rules {
 /// Takes brokers through the sign-in.
 pub struct SignIns {
     /// Remembers.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn SignInStore>,
     /// Knows the brokers.
     pub directory: Arc<Directory>,
     /// Draws tokens and TANs.
@@ -206,7 +206,7 @@ impl SignIns {
         let flow = flow.zip(next.as_ref());
         let flow = flow.map(|((token, seen), next)| FlowChange {
             token,
-            formerly: None,
+            previous_token: None,
             seen: Some(seen),
             next,
             lives: REPEATABLE,
@@ -228,15 +228,15 @@ impl SignIns {
     }
 
     /// What to answer when a counter has no room.
-    fn over(&self, step: Step, charge: Charge, retry_after: Duration, now: Timestamp) -> Answer {
+    fn over(&self, step: Step, hit: Charge, retry_after: Duration, now: Timestamp) -> Answer {
         let until = now.plus(retry_after);
-        match charge.counter {
+        match hit.counter {
             Counter::Mails(..) | Counter::ReserveMails(..) => {
                 self.metrics.sign_in(step, Outcome::OverLimit);
                 Answer::MailsExhausted { until }
             }
             Counter::WrongTans(..) | Counter::WrongTansOfKnown(..) | Counter::WrongTansOfAll => {
-                self.note_breaker(charge.counter);
+                self.note_breaker(hit.counter);
                 self.metrics.sign_in(step, Outcome::LongTan);
                 Answer::TanOver(TanOver::LongTanNeeded)
             }

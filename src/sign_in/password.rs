@@ -99,15 +99,12 @@ impl SignIns {
             rate_limits,
             now,
         };
-        if let WriteOutcome::Over {
-            charge,
-            retry_after,
-        } = self
+        if let WriteOutcome::OverLimit { hit, retry_after } = self
             .store
-            .charge(&RateLimits::check(attempt.rate_limits.clone()))
+            .hit_limits(&RateLimits::check(attempt.rate_limits.clone()))
             .await?
         {
-            return Ok(self.spent(&attempt, charge, retry_after));
+            return Ok(self.spent(&attempt, hit, retry_after));
         }
         let found = passwords.users.snapshot().find(&attempt.user).cloned();
         // As of before the comparison, which may have to wait: a revocation that comes meanwhile is to end the session.
@@ -165,13 +162,12 @@ impl SignIns {
         Ok(
             match self
                 .store
-                .charge(&RateLimits::take(attempt.rate_limits.clone()))
+                .hit_limits(&RateLimits::take(attempt.rate_limits.clone()))
                 .await?
             {
-                WriteOutcome::Over {
-                    charge,
-                    retry_after,
-                } => self.spent(attempt, charge, retry_after),
+                WriteOutcome::OverLimit { hit, retry_after } => {
+                    self.spent(attempt, hit, retry_after)
+                }
                 WriteOutcome::Done | WriteOutcome::Conflict => {
                     self.note(Step::Password, Outcome::Wrong, vtnr, attempt.visitor.client);
                     PasswordAnswer::Wrong
@@ -244,10 +240,9 @@ impl SignIns {
             )
             .await?
         {
-            WriteOutcome::Over {
-                charge,
-                retry_after,
-            } => Ok(self.spent(&attempt, charge, retry_after)),
+            WriteOutcome::OverLimit { hit, retry_after } => {
+                Ok(self.spent(&attempt, hit, retry_after))
+            }
             WriteOutcome::Done | WriteOutcome::Conflict => {
                 self.metrics.session_begun(session.level);
                 self.note(Step::Password, Outcome::Ok, Some(user.vtnr), visitor.client);
@@ -260,12 +255,12 @@ impl SignIns {
     fn spent(
         &self,
         attempt: &PasswordAttempt<'_>,
-        charge: Charge,
+        hit: Charge,
         retry_after: Duration,
     ) -> PasswordAnswer {
         self.metrics.sign_in(Step::Password, Outcome::OverLimit);
         let until = attempt.now.plus(retry_after);
-        match charge.counter {
+        match hit.counter {
             Counter::WrongPasswords(..) | Counter::WrongPasswordsOfKnown(_) => {
                 PasswordAnswer::Exhausted {
                     until,

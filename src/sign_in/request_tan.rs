@@ -112,9 +112,9 @@ impl SignIns {
     /// How long a TAN must be: longer once a budget of wrong answers is spent.
     async fn length(&self, subject: Subject, standing: Standing) -> Result<TanLength> {
         let budgets = self.rules.now().limits.guesses(subject, standing);
-        match self.store.charge(&RateLimits::check(budgets)).await? {
-            WriteOutcome::Over { charge, .. } => {
-                self.note_breaker(charge.counter);
+        match self.store.hit_limits(&RateLimits::check(budgets)).await? {
+            WriteOutcome::OverLimit { hit, .. } => {
+                self.note_breaker(hit.counter);
                 Ok(TanLength::Long)
             }
             WriteOutcome::Done | WriteOutcome::Conflict => {
@@ -153,7 +153,7 @@ impl SignIns {
             not_after,
         };
         let token = request.token;
-        let formerly = flow
+        let previous_token = flow
             .as_ref()
             .map(|(former, _)| former)
             .filter(|former| **former != token);
@@ -165,7 +165,7 @@ impl SignIns {
         let lives = self.rules.now().login.tan.attempt;
         let change = || FlowChange {
             token: &token,
-            formerly,
+            previous_token,
             seen,
             next: &next,
             lives,
@@ -200,10 +200,9 @@ impl SignIns {
         }
         Ok(match settled {
             WriteOutcome::Conflict => None,
-            WriteOutcome::Over {
-                charge,
-                retry_after,
-            } => Some(self.over(step, charge, retry_after, now)),
+            WriteOutcome::OverLimit { hit, retry_after } => {
+                Some(self.over(step, hit, retry_after, now))
+            }
             WriteOutcome::Done => {
                 self.wakeup.notify_one();
                 self.audit(
@@ -239,8 +238,8 @@ fn with(rate_limits: &RateLimits, mails: Vec<Charge>) -> RateLimits {
 fn is_over_mails(settled: &WriteOutcome) -> bool {
     matches!(
         settled,
-        WriteOutcome::Over {
-            charge: Charge {
+        WriteOutcome::OverLimit {
+            hit: Charge {
                 counter: Counter::Mails(..),
                 ..
             },

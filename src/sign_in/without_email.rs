@@ -56,10 +56,9 @@ impl SignIns {
             let (settled, admission) = self.admit(admitting, &rate_limits, now).await?;
             match settled {
                 WriteOutcome::Conflict => {}
-                WriteOutcome::Over {
-                    charge,
-                    retry_after,
-                } => return Ok(self.over(Step::WithoutEmail, charge, retry_after, now)),
+                WriteOutcome::OverLimit { hit, retry_after } => {
+                    return Ok(self.over(Step::WithoutEmail, hit, retry_after, now));
+                }
                 WriteOutcome::Done => {
                     self.audit(Step::WithoutEmail, Outcome::Ok, vtnr, visitor);
                     return Ok(Answer::SignedIn(admission));

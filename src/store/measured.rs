@@ -1,12 +1,33 @@
 //! A store whose operations are timed and whose failures are counted, each once, here. The log tells how a failure begins, once in a while
 //! that it lasts, and how it ends: in an outage every request meets it.
 
-use super::*;
+use super::application_sessions::OwnerChange;
+use super::{
+    ApplicationSessionStore, ClaimedForm, DeviceChange, Due, Error, FlowChange, FormDraft,
+    FormStore, FormUpdate, Invalidation, LeasedLetter, LetterLease, OutboxStore, RateLimits,
+    Result, RevocationStore, Seen, SessionStore, SignInCommit, SignInStore, StoreHealth,
+    SubscriptionEpoch, WriteOutcome,
+};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{Metrics, StoreOperation, StoreTrouble};
+use async_trait::async_trait;
+use domain::application_session::{ApplicationSession, CookieScopes};
+use domain::challenge::Delivery;
+use domain::device::Device;
+use domain::flow::Flow;
+use domain::ids::{
+    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken,
+};
+use domain::letter::Letter;
+use domain::parking::ParkedForm;
+use domain::session::Session;
+use domain::time::Timestamp;
+use domain::trust::Trust;
+use domain::vtnr::Vtnr;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
 
 /// While the store fails for one reason, the log says so this often.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -26,7 +47,7 @@ struct OngoingFailure {
     told_at: Instant,
 }
 
-impl<S: Store> Measured<S> {
+impl<S> Measured<S> {
     /// Watches over this store.
     pub fn new(store: S, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -91,11 +112,23 @@ impl<S: Store> Measured<S> {
 }
 
 #[async_trait]
-impl<S: Store> Store for Measured<S> {
-    fn session_key(&self, token: &SessionToken) -> RecordKey {
-        self.store.session_key(token)
+impl<S: RevocationStore> RevocationStore for Measured<S> {
+    async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
+        self.watch(
+            StoreOperation::RevokeBroker,
+            self.store.revoke_broker(vtnr, at),
+        )
+        .await
     }
 
+    async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
+        self.watch(StoreOperation::RevokedAt, self.store.revoked_at(vtnr))
+            .await
+    }
+}
+
+#[async_trait]
+impl<S: SessionStore> SessionStore for Measured<S> {
     async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>> {
         self.watch(StoreOperation::FindSession, self.store.find_session(token))
             .await
@@ -119,19 +152,17 @@ impl<S: Store> Store for Measured<S> {
             .await
     }
 
-    async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
-        self.watch(
-            StoreOperation::RevokeBroker,
-            self.store.revoke_broker(vtnr, at),
-        )
-        .await
+    fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
+        self.store.invalidations()
     }
 
-    async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
-        self.watch(StoreOperation::RevokedAt, self.store.revoked_at(vtnr))
-            .await
+    fn subscription(&self) -> Option<SubscriptionEpoch> {
+        self.store.subscription()
     }
+}
 
+#[async_trait]
+impl<S: SignInStore> SignInStore for Measured<S> {
     async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {
         self.watch(StoreOperation::FindFlow, self.store.find_flow(token))
             .await
@@ -159,7 +190,7 @@ impl<S: Store> Store for Measured<S> {
             .await
     }
 
-    async fn charge_flow(
+    async fn hit_limits_in_flow(
         &self,
         token: &FlowToken,
         seen: &Seen<Flow>,
@@ -167,7 +198,7 @@ impl<S: Store> Store for Measured<S> {
     ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::ChargeFlow,
-            self.store.charge_flow(token, seen, rate_limits),
+            self.store.hit_limits_in_flow(token, seen, rate_limits),
         )
         .await
     }
@@ -244,8 +275,8 @@ impl<S: Store> Store for Measured<S> {
         .await
     }
 
-    async fn charge(&self, rate_limits: &RateLimits) -> Result<WriteOutcome> {
-        self.watch(StoreOperation::Charge, self.store.charge(rate_limits))
+    async fn hit_limits(&self, rate_limits: &RateLimits) -> Result<WriteOutcome> {
+        self.watch(StoreOperation::Charge, self.store.hit_limits(rate_limits))
             .await
     }
 
@@ -262,59 +293,14 @@ impl<S: Store> Store for Measured<S> {
         .await
     }
 
-    async fn park(&self, parking: FormDraft<'_>, rate_limits: &RateLimits) -> Result<WriteOutcome> {
-        self.watch(StoreOperation::Park, self.store.park(parking, rate_limits))
-            .await
-    }
-
-    async fn find_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-    ) -> Result<Option<Seen<ParkedForm>>> {
-        self.watch(StoreOperation::FindForm, self.store.find_form(token, id))
-            .await
-    }
-
-    async fn take_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-        taking: FormUpdate<'_>,
-    ) -> Result<Option<ClaimedForm>> {
-        self.watch(
-            StoreOperation::TakeForm,
-            self.store.take_form(token, id, taking),
-        )
-        .await
-    }
-
-    async fn note_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-        noting: FormUpdate<'_>,
-    ) -> Result<Option<Seen<ParkedForm>>> {
-        self.watch(
-            StoreOperation::NoteForm,
-            self.store.note_form(token, id, noting),
-        )
-        .await
-    }
-
-    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
-        self.watch(
-            StoreOperation::DiscardForm,
-            self.store.discard_form(token, id),
-        )
-        .await
-    }
-
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {
         self.watch(StoreOperation::Deliveries, self.store.deliveries(letters))
             .await
     }
+}
 
+#[async_trait]
+impl<S: OutboxStore> OutboxStore for Measured<S> {
     async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<LeasedLetter>> {
         self.watch(
             StoreOperation::LeaseLetter,
@@ -343,20 +329,110 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::OutboxLength, self.store.outbox_length())
             .await
     }
+}
 
-    async fn tidy(&self) -> Result<()> {
-        self.store.tidy().await
-    }
-
+#[async_trait]
+impl<S: StoreHealth> StoreHealth for Measured<S> {
     async fn ping(&self) -> Result<()> {
         self.watch(StoreOperation::Ping, self.store.ping()).await
     }
 
-    fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
-        self.store.invalidations()
+    async fn tidy(&self) -> Result<()> {
+        self.store.tidy().await
+    }
+}
+
+#[async_trait]
+impl<S: FormStore> FormStore for Measured<S> {
+    async fn save_form(
+        &self,
+        draft: FormDraft<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.watch(
+            StoreOperation::Park,
+            self.store.save_form(draft, rate_limits),
+        )
+        .await
     }
 
-    fn subscription(&self) -> Option<SubscriptionEpoch> {
-        self.store.subscription()
+    async fn find_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+    ) -> Result<Option<Seen<ParkedForm>>> {
+        self.watch(StoreOperation::FindForm, self.store.find_form(token, id))
+            .await
+    }
+
+    async fn claim_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        update: FormUpdate<'_>,
+    ) -> Result<Option<ClaimedForm>> {
+        self.watch(
+            StoreOperation::TakeForm,
+            self.store.claim_form(token, id, update),
+        )
+        .await
+    }
+
+    async fn update_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        update: FormUpdate<'_>,
+    ) -> Result<Option<Seen<ParkedForm>>> {
+        self.watch(
+            StoreOperation::NoteForm,
+            self.store.update_form(token, id, update),
+        )
+        .await
+    }
+
+    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
+        self.watch(
+            StoreOperation::DiscardForm,
+            self.store.discard_form(token, id),
+        )
+        .await
+    }
+}
+
+#[async_trait]
+impl<S: ApplicationSessionStore> ApplicationSessionStore for Measured<S> {
+    async fn find_owners(&self, id: &[u8]) -> Result<Option<Seen<ApplicationSession>>> {
+        self.watch(StoreOperation::FindOwners, self.store.find_owners(id))
+            .await
+    }
+
+    async fn keep_owners(
+        &self,
+        change: OwnerChange<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.watch(
+            StoreOperation::KeepOwners,
+            self.store.keep_owners(change, rate_limits),
+        )
+        .await
+    }
+
+    async fn find_scopes(&self) -> Result<Option<Seen<CookieScopes>>> {
+        self.watch(StoreOperation::FindScopes, self.store.find_scopes())
+            .await
+    }
+
+    async fn keep_scopes(
+        &self,
+        seen: Option<&Seen<CookieScopes>>,
+        next: &CookieScopes,
+    ) -> Result<WriteOutcome> {
+        self.watch(
+            StoreOperation::KeepScopes,
+            self.store.keep_scopes(seen, next),
+        )
+        .await
     }
 }

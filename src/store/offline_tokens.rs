@@ -10,7 +10,6 @@ use super::vault::{Kind, Vault};
 use domain::ids::SessionToken;
 use domain::session::Session;
 use domain::time::Timestamp;
-use domain::vtnr::Vtnr;
 
 /// What a gateway knew.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +48,6 @@ impl OfflineTokens {
     /// secret of the gateways.
     pub fn mark(&self, id: &[u8]) -> u64 {
         self.0.name(Kind::ApplicationSession, id).spread()
-    }
-
-    /// By what name [`super::Invalidation::Broker`] tells that the broker was revoked.
-    pub fn revocation(&self, vtnr: Vtnr) -> RecordKey {
-        self.0.revocation(vtnr)
     }
 
     fn name(&self, token: &SessionToken) -> RecordKey {

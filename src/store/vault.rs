@@ -8,6 +8,7 @@
 
 use crate::clock::Rng;
 use domain::device::UserMark;
+use domain::ids::SessionToken;
 use domain::parking::ParkingLimits;
 use domain::vtnr::Vtnr;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -205,8 +206,13 @@ impl Vault {
         RecordKey { kind, digest }
     }
 
-    /// The name of the broker's revocation.
-    pub(crate) fn revocation(&self, vtnr: Vtnr) -> RecordKey {
+    /// Names the record of a session. [`super::Invalidation::Session`] carries this name.
+    pub fn session_key(&self, token: &SessionToken) -> RecordKey {
+        self.name(Kind::Session, token.reveal())
+    }
+
+    /// Names the record of a broker's revocation.
+    pub fn revocation_key(&self, vtnr: Vtnr) -> RecordKey {
         self.name(Kind::Revocation, &vtnr.number().to_be_bytes())
     }
 

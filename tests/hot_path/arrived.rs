@@ -25,8 +25,9 @@ use vtnr_gateway::pages::Pages;
 use vtnr_gateway::sign_in::{Rules, SignIns};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::offline_tokens::OfflineTokens;
-use vtnr_gateway::store::{RateLimits, Sealed, SignInCommit, Store, Vault, WriteOutcome};
+use vtnr_gateway::store::{
+    FullStore, RateLimits, Sealed, SignInCommit, SignInStore, Vault, WriteOutcome,
+};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 pub(crate) const FULL: Level = Level::Full {
@@ -137,7 +138,7 @@ fn vtnr(number: u32) -> Vtnr {
     Vtnr::from_number(600_000_000 + number * 7_919).expect("nine digits")
 }
 
-fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
+fn parts(config: &Config) -> (Parts, Arc<dyn FullStore>) {
     let (clock, chance, metrics) = (
         Clock::default(),
         Rng,
@@ -145,12 +146,11 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
     );
     let vault = Vault::new(config.store.secret.reveal(), chance);
     let engine = Embedded::in_memory(clock.clone()).expect("memory suffices");
-    let stores = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
-    let store: Arc<dyn Store> = Arc::clone(&stores) as _;
+    let store: Arc<dyn FullStore> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
     let grace = config.store.outage_grace;
     let sessions = Sessions::new(
-        Arc::clone(&store),
-        OfflineTokens::new(vault.clone()),
+        Arc::clone(&store) as _,
+        vault.clone(),
         config.session,
         grace,
         clock.clone(),
@@ -158,7 +158,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
     );
     let directory = Arc::new(Directory::open(&config.directory, clock.now()).expect("a directory"));
     let sign_ins = SignIns {
-        store: Arc::clone(&store),
+        store: Arc::clone(&store) as _,
         directory: Arc::clone(&directory),
         rng: chance,
         passwords: None,
@@ -169,7 +169,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
         vault: vault.clone(),
     };
     let parking = Forms::new(
-        Arc::clone(&store),
+        Arc::clone(&store) as _,
         config.parking,
         chance,
         Arc::clone(&metrics),
@@ -181,7 +181,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
         sign_ins: Arc::new(sign_ins),
         directory,
         parking: Arc::new(parking),
-        application_sessions: Arc::new(ApplicationSessions::new(stores)),
+        application_sessions: Arc::new(ApplicationSessions::new(Arc::clone(&store) as _)),
         certificates: None,
         portal: None,
         pages: InForce::new(pages),
@@ -194,7 +194,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
 }
 
 async fn sign_in(
-    store: &dyn Store,
+    store: &dyn SignInStore,
     token: &SessionToken,
     level: Level,
     now: domain::time::Timestamp,

@@ -1,6 +1,6 @@
 //! Sessions in memory: never one that has ended, and never "no session" for a store that cannot answer.
 
-use crate::fixture::{HOUR, eventually, manual_clock, tickets};
+use crate::fixture::{HOUR, eventually, manual_clock, vault};
 use crate::samples::{bare, session, vtnr};
 use crate::staged::Staged;
 use domain::ids::SessionToken;
@@ -11,7 +11,8 @@ use std::time::Duration;
 use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::{
-    Error, Invalidation, RateLimits, RecordKey, Result, Store, WriteOutcome,
+    Error, Invalidation, RateLimits, RecordKey, Result, RevocationStore as _, SessionStore,
+    SignInStore as _, WriteOutcome,
 };
 use vtnr_gateway::telemetry::metrics::Metrics;
 
@@ -35,8 +36,8 @@ impl Gateway {
         let store = Arc::new(Staged::new(clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
         let sessions = Sessions::new(
-            Arc::clone(&store) as Arc<dyn Store>,
-            tickets(),
+            Arc::clone(&store) as Arc<dyn SessionStore>,
+            vault(),
             LIMITS,
             GRACE,
             clock.clone(),
@@ -104,7 +105,7 @@ impl Gateway {
         .await;
         self.store.announce(invalidation);
         self.store
-            .announce(Invalidation::Session(self.store.session_key(&marker)));
+            .announce(Invalidation::Session(vault().session_key(&marker)));
         eventually("it was heard", async || {
             self.asks_the_store_for(&marker).await
         })
@@ -176,9 +177,7 @@ async fn is_not_kept_if_meanwhile(heard: impl Fn(RecordKey) -> Invalidation) {
         .end_session(&token)
         .await
         .expect("ends");
-    gateway
-        .hears(heard(gateway.store.session_key(&token)))
-        .await;
+    gateway.hears(heard(vault().session_key(&token))).await;
     goes_on.send(Ok(())).expect("it waits");
     under_way.await.expect("no panic").expect("answers");
     assert!(!gateway.finds(&token).await);
@@ -221,11 +220,11 @@ async fn where_more_ends_were_announced_than_could_be_heard_none_of_the_ended_is
         .expect("ends");
     gateway
         .store
-        .announce(Invalidation::Session(gateway.store.session_key(&token)));
+        .announce(Invalidation::Session(vault().session_key(&token)));
     // Nobody else runs on this thread meanwhile.
     for _ in 0..Staged::MOST_ANNOUNCEMENTS {
         gateway.store.announce(Invalidation::Session(
-            gateway.store.session_key(&Rng.session_token()),
+            vault().session_key(&Rng.session_token()),
         ));
     }
     eventually("all is forgotten", async || !gateway.finds(&token).await).await;
@@ -243,7 +242,7 @@ async fn a_session_ended_elsewhere_is_not_found_once_that_was_heard() {
         .await
         .expect("ends");
     gateway
-        .hears(Invalidation::Session(gateway.store.session_key(&ended)))
+        .hears(Invalidation::Session(vault().session_key(&ended)))
         .await;
     assert!(!gateway.finds(&ended).await);
     gateway.store_was_asked();

@@ -1,7 +1,7 @@
 //! Counters let through what has room, and not one more.
 
 use crate::fixture::{Fixture, HOUR, SHORT};
-use crate::samples::{another_vtnr, charge, client, counts, failures, standing_at, vtnr};
+use crate::samples::{another_vtnr, client, counts, failures, hit, standing_at, vtnr};
 use domain::throttle::{Allowance, Charge, Counter, Pace, Span, Subject};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,24 +9,28 @@ use vtnr_gateway::store::{RateLimits, WriteOutcome};
 
 async fn settle(on: &Fixture, rate_limits: RateLimits) -> WriteOutcome {
     on.store
-        .charge(&rate_limits)
+        .hit_limits(&rate_limits)
         .await
         .expect("the store answers")
 }
 
-async fn take(on: &Fixture, charge: Charge) -> WriteOutcome {
-    settle(on, RateLimits::take(vec![charge])).await
+async fn take(on: &Fixture, hit: Charge) -> WriteOutcome {
+    settle(on, RateLimits::take(vec![hit])).await
 }
 
 fn is_over(settled: &WriteOutcome) -> bool {
-    matches!(settled, WriteOutcome::Over { .. })
+    matches!(settled, WriteOutcome::OverLimit { .. })
 }
 
 pub(crate) async fn of_200_at_once_exactly_as_many_are_done_as_there_is_room_for(on: Fixture) {
     const ROOM: u32 = 17;
     let one = || {
         let store = Arc::clone(&on.store);
-        tokio::spawn(async move { store.charge(&RateLimits::take(vec![failures(ROOM)])).await })
+        tokio::spawn(async move {
+            store
+                .hit_limits(&RateLimits::take(vec![failures(ROOM)]))
+                .await
+        })
     };
     let under_way: Vec<_> = (0..200).map(|_| one()).collect();
     let mut done = 0;
@@ -45,7 +49,7 @@ pub(crate) async fn of_200_at_once_exactly_as_many_are_done_as_there_is_room_for
 }
 
 pub(crate) async fn the_full_counter_is_named_with_the_time_until_its_window_ends(on: Fixture) {
-    let (roomy, full) = (charge(Counter::WrongTansOfAll, 9), failures(1));
+    let (roomy, full) = (hit(Counter::WrongTansOfAll, 9), failures(1));
     assert_eq!(take(&on, full).await, WriteOutcome::Done);
     let kinds = [
         RateLimits::take(vec![roomy, full]),
@@ -58,14 +62,10 @@ pub(crate) async fn the_full_counter_is_named_with_the_time_until_its_window_end
     ];
     on.clock.advance(Duration::from_secs(600));
     for rate_limits in kinds {
-        let WriteOutcome::Over {
-            charge,
-            retry_after,
-        } = settle(&on, rate_limits).await
-        else {
+        let WriteOutcome::OverLimit { hit, retry_after } = settle(&on, rate_limits).await else {
             panic!("there is no room")
         };
-        assert_eq!(charge, full);
+        assert_eq!(hit, full);
         assert!(
             retry_after > Duration::ZERO && retry_after <= HOUR,
             "{retry_after:?}"
@@ -105,8 +105,8 @@ pub(crate) async fn a_count_rises_beyond_the_limit(on: Fixture) {
 
 pub(crate) async fn of_several_counters_all_or_none_are_raised(on: Fixture) {
     let (first, last) = (
-        charge(Counter::WithoutEmailOf(vtnr()), 9),
-        charge(Counter::WithoutEmailFrom(client(7)), 9),
+        hit(Counter::WithoutEmailOf(vtnr()), 9),
+        hit(Counter::WithoutEmailFrom(client(7)), 9),
     );
     let rate_limits = || RateLimits::take(vec![first, failures(1), last]);
     assert_eq!(settle(&on, rate_limits()).await, WriteOutcome::Done);
@@ -120,7 +120,7 @@ pub(crate) async fn of_several_counters_all_or_none_are_raised(on: Fixture) {
 }
 
 pub(crate) async fn a_refused_event_counts_nothing_either(on: Fixture) {
-    let counted = charge(Counter::WrongTansOfAll, 9);
+    let counted = hit(Counter::WrongTansOfAll, 9);
     let rate_limits = RateLimits {
         count: vec![counted],
         ..RateLimits::check(vec![failures(0)])
@@ -131,7 +131,7 @@ pub(crate) async fn a_refused_event_counts_nothing_either(on: Fixture) {
 
 fn distinct(last: u32) -> Charge {
     let vtnr = domain::vtnr::Vtnr::from_number(601_230_000 + last).expect("nine digits");
-    charge(Counter::VtnrsFrom(client(7), vtnr), 3)
+    hit(Counter::VtnrsFrom(client(7), vtnr), 3)
 }
 
 pub(crate) async fn each_broker_number_of_a_client_counts_once(on: Fixture) {
@@ -147,7 +147,7 @@ pub(crate) async fn each_broker_number_of_a_client_counts_once(on: Fixture) {
         is_over(&take(&on, distinct(4)).await),
         "the fourth number is one too many"
     );
-    let elsewhere = charge(Counter::VtnrsFrom(client(8), vtnr()), 1);
+    let elsewhere = hit(Counter::VtnrsFrom(client(8), vtnr()), 1);
     assert_eq!(
         take(&on, elsewhere).await,
         WriteOutcome::Done,
@@ -174,44 +174,44 @@ fn short(counter: Counter, limit: u32, window: Duration) -> Charge {
 }
 
 pub(crate) async fn a_window_ends(on: Fixture) {
-    let charge = short(failures(1).counter, 1, SHORT);
-    assert_eq!(take(&on, charge).await, WriteOutcome::Done);
+    let hit = short(failures(1).counter, 1, SHORT);
+    assert_eq!(take(&on, hit).await, WriteOutcome::Done);
     on.after(SHORT, "there is room again", async || {
-        take(&on, charge).await == WriteOutcome::Done
+        take(&on, hit).await == WriteOutcome::Done
     })
     .await;
 }
 
 pub(crate) async fn events_within_a_window_do_not_put_its_end_off(on: Fixture) {
-    let charge = short(failures(1).counter, 1, 3 * SHORT);
-    assert_eq!(take(&on, charge).await, WriteOutcome::Done);
+    let hit = short(failures(1).counter, 1, 3 * SHORT);
+    assert_eq!(take(&on, hit).await, WriteOutcome::Done);
     // Were each of these to begin the window anew, there would never be room: they come faster than windows end.
     let has_room = async || {
-        let room = settle(&on, RateLimits::check(vec![charge])).await == WriteOutcome::Done;
-        room || settle(&on, counts(vec![charge])).await != WriteOutcome::Done
+        let room = settle(&on, RateLimits::check(vec![hit])).await == WriteOutcome::Done;
+        room || settle(&on, counts(vec![hit])).await != WriteOutcome::Done
     };
     on.clock.advance(2 * SHORT);
-    assert_eq!(settle(&on, counts(vec![charge])).await, WriteOutcome::Done);
+    assert_eq!(settle(&on, counts(vec![hit])).await, WriteOutcome::Done);
     on.after(SHORT, "there is room again", has_room).await;
 }
 
 pub(crate) async fn a_broker_number_counts_again_in_the_next_window(on: Fixture) {
-    let charge = |last| Charge {
+    let hit = |last| Charge {
         allowance: Allowance {
             limit: 1,
             window: SHORT,
         },
         ..distinct(last)
     };
-    assert_eq!(take(&on, charge(1)).await, WriteOutcome::Done);
+    assert_eq!(take(&on, hit(1)).await, WriteOutcome::Done);
     on.after(SHORT, "another number has room", async || {
-        take(&on, charge(2)).await == WriteOutcome::Done
+        take(&on, hit(2)).await == WriteOutcome::Done
     })
     .await;
     on.after(
         SHORT,
         "the first number has room and is counted",
-        async || take(&on, charge(1)).await == WriteOutcome::Done,
+        async || take(&on, hit(1)).await == WriteOutcome::Done,
     )
     .await;
 }
@@ -242,7 +242,7 @@ pub(crate) async fn no_counter_touches_another(on: Fixture) {
     }
     for counter in &all {
         assert_eq!(
-            take(&on, charge(*counter, 1)).await,
+            take(&on, hit(*counter, 1)).await,
             WriteOutcome::Done,
             "{counter:?} was untouched"
         );
@@ -254,7 +254,7 @@ pub(crate) async fn no_counter_touches_another(on: Fixture) {
             other => other,
         };
         assert!(
-            is_over(&take(&on, charge(counter, 1)).await),
+            is_over(&take(&on, hit(counter, 1)).await),
             "{counter:?} is full"
         );
     }
@@ -268,6 +268,6 @@ pub(crate) async fn no_limit_means_no_event(on: Fixture) {
     assert_eq!(
         settle(&on, RateLimits::none()).await,
         WriteOutcome::Done,
-        "nothing to charge is nothing to refuse"
+        "nothing to count is nothing to refuse"
     );
 }

@@ -1,7 +1,7 @@
 //! Browsers are known by the user keys that somebody signed in with.
 
 use crate::fixture::{Fixture, HOUR, SHORT};
-use crate::samples::{bare, begin_session, charge, session, trust, vtnr};
+use crate::samples::{bare, begin_session, hit, session, trust, vtnr};
 use domain::device::{Device, DeviceEntry, UserMark};
 use domain::ids::{BrowserToken, DeviceToken};
 use domain::throttle::{Counter, Span};
@@ -101,11 +101,11 @@ pub(crate) async fn a_forgotten_or_old_browser_is_known_for_nothing(on: Fixture)
 pub(crate) async fn a_password_without_room_in_a_counter_signs_nobody_in(on: Fixture) {
     let (now, full) = (
         on.now(),
-        charge(Counter::WrongPasswords(mark(1), Span::Day), 1),
+        hit(Counter::WrongPasswords(mark(1), Span::Day), 1),
     );
     assert_eq!(
         on.store
-            .charge(&RateLimits::take(vec![full]))
+            .hit_limits(&RateLimits::take(vec![full]))
             .await
             .expect("answers"),
         WriteOutcome::Done
@@ -134,7 +134,7 @@ pub(crate) async fn a_password_without_room_in_a_counter_signs_nobody_in(on: Fix
         .await
         .expect("answers");
     assert!(
-        matches!(settled, WriteOutcome::Over { charge, .. } if charge == full),
+        matches!(settled, WriteOutcome::OverLimit { hit, .. } if hit == full),
         "{settled:?}"
     );
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Another server takes the master's place: what is noticed, what waits for replicas, and what is lost.
 
-use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, at, eventually, within};
+use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, at, eventually, vault, within};
 use crate::invalidations::hears;
 use crate::samples::{Attempt, begin_session, counts, failures, session, stage, vtnr};
 use crate::support::redis::Redis as Server;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::{Credentials, Deployment, RedisServers, Secret};
 use vtnr_gateway::store::redis::{Redis, RedisOptions};
-use vtnr_gateway::store::{Error, RateLimits, Sealed, Store, Vault, WriteOutcome};
+use vtnr_gateway::store::{Error, RateLimits, Sealed, StoreHealth as _, Vault, WriteOutcome};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// A failover takes a second until the master counts as down, up to a second until a sentinel is chosen, and some more.
@@ -201,7 +201,7 @@ async fn what_ended_before_a_failover_stays_ended_and_what_ends_after_it_is_hear
     let heard = hears(&mut heard, Duration::from_secs(1)).await;
     assert_eq!(
         heard,
-        vtnr_gateway::store::Invalidation::Session(there.store.session_key(&kept))
+        vtnr_gateway::store::Invalidation::Session(vault().session_key(&kept))
     );
 }
 
@@ -223,7 +223,7 @@ async fn what_no_replica_has_is_told_to_nobody() {
     let (again, page, charged, ended, revoked, forgotten, pinged) = tokio::join!(
         attempt.sign_in(store, &none),
         store.find_flow(&attempt.flow),
-        store.charge(&counted),
+        store.hit_limits(&counted),
         store.end_session(&token),
         store.revoke_broker(vtnr(), on.now()),
         store.forget_browser(&attempt.browser),

@@ -145,7 +145,7 @@ async fn tidying_deletes_what_has_ended_and_nothing_else() {
     let on = open();
     let attempt = Attempt::begun(&on).await;
     on.store
-        .charge(&RateLimits::take(vec![failures(5)]))
+        .hit_limits(&RateLimits::take(vec![failures(5)]))
         .await
         .expect("counts");
     on.store.tidy().await.expect("tidies");

@@ -9,9 +9,8 @@ use tempfile::TempDir;
 use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::RedisServers;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::offline_tokens::OfflineTokens;
 use vtnr_gateway::store::redis::{Redis, RedisOptions};
-use vtnr_gateway::store::{Sealed, Store, Vault};
+use vtnr_gateway::store::{FullStore, Sealed, Vault};
 
 pub(crate) const SECRET: &[u8] = b"the operator's secret, 32 bytes.";
 /// A life that a test can wait for.
@@ -24,7 +23,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// A store of one test's own.
 pub(crate) struct Fixture {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn FullStore>,
     pub(crate) clock: Clock,
     _folder: Option<TempDir>,
 }
@@ -69,7 +68,7 @@ impl Fixture {
     }
 
     /// A store whose ground the test looks after itself.
-    pub(crate) fn on(store: impl Store + 'static, clock: Clock) -> Self {
+    pub(crate) fn on(store: impl FullStore + 'static, clock: Clock) -> Self {
         Self {
             store: Arc::new(store),
             clock,
@@ -157,8 +156,8 @@ pub(crate) fn sealed(engine: Embedded, clock: Clock) -> Sealed<Embedded> {
 }
 
 /// Session tickets as all gateways of the test write and read them.
-pub(crate) fn tickets() -> OfflineTokens {
-    OfflineTokens::new(Vault::new(SECRET, Rng))
+pub(crate) fn vault() -> Vault {
+    Vault::new(SECRET, Rng)
 }
 
 /// A clock that stands at 29 September 2026 until it is moved.

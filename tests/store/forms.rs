@@ -54,7 +54,7 @@ async fn keep(on: &Fixture, token: &ParkingToken, id: FormId, lives: Duration) -
     };
     assert_eq!(
         on.store
-            .park(parking, &RateLimits::none())
+            .save_form(parking, &RateLimits::none())
             .await
             .expect("answers"),
         WriteOutcome::Done
@@ -87,7 +87,7 @@ pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
     };
     let (taken, _) = on
         .store
-        .take_form(&token, id, taking)
+        .claim_form(&token, id, taking)
         .await
         .expect("answers")
         .expect("it waits");
@@ -96,7 +96,7 @@ pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
     assert_eq!(again.value, sent);
     assert!(
         on.store
-            .take_form(&token, id, taking)
+            .claim_form(&token, id, taking)
             .await
             .expect("answers")
             .is_none(),
@@ -108,7 +108,7 @@ pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
     };
     assert!(
         on.store
-            .take_form(&token, id, taking)
+            .claim_form(&token, id, taking)
             .await
             .expect("answers")
             .is_none(),
@@ -130,7 +130,7 @@ pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
                 lives: HOUR,
             };
             store
-                .take_form(&token, id, taking)
+                .claim_form(&token, id, taking)
                 .await
                 .expect("answers")
                 .is_some()
@@ -151,7 +151,7 @@ pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded
     let take = async || {
         let seen = find(&on, &token, id).await.expect("it is there");
         on.store
-            .take_form(
+            .claim_form(
                 &token,
                 id,
                 FormUpdate {
@@ -175,7 +175,7 @@ pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded
             over: Some(over),
         };
         on.store
-            .park(parking, &RateLimits::none())
+            .save_form(parking, &RateLimits::none())
             .await
             .expect("answers")
     };
@@ -235,21 +235,24 @@ pub(crate) async fn forms_are_kept_up_to_a_size_for_each_client_and_for_all(on: 
             lives: HOUR,
             over: None,
         };
-        on.store.park(parking, &rate_limits).await.expect("answers")
+        on.store
+            .save_form(parking, &rate_limits)
+            .await
+            .expect("answers")
     };
     assert_eq!(
         [park(1).await, park(1).await],
         [WriteOutcome::Done, WriteOutcome::Done]
     );
-    let WriteOutcome::Over { charge, .. } = park(1).await else {
+    let WriteOutcome::OverLimit { hit, .. } = park(1).await else {
         panic!("10 KiB are used up")
     };
-    assert_eq!(charge.counter, Counter::FormsFrom(client(1)));
+    assert_eq!(hit.counter, Counter::FormsFrom(client(1)));
     assert_eq!(park(2).await, WriteOutcome::Done);
-    let WriteOutcome::Over { charge, .. } = park(3).await else {
+    let WriteOutcome::OverLimit { hit, .. } = park(3).await else {
         panic!(
             "15 KiB are used up: a quarter is for forms that come in, and two windows share the rest"
         )
     };
-    assert_eq!(charge.counter, Counter::FormsOfAll);
+    assert_eq!(hit.counter, Counter::FormsOfAll);
 }

@@ -1,14 +1,16 @@
 //! What ends is announced, so that no cache lets it live on.
 
 use crate::fixture::{
-    DEADLINE, Fixture, HOUR, SECRET, eventually, fresh_prefix, on_redis, shared_redis, tickets,
+    DEADLINE, Fixture, HOUR, SECRET, eventually, fresh_prefix, on_redis, shared_redis, vault,
 };
 use crate::samples::{Attempt, begin_session, failures, session, vtnr};
 use crate::support::redis::Redis;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::Receiver;
 use vtnr_gateway::clock::{Clock, Rng};
-use vtnr_gateway::store::{Invalidation, RateLimits, Store, SubscriptionEpoch, WriteOutcome};
+use vtnr_gateway::store::{
+    Invalidation, RateLimits, SessionStore, SubscriptionEpoch, WriteOutcome,
+};
 
 /// Product rule: what was revoked is dead on every gateway within a second.
 const PROMISED: Duration = Duration::from_secs(1);
@@ -35,7 +37,7 @@ pub(crate) async fn ending_a_session_is_announced(on: Fixture) {
     on.store.end_session(&token).await.expect("ends");
     assert_eq!(
         hears(&mut receiver, DEADLINE).await,
-        Invalidation::Session(on.store.session_key(&token))
+        Invalidation::Session(vault().session_key(&token))
     );
 }
 
@@ -51,7 +53,7 @@ pub(crate) async fn replacing_a_session_is_announced(on: Fixture) {
     );
     assert_eq!(
         hears(&mut receiver, DEADLINE).await,
-        Invalidation::Session(on.store.session_key(&attempt.old_session))
+        Invalidation::Session(vault().session_key(&attempt.old_session))
     );
 }
 
@@ -63,7 +65,7 @@ pub(crate) async fn revoking_a_broker_is_announced(on: Fixture) {
         .expect("revokes");
     assert_eq!(
         hears(&mut receiver, DEADLINE).await,
-        Invalidation::Broker(tickets().revocation(vtnr()))
+        Invalidation::Broker(vault().revocation_key(vtnr()))
     );
 }
 
@@ -74,12 +76,12 @@ pub(crate) async fn what_was_refused_is_not_announced(on: Fixture) {
         .sign_in(&*on.store, &RateLimits::take(vec![failures(0)]))
         .await
         .expect("answers");
-    assert!(matches!(settled, WriteOutcome::Over { .. }));
+    assert!(matches!(settled, WriteOutcome::OverLimit { .. }));
     let marker = Rng.session_token();
     on.store.end_session(&marker).await.expect("ends");
     assert_eq!(
         hears(&mut receiver, DEADLINE).await,
-        Invalidation::Session(on.store.session_key(&marker)),
+        Invalidation::Session(vault().session_key(&marker)),
         "nothing came before"
     );
 }
@@ -102,7 +104,7 @@ async fn what_ends_on_one_gateway_is_heard_on_another_within_a_second() {
     here.store.end_session(&token).await.expect("ends");
     assert_eq!(
         hears(&mut receiver, PROMISED).await,
-        Invalidation::Session(there.session_key(&token))
+        Invalidation::Session(vault().session_key(&token))
     );
     assert_eq!(there.find_session(&token).await.expect("answers"), None);
 
@@ -115,7 +117,7 @@ async fn what_ends_on_one_gateway_is_heard_on_another_within_a_second() {
     );
     assert_eq!(
         hears(&mut receiver, PROMISED).await,
-        Invalidation::Session(there.session_key(&attempt.old_session))
+        Invalidation::Session(vault().session_key(&attempt.old_session))
     );
 
     here.store
@@ -124,7 +126,7 @@ async fn what_ends_on_one_gateway_is_heard_on_another_within_a_second() {
         .expect("revokes");
     assert_eq!(
         hears(&mut receiver, PROMISED).await,
-        Invalidation::Broker(tickets().revocation(vtnr()))
+        Invalidation::Broker(vault().revocation_key(vtnr()))
     );
 }
 
@@ -146,19 +148,19 @@ async fn gateways_with_another_prefix_are_not_disturbed() {
     elsewhere.end_session(&marker).await.expect("ends");
     assert_eq!(
         hears(&mut receiver, DEADLINE).await,
-        Invalidation::Session(elsewhere.session_key(&marker))
+        Invalidation::Session(vault().session_key(&marker))
     );
 }
 
 /// What ends is heard now, in this hearing.
-async fn listens(store: &impl Store) -> SubscriptionEpoch {
+async fn listens(store: &impl SessionStore) -> SubscriptionEpoch {
     eventually("it listens", async || store.subscription().is_some()).await;
     store.subscription().expect("it listens")
 }
 
 async fn is_told_of_the_gap(
     receiver: &mut Receiver<Invalidation>,
-    store: &impl Store,
+    store: &impl SessionStore,
     before: SubscriptionEpoch,
 ) {
     assert_eq!(hears(receiver, DEADLINE).await, Invalidation::Gap(before));

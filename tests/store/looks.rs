@@ -1,6 +1,6 @@
 //! Looking at a session without using it, and being told of its end.
 
-use crate::fixture::{HOUR, manual_clock, tickets};
+use crate::fixture::{HOUR, manual_clock, vault};
 use crate::samples::{bare, session};
 use crate::staged::Staged;
 use domain::session::SessionLimits;
@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use vtnr_gateway::clock::Rng;
 use vtnr_gateway::store::cache::Sessions;
-use vtnr_gateway::store::{Invalidation, RateLimits, Store};
+use vtnr_gateway::store::{Invalidation, RateLimits, SessionStore, SignInStore as _};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -24,8 +24,8 @@ async fn looking_is_no_use_and_a_store_that_cannot_answer_says_nothing() {
     let store = Arc::new(Staged::new(clock.clone()));
     let metrics = Arc::new(Metrics::new().expect("sound"));
     let sessions = Sessions::new(
-        Arc::clone(&store) as Arc<dyn Store>,
-        tickets(),
+        Arc::clone(&store) as Arc<dyn SessionStore>,
+        vault(),
         LIMITS,
         MINUTE,
         clock.clone(),
@@ -71,8 +71,8 @@ async fn whoever_is_told_of_an_end_does_not_find_the_session_in_memory_any_more(
     let store = Arc::new(Staged::new(clock.clone()));
     let metrics = Arc::new(Metrics::new().expect("sound"));
     let sessions = Arc::new(Sessions::new(
-        Arc::clone(&store) as Arc<dyn Store>,
-        tickets(),
+        Arc::clone(&store) as Arc<dyn SessionStore>,
+        vault(),
         LIMITS,
         MINUTE,
         clock.clone(),

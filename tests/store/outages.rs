@@ -60,14 +60,14 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
     let (asked, letter) = (tan_asked(on.now(), 5), letter(on.now()));
     let keep = FlowChange {
         token: &flow,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: HOUR,
     };
     let ask = FlowChange {
         token: &flow,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &asked,
         lives: HOUR,
@@ -75,7 +75,7 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
     let (other, seen) = (Rng.flow_token(), seen_elsewhere().await);
     let moved = FlowChange {
         token: &other,
-        formerly: Some(&flow),
+        previous_token: Some(&flow),
         seen: None,
         next: &next,
         lives: HOUR,
@@ -97,9 +97,9 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
         ("move_flow", store.move_flow(moved).await.map(drop)),
         ("moved_flow", store.moved_flow(&flow).await.map(drop)),
         (
-            "charge_flow",
+            "hit_limits_in_flow",
             store
-                .charge_flow(&flow, &seen, &rate_limits)
+                .hit_limits_in_flow(&flow, &seen, &rate_limits)
                 .await
                 .map(drop),
         ),
@@ -122,7 +122,7 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
                 .await
                 .map(drop),
         ),
-        ("charge", store.charge(&rate_limits).await.map(drop)),
+        ("hit", store.hit_limits(&rate_limits).await.map(drop)),
         ("find_trust", store.find_trust(&browser).await.map(drop)),
         ("forget_browser", store.forget_browser(&browser).await),
         ("deliveries", store.deliveries(&[id]).await.map(drop)),
@@ -469,7 +469,10 @@ async fn a_full_redis_refuses_sign_ins_while_sessions_are_found_and_can_be_ended
         .await;
     assert!(matches!(settled, Err(Error::Refused(_))), "{settled:?}");
     for outcome in [
-        on.store.charge(&counts(vec![failures(5)])).await.map(drop),
+        on.store
+            .hit_limits(&counts(vec![failures(5)]))
+            .await
+            .map(drop),
         on.store.ping().await,
     ] {
         assert!(matches!(outcome, Err(Error::Refused(_))), "{outcome:?}");

@@ -364,7 +364,7 @@ pub(crate) async fn letters_that_a_sign_in_no_longer_waits_for_leave(on: Fixture
         let begun = with_letter(&on, letter.id);
         let ask = FlowChange {
             token: &token,
-            formerly: None,
+            previous_token: None,
             seen: None,
             next: &begun,
             lives: HOUR,
@@ -379,7 +379,7 @@ pub(crate) async fn letters_that_a_sign_in_no_longer_waits_for_leave(on: Fixture
         );
         let wrong = FlowChange {
             token: &token,
-            formerly: None,
+            previous_token: None,
             seen: seen.as_ref(),
             next: &begun,
             lives: HOUR,
@@ -392,7 +392,7 @@ pub(crate) async fn letters_that_a_sign_in_no_longer_waits_for_leave(on: Fixture
         let seen = on.store.find_flow(&token).await.expect("answers");
         let change = FlowChange {
             token: &token,
-            formerly: None,
+            previous_token: None,
             seen: seen.as_ref(),
             next: &next,
             lives: HOUR,
@@ -427,7 +427,7 @@ pub(crate) async fn a_sign_in_that_is_discarded_takes_its_letters_along(on: Fixt
     let begun = with_letter(&on, letter.id);
     let ask = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &begun,
         lives: HOUR,

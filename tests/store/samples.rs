@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use vtnr_gateway::clock::Rng;
 use vtnr_gateway::store::{
-    FlowChange, RateLimits, Result, Seen, SignInCommit, Store, WriteOutcome,
+    FlowChange, FullStore, RateLimits, Result, Seen, SignInCommit, SignInStore, WriteOutcome,
 };
 
 pub(crate) const TAN: &str = "QWXZKV";
@@ -90,7 +90,7 @@ pub(crate) fn client(last: u8) -> ClientAddress {
     ClientAddress::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
 }
 
-pub(crate) fn charge(counter: Counter, limit: u32) -> Charge {
+pub(crate) fn hit(counter: Counter, limit: u32) -> Charge {
     Charge::one(
         counter,
         Allowance {
@@ -102,7 +102,7 @@ pub(crate) fn charge(counter: Counter, limit: u32) -> Charge {
 
 /// At most so many failures from one client in an hour.
 pub(crate) fn failures(limit: u32) -> Charge {
-    charge(Counter::FailuresFrom(client(7)), limit)
+    hit(Counter::FailuresFrom(client(7)), limit)
 }
 
 pub(crate) fn counts(rate_limits: Vec<Charge>) -> RateLimits {
@@ -113,10 +113,10 @@ pub(crate) fn counts(rate_limits: Vec<Charge>) -> RateLimits {
 }
 
 /// What a counter stands at, found out without raising it.
-pub(crate) async fn standing_at(store: &dyn Store, counter: Counter) -> u32 {
+pub(crate) async fn standing_at(store: &dyn SignInStore, counter: Counter) -> u32 {
     for limit in 1..100 {
         let asked = store
-            .charge(&RateLimits::check(vec![charge(counter, limit)]))
+            .hit_limits(&RateLimits::check(vec![hit(counter, limit)]))
             .await
             .expect("the store answers");
         if asked == WriteOutcome::Done {
@@ -164,7 +164,7 @@ pub(crate) async fn ask_for(on: &Fixture, letter: &Letter, lives: Duration) {
     let (token, next) = (Rng.flow_token(), tan_asked(on.now(), 5));
     let change = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives,
@@ -213,7 +213,7 @@ impl Attempt {
         );
         let change = FlowChange {
             token: &flow,
-            formerly: None,
+            previous_token: None,
             seen: None,
             next: &next,
             lives: HOUR,
@@ -251,7 +251,7 @@ impl Attempt {
 
     pub(crate) async fn sign_in(
         &self,
-        store: &dyn Store,
+        store: &dyn SignInStore,
         rate_limits: &RateLimits,
     ) -> Result<WriteOutcome> {
         let (session, trust) = (session(self.now), trust(self.now));
@@ -267,7 +267,7 @@ impl Attempt {
         let sign_in = SignInCommit {
             flow: Some(FlowChange {
                 token: &self.flow,
-                formerly: None,
+                previous_token: None,
                 seen: self.seen.as_ref(),
                 next: &next,
                 lives: HOUR,
@@ -283,7 +283,7 @@ impl Attempt {
     }
 
     /// That the sign-in left no trace: everything is as [`Attempt::begun`] left it.
-    pub(crate) async fn left_no_trace(&self, store: &dyn Store) {
+    pub(crate) async fn left_no_trace(&self, store: &dyn FullStore) {
         assert_eq!(
             store.find_session(&self.session).await.expect("answers"),
             None,
@@ -319,7 +319,7 @@ impl Attempt {
 }
 
 /// How far the sign-in under way has come, in a word.
-pub(crate) async fn stage(store: &dyn Store, token: &FlowToken) -> String {
+pub(crate) async fn stage(store: &dyn SignInStore, token: &FlowToken) -> String {
     match store
         .find_flow(token)
         .await

@@ -3,8 +3,8 @@
 use crate::devices::{device, mark};
 use crate::fixture::{Fixture, HOUR, SECRET, eventually, manual_clock, on_redis, sealed};
 use crate::samples::{
-    Attempt, EMAIL, TAN, another_vtnr, ask_for, bare, begin_session, charge, client, counts,
-    letter, session, trust, vtnr,
+    Attempt, EMAIL, TAN, another_vtnr, ask_for, bare, begin_session, client, counts, hit, letter,
+    session, trust, vtnr,
 };
 use crate::support;
 use base64::Engine as _;
@@ -40,7 +40,7 @@ async fn use_it_all(on: &Fixture) -> Canaries {
         Counter::WithoutEmailFrom(client(7)),
         Counter::WithoutEmailOf(vtnr()),
     ];
-    let rate_limits = counts(all_counters.map(|counter| charge(counter, 5)).into());
+    let rate_limits = counts(all_counters.map(|counter| hit(counter, 5)).into());
     assert_eq!(
         attempt.sign_in(store, &rate_limits).await.expect("answers"),
         WriteOutcome::Done

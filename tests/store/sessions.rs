@@ -96,7 +96,7 @@ pub(crate) async fn touches_and_ends_at_the_same_time_leave_no_session(on: Fixtu
     for _ in 0..20 {
         let began = session(Timestamp::from_millis(0));
         let token = begin_session(&on, &began, HOUR).await;
-        let touch = |store: Arc<dyn vtnr_gateway::store::Store>| {
+        let touch = |store: Arc<dyn vtnr_gateway::store::FullStore>| {
             tokio::spawn(async move { store.touch_session(&token, &began, HOUR).await })
         };
         let touches: Vec<_> = (0..5).map(|_| touch(Arc::clone(&on.store))).collect();

@@ -2,8 +2,8 @@
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{
-    Attempt, EMAIL, TAN, bare, charge, client, counts, failures, letter, session, stage,
-    standing_at, tan_asked, trust, unknown_email, vtnr,
+    Attempt, EMAIL, TAN, bare, client, counts, failures, hit, letter, session, stage, standing_at,
+    tan_asked, trust, unknown_email, vtnr,
 };
 use domain::flow::{Flow, Stage};
 use domain::ids::{FlowToken, LetterId};
@@ -62,7 +62,7 @@ pub(crate) async fn a_sign_in_under_way_is_gone_when_its_life_is_over(on: Fixtur
     let (token, next) = (Rng.flow_token(), unknown_email());
     let change = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: SHORT,
@@ -198,7 +198,7 @@ pub(crate) async fn a_sign_in_that_changed_meanwhile_writes_nothing(on: Fixture)
     );
     let rate_limits = RateLimits {
         take: vec![failures(5)],
-        ..counts(vec![charge(Counter::WrongTansOfAll, 5)])
+        ..counts(vec![hit(Counter::WrongTansOfAll, 5)])
     };
     assert_eq!(
         attempt
@@ -215,9 +215,9 @@ pub(crate) async fn a_sign_in_that_changed_meanwhile_writes_nothing(on: Fixture)
 
 pub(crate) async fn a_sign_in_without_room_in_a_counter_writes_nothing(on: Fixture) {
     let attempt = Attempt::begun(&on).await;
-    let full = charge(Counter::WrongTansFrom(client(7)), 2);
+    let full = hit(Counter::WrongTansFrom(client(7)), 2);
     on.store
-        .charge(&counts(vec![full, full]))
+        .hit_limits(&counts(vec![full, full]))
         .await
         .expect("counts");
     let kinds = [
@@ -236,7 +236,7 @@ pub(crate) async fn a_sign_in_without_room_in_a_counter_writes_nothing(on: Fixtu
             .await
             .expect("answers");
         assert!(
-            matches!(settled, WriteOutcome::Over { charge, .. } if charge == full),
+            matches!(settled, WriteOutcome::OverLimit { hit, .. } if hit == full),
             "{settled:?}"
         );
         attempt.left_no_trace(&*on.store).await;
@@ -292,7 +292,7 @@ pub(crate) async fn a_tan_is_asked_for_only_as_the_sign_in_was_seen(on: Fixture)
     );
     let change = |seen| FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen,
         next: &next,
         lives: HOUR,
@@ -328,7 +328,7 @@ pub(crate) async fn a_tan_without_room_in_a_counter_queues_no_letter(on: Fixture
     let (token, next) = (Rng.flow_token(), tan_asked(on.now(), 5));
     let change = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: HOUR,
@@ -339,7 +339,10 @@ pub(crate) async fn a_tan_without_room_in_a_counter_queues_no_letter(on: Fixture
         .ask_for_tan(change, &letter, &RateLimits::take(vec![failures(0)]))
         .await
         .expect("answers");
-    assert!(matches!(settled, WriteOutcome::Over { .. }), "{settled:?}");
+    assert!(
+        matches!(settled, WriteOutcome::OverLimit { .. }),
+        "{settled:?}"
+    );
     assert_eq!(stage(&*on.store, &token).await, "none");
     assert_eq!(on.store.outbox_length().await.expect("answers"), 0);
     assert!(
@@ -355,7 +358,7 @@ pub(crate) async fn a_sign_in_that_ended_meanwhile_is_a_conflict(on: Fixture) {
     let (token, next) = (Rng.flow_token(), unknown_email());
     let change = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: 4 * SHORT,
@@ -568,7 +571,7 @@ pub(crate) async fn a_sign_in_that_is_charged_stays_and_one_that_is_ended_counts
         RateLimits::check(vec![failures(1)]),
         RateLimits::take(vec![failures(1)]),
     );
-    let rate_limits = (0..50).map(|_| on.store.charge_flow(&attempt.flow, &seen, &check));
+    let rate_limits = (0..50).map(|_| on.store.hit_limits_in_flow(&attempt.flow, &seen, &check));
     for settled in join_all(rate_limits).await {
         assert_eq!(settled.expect("answers"), WriteOutcome::Done);
     }
@@ -602,7 +605,7 @@ pub(crate) async fn a_sign_in_that_is_charged_stays_and_one_that_is_ended_counts
     assert_eq!(stage(&*on.store, &attempt.flow).await, "none");
     assert_eq!(
         on.store
-            .charge_flow(&attempt.flow, &seen, &RateLimits::none())
+            .hit_limits_in_flow(&attempt.flow, &seen, &RateLimits::none())
             .await
             .expect("answers"),
         WriteOutcome::Conflict
@@ -613,7 +616,7 @@ pub(crate) async fn without_room_in_a_counter_a_sign_in_is_neither_charged_nor_e
     let token = Rng.flow_token();
     let seen = asked(&on, &token).await.expect("it is there");
     on.store
-        .charge(&counts(vec![failures(1)]))
+        .hit_limits(&counts(vec![failures(1)]))
         .await
         .expect("counts");
     for rate_limits in [
@@ -622,7 +625,7 @@ pub(crate) async fn without_room_in_a_counter_a_sign_in_is_neither_charged_nor_e
     ] {
         for settled in [
             on.store
-                .charge_flow(&token, &seen, &rate_limits)
+                .hit_limits_in_flow(&token, &seen, &rate_limits)
                 .await
                 .expect("answers"),
             on.store
@@ -631,7 +634,7 @@ pub(crate) async fn without_room_in_a_counter_a_sign_in_is_neither_charged_nor_e
                 .expect("answers"),
         ] {
             assert!(
-                matches!(settled, WriteOutcome::Over { charge, .. } if charge == failures(1)),
+                matches!(settled, WriteOutcome::OverLimit { hit, .. } if hit == failures(1)),
                 "{settled:?}"
             );
         }
@@ -666,7 +669,7 @@ async fn asked(on: &Fixture, token: &FlowToken) -> Option<Seen<Flow>> {
     let next = tan_asked(on.now(), 5);
     let change = FlowChange {
         token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: HOUR,
@@ -691,7 +694,7 @@ async fn moved(
     let next = seen.map_or(&next, |seen| &seen.value);
     let change = FlowChange {
         token,
-        formerly: Some(former),
+        previous_token: Some(former),
         seen,
         next,
         lives: HOUR,
@@ -707,7 +710,7 @@ async fn keep_at(
 ) -> WriteOutcome {
     let change = FlowChange {
         token,
-        formerly: Some(former),
+        previous_token: Some(former),
         seen,
         next,
         lives: HOUR,
@@ -726,7 +729,7 @@ async fn keep(
 ) -> WriteOutcome {
     let change = FlowChange {
         token,
-        formerly: None,
+        previous_token: None,
         seen,
         next,
         lives: HOUR,

@@ -1,8 +1,8 @@
 //! Whoever can write to Redis gains nothing by it, and what is damaged is an error (security.md, T16 and T17).
 
-use crate::fixture::{Fixture, HOUR, SECRET, eventually, on_redis};
+use crate::fixture::{Fixture, HOUR, SECRET, eventually, on_redis, vault};
 use crate::samples::{
-    Attempt, ask_for, begin_session, charge, client, counts, failures, letter, session, trust,
+    Attempt, ask_for, begin_session, client, counts, failures, hit, letter, session, trust,
     unknown_email, vtnr,
 };
 use crate::support;
@@ -71,8 +71,8 @@ async fn a_session_copied_onto_another_is_refused() {
         scene.run(
             "COPY",
             &[
-                &name(store.session_key(&theirs)),
-                &name(store.session_key(&onto)),
+                &name(vault().session_key(&theirs)),
+                &name(vault().session_key(&onto)),
                 b"REPLACE",
             ],
         );
@@ -104,7 +104,7 @@ async fn a_record_of_one_kind_is_not_taken_for_another() {
     scene.run(
         "COPY",
         &[
-            &name(scene.on.store.session_key(&attempt.old_session)),
+            &name(vault().session_key(&attempt.old_session)),
             &trust,
             b"REPLACE",
         ],
@@ -155,7 +155,7 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
     let next = unknown_email();
     let change = FlowChange {
         token: &attempt.flow,
-        formerly: None,
+        previous_token: None,
         seen: attempt.seen.as_ref(),
         next: &next,
         lives: HOUR,
@@ -178,7 +178,7 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
     scene.run("COPY", &[b"older", &flow, b"REPLACE"]);
     let change = FlowChange {
         token: &attempt.flow,
-        formerly: None,
+        previous_token: None,
         seen: seen.as_ref(),
         next: &next,
         lives: HOUR,
@@ -198,7 +198,7 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
 async fn garbage_is_an_error_and_neither_a_panic_nor_nothing() {
     let mut scene = Scene::set();
     let token = begin_session(&scene.on, &session(scene.on.now()), HOUR).await;
-    let key = name(scene.on.store.session_key(&token));
+    let key = name(vault().session_key(&token));
     let redis::Value::BulkString(sealed) = scene.run("GET", &[&key]) else {
         panic!("it is there")
     };
@@ -255,7 +255,7 @@ async fn a_counter_set_far_below_zero_or_to_nonsense_is_full() {
             scene
                 .on
                 .store
-                .charge(&RateLimits::take(vec![failures(5)]))
+                .hit_limits(&RateLimits::take(vec![failures(5)]))
                 .await
                 .expect("answers"),
             WriteOutcome::Done
@@ -266,9 +266,9 @@ async fn a_counter_set_far_below_zero_or_to_nonsense_is_full() {
             RateLimits::take(vec![failures(5)]),
             RateLimits::check(vec![failures(5)]),
         ] {
-            let settled = scene.on.store.charge(&rate_limits).await;
+            let settled = scene.on.store.hit_limits(&rate_limits).await;
             assert!(
-                matches!(settled, Ok(WriteOutcome::Over { .. })),
+                matches!(settled, Ok(WriteOutcome::OverLimit { .. })),
                 "{:?}: {settled:?}",
                 String::from_utf8_lossy(value)
             );
@@ -278,7 +278,7 @@ async fn a_counter_set_far_below_zero_or_to_nonsense_is_full() {
             .sign_in(&*scene.on.store, &RateLimits::check(vec![failures(5)]))
             .await;
         assert!(
-            matches!(signed_in, Ok(WriteOutcome::Over { .. })),
+            matches!(signed_in, Ok(WriteOutcome::OverLimit { .. })),
             "{signed_in:?}"
         );
         attempt.left_no_trace(&*scene.on.store).await;
@@ -290,13 +290,13 @@ async fn a_counter_that_cannot_be_raised_leaves_nothing_half_done() {
     let mut scene = Scene::set();
     let attempt = Attempt::begun(&scene.on).await;
     let (first, second) = (
-        charge(Counter::WrongTansOfAll, 5),
-        charge(Counter::WrongTansFrom(client(7)), 5),
+        hit(Counter::WrongTansOfAll, 5),
+        hit(Counter::WrongTansFrom(client(7)), 5),
     );
     scene
         .on
         .store
-        .charge(&counts(vec![second]))
+        .hit_limits(&counts(vec![second]))
         .await
         .expect("counts");
     let damaged = scene.name("c:*");
@@ -326,7 +326,7 @@ async fn another_secret_finds_nothing() {
     scene
         .on
         .store
-        .charge(&RateLimits::take(vec![failures(1)]))
+        .hit_limits(&RateLimits::take(vec![failures(1)]))
         .await
         .expect("counts");
     let other = on_redis(&scene.server, "", b"another secret that is long enough");
@@ -361,7 +361,7 @@ async fn another_secret_finds_nothing() {
     assert_eq!(
         other
             .store
-            .charge(&RateLimits::take(vec![failures(1)]))
+            .hit_limits(&RateLimits::take(vec![failures(1)]))
             .await
             .expect("answers"),
         WriteOutcome::Done

@@ -1,6 +1,6 @@
 //! Session tickets: a gateway that never saw a session believes it while the store cannot be asked, but none that has ended.
 
-use crate::fixture::{HOUR, eventually, manual_clock, tickets};
+use crate::fixture::{HOUR, eventually, manual_clock, vault};
 use crate::samples::{bare, session, vtnr};
 use crate::staged::Staged;
 use domain::ids::SessionToken;
@@ -12,7 +12,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::store::cache::Sessions;
-use vtnr_gateway::store::{Error, Invalidation, RateLimits, Store, WriteOutcome};
+use vtnr_gateway::store::{
+    Error, Invalidation, RateLimits, SessionStore, SignInStore as _, WriteOutcome,
+};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -37,10 +39,10 @@ impl Gateway {
     fn start(clock: &Clock) -> Self {
         let store = Arc::new(Staged::new(clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
-        let as_store = Arc::clone(&store) as Arc<dyn Store>;
+        let as_store = Arc::clone(&store) as Arc<dyn SessionStore>;
         let sessions = Arc::new(Sessions::new(
             as_store,
-            tickets(),
+            vault(),
             LIMITS,
             GRACE,
             clock.clone(),
@@ -194,7 +196,7 @@ async fn what_ended_before_the_outage_stays_ended() {
     let pair = Pair::start().await;
     let (ended, lives) = (pair.sign_in().await, pair.sign_in().await);
     let tickets = (pair.ticket(&ended).await, pair.ticket(&lives).await);
-    pair.both_hear(Invalidation::Session(pair.used.store.session_key(&ended)))
+    pair.both_hear(Invalidation::Session(vault().session_key(&ended)))
         .await;
     pair.other.loses_the_store(&pair.clock).await;
     assert!(!pair.is_believed(&ended, &tickets.0));
@@ -206,7 +208,7 @@ async fn a_broker_revoked_before_the_outage_stays_revoked_and_others_go_on() {
     let pair = Pair::start().await;
     let token = pair.sign_in().await;
     let ticket = pair.ticket(&token).await;
-    pair.both_hear(Invalidation::Broker(tickets().revocation(vtnr())))
+    pair.both_hear(Invalidation::Broker(vault().revocation_key(vtnr())))
         .await;
     pair.other.loses_the_store(&pair.clock).await;
     assert!(!pair.is_believed(&token, &ticket));
@@ -215,7 +217,7 @@ async fn a_broker_revoked_before_the_outage_stays_revoked_and_others_go_on() {
     let token = pair.sign_in().await;
     let ticket = pair.ticket(&token).await;
     let other = Vtnr::parse("60/999/0001").expect("a number");
-    pair.both_hear(Invalidation::Broker(tickets().revocation(other)))
+    pair.both_hear(Invalidation::Broker(vault().revocation_key(other)))
         .await;
     pair.other.loses_the_store(&pair.clock).await;
     assert!(pair.is_believed(&token, &ticket));
@@ -315,7 +317,7 @@ async fn a_session_that_has_ended_is_written_no_ticket() {
     let pair = Pair::start().await;
     let token = pair.sign_in().await;
     assert!(pair.opens_a_page(&token, None).await.is_some());
-    pair.both_hear(Invalidation::Session(pair.used.store.session_key(&token)))
+    pair.both_hear(Invalidation::Session(vault().session_key(&token)))
         .await;
     assert_eq!(
         pair.used

@@ -22,8 +22,7 @@ use vtnr_gateway::in_force::InForce;
 use vtnr_gateway::sign_in::{Answer, Rules, SignIns, Visitor};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::offline_tokens::OfflineTokens;
-use vtnr_gateway::store::{Due, Sealed, Store, Vault};
+use vtnr_gateway::store::{Due, OutboxStore as _, Sealed, SessionStore as _, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 /// Brokers, and the addresses that they may have.
@@ -36,6 +35,7 @@ pub const ADDRESSES: [&str; 3] = [
 
 /// Where brokers sign in.
 pub struct Desk {
+    store: Arc<Sealed<Embedded>>,
     sign_ins: SignIns,
     clock: Clock,
     folder: TempDir,
@@ -120,8 +120,9 @@ impl Desk {
             clock.now(),
         )
         .expect("brokers");
+        let store = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
         let sign_ins = SignIns {
-            store: Arc::new(Sealed::new(engine, vault.clone(), clock.clone())),
+            store: Arc::clone(&store) as _,
             directory: Arc::new(directory),
             rng: Rng,
             passwords: None,
@@ -138,6 +139,7 @@ impl Desk {
             vault,
         };
         Self {
+            store,
             sign_ins,
             clock,
             folder,
@@ -217,14 +219,15 @@ impl Desk {
 
     /// The mail server takes whatever waits; gives how many mails that were.
     pub async fn deliver(&self) -> usize {
-        let (store, mut taken) = (&self.sign_ins.store, 0);
-        while let Some(leased) = store
+        let mut taken = 0;
+        while let Some(leased) = self
+            .store
             .lease_letter(Due::All, Duration::from_secs(60))
             .await
             .expect("the store works")
         {
             let delivery = Delivery::Accepted { at: self.now() };
-            store
+            self.store
                 .note_delivery(leased.lease(), delivery)
                 .await
                 .expect("the store works");
@@ -294,15 +297,14 @@ impl Desk {
     /// The live session that a token stands for, looked up in the store as a gateway would that never saw it.
     pub async fn session(&self, token: &SessionToken) -> Option<Session> {
         let SignIns {
-            store,
             sessions: limits,
             metrics,
             vault,
             ..
         } = &self.sign_ins;
         let sessions = Sessions::new(
-            Arc::clone(store),
-            OfflineTokens::new(vault.clone()),
+            Arc::clone(&self.store) as _,
+            vault.clone(),
             *limits,
             Duration::ZERO,
             self.clock.clone(),
@@ -315,8 +317,7 @@ impl Desk {
     }
 
     pub async fn end(&self, token: &SessionToken) {
-        self.sign_ins
-            .store
+        self.store
             .end_session(token)
             .await
             .expect("the store works");

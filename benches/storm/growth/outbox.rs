@@ -14,7 +14,7 @@ use domain::trust::Standing;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::time::{Duration, Instant};
 use vtnr_gateway::clock::{Clock, Rng};
-use vtnr_gateway::store::{Due, FlowChange, RateLimits, Store};
+use vtnr_gateway::store::{Due, FlowChange, FullStore, RateLimits};
 
 const FEWEST: u32 = 100;
 /// Letters taken while the others wait.
@@ -38,7 +38,7 @@ pub(super) async fn run() -> Result<()> {
 ///
 /// # Errors
 /// The store does not answer.
-pub(super) async fn row(store: &impl Store, letters: u32) -> Result<()> {
+pub(super) async fn row(store: &impl FullStore, letters: u32) -> Result<()> {
     stream::iter(0..letters)
         .map(|number| put(store, number))
         .buffer_unordered(64)
@@ -72,7 +72,7 @@ pub(super) async fn row(store: &impl Store, letters: u32) -> Result<()> {
     Ok(())
 }
 
-async fn put(store: &impl Store, number: u32) -> Result<()> {
+async fn put(store: &impl FullStore, number: u32) -> Result<()> {
     let (broker, now) = (broker(number), Clock::System.now());
     let email = Email::parse(&broker.email).ok().context("well-formed")?;
     let alphabet = Alphabet::parse(Alphabet::DEFAULT).ok().context("sound")?;
@@ -107,7 +107,7 @@ async fn put(store: &impl Store, number: u32) -> Result<()> {
     );
     let change = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: HOUR,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use vtnr_gateway::clock::{Clock, Rng};
-use vtnr_gateway::store::{RateLimits, SignInCommit, Store};
+use vtnr_gateway::store::{FullStore, RateLimits, SignInCommit};
 
 const FEWEST: u32 = 1_000;
 const BROKERS: u32 = 1_000;
@@ -88,7 +88,7 @@ async fn row(program: &Path, sessions: u32) -> Result<()> {
 }
 
 /// Begins sessions as sign-ins do, and gives their cookies.
-pub(super) async fn begin(store: &impl Store, sessions: u32) -> Result<Vec<String>> {
+pub(super) async fn begin(store: &impl FullStore, sessions: u32) -> Result<Vec<String>> {
     let begin = async |number: u32| {
         let level = Level::Full {
             proof: Proof::Mailbox,

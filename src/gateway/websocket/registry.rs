@@ -305,8 +305,7 @@ mod tests {
     use crate::directory::Directory;
     use crate::store::embedded::Embedded;
     use crate::store::engine::{Change, Engine, TxOutcome};
-    use crate::store::offline_tokens::OfflineTokens;
-    use crate::store::{RateLimits, Sealed, SignInCommit, Store, SubscriptionEpoch, Vault};
+    use crate::store::{FullStore, RateLimits, Sealed, SignInCommit, SubscriptionEpoch, Vault};
     use async_trait::async_trait;
     use domain::ids::LetterId;
     use domain::session::{Level, Proof};
@@ -367,7 +366,7 @@ mod tests {
 
     struct Watch {
         registry: Arc<WebSocketRegistry>,
-        store: Arc<dyn Store>,
+        store: Arc<dyn FullStore>,
         clock: Clock,
         directory: Arc<Directory>,
         stalls: tokio::sync::watch::Sender<bool>,
@@ -395,11 +394,12 @@ mod tests {
                 stalls: stalled,
             };
             let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Rng);
-            let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
+            let store: Arc<dyn FullStore> =
+                Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
             let metrics = Arc::new(Metrics::new().expect("sound"));
             let sessions = Arc::new(Sessions::new(
-                Arc::clone(&store),
-                OfflineTokens::new(vault),
+                Arc::clone(&store) as _,
+                vault,
                 LIMITS,
                 MINUTE,
                 clock.clone(),

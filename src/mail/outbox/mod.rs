@@ -11,7 +11,7 @@ use super::smtp::{DeliveryResult, MailSender, SendGuard, SmtpError, SmtpErrorKin
 use crate::clock::Clock;
 use crate::config;
 use crate::in_force::InForce;
-use crate::store::{self, Due, LeasedLetter, LetterLease, Store};
+use crate::store::{self, Due, LeasedLetter, LetterLease, OutboxStore};
 use crate::telemetry::metrics::{self, Metrics};
 use async_trait::async_trait;
 use backoff::{STORE_WAITS, Stop, WAITS, jittered, nth};
@@ -78,7 +78,7 @@ impl InFlightMails {
 
 /// What all workers share.
 struct OutboxWorker {
-    store: Arc<dyn Store>,
+    store: Arc<dyn OutboxStore>,
     sender: Arc<dyn MailSender>,
     writer: Arc<InForce<Writer>>,
     metrics: Arc<Metrics>,
@@ -94,7 +94,7 @@ struct OutboxWorker {
 
 /// A letter in this gateway's hand.
 struct LeaseGuard<'d> {
-    store: &'d dyn Store,
+    store: &'d dyn OutboxStore,
     lease: LetterLease,
     /// Whether a mail server may have the mail.
     may_be_out: AtomicBool,
@@ -114,7 +114,7 @@ enum StepResult {
 impl Outbox {
     /// An outbox with `mail.connections` workers, which [`Outbox::run`] sets to work.
     pub fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn OutboxStore>,
         sender: impl MailSender + 'static,
         writer: Arc<InForce<Writer>>,
         metrics: Arc<Metrics>,

@@ -89,7 +89,7 @@ impl Office {
     ) -> Self {
         let metrics = Arc::new(Metrics::new().expect("registered"));
         let writer = Writer::new(&config, &login(), &brand()).expect("sound");
-        let shared = Arc::clone(&store) as Arc<dyn Store>;
+        let shared = Arc::clone(&store) as Arc<dyn OutboxStore>;
         let outbox = Outbox::new(
             shared,
             sender,

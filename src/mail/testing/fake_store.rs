@@ -1,27 +1,14 @@
-//! A store that has an outbox and nothing else.
+//! An outbox in memory whose failures a test can script.
 
 use crate::clock::Clock;
-use crate::store::{
-    ClaimedForm, DeviceChange, Due, Error, FlowChange, FormDraft, FormUpdate, Invalidation,
-    LeasedLetter, LetterLease, RateLimits, RecordKey, Result, Seen, SignInCommit, Store,
-    SubscriptionEpoch, WriteOutcome,
-};
+use crate::store::{Due, Error, LeasedLetter, LetterLease, OutboxStore, Result, StoreHealth};
 use async_trait::async_trait;
 use domain::challenge::Delivery;
-use domain::device::Device;
-use domain::flow::Flow;
-use domain::ids::{
-    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken,
-};
+use domain::ids::LetterId;
 use domain::letter::Letter;
-use domain::parking::ParkedForm;
-use domain::session::Session;
 use domain::time::Timestamp;
-use domain::trust::Trust;
-use domain::vtnr::Vtnr;
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
-use tokio::sync::broadcast;
 
 pub(in crate::mail) struct FakeStore {
     clock: Clock,
@@ -128,7 +115,7 @@ impl FakeStore {
 }
 
 #[async_trait]
-impl Store for FakeStore {
+impl OutboxStore for FakeStore {
     async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<LeasedLetter>> {
         self.called()?;
         let now = self.clock.now();
@@ -189,130 +176,11 @@ impl Store for FakeStore {
     async fn outbox_length(&self) -> Result<u64> {
         Ok(self.inside.lock().waiting.len() as u64)
     }
+}
 
-    fn session_key(&self, _: &SessionToken) -> RecordKey {
-        unimplemented!()
-    }
-    async fn find_session(&self, _: &SessionToken) -> Result<Option<Session>> {
-        unimplemented!()
-    }
-    async fn touch_session(&self, _: &SessionToken, _: &Session, _: Duration) -> Result<bool> {
-        unimplemented!()
-    }
-    async fn end_session(&self, _: &SessionToken) -> Result<()> {
-        unimplemented!()
-    }
-    async fn revoke_broker(&self, _: Vtnr, _: Timestamp) -> Result<()> {
-        unimplemented!()
-    }
-    async fn revoked_at(&self, _: Vtnr) -> Result<Option<Timestamp>> {
-        unimplemented!()
-    }
-    async fn find_flow(&self, _: &FlowToken) -> Result<Option<Seen<Flow>>> {
-        unimplemented!()
-    }
-    async fn keep_flow(&self, _: FlowChange<'_>, _: &RateLimits) -> Result<WriteOutcome> {
-        unimplemented!()
-    }
-    async fn move_flow(&self, _: FlowChange<'_>) -> Result<WriteOutcome> {
-        unimplemented!()
-    }
-    async fn moved_flow(&self, _: &FlowToken) -> Result<Option<FlowToken>> {
-        unimplemented!()
-    }
-    async fn charge_flow(
-        &self,
-        _: &FlowToken,
-        _: &Seen<Flow>,
-        _: &RateLimits,
-    ) -> Result<WriteOutcome> {
-        unimplemented!()
-    }
-    async fn end_flow(
-        &self,
-        _: &FlowToken,
-        _: &Seen<Flow>,
-        _: &RateLimits,
-    ) -> Result<WriteOutcome> {
-        unimplemented!()
-    }
-    async fn discard_flow(&self, _: &FlowToken, _: &Flow) -> Result<()> {
-        unimplemented!()
-    }
-    async fn ask_for_tan(
-        &self,
-        _: FlowChange<'_>,
-        _: &Letter,
-        _: &RateLimits,
-    ) -> Result<WriteOutcome> {
-        unimplemented!()
-    }
-    async fn sign_in(&self, _: SignInCommit<'_>, _: &RateLimits) -> Result<WriteOutcome> {
-        unimplemented!()
-    }
-    async fn sign_in_on_device(
-        &self,
-        _: SignInCommit<'_>,
-        _: DeviceChange<'_>,
-        _: &RateLimits,
-    ) -> Result<WriteOutcome> {
-        unimplemented!()
-    }
-    async fn find_device(&self, _: &DeviceToken) -> Result<Device> {
-        unimplemented!()
-    }
-    async fn forget_device(&self, _: &DeviceToken) -> Result<()> {
-        unimplemented!()
-    }
-    async fn charge(&self, _: &RateLimits) -> Result<WriteOutcome> {
-        unimplemented!()
-    }
-    async fn find_trust(&self, _: &BrowserToken) -> Result<Trust> {
-        unimplemented!()
-    }
-    async fn forget_browser(&self, _: &BrowserToken) -> Result<()> {
-        unimplemented!()
-    }
-    async fn park(&self, _: FormDraft<'_>, _: &RateLimits) -> Result<WriteOutcome> {
-        unimplemented!()
-    }
-    async fn find_form(&self, _: &ParkingToken, _: FormId) -> Result<Option<Seen<ParkedForm>>> {
-        unimplemented!()
-    }
-    async fn take_form(
-        &self,
-        _: &ParkingToken,
-        _: FormId,
-        _: FormUpdate<'_>,
-    ) -> Result<Option<ClaimedForm>> {
-        unimplemented!()
-    }
-    async fn note_form(
-        &self,
-        _: &ParkingToken,
-        _: FormId,
-        _: FormUpdate<'_>,
-    ) -> Result<Option<Seen<ParkedForm>>> {
-        unimplemented!()
-    }
-    async fn discard_form(&self, _: &ParkingToken, _: FormId) -> Result<()> {
-        unimplemented!()
-    }
-    async fn deliveries(&self, _: &[LetterId]) -> Result<Vec<Delivery>> {
-        unimplemented!()
-    }
-    async fn tidy(&self) -> Result<()> {
-        unimplemented!("the outbox does not tidy")
-    }
-
+#[async_trait]
+impl StoreHealth for FakeStore {
     async fn ping(&self) -> Result<()> {
-        self.called()?;
-        Ok(())
-    }
-    fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
-        unimplemented!()
-    }
-    fn subscription(&self) -> Option<SubscriptionEpoch> {
-        unimplemented!()
+        self.called()
     }
 }

@@ -17,7 +17,7 @@ mod session_cache;
 use self::revocation_log::RevocationLog;
 use self::session_cache::{Entry, SessionCache};
 use super::offline_tokens::OfflineTokens;
-use super::{Error, Invalidation, RecordKey, Result, Store, SubscriptionEpoch};
+use super::{Error, Invalidation, RecordKey, Result, SessionStore, SubscriptionEpoch, Vault};
 use crate::clock::{Clock, Step};
 use crate::telemetry::metrics::{Lookup, Metrics};
 use domain::ids::SessionToken;
@@ -53,12 +53,13 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Finds sessions.
 pub struct Sessions {
-    store: Arc<dyn Store>,
+    store: Arc<dyn SessionStore>,
     memory: SessionCache,
     /// When hearings ended, in their order; of those whose sessions have no grace left, only the last.
     hearings: Mutex<VecDeque<(SubscriptionEpoch, Timestamp)>>,
     listening: AtomicBool,
-    tickets: OfflineTokens,
+    vault: Vault,
+    offline_tokens: OfflineTokens,
     known_ends: Mutex<RevocationLog>,
     /// When the last sign was heard that all ends are heard, in milliseconds since the beginning; 0 where there are no such signs.
     sign_at: AtomicU64,
@@ -75,8 +76,8 @@ impl Sessions {
     /// Sessions in this store. [`Sessions::listen`] must run for them to be kept in memory.
     /// `grace` is how long sessions go on while the store does not answer.
     pub fn new(
-        store: Arc<dyn Store>,
-        tickets: OfflineTokens,
+        store: Arc<dyn SessionStore>,
+        vault: Vault,
         limits: SessionLimits,
         grace: Duration,
         clock: Clock,
@@ -87,7 +88,8 @@ impl Sessions {
             memory: SessionCache::new(),
             hearings: Mutex::default(),
             listening: AtomicBool::new(false),
-            tickets,
+            offline_tokens: OfflineTokens::new(vault.clone()),
+            vault,
             known_ends: Mutex::default(),
             sign_at: AtomicU64::new(0),
             began: Instant::now(),
@@ -105,7 +107,7 @@ impl Sessions {
     /// # Errors
     /// [`super::Error`] if the store had to be asked and could not answer; that says nothing of the session.
     pub async fn find(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
-        let (key, hearing) = (self.store.session_key(token), self.subscription());
+        let (key, hearing) = (self.vault.session_key(token), self.subscription());
         if let Some(session) = self.recall(key, hearing, now) {
             self.metrics.session_looked_up(Lookup::Hit);
             return Ok(Some(self.used(token, key, session, now).await));
@@ -176,7 +178,7 @@ impl Sessions {
 
     /// By what name [`Sessions::ends`] tells of this session.
     pub fn key(&self, token: &SessionToken) -> RecordKey {
-        self.store.session_key(token)
+        self.vault.session_key(token)
     }
 
     /// Tells of sessions that were ended, once they are forgotten here. Who lags must look at all anew.
@@ -284,7 +286,7 @@ impl Sessions {
 
     /// Forgets a session that a step of the sign-in has just ended, without waiting to be told.
     pub fn ended(&self, token: &SessionToken) {
-        self.note_end(self.store.session_key(token));
+        self.note_end(self.vault.session_key(token));
     }
 
     fn note_end(&self, key: RecordKey) {

@@ -34,7 +34,7 @@ impl Sessions {
             as_of,
             owns: owns(),
         };
-        self.tickets
+        self.offline_tokens
             .seal(token, &ticket)
             .map(|sealed| (as_of, sealed))
     }
@@ -56,8 +56,8 @@ impl Sessions {
         if now.since(heard_until.map_or(since, |ended_at| ended_at.min(since))) >= self.grace {
             return None;
         }
-        let OfflineToken { session, as_of, .. } = self.tickets.open(token, sealed)?;
-        let names = [self.key(token), self.tickets.revocation(session.vtnr)];
+        let OfflineToken { session, as_of, .. } = self.offline_tokens.open(token, sealed)?;
+        let names = [self.key(token), self.vault.revocation_key(session.vtnr)];
         let lives = session.liveness(&self.limits, now) == Liveness::Alive
             && self.known_ends.lock().none_since(as_of, names);
         lives.then(|| {
@@ -69,7 +69,7 @@ impl Sessions {
     /// The sessions of the calculator that a ticket names as the broker's own. They stay so for as long as they last, so that the age of
     /// the ticket does not matter.
     pub fn owned_by_offline_token(&self, token: &SessionToken, sealed: &[u8]) -> Vec<u64> {
-        self.tickets
+        self.offline_tokens
             .open(token, sealed)
             .map(|ticket| ticket.owns)
             .unwrap_or_default()
@@ -77,12 +77,12 @@ impl Sessions {
 
     /// By what number tickets name a session of the calculator ([`OfflineTokens::mark`]).
     pub fn mark(&self, id: &[u8]) -> u64 {
-        self.tickets.mark(id)
+        self.offline_tokens.mark(id)
     }
 
     /// The store knows the session no more that this ticket stands for: its end may have been missed.
     pub fn note_ended(&self, token: &SessionToken, sealed: &[u8]) {
-        if self.tickets.open(token, sealed).is_some() {
+        if self.offline_tokens.open(token, sealed).is_some() {
             self.known_ends.lock().note(self.key(token));
         }
     }
