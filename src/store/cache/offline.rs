@@ -1,18 +1,19 @@
-//! Sessions by the ticket that their browser holds ([`crate::store::offline_tokens`]), and what else a ticket proves.
+//! Issues offline tokens to browsers, and accepts them while the store is down ([`crate::store::offline_tokens`]).
 
-use super::super::offline_tokens::OfflineToken;
 use super::Sessions;
+use crate::store::offline_tokens::OfflineToken;
 use crate::telemetry::metrics::Lookup;
 use domain::ids::SessionToken;
 use domain::session::{Liveness, Session};
 use domain::time::Timestamp;
 
-/// A session goes by its ticket as if it had last been used when that was written.
-const TICKETS_AN_IDLE_LIMIT: u32 = 12;
+/// How often a token is renewed per idle limit: a session found by its token counts as last used when that was issued.
+const TOKENS_PER_IDLE_LIMIT: u32 = 12;
 
 impl Sessions {
-    /// A ticket for a session that was just found, and as of when it is: with it, any gateway that cannot ask the store knows the
-    /// session. `None` if the one that the browser has will do, while ends are not heard of, and where the store is this process's own.
+    /// Issues an offline token for a session that was just found, and returns it with its date. Returns `None` if the
+    /// browser's token of the date `has` will do, while invalidations do not arrive, and for a store that no other gateway
+    /// shares.
     pub fn issue_offline_token(
         &self,
         token: &SessionToken,
@@ -20,13 +21,13 @@ impl Sessions {
         owns: impl FnOnce() -> Vec<u64>,
         now: Timestamp,
     ) -> Option<(Timestamp, Vec<u8>)> {
-        // In this order: what ended before that time is not in memory any more.
+        // In this order: whatever ended before that time is out of memory.
         let as_of = self
-            .known_ends
+            .revocations
             .lock()
-            .token_due(has, self.limits.idle / TICKETS_AN_IDLE_LIMIT)?;
-        let session = self.recall(self.key(token), self.subscription(), now)?;
-        let ticket = OfflineToken {
+            .token_due(has, self.limits.idle / TOKENS_PER_IDLE_LIMIT)?;
+        let session = self.get(self.key(token), self.subscription(), now)?;
+        let offline_token = OfflineToken {
             session: Session {
                 seen_at: now,
                 ..session
@@ -34,56 +35,52 @@ impl Sessions {
             as_of,
             owns: owns(),
         };
-        self.offline_tokens
-            .seal(token, &ticket)
-            .map(|sealed| (as_of, sealed))
+        let sealed = self.offline_tokens.seal(token, &offline_token)?;
+        Some((as_of, sealed))
     }
 
-    /// The session that a ticket stands for, while the store cannot be asked, if it lived when it could last be asked and is neither
-    /// too old nor idle since the ticket was written. Only for the time of the grace.
+    /// Accepts an offline token while the store is down and the grace lasts: its session must have been alive when the store
+    /// last answered, and be neither too old nor idle since the token was issued.
     pub fn find_offline(
         &self,
         token: &SessionToken,
         sealed: &[u8],
         now: Timestamp,
     ) -> Option<Session> {
-        let since = (*self.outage.lock())?.since;
-        let heard_until = if self.subscription().is_some() {
-            None
-        } else {
-            self.hearings.lock().back().map(|(_, ended_at)| *ended_at)
-        };
-        if now.since(heard_until.map_or(since, |ended_at| ended_at.min(since))) >= self.grace {
+        if !self.is_within_grace(now) {
             return None;
         }
         let OfflineToken { session, as_of, .. } = self.offline_tokens.open(token, sealed)?;
         let names = [self.key(token), self.vault.revocation_key(session.vtnr)];
-        let lives = session.liveness(&self.limits, now) == Liveness::Alive
-            && self.known_ends.lock().none_since(as_of, names);
-        lives.then(|| {
+        let is_alive = session.liveness(&self.limits, now) == Liveness::Alive
+            && self.revocations.lock().none_since(as_of, names);
+        is_alive.then(|| {
             self.metrics.session_looked_up(Lookup::Ticket);
             session
         })
     }
 
-    /// The sessions of the calculator that a ticket names as the broker's own. They stay so for as long as they last, so that the age of
-    /// the ticket does not matter.
+    /// Returns the calculator's sessions that an offline token names as the broker's own. Ownership never ends, so that the
+    /// token's age does not matter.
     pub fn owned_by_offline_token(&self, token: &SessionToken, sealed: &[u8]) -> Vec<u64> {
         self.offline_tokens
             .open(token, sealed)
-            .map(|ticket| ticket.owns)
+            .map(|offline_token| offline_token.owns)
             .unwrap_or_default()
     }
 
-    /// By what number tickets name a session of the calculator ([`OfflineTokens::mark`]).
+    /// Returns the number by which offline tokens name a session of the calculator ([`OfflineTokens::mark`]).
+    ///
+    /// [`OfflineTokens::mark`]: crate::store::offline_tokens::OfflineTokens::mark
     pub fn mark(&self, id: &[u8]) -> u64 {
         self.offline_tokens.mark(id)
     }
 
-    /// The store knows the session no more that this ticket stands for: its end may have been missed.
+    /// Records the end of a session that the store no longer has although the browser holds a token for it: the invalidation
+    /// may have been lost.
     pub fn note_ended(&self, token: &SessionToken, sealed: &[u8]) {
         if self.offline_tokens.open(token, sealed).is_some() {
-            self.known_ends.lock().note(self.key(token));
+            self.revocations.lock().note(self.key(token));
         }
     }
 }

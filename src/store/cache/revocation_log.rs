@@ -1,91 +1,93 @@
-//! What has ended since when, so that a session ticket can be judged while the store cannot be asked.
+//! The sessions that have ended, so that an offline token can be judged while the store is down.
 //!
-//! The store's clock is read on the connection on which ends are heard, and in its order: whoever has read a time has heard
-//! of every end before it. A ticket says up to when its writer had heard of ends, and that the session was not among them. So a
-//! gateway that heard of all ends since, and not of this one, knows that the session lived until the store went away.
+//! The store's clock is read on the connection that carries the invalidations, and in order: a gateway that has read a time
+//! (a watermark) has seen every end before it. An offline token is dated with the watermark of its issuer, and proves that
+//! the session had not ended by then. A gateway that has seen every end since, and not that of this session, knows that the
+//! session was alive when the store went down.
 
-use super::super::RecordKey;
+use crate::store::RecordKey;
 use domain::time::Timestamp;
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-/// RevocationLog that are remembered; what was said before those that had to be forgotten is not believed any more.
+/// Capacity of the log. On overflow everything is forgotten, and older tokens are refused.
 const MOST: usize = 65_536;
 
-/// Gateways read the store's clock at different moments, but not further apart.
+/// Limits how far the watermarks of two gateways may lie apart, which read the store's clock at different moments.
 const FARTHEST_AHEAD: Duration = Duration::from_secs(5);
 
-/// What has ended.
+/// Ended sessions and revoked brokers, complete from `since` to `until`.
 #[derive(Default)]
 pub(super) struct RevocationLog {
-    /// Since when, by the store's clock, all ends are known; `None` until that is read.
+    /// The watermark from which on all ends are known; `None` before the first.
     since: Option<Timestamp>,
-    /// Up to when.
+    /// The latest watermark.
     until: Option<Timestamp>,
     keys: HashSet<RecordKey>,
     order: VecDeque<RecordKey>,
 }
 
 impl RevocationLog {
-    /// A session, or all of a broker's, has ended.
+    /// Adds an ended session, or a broker's revocation.
     pub(super) fn note(&mut self, key: RecordKey) {
         if self.keys.insert(key) {
             self.order.push_back(key);
         }
         if self.order.len() > MOST {
-            self.missed_some();
+            self.note_gap();
         }
     }
 
-    /// Some were missed, or any may be meant.
-    pub(super) fn missed_some(&mut self) {
+    /// Starts the log anew: ends were missed, or any session may have ended.
+    pub(super) fn note_gap(&mut self) {
         self.since = None;
         self.keys.clear();
         self.order.clear();
     }
 
-    /// All up to this time have been heard of.
-    pub(super) fn heard_until(&mut self, time: Timestamp) {
+    /// Records that every end up to this time has been seen.
+    pub(super) fn note_watermark(&mut self, time: Timestamp) {
         let is_set_back = self
             .until
             .is_some_and(|before| before.since(time) > FARTHEST_AHEAD);
         if is_set_back {
-            // From here on it is earlier. What is known to have ended stays known, and nothing was missed.
+            // Time restarts earlier. Known ends stay known, and nothing was missed.
             self.since = self.since.map(|since| since.min(time));
             self.until = Some(time);
         }
-        // The clock of the server that took another's place may be a little behind.
+        // A newly promoted server's clock may be slightly behind.
         let until = self.until.map_or(time, |before| before.max(time));
         self.since.get_or_insert(until);
         self.until = Some(until);
     }
 
-    /// As of when a ticket can be written, if it is time to: there is none, all gateways that began to listen when this one did would not
-    /// believe it, or it is older than this.
+    /// Returns the date of a new offline token if one is due: the browser has none, its token is older than `oldest`, or
+    /// gateways that subscribed when this one did would refuse it.
     pub(super) fn token_due(&self, has: Option<Timestamp>, oldest: Duration) -> Option<Timestamp> {
-        let (since, until) = (self.since?, self.until?);
+        let since = self.since?;
+        let until = self.until?;
         let will_do = has.is_some_and(|has| {
             has > since && until.since(has) < oldest && has.since(until) < FARTHEST_AHEAD
         });
         (!will_do).then_some(until)
     }
 
-    /// Whether nothing is known to have ended since this time that goes by one of these names, and all that has is known.
+    /// Returns whether the log is complete since `as_of` and has none of these names.
     pub(super) fn none_since(&self, as_of: Timestamp, names: [RecordKey; 2]) -> bool {
-        // In the same millisecond, which was first is not known. Nor is what a clock said that was put back since.
-        let is_sound = |(since, until): (Timestamp, Timestamp)| {
+        // Within one millisecond the order is unknown, and dates ahead of the watermark stem from a clock that was set back.
+        let is_complete = |(since, until): (Timestamp, Timestamp)| {
             as_of > since && as_of.since(until) < FARTHEST_AHEAD
         };
-        self.since.zip(self.until).is_some_and(is_sound)
+        self.since.zip(self.until).is_some_and(is_complete)
             && !names.iter().any(|name| self.keys.contains(name))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::vault::{Kind, Vault};
     use super::*;
     use crate::clock::Rng;
+    use crate::store::vault::{Kind, Vault};
     use std::sync::LazyLock;
 
     static VAULT: LazyLock<Vault> = LazyLock::new(|| Vault::new(b"secret", Rng));
@@ -100,110 +102,110 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
-    fn none_since(ends: &RevocationLog, millis: u64, number: usize) -> bool {
-        ends.none_since(at(millis), [key(number), key(usize::MAX)])
+    fn none_since(log: &RevocationLog, millis: u64, number: usize) -> bool {
+        log.none_since(at(millis), [key(number), key(usize::MAX)])
     }
 
     #[test]
     fn what_was_known_before_all_ends_are_known_is_not_believed() {
-        let mut ends = RevocationLog::default();
-        assert!(!none_since(&ends, 1_000, 1), "no time was read yet");
-        ends.heard_until(at(1_000));
-        ends.heard_until(at(1_250));
+        let mut log = RevocationLog::default();
+        assert!(!none_since(&log, 1_000, 1), "no time was read yet");
+        log.note_watermark(at(1_000));
+        log.note_watermark(at(1_250));
         assert!(
-            !none_since(&ends, 1_000, 1),
+            !none_since(&log, 1_000, 1),
             "it may have ended within that millisecond"
         );
-        assert!(none_since(&ends, 1_001, 1));
+        assert!(none_since(&log, 1_001, 1));
     }
 
     #[test]
     fn what_has_ended_is_not_believed_by_either_name() {
-        let mut ends = RevocationLog::default();
-        ends.heard_until(at(1_000));
-        ends.note(key(1));
-        assert!(!none_since(&ends, 2_000, 1));
-        assert!(none_since(&ends, 2_000, 2));
-        assert!(!ends.none_since(at(2_000), [key(2), key(1)]));
+        let mut log = RevocationLog::default();
+        log.note_watermark(at(1_000));
+        log.note(key(1));
+        assert!(!none_since(&log, 2_000, 1));
+        assert!(none_since(&log, 2_000, 2));
+        assert!(!log.none_since(at(2_000), [key(2), key(1)]));
     }
 
     #[test]
     fn after_a_gap_only_what_was_known_since_is_believed() {
-        let mut ends = RevocationLog::default();
-        ends.heard_until(at(1_000));
-        ends.missed_some();
-        assert!(!none_since(&ends, 1_500, 1));
-        ends.heard_until(at(2_000));
-        assert!(!none_since(&ends, 1_500, 1));
-        assert!(none_since(&ends, 2_001, 1));
+        let mut log = RevocationLog::default();
+        log.note_watermark(at(1_000));
+        log.note_gap();
+        assert!(!none_since(&log, 1_500, 1));
+        log.note_watermark(at(2_000));
+        assert!(!none_since(&log, 1_500, 1));
+        assert!(none_since(&log, 2_001, 1));
     }
 
     #[test]
     fn a_clock_that_is_put_back_makes_nothing_older_be_believed() {
-        let mut ends = RevocationLog::default();
-        ends.heard_until(at(5_000));
-        ends.missed_some();
-        ends.heard_until(at(1_000));
-        assert_eq!(ends.token_due(None, MINUTE), Some(at(5_000)));
-        assert!(!none_since(&ends, 5_000, 1));
+        let mut log = RevocationLog::default();
+        log.note_watermark(at(5_000));
+        log.note_gap();
+        log.note_watermark(at(1_000));
+        assert_eq!(log.token_due(None, MINUTE), Some(at(5_000)));
+        assert!(!none_since(&log, 5_000, 1));
     }
 
     #[test]
     fn a_clock_that_is_set_far_back_is_followed_and_what_has_ended_stays_so() {
-        let mut ends = RevocationLog::default();
-        ends.heard_until(at(600_000));
-        ends.note(key(1));
-        ends.heard_until(at(300_000));
-        assert_eq!(ends.token_due(Some(at(600_000)), MINUTE), Some(at(300_000)));
-        assert!(!none_since(&ends, 300_100, 1) && none_since(&ends, 300_100, 2));
+        let mut log = RevocationLog::default();
+        log.note_watermark(at(600_000));
+        log.note(key(1));
+        log.note_watermark(at(300_000));
+        assert_eq!(log.token_due(Some(at(600_000)), MINUTE), Some(at(300_000)));
+        assert!(!none_since(&log, 300_100, 1) && none_since(&log, 300_100, 2));
         assert!(
-            !none_since(&ends, 600_100, 2),
+            !none_since(&log, 600_100, 2),
             "from before, or from a clock that goes wrong"
         );
     }
 
     #[test]
     fn a_ticket_is_due_where_there_is_none_or_it_is_old_or_from_before_a_gap() {
-        let mut ends = RevocationLog::default();
-        assert_eq!(ends.token_due(None, MINUTE), None, "no time was read yet");
-        ends.heard_until(at(100_000));
-        ends.heard_until(at(200_000));
-        assert_eq!(ends.token_due(None, MINUTE), Some(at(200_000)));
+        let mut log = RevocationLog::default();
+        assert_eq!(log.token_due(None, MINUTE), None, "no time was read yet");
+        log.note_watermark(at(100_000));
+        log.note_watermark(at(200_000));
+        assert_eq!(log.token_due(None, MINUTE), Some(at(200_000)));
         assert_eq!(
-            ends.token_due(Some(at(140_000)), MINUTE),
+            log.token_due(Some(at(140_000)), MINUTE),
             Some(at(200_000)),
             "a minute old"
         );
-        assert_eq!(ends.token_due(Some(at(140_001)), MINUTE), None);
+        assert_eq!(log.token_due(Some(at(140_001)), MINUTE), None);
         assert_eq!(
-            ends.token_due(Some(at(204_999)), MINUTE),
+            log.token_due(Some(at(204_999)), MINUTE),
             None,
             "by a gateway that heard it later"
         );
         assert_eq!(
-            ends.token_due(Some(at(205_000)), MINUTE),
+            log.token_due(Some(at(205_000)), MINUTE),
             Some(at(200_000)),
             "by a clock that was set back since"
         );
-        ends.missed_some();
+        log.note_gap();
         assert_eq!(
-            ends.token_due(None, MINUTE),
+            log.token_due(None, MINUTE),
             None,
             "not as of a time before the gap"
         );
-        ends.heard_until(at(200_500));
-        assert_eq!(ends.token_due(Some(at(200_499)), MINUTE), Some(at(200_500)));
+        log.note_watermark(at(200_500));
+        assert_eq!(log.token_due(Some(at(200_499)), MINUTE), Some(at(200_500)));
     }
 
     #[test]
     fn so_many_ends_that_they_cannot_be_remembered_are_a_gap() {
-        let mut ends = RevocationLog::default();
-        ends.heard_until(at(1_000));
-        (0..MOST).for_each(|number| ends.note(key(number)));
-        assert!(!none_since(&ends, 1_500, 0) && none_since(&ends, 1_500, MOST));
-        ends.note(key(MOST));
-        assert!(!none_since(&ends, 1_500, 0) && !none_since(&ends, 1_500, MOST + 1));
-        ends.heard_until(at(2_000));
-        assert!(none_since(&ends, 2_500, MOST + 1));
+        let mut log = RevocationLog::default();
+        log.note_watermark(at(1_000));
+        (0..MOST).for_each(|number| log.note(key(number)));
+        assert!(!none_since(&log, 1_500, 0) && none_since(&log, 1_500, MOST));
+        log.note(key(MOST));
+        assert!(!none_since(&log, 1_500, 0) && !none_since(&log, 1_500, MOST + 1));
+        log.note_watermark(at(2_000));
+        assert!(none_since(&log, 2_500, MOST + 1));
     }
 }

@@ -1,54 +1,51 @@
-//! The sessions that are in memory: at most a million and some, found by their keys. Where there is no room for a new one, one makes it
-//! that was not asked for lately ("second chance": what was asked for since the hand last passed is spared once).
+//! Sessions in memory: about a million at most, found by key. When a shard is full, a new session evicts one that was not used
+//! lately ("second chance": a session used since the clock hand last passed it is spared once).
 //!
-//! It is in shards, each behind a lock of its own, which is held for some dozen instructions. Only `cache.rs` uses it.
+//! The cache is divided into shards, each behind its own lock, which is held for a few dozen instructions.
 
-use super::super::{RecordKey, SubscriptionEpoch};
+use crate::store::{RecordKey, SubscriptionEpoch};
 use domain::session::Session;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
 use std::mem::{replace, take};
 
 const SHARDS: usize = 64;
-const MOST_A_SHARD: usize = 16_384;
+const MOST_PER_SHARD: usize = 16_384;
 
-/// All of them.
+/// Sessions by the key of their record.
 pub(super) struct SessionCache(Box<[Mutex<Shard>]>);
 
-/// A session in memory.
+/// A cached session.
 pub(super) struct Entry {
     pub(super) session: Session,
-    /// In which it was read.
-    pub(super) hearing: SubscriptionEpoch,
-    /// Whether it was asked for since the hand last passed.
-    asked_for: bool,
+    /// The subscription epoch in which the session was read.
+    pub(super) epoch: SubscriptionEpoch,
+    /// Set by a lookup, cleared when the clock hand passes.
+    referenced: bool,
     key: RecordKey,
 }
 
-/// A part of them.
+/// A part of the cache behind one lock.
 pub(super) struct Shard {
-    /// Where each lies, by its key.
-    places: HashTable<u32>,
-    all: Vec<Entry>,
-    /// Where the search for one that can go was left.
+    /// Indexes into `entries` by key.
+    index: HashTable<u32>,
+    entries: Vec<Entry>,
+    /// Where the next search for an entry to evict begins.
     hand: usize,
     most: usize,
-    /// Rises whenever anything here is forgotten.
+    /// Rises whenever anything is removed.
     pub(super) generation: u64,
 }
 
 impl SessionCache {
     pub(super) fn new() -> Self {
-        Self(
-            (0..SHARDS)
-                .map(|_| Mutex::new(Shard::new(MOST_A_SHARD)))
-                .collect(),
-        )
+        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(MOST_PER_SHARD)));
+        Self(shards.collect())
     }
 
-    /// The part that a session with this key belongs to.
+    /// Locks the shard of this key.
     pub(super) fn shard(&self, key: RecordKey) -> Option<MutexGuard<'_, Shard>> {
-        // Not the bits by which a table tells its entries apart.
+        // Other bits than those that the shard's table hashes by.
         let number = usize::try_from((key.spread() >> 32) % SHARDS as u64).ok()?;
         self.0.get(number).map(Mutex::lock)
     }
@@ -61,8 +58,8 @@ impl SessionCache {
 impl Shard {
     fn new(most: usize) -> Self {
         Self {
-            places: HashTable::new(),
-            all: Vec::new(),
+            index: HashTable::new(),
+            entries: Vec::new(),
             hand: 0,
             most,
             generation: 0,
@@ -70,68 +67,68 @@ impl Shard {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.all.len()
+        self.entries.len()
     }
 
-    /// The session with this key, which is asked for.
-    pub(super) fn find(&mut self, key: RecordKey) -> Option<&mut Entry> {
+    /// Looks a session up, and marks it as used.
+    pub(super) fn get(&mut self, key: RecordKey) -> Option<&mut Entry> {
         let place = *self
-            .places
-            .find(key.spread(), |place| is_at(&self.all, *place, key))?;
-        let known = self.all.get_mut(place as usize)?;
-        known.asked_for = true;
-        Some(known)
+            .index
+            .find(key.spread(), |place| is_at(&self.entries, *place, key))?;
+        let entry = self.entries.get_mut(place as usize)?;
+        entry.referenced = true;
+        Some(entry)
     }
 
-    /// Keeps a session that is not there yet. That is no use of it: of many that are asked for once, none displaces one in use.
-    pub(super) fn insert(&mut self, key: RecordKey, session: Session, hearing: SubscriptionEpoch) {
+    /// Inserts a session that is not cached yet. Inserting is no use: sessions requested once evict none that is in use.
+    pub(super) fn insert(&mut self, key: RecordKey, session: Session, epoch: SubscriptionEpoch) {
         let Some(place) = self.room() else { return };
-        let known = Entry {
+        let entry = Entry {
             session,
-            hearing,
-            asked_for: false,
+            epoch,
+            referenced: false,
             key,
         };
-        match self.all.get_mut(place as usize) {
-            Some(leaving) => {
-                let leaving = replace(leaving, known).key;
-                if let Ok(its) = self
-                    .places
-                    .find_entry(leaving.spread(), |its| *its == place)
+        match self.entries.get_mut(place as usize) {
+            Some(evicted) => {
+                let evicted = replace(evicted, entry).key;
+                if let Ok(indexed) = self
+                    .index
+                    .find_entry(evicted.spread(), |indexed| *indexed == place)
                 {
-                    its.remove();
+                    indexed.remove();
                 }
             }
-            None => self.all.push(known),
+            None => self.entries.push(entry),
         }
-        let Self { places, all, .. } = self;
-        places.insert_unique(key.spread(), place, |place| {
-            all.get(*place as usize)
-                .map_or(0, |known| known.key.spread())
+        let Self { index, entries, .. } = self;
+        index.insert_unique(key.spread(), place, |place| {
+            entries
+                .get(*place as usize)
+                .map_or(0, |entry| entry.key.spread())
         });
     }
 
-    /// Forgets a session.
+    /// Removes a session. The generation rises even if the session is not cached: it may be about to be inserted.
     pub(super) fn remove(&mut self, key: RecordKey) {
-        // Also if it is not there: it may be about to come.
         self.generation += 1;
-        let Self { places, all, .. } = self;
-        let Ok(found) = places.find_entry(key.spread(), |place| is_at(all, *place, key)) else {
+        let Self { index, entries, .. } = self;
+        let Ok(found) = index.find_entry(key.spread(), |place| is_at(entries, *place, key)) else {
             return;
         };
         let (place, _) = found.remove();
-        all.swap_remove(place as usize);
-        // The last one has taken its place.
-        let from = all.len();
-        let moved = all
-            .get(place as usize)
-            .and_then(|moved| places.find_mut(moved.key.spread(), |its| *its as usize == from));
-        if let Some(its) = moved {
-            *its = place;
+        entries.swap_remove(place as usize);
+        // The last entry has taken the place of the removed one.
+        let from = entries.len();
+        let moved = entries.get(place as usize).and_then(|moved| {
+            index.find_mut(moved.key.spread(), |indexed| *indexed as usize == from)
+        });
+        if let Some(indexed) = moved {
+            *indexed = place;
         }
     }
 
-    /// Forgets all.
+    /// Removes all sessions.
     pub(super) fn clear(&mut self) {
         *self = Self {
             generation: self.generation + 1,
@@ -139,46 +136,47 @@ impl Shard {
         };
     }
 
-    /// Forgets those that are not to stay.
-    pub(super) fn retain(&mut self, stays: impl Fn(&Session) -> bool) {
+    /// Removes the sessions that do not satisfy `keep`.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Session) -> bool) {
         let gone: Vec<_> = self
-            .all
+            .entries
             .iter()
-            .filter(|known| !stays(&known.session))
-            .map(|known| known.key)
+            .filter(|entry| !keep(&entry.session))
+            .map(|entry| entry.key)
             .collect();
         gone.into_iter().for_each(|key| self.remove(key));
     }
 
-    /// A place for one more: behind the last, or where one lies that has to leave.
+    /// Returns the place for one more entry: behind the last, or that of the entry to evict.
     fn room(&mut self) -> Option<u32> {
-        let place = if self.all.len() < self.most {
-            self.all.len()
+        let place = if self.entries.len() < self.most {
+            self.entries.len()
         } else {
-            self.pass_the_hand()?
+            self.evictable()?
         };
         u32::try_from(place).ok()
     }
 
-    /// The place of one that was not asked for since the hand was there before; after a whole round, of the one that it began with.
-    fn pass_the_hand(&mut self) -> Option<usize> {
+    /// Moves the hand to the next entry that was not used since it last passed; after a full round, to the first.
+    fn evictable(&mut self) -> Option<usize> {
         loop {
-            let place = if self.hand < self.all.len() {
+            let place = if self.hand < self.entries.len() {
                 self.hand
             } else {
                 0
             };
             self.hand = place + 1;
-            if !take(&mut self.all.get_mut(place)?.asked_for) {
+            if !take(&mut self.entries.get_mut(place)?.referenced) {
                 return Some(place);
             }
         }
     }
 }
 
-fn is_at(all: &[Entry], place: u32, key: RecordKey) -> bool {
-    all.get(place as usize)
-        .is_some_and(|known| known.key == key)
+fn is_at(entries: &[Entry], place: u32, key: RecordKey) -> bool {
+    entries
+        .get(place as usize)
+        .is_some_and(|entry| entry.key == key)
 }
 
 #[cfg(test)]
@@ -194,7 +192,7 @@ mod tests {
     use std::collections::HashSet;
     use std::sync::LazyLock;
 
-    const HEARING: SubscriptionEpoch = SubscriptionEpoch(1);
+    const EPOCH: SubscriptionEpoch = SubscriptionEpoch(1);
 
     fn key(number: u32) -> RecordKey {
         static VAULT: LazyLock<Vault> = LazyLock::new(|| Vault::new(b"secret", Rng));
@@ -209,7 +207,7 @@ mod tests {
     fn holding(numbers: impl IntoIterator<Item = u32>, most: usize) -> Shard {
         let mut shard = Shard::new(most);
         for number in numbers {
-            shard.insert(key(number), session(number), HEARING);
+            shard.insert(key(number), session(number), EPOCH);
         }
         shard
     }
@@ -217,8 +215,8 @@ mod tests {
     fn held(shard: &mut Shard, among: impl IntoIterator<Item = u32>) -> Vec<u32> {
         let is_held = |number: &u32| {
             shard
-                .find(key(*number))
-                .is_some_and(|known| known.session.vtnr.number() == *number)
+                .get(key(*number))
+                .is_some_and(|entry| entry.session.vtnr.number() == *number)
         };
         among.into_iter().filter(is_held).collect()
     }
@@ -238,7 +236,7 @@ mod tests {
                 in_use,
                 "before {new} came"
             );
-            shard.insert(key(new), session(new), HEARING);
+            shard.insert(key(new), session(new), EPOCH);
             assert_eq!(shard.len(), 100);
         }
     }
@@ -247,31 +245,32 @@ mod tests {
     fn where_all_are_in_use_one_goes_nevertheless() {
         let mut shard = holding(0..10, 10);
         assert_eq!(held(&mut shard, 0..10).len(), 10);
-        shard.insert(key(10), session(10), HEARING);
+        shard.insert(key(10), session(10), EPOCH);
         assert_eq!(held(&mut shard, 0..11), (1..11).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_new_session_outlives_those_that_nobody_asks_for() {
         let mut shard = holding(0..10, 10);
-        shard.insert(key(10), session(10), HEARING);
+        shard.insert(key(10), session(10), EPOCH);
         for new in 11..20 {
-            shard.insert(key(new), session(new), HEARING);
+            shard.insert(key(new), session(new), EPOCH);
         }
         assert_eq!(held(&mut shard, 0..20), (10..20).collect::<Vec<_>>());
     }
 
     proptest! {
-        /// Whatever comes and goes, the sessions that are there are found, and no others.
+        /// Lookups find exactly the sessions that were inserted and not removed.
         #[test]
         fn what_was_kept_is_found_until_it_is_forgotten(steps in prop::collection::vec((0_u32..40, prop::bool::ANY), 0..200)) {
-            let (mut shard, mut there) = (Shard::new(64), HashSet::new());
+            let mut shard = Shard::new(64);
+            let mut there = HashSet::new();
             for (number, comes) in steps {
                 if !comes {
                     there.remove(&number);
                     shard.remove(key(number));
                 } else if there.insert(number) {
-                    shard.insert(key(number), session(number), HEARING);
+                    shard.insert(key(number), session(number), EPOCH);
                 }
             }
             prop_assert_eq!(&held(&mut shard, 0..40).into_iter().collect::<HashSet<_>>(), &there);
