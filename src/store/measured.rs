@@ -1,5 +1,5 @@
-//! A store whose operations are timed and whose failures are counted, each once, here. The log tells how a failure begins, once in a while
-//! that it lasts, and how it ends: in an outage every request meets it.
+//! Times the store's operations and counts their failures. An outage fails every request, so the log reports its beginning, a
+//! reminder every ten seconds, and its end.
 
 use super::application_sessions::OwnerChange;
 use super::{
@@ -29,26 +29,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
-/// While the store fails for one reason, the log says so this often.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Interval of log lines while the store keeps failing for the same reason.
+const LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// Watches over a store.
+/// A store with metrics and a log of failures.
 pub struct Measured<S> {
     pub(super) store: S,
     metrics: Arc<Metrics>,
     outage: Mutex<Option<OngoingFailure>>,
 }
 
-/// The store fails. A full one still answers some operations: it works again once it does what it failed to do last, or can be written to.
+/// A failure that lasts. A full store still answers some operations, so it counts as recovered once the operation that failed last
+/// succeeds, or a ping.
 struct OngoingFailure {
     operation: StoreOperation,
     trouble: StoreTrouble,
     failures: u64,
-    told_at: Instant,
+    logged_at: Instant,
 }
 
 impl<S> Measured<S> {
-    /// Watches over this store.
+    /// Wraps a store.
     pub fn new(store: S, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
@@ -66,47 +67,48 @@ impl<S> Measured<S> {
         let result = work.await;
         self.metrics.store_took(operation, begun.elapsed());
         match &result {
-            Ok(_) => self.does(operation),
+            Ok(_) => self.succeeded(operation),
             Err(error) => {
                 self.metrics.store_failed(error.trouble());
                 match error {
-                    // It may have been tampered with: each is told.
+                    // The record may have been tampered with: each is logged.
                     Error::Unsealable(_) => {
-                        tracing::warn!(target: "store", ?operation, error = chain(error), "the store holds what cannot be opened");
+                        tracing::warn!(target: "store", ?operation, error = chain(error), "a store record cannot be opened");
                     }
-                    _ => self.fails(operation, error),
+                    _ => self.failed(operation, error),
                 }
             }
         }
         result
     }
 
-    fn does(&self, operation: StoreOperation) {
-        let tells = |outage: &mut OngoingFailure| {
+    fn succeeded(&self, operation: StoreOperation) {
+        let is_recovery = |outage: &mut OngoingFailure| {
             operation == outage.operation || operation == StoreOperation::Ping
         };
-        let ended = self.outage.lock().take_if(tells);
+        let ended = self.outage.lock().take_if(is_recovery);
         if let Some(OngoingFailure { failures, .. }) = ended {
-            tracing::info!(target: "store", failures, "the store works again");
+            tracing::info!(target: "store", failures, "store recovered");
         }
     }
 
-    fn fails(&self, operation: StoreOperation, error: &Error) {
-        let (now, mut outage) = (Instant::now(), self.outage.lock());
+    fn failed(&self, operation: StoreOperation, error: &Error) {
+        let now = Instant::now();
+        let mut outage = self.outage.lock();
         let before = outage.take();
         let failures = before.as_ref().map_or(0, |before| before.failures) + 1;
-        let told = before.filter(|before| {
-            before.trouble == error.trouble() && now.duration_since(before.told_at) < TOLD_EVERY
+        let logged = before.filter(|before| {
+            before.trouble == error.trouble() && now.duration_since(before.logged_at) < LOGGED_EVERY
         });
         *outage = Some(OngoingFailure {
             operation,
             trouble: error.trouble(),
             failures,
-            told_at: told.as_ref().map_or(now, |told| told.told_at),
+            logged_at: logged.as_ref().map_or(now, |logged| logged.logged_at),
         });
         drop(outage);
-        if told.is_none() {
-            tracing::warn!(target: "store", ?operation, error = chain(error), failures, "the store fails");
+        if logged.is_none() {
+            tracing::warn!(target: "store", ?operation, error = chain(error), failures, "store operation failed");
         }
     }
 }

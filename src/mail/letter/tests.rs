@@ -84,7 +84,7 @@ fn on_the_wire_the_mail_is_ascii_with_the_text_first_and_the_tan_unbroken() {
     );
     assert!(text.is_some() && text < html, "{raw}");
     assert_eq!(
-        raw.matches("DataPayload-Transfer-Encoding: quoted-printable")
+        raw.matches("Content-Transfer-Encoding: quoted-printable")
             .count(),
         2
     );

@@ -1,10 +1,9 @@
-//! The database, for as long as it can be worked with, and anew when it could not: after one error of the disk redb does nothing more
-//! until its file is opened again.
+//! A redb database that is reopened after a disk error: redb does nothing more after one until its file is opened again.
 //!
-//! A disk that is full fails what is written and nothing else. So the file is opened anew at once, for those who read; and whoever
-//! writes is refused for a second before the disk is tried again, so that a crowd of them does not have it opened without end.
+//! A full disk fails writes and nothing else. So the file is reopened at once, for the readers; writes are refused for a second before
+//! the disk is tried again, so that a burst of writes does not reopen the file over and over.
 
-use super::super::{Cause, Error, Result};
+use crate::store::{Cause, Error, Result};
 use crate::telemetry::metrics::StoreTrouble;
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
@@ -12,32 +11,29 @@ use redb::backends::InMemoryBackend;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// From a write that failed to the next that is tried.
+/// The pause after a failed write.
 const PAUSE: Duration = Duration::from_secs(1);
-/// What redb keeps of a file besides the operating system: enough for sessions and sign-ins. By itself it would keep a gibibyte, and with
-/// it every form that waits.
+/// The size of redb's cache: enough for sessions and sign-ins. The default of one gibibyte would hold every held form too.
 const CACHE: usize = 32 << 20;
 
 pub(super) struct ReopeningDatabase {
-    /// None for what lies in memory, where no disk can fail.
+    /// `None` in memory, where no disk can fail.
     file: Option<PathBuf>,
     state: RwLock<OpenDatabase>,
-    /// When a write last failed, until one succeeds.
+    /// The time of the last failed write, until one succeeds.
     failed_at: Mutex<Option<Instant>>,
 }
 
 struct OpenDatabase {
-    /// None while it cannot even be opened.
+    /// `None` while the file cannot be opened.
     database: Option<Database>,
-    /// How often it was opened, so that of all who find it broken one opens it.
+    /// Counts reopenings, so that one of many failing callers reopens the file.
     generation: u64,
 }
 
-/// What a write came to.
+/// The effect of a successful transaction.
 pub(super) enum Effect<T> {
-    /// It was written.
     Written(T),
-    /// There was nothing to write.
     Unchanged(T),
 }
 
@@ -69,28 +65,28 @@ impl ReopeningDatabase {
         }
     }
 
-    /// Reads; once more if somebody else's write has broken it meanwhile.
+    /// Reads, and retries once if a concurrent write broke the database.
     pub(super) fn read<T>(&self, work: impl Fn(&Database) -> Result<T>) -> Result<T> {
         let (outcome, generation) = self.attempt(&work);
-        if !is_of_the_disk(&outcome) {
+        if !is_disk_error(&outcome) {
             return outcome;
         }
         self.reopen(generation);
         self.attempt(work).0
     }
 
-    /// Writes, unless the disk has just refused to.
+    /// Writes, unless the disk refused a write a moment ago.
     pub(super) fn write<T>(&self, work: impl FnOnce(&Database) -> Result<Effect<T>>) -> Result<T> {
         if self
             .failed_at
             .lock()
             .is_some_and(|failed_at| failed_at.elapsed() < PAUSE)
         {
-            let said = "the store's file could not be written to a moment ago";
-            return Err(Error::Unreachable(Cause::new(StoreTrouble::Disk, said)));
+            let reason = "the last write to the store file failed a moment ago";
+            return Err(Error::Unreachable(Cause::new(StoreTrouble::Disk, reason)));
         }
         let (outcome, generation) = self.attempt(work);
-        if is_of_the_disk(&outcome) {
+        if is_disk_error(&outcome) {
             self.note_failure(outcome.as_ref().err());
             self.reopen(generation);
         }
@@ -103,7 +99,7 @@ impl ReopeningDatabase {
         }
     }
 
-    /// Whether the last write failed.
+    /// Returns whether the last write failed.
     pub(super) fn is_failing(&self) -> bool {
         self.failed_at.lock().is_some()
     }
@@ -117,20 +113,20 @@ impl ReopeningDatabase {
         )
     }
 
-    /// Opens the file again, if nobody has since.
+    /// Reopens the file, unless another caller has since.
     fn reopen(&self, generation: u64) {
         let Some(file) = &self.file else { return };
         let mut state = self.state.write();
         if state.generation != generation {
             return;
         }
-        // The former one holds the file's lock.
+        // The previous handle holds the file's lock.
         state.database = None;
         state.generation += 1;
         match Database::builder().set_cache_size(CACHE).open(file) {
             Ok(database) => state.database = Some(database),
             Err(error) => {
-                tracing::error!(target: "store", %error, "the store's file cannot be opened again yet")
+                tracing::error!(target: "store", %error, "cannot reopen the store file yet")
             }
         }
     }
@@ -138,24 +134,24 @@ impl ReopeningDatabase {
     fn note_failure(&self, error: Option<&Error>) {
         if self.failed_at.lock().replace(Instant::now()).is_none() {
             let error = error.map(|error| error as &dyn std::error::Error);
-            tracing::error!(target: "store", error, "the store's file cannot be written to; that is tried again every second");
+            tracing::error!(target: "store", error, "cannot write to the store file, retrying every second");
         }
     }
 
     fn note_success(&self) {
         if self.failed_at.lock().take().is_some() {
-            tracing::info!(target: "store", "the store's file can be written to again");
+            tracing::info!(target: "store", "writing to the store file works again");
         }
     }
 }
 
-/// Whatever the file system says, the caller learns that the store cannot work; the cause is kept for the log.
+/// Converts an error of redb to "unreachable", keeping the cause for the log.
 pub(super) fn failed(error: impl Into<redb::Error>) -> Error {
     Error::Unreachable(Cause::new(StoreTrouble::Disk, error.into()))
 }
 
-/// Whether redb does nothing more after this.
-fn is_of_the_disk<T>(outcome: &Result<T>) -> bool {
+/// Returns whether redb refuses all further work after this result.
+fn is_disk_error<T>(outcome: &Result<T>) -> bool {
     let Err(Error::Unreachable(cause)) = outcome else {
         return false;
     };

@@ -1,9 +1,9 @@
-//! A command, so that it can be sent again.
+//! Commands that can be sent again.
 
 use redis::aio::ConnectionLike;
 use redis::{Arg, Cmd, ErrorKind, RedisResult, Script, ServerErrorKind, Value};
 
-/// A script that lies in this program.
+/// A Lua script compiled into this program.
 pub(super) struct Lua {
     text: &'static str,
     script: Script,
@@ -18,16 +18,16 @@ impl Lua {
     }
 }
 
-/// What running a command once more does.
+/// Tells whether a command may be repeated when its answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// It reads, so nothing.
+    /// A read.
     Safe,
-    /// It may find what it did itself, and take that for somebody else's doing.
+    /// A write: the repetition may find its own effect and mistake it for another request's.
     Unsafe,
 }
 
-/// A command, or a call of a script.
+/// A command or a script call, with its retry policy.
 pub(super) struct RedisCommand {
     command: Cmd,
     script: Option<&'static Lua>,
@@ -65,7 +65,7 @@ impl RedisCommand {
         }
     }
 
-    /// Runs it on this connection; a script that the server does not know is sent along.
+    /// Runs the command on this connection, sending the script's text along if the server does not know it.
     pub(super) async fn send(&self, connection: &mut impl ConnectionLike) -> RedisResult<Value> {
         match (self.command.query_async(connection).await, self.script) {
             (Err(error), Some(script))

@@ -1,5 +1,5 @@
--- Applies a change wholly or not at all. KEYS are all names; ARGV is a flat list of instructions that refer to KEYS by
--- number. First all conditions are looked at, then everything is done.
+-- Applies a change, all or nothing. KEYS are all names; ARGV is a flat list of instructions that refer to KEYS by
+-- number. All conditions are checked first, then everything is carried out.
 -- Returns {0} done, {1} conflict, {2, index of the counter without room, milliseconds until its window ends}.
 local at, counters = 1, 0
 local function take(n)
@@ -10,7 +10,7 @@ end
 local function counted_before(once)
   return once ~= '0' and redis.call('EXISTS', KEYS[tonumber(once)]) == 1
 end
--- Nothing if it is no number that INCRBY takes; "nan", for one, is a number to Lua that is below no limit and above none.
+-- Returns nil for anything that INCRBY refuses; "nan", for one, is a number to Lua that is below no limit and above none.
 local function value_of(counter)
   local text = redis.call('GET', counter) or '0'
   local value = tonumber(text)

@@ -1,12 +1,12 @@
-//! A change in the words of `commit.lua`.
+//! Translates a change into the instructions of `commit.lua`.
 
-use super::super::engine::{Change, CounterMode, Expect};
-use super::super::vault::RecordKey;
 use super::invalidation_channel;
 use super::names::Names;
+use crate::store::engine::{Change, CounterMode, Expect};
+use crate::store::vault::RecordKey;
 use std::time::Duration;
 
-/// A change in the words of `commit.lua`.
+/// The keys and arguments of one call of `commit.lua`.
 pub(super) struct CommitScript<'a> {
     names: &'a Names,
     pub(super) keys: Vec<Vec<u8>>,
@@ -44,7 +44,8 @@ impl<'a> CommitScript<'a> {
                 CounterMode::Check => b"check",
                 CounterMode::Count => b"count",
             };
-            let (limit, amount) = (number(op.limit.into()), number(op.amount.into()));
+            let limit = number(op.limit.into());
+            let amount = number(op.amount.into());
             script.say(
                 b"counter",
                 &[
@@ -84,7 +85,7 @@ impl<'a> CommitScript<'a> {
                 b"announce",
                 &[
                     &names.channel(),
-                    &invalidation_channel::message(*invalidation),
+                    &invalidation_channel::encode(*invalidation),
                 ],
             );
         }
@@ -107,7 +108,7 @@ fn number(value: u64) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-/// Milliseconds as Redis takes them: it refuses a life of zero.
+/// Converts to milliseconds as Redis takes them: it refuses a lifetime of zero.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis())
         .unwrap_or(u64::MAX / 4)

@@ -1,41 +1,41 @@
-//! What other gateways ended, as it travels on the channel `ended`, and who is told of it here.
+//! Invalidations on the Redis channel `ended`, and their local broadcast.
 
-use super::super::vault::RecordKey;
-use super::super::{Invalidation, SubscriptionEpoch};
+use crate::store::vault::RecordKey;
+use crate::store::{Invalidation, SubscriptionEpoch};
 use domain::time::Timestamp;
 use redis::{PushInfo, PushKind, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::broadcast;
 
-const INVALIDATIONS: usize = 4_096;
+const CAPACITY: usize = 4_096;
 const EVERYTHING: &[u8] = b"*";
 const OF_A_BROKER: &[u8] = b"broker ";
 
-/// Tells of invalidations, and whether they arrive.
+/// Broadcasts invalidations as they arrive, and whether they arrive at all.
 #[derive(Clone)]
 pub(super) struct InvalidationChannel {
-    channel: Vec<u8>,
-    listeners: broadcast::Sender<Invalidation>,
-    /// How often they began to arrive or ceased to; odd while they arrive.
+    name: Vec<u8>,
+    receivers: broadcast::Sender<Invalidation>,
+    /// Counts subscriptions and their ends; odd while subscribed.
     turns: Arc<AtomicU32>,
 }
 
 impl InvalidationChannel {
-    pub(super) fn on(channel: Vec<u8>) -> Self {
+    pub(super) fn on(name: Vec<u8>) -> Self {
         Self {
-            channel,
-            listeners: broadcast::channel(INVALIDATIONS).0,
+            name,
+            receivers: broadcast::channel(CAPACITY).0,
             turns: Arc::default(),
         }
     }
 
-    pub(super) fn channel(&self) -> &[u8] {
-        &self.channel
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
     }
 
     pub(super) fn receiver(&self) -> broadcast::Receiver<Invalidation> {
-        self.listeners.subscribe()
+        self.receivers.subscribe()
     }
 
     pub(super) fn subscription(&self) -> Option<SubscriptionEpoch> {
@@ -43,41 +43,41 @@ impl InvalidationChannel {
         (turn % 2 == 1).then_some(SubscriptionEpoch(turn))
     }
 
-    /// They arrive from now on; until now they did not.
+    /// Begins a new epoch: the subscription is established.
     pub(super) fn begin(&self) {
         self.turns.fetch_add(1, Ordering::AcqRel);
-        self.tell(Invalidation::Resubscribed);
+        self.broadcast(Invalidation::Resubscribed);
     }
 
-    /// They arrive no more; until now they did.
+    /// Ends the current epoch: the subscription is lost.
     pub(super) fn cease(&self) {
-        let hearing = self.turns.fetch_add(1, Ordering::AcqRel);
-        self.tell(Invalidation::Gap(SubscriptionEpoch(hearing)));
+        let epoch = self.turns.fetch_add(1, Ordering::AcqRel);
+        self.broadcast(Invalidation::Gap(SubscriptionEpoch(epoch)));
     }
 
-    /// By its own clock, Redis has pushed all that was announced before this time.
-    pub(super) fn heard_until(&self, time: Timestamp) {
-        self.tell(Invalidation::Watermark(time));
+    /// Broadcasts that Redis has pushed every invalidation published before this time, by its own clock.
+    pub(super) fn watermark(&self, time: Timestamp) {
+        self.broadcast(Invalidation::Watermark(time));
     }
 
-    /// Takes what Redis pushed.
+    /// Handles a message pushed by Redis.
     pub(super) fn receive(&self, push: &PushInfo) {
-        if let (PushKind::Message, [Value::BulkString(from), Value::BulkString(what)]) =
+        if let (PushKind::Message, [Value::BulkString(from), Value::BulkString(message)]) =
             (&push.kind, push.data.as_slice())
-            && *from == self.channel
+            && *from == self.name
         {
-            self.tell(meaning(what));
+            self.broadcast(decode(message));
         }
     }
 
-    fn tell(&self, invalidation: Invalidation) {
-        // Nobody listening is no failure: there is no cache then.
-        let _ = self.listeners.send(invalidation);
+    fn broadcast(&self, invalidation: Invalidation) {
+        // Without a receiver there is no cache to invalidate.
+        let _ = self.receivers.send(invalidation);
     }
 }
 
-/// How an invalidation is written on the channel. A gateway that does not know a form takes it for "all".
-pub(super) fn message(invalidation: Invalidation) -> Vec<u8> {
+/// Encodes an invalidation for the channel. Gateways take unknown messages for "all sessions".
+pub(super) fn encode(invalidation: Invalidation) -> Vec<u8> {
     use Invalidation::{All, Broker, Gap, Resubscribed, Session, Watermark};
     match invalidation {
         Session(name) => name.to_bytes(),
@@ -86,8 +86,8 @@ pub(super) fn message(invalidation: Invalidation) -> Vec<u8> {
     }
 }
 
-/// What a message on the channel says; what cannot be read may mean any session.
-fn meaning(message: &[u8]) -> Invalidation {
+/// Decodes a message; anything unreadable may mean any session.
+fn decode(message: &[u8]) -> Invalidation {
     let read = match message.strip_prefix(OF_A_BROKER) {
         Some(revocation) => RecordKey::from_bytes(revocation).map(Invalidation::Broker),
         None => RecordKey::from_bytes(message).map(Invalidation::Session),

@@ -1,8 +1,8 @@
-//! Redis as an engine: one Lua script a change, on the server that is the master now, whoever that is after a failover.
+//! The Redis engine: one Lua script per change, on the current master.
 //!
-//! `master/` knows which server that is and keeps the connections to it. Names are the configured prefix and a [`RecordKey`];
-//! `queue` and `leases` hold the outbox. Invalidations travel on the channel `ended`. Nothing here is read without its seal
-//! being checked, but for counters.
+//! `master` finds that server, also after a failover, and keeps the connections to it. A record's name is the configured prefix
+//! and its [`RecordKey`]; `queue` (a sorted set by due time) and `leases` (a hash) hold the outbox, and invalidations travel on
+//! the channel `ended`. Only counters are read without a seal.
 
 mod command;
 mod commit_script;
@@ -30,36 +30,36 @@ use tokio::sync::broadcast;
 static COMMIT: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("commit.lua")));
 static LEASE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lease.lua")));
 
-/// No letter is put off for longer.
+/// The longest delay before another delivery attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(150);
 
-/// Redis as an engine.
+/// An engine on Redis.
 pub struct Redis {
     master: Master,
     names: Names,
     invalidations: InvalidationChannel,
 }
 
-/// How Redis is used.
+/// The settings that Redis is used with.
 #[derive(Clone, Copy, Debug)]
 pub struct RedisOptions<'a> {
-    /// What each name begins with.
+    /// Begins the name of every record.
     pub prefix: &'a str,
-    /// How long one command may take, its copies included.
+    /// Limits each command, waiting for replicas included.
     pub timeout: Duration,
-    /// How many replicas must have what is not to be lost.
+    /// The number of replicas that must confirm a durable change.
     pub replicas: u32,
 }
 
 impl Redis {
-    /// An engine on these servers. It connects at once and whenever the connection is lost. Must be called within the runtime
-    /// that is to drive the connections, which must outlive this value.
-    pub fn new(servers: &RedisServers, usage: RedisOptions<'_>) -> Self {
-        let names = Names::new(usage.prefix, &servers.deployment);
+    /// Creates an engine on these servers, which connects at once and reconnects whenever the connection is lost. Must be called
+    /// on the runtime that drives the connections and outlives this value.
+    pub fn new(servers: &RedisServers, settings: RedisOptions<'_>) -> Self {
+        let names = Names::new(settings.prefix, &servers.deployment);
         let invalidations = InvalidationChannel::on(names.channel());
         let options = MasterOptions {
-            timeout: usage.timeout,
-            replicas: usage.replicas,
+            timeout: settings.timeout,
+            replicas: settings.replicas,
             probe: names.ping(),
         };
         let master = Master::of(servers, options, invalidations.clone());
@@ -86,7 +86,7 @@ impl Redis {
             .master
             .run(&RedisCommand::read(command), durability)
             .await?;
-        // One record that no gateway wrote is no outage of Redis.
+        // A record that no gateway wrote is no outage of Redis.
         let too_long = keys.iter().zip(&found).find(|(key, record)| {
             record
                 .as_ref()
@@ -99,8 +99,8 @@ impl Redis {
     }
 }
 
-fn unexpected(what: &'static str) -> Error {
-    Error::Refused(Cause::new(StoreTrouble::Refused, what))
+fn unexpected(answer: &'static str) -> Error {
+    Error::Refused(Cause::new(StoreTrouble::Refused, answer))
 }
 
 #[async_trait]
@@ -122,13 +122,13 @@ impl Engine for Redis {
             [1] => Ok(TxOutcome::Conflict),
             [2, index, left] => {
                 let index = usize::try_from(index)
-                    .map_err(|_| unexpected("a counter's number is negative"))?;
+                    .map_err(|_| unexpected("the commit script returned a negative index"))?;
                 Ok(TxOutcome::Full {
                     index,
                     retry_after: Duration::from_millis(u64::try_from(left).unwrap_or(0)),
                 })
             }
-            _ => Err(unexpected("the script gave no answer that it can give")),
+            _ => Err(unexpected("the commit script returned an unknown result")),
         }
     }
 
@@ -145,14 +145,14 @@ impl Engine for Redis {
             [] => Ok(None),
             [id, leased] => {
                 let id: String = redis::from_redis_value(id.clone())
-                    .map_err(|_| unexpected("the queue holds no letter"))?;
+                    .map_err(|_| unexpected("the queue holds something other than a letter"))?;
                 let leased: u32 = redis::from_redis_value(leased.clone())
-                    .map_err(|_| unexpected("leases are no number"))?;
+                    .map_err(|_| unexpected("the number of leases is not a number"))?;
                 let bits = u128::from_str_radix(&id, 16)
-                    .map_err(|_| unexpected("the queue holds no letter"))?;
+                    .map_err(|_| unexpected("the queue holds something other than a letter"))?;
                 Ok(Some((LetterId::from_bits(bits), leased)))
             }
-            _ => Err(unexpected("the script gave no answer that it can give")),
+            _ => Err(unexpected("the lease script returned an unknown result")),
         }
     }
 
@@ -166,7 +166,7 @@ impl Engine for Redis {
     }
 
     async fn ping(&self) -> Result<()> {
-        // A write, since a full or demoted Redis still answers reads.
+        // A write, because a full or demoted Redis still answers reads.
         let mut command = redis::cmd("SET");
         command.arg(self.names.ping()).arg("").arg("PX").arg(1_000);
         self.master

@@ -1,12 +1,12 @@
-//! The connections to one master, for as long as it is the one.
+//! The sockets to one master, for as long as it is the master.
 
-use super::super::command::RedisCommand;
-use super::super::invalidation_channel::InvalidationChannel;
 use super::connector::Connector;
 use super::replica_ack::{Missing, ReplicaAck};
 use super::resolver::MasterAddress;
 use super::{Error, MasterOptions, Result};
 use crate::config::Server;
+use crate::store::redis::command::RedisCommand;
+use crate::store::redis::invalidation_channel::InvalidationChannel;
 use domain::time::Timestamp;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value};
@@ -16,12 +16,12 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 
-/// With the time that it may take, less than the second within which a revocation must have reached every gateway.
-const SIGN_OF_LIFE_EVERY: Duration = Duration::from_millis(250);
-const SIGN_OF_LIFE_WITHIN: Duration = Duration::from_millis(500);
+/// Interval of heartbeats. Together with their timeout it stays below the second within which a revocation must reach every gateway.
+const HEARTBEAT_EVERY: Duration = Duration::from_millis(250);
+const HEARTBEAT_WITHIN: Duration = Duration::from_millis(500);
 
 pub(super) struct MasterConnection {
-    /// Later ones have higher numbers.
+    /// Counts connections; later ones have higher numbers.
     pub(super) number: u64,
     pub(super) master: MasterAddress,
     commands: MultiplexedConnection,
@@ -34,14 +34,15 @@ pub(super) struct MasterConnection {
 }
 
 impl MasterConnection {
-    /// Connects, and listens.
+    /// Opens all sockets and subscribes to the invalidations.
     pub(super) async fn to(
         (number, master): (u64, MasterAddress),
         connector: &Connector,
         invalidations: &InvalidationChannel,
         options: &MasterOptions,
     ) -> RedisResult<Self> {
-        let (server, suspected) = (&master.server, Arc::new(Notify::new()));
+        let server = &master.server;
+        let suspected = Arc::new(Notify::new());
         let copying = async {
             if options.replicas == 0 {
                 return Ok(None);
@@ -71,15 +72,16 @@ impl MasterConnection {
         })
     }
 
-    /// The connection for commands.
+    /// Returns a handle of the socket for commands.
     pub(super) fn commands(&self) -> MultiplexedConnection {
         self.commands.clone()
     }
 
-    /// Runs a command on the master. Once the link is over, no answer is believed any more: a server that hung while another
-    /// one took its place would give one as if it still were the master.
+    /// Runs a command on the master. Once the connection is over, no answer is believed any more: a server that hung while another
+    /// was promoted would answer as if it still were the master.
     pub(super) async fn ask(&self, request: &RedisCommand) -> RedisResult<Value> {
-        let (mut over, mut commands) = (self.over.subscribe(), self.commands());
+        let mut over = self.over.subscribe();
+        let mut commands = self.commands();
         tokio::select! {
             biased;
             _ = over.wait_for(|over| *over) => Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
@@ -87,7 +89,7 @@ impl MasterConnection {
         }
     }
 
-    /// Runs a command on another node, to which this one's records are moving.
+    /// Runs a command on the node that this one's records are migrating to.
     pub(super) async fn ask_at(
         &self,
         server: &Server,
@@ -104,7 +106,7 @@ impl MasterConnection {
         Ok(answer)
     }
 
-    /// Waits until the replicas have all that was answered by now, where any are to.
+    /// Waits until replicas have everything answered so far, if any are configured.
     pub(super) async fn confirm(&self, until: Instant) -> Result<()> {
         let Some(replica_ack) = &self.replica_ack else {
             return Ok(());
@@ -119,34 +121,35 @@ impl MasterConnection {
         })
     }
 
-    /// Says that something is wrong with it.
+    /// Reports a sign that the connection is broken.
     pub(super) fn suspect(&self) {
         self.suspected.notify_one();
     }
 
-    /// Returns once somebody suspects it, or the listening connection has ended.
+    /// Returns once a broken connection is reported, or the listening socket has closed.
     pub(super) async fn suspected(&self) {
         self.suspected.notified().await;
     }
 
-    /// Returns once it gives no sign of life, with what was wrong. Its clock is the sign: it is read where announcements arrive, and
-    /// after all that were made before.
-    pub(super) async fn fallen_silent(&self, invalidations: &InvalidationChannel) -> RedisError {
+    /// Returns the error once a heartbeat fails. The heartbeat reads the server's clock on the listening socket, and so arrives after
+    /// every invalidation published before.
+    pub(super) async fn heartbeat_failed(&self, invalidations: &InvalidationChannel) -> RedisError {
         let mut listening = self.listening.clone();
         loop {
-            let (time, asked) = (redis::cmd("TIME"), Instant::now());
+            let time = redis::cmd("TIME");
+            let asked = Instant::now();
             match tokio::time::timeout(
-                SIGN_OF_LIFE_WITHIN,
+                HEARTBEAT_WITHIN,
                 time.query_async::<(u64, u64)>(&mut listening),
             )
             .await
             {
-                // This process was stopped meanwhile: the time that was told is long over.
-                Ok(Ok(_)) if asked.elapsed() > SIGN_OF_LIFE_WITHIN => {}
+                // This process was suspended meanwhile: the time in the answer has long passed.
+                Ok(Ok(_)) if asked.elapsed() > HEARTBEAT_WITHIN => {}
                 Ok(Ok((seconds, micros))) => {
                     invalidations
-                        .heard_until(Timestamp::from_millis(seconds * 1_000 + micros / 1_000));
-                    tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;
+                        .watermark(Timestamp::from_millis(seconds * 1_000 + micros / 1_000));
+                    tokio::time::sleep(HEARTBEAT_EVERY).await;
                 }
                 Ok(Err(error)) => return error,
                 Err(_) => return io::Error::from(io::ErrorKind::TimedOut).into(),
@@ -154,7 +157,7 @@ impl MasterConnection {
         }
     }
 
-    /// Ends what is under way on it.
+    /// Cancels the commands that wait for an answer.
     pub(super) fn end(&self) {
         self.over.send_replace(true);
     }

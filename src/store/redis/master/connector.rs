@@ -1,7 +1,7 @@
-//! Makes connections.
+//! Opens connections with the configured transport and credentials.
 
-use super::super::invalidation_channel::InvalidationChannel;
 use crate::config::{Credentials, Secret, Server, Transport};
+use crate::store::redis::invalidation_channel::InvalidationChannel;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -11,17 +11,17 @@ use redis::{
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// How servers of one kind are spoken to.
+/// Opens connections to servers that share transport and credentials.
 #[derive(Clone)]
 pub(super) struct Connector {
     transport: Transport,
     settings: RedisConnectionInfo,
-    /// The key of the configuration that has the password, or would have it.
+    /// The configuration key that sets the password, or would set it.
     password_key: &'static str,
 }
 
 impl Connector {
-    /// `password_key` is the key of the configuration that the password is missing from, if there is none.
+    /// Creates a connector; `password_key` is the configuration key to name if a server wants a password and none is set.
     pub(super) fn new(
         transport: Transport,
         credentials: &Credentials,
@@ -46,8 +46,8 @@ impl Connector {
         }
     }
 
-    /// Where to look if a server refuses the password.
-    pub(super) fn where_to_look(&self) -> String {
+    /// Returns a hint for the operator to append when a server refuses the password.
+    pub(super) fn password_hint(&self) -> String {
         match (self.settings.password(), self.password_key) {
             (None, key) => format!("; {key} is not given"),
             (Some(_), "") => String::new(),
@@ -55,24 +55,24 @@ impl Connector {
         }
     }
 
-    /// A connection for commands. How long it and its answers may take is for its user to say.
+    /// Opens a connection for commands, without timeouts: the caller limits each use.
     pub(super) async fn commands(&self, server: &Server) -> RedisResult<MultiplexedConnection> {
         self.connect(server, ProtocolVersion::RESP2, config()).await
     }
 
-    /// A connection on which announcements arrive; its end rings the bell.
+    /// Opens a connection that receives invalidations and notifies `closed` when it ends.
     pub(super) async fn listening(
         &self,
         server: &Server,
         invalidations: &InvalidationChannel,
-        bell: Arc<Notify>,
+        closed: Arc<Notify>,
     ) -> RedisResult<MultiplexedConnection> {
-        let told = invalidations.clone();
+        let channel = invalidations.clone();
         let receive = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
             if push.kind == PushKind::Disconnection {
-                bell.notify_one();
+                closed.notify_one();
             }
-            told.receive(&push);
+            channel.receive(&push);
             Ok(())
         };
         let mut connection = self
@@ -82,7 +82,7 @@ impl Connector {
                 config().set_push_sender(receive),
             )
             .await?;
-        connection.subscribe(invalidations.channel()).await?;
+        connection.subscribe(invalidations.name()).await?;
         Ok(connection)
     }
 
@@ -92,7 +92,8 @@ impl Connector {
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
     ) -> RedisResult<MultiplexedConnection> {
-        let (host, port) = (server.host.clone(), server.port);
+        let host = server.host.clone();
+        let port = server.port;
         let address = match self.transport {
             Transport::Plain => ConnectionAddr::Tcp(host, port),
             Transport::Tls => ConnectionAddr::TcpTls {

@@ -1,4 +1,4 @@
-//! What it means that Redis did not do what was asked.
+//! Classifies errors of Redis: whether to retry, where, and what to report.
 
 use super::super::super::{Cause, Error};
 use super::connector::Connector;
@@ -6,18 +6,18 @@ use crate::config::Server;
 use crate::telemetry::metrics::StoreTrouble;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// What follows from an error.
+/// The consequence of an error for the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ErrorClass {
-    /// Nothing was done: this server was demoted, has not got the records, or has not read them in yet.
+    /// Nothing was done: this server was demoted, does not own the records, or is still loading them.
     WrongServer,
-    /// Nothing was done: the records are on their way to another node, and some have arrived.
+    /// Nothing was done: the records are migrating to another node, and some have arrived.
     UnderWay,
-    /// Nothing was done: the records that it takes, if there are any, have arrived at this node.
+    /// Nothing was done: all records of the command that exist have arrived at this node.
     Arrived(Server),
-    /// There was no answer. Whether anything was done is not known.
+    /// No answer arrived, and the command may have been carried out.
     Lost,
-    /// Redis refuses.
+    /// Redis refuses the command.
     Refused,
 }
 
@@ -44,9 +44,9 @@ impl ErrorClass {
     }
 }
 
-/// Tells "cannot be asked" from "refuses", and why.
+/// Converts an error, telling an unreachable store from one that refuses.
 pub(super) fn failed(error: RedisError) -> Error {
-    // Redis' errors have themselves for a cause; once is enough.
+    // Redis errors name themselves as their cause; once is enough.
     Unavailable {
         kind: kind_of(&error),
         said: error.to_string(),
@@ -71,7 +71,7 @@ fn kind_of(error: &RedisError) -> StoreTrouble {
     }
 }
 
-/// By the word that Redis' error begins with, which a script's error repeats somewhere.
+/// Classifies a refusal by the code that the error begins with, or that a script's error contains.
 fn refusal(code: &str, said: &str) -> StoreTrouble {
     const WORDS: [(&str, StoreTrouble); 6] = [
         ("NOAUTH", StoreTrouble::Authentication),
@@ -87,7 +87,7 @@ fn refusal(code: &str, said: &str) -> StoreTrouble {
         .map_or(StoreTrouble::Refused, |(_, kind)| kind)
 }
 
-/// Why there is no master at present, to be told to everybody who asks.
+/// The reason why no master is available, as reported to every command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unavailable {
     kind: StoreTrouble,
@@ -95,7 +95,7 @@ pub(super) struct Unavailable {
 }
 
 impl Unavailable {
-    /// Nobody can be asked.
+    /// Reports that no server can be reached.
     pub(super) fn unreachable(said: impl Into<String>) -> Self {
         Self {
             kind: StoreTrouble::Unreachable,
@@ -103,7 +103,7 @@ impl Unavailable {
         }
     }
 
-    /// There is no master, for as long as another server takes to become it.
+    /// Reports that no server is master yet.
     pub(super) fn not_ready(said: impl Into<String>) -> Self {
         Self {
             kind: StoreTrouble::NotReady,
@@ -111,7 +111,7 @@ impl Unavailable {
         }
     }
 
-    /// There was no answer in time.
+    /// Reports that no answer arrived in time.
     pub(super) fn timeout(said: impl Into<String>) -> Self {
         Self {
             kind: StoreTrouble::Timeout,
@@ -119,7 +119,7 @@ impl Unavailable {
         }
     }
 
-    /// We are refused.
+    /// Reports that a server refuses this gateway.
     pub(super) fn refused(said: impl Into<String>) -> Self {
         Self {
             kind: StoreTrouble::Refused,
@@ -127,21 +127,21 @@ impl Unavailable {
         }
     }
 
-    /// The trouble with this server, to which this was told.
+    /// Reports an error of this server, with a hint at the configuration if it refuses the password.
     pub(super) fn with(server: &Server, connector: &Connector, error: RedisError) -> Self {
         let kind = kind_of(&error);
-        let where_to_look = if kind == StoreTrouble::Authentication {
-            connector.where_to_look()
+        let hint = if kind == StoreTrouble::Authentication {
+            connector.password_hint()
         } else {
             String::new()
         };
         Self {
             kind,
-            said: format!("{server}: {error}{where_to_look}"),
+            said: format!("{server}: {error}{hint}"),
         }
     }
 
-    /// Whether we are refused; else nobody can be asked.
+    /// Returns whether a server refuses this gateway, rather than none being reachable.
     pub(super) fn is_refusal(&self) -> bool {
         !matches!(
             self.kind,

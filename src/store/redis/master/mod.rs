@@ -1,10 +1,10 @@
-//! The one server that the gateway works with at any time: the only one there is, or the one that sentinels or a cluster have
-//! made the master.
+//! The current master: the only server, or the one elected by sentinels or a cluster.
 //!
-//! A task ([`supervisor`]) finds it and holds a [`connection::MasterConnection`] to it: a connection for commands, one that listens for invalidations,
-//! one to wait for replicas on. They are made together and given up together, so that nobody reads from one server and listens
-//! to another. Commands wait for a link only while one is being made for the first time after the former was lost; while there
-//! is none they fail at once. Nothing is run twice but what only reads or what Redis said it had not done.
+//! A task ([`supervisor`]) resolves its address ([`resolver`], [`probe`]) and holds a [`connection::MasterConnection`]: one socket
+//! for commands, one for invalidations, and one to wait for replicas on ([`replica_ack`]). They are opened and closed together, so
+//! that no gateway reads from one server and listens to another. After a connection is lost, commands wait only during the first
+//! attempt to reconnect; after that they fail at once. A command is repeated only if it reads, or if Redis reported that it did
+//! nothing ([`errors`]).
 
 mod connection;
 mod connector;
@@ -31,20 +31,20 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Between two attempts while records move from node to node.
+/// Interval between attempts while records migrate between nodes.
 const MOVES_EVERY: Duration = Duration::from_millis(20);
 
-/// What the gateway expects of a master.
+/// The settings of the connection to a master.
 pub(super) struct MasterOptions {
-    /// How long a command may take, its copies included.
+    /// Limits each command, waiting for replicas included.
     pub(super) timeout: Duration,
-    /// How many replicas must have what is not to be lost.
+    /// The number of replicas that must confirm a durable change.
     pub(super) replicas: u32,
-    /// The name of a record without meaning.
+    /// Names a meaningless record to read and write.
     pub(super) probe: Vec<u8>,
 }
 
-/// The master.
+/// Runs commands on the current master.
 pub(super) struct Master {
     state: watch::Receiver<ConnectionState>,
     timeout: Duration,
@@ -53,7 +53,7 @@ pub(super) struct Master {
 }
 
 impl Master {
-    /// Finds and keeps the master of these servers, on the current runtime, until this value is dropped.
+    /// Starts to resolve and supervise the master of these servers on the current runtime, until this value is dropped.
     pub(super) fn of(
         servers: &RedisServers,
         options: MasterOptions,
@@ -66,7 +66,8 @@ impl Master {
             "store.password_file",
         );
         let resolver = MasterResolver::to(servers, &connector, &options.probe);
-        let (timeout, fails_over) = (options.timeout, resolver.fails_over());
+        let timeout = options.timeout;
+        let fails_over = resolver.fails_over();
         let (sender, state) = watch::channel(ConnectionState::Connecting);
         let supervisor = Supervisor {
             resolver,
@@ -83,14 +84,14 @@ impl Master {
         }
     }
 
-    /// Runs a command, within the timeout altogether. Where it is to be durable, the answer is given only once the replicas
-    /// have whatever it rests on.
+    /// Runs a command within the timeout. A durable answer is returned only once replicas have everything that it rests on.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         request: &RedisCommand,
         durability: Durability,
     ) -> Result<T> {
-        let (until, mut asked) = (Instant::now() + self.timeout, None);
+        let until = Instant::now() + self.timeout;
+        let mut asked = None;
         let answered = tokio::time::timeout_at(until, self.answer(request, &mut asked)).await;
         let (answer, connection) = answered.unwrap_or_else(|_| {
             if let Some(connection) = &asked {
@@ -105,7 +106,7 @@ impl Master {
             .map_err(|error| Unavailable::refused(error.to_string()).into())
     }
 
-    /// Notes in `asked` which link it waits for an answer on.
+    /// Waits for the answer, and leaves the connection that it waits on in `asked`.
     async fn answer(
         &self,
         request: &RedisCommand,
@@ -139,7 +140,7 @@ impl Master {
                         .map(|answer| (answer, connection))
                         .map_err(failed);
                 }
-                // What changes records must find all of them in one place.
+                // A change must find all its records on one node.
                 (ErrorClass::UnderWay | ErrorClass::Arrived(_), _) => {
                     *asked = None;
                     tokio::time::sleep(MOVES_EVERY).await;
@@ -149,7 +150,7 @@ impl Master {
         }
     }
 
-    /// A link that came after the one with this number.
+    /// Returns a connection newer than the one with this number.
     async fn connection(&self, after: u64) -> Result<Arc<MasterConnection>> {
         let is_settled = |state: &ConnectionState| match state {
             ConnectionState::Connecting => false,
@@ -166,7 +167,7 @@ impl Master {
             Ok(ConnectionState::Up(connection)) => Ok(connection),
             Ok(ConnectionState::Down(trouble)) => Err(trouble.into()),
             Ok(ConnectionState::Connecting) | Err(_) => {
-                Err(Unavailable::unreachable("the gateway is ending").into())
+                Err(Unavailable::unreachable("the gateway is shutting down").into())
             }
         }
     }

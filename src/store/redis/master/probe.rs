@@ -1,4 +1,4 @@
-//! Somebody who may know where the master is: a sentinel, or a node of the cluster.
+//! Asks a sentinel or a cluster node where the master is.
 
 use super::connector::Connector;
 use super::errors::Unavailable;
@@ -12,20 +12,20 @@ use std::collections::HashMap;
 pub(super) struct NodeProbe {
     server: Server,
     connector: Connector,
-    /// Of the last question that was answered.
+    /// Reused after an answered query.
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
-/// What advisers are asked.
+/// The question that resolves the master.
 pub(super) enum TopologyQuery {
-    /// Sentinels: which server is the master of this name?
+    /// Asks sentinels for the master of this name.
     Sentinel(String),
-    /// Nodes of a cluster: which node has the slot of this record, as it is to be spoken to over this?
+    /// Asks cluster nodes for the owner of this record's slot, with an address for this transport.
     Cluster(Vec<u8>, Transport),
 }
 
 impl TopologyQuery {
-    pub(super) fn probes(&self) -> &'static str {
+    pub(super) fn asked(&self) -> &'static str {
         match self {
             Self::Sentinel(_) => "the sentinels",
             Self::Cluster(..) => "the nodes of the cluster",
@@ -42,7 +42,7 @@ impl NodeProbe {
         }
     }
 
-    /// What it knows. The future may be dropped; the connection that hangs is then left.
+    /// Sends the query. A dropped future abandons a connection that hangs.
     pub(super) async fn ask(&self, question: &TopologyQuery) -> Result<MasterAddress, Unavailable> {
         let kept = self.connection.lock().take();
         let trouble = |error: RedisError| Unavailable::with(&self.server, &self.connector, error);
@@ -84,7 +84,7 @@ async fn of_sentinel(
     connection: &mut MultiplexedConnection,
     master: &str,
 ) -> RedisResult<Option<MasterAddress>> {
-    // The address changes as soon as the new master is chosen; that of the second answer, once its replicas follow.
+    // This address changes as soon as the new master is chosen; the one in the second answer only once its replicas follow.
     let address = redis::cmd("SENTINEL")
         .arg("GET-MASTER-ADDR-BY-NAME")
         .arg(master)
@@ -122,7 +122,7 @@ async fn of_node(
         .await
 }
 
-/// The node that has this slot, by what `CLUSTER NODES` says: lines of
+/// Finds the owner of this slot in the output of `CLUSTER NODES`, with lines of
 /// `id ip:port@bus-port,hostname flags master ping pong epoch link slot first-last ...`.
 fn owner(nodes: &str, slot: u16, transport: Transport, asked: &Server) -> Option<MasterAddress> {
     let has_slot = |range: &str| {
@@ -131,7 +131,8 @@ fn owner(nodes: &str, slot: u16, transport: Transport, asked: &Server) -> Option
     };
     nodes.lines().find_map(|line| {
         let mut fields = line.split(' ');
-        let (address, epoch) = (fields.nth(1)?, fields.nth(4)?);
+        let address = fields.nth(1)?;
+        let epoch = fields.nth(4)?;
         fields.skip(1).any(has_slot).then_some(())?;
         Some(MasterAddress {
             server: server(address, transport, asked)?,
@@ -143,7 +144,7 @@ fn owner(nodes: &str, slot: u16, transport: Transport, asked: &Server) -> Option
 fn server(address: &str, transport: Transport, asked: &Server) -> Option<Server> {
     let mut parts = address.split(',');
     let (ip_and_port, _) = parts.next()?.split_once('@')?;
-    // A node that nobody has told its own address yet.
+    // A node that does not know its own address yet.
     let own = ip_and_port
         .strip_prefix(':')
         .and_then(|port| port.parse().ok());
@@ -154,7 +155,7 @@ fn server(address: &str, transport: Transport, asked: &Server) -> Option<Server>
         },
         None => Server::parse(ip_and_port)?,
     };
-    // A certificate is for a name, where there is one.
+    // A certificate needs the host name, if the node announces one.
     let name = parts
         .next()
         .filter(|name| !name.is_empty() && !name.contains('=') && transport == Transport::Tls);

@@ -1,8 +1,8 @@
-//! Knows whom to ask where the master is.
+//! Resolves the address of the master.
 //!
-//! All advisers are asked at once: sentinels, or nodes of a cluster. Some may be down or hang, and one that was cut off may
-//! tell of a master that is none any more; so they get a short time, and of what they say the latest decision counts, which
-//! has the highest epoch. The master itself must then say that it is one.
+//! All sentinels or cluster nodes are asked at once. Some may be down or hang, and a partitioned one may name a master that was
+//! replaced; so they get a short timeout, and the answer with the highest epoch counts. The server itself must then confirm that
+//! it is the master.
 
 use super::connector::Connector;
 use super::errors::Unavailable;
@@ -13,32 +13,30 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 use std::time::Duration;
 
-/// Advisers that take longer are passed over.
-const ADVICE_WITHIN: Duration = Duration::from_millis(500);
-/// How often they are asked whether they have decided on another master. The old one may still answer, cut off from them.
-const ADVICE_EVERY: Duration = Duration::from_secs(1);
+/// Probes that take longer are ignored.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// Interval of checks for a new master. A partitioned old one may still answer.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) enum MasterResolver {
-    /// There is one server.
     Fixed(Server),
-    /// There are several, and advisers.
-    Advised(Vec<NodeProbe>, TopologyQuery),
+    Elected(Vec<NodeProbe>, TopologyQuery),
 }
 
-/// Where the master is.
+/// A server and the election that made it the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MasterAddress {
     pub(super) server: Server,
-    /// Of the decision that made it the master; rises with each.
+    /// Rises with every election.
     pub(super) epoch: u64,
 }
 
 impl MasterResolver {
-    /// To these servers; `probe` is the name of some record of the gateway's.
+    /// Creates a resolver for these servers; `probe` names any record of the gateway.
     pub(super) fn to(servers: &RedisServers, connector: &Connector, probe: &[u8]) -> Self {
         let advised = |connector: Connector, question| {
             let probe = |server: &Server| NodeProbe::new(server.clone(), connector.clone());
-            Self::Advised(servers.servers.iter().map(probe).collect(), question)
+            Self::Elected(servers.servers.iter().map(probe).collect(), question)
         };
         match (&servers.deployment, servers.servers.as_slice()) {
             (Deployment::Sentinel { master, login }, _) => advised(
@@ -53,12 +51,12 @@ impl MasterResolver {
         }
     }
 
-    /// Whether another server may take the master's place.
+    /// Returns whether another server may be promoted.
     pub(super) fn fails_over(&self) -> bool {
-        matches!(self, Self::Advised(..))
+        matches!(self, Self::Elected(..))
     }
 
-    /// Where the master is, by the latest decision.
+    /// Returns the master by the latest election.
     pub(super) async fn master(&self) -> Result<MasterAddress, Unavailable> {
         let (probes, question) = match self {
             Self::Fixed(server) => {
@@ -67,12 +65,13 @@ impl MasterResolver {
                     epoch: 0,
                 });
             }
-            Self::Advised(probes, question) => (probes, question),
+            Self::Elected(probes, question) => (probes, question),
         };
         let asked = probes
             .iter()
-            .map(|probe| tokio::time::timeout(ADVICE_WITHIN, probe.ask(question)));
-        let (mut latest, mut trouble): (Option<MasterAddress>, Option<Unavailable>) = (None, None);
+            .map(|probe| tokio::time::timeout(ANSWER_WITHIN, probe.ask(question)));
+        let mut latest: Option<MasterAddress> = None;
+        let mut trouble: Option<Unavailable> = None;
         for advice in join_all(asked).await {
             match advice {
                 Ok(Ok(master))
@@ -89,18 +88,18 @@ impl MasterResolver {
         }
         latest.ok_or_else(|| {
             trouble.unwrap_or_else(|| {
-                Unavailable::timeout(format!("{} do not answer", question.probes()))
+                Unavailable::timeout(format!("{} do not answer", question.asked()))
             })
         })
     }
 
-    /// Returns once the advisers have decided on another master.
+    /// Returns once another master was elected.
     pub(super) async fn superseded(&self, master: &MasterAddress) -> MasterAddress {
         if let Self::Fixed(_) = self {
             return std::future::pending().await;
         }
         loop {
-            tokio::time::sleep(ADVICE_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
             if let Ok(latest) = self.master().await
                 && latest.epoch > master.epoch
                 && latest.server != master.server
@@ -110,7 +109,7 @@ impl MasterResolver {
         }
     }
 
-    /// Makes sure that the server to which this connection leads can be worked with: it is the master, and has read in the records.
+    /// Checks that the connected server is usable: it is the master, and has loaded its records.
     pub(super) async fn verify(
         &self,
         master: &MasterAddress,
@@ -126,7 +125,7 @@ impl MasterResolver {
                 .map_err(trouble)?;
             if !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master") {
                 return Err(Unavailable::not_ready(format!(
-                    "{}: it is not a master",
+                    "{}: not a master",
                     master.server
                 )));
             }

@@ -1,30 +1,29 @@
-//! Keeps a link to the master: finds it, watches it, and finds the next one when it is lost. It alone connects, and at a
-//! steady pace, however many commands wait or fail.
+//! Supervises the connection to the master: resolves, connects, watches, and starts over when it is lost. No other task connects,
+//! and the interval is constant, however many commands wait or fail.
 
-use super::super::invalidation_channel::InvalidationChannel;
 use super::MasterOptions;
 use super::connection::MasterConnection;
 use super::connector::Connector;
 use super::errors::Unavailable;
 use super::resolver::MasterResolver;
+use crate::store::redis::invalidation_channel::InvalidationChannel;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// From one attempt to connect to the next.
+/// Interval between attempts to connect.
 const ATTEMPTS_EVERY: Duration = Duration::from_millis(250);
-/// For all connections, TLS and passwords, and for the server to say that it is the master.
-const LINKED_WITHIN: Duration = Duration::from_secs(1);
+/// Limits the whole attempt: all sockets, TLS, authentication, and the check that the server is the master.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
 
-/// What there is to work with.
+/// The state of the connection, as commands see it.
 #[derive(Clone)]
 pub(super) enum ConnectionState {
-    /// Nothing yet, or nothing any more; this is about to change.
+    /// Before the first attempt, and while the first one after a loss lasts.
     Connecting,
-    /// A master.
     Up(Arc<MasterConnection>),
-    /// None, for this reason, until an attempt succeeds.
+    /// The last attempt failed for this reason.
     Down(Unavailable),
 }
 
@@ -75,17 +74,13 @@ impl Supervisor {
                 .await
                 .map(|()| connection)
         };
-        let silent = |_| {
-            Err(Unavailable::timeout(format!(
-                "{server}: it does not answer"
-            )))
-        };
-        tokio::time::timeout(LINKED_WITHIN, linked)
+        let silent = |_| Err(Unavailable::timeout(format!("{server}: no answer")));
+        tokio::time::timeout(CONNECTED_WITHIN, linked)
             .await
             .unwrap_or_else(silent)
     }
 
-    /// Lets the link be used until it is lost.
+    /// Publishes the connection until it is lost.
     async fn keep(&self, connection: Arc<MasterConnection>) {
         let server = &connection.master.server;
         tracing::info!(target: "store", %server, epoch = connection.master.epoch, "connected to redis");
@@ -93,16 +88,16 @@ impl Supervisor {
         self.state
             .send_replace(ConnectionState::Up(Arc::clone(&connection)));
         let why = tokio::select! {
-            () = connection.suspected() => "a connection ended, or a command was not answered, or not as by a master".to_owned(),
-            error = connection.fallen_silent(&self.invalidations) => error.to_string(),
-            latest = self.resolver.superseded(&connection.master) => format!("{} has taken its place", latest.server),
+            () = connection.suspected() => "a socket closed, or a command got no answer or that of a replica".to_owned(),
+            error = connection.heartbeat_failed(&self.invalidations) => error.to_string(),
+            latest = self.resolver.superseded(&connection.master) => format!("{} was promoted to master", latest.server),
         };
         if self.resolver.fails_over() {
             connection.end();
         }
         self.invalidations.cease();
         self.state.send_replace(ConnectionState::Connecting);
-        tracing::warn!(target: "store", %server, why, "the connection to redis was lost; the session cache is off until it is back");
+        tracing::warn!(target: "store", %server, why, "lost the connection to redis; the session cache is off until it is back");
     }
 
     fn give_up(&self, trouble: Unavailable) {
@@ -110,7 +105,7 @@ impl Supervisor {
             .state
             .send_replace(ConnectionState::Down(trouble.clone()));
         if !matches!(before, ConnectionState::Down(before) if before == trouble) {
-            tracing::warn!(target: "store", %trouble, "there is no redis to work with; it is looked for until there is one");
+            tracing::warn!(target: "store", %trouble, "no redis master available, retrying");
         }
     }
 }
