@@ -1,4 +1,4 @@
-//! How a letter becomes a mail: text and HTML in German, without link, image or attachment.
+//! Composes the mail of a letter: text and HTML in German, without links, images or attachments.
 
 use super::Error;
 use super::templates::{HTML, MailTemplates, SUBJECT, TEXT};
@@ -16,7 +16,7 @@ use lettre::{Address, Message};
 use minijinja::{Value, context};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Keeps vacation notes from answering (RFC 3834, 5), and Exchange, which reads a field of its own.
+/// Suppresses automatic replies (RFC 3834, 5); Exchange reads a field of its own.
 const AUTOMATIC: [(HeaderName, &str); 2] = [
     (
         HeaderName::new_from_ascii_str("Auto-Submitted"),
@@ -45,7 +45,7 @@ const MONTHS: [&str; 12] = [
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Writes mails.
+/// Composes mails from the templates.
 pub struct Writer {
     templates: MailTemplates,
     zone: TimeZone,
@@ -57,10 +57,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Reads the templates and tries them once.
+    /// Reads the templates, and checks them with a sample letter.
     ///
     /// # Errors
-    /// A template, the time zone or an address of the sender's cannot be used.
+    /// [`Error`] if a template, the time zone or a sender address cannot be used.
     pub fn new(
         mail: &config::Mail,
         login: &config::Login,
@@ -87,10 +87,10 @@ impl Writer {
         Ok(writer)
     }
 
-    /// The mail for `to`, as it reads if it is handed over `now`.
+    /// Composes the mail to `to`, with times relative to a delivery at `now`.
     ///
     /// # Errors
-    /// The address cannot be written to, or a template fails on these values.
+    /// [`Error`] if the address is unusable, or a template fails on these values.
     pub fn write(&self, letter: &Letter, to: &Email, now: Timestamp) -> Result<Message, Error> {
         let values = self.values(letter, now);
         let render = |template| self.templates.render(template, &values);
@@ -98,7 +98,8 @@ impl Writer {
             .from(self.from.clone())
             .to(Mailbox::new(
                 None,
-                address(to.as_str()).ok_or(Error::Letter("the address cannot be written to"))?,
+                address(to.as_str())
+                    .ok_or(Error::Letter("the address is not usable in a header"))?,
             ))
             .subject(render(SUBJECT)?.trim())
             .date(UNIX_EPOCH + Duration::from_millis(now.as_millis()))
@@ -155,7 +156,7 @@ impl Writer {
             .to_zoned(self.zone.clone())
     }
 
-    /// Writes a sample, and looks at what no mail may lack or show.
+    /// Renders a sample letter, and checks that the TAN is where it must be and nowhere else.
     fn try_out(&self) -> Result<(), Error> {
         let now = Timestamp::from_millis(DAY.as_millis().try_into().unwrap_or(u64::MAX));
         let letter = Letter {
@@ -171,17 +172,16 @@ impl Writer {
             |text: &str| text.lines().any(|line| line.trim() == letter.tan.reveal());
         for template in [TEXT, HTML] {
             if !tan_has_a_line(&self.templates.render(template, &values)?) {
-                return Err(self.templates.wrong(
-                    template,
-                    "the TAN must stand alone on a line of its own: {{ tan }}",
-                ));
+                return Err(self
+                    .templates
+                    .wrong(template, "the TAN must be alone on its line: {{ tan }}"));
             }
         }
         let subject = self.templates.render(SUBJECT, &values)?;
         if subject.contains(letter.tan.reveal()) {
             return Err(self.templates.wrong(
                 SUBJECT,
-                "the TAN must not stand in the subject, which locked screens show",
+                "the TAN must not appear in the subject, which locked screens show",
             ));
         }
         if subject.trim().is_empty() || subject.trim().contains(['\r', '\n']) {
@@ -193,7 +193,7 @@ impl Writer {
     }
 }
 
-/// Quoted-printable passes every relay, and keeps the TAN on a line of its own.
+/// Encodes a part as quoted-printable, which passes every relay and keeps the TAN on its own line.
 fn part(kind: ContentType, text: String) -> Result<SinglePart, Error> {
     let body = Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable);
     Ok(SinglePart::builder()
@@ -211,7 +211,7 @@ fn mailbox(key: &'static str, text: &str) -> Result<Mailbox, Error> {
     Ok(Mailbox::new(mailbox.name, email))
 }
 
-/// The address with its domain in ASCII, so that no relay on the way needs to know SMTPUTF8 (RFC 5891, 4.4).
+/// Converts the address's domain to ASCII, so that no relay needs SMTPUTF8 (RFC 5891, 4.4).
 fn address(text: &str) -> Option<Address> {
     let (user, domain) = text.split_once('@')?;
     Address::new(user, idna::domain_to_ascii(domain).ok()?).ok()
@@ -230,7 +230,7 @@ fn date(date: civil::Date) -> String {
     format!("{}. {month} {}", date.day(), date.year())
 }
 
-/// The clock time, with the day where that is not today.
+/// Formats a time, with the date unless that is today.
 fn until(end: &Zoned, now: &Zoned) -> String {
     let time = clock_time(end);
     if end.date() == now.date() {

@@ -1,8 +1,8 @@
-//! The outbox's workers: take a letter, hand it over, note what became of it; try again while it is of use.
+//! The outbox workers: lease a letter, deliver it, record the result; retry with backoff until its sign-in expires.
 //!
-//! Any gateway may send any letter. A letter under way is leased, so that it is sent by one gateway at a time: for a short time,
-//! which is made longer while the conversation lasts. If the gateway dies, another takes over within seconds. Right before the mail
-//! goes out the store is asked once more: a gateway that hung meanwhile, or whose broker has signed in, sends nothing.
+//! Any gateway may send any letter. A short lease, renewed during the SMTP conversation, ensures that one gateway at a time sends a
+//! letter; if that gateway dies, another takes over within seconds. The lease is confirmed once more right before the mail goes out, so
+//! that a gateway that hung meanwhile, or whose broker has signed in, sends nothing.
 
 mod backoff;
 
@@ -30,31 +30,31 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How often a worker looks for letters that nobody rang for: those put off, and those of other gateways.
+/// Interval of polls for letters without a wakeup: deferred ones, and those of other gateways.
 const POLL: Duration = Duration::from_secs(1);
-/// How often the length of the outbox is asked for.
-const CENSUS: Duration = Duration::from_secs(10);
-/// How long a letter stays with a gateway that has died.
+/// Interval of updates of the gauge of queued letters.
+const GAUGE_EVERY: Duration = Duration::from_secs(10);
+/// The lease, after which the letter of a dead gateway is free.
 const LEASE: Duration = Duration::from_secs(12);
-/// How often a lease is renewed; the store may fail twice in between.
+/// Interval of lease renewals; the store may fail twice within a lease.
 const RENEWAL: Duration = Duration::from_secs(4);
-/// How long whoever has handed a mail over has to note that, after an outage of the store that leases did not survive.
-const NOTES_FIRST: Duration = Duration::from_secs(1);
-/// How often that is tried: whoever does finds out four times within it that the store is back.
-const NOTES_EVERY: Duration = Duration::from_millis(250);
+/// After an outage longer than a lease, gateways get this time to record mails that they have delivered before others lease them.
+const RECORD_FIRST: Duration = Duration::from_secs(1);
+/// Interval of attempts to record a delivery: four within [`RECORD_FIRST`].
+const RECORD_EVERY: Duration = Duration::from_millis(250);
 
-/// Sends the letters that wait in the store.
+/// Sends the letters queued in the store.
 pub struct Outbox {
     worker: Arc<OutboxWorker>,
     workers: usize,
 }
 
-/// What keeps mails from leaving, for `/readyz`.
+/// Reports delivery problems for `/readyz`.
 #[derive(Clone)]
 pub struct MailTrouble(Arc<dyn MailSender>);
 
 impl MailTrouble {
-    /// The mail servers whose last mail met with trouble there, and what that was; nothing secret is in it.
+    /// Lists the mail servers that failed on their last mail, with the errors; contains nothing secret.
     pub fn now(&self) -> Option<String> {
         let troubles = self
             .0
@@ -65,18 +65,18 @@ impl MailTrouble {
     }
 }
 
-/// Mails that a mail server may have, and has not said what becomes of.
+/// Counts mails whose end was sent and not yet answered: the mail server may have them.
 #[derive(Clone, Debug, Default)]
 pub struct InFlightMails(Arc<AtomicUsize>);
 
 impl InFlightMails {
-    /// How many there are now.
+    /// Returns the current number.
     pub fn now(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// What all workers share.
+/// The state shared by all workers.
 struct OutboxWorker {
     store: Arc<dyn OutboxStore>,
     sender: Arc<dyn MailSender>,
@@ -86,33 +86,31 @@ struct OutboxWorker {
     wakeup: Arc<Notify>,
     drain_timeout: Duration,
     in_flight: InFlightMails,
-    /// Whoever holds it asks whether a store that failed works again.
-    asks: tokio::sync::Mutex<()>,
-    /// Until when letters that somebody had in hand are left alone.
-    others_note_until: Mutex<Instant>,
+    /// Held by the one worker that probes a failed store.
+    probing: tokio::sync::Mutex<()>,
+    /// Until then letters that were leased before are left to their gateways.
+    others_record_until: Mutex<Instant>,
 }
 
-/// A letter in this gateway's hand.
+/// Holds a letter's lease while the letter is delivered.
 struct LeaseGuard<'d> {
     store: &'d dyn OutboxStore,
     lease: LetterLease,
-    /// Whether a mail server may have the mail.
+    /// Set once the mail server may have the mail.
     may_be_out: AtomicBool,
     in_flight: &'d InFlightMails,
 }
 
-/// What to do after a step.
+/// The result of one step of a worker.
 enum StepResult {
-    /// There may be another letter.
+    /// Another letter may be due.
     Another,
-    /// No letter is due.
     Nothing,
-    /// The step failed.
     Failed,
 }
 
 impl Outbox {
-    /// An outbox with `mail.connections` workers, which [`Outbox::run`] sets to work.
+    /// Creates an outbox with `mail.connections` workers, started by [`Outbox::run`].
     pub fn new(
         store: Arc<dyn OutboxStore>,
         sender: impl MailSender + 'static,
@@ -130,33 +128,33 @@ impl Outbox {
             wakeup: Arc::new(Notify::new()),
             drain_timeout: config.timeout,
             in_flight: InFlightMails::default(),
-            asks: tokio::sync::Mutex::default(),
-            others_note_until: Mutex::new(Instant::now()),
+            probing: tokio::sync::Mutex::default(),
+            others_record_until: Mutex::new(Instant::now()),
         };
-        worker.tell_of_relays();
+        worker.report_relays();
         Self {
             worker: Arc::new(worker),
             workers: config.connections.max(1),
         }
     }
 
-    /// Whoever has put a letter into the store rings it with `notify_one`, so that it leaves at once.
+    /// Returns the handle to notify (`notify_one`) after a letter was queued, so that it is sent at once.
     pub fn wakeup(&self) -> Arc<Notify> {
         Arc::clone(&self.worker.wakeup)
     }
 
-    /// Tells what keeps mails from leaving.
+    /// Returns a handle that reports delivery problems.
     pub fn trouble(&self) -> MailTrouble {
         MailTrouble(Arc::clone(&self.worker.sender))
     }
 
-    /// Tells of mails that would be cut off.
+    /// Returns a handle that counts mails in flight.
     pub fn in_flight(&self) -> InFlightMails {
         self.worker.in_flight.clone()
     }
 
-    /// Sends letters until `shutdown` completes; then lets hand-overs under way finish, for `mail.timeout` at most, but those whose mail may
-    /// be out for as long as the server may take to say so. Whoever gives up waiting for this leaves such a letter its lease.
+    /// Sends letters until `shutdown` completes; then drains: deliveries in progress get `mail.timeout`, but those whose mail may be out
+    /// get as long as the server may take to answer. If this future is dropped instead, such a letter keeps its lease.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopping) = watch::channel(());
         let mut tasks = JoinSet::new();
@@ -180,7 +178,7 @@ impl OutboxWorker {
                 StepResult::Nothing => {
                     failures = 0;
                     self.sender.tidy().await;
-                    let for_others = self.others_note_for();
+                    let for_others = self.others_record_for();
                     let pause = if for_others.is_zero() {
                         jittered(POLL)
                     } else {
@@ -191,18 +189,18 @@ impl OutboxWorker {
                         () = self.wakeup.notified() => {}
                     }
                 }
-                StepResult::Failed => failures = self.sit_out(failures, &stop).await,
+                StepResult::Failed => failures = self.back_off(failures, &stop).await,
             }
         }
     }
 
-    /// Pauses until the store answers again; gives the failures so far. Nobody listens to the bell: the store needs rest, and
-    /// sign-ins that fail ring all the more.
-    async fn sit_out(&self, mut failures: u32, stop: &Stop) -> u32 {
+    /// Backs off until the store answers again, and returns the number of failures. Wakeups are ignored meanwhile: failing sign-ins
+    /// cause ever more of them, and the store needs rest.
+    async fn back_off(&self, mut failures: u32, stop: &Stop) -> u32 {
         let begun = Instant::now();
         stop.sleep(jittered(nth(&STORE_WAITS, failures))).await;
-        // One worker asks for all; the others make sure of its answer.
-        let _asks = self.asks.lock().await;
+        // One worker probes for all; the others then verify.
+        let _probing = self.probing.lock().await;
         loop {
             failures = failures.saturating_add(1);
             if stop.is_requested() || self.store.ping().await.is_ok() {
@@ -210,31 +208,32 @@ impl OutboxWorker {
             }
             stop.sleep(jittered(nth(&STORE_WAITS, failures))).await;
         }
-        self.works_again(begun);
+        self.store_recovered(begun);
         failures
     }
 
-    /// The store answers, which it had not done since `begun`: others may have handed letters over that they could not note, whose leases
-    /// have ended. Taken over before that is noted, such a mail would go out once more.
-    fn works_again(&self, begun: Instant) {
-        let (now, mut until) = (Instant::now(), self.others_note_until.lock());
-        // Whoever is first to notice says for how long.
+    /// Notes that the store recovered from an outage that began at `begun`. Other gateways may have delivered mails that they could not
+    /// record, whose leases have expired: leased again before that is recorded, such a mail would be sent twice.
+    fn store_recovered(&self, begun: Instant) {
+        let now = Instant::now();
+        let mut until = self.others_record_until.lock();
+        // The first worker to notice sets the time.
         if begun.elapsed() > LEASE / 2 && *until < now {
-            *until = now + NOTES_FIRST;
+            *until = now + RECORD_FIRST;
         }
     }
 
-    /// Which letters may be taken now.
+    /// Selects the letters that may be leased now.
     fn due(&self) -> Due {
-        if self.others_note_for().is_zero() {
+        if self.others_record_for().is_zero() {
             Due::All
         } else {
             Due::New
         }
     }
 
-    fn others_note_for(&self) -> Duration {
-        self.others_note_until
+    fn others_record_for(&self) -> Duration {
+        self.others_record_until
             .lock()
             .saturating_duration_since(Instant::now())
     }
@@ -242,9 +241,9 @@ impl OutboxWorker {
     async fn try_step(&self, stop: &Stop) -> StepResult {
         match AssertUnwindSafe(self.step(stop)).catch_unwind().await {
             Ok(Ok(next)) => next,
-            // The store itself has logged why.
+            // The error was logged by the store.
             Ok(Err(_)) => StepResult::Failed,
-            // The panic hook has logged it. A programming mistake over one letter must not keep all others waiting.
+            // Logged by the panic hook. A bug triggered by one letter must not block all others.
             Err(_) => StepResult::Failed,
         }
     }
@@ -253,7 +252,7 @@ impl OutboxWorker {
         let Some(leased) = self.store.lease_letter(self.due(), LEASE).await? else {
             return Ok(StepResult::Nothing);
         };
-        // Where one letter is, there may be another: a second worker looks, while this one waits for the mail server.
+        // Another letter may be due: a second worker checks while this one waits for the mail server.
         self.wakeup.notify_one();
         if let Some(delivery) = self.deliver(&leased, stop).await {
             self.note(&leased, delivery, stop).await?;
@@ -261,7 +260,7 @@ impl OutboxWorker {
         Ok(StepResult::Another)
     }
 
-    /// Sends the letter, if it is still of use and meant to be sent, and says what became of it, if that is for this gateway to say.
+    /// Sends the letter unless it expired or is a decoy, and returns the result to record; `None` after a lost lease.
     async fn deliver(&self, leased: &LeasedLetter, stop: &Stop) -> Option<Delivery> {
         let LeasedLetter { letter, attempt } = leased;
         let now = self.clock.now();
@@ -273,7 +272,7 @@ impl OutboxWorker {
             return Some(self.dropped(letter, *attempt, now));
         }
         let result = self.send(leased, to, now, stop).await;
-        self.tell_of_relays();
+        self.report_relays();
         let at = self.clock.now();
         let (id, domain) = (letter.id, to.domain());
         match result {
@@ -310,14 +309,14 @@ impl OutboxWorker {
         let message = match self.writer.now().write(letter, to, now) {
             Ok(message) => message,
             Err(error) => {
-                tracing::error!(target: "mail", letter = %letter.id, %error, "a letter cannot be written");
+                tracing::error!(target: "mail", letter = %letter.id, %error, "cannot compose a mail");
                 return DeliveryResult::Refused(SmtpError {
                     stage: SmtpStage::Writing,
                     cause: SmtpErrorKind::Unwritable,
                 });
             }
         };
-        let held = LeaseGuard {
+        let guard = LeaseGuard {
             store: &*self.store,
             lease: leased.lease(),
             may_be_out: AtomicBool::new(false),
@@ -326,20 +325,20 @@ impl OutboxWorker {
         let out_of_time = async {
             stop.requested().await;
             tokio::time::sleep(self.drain_timeout).await;
-            // Given to another gateway at once it might go out once more, while the server's yes is on its way.
-            if held.may_be_out.load(Ordering::Acquire) {
+            // Released now, the letter might be sent again by another gateway while the server's acceptance is on its way.
+            if guard.may_be_out.load(Ordering::Acquire) {
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
             biased;
-            result = self.sender.send(&message, &held) => result,
-            never = held.keep() => match never {},
+            result = self.sender.send(&message, &guard) => result,
+            never = guard.keep() => match never {},
             () = out_of_time => DeliveryResult::Deferred(SmtpError { stage: SmtpStage::Conversation, cause: SmtpErrorKind::Abandoned }),
         }
     }
 
-    fn tell_of_relays(&self) {
+    fn report_relays(&self) {
         for state in self.sender.relays() {
             match state.trouble {
                 None => self.metrics.mail_relay_works(&state.relay),
@@ -348,11 +347,11 @@ impl OutboxWorker {
         }
     }
 
-    /// Another attempt, unless it would come too late.
+    /// Schedules another attempt, unless it would come too late.
     fn put_off(&self, leased: &LeasedLetter, error: &SmtpError, at: Timestamp) -> Delivery {
         let LeasedLetter { letter, attempt } = leased;
         let wait = match error.cause {
-            // Not a word of the mail was said: another gateway can take over at once.
+            // Nothing of the mail was sent: another gateway can take over at once.
             SmtpErrorKind::Abandoned => Duration::ZERO,
             _ => nth(&WAITS, attempt.saturating_sub(1)),
         };
@@ -365,12 +364,12 @@ impl OutboxWorker {
     }
 
     fn dropped(&self, letter: &Letter, attempt: u32, at: Timestamp) -> Delivery {
-        tracing::warn!(target: "mail", letter = %letter.id, attempt, outcome = "dropped", "its sign-in is over");
+        tracing::warn!(target: "mail", letter = %letter.id, attempt, outcome = "dropped", "the sign-in has expired");
         self.metrics.mail(metrics::Mail::Dropped);
         Delivery::Refused { at }
     }
 
-    /// Notes what became of a letter. It is worth some patience: a mail whose hand-over nobody noted is sent twice.
+    /// Records a delivery, with retries: a delivered mail that nobody recorded is sent twice.
     async fn note(
         &self,
         leased: &LeasedLetter,
@@ -380,7 +379,7 @@ impl OutboxWorker {
         let id = leased.letter.id;
         let until = match delivery {
             Delivery::Accepted { .. } => leased.letter.not_after,
-            // Whoever takes the letter over will see for itself.
+            // The next gateway to lease the letter will find out.
             Delivery::Queued | Delivery::Delayed { .. } | Delivery::Refused { .. } => {
                 self.clock.now().plus(LEASE)
             }
@@ -388,7 +387,7 @@ impl OutboxWorker {
         let begun = Instant::now();
         loop {
             let Err(error) = self.store.note_delivery(leased.lease(), delivery).await else {
-                self.works_again(begun);
+                self.store_recovered(begun);
                 return Ok(());
             };
             if stop.is_requested() || self.clock.now() >= until {
@@ -396,29 +395,29 @@ impl OutboxWorker {
             }
             tracing::warn!(
                 target: "mail", letter = %id, error = &error as &dyn std::error::Error,
-                "what became of a mail cannot be noted yet"
+                "cannot record the delivery of a mail yet"
             );
-            stop.sleep(jittered(NOTES_EVERY)).await;
+            stop.sleep(jittered(RECORD_EVERY)).await;
         }
     }
 
-    /// Keeps the gauge of waiting letters.
+    /// Updates the gauge of queued letters.
     async fn count(self: Arc<Self>, stop: Stop) {
         while !stop.is_requested() {
             if let Ok(letters) = self.store.outbox_length().await {
                 self.metrics.outbox_holds(letters);
             }
-            stop.sleep(jittered(CENSUS)).await;
+            stop.sleep(jittered(GAUGE_EVERY)).await;
         }
     }
 }
 
 impl LeaseGuard<'_> {
-    /// Keeps the letter in hand for as long as this future is awaited.
+    /// Renews the lease for as long as this future is polled.
     async fn keep(&self) -> Infallible {
         loop {
             tokio::time::sleep(RENEWAL).await;
-            // Whether it was lost is asked again before the mail goes out; a store that fails may answer next time.
+            // A lost lease is noticed before the mail goes out; a failing store may answer next time.
             let _ = self.store.renew_lease(self.lease, LEASE).await;
         }
     }
@@ -443,7 +442,7 @@ impl SendGuard for LeaseGuard<'_> {
                 Ok(())
             }
             Ok(false) => Err(DeliveryResult::Withdrawn),
-            // The store itself has logged why.
+            // The error was logged by the store.
             Err(_) => Err(DeliveryResult::Deferred(SmtpError {
                 stage: SmtpStage::Message,
                 cause: SmtpErrorKind::Unconfirmed,

@@ -3,7 +3,8 @@ use super::*;
 use crate::in_force::InForce;
 use crate::mail::Smtp;
 use crate::mail::testing::{
-    ADDRESS, ASKED_AT, FakeStore, Fault, HOUR, Relay, TAN, brand, eventually, letter, login, mail,
+    ADDRESS, ASKED_AT, FakeStore, HOUR, Relay, ScriptedFault, TAN, brand, eventually, letter,
+    login, mail,
 };
 use async_trait::async_trait;
 use lettre::Message;
@@ -152,7 +153,7 @@ async fn a_letter_leaves_once_and_its_15_minutes_count_from_then() {
 
 #[tokio::test]
 async fn a_letter_that_is_put_off_leaves_when_the_server_is_back_and_names_the_new_time() {
-    let relay = Relay::start(&[Fault::Say("RCPT", "451 4.7.1 later")]);
+    let relay = Relay::start(&[ScriptedFault::Say("RCPT", "451 4.7.1 later")]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(smtp, mail(relay.port), vec![letter(1)]);
     assert_eq!(
@@ -252,7 +253,7 @@ async fn a_letter_whose_sign_in_is_over_is_never_sent() {
 
 #[tokio::test]
 async fn a_letter_that_leaves_the_outbox_while_the_server_lets_it_wait_is_not_sent() {
-    let relay = Relay::start(&[Fault::Pause("RCPT")]);
+    let relay = Relay::start(&[ScriptedFault::Pause("RCPT")]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(smtp, mail(relay.port), vec![letter(1)]);
     eventually("it is under way", || !relay.recipients().is_empty()).await;
@@ -268,7 +269,7 @@ async fn a_letter_that_leaves_the_outbox_while_the_server_lets_it_wait_is_not_se
 
 #[tokio::test]
 async fn a_letter_that_the_store_cannot_confirm_is_not_sent_now() {
-    let relay = Relay::start(&[Fault::Pause("RCPT")]);
+    let relay = Relay::start(&[ScriptedFault::Pause("RCPT")]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(
         smtp,
@@ -400,7 +401,7 @@ async fn after_an_outage_that_leases_did_not_survive_others_may_note_first_what_
         office.after_notes(2).await;
         let rest = office.store.rest().expect("the first one was taken");
         assert_eq!(
-            rest >= NOTES_FIRST,
+            rest >= RECORD_FIRST,
             is_long,
             "{rest:?} after {failures} failures"
         );
@@ -554,8 +555,8 @@ async fn the_log_names_letter_attempt_and_outcome_and_neither_tan_nor_address() 
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let relay = Relay::start(&[
-        Fault::Say("RCPT", "450 4.2.1 <ada.lovelace@makler.example> busy"),
-        Fault::Say(".", "554 5.7.1 ada.lovelace@makler.example says no"),
+        ScriptedFault::Say("RCPT", "450 4.2.1 <ada.lovelace@makler.example> busy"),
+        ScriptedFault::Say(".", "554 5.7.1 ada.lovelace@makler.example says no"),
     ]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(smtp, mail(relay.port), vec![letter(0xabc)]);

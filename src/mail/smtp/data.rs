@@ -1,25 +1,25 @@
-//! What follows DATA, with its end, as one piece.
+//! The payload of the DATA command.
 
 use lettre::Message;
 use std::fmt;
 use std::string::FromUtf8Error;
 
-/// A mail as it goes over the wire.
+/// A mail on the wire, with its end, in one piece.
 ///
-/// lettre sends the end of a mail after the mail. The kernel keeps such a short second piece back until the server has confirmed the
-/// first, and the server takes up to 40 ms over that, since it has nothing to answer yet: with every mail.
+/// lettre sends the end of a mail separately. The kernel holds such a short second segment back until the server has acknowledged the
+/// first (Nagle's algorithm), which a server with delayed acknowledgements does up to 40 ms later, for every mail.
 pub(super) struct DataPayload(String);
 
 impl DataPayload {
-    /// This mail.
+    /// Encodes a mail.
     ///
     /// # Errors
-    /// It is not text.
+    /// The mail is not UTF-8.
     pub(super) fn of(message: &Message) -> Result<Self, FromUtf8Error> {
         String::from_utf8(message.formatted()).map(|text| Self::of_text(&text))
     }
 
-    /// A line that begins with a dot gets another one, so that none ends the mail (RFC 5321, 4.5.2).
+    /// Doubles the dot at the beginning of a line, so that no line ends the mail (RFC 5321, 4.5.2).
     fn of_text(text: &str) -> Self {
         let mut content = String::with_capacity(text.len() + 64);
         for line in text.split_inclusive("\r\n") {

@@ -1,82 +1,72 @@
-//! What became of a hand-over, in words that may be logged: no address and no text of the server's.
+//! Delivery results and errors that may be logged: they contain no address and no text from the server.
 
 use std::error::Error as _;
 use std::fmt;
 
-/// What became of a hand-over.
+/// The result of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryResult {
-    /// The mail server took the mail.
+    /// The mail server accepted the mail.
     Accepted,
-    /// Not now; it is worth another attempt.
+    /// The mail may be accepted later.
     Deferred(SmtpError),
-    /// Never: the mail server refuses this mail.
+    /// The mail server refuses this mail permanently.
     Refused(SmtpError),
-    /// Not sent: its sign-in is over, or another gateway has it in hand.
+    /// The mail was not sent: its sign-in ended, or another gateway leased it.
     Withdrawn,
 }
 
-/// What went wrong, and where in the conversation.
+/// An error, and the stage of the conversation in which it occurred.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpError {
-    /// Where.
     pub stage: SmtpStage,
-    /// What.
     pub cause: SmtpErrorKind,
 }
 
-/// A stage of the conversation.
+/// A stage of the SMTP conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpStage {
-    /// The mail was not written yet.
+    /// Composing the mail, before any connection.
     Writing,
-    /// Name, connection, TLS from the first byte, greeting, EHLO.
+    /// Name resolution, TCP, TLS from the first byte, greeting and EHLO.
     Connect,
-    /// STARTTLS.
     StartTls,
-    /// AUTH.
     SignIn,
-    /// MAIL FROM.
     From,
-    /// RCPT TO.
     To,
-    /// DATA.
     Data,
-    /// After the last line of the mail.
+    /// After the mail's last line.
     Message,
-    /// All of it together.
+    /// The conversation as a whole.
     Conversation,
 }
 
-/// What went wrong.
+/// The kind of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SmtpErrorKind {
-    /// The server said no, with this code (RFC 5321) and enhanced status (RFC 3463).
+    /// A negative reply, with its code (RFC 5321) and enhanced status (RFC 3463).
     Reply {
-        /// Such as 550.
+        /// For instance 550.
         code: u16,
-        /// Such as `5.1.1`, where it was given.
+        /// For instance `5.1.1`, if the server sent one.
         status: Option<String>,
     },
-    /// The server did not answer in time.
     TimedOut,
-    /// There is no connection, or it was lost; the text names the system's or the TLS library's reason.
+    /// No connection, or a lost one, with the reason given by the system or the TLS library.
     Lost(String),
-    /// The server does not offer what the configuration demands.
+    /// The server lacks an extension that the configuration requires.
     NotOffered,
-    /// The server's answer is not SMTP, or it broke off.
+    /// The reply is truncated, or not SMTP.
     Unintelligible,
-    /// The gateway is shutting down.
     Abandoned,
-    /// The store cannot say whether the letter is still to go out.
+    /// The store cannot confirm that the mail must still be sent.
     Unconfirmed,
-    /// The mail cannot be written.
     Unwritable,
 }
 
 impl DeliveryResult {
-    /// Judges lettre's error. RFC 5321, 4.2.1: 4yz is worth another attempt, 5yz is not. Unless it is about us and not
-    /// about the mail: then the operator can mend it, and the mail still goes out.
+    /// Classifies lettre's error. By RFC 5321, 4.2.1, 4yz is worth another attempt and 5yz is not, unless the reply concerns the
+    /// gateway and not the mail: then the operator can fix the cause, and the mail is still sent.
     pub(super) fn from_error(stage: SmtpStage, error: &lettre::transport::smtp::Error) -> Self {
         let error = SmtpError {
             stage,
@@ -84,7 +74,7 @@ impl DeliveryResult {
         };
         match error.cause {
             SmtpErrorKind::Reply { code, .. }
-                if code >= 500 && stage.is_about_the_mail() && !wants_sign_in(code) =>
+                if code >= 500 && stage.is_about_the_mail() && !wants_authentication(code) =>
             {
                 Self::Refused(error)
             }
@@ -92,7 +82,7 @@ impl DeliveryResult {
         }
     }
 
-    /// What went wrong.
+    /// Returns the error of an unsuccessful delivery.
     pub(super) fn error(&self) -> Option<&SmtpError> {
         match self {
             Self::Deferred(error) | Self::Refused(error) => Some(error),
@@ -100,8 +90,8 @@ impl DeliveryResult {
         }
     }
 
-    /// Whether another relay may take the mail at once. Not where the end of the mail was sent and no answer came: the relay may
-    /// have taken it. What is refused for good is refused everywhere, but for the sender, who may be unknown to this relay alone.
+    /// Returns whether another relay may be tried at once. Not if the end of the mail was sent without an answer: the relay may have
+    /// accepted it. A permanent refusal holds for all relays, unless it concerns the sender, which this relay alone may not know.
     pub(super) fn is_worth_another_relay(&self) -> bool {
         match self {
             Self::Deferred(SmtpError {
@@ -118,13 +108,13 @@ impl DeliveryResult {
         }
     }
 
-    /// Whether it would have gone the same way with any other mail.
+    /// Returns whether any other mail would have failed in the same way.
     pub(super) fn is_the_relays_fault(&self) -> bool {
         match self {
             Self::Deferred(SmtpError {
                 stage,
                 cause: SmtpErrorKind::Reply { code, .. },
-            }) => !stage.is_about_the_mail() || *code == CLOSING || wants_sign_in(*code),
+            }) => !stage.is_about_the_mail() || *code == CLOSING || wants_authentication(*code),
             Self::Deferred(error) => !matches!(
                 error.cause,
                 SmtpErrorKind::Unconfirmed | SmtpErrorKind::Abandoned
@@ -134,7 +124,7 @@ impl DeliveryResult {
         }
     }
 
-    /// Whether the server answered, and the connection still works.
+    /// Returns whether the server replied, so that the connection still works.
     pub(super) fn is_a_reply(&self) -> bool {
         matches!(
             self,
@@ -152,11 +142,11 @@ impl SmtpStage {
     }
 }
 
-/// RFC 5321, 3.8: the server is about to hang up, whatever it was asked.
+/// RFC 5321, 3.8: the server closes the connection.
 const CLOSING: u16 = 421;
 
-/// RFC 4954, 6: the server wants a sign-in, a better one, or TLS first.
-fn wants_sign_in(code: u16) -> bool {
+/// RFC 4954, 6: the server requires authentication, a stronger mechanism, or TLS first.
+fn wants_authentication(code: u16) -> bool {
     matches!(code, 530 | 534 | 535 | 538)
 }
 
@@ -179,7 +169,7 @@ fn cause(error: &lettre::transport::smtp::Error) -> SmtpErrorKind {
     }
 }
 
-/// The status at the beginning of a reply's text. The rest stays unread: servers like to repeat the address there.
+/// Reads the status at the beginning of a reply's text and ignores the rest, where servers tend to repeat the address.
 fn enhanced_status(text: &str) -> Option<String> {
     let status = text.split_whitespace().next()?;
     let mut numbers = status.split('.');
@@ -221,15 +211,15 @@ impl fmt::Display for SmtpErrorKind {
                 status: Some(status),
             } => write!(f, "{code} {status}"),
             Self::Reply { code, status: None } => write!(f, "{code}"),
-            Self::TimedOut => f.write_str("no answer in time"),
+            Self::TimedOut => f.write_str("timed out"),
             Self::Lost(reason) => write!(f, "no connection: {reason}"),
             Self::NotOffered => f.write_str("the server does not offer it"),
-            Self::Unintelligible => f.write_str("the answer broke off or is not SMTP"),
+            Self::Unintelligible => f.write_str("the reply is truncated or not SMTP"),
             Self::Abandoned => f.write_str("the gateway is shutting down"),
             Self::Unconfirmed => {
-                f.write_str("the store cannot say whether the mail is still to go out")
+                f.write_str("the store cannot confirm that the mail must still be sent")
             }
-            Self::Unwritable => f.write_str("the mail cannot be written"),
+            Self::Unwritable => f.write_str("the mail cannot be composed"),
         }
     }
 }

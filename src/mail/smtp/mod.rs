@@ -1,7 +1,7 @@
-//! Handing one mail over to a mail server: to the first of the configured relays that takes it.
+//! Delivers one mail over SMTP to the first configured relay that accepts it.
 //!
-//! A relay that fails hands on to the next one at once and then rests for a while, so that not every mail waits for it.
-//! A relay's "no" for good to the mail itself is final, and a mail that one relay may have is given to no other.
+//! After a relay fails, the next one is tried at once, and the failed one is tried last for a while, so that not every mail waits for
+//! it. A permanent refusal of the mail itself is final, and a mail that one relay may have is offered to no other.
 
 use super::Error;
 use crate::clock::Clock;
@@ -16,53 +16,53 @@ mod relay;
 pub use error::{DeliveryResult, SmtpError, SmtpErrorKind, SmtpStage};
 use relay::Relay;
 
-/// Hands mails over.
+/// Delivers mails.
 #[async_trait]
 pub trait MailSender: Send + Sync {
-    /// Hands one mail over, or says why not, after a time that is bounded.
+    /// Delivers one mail within a bounded time.
     async fn send(&self, message: &Message, guard: &dyn SendGuard) -> DeliveryResult;
 
-    /// The mail servers, and how they were found.
+    /// Returns the mail servers with their last errors.
     fn relays(&self) -> Vec<RelayState> {
         Vec::new()
     }
 
-    /// Is called now and then when nothing is to be done.
+    /// Closes idle connections; called while no letter is due.
     async fn tidy(&self) {}
 
-    /// Takes leave of the mail server.
+    /// Closes all connections.
     async fn close(&self) {}
 }
 
-/// The hold on a letter that is being handed over.
+/// Guards the point of no return of a delivery.
 #[async_trait]
 pub trait SendGuard: Send + Sync {
-    /// Is asked right before the mail server gets the mail; from then on it may be out.
+    /// Confirms, right before the mail server gets the mail, that it must still be sent. From then on it may be out.
     ///
     /// # Errors
-    /// It must not go out; this becomes of the hand-over instead.
+    /// The mail must not be sent; the error is the result of the delivery.
     async fn confirm(&self) -> Result<(), DeliveryResult>;
 }
 
-/// How a mail server was found.
+/// The state of a mail server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayState {
-    /// Host and port.
+    /// Host and port, separated by a colon.
     pub relay: String,
-    /// What went wrong there last, until it takes a mail; nothing secret is in it.
+    /// The last error, until the server accepts a mail; contains nothing secret.
     pub trouble: Option<String>,
 }
 
-/// Mail servers that are spoken to over SMTP.
+/// The configured relays.
 pub struct Smtp {
     relays: Vec<Relay>,
 }
 
 impl Smtp {
-    /// Prepares; connects to nothing yet.
+    /// Reads certificates and credentials, without connecting.
     ///
     /// # Errors
-    /// The file of certificates or the credentials cannot be used.
+    /// [`Error`] if the certificate file or the credentials cannot be used.
     pub fn new(config: &config::Mail, clock: Clock) -> Result<Self, Error> {
         let relays = config
             .relays
@@ -73,10 +73,10 @@ impl Smtp {
         })
     }
 
-    /// In the configured order, but those that failed a moment ago come last.
+    /// Returns the relays in configured order, those that failed lately last.
     fn in_order(&self) -> impl Iterator<Item = &Relay> {
         let (resting, others): (Vec<_>, Vec<_>) =
-            self.relays.iter().partition(|relay| relay.rests());
+            self.relays.iter().partition(|relay| relay.is_resting());
         others.into_iter().chain(resting)
     }
 }
@@ -84,7 +84,7 @@ impl Smtp {
 #[async_trait]
 impl MailSender for Smtp {
     async fn send(&self, message: &Message, guard: &dyn SendGuard) -> DeliveryResult {
-        let mut put_off = None;
+        let mut deferred = None;
         let mut refused = None;
         for relay in self.in_order() {
             let result = relay.send(message, guard).await;
@@ -92,15 +92,15 @@ impl MailSender for Smtp {
                 return result;
             }
             if let (true, Some(error)) = (self.relays.len() > 1, result.error()) {
-                tracing::warn!(target: "mail", relay = relay.name(), reason = %error, "a mail server did not take a mail");
+                tracing::warn!(target: "mail", relay = relay.name(), reason = %error, "a mail server did not accept a mail");
             }
             match result {
                 DeliveryResult::Refused(_) => refused = Some(result),
-                _ => put_off = Some(result),
+                _ => deferred = Some(result),
             }
         }
-        // As long as one of them may take it later, it is not refused.
-        put_off
+        // While any relay may accept the mail later, it is not refused.
+        deferred
             .or(refused)
             .unwrap_or(DeliveryResult::Deferred(SmtpError {
                 stage: SmtpStage::Connect,

@@ -1,7 +1,7 @@
-//! One mail server: its connections, the conversation, and whether it works.
+//! One mail server: its connections, the SMTP conversation, and its health.
 //!
-//! The connections are our own and not those of lettre's pool: that pool takes a connection back in the middle of a
-//! conversation that was broken off, and then takes the late answer to one command for the answer to the next.
+//! Idle connections are kept here rather than in lettre's pool, which takes back a connection in the middle of an aborted conversation
+//! and then reads the late reply to one command as the reply to the next.
 
 use super::super::Error;
 use super::data::DataPayload;
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A mail server.
+/// A mail server with its idle connections.
 pub(super) struct Relay {
     server: RelaySettings,
     clock: Clock,
@@ -42,38 +42,37 @@ enum Security {
     Plain,
 }
 
-/// A connection that waits for the next mail.
+/// A connection kept for the next mail.
 struct Idle {
     connection: AsyncSmtpConnection,
     since: Timestamp,
 }
 
-/// What the last mails told of the server.
+/// The health of a server, as observed by the last deliveries.
 #[derive(Default)]
 struct RelayHealth {
     trouble: Option<SmtpError>,
-    /// Until then others come first.
-    rests_until: Option<Timestamp>,
+    /// Until then other relays are tried first.
+    resting_until: Option<Timestamp>,
 }
 
-/// How long an answer and the whole conversation may take.
+/// Limits each reply and the whole conversation.
 struct Deadlines {
     each: Duration,
     end: Instant,
 }
 
-/// Mail servers hang up on idle clients, some after a minute.
+/// Mail servers disconnect idle clients, some after a minute.
 pub(super) const LONGEST_IDLE: Duration = Duration::from_secs(30);
-/// Waiting longer for a parting word serves nobody.
+/// Limits the QUIT, whose reply changes nothing.
 pub(super) const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A hand-over with a new connection is some ten commands. None takes longer than `mail.timeout`, and all together
-/// no longer than this many times that.
-const TIMEOUTS_A_HAND_OVER: u32 = 3;
-/// How long a server that failed is asked after the others; then one mail tries it again.
+/// A delivery on a new connection takes about ten commands, each limited to `mail.timeout`, and all together to this multiple of it.
+const TIMEOUTS_PER_DELIVERY: u32 = 3;
+/// How long a failed server is tried last; then one mail probes it.
 pub(super) const REST: Duration = Duration::from_secs(60);
 
 impl Relay {
-    /// Prepares; connects to nothing yet.
+    /// Reads certificates and credentials, without connecting.
     pub(super) fn new(
         relay: &config::MailRelay,
         config: &config::Mail,
@@ -101,37 +100,37 @@ impl Relay {
         })
     }
 
-    /// Whether it failed a moment ago.
-    pub(super) fn rests(&self) -> bool {
+    /// Returns whether the server failed lately.
+    pub(super) fn is_resting(&self) -> bool {
         self.health
             .lock()
-            .rests_until
+            .resting_until
             .is_some_and(|until| self.clock.now() < until)
     }
 
-    /// Hands one mail over, or says why not, within [`Relay::longest`] and a farewell.
+    /// Delivers one mail within [`Relay::longest`] and a QUIT.
     pub(super) async fn send(&self, message: &Message, guard: &dyn SendGuard) -> DeliveryResult {
-        self.try_again();
+        self.keep_resting();
         let result = self
             .converse(message, guard)
             .await
             .err()
             .unwrap_or(DeliveryResult::Accepted);
-        self.learn(&result);
+        self.update_health(&result);
         result
     }
 
-    /// The longest that a conversation takes.
+    /// Returns the limit of a whole conversation.
     pub(super) fn longest(&self) -> Duration {
-        self.server.timeout * TIMEOUTS_A_HAND_OVER
+        self.server.timeout * TIMEOUTS_PER_DELIVERY
     }
 
-    /// Host and port.
+    /// Returns host and port for logs.
     pub(super) fn name(&self) -> String {
         format!("{}:{}", self.server.host, self.server.port)
     }
 
-    /// How it was found.
+    /// Returns the state for `/readyz` and the metrics.
     pub(super) fn state(&self) -> RelayState {
         RelayState {
             relay: self.name(),
@@ -139,42 +138,42 @@ impl Relay {
         }
     }
 
-    /// Takes leave on connections that nobody needs.
+    /// Closes connections that have been idle for too long.
     pub(super) async fn tidy(&self) {
         for idle in self.idle_for(LONGEST_IDLE) {
             quit(idle.connection).await;
         }
     }
 
-    /// Takes leave on all connections.
+    /// Closes all idle connections.
     pub(super) async fn close(&self) {
         for idle in self.idle_for(Duration::ZERO) {
             quit(idle.connection).await;
         }
     }
 
-    /// While one mail finds out whether a server works again, the others go elsewhere.
-    fn try_again(&self) {
+    /// Keeps a resting server last for all other mails while this one probes it.
+    fn keep_resting(&self) {
         let mut health = self.health.lock();
-        if health.rests_until.is_some() {
-            health.rests_until = Some(self.clock.now().plus(REST));
+        if health.resting_until.is_some() {
+            health.resting_until = Some(self.clock.now().plus(REST));
         }
     }
 
-    fn learn(&self, result: &DeliveryResult) {
+    fn update_health(&self, result: &DeliveryResult) {
         let mut health = self.health.lock();
         match result {
             _ if result.is_the_relays_fault() => {
-                health.rests_until = Some(self.clock.now().plus(REST));
+                health.resting_until = Some(self.clock.now().plus(REST));
                 health.trouble = result.error().cloned();
             }
-            // It works, even if it does not want this mail now.
+            // The server works, although it does not accept this mail now.
             DeliveryResult::Deferred(error)
                 if matches!(error.cause, SmtpErrorKind::Reply { .. }) =>
             {
                 *health = RelayHealth {
                     trouble: Some(error.clone()),
-                    rests_until: None,
+                    resting_until: None,
                 };
             }
             DeliveryResult::Accepted | DeliveryResult::Refused(_) => {
@@ -204,13 +203,13 @@ impl Relay {
                 since: self.clock.now(),
             }),
             Err(refusal) if refusal.is_a_reply() => quit(connection).await,
-            // Whoever is silent or gone gets no parting word.
+            // A silent or closed connection gets no QUIT.
             Err(_) => drop(connection),
         }
         result
     }
 
-    /// A connection that answered just now, or a new one.
+    /// Returns an idle connection that still answers, or a new one.
     async fn connection(
         &self,
         deadlines: &Deadlines,
@@ -233,7 +232,7 @@ impl Relay {
         }
     }
 
-    /// The connections that have been idle for at least this long.
+    /// Removes the connections that have been idle for at least this long.
     fn idle_for(&self, age: Duration) -> Vec<Idle> {
         let now = self.clock.now();
         self.idle
@@ -242,7 +241,7 @@ impl Relay {
             .collect()
     }
 
-    /// How many connections wait.
+    /// Returns the number of idle connections.
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
         self.idle.lock().len()
@@ -303,10 +302,8 @@ impl RelaySettings {
                 cause: SmtpErrorKind::Unwritable,
             })
         };
-        let (envelope, content) = (
-            message.envelope(),
-            DataPayload::of(message).map_err(unwritable)?,
-        );
+        let envelope = message.envelope();
+        let content = DataPayload::of(message).map_err(unwritable)?;
         let from = Mail::new(envelope.from().cloned(), Vec::new());
         deadlines
             .wait(SmtpStage::From, connection.command(from))
@@ -328,7 +325,7 @@ impl RelaySettings {
                 cause: SmtpErrorKind::Unintelligible,
             }));
         }
-        // Until now hanging up undoes everything. The server may have let us wait for long.
+        // Until now disconnecting cancels the mail, and the conversation may have taken long: confirm the lease.
         guard.confirm().await?;
         deadlines
             .wait(SmtpStage::Message, connection.command(content))
@@ -338,7 +335,7 @@ impl RelaySettings {
 }
 
 impl Deadlines {
-    /// Waits for one answer; lettre itself would wait for ever.
+    /// Waits for one reply; lettre itself would wait forever.
     async fn wait<T>(
         &self,
         stage: SmtpStage,
@@ -356,9 +353,9 @@ impl Deadlines {
     }
 }
 
-/// Says good-bye, so that the server does not log a broken connection.
+/// Sends QUIT, so that the server does not log a broken connection.
 async fn quit(mut connection: AsyncSmtpConnection) {
-    // Whether the server hears it makes no difference.
+    // The reply makes no difference.
     let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
 }
 
@@ -368,13 +365,13 @@ fn credentials(relay: &config::MailRelay) -> Result<Option<Credentials>, Error> 
     };
     let not_text = |_| Error::Setting {
         key: "mail.password_file",
-        mistake: "the password is not text in UTF-8".to_owned(),
+        mistake: "the password is not UTF-8 text".to_owned(),
     };
     let password = std::str::from_utf8(password.reveal()).map_err(not_text)?;
     Ok(Some(Credentials::new(user.clone(), password.to_owned())))
 }
 
-/// TLS 1.2 or later, with the system's certificates and those of the file.
+/// Sets up TLS 1.2 or later, trusting the system's certificates and those of the file.
 fn tls_parameters(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, Error> {
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(path) = ca_file {
@@ -386,17 +383,17 @@ fn tls_parameters(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, E
             key: "mail.ca_file",
             mistake: mistake.to_owned(),
         };
-        // A file without a certificate would pass for one with none to add.
+        // Without this check a file without certificates would be accepted silently.
         if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
-            return Err(unusable("holds no certificate in PEM"));
+            return Err(unusable("contains no PEM certificate"));
         }
         builder = builder.add_root_certificate(
-            Certificate::from_pem(&pem).map_err(|_| unusable("holds a damaged certificate"))?,
+            Certificate::from_pem(&pem).map_err(|_| unusable("contains a damaged certificate"))?,
         );
     }
     let unusable = |_| Error::Setting {
         key: "mail.url",
-        mistake: format!("TLS cannot be set up for `{host}`"),
+        mistake: format!("cannot set up TLS for `{host}`"),
     };
     builder.build_rustls().map_err(unusable)
 }

@@ -3,7 +3,7 @@ use super::*;
 use crate::config::{MailProtection, Secret};
 use crate::mail::Writer;
 use crate::mail::testing::{
-    ADDRESS, ASKED_AT, Fault, Relay, TAN, brand, letter, login as rules, mail, relay_at,
+    ADDRESS, ASKED_AT, Relay, ScriptedFault, TAN, brand, letter, login as rules, mail, relay_at,
 };
 use std::time::{Duration, Instant};
 
@@ -115,7 +115,7 @@ async fn an_answer_of_4yz_puts_the_mail_off_and_the_next_attempt_succeeds() {
         ("DATA", SmtpStage::Data),
         (".", SmtpStage::Message),
     ] {
-        let relay = Relay::start(&[Fault::Say(at, "451 4.7.1 later")]);
+        let relay = Relay::start(&[ScriptedFault::Say(at, "451 4.7.1 later")]);
         let smtp = smtp(&mail(relay.port));
         assert_eq!(
             smtp.send(&message(), &LeaseGuard).await,
@@ -133,7 +133,7 @@ async fn an_answer_of_4yz_puts_the_mail_off_and_the_next_attempt_succeeds() {
 
 #[tokio::test]
 async fn an_answer_of_5yz_refuses_the_mail_and_its_text_is_not_repeated() {
-    let relay = Relay::start(&[Fault::Say(
+    let relay = Relay::start(&[ScriptedFault::Say(
         "RCPT",
         "550 5.1.1 <ada.lovelace@makler.example>: unknown",
     )]);
@@ -152,7 +152,7 @@ async fn an_answer_of_5yz_to_ourselves_puts_the_mail_off_since_the_operator_can_
         ("AUTH", "535 5.7.8 wrong", SmtpStage::SignIn),
         ("MAIL", "530 5.7.0 sign in first", SmtpStage::From),
     ] {
-        let relay = Relay::start(&[Fault::Say(at, answer)]);
+        let relay = Relay::start(&[ScriptedFault::Say(at, answer)]);
         let config = with(config::MailRelay {
             credentials: login(),
             ..relay_at(relay.port)
@@ -168,7 +168,7 @@ async fn an_answer_of_5yz_to_ourselves_puts_the_mail_off_since_the_operator_can_
 #[tokio::test]
 async fn a_connection_that_breaks_anywhere_puts_the_mail_off() {
     for at in ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."] {
-        let relay = Relay::start(&[Fault::HangUp(at)]);
+        let relay = Relay::start(&[ScriptedFault::HangUp(at)]);
         let smtp = smtp(&mail(relay.port));
         let put_off = smtp.send(&message(), &LeaseGuard).await;
         assert!(
@@ -201,7 +201,7 @@ async fn a_connection_that_breaks_anywhere_puts_the_mail_off() {
 #[tokio::test]
 async fn a_frozen_server_is_given_up_in_time_and_its_connection_never_used_again() {
     for at in ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."] {
-        let relay = Relay::start(&[Fault::Freeze(at)]);
+        let relay = Relay::start(&[ScriptedFault::Freeze(at)]);
         let config = config::Mail {
             timeout: Duration::from_millis(400),
             ..mail(relay.port)
@@ -235,7 +235,7 @@ async fn a_frozen_server_is_given_up_in_time_and_its_connection_never_used_again
 
 #[tokio::test]
 async fn an_idle_connection_that_died_costs_nothing_but_a_new_one() {
-    let relay = Relay::start(&[Fault::HangUp("NOOP")]);
+    let relay = Relay::start(&[ScriptedFault::HangUp("NOOP")]);
     let smtp = smtp(&mail(relay.port));
     assert_eq!(
         smtp.send(&message(), &LeaseGuard).await,
@@ -365,7 +365,7 @@ async fn a_file_without_certificates_is_a_mistake() {
         .err()
         .expect("refused")
         .to_string();
-    assert_eq!(mistake, "mail.ca_file: holds no certificate in PEM");
+    assert_eq!(mistake, "mail.ca_file: contains no PEM certificate");
 }
 
 /// Mail servers, tried in this order, and a clock for their rests.
@@ -394,14 +394,14 @@ fn mails(first: &Relay, second: &Relay) -> (usize, usize) {
 #[tokio::test]
 async fn a_server_that_fails_hands_on_at_once_and_then_rests_for_a_while() {
     let faults = [
-        Fault::HangUp("CONNECT"),
-        Fault::Freeze("CONNECT"),
-        Fault::Say("CONNECT", "554 5.7.1 go away"),
-        Fault::Say("AUTH", "535 5.7.8 wrong"),
-        Fault::Say("MAIL", "550 5.7.1 no such sender"),
-        Fault::Say("RCPT", "421 4.3.2 closing"),
-        Fault::HangUp("RCPT"),
-        Fault::Freeze("DATA"),
+        ScriptedFault::HangUp("CONNECT"),
+        ScriptedFault::Freeze("CONNECT"),
+        ScriptedFault::Say("CONNECT", "554 5.7.1 go away"),
+        ScriptedFault::Say("AUTH", "535 5.7.8 wrong"),
+        ScriptedFault::Say("MAIL", "550 5.7.1 no such sender"),
+        ScriptedFault::Say("RCPT", "421 4.3.2 closing"),
+        ScriptedFault::HangUp("RCPT"),
+        ScriptedFault::Freeze("DATA"),
     ];
     for fault in faults {
         let (first, second) = (Relay::start(&[fault]), Relay::start(&[]));
@@ -446,7 +446,10 @@ async fn a_server_that_fails_hands_on_at_once_and_then_rests_for_a_while() {
 #[tokio::test]
 async fn while_one_mail_tries_a_server_again_the_others_go_elsewhere() {
     let (first, second) = (
-        Relay::start(&[Fault::HangUp("CONNECT"), Fault::Freeze("CONNECT")]),
+        Relay::start(&[
+            ScriptedFault::HangUp("CONNECT"),
+            ScriptedFault::Freeze("CONNECT"),
+        ]),
         Relay::start(&[]),
     );
     let (smtp, clock) = several(&[&first, &second]);
@@ -465,7 +468,7 @@ async fn while_one_mail_tries_a_server_again_the_others_go_elsewhere() {
 async fn a_mail_that_one_server_wants_later_another_may_take_now_and_neither_rests() {
     for stage in ["MAIL", "RCPT", "DATA", "."] {
         let (first, second) = (
-            Relay::start(&[Fault::Say(stage, "451 4.7.1 later")]),
+            Relay::start(&[ScriptedFault::Say(stage, "451 4.7.1 later")]),
             Relay::start(&[]),
         );
         let (smtp, _) = several(&[&first, &second]);
@@ -488,7 +491,7 @@ async fn a_mail_that_one_server_wants_later_another_may_take_now_and_neither_res
 async fn a_mail_that_one_server_refuses_for_good_is_given_to_no_other() {
     for stage in ["RCPT", "DATA", "."] {
         let (first, second) = (
-            Relay::start(&[Fault::Say(stage, "550 5.1.1 unknown")]),
+            Relay::start(&[ScriptedFault::Say(stage, "550 5.1.1 unknown")]),
             Relay::start(&[]),
         );
         let (smtp, _) = several(&[&first, &second]);
@@ -504,7 +507,7 @@ async fn a_mail_that_one_server_refuses_for_good_is_given_to_no_other() {
 
 #[tokio::test]
 async fn a_mail_that_one_server_may_have_is_given_to_no_other_at_once() {
-    for fault in [Fault::HangUp("."), Fault::Freeze(".")] {
+    for fault in [ScriptedFault::HangUp("."), ScriptedFault::Freeze(".")] {
         let (first, second) = (Relay::start(&[fault]), Relay::start(&[]));
         let (smtp, _) = several(&[&first, &second]);
         let put_off = smtp.send(&message(), &LeaseGuard).await;
@@ -524,7 +527,7 @@ async fn a_mail_that_one_server_may_have_is_given_to_no_other_at_once() {
 
 #[tokio::test]
 async fn a_sender_is_refused_once_no_server_wants_it_and_none_may_want_it_later() {
-    let no = || Relay::start(&[Fault::Say("MAIL", "550 5.7.1 no such sender")]);
+    let no = || Relay::start(&[ScriptedFault::Say("MAIL", "550 5.7.1 no such sender")]);
     let (first, second) = (no(), no());
     let refused = several(&[&first, &second])
         .0
@@ -534,7 +537,10 @@ async fn a_sender_is_refused_once_no_server_wants_it_and_none_may_want_it_later(
         refused,
         DeliveryResult::Refused(reply(SmtpStage::From, 550, "5.7.1"))
     );
-    let (first, second) = (Relay::start(&[Fault::Say("RCPT", "451 4.7.1 later")]), no());
+    let (first, second) = (
+        Relay::start(&[ScriptedFault::Say("RCPT", "451 4.7.1 later")]),
+        no(),
+    );
     let put_off = several(&[&first, &second])
         .0
         .send(&message(), &LeaseGuard)

@@ -47,7 +47,7 @@ impl FakeStore {
         });
     }
 
-    /// Another gateway had it in hand until now.
+    /// Queues a letter that another gateway leased until now.
     pub(in crate::mail) fn put_back(&self, letter: Letter) {
         self.inside.lock().waiting.push(Waiting {
             letter,
@@ -56,7 +56,7 @@ impl FakeStore {
         });
     }
 
-    /// Its sign-in is over.
+    /// Removes a letter whose sign-in ended.
     pub(in crate::mail) fn withdraw(&self, letter: LetterId) {
         self.inside
             .lock()
@@ -64,7 +64,7 @@ impl FakeStore {
             .retain(|waiting| waiting.letter.id != letter);
     }
 
-    /// The store fails this many times from now on.
+    /// Makes the next calls fail, this many times.
     pub(in crate::mail) fn fail(&self, times: usize) {
         self.inside.lock().failures_left = times;
     }
@@ -82,7 +82,7 @@ impl FakeStore {
             .collect()
     }
 
-    /// The letters of the notes, in their order.
+    /// Returns the letters of the recorded deliveries, in order.
     pub(in crate::mail) fn noted(&self) -> Vec<u128> {
         self.inside
             .lock()
@@ -92,7 +92,7 @@ impl FakeStore {
             .collect()
     }
 
-    /// How long letters that others had in hand were left alone after the store worked again.
+    /// Returns how long letters leased by others were left alone after the store recovered.
     pub(in crate::mail) fn rest(&self) -> Option<Duration> {
         self.inside.lock().rest
     }

@@ -13,7 +13,7 @@ mod fake_store;
 mod relay;
 
 pub(super) use fake_store::FakeStore;
-pub(super) use relay::{Fault, Relay};
+pub(super) use relay::{Relay, ScriptedFault};
 
 pub(super) const TAN: &str = "BCDFGH";
 pub(super) const ADDRESS: &str = "ada.lovelace@makler.example";
@@ -43,7 +43,7 @@ pub(super) fn mail(port: u16) -> config::Mail {
     }
 }
 
-/// The mail server at this port.
+/// Configures a mail server at this port of localhost.
 pub(super) fn relay_at(port: u16) -> config::MailRelay {
     config::MailRelay {
         host: "localhost".to_owned(),
@@ -86,7 +86,7 @@ pub(super) fn brand() -> config::Brand {
     }
 }
 
-/// Waits until something is so, and fails if it does not become so.
+/// Polls until the condition holds, and fails if it never does.
 pub(super) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..2_000 {
         if is_so() {
