@@ -1,6 +1,4 @@
-//! Which sessions are known to be which broker's.
-//!
-//! Owners do not change, so that nothing needs to be forgotten but for want of room.
+//! Known owners of the calculator's sessions. Owners do not change, so that entries are evicted only for lack of room.
 
 use domain::application_session::ApplicationSessionId;
 use domain::vtnr::Vtnr;
@@ -8,26 +6,26 @@ use parking_lot::RwLock;
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-/// A session and its owner, as a number that nobody outside this process can foresee.
+/// A hash of a session and its owner, keyed so that nobody outside this process can predict it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key(u64);
 
-/// What is known.
+/// Pairs of a session and its owner.
 #[derive(Default)]
 pub(super) struct OwnerCache {
     hasher: RandomState,
-    /// The store has it.
+    /// Pairs recorded in the store.
     recorded: RwLock<Halves>,
-    /// The calculator has set it, or it was proven while the store could not be asked: the store is asked at its next use.
+    /// Pairs set by the calculator, or proven while the store was down: the next use asks the store.
     provisional: RwLock<Halves>,
 }
 
-/// The newer half and the older one, which goes when the newer is full.
+/// Two generations: when the newer is full, the older is dropped.
 #[derive(Default)]
 struct Halves([HashSet<Key>; 2]);
 
 impl Halves {
-    /// In each half. What is forgotten is asked of the store again.
+    /// Limits each half. Evicted pairs are looked up in the store again.
     const MOST: usize = 131_072;
 
     fn contain(&self, key: Key) -> bool {
@@ -45,7 +43,9 @@ impl Halves {
 
 impl OwnerCache {
     pub(super) fn key(&self, id: &ApplicationSessionId<'_>, vtnr: Vtnr) -> Key {
-        let (mut hasher, mut chunk, mut length) = (self.hasher.build_hasher(), [0; 32], 0);
+        let mut hasher = self.hasher.build_hasher();
+        let mut chunk = [0; 32];
+        let mut length = 0;
         hasher.write_u32(vtnr.number());
         id.canonical(|byte| {
             if let Some(place) = chunk.get_mut(length) {

@@ -1,4 +1,4 @@
-//! How much of forms is in this process's memory while they come in, in all and for each client.
+//! Limits the memory for bodies of forms being received, in total and per client.
 
 use domain::parking::ParkingLimits;
 use domain::throttle::ClientAddress;
@@ -6,16 +6,16 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A body is there as it came and, while the store takes it, sealed.
+/// A body is in memory as received and, while the store writes it, sealed.
 const COPIES: usize = 2;
-/// One client may take this part of the room.
+/// The share of one client is this fraction of the total.
 const SHARES: usize = 4;
 
-/// Bodies that are being received.
+/// Memory taken by bodies that are being received.
 pub(super) struct BodyMemory {
-    /// In bytes of this process's memory, whoever posts them.
+    /// The limit in bytes over all clients.
     most: usize,
-    /// The same from one client.
+    /// The limit in bytes for one client.
     most_of_one: usize,
     held: Mutex<BytesHeld>,
 }
@@ -26,7 +26,7 @@ struct BytesHeld {
     clients: HashMap<ClientAddress, usize>,
 }
 
-/// Room for one body, until it is dropped.
+/// Memory for one body, released on drop.
 pub struct Reservation {
     room: Arc<BodyMemory>,
     client: ClientAddress,
@@ -34,7 +34,7 @@ pub struct Reservation {
 }
 
 impl BodyMemory {
-    /// Within these limits; one of the largest bodies always finds room.
+    /// Creates the limit; one of the largest bodies always has room.
     pub(super) fn new(limits: &ParkingLimits) -> Arc<Self> {
         let one = limits.largest.saturating_mul(COPIES);
         let most = usize::try_from(limits.coming_in())
@@ -47,7 +47,7 @@ impl BodyMemory {
         })
     }
 
-    /// Room for a body of which nothing has come yet.
+    /// Starts a reservation for a body of which nothing has been received yet.
     pub(super) fn reserve(room: &Arc<Self>, client: ClientAddress) -> Reservation {
         Reservation {
             room: Arc::clone(room),
@@ -58,17 +58,16 @@ impl BodyMemory {
 }
 
 impl Reservation {
-    /// Takes room for a body of so many bytes in all; what only was announced takes none. False if there is none.
+    /// Grows the reservation to a body of so many bytes received; announced bytes take no memory. Returns false if there is no room.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_mul(COPIES).saturating_sub(self.bytes);
         let mut held = self.room.held.lock();
-        let theirs = held.clients.get(&self.client).copied().unwrap_or(0);
-        let has_room =
-            held.total + more <= self.room.most && theirs + more <= self.room.most_of_one;
+        let share = held.clients.get(&self.client).copied().unwrap_or(0);
+        let has_room = held.total + more <= self.room.most && share + more <= self.room.most_of_one;
         if has_room && more > 0 {
             held.total += more;
-            held.clients.insert(self.client, theirs + more);
+            held.clients.insert(self.client, share + more);
             self.bytes += more;
         }
         has_room
@@ -82,7 +81,7 @@ impl Drop for Reservation {
         let left = held
             .clients
             .get(&self.client)
-            .map_or(0, |theirs| theirs - self.bytes);
+            .map_or(0, |share| share - self.bytes);
         if left == 0 {
             held.clients.remove(&self.client);
         } else {

@@ -1,8 +1,10 @@
-//! Forms that could not be forwarded when they came: what was typed is kept, and goes to the calculator once.
+//! Held forms: posts that arrived without a session, saved and sent to the calculator once, after the sign-in.
 //!
-//! A form waits in the store, sealed with a key that only its browser's cookie holds; it leaves with a permit, or not at all.
-//! [`crate::gateway`] brings forms in and carries them up. It knows nothing of HTTP. A form that cannot be kept is a
-//! [`NotKept`], to be told to the broker while the browser still has it; it is never an admission.
+//! A form waits in the store, sealed with the token in its browser's cookie, in two records: its particulars and its body. Claiming it
+//! deletes the body in the same atomic step, so that it is sent at most once. A claimed form counts as on its way for a while, then as
+//! sent; it is saved again only if the connection to the calculator failed before a single byte was sent. A form leaves only with a
+//! permit. [`crate::gateway`] receives and sends forms; this module knows no HTTP. A form that cannot be saved is [`NotKept`], reported
+//! while the browser still has it, and never an admission.
 
 mod body_memory;
 
@@ -22,65 +24,61 @@ use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
 use std::sync::Arc;
 
-/// Keeps forms.
+/// Saves, finds and claims held forms.
 pub struct Forms {
     store: Arc<dyn FormStore>,
     limits: ParkingLimits,
     rng: Rng,
     metrics: Arc<Metrics>,
     vault: Vault,
-    under_way: Arc<BodyMemory>,
+    body_memory: Arc<BodyMemory>,
 }
 
-/// Who is at it, for the audit log.
+/// The client and the broker that act on a form, for the audit log.
 #[derive(Clone, Copy, Debug)]
 pub struct Who {
-    /// The client's address, as counters know it.
+    /// The client's address, as counters identify it.
     pub client: ClientAddress,
-    /// Whose session it is, where there is one.
+    /// The broker of the session, if there is one.
     pub broker: Option<Vtnr>,
 }
 
-/// Where a form is kept.
+/// Identifies a held form.
 #[derive(Clone, Copy, Debug)]
 pub struct FormKey {
-    /// What its browser's cookie holds.
+    /// The token in the browser's cookie.
     pub token: ParkingToken,
-    /// Which of the browser's forms it is.
     pub id: FormId,
 }
 
-/// Why a form is not kept.
+/// The reason why a form is not saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotKept {
-    /// It did not come from a page of the calculator's: keeping it would let other sites send forms in a broker's name.
+    /// The form did not come from a page of the calculator: saving it would let other sites send forms in a broker's name.
     Foreign,
-    /// It is not a form as browsers post them.
+    /// The request is not a form as browsers post them.
     Unfit,
-    /// It is longer than what is kept.
+    /// The body exceeds `parking.largest`.
     TooLarge,
-    /// As much as may be kept is kept already.
+    /// The quota of held forms is used up.
     NoRoom,
-    /// It broke off, or the store cannot keep it.
+    /// The body was truncated, or the store cannot save it.
     Failed,
 }
 
-/// A form on its way to the calculator.
+/// A claimed form, on its way to the calculator.
 pub struct Claimed {
-    /// Where it was kept.
     pub place: FormKey,
-    /// As it was before it was taken.
+    /// The form as it was before the claim.
     pub form: ParkedForm,
-    /// Its body, byte for byte.
     pub body: Vec<u8>,
-    /// As it has been remembered since.
+    /// The record left behind by the claim.
     going: Seen<ParkedForm>,
-    /// Who sends it.
     pub who: Who,
 }
 
 impl Forms {
-    /// Keeps forms in this store.
+    /// Creates the service on this store.
     pub fn new(
         store: Arc<dyn FormStore>,
         limits: ParkingLimits,
@@ -94,19 +92,19 @@ impl Forms {
             rng,
             metrics,
             vault,
-            under_way: BodyMemory::new(&limits),
+            body_memory: BodyMemory::new(&limits),
         }
     }
 
-    /// What may be kept, and for how long.
+    /// Returns the limits on size and lifetime.
     pub fn limits(&self) -> &ParkingLimits {
         &self.limits
     }
 
-    /// Room in this process for a body that is about to be read; `length` is what it says of itself, in bytes.
+    /// Reserves memory for a body that is about to be read, announced with `length` bytes.
     ///
     /// # Errors
-    /// [`NotKept::TooLarge`]; it need not be read then.
+    /// [`NotKept::TooLarge`] before the body is read.
     pub fn reserve(
         &self,
         client: ClientAddress,
@@ -116,10 +114,10 @@ impl Forms {
         if largest == 0 || length.is_some_and(|length| length > largest) {
             return Err(NotKept::TooLarge);
         }
-        Ok(BodyMemory::reserve(&self.under_way, client))
+        Ok(BodyMemory::reserve(&self.body_memory, client))
     }
 
-    /// Keeps a form for the browser that holds this token, or for one that gets a new token with the answer.
+    /// Saves a form for the browser that holds this token, or under a new token that the response sets.
     ///
     /// # Errors
     /// [`NotKept::NoRoom`], or [`NotKept::Failed`] if the store cannot answer.
@@ -137,17 +135,17 @@ impl Forms {
         let rate_limits = RateLimits::take(self.limits.room(client, form.size() + body.len()));
         match self
             .store
-            .save_form(self.parked(&place, form, body), &rate_limits)
+            .save_form(self.draft(&place, form, body), &rate_limits)
             .await
         {
             Ok(WriteOutcome::Done) => Ok(place),
             Ok(WriteOutcome::OverLimit { .. } | WriteOutcome::Conflict) => Err(NotKept::NoRoom),
-            // Counted and logged by the store itself.
+            // Counted and logged by the store.
             Err(_) => Err(NotKept::Failed),
         }
     }
 
-    /// A form that is kept, or was sent a short while ago.
+    /// Finds a form that is held, or was sent a short while ago.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer.
@@ -155,7 +153,8 @@ impl Forms {
         self.store.find_form(&place.token, place.id).await
     }
 
-    /// Takes a form to send it, as the policy permitted: of any number of requests one gets it. `None` if another was faster.
+    /// Claims a form for sending, as the policy permitted: exactly one of any number of requests gets it. Returns `None` if another
+    /// request was faster.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer.
@@ -168,17 +167,17 @@ impl Forms {
         now: Timestamp,
     ) -> Result<Option<Claimed>> {
         let going = seen.value.going(permit, now);
-        // What became of it is remembered for as long as anybody could come back to its page.
-        let taking = FormUpdate {
+        // The outcome is kept for as long as the form's page may be visited.
+        let update = FormUpdate {
             seen,
             next: &going,
             lives: self.limits.lifetime,
         };
-        let taken = self
+        let claimed = self
             .store
-            .claim_form(&place.token, place.id, taking)
+            .claim_form(&place.token, place.id, update)
             .await?;
-        Ok(taken.map(|(body, going)| Claimed {
+        Ok(claimed.map(|(body, going)| Claimed {
             place,
             form: seen.value.clone(),
             body,
@@ -187,46 +186,45 @@ impl Forms {
         }))
     }
 
-    /// Notes that a connection to the calculator stands: from here on bytes may have gone up, and the form counts as sent, which it does
-    /// anyway after a while if the store cannot answer.
-    pub async fn note_sent(&self, taken: &Claimed, now: Timestamp) {
-        let noting = FormUpdate {
-            seen: &taken.going,
-            next: &taken.form.sent(now),
+    /// Records that the connection to the calculator is established: bytes may be sent from here on, so the form counts as sent. If the
+    /// store cannot answer, it counts as sent after a while anyway.
+    pub async fn note_sent(&self, claimed: &Claimed, now: Timestamp) {
+        let update = FormUpdate {
+            seen: &claimed.going,
+            next: &claimed.form.sent(now),
             lives: self.limits.lifetime,
         };
-        // Counted and logged by the store itself.
+        // Counted and logged by the store.
         let _ = self
             .store
-            .update_form(&taken.place.token, taken.place.id, noting)
+            .update_form(&claimed.place.token, claimed.place.id, update)
             .await;
-        self.note(Outcome::Sent, taken.who);
+        self.note(Outcome::Sent, claimed.who);
     }
 
-    /// Keeps on a form that was taken, for what is left of its time, since the calculator could not be reached: not a byte of it went
-    /// there. False if its broker discarded it meanwhile, or its time is over.
+    /// Saves a claimed form again for the rest of its lifetime, because the calculator could not be reached and got no byte of it. Returns
+    /// false if the broker discarded it meanwhile, or it has expired.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; the form is lost then.
-    pub async fn put_back(&self, taken: &Claimed, now: Timestamp) -> Result<bool> {
-        let lives = taken.form.kept_until(&self.limits).after(now);
+    pub async fn put_back(&self, claimed: &Claimed, now: Timestamp) -> Result<bool> {
+        let lives = claimed.form.kept_until(&self.limits).after(now);
         if lives.is_zero() {
             return Ok(false);
         }
-        let parked = FormDraft {
+        let draft = FormDraft {
             lives,
-            over: Some(&taken.going),
-            ..self.parked(&taken.place, &taken.form, &taken.body)
+            over: Some(&claimed.going),
+            ..self.draft(&claimed.place, &claimed.form, &claimed.body)
         };
-        let is_back =
-            self.store.save_form(parked, &RateLimits::none()).await? == WriteOutcome::Done;
+        let is_back = self.store.save_form(draft, &RateLimits::none()).await? == WriteOutcome::Done;
         if is_back {
-            self.note(Outcome::Returned, taken.who);
+            self.note(Outcome::Returned, claimed.who);
         }
         Ok(is_back)
     }
 
-    /// Forgets a form that its broker does not want to send.
+    /// Deletes a form at its broker's request.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer.
@@ -236,19 +234,14 @@ impl Forms {
         Ok(())
     }
 
-    /// Counts what became of a form, and writes it into the audit log: brokers by their pseudonyms, and nothing of the form itself.
+    /// Counts an outcome and writes it to the audit log, with the broker's pseudonym and nothing of the form itself.
     pub fn note(&self, outcome: Outcome, who: Who) {
         self.metrics.form_parked(outcome);
         let broker = who.broker.map(|broker| self.vault.pseudonym(broker));
         tracing::info!(target: "audit", event = "kept_form", outcome = outcome.as_str(), broker, client = %who.client.ip());
     }
 
-    fn parked<'a>(
-        &self,
-        place: &'a FormKey,
-        form: &'a ParkedForm,
-        body: &'a [u8],
-    ) -> FormDraft<'a> {
+    fn draft<'a>(&self, place: &'a FormKey, form: &'a ParkedForm, body: &'a [u8]) -> FormDraft<'a> {
         FormDraft {
             token: &place.token,
             id: place.id,

@@ -1,4 +1,4 @@
-//! The first step: a broker number and an address are claimed.
+//! The first step: a broker claims a number and an address.
 
 use super::request_tan::TanRequest;
 use super::{Admitting, Answer, RACES, SignIns, Visitor};
@@ -13,19 +13,18 @@ use domain::throttle::Subject;
 use domain::time::Timestamp;
 use domain::trust::Standing;
 
-/// What the directory says of a claim.
+/// The directory's verdict on a claim.
 enum ClaimCheck {
-    /// The address is on file, written so.
+    /// The address is on file, in this spelling.
     Confirmed(Email),
-    /// The broker is known, the address is another.
+    /// The broker exists with another address.
     OtherEmail,
-    /// There is no such broker.
     NoBroker,
 }
 
 impl SignIns {
-    /// Takes a claim. A trusted browser is signed in at once; another is asked for a TAN; a claim that is wrong is told so,
-    /// or, with `enumeration = "neutral"`, treated as if it were right.
+    /// Processes a claim. A trusted browser is signed in at once, any other is asked for a TAN. A wrong claim is refused or, with
+    /// `enumeration = "neutral"`, treated like a right one.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
@@ -54,7 +53,7 @@ impl SignIns {
             })
     }
 
-    /// The address on file that a claim names, if it still is.
+    /// Returns the claimed address as it is on file, if it still is.
     pub(super) fn confirmed(&self, claim: &Claim) -> Option<Email> {
         match self.look_up(claim) {
             ClaimCheck::Confirmed(on_file) => Some(on_file),
@@ -73,7 +72,7 @@ impl SignIns {
         if standing == Standing::Trusted {
             return self.admit_trusted(visitor, &claim, revoked_at, now).await;
         }
-        // Where a right claim must not be told from a wrong one, it counts like one: the limit would tell them apart.
+        // In neutral mode a right claim counts like a wrong one: the limit would tell them apart.
         let rate_limits = if self.is_neutral() {
             RateLimits::take(
                 self.rules
@@ -98,7 +97,7 @@ impl SignIns {
         self.ask_or_go_on(request, now).await
     }
 
-    /// A wrong claim in neutral mode: the same steps as a right one, with counters of its own and no mail at the end.
+    /// Processes a wrong claim in neutral mode: the steps of a right one, with separate counters and no mail.
     async fn begin_decoy(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
         let rate_limits = RateLimits {
             take: self
@@ -109,7 +108,7 @@ impl SignIns {
             ..RateLimits::none()
         };
         let subject = Subject::Decoy(claim.vtnr, claim.fingerprint());
-        // A browser's cookie is looked up for a right claim, so it is for this one: equal in time.
+        // A right claim looks the browser's trust up, so a wrong one does too, to take equally long.
         if let Some(browser) = &visitor.browser
             && !self.store.find_trust(browser).await?.entries().is_empty()
         {
@@ -128,8 +127,8 @@ impl SignIns {
         self.ask_or_go_on(request, now).await
     }
 
-    /// Asks for a TAN, unless this browser has asked for the same one already and can still use it. The sign-in gets a new token in
-    /// either case: whoever knew the former one, or planted it, sees and answers nothing of what is claimed now.
+    /// Asks for a TAN, unless this browser has asked for the same claim before and the TAN is still valid. The sign-in gets a new token
+    /// in either case: an attacker who knows the previous one, or planted it, can neither see nor answer this claim.
     async fn ask_or_go_on(&self, request: TanRequest<'_>, now: Timestamp) -> Result<Answer> {
         for _ in 0..RACES {
             let flow = match self.flow_to_continue(request.visitor).await? {
@@ -152,35 +151,30 @@ impl SignIns {
         Ok(Answer::Busy)
     }
 
-    /// Moves the sign-in to the request's token, with its TAN, its tries and its letters.
+    /// Moves the sign-in, with its TAN, tries and letters, to the request's token.
     async fn go_on(
         &self,
         request: &TanRequest<'_>,
-        former: &FlowToken,
+        previous: &FlowToken,
         seen: &Seen<Flow>,
     ) -> Result<WriteOutcome> {
-        let (token, previous_token, lives) = (
-            &request.token,
-            Some(former),
-            self.rules.now().login.tan.attempt,
-        );
         self.store
             .move_flow(FlowChange {
-                token,
-                previous_token,
+                token: &request.token,
+                previous_token: Some(previous),
                 seen: Some(seen),
                 next: &seen.value,
-                lives,
+                lives: self.rules.now().login.tan.attempt,
             })
             .await
     }
 
-    /// The token to which the same claim, sent a moment ago, has moved the sign-in.
+    /// Returns the token that a concurrent request with the same claim has just moved the sign-in to.
     async fn gone_on(&self, request: &TanRequest<'_>, now: Timestamp) -> Result<Option<FlowToken>> {
-        let Some(former) = request.visitor.flow else {
+        let Some(previous) = request.visitor.flow else {
             return Ok(None);
         };
-        let Some(token) = self.store.moved_flow(&former).await? else {
+        let Some(token) = self.store.moved_flow(&previous).await? else {
             return Ok(None);
         };
         let Some(seen) = self.store.find_flow(&token).await? else {
@@ -206,7 +200,7 @@ impl SignIns {
         ))
     }
 
-    /// The browser's sign-in under way, unless it is over: a sign-in that led to a session is not taken up again.
+    /// Returns the browser's sign-in in progress; a completed one is not resumed.
     pub(super) async fn flow_to_continue(
         &self,
         visitor: &Visitor,
@@ -220,7 +214,7 @@ impl SignIns {
             .map(|seen| (token, seen)))
     }
 
-    /// How well the browser is known, and the revocation that was known then, where one had to be looked for.
+    /// Returns how well the browser is known, and the broker's revocation if it had to be looked up.
     async fn standing(
         &self,
         visitor: &Visitor,
@@ -255,7 +249,7 @@ impl SignIns {
         revoked_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Answer> {
-        // What this browser began before is over, and its mails of no use to anybody.
+        // An earlier sign-in in this browser is obsolete, and so are its mails.
         if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
             self.store.discard_flow(&token, &seen.value).await?;
         }
@@ -271,7 +265,7 @@ impl SignIns {
             redeemed: None,
             revoked_at,
         };
-        // A broker's own browser signs in whatever others do from the same address (product rule: successes do not count).
+        // A trusted browser signs in no matter what others do from the same address (product rule: successes do not count).
         let (_, admission) = self.admit(admitting, &RateLimits::none(), now).await?;
         self.audit(Step::Trusted, Outcome::Ok, claim.vtnr, visitor);
         Ok(Answer::SignedIn(admission))
@@ -317,7 +311,8 @@ impl SignIns {
             stage: Stage::UnknownEmail,
         };
         for _ in 0..RACES {
-            let (flow, token) = (self.flow_to_continue(visitor).await?, self.rng.flow_token());
+            let flow = self.flow_to_continue(visitor).await?;
+            let token = self.rng.flow_token();
             let (previous_token, seen) = flow.as_ref().map(|(token, seen)| (token, seen)).unzip();
             let change = FlowChange {
                 token: &token,

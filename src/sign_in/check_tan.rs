@@ -1,4 +1,4 @@
-//! The second step: the TAN is answered.
+//! The second step: compares the TAN that the broker entered.
 
 use super::{Admitting, Answer, NewSession, RACES, SignIns, TanOver, Visitor, dated};
 use crate::store::{FlowChange, RateLimits, Result, Seen, WriteOutcome};
@@ -12,7 +12,7 @@ use domain::throttle::{Charge, Subject};
 use domain::time::Timestamp;
 use domain::trust::{Standing, Trust, TrustEntry};
 
-/// An answer to a challenge, with all that judging it takes.
+/// An answer to a challenge, with everything needed to process it.
 struct TanAttempt<'a> {
     visitor: &'a Visitor,
     token: FlowToken,
@@ -22,10 +22,10 @@ struct TanAttempt<'a> {
 }
 
 impl SignIns {
-    /// Takes an answer to the TAN that this browser asked for.
+    /// Processes an answer to the TAN that this browser asked for.
     ///
-    /// Whatever the answer is, nothing of it becomes known before it was counted, in the same atomic step: of any number of
-    /// parallel answers exactly as many are compared as there are tries and budgets.
+    /// The result is disclosed only after the answer was counted, in the same atomic step: of any number of parallel answers exactly as
+    /// many are compared as tries and budgets allow.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing was compared then.
@@ -44,7 +44,7 @@ impl SignIns {
                         .await?
                 }
                 Stage::Tan(challenge) => {
-                    self.judge(visitor, token, seen, challenge, entered, now)
+                    self.compare(visitor, token, seen, challenge, entered, now)
                         .await?
                 }
             };
@@ -56,8 +56,8 @@ impl SignIns {
         Ok(Answer::Busy)
     }
 
-    /// The second of two clicks gets what the first one got. A wrong answer counts here as elsewhere, and is the last one that is compared;
-    /// a right one only looks whether there is room, as elsewhere. `None` if another request was faster.
+    /// Gives the second of two clicks the result of the first. As usual, a wrong answer is counted, and it is the last one compared; a
+    /// right one only checks for room. Returns `None` if another request was faster.
     async fn repeat(
         &self,
         visitor: &Visitor,
@@ -70,7 +70,9 @@ impl SignIns {
         let Some(Redeemed { tan, standing }) = &signed_in.redeemed else {
             return Ok(Some(Answer::NoSignIn));
         };
-        let (length, standing, vtnr) = (tan.length(), *standing, seen.value.claim.vtnr);
+        let length = tan.length();
+        let standing = *standing;
+        let vtnr = seen.value.claim.vtnr;
         let Ok(entered) = EnteredTan::parse(entered, &self.rules.now().login.alphabet, length)
         else {
             return Ok(Some(Answer::NoSignIn));
@@ -108,7 +110,7 @@ impl SignIns {
         })
     }
 
-    /// What a wrong answer is charged to.
+    /// Returns the counters that a wrong answer is counted in.
     fn wrong(
         &self,
         rate_limits: Vec<Charge>,
@@ -118,7 +120,7 @@ impl SignIns {
     ) -> RateLimits {
         match length {
             TanLength::Usual => RateLimits::take(rate_limits),
-            // A long TAN is not guessed; that it was tried still counts.
+            // Guessing a long TAN is hopeless, but the attempt still counts.
             TanLength::Long => RateLimits {
                 take: rate_limits,
                 count: self.rules.now().limits.guesses(subject, standing),
@@ -127,8 +129,8 @@ impl SignIns {
         }
     }
 
-    /// `None` if another request was faster.
-    async fn judge(
+    /// Compares an answer to an open challenge. Returns `None` if another request was faster.
+    async fn compare(
         &self,
         visitor: &Visitor,
         token: FlowToken,
@@ -197,7 +199,8 @@ impl SignIns {
             now,
         } = attempt;
         let rate_limits = self.wrong(rate_limits, left.tan.length(), left.subject, left.standing);
-        let (tries_left, vtnr) = (left.tries_left, seen.value.claim.vtnr);
+        let tries_left = left.tries_left;
+        let vtnr = seen.value.claim.vtnr;
         let next = Flow {
             claim: seen.value.claim.clone(),
             stage: Stage::Tan(left),
@@ -236,7 +239,7 @@ impl SignIns {
         } = attempt;
         let claim = seen.value.claim.clone();
         let Some(on_file) = self.confirmed(&claim) else {
-            // The directory changed after the mail was sent: the claim is judged afresh.
+            // The directory changed after the mail was sent: start over.
             return self.begin(visitor, claim, now).await.map(Some);
         };
         let redeemed = match &seen.value.stage {
@@ -246,13 +249,13 @@ impl SignIns {
             }),
             Stage::UnknownEmail | Stage::SignedIn(_) => None,
         };
-        let former = match &visitor.browser {
+        let previous = match &visitor.browser {
             Some(browser) => self.store.find_trust(browser).await?,
             None => Trust::default(),
         };
         let revoked_at = self.store.revoked_at(claim.vtnr).await?;
         let granted_at = dated(now, revoked_at);
-        let trust = Some(former.granting(TrustEntry {
+        let trust = Some(previous.granting(TrustEntry {
             vtnr: claim.vtnr,
             email: on_file,
             granted_at,

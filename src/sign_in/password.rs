@@ -1,4 +1,4 @@
-//! The way in with user key and password: a full session, and never a TAN.
+//! The sign-in with a user key and a password: a full session, never a TAN.
 
 use super::{NewSession, SignIns, Visitor, dated};
 use crate::store::{DeviceChange, RateLimits, Result, SignInCommit, WriteOutcome};
@@ -13,40 +13,38 @@ use domain::trust::Standing;
 use domain::vtnr::Vtnr;
 use std::time::Duration;
 
-/// Who somebody says they are, with what is to prove it.
+/// A user key with the password to prove it.
 pub struct PasswordClaim {
-    /// The user key.
     pub user: UserKey,
-    /// The password.
     pub password: Password,
-    /// The browser's token as one in which somebody signed in with a user key.
+    /// The token of a browser in which a user key has signed in.
     pub device: Option<DeviceToken>,
 }
 
-/// How a sign-in with a password ended.
+/// The result of a sign-in with a password.
 #[derive(Debug)]
 pub enum PasswordAnswer {
-    /// The broker is signed in, and the browser is known by this token from now on.
+    /// The broker is signed in, and the browser gets this device token.
     SignedIn(NewSession, DeviceToken),
-    /// There is no such user, or the password is another one; which of the two, nobody is told.
+    /// The user does not exist or the password is wrong; which of the two is not disclosed.
     Wrong,
-    /// So many wrong passwords for this user key, whether there is such a user or not, that none is compared.
+    /// The budget of wrong passwords for this user key, existing or not, is spent, and none is compared.
     Exhausted {
-        /// When the next one is.
+        /// When the next one is compared.
         until: Timestamp,
-        /// Whether that was in a browser in which nobody has signed in with it.
+        /// Tells whether the user key has signed in from this browser.
         standing: Standing,
     },
-    /// Too many failed sign-ins from this client.
+    /// Too many sign-ins from this client failed.
     TooMany {
-        /// When the next is possible.
+        /// When the next attempt is possible.
         until: Timestamp,
     },
-    /// As many passwords as may wait are waiting, or there is no memory to compare one.
+    /// The queue of comparisons is full, or memory for one is lacking.
     Busy,
 }
 
-/// What a sign-in is judged by, besides the password.
+/// An attempt to sign in, besides the password.
 struct PasswordAttempt<'a> {
     passwords: &'a Passwords,
     visitor: &'a Visitor,
@@ -58,12 +56,12 @@ struct PasswordAttempt<'a> {
 }
 
 impl SignIns {
-    /// Takes a user key and a password.
+    /// Processes a user key and a password.
     ///
-    /// As with TANs, nothing of a comparison becomes known before it was counted: a wrong one is told only once it was charged, and a
-    /// right one signs in only if the budgets have room still, in the same atomic step. So of any number of parallel passwords as many
-    /// are told apart as the budgets allow; and once they are spent, none is even hashed. Nobody is locked out by others: browsers in
-    /// which somebody signed in with this user key have a budget of their own, and the other ways in stay open.
+    /// As with TANs, the result of a comparison is disclosed only after it was counted: a wrong password is reported once it was counted,
+    /// and a right one signs in only if the budgets still have room, in the same atomic step. So of any number of parallel passwords only
+    /// as many are told apart as the budgets allow, and once these are spent no password is even hashed. Nobody can lock others out:
+    /// browsers in which this user key has signed in have a budget of their own, and the other ways in stay open.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing is known then.
@@ -107,7 +105,7 @@ impl SignIns {
             return Ok(self.spent(&attempt, hit, retry_after));
         }
         let found = passwords.users.snapshot().find(&attempt.user).cloned();
-        // As of before the comparison, which may have to wait: a revocation that comes meanwhile is to end the session.
+        // Read before the comparison, which may have to wait: a revocation in the meantime must end the session.
         let revoked_at = self
             .store
             .revoked_at(found.as_ref().map_or(Vtnr::NOBODYS, |user| user.vtnr))
@@ -130,7 +128,7 @@ impl SignIns {
                 Ok(PasswordAnswer::Busy)
             }
             Err(NotCompared::NoMemory) => {
-                tracing::error!(target: "users", "there is not enough memory to compare a password");
+                tracing::error!(target: "users", "not enough memory to compare a password");
                 self.metrics.sign_in(Step::Password, Outcome::Failed);
                 Ok(PasswordAnswer::Busy)
             }
@@ -189,7 +187,7 @@ impl SignIns {
             now,
             ..
         } = attempt;
-        // What this browser began before is over, and its mails of no use to anybody.
+        // An earlier sign-in in this browser is obsolete, and so are its mails.
         if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
             self.store.discard_flow(&token, &seen.value).await?;
         }
@@ -213,12 +211,12 @@ impl SignIns {
             session: (&admission.session, &session),
             lives: session.remaining(&self.sessions, now),
             replaces: visitor.session.as_ref(),
-            // The 30 days are for whoever confirmed an address, and stay as they are.
+            // The 30 days of trust belong to a confirmed address, and stay unchanged.
             trust: None,
             forgets: None,
             trust_lives: Duration::ZERO,
         };
-        let (former, device) = &attempt.device;
+        let (previous, device) = &attempt.device;
         let next = device.clone().noting(DeviceEntry {
             user: mark,
             vtnr: user.vtnr,
@@ -229,7 +227,7 @@ impl SignIns {
             token: &token,
             next: &next,
             lives: Device::LIFETIME,
-            forgets: former.as_ref(),
+            forgets: previous.as_ref(),
         };
         match self
             .store

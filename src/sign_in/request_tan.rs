@@ -1,4 +1,4 @@
-//! Asking for a TAN, and asking again.
+//! Sends a TAN, and sends it again.
 
 use super::{Answer, RACES, SignIns, Visitor};
 use crate::store::{FlowChange, RateLimits, Result, Seen, WriteOutcome};
@@ -13,22 +13,22 @@ use domain::throttle::{Charge, Counter, Subject};
 use domain::time::Timestamp;
 use domain::trust::Standing;
 
-/// A TAN to be asked for.
+/// A request for a TAN.
 pub(super) struct TanRequest<'a> {
     pub(super) visitor: &'a Visitor,
-    /// What the sign-in is to be found by.
+    /// The new token of the sign-in.
     pub(super) token: FlowToken,
     pub(super) claim: Claim,
     /// The address on file; `None` for a decoy.
     pub(super) to: Option<Email>,
     pub(super) standing: Standing,
     pub(super) subject: Subject,
-    /// What besides the mail is to be counted.
+    /// Counted in addition to the mail.
     pub(super) rate_limits: RateLimits,
 }
 
 impl SignIns {
-    /// Draws a TAN and queues its letter, as the browser's sign-in under way. `None` if another request was faster.
+    /// Draws a TAN and queues its letter. Returns `None` if another request was faster.
     pub(super) async fn ask(
         &self,
         request: &TanRequest<'_>,
@@ -48,7 +48,7 @@ impl SignIns {
         self.mail(request, flow, challenge, now).await
     }
 
-    /// Sends the TAN again, or a new one where the old is of no use any more.
+    /// Sends the TAN again, or a new one if the old is no longer accepted.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
@@ -65,12 +65,13 @@ impl SignIns {
                 Subject::Decoy(..) => None,
                 Subject::Broker(_) => match self.confirmed(&claim) {
                     Some(on_file) => Some(on_file),
-                    // The address on file changed meanwhile: the claim is judged afresh.
+                    // The address on file changed meanwhile: start over.
                     None => return self.begin(visitor, claim, now).await,
                 },
             };
-            let (standing, subject) = (challenge.standing, challenge.subject);
-            // The claim is the one that was made under this token.
+            let standing = challenge.standing;
+            let subject = challenge.subject;
+            // The claim was made under this token, which therefore stays.
             let request = TanRequest {
                 visitor,
                 token,
@@ -95,7 +96,7 @@ impl SignIns {
         Ok(Answer::Busy)
     }
 
-    /// The challenge with one mail more, if its TAN may be mailed again.
+    /// Returns the challenge with one more letter, if its TAN may be mailed again.
     async fn again(&self, challenge: &Challenge, now: Timestamp) -> Result<Option<Challenge>> {
         let length = self.length(challenge.subject, challenge.standing).await?;
         if !challenge.can_be_mailed_again(&self.rules.now().login.tan, now)
@@ -109,7 +110,7 @@ impl SignIns {
         Ok(Some(again))
     }
 
-    /// How long a TAN must be: longer once a budget of wrong answers is spent.
+    /// Returns the length of a new TAN: long once a budget of wrong answers is spent.
     async fn length(&self, subject: Subject, standing: Standing) -> Result<TanLength> {
         let budgets = self.rules.now().limits.guesses(subject, standing);
         match self.store.hit_limits(&RateLimits::check(budgets)).await? {
@@ -126,8 +127,8 @@ impl SignIns {
         }
     }
 
-    /// Queues the challenge's last letter. A known browser whose broker's allowance of mails is used up draws on the reserve,
-    /// though not to shorten its own wait before sending again.
+    /// Queues the challenge's last letter. When the broker's mail allowance is used up, a known browser draws on the reserve, but not to
+    /// shorten its own wait before sending again.
     async fn mail(
         &self,
         request: &TanRequest<'_>,
@@ -216,7 +217,7 @@ impl SignIns {
         })
     }
 
-    /// Whether the last mail of this very sign-in lies a pause back.
+    /// Returns whether the pause since the last mail of this sign-in has passed.
     fn has_paused(&self, seen: Option<&Seen<Flow>>, now: Timestamp) -> bool {
         match seen.map(|seen| &seen.value.stage) {
             Some(Stage::Tan(challenge)) => {

@@ -1,4 +1,4 @@
-//! How a sign-in stands, for the pages that show it. Looking changes nothing: no page sends a mail or costs a try.
+//! The state of a sign-in in progress, for the pages. Reading it changes nothing: no page sends a mail or costs a try.
 
 use super::{SignIns, TanOver, Visitor};
 use crate::store::Result;
@@ -7,60 +7,47 @@ use domain::flow::{Claim, Stage};
 use domain::time::Timestamp;
 use std::time::Duration;
 
-/// How the sign-in in a browser stands.
+/// The state of the sign-in in a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignInState {
-    /// There is none, or it led to a session.
+    /// No sign-in is in progress.
     None,
-    /// The address is not the one on file.
+    /// The address differs from the one on file.
     UnknownEmail(Claim),
-    /// A TAN is to be entered.
+    /// A TAN must be entered.
     Tan {
-        /// What was claimed.
         claim: Claim,
-        /// How many letters the TAN has.
+        /// The length of the TAN.
         letters: usize,
-        /// What became of the mail.
         mailing: Mailing,
-        /// How long until the mail can be sent again; zero if at once.
+        /// The time until the mail can be sent again.
         resend_after: Duration,
-        /// Whether the mail was sent more than once, the last time a moment ago.
+        /// Set if the mail was sent more than once, the last time a moment ago.
         sent_again: bool,
     },
-    /// The TAN is of no use any more.
-    Over {
-        /// What was claimed.
-        claim: Claim,
-        /// Why.
-        why: TanOver,
-    },
+    /// The TAN is no longer accepted.
+    Over { claim: Claim, why: TanOver },
 }
 
-/// What became of the mail, as a broker is told.
+/// The delivery of the mail, as shown to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mailing {
-    /// It is being sent.
     Sending,
-    /// The mail server took it.
     Accepted {
-        /// When.
         at: Timestamp,
-        /// Until when the TAN is valid.
         valid_until: Timestamp,
     },
-    /// The mail server could not be reached or put it off.
+    /// The mail server deferred the mail, or could not be reached.
     Delayed {
-        /// When it is tried again.
         next_try_at: Timestamp,
     },
-    /// The same, and at this moment it is tried again.
+    /// The mail was delayed, and is being retried at this moment.
     Retrying,
-    /// The mail server refused it.
     Refused,
 }
 
 impl SignIns {
-    /// How the sign-in in this browser stands.
+    /// Returns the state of the sign-in in this browser.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer.
@@ -114,7 +101,8 @@ impl SignIns {
         }
     }
 
-    /// The last mail's fate. In neutral mode it would tell a right claim from a wrong one, so that all are told the same.
+    /// Describes the last mail's delivery. In neutral mode the truth would tell a right claim from a wrong one, so that every claim gets
+    /// the same description.
     fn mailing(
         &self,
         challenge: &Challenge,

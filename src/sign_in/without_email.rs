@@ -1,4 +1,4 @@
-//! The way without e-mail: all of the calculator but the Antragsversand.
+//! The sign-in without e-mail: the whole calculator except the Antragsversand.
 
 use super::{Admitting, Answer, NewSession, RACES, SignIns, Visitor};
 use crate::store::{RateLimits, Result, WriteOutcome};
@@ -8,7 +8,7 @@ use domain::session::Level;
 use domain::time::Timestamp;
 
 impl SignIns {
-    /// Signs in without submission a broker whose address did not match. Costs no TAN budget (product rule).
+    /// Signs in a broker whose address did not match, without submission. Costs no TAN budget (product rule).
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
@@ -43,7 +43,8 @@ impl SignIns {
             let rate_limits =
                 RateLimits::take(self.rules.now().limits.without_email(visitor.client, vtnr));
             let level = Level::WithoutSubmission;
-            let (flow, revoked_at) = (Some((&token, &seen)), self.store.revoked_at(vtnr).await?);
+            let flow = Some((&token, &seen));
+            let revoked_at = self.store.revoked_at(vtnr).await?;
             let admitting = Admitting {
                 visitor,
                 flow,
