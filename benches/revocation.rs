@@ -22,9 +22,9 @@ use support::{Raw, StoreKind, World, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use vtnr_gateway::app;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::Config;
-use vtnr_gateway::store::{Charges, Settled, SignIn, Store, Vault};
+use vtnr_gateway::store::{FullStore, RateLimits, SignInCommit, Vault, WriteOutcome};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const ENDED: usize = 10_000;
@@ -85,7 +85,7 @@ struct Connection {
 
 struct Scene {
     world: World,
-    store: Arc<dyn Store>,
+    store: Arc<dyn FullStore>,
     visitors: Vec<Visitor>,
     next: AtomicUsize,
     is_over: AtomicBool,
@@ -181,7 +181,7 @@ impl Scene {
             .await;
         let config = Config::load(&world.folder.path().join("gateway-0.toml"))
             .unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let vault = Vault::new(config.store.secret.reveal(), Chance);
+        let vault = Vault::new(config.store.secret.reveal(), Rng);
         let metrics = Arc::new(Metrics::new().expect("sound"));
         let store = app::open_store(&config, vault, Clock::System, metrics).expect("a store");
         let brokers = u32::try_from(ended + ALIVE).expect("it fits");
@@ -305,8 +305,8 @@ impl Visitor {
     fn new(number: u32) -> Self {
         Self {
             number,
-            session: Chance.session_token(),
-            browser: Chance.browser_token(),
+            session: Rng.session_token(),
+            browser: Rng.browser_token(),
         }
     }
 
@@ -328,7 +328,7 @@ impl Visitor {
         )
     }
 
-    async fn sign_in(&self, store: &dyn Store) {
+    async fn sign_in(&self, store: &dyn FullStore) {
         let now = Clock::System.now();
         let email = Email::parse(&self.email()).expect("well-formed");
         let trust = Trust::default().granting(TrustEntry {
@@ -336,7 +336,7 @@ impl Visitor {
             email,
             granted_at: now,
         });
-        let sign_in = SignIn {
+        let sign_in = SignInCommit {
             flow: None,
             session: (
                 &self.session,
@@ -350,10 +350,10 @@ impl Visitor {
         };
         assert_eq!(
             store
-                .sign_in(sign_in, &Charges::none())
+                .sign_in(sign_in, &RateLimits::none())
                 .await
                 .expect("the store answers"),
-            Settled::Done
+            WriteOutcome::Done
         );
     }
 }

@@ -17,12 +17,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::store::cache::Sessions;
-use vtnr_gateway::store::engine::{Change, Committed, Engine};
-use vtnr_gateway::store::tickets::Tickets;
+use vtnr_gateway::store::engine::{Change, Engine, TxOutcome};
 use vtnr_gateway::store::{
-    Charges, Due, Hearing, Invalidation, RecordKey, Result, Sealed, SignIn, Store, Vault,
+    Due, FullStore, Invalidation, RateLimits, RecordKey, Result, Sealed, SignInCommit,
+    SubscriptionEpoch, Vault,
 };
 use vtnr_gateway::telemetry::metrics::Metrics;
 
@@ -59,9 +59,9 @@ impl Engine for Latest {
             .collect())
     }
 
-    async fn commit(&self, change: &Change) -> Result<Committed> {
+    async fn commit(&self, change: &Change) -> Result<TxOutcome> {
         *self.change.lock() = change.clone();
-        Ok(Committed::Done)
+        Ok(TxOutcome::Done)
     }
 
     async fn lease(&self, _: Due, _: Duration) -> Result<Option<(LetterId, u32)>> {
@@ -80,13 +80,13 @@ impl Engine for Latest {
         self.announcements.subscribe()
     }
 
-    fn hearing(&self) -> Option<Hearing> {
-        Some(Hearing(1))
+    fn subscription(&self) -> Option<SubscriptionEpoch> {
+        Some(SubscriptionEpoch(1))
     }
 }
 
 struct Gateway {
-    store: Arc<dyn Store>,
+    store: Arc<dyn FullStore>,
     sessions: Arc<Sessions>,
     now: Timestamp,
 }
@@ -98,12 +98,12 @@ impl Gateway {
             change: Mutex::default(),
             announcements: broadcast::channel(1).0,
         };
-        let vault = Vault::new(b"the operator's secret, 32 bytes.", Chance);
-        let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
+        let vault = Vault::new(b"the operator's secret, 32 bytes.", Rng);
+        let store: Arc<dyn FullStore> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
         let sessions = Arc::new(Sessions::new(
-            Arc::clone(&store),
-            Tickets::new(vault),
+            Arc::clone(&store) as _,
+            vault,
             LIMITS,
             DAY,
             clock.clone(),
@@ -126,8 +126,8 @@ impl Gateway {
             self.now,
         );
         let let_in = |_| {
-            let token = Chance.session_token();
-            let sign_in = SignIn {
+            let token = Rng.session_token();
+            let sign_in = SignInCommit {
                 flow: None,
                 session: (&token, &session),
                 lives: DAY,
@@ -137,7 +137,7 @@ impl Gateway {
                 trust_lives: DAY,
             };
             self.store
-                .sign_in(sign_in, &Charges::none())
+                .sign_in(sign_in, &RateLimits::none())
                 .now_or_never()
                 .expect("at once")
                 .expect("the store answers");
@@ -221,7 +221,7 @@ fn peer(gateway: &Gateway, tokens: &[SessionToken]) -> f64 {
     let counted = allocation_counter::measure(|| {
         map = tokens
             .iter()
-            .map(|token| (gateway.store.session_key(token), session))
+            .map(|token| (gateway.sessions.key(token), session))
             .collect()
     });
     black_box(&map);

@@ -13,19 +13,18 @@ mod stores;
 
 use crate::application_sessions::ApplicationSessions;
 use crate::certificate::{self, TrustStore};
-use crate::clock::{Chance, Clock};
+use crate::clock::{Clock, Rng};
 use crate::config::{self, Config, StoreUrl};
 use crate::directory::Directory;
 use crate::gateway::{self, Parts, Server, Workers};
+use crate::held_forms::Forms;
 use crate::in_force::InForce;
 use crate::mail::{Outbox, Smtp, Writer};
 use crate::pages::Pages;
-use crate::parking::Parking;
 use crate::portal::{self, Portal};
 use crate::sign_in::{Rules, SignIns};
 use crate::store::cache::Sessions;
-use crate::store::tickets::Tickets;
-use crate::store::{Store, Vault};
+use crate::store::{FullStore, Vault};
 use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::Metrics;
@@ -63,7 +62,7 @@ pub struct App {
 }
 
 struct Running {
-    store: Arc<dyn Store>,
+    store: Arc<dyn FullStore>,
     sessions: Arc<Sessions>,
     directory: Arc<Directory>,
     users: Option<Arc<Users>>,
@@ -90,11 +89,11 @@ impl App {
         let listeners = bind(&config, trust.as_ref(), inherited.as_mut())?;
         metrics.certificate_lists_end(trust.as_ref().and_then(TrustStore::lists_end));
         let certificates = trust.map(InForce::new);
-        let (clock, chance) = (Clock::steady(), Chance);
+        let clock = Clock::steady();
+        let chance = Rng;
         watch_panics(Arc::clone(&metrics));
         let vault = Vault::new(config.store.secret.reveal(), chance);
-        let stores = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
-        let store: Arc<dyn Store> = Arc::clone(&stores) as _;
+        let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
         match takes_over {
             TakesOver::No => refuse_wrong_credentials(store.as_ref()).await?,
             TakesOver::Yes => signs_in(store.as_ref())
@@ -111,13 +110,11 @@ impl App {
             .map(|passwords| Arc::clone(&passwords.users));
         let pages = InForce::new(Pages::load(&config.brand, &config.login, &config.parking)?);
         let letters = InForce::new(Writer::new(&config.mail, &config.login, &config.brand)?);
-        let (rules, submission) = (
-            InForce::new(Rules::of(&config)),
-            InForce::new(config.submission.clone()),
-        );
+        let rules = InForce::new(Rules::of(&config));
+        let submission = InForce::new(config.submission.clone());
         let smtp = Smtp::new(&config.mail, clock.clone())?;
         let outbox = Outbox::new(
-            Arc::clone(&store),
+            Arc::clone(&store) as _,
             smtp,
             Arc::clone(&letters),
             Arc::clone(&metrics),
@@ -125,21 +122,21 @@ impl App {
             &config.mail,
         );
         let sessions = Arc::new(Sessions::new(
-            Arc::clone(&store),
-            Tickets::new(vault.clone()),
+            Arc::clone(&store) as _,
+            vault.clone(),
             config.session,
             config.store.outage_grace,
             clock.clone(),
             Arc::clone(&metrics),
         ));
         let sign_ins = Arc::new(SignIns {
-            store: Arc::clone(&store),
+            store: Arc::clone(&store) as _,
             directory: Arc::clone(&directory),
-            chance,
+            rng: chance,
             passwords,
             rules: Arc::clone(&rules),
             sessions: config.session,
-            bell: outbox.bell(),
+            wakeup: outbox.wakeup(),
             metrics: Arc::clone(&metrics),
             vault: vault.clone(),
         });
@@ -148,14 +145,14 @@ impl App {
             sessions: Arc::clone(&sessions),
             sign_ins,
             directory: Arc::clone(&directory),
-            parking: Arc::new(Parking::new(
-                Arc::clone(&store),
+            parking: Arc::new(Forms::new(
+                Arc::clone(&store) as _,
                 config.parking,
                 chance,
                 Arc::clone(&metrics),
                 vault,
             )),
-            application_sessions: Arc::new(ApplicationSessions::new(stores)),
+            application_sessions: Arc::new(ApplicationSessions::new(Arc::clone(&store) as _)),
             pages: Arc::clone(&pages),
             submission: Arc::clone(&submission),
             certificates: certificates.clone(),
@@ -215,13 +212,11 @@ impl App {
             replaceable,
         } = self;
         let (leaving, leaves) = watch::channel(false);
-        let (outbox_trouble, bell_stop, store) = (
-            parts.outbox.trouble(),
-            shutdown.subscribe(),
-            Arc::clone(&parts.store),
-        );
+        let outbox_trouble = parts.outbox.trouble();
+        let bell_stop = shutdown.subscribe();
+        let store = Arc::clone(&parts.store);
         let readiness = Arc::new(Readiness {
-            store: Arc::clone(&parts.store),
+            store: Arc::clone(&parts.store) as _,
             directory: Arc::clone(&parts.directory),
             mail: outbox_trouble,
             leaving: leaves.clone(),
@@ -239,7 +234,7 @@ impl App {
             announced(admin_down),
         );
         let admin = tokio::spawn(admin);
-        let mails_in_hand = parts.outbox.in_hand();
+        let mails_in_hand = parts.outbox.in_flight();
         let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));
         tasks.spawn(Arc::clone(&parts.sessions).listen());
         let directory = DirectoryFile::of(
@@ -251,7 +246,8 @@ impl App {
             .users
             .map(|users| UsersFile::of(users, Arc::clone(&parts.metrics), parts.clock.clone()));
         if let Some(source) = source {
-            let (directory, users) = (Arc::clone(&directory), users.clone());
+            let directory = Arc::clone(&directory);
+            let users = users.clone();
             let hangup = move || {
                 directory.reload();
                 users.iter().for_each(|users| users.reload());
@@ -328,7 +324,7 @@ fn load_trust(config: &config::Certificate) -> Result<TrustStore, certificate::E
 }
 
 async fn keep_house(
-    store: Arc<dyn Store>,
+    store: Arc<dyn FullStore>,
     sessions: Arc<Sessions>,
     metrics: Arc<Metrics>,
     log: Arc<Guard>,
@@ -342,7 +338,7 @@ async fn keep_house(
         }
         metrics.session_cache_holds(sessions.len());
         metrics.log_lines_dropped(log.dropped());
-        if store.hearing().is_some() {
+        if store.subscription().is_some() {
             metrics.invalidations_heard()
         } else {
             metrics.invalidations_missed()

@@ -1,4 +1,4 @@
-//! The one clock and the one source of chance. `app` holds them; everything else gets times and random bytes from them.
+//! The only clock and the only random source, held by `app`: all other code takes times and random bytes from them.
 
 use domain::ids::{
     BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken, TOKEN_BYTES,
@@ -10,38 +10,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Tells the time.
+/// A source of the current time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
-    /// The machine's clock.
+    /// Reads the machine's clock.
     #[default]
     System,
-    /// A clock that goes on evenly whatever becomes of the machine's, and that all who share a store can set by the store's.
+    /// Runs evenly, even if the machine's clock is set, and follows the clock of a shared store.
     Steady(Arc<Steady>),
-    /// A clock that a test moves by hand, in milliseconds since the epoch.
+    /// Is moved by tests, in milliseconds since the epoch.
     Manual(Arc<AtomicU64>),
 }
 
-/// What the time was when the process began, in milliseconds since the epoch, and what has gone by since.
+/// A monotonic clock with an adjustable start.
 #[derive(Debug)]
 pub struct Steady {
     began: Instant,
-    then: AtomicU64,
-    /// Whether it goes by another clock than this machine's already.
+    start: AtomicU64,
+    /// Set once the clock follows another clock than this machine's.
     follows: AtomicBool,
 }
 
-/// How a clock that is followed has moved against this machine's steady one since it was last heard.
+/// A jump of the followed clock against this machine's monotonic one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It was set forward by this.
     Forward(Duration),
-    /// It was set back by this.
     Back(Duration),
 }
 
 impl Step {
-    /// What lies between the telling and the hearing is not longer.
+    /// The longest delay between reading the followed clock and applying its time.
     const LEAST: Duration = Duration::from_secs(2);
 
     fn between(before: u64, now: u64) -> Option<Self> {
@@ -55,41 +53,37 @@ impl Step {
 }
 
 impl Steady {
-    fn gone_by(&self) -> u64 {
+    fn elapsed(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
 impl Clock {
-    /// A steady clock that begins with the machine's time.
+    /// Creates a steady clock that starts at the machine's time.
     pub fn steady() -> Self {
-        let (began, then) = (
-            Instant::now(),
-            AtomicU64::new(Self::System.now().as_millis()),
-        );
         Self::Steady(Arc::new(Steady {
-            began,
-            then,
+            began: Instant::now(),
+            start: AtomicU64::new(Self::System.now().as_millis()),
             follows: AtomicBool::new(false),
         }))
     }
 
-    /// Sets a steady clock: this is the time now, by a clock that it goes by from now on. Any other clock is left alone. Says so if the
-    /// clock that is followed made a step.
+    /// Sets a steady clock to the time of a clock that it follows from now on, and returns the jump of that clock, if there was one. Other
+    /// clocks are left unchanged.
     pub fn follow(&self, time: Timestamp) -> Option<Step> {
         let Self::Steady(steady) = self else {
             return None;
         };
-        let then = time.as_millis().saturating_sub(steady.gone_by());
-        let before = steady.then.swap(then, Ordering::Relaxed);
+        let start = time.as_millis().saturating_sub(steady.elapsed());
+        let before = steady.start.swap(start, Ordering::Relaxed);
         steady
             .follows
             .swap(true, Ordering::Relaxed)
-            .then(|| Step::between(before, then))
+            .then(|| Step::between(before, start))
             .flatten()
     }
 
-    /// Sets a steady clock to the machine's where that is ahead: the machine slept, which no steady clock notices.
+    /// Sets a steady clock to the machine's if that is ahead: a monotonic clock does not notice that the machine slept.
     pub fn catch_up(&self) {
         let now = Self::System.now();
         if now > self.now() {
@@ -97,12 +91,12 @@ impl Clock {
         }
     }
 
-    /// A clock for tests that stands at `start`.
+    /// Creates a clock for tests, stopped at `start`.
     pub fn manual(start: Timestamp) -> Self {
         Self::Manual(Arc::new(AtomicU64::new(start.as_millis())))
     }
 
-    /// The time; the epoch itself if the machine's clock stands before it.
+    /// Returns the current time; the epoch if the machine's clock is set before it.
     #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     pub fn now(&self) -> Timestamp {
         match self {
@@ -114,15 +108,15 @@ impl Clock {
             }
             Self::Steady(steady) => Timestamp::from_millis(
                 steady
-                    .then
+                    .start
                     .load(Ordering::Relaxed)
-                    .saturating_add(steady.gone_by()),
+                    .saturating_add(steady.elapsed()),
             ),
             Self::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a manual clock on; the machine's clock is left alone.
+    /// Advances a manual clock; other clocks are left unchanged.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(millis) = self {
             millis.fetch_add(
@@ -133,16 +127,13 @@ impl Clock {
     }
 }
 
-/// Gives random bytes from a cryptographically secure generator that the operating system seeds.
+/// A cryptographically secure random generator, seeded by the operating system.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Chance;
+pub struct Rng;
 
-impl Chance {
-    /// Fills the buffer.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one source of chance"
-    )]
+impl Rng {
+    /// Fills the buffer with random bytes.
+    #[expect(clippy::disallowed_methods, reason = "this is the only random source")]
     pub fn fill(self, buffer: &mut [u8]) {
         rand::rng().fill_bytes(buffer);
     }
@@ -153,46 +144,46 @@ impl Chance {
         bytes
     }
 
-    /// A new session token.
+    /// Draws a session token.
     pub fn session_token(self) -> SessionToken {
         SessionToken::from_bytes(self.token())
     }
 
-    /// A new token for a browser.
+    /// Draws a token for a trusted browser.
     pub fn browser_token(self) -> BrowserToken {
         BrowserToken::from_bytes(self.token())
     }
 
-    /// A new token for a sign-in.
+    /// Draws a token for a sign-in.
     pub fn flow_token(self) -> FlowToken {
         FlowToken::from_bytes(self.token())
     }
 
-    /// A new token for a browser in which somebody signed in with a user key.
+    /// Draws a token for a browser in which a user key has signed in.
     pub fn device_token(self) -> DeviceToken {
         DeviceToken::from_bytes(self.token())
     }
 
-    /// A new token for a browser that a form is kept for.
+    /// Draws a token for a browser with held forms.
     pub fn parking_token(self) -> ParkingToken {
         ParkingToken::from_bytes(self.token())
     }
 
-    /// A new name for a form.
+    /// Draws the id of a held form.
     pub fn form_id(self) -> FormId {
         let mut bytes = [0; 8];
         self.fill(&mut bytes);
         FormId::from_bits(u64::from_be_bytes(bytes))
     }
 
-    /// A new letter's name.
+    /// Draws the id of a letter.
     pub fn letter_id(self) -> LetterId {
         let mut bytes = [0; 16];
         self.fill(&mut bytes);
         LetterId::from_bits(u128::from_be_bytes(bytes))
     }
 
-    /// A new TAN.
+    /// Draws a TAN of this length.
     pub fn tan(self, alphabet: &Alphabet, length: TanLength) -> Tan {
         Tan::draw(alphabet, length, |buffer| self.fill(buffer))
     }

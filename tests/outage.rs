@@ -189,7 +189,7 @@ async fn the_log_tells_how_an_outage_begins_and_ends_and_not_each_of_its_failure
         asked(&world.browser()).await.is(503);
     }
     restart(&world);
-    let again = "\"message\":\"the store works again\"";
+    let again = "\"message\":\"store recovered\"";
     world.log_has(again).await;
     let (log, failures) = (
         world.log().await,
@@ -201,7 +201,9 @@ async fn the_log_tells_how_an_outage_begins_and_ends_and_not_each_of_its_failure
         failures >= 20.0 && log.matches(again).count() == 1,
         "{failures}"
     );
-    let told = log.matches("\"message\":\"the store fails\"").count();
+    let told = log
+        .matches("\"message\":\"store operation failed\"")
+        .count();
     assert!((1..10).contains(&told), "{told} lines");
 }
 

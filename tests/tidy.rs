@@ -116,7 +116,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
         ],
     ),
     ("portal", &["domain", "config", "digest", "telemetry"]),
-    ("parking", &["domain", "clock", "store", "telemetry"]),
+    ("held_forms", &["domain", "clock", "store", "telemetry"]),
     (
         "gateway",
         &[
@@ -129,7 +129,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
             "directory",
             "in_force",
             "pages",
-            "parking",
+            "held_forms",
             "portal",
             "sign_in",
             "store",
@@ -151,7 +151,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
             "in_force",
             "mail",
             "pages",
-            "parking",
+            "held_forms",
             "portal",
             "sign_in",
             "stamp",

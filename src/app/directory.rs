@@ -28,7 +28,8 @@ impl DirectoryFile {
 
     /// Reloads it whenever it changes; never returns.
     pub(super) async fn watch(self: Arc<Self>) {
-        let (directory, clock) = (Arc::clone(&self.directory), self.clock.clone());
+        let directory = Arc::clone(&self.directory);
+        let clock = self.clock.clone();
         directory
             .watch(move || clock.now(), move |event| self.note(event))
             .await;

@@ -2,8 +2,8 @@
 
 use crate::config::Shutdown;
 use crate::gateway::{DrainReport, DrainTimeouts, Server, Workers};
-use crate::mail::InHand;
-use crate::store::Store;
+use crate::mail::InFlightMails;
+use crate::store::OutboxStore;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -28,8 +28,8 @@ pub(super) struct Leaving {
     pub(super) edge: Arc<Server>,
     pub(super) workers: Workers,
     pub(super) outbox: JoinHandle<()>,
-    pub(super) mails_in_hand: InHand,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) mails_in_hand: InFlightMails,
+    pub(super) store: Arc<dyn OutboxStore>,
     pub(super) shutdown: watch::Sender<bool>,
 }
 

@@ -119,7 +119,8 @@ pub(super) fn bind(
             tls: Tls::Certificates(InForce::new(acceptor)),
         });
     }
-    let (key, address) = ("admin.listen", config.admin_listen);
+    let key = "admin.listen";
+    let address = config.admin_listen;
     let admin = listen(key, address)?;
     let failed = |source| Error::Listen {
         key,

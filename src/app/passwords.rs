@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::standing::ReloadHealth;
-use crate::clock::{Chance, Clock};
+use crate::clock::{Clock, Rng};
 use crate::config::Config;
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::Metrics;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Opens it where the configuration does.
 pub(super) fn open(
     config: &Config,
-    chance: Chance,
+    chance: Rng,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Passwords>, Error> {
     let Some(password) = &config.password else {
@@ -46,7 +46,8 @@ impl UsersFile {
 
     /// Reloads it whenever it changes; never returns.
     pub(super) async fn watch(self: Arc<Self>) {
-        let (users, clock) = (Arc::clone(&self.users), self.clock.clone());
+        let users = Arc::clone(&self.users);
+        let clock = self.clock.clone();
         users
             .watch(move || clock.now(), move |event| self.note(event))
             .await;

@@ -5,8 +5,8 @@ use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::gateway::Server;
 use crate::in_force::InForce;
-use crate::mail::Trouble;
-use crate::store::Store;
+use crate::mail::MailTrouble;
+use crate::store::StoreHealth;
 use crate::telemetry::admin::{self, AdminProblem, Fatal};
 use crate::telemetry::logging::chain;
 use async_trait::async_trait;
@@ -15,9 +15,9 @@ use tokio::sync::watch;
 
 /// Asks all parts how they are.
 pub(super) struct Readiness {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn StoreHealth>,
     pub(super) directory: Arc<Directory>,
-    pub(super) mail: Trouble,
+    pub(super) mail: MailTrouble,
     pub(super) leaving: watch::Receiver<bool>,
     pub(super) edge: Arc<Server>,
     pub(super) certificates: Option<Arc<InForce<TrustStore>>>,

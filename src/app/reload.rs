@@ -112,7 +112,9 @@ impl Reloader {
         let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
         let ConfigSource { file, read } = source;
         metrics.config_reloaded();
-        let (first, seen, standing) = (config.clone(), read.clone(), ReloadHealth::default());
+        let first = config.clone();
+        let seen = read.clone();
+        let standing = ReloadHealth::default();
         Ok(Self {
             file,
             first,
@@ -160,7 +162,8 @@ impl Reloader {
 
     async fn reload(&mut self) {
         self.read = stamps(&self.file, &self.current);
-        let (file, first) = (self.file.clone(), self.first.clone());
+        let file = self.file.clone();
+        let first = self.first.clone();
         let trusted = self
             .replaceable
             .certificates
@@ -257,10 +260,8 @@ fn prepare(
         Ok::<_, Error>((trust, acceptor))
     });
     let certified = certified.transpose()?;
-    let (ends, ended) = (
-        certified.as_ref().and_then(|(trust, _)| trust.lists_end()),
-        trusted.and_then(TrustStore::lists_end),
-    );
+    let ends = certified.as_ref().and_then(|(trust, _)| trust.lists_end());
+    let ended = trusted.and_then(TrustStore::lists_end);
     if ends
         .zip(ended)
         .is_some_and(|(ends, ended)| ends < ended && ends <= Clock::System.now())
@@ -279,7 +280,8 @@ fn prepare(
 
 /// Ways in that come or go wait for a restart, and no page is to link one that is not there.
 fn keep_doors(config: &mut Config, first: &Config) {
-    let (doors, before) = (&mut config.login.doors, &first.login.doors);
+    let doors = &mut config.login.doors;
+    let before = &first.login.doors;
     let is_page = |door: &Option<LoginMethod>| matches!(door, Some(LoginMethod::Page(_)));
     if is_page(&doors.password) != is_page(&before.password) {
         doors.password.clone_from(&before.password);

@@ -3,8 +3,10 @@
 use crate::clock::Clock;
 use crate::config::{self, Config, StoreUrl};
 use crate::store::embedded::Embedded;
-use crate::store::redis::{Redis, Usage};
-use crate::store::{self, Invalidation, Measured, Sealed, Store, Stores, Vault};
+use crate::store::redis::{Redis, RedisOptions};
+use crate::store::{
+    self, FullStore, Invalidation, Measured, Sealed, SessionStore, StoreHealth, Vault,
+};
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +24,11 @@ pub fn open_store(
     vault: Vault,
     clock: Clock,
     metrics: Arc<Metrics>,
-) -> store::Result<Arc<dyn Stores>> {
+) -> store::Result<Arc<dyn FullStore>> {
     Ok(match &config.store.url {
         StoreUrl::Redis(servers) => {
             let Config { store, .. } = config;
-            let usage = Usage {
+            let usage = RedisOptions {
                 prefix: &store.key_prefix,
                 timeout: store.timeout,
                 replicas: store.replicas,
@@ -49,7 +51,7 @@ pub fn open_store(
 /// Says whether that could be done; where the store has none, there is nothing to do.
 pub async fn follow_store(
     clock: &Clock,
-    store: &dyn Store,
+    store: &dyn SessionStore,
     config: &config::StoreConfig,
     within: Duration,
 ) -> bool {
@@ -59,7 +61,7 @@ pub async fn follow_store(
     let mut told = store.invalidations();
     let time = async {
         loop {
-            if let Invalidation::HeardUntil(time) = told.recv().await.ok()? {
+            if let Invalidation::Watermark(time) = told.recv().await.ok()? {
                 return Some(time);
             }
         }
@@ -72,7 +74,7 @@ pub async fn follow_store(
 }
 
 /// A store that refuses us is an operator's mistake, to be told at once; one that is merely down will come back.
-pub(super) async fn refuse_wrong_credentials(store: &dyn Store) -> store::Result<()> {
+pub(super) async fn refuse_wrong_credentials(store: &dyn StoreHealth) -> store::Result<()> {
     match store.ping().await {
         Err(error @ store::Error::Refused(_)) => Err(error),
         Ok(()) | Err(_) => Ok(()),
@@ -80,7 +82,7 @@ pub(super) async fn refuse_wrong_credentials(store: &dyn Store) -> store::Result
 }
 
 /// Returns once the store can be written to, or with the reason why it cannot.
-pub(super) async fn signs_in(store: &dyn Store) -> store::Result<()> {
+pub(super) async fn signs_in(store: &dyn StoreHealth) -> store::Result<()> {
     let until = tokio::time::Instant::now() + STORE_ANSWERS_WITHIN;
     let mut trouble = store.ping().await;
     while let Err(error) = trouble {

@@ -1,78 +1,74 @@
-//! Whose the calculator's own sessions are.
+//! Ownership of the calculator's own sessions.
 //!
-//! The first broker with whom a session is seen owns it, by the calculator's answer or, where nobody owns it yet, by a request; the store
-//! remembers that, and memory what was found there. While the store cannot be asked, memory and the browser's session ticket prove what they
-//! know, and what nobody can prove is withheld. [`crate::gateway`] brings the cookies; it alone knows HTTP.
+//! The first broker seen with a session owns it: by the calculator's response, or by a request while nobody owns it. The store keeps
+//! the owners, and a cache in memory what was found there. While the store is down, the cache and the browser's offline token prove
+//! ownership, and cookies that nothing proves are withheld. [`crate::gateway`] passes the cookies; this module knows no HTTP.
 
-mod memory;
+mod owner_cache;
 
 use crate::store::application_sessions::OwnerChange;
-use crate::store::{ApplicationSessionStore, Charges, Error, Result, Settled};
+use crate::store::{ApplicationSessionStore, Error, RateLimits, Result, WriteOutcome};
 use domain::application_session::{
     ApplicationSession, ApplicationSessionId, CookieScope, CookieScopes, SessionOrigin,
 };
 use domain::throttle::ClientAddress;
 use domain::vtnr::Vtnr;
-use memory::Memory;
+use owner_cache::OwnerCache;
 use parking_lot::RwLock;
 use std::sync::Arc;
 
-/// Knows whose the calculator's sessions are.
+/// Assigns the calculator's sessions to brokers.
 pub struct ApplicationSessions {
     store: Arc<dyn ApplicationSessionStore>,
-    memory: Memory,
+    memory: OwnerCache,
     scopes: RwLock<CookieScopes>,
 }
 
-/// Whether a session of the calculator's may be used by a broker.
+/// Tells whether a broker may use a session of the calculator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// It is the broker's own.
     Own,
-    /// It is another broker's.
     Foreign,
-    /// The store could not be asked, and nothing else proves that it is the broker's own.
+    /// The store is down, and nothing else proves that the broker owns the session.
     Unproven,
-    /// Nobody owns it, and too many were remembered today for this client.
+    /// Nobody owns the session, and this client has claimed too many today.
     OverLimit,
 }
 
-/// Whether the store is worth asking.
+/// Tells whether to ask the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// As far as is known.
     Up,
-    /// It did not answer a moment ago.
+    /// The store did not answer a moment ago.
     Down,
 }
 
-/// What was found in the store.
-enum Found {
+/// The result of asking the store.
+enum OwnerLookup {
     Is(Ownership),
-    /// It cannot be asked.
     Unknown,
 }
 
-/// Several gateways may learn the same at once.
+/// Limits retries when several gateways learn of a session at once.
 const RACES: usize = 4;
 
 impl ApplicationSessions {
-    /// Owners in this store.
+    /// Creates an empty cache in front of this store.
     pub fn new(store: Arc<dyn ApplicationSessionStore>) -> Self {
         Self {
             store,
-            memory: Memory::default(),
+            memory: OwnerCache::default(),
             scopes: RwLock::default(),
         }
     }
 
-    /// Whether this gateway knows without asking that the session is this broker's.
+    /// Returns whether the cache has this broker as an owner of the session.
     pub fn is_known(&self, id: &ApplicationSessionId<'_>, vtnr: Vtnr) -> bool {
         self.memory.is_recorded(self.memory.key(id, vtnr))
     }
 
-    /// Whether this broker may use this session; makes it theirs if nobody owns it, and in an answer of the calculator's also if somebody
-    /// does. `has_proof` says whether the browser proves what the store cannot be asked.
+    /// Returns whether this broker may use this session, and makes the broker an owner if there is none or the calculator's response set
+    /// the session. While the store is down, `has_proof` tells whether the browser's offline token proves ownership.
     pub async fn claim(
         &self,
         id: &ApplicationSessionId<'_>,
@@ -88,20 +84,20 @@ impl ApplicationSessions {
         let bytes = id.to_bytes();
         let found = match reach {
             Reach::Up => self.claim_in_store(&bytes, vtnr, learnt).await,
-            Reach::Down => Found::Unknown,
+            Reach::Down => OwnerLookup::Unknown,
         };
         match found {
-            // The first request that brings it has it remembered for long.
-            Found::Is(Ownership::Own) if learnt.origin == SessionOrigin::Answer => {
+            // The first request with the session makes the store keep it for long.
+            OwnerLookup::Is(Ownership::Own) if learnt.origin == SessionOrigin::Answer => {
                 self.memory.note_provisionally(key);
                 Ownership::Own
             }
-            Found::Is(Ownership::Own) => {
+            OwnerLookup::Is(Ownership::Own) => {
                 self.memory.record(key);
                 Ownership::Own
             }
-            Found::Is(other) => other,
-            Found::Unknown
+            OwnerLookup::Is(other) => other,
+            OwnerLookup::Unknown
                 if learnt.origin == SessionOrigin::Answer
                     || self.memory.is_provisional(key)
                     || has_proof(&bytes) =>
@@ -109,28 +105,28 @@ impl ApplicationSessions {
                 self.memory.note_provisionally(key);
                 Ownership::Own
             }
-            Found::Unknown => Ownership::Unproven,
+            OwnerLookup::Unknown => Ownership::Unproven,
         }
     }
 
-    /// Whether anybody owns this session, for a request that is nobody's.
+    /// Returns whether anybody owns this session, for a request without a broker.
     pub async fn has_owner(&self, id: &ApplicationSessionId<'_>, reach: Reach) -> bool {
-        // What cannot be found out belongs to somebody.
+        // A session that cannot be looked up counts as owned.
         reach == Reach::Down || !matches!(self.store.find_owners(&id.to_bytes()).await, Ok(None))
     }
 
-    async fn claim_in_store(&self, id: &[u8], vtnr: Vtnr, learnt: Learnt) -> Found {
+    async fn claim_in_store(&self, id: &[u8], vtnr: Vtnr, learnt: Learnt) -> OwnerLookup {
         for _ in 0..RACES {
             match self.try_to_claim(id, vtnr, learnt).await {
-                Ok(Some(ownership)) => return Found::Is(ownership),
+                Ok(Some(ownership)) => return OwnerLookup::Is(ownership),
                 // Another request or gateway was faster.
                 Ok(None) => {}
-                // It was tampered with: nothing else is believed in its place.
-                Err(Error::Unsealable(_)) => return Found::Is(Ownership::Foreign),
-                Err(_) => return Found::Unknown,
+                // The record was tampered with: nothing else is believed in its place.
+                Err(Error::Unsealable(_)) => return OwnerLookup::Is(Ownership::Foreign),
+                Err(_) => return OwnerLookup::Unknown,
             }
         }
-        Found::Unknown
+        OwnerLookup::Unknown
     }
 
     async fn try_to_claim(
@@ -140,21 +136,21 @@ impl ApplicationSessions {
         learnt: Learnt,
     ) -> Result<Option<Ownership>> {
         let seen = self.store.find_owners(id).await?;
-        let (next, charges) = match &seen {
-            Some(seen) if seen.value.belongs_to(vtnr) => (seen.value.clone(), Charges::none()),
+        let (next, rate_limits) = match &seen {
+            Some(seen) if seen.value.belongs_to(vtnr) => (seen.value.clone(), RateLimits::none()),
             Some(_) if learnt.origin == SessionOrigin::Request => {
                 return Ok(Some(Ownership::Foreign));
             }
-            Some(seen) => (seen.value.and(vtnr), Charges::none()),
+            Some(seen) => (seen.value.and(vtnr), RateLimits::none()),
             None => (
                 ApplicationSession::of(vtnr),
-                Charges::take(vec![ApplicationSession::charge(
+                RateLimits::take(vec![ApplicationSession::charge(
                     learnt.client,
                     learnt.origin,
                 )]),
             ),
         };
-        // What the calculator has only set may never be used: an application can begin a session with every answer.
+        // A session that was only set may never be used: an application can begin one with every response.
         let is_unused = learnt.origin == SessionOrigin::Answer && seen.is_none();
         let lives = if is_unused {
             ApplicationSession::UNUSED_LIFETIME
@@ -167,28 +163,28 @@ impl ApplicationSessions {
             next: &next,
             lives,
         };
-        Ok(match self.store.keep_owners(change, &charges).await? {
-            Settled::Done => Some(Ownership::Own),
-            Settled::Conflict => None,
-            Settled::Over { .. } => Some(Ownership::OverLimit),
+        Ok(match self.store.keep_owners(change, &rate_limits).await? {
+            WriteOutcome::Done => Some(Ownership::Own),
+            WriteOutcome::Conflict => None,
+            WriteOutcome::OverLimit { .. } => Some(Ownership::OverLimit),
         })
     }
 
-    /// The calculator sets session cookies in these scopes.
+    /// Adds scopes in which the calculator sets session cookies.
     pub async fn learn_scopes(&self, scopes: &[CookieScope]) {
         let is_known = scopes.iter().all(|scope| self.scopes.read().has(scope));
         if is_known || !self.scopes.write().add(scopes) {
             return;
         }
-        // Counted and logged by the store itself. What it does not take now, this gateway knows all the same.
+        // Errors are counted and logged by the store. This gateway knows the scopes even if the store fails.
         for _ in 0..RACES {
-            if !matches!(self.merge_scopes().await, Ok(Settled::Conflict)) {
+            if !matches!(self.merge_scopes().await, Ok(WriteOutcome::Conflict)) {
                 return;
             }
         }
     }
 
-    async fn merge_scopes(&self) -> Result<Settled> {
+    async fn merge_scopes(&self) -> Result<WriteOutcome> {
         let seen = self.store.find_scopes().await?;
         let mut all = seen
             .as_ref()
@@ -199,11 +195,11 @@ impl ApplicationSessions {
         if news {
             self.store.keep_scopes(seen.as_ref(), &all).await
         } else {
-            Ok(Settled::Done)
+            Ok(WriteOutcome::Done)
         }
     }
 
-    /// All scopes in which any gateway has seen the calculator set session cookies; while the store cannot be asked, this one.
+    /// Returns the scopes in which any gateway, or this one while the store is down, has seen the calculator set session cookies.
     pub async fn scopes(&self) -> CookieScopes {
         if let Ok(Some(seen)) = self.store.find_scopes().await {
             self.scopes.write().add(seen.value.all());
@@ -212,12 +208,11 @@ impl ApplicationSessions {
     }
 }
 
-/// How the gateway learnt of a session that is claimed.
+/// The evidence for a claim to a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Learnt {
-    /// By an answer or by a request.
     pub origin: SessionOrigin,
-    /// Who brought it, or gets it.
+    /// The client that sent the session, or receives it.
     pub client: ClientAddress,
 }
 

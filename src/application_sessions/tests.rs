@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::{Chance, Clock};
+use crate::clock::{Clock, Rng};
 use crate::store::embedded::Embedded;
 use crate::store::{Sealed, Seen, Vault};
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ impl Switched {
         let engine = Embedded::in_memory(clock.clone()).expect("memory suffices");
         let store = Sealed::new(
             engine,
-            Vault::new(b"the operator's secret, 32 bytes.", Chance),
+            Vault::new(b"the operator's secret, 32 bytes.", Rng),
             clock,
         );
         Arc::new(Self {
@@ -43,8 +43,12 @@ impl ApplicationSessionStore for Switched {
         self.answers()?.find_owners(id).await
     }
 
-    async fn keep_owners(&self, change: OwnerChange<'_>, charges: &Charges) -> Result<Settled> {
-        self.answers()?.keep_owners(change, charges).await
+    async fn keep_owners(
+        &self,
+        change: OwnerChange<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.answers()?.keep_owners(change, rate_limits).await
     }
 
     async fn find_scopes(&self) -> Result<Option<Seen<CookieScopes>>> {
@@ -55,7 +59,7 @@ impl ApplicationSessionStore for Switched {
         &self,
         seen: Option<&Seen<CookieScopes>>,
         next: &CookieScopes,
-    ) -> Result<Settled> {
+    ) -> Result<WriteOutcome> {
         self.answers()?.keep_scopes(seen, next).await
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{ConfigFile, USAGE, complain, fail, runtime};
 use crate::app;
-use crate::clock::{Chance, Clock};
+use crate::clock::{Clock, Rng};
 use crate::config::{Config, StoreUrl};
 use crate::store::Vault;
 use crate::telemetry::metrics::Metrics;
@@ -60,8 +60,9 @@ impl Revoke {
 }
 
 async fn revoke(config: &Config, vtnr: Vtnr) -> Result<(), Box<dyn std::error::Error>> {
-    let (clock, metrics) = (Clock::steady(), Arc::new(Metrics::new()?));
-    let vault = Vault::new(config.store.secret.reveal(), Chance);
+    let clock = Clock::steady();
+    let metrics = Arc::new(Metrics::new()?);
+    let vault = Vault::new(config.store.secret.reveal(), Rng);
     let store = app::open_store(config, vault, clock.clone(), metrics)?;
     // By the clock that the gateways go by: else sessions that just began might not be among those that end.
     if !app::follow_store(&clock, &*store, &config.store, STORE_ANSWERS_WITHIN).await {
@@ -78,7 +79,7 @@ impl Pseudonym {
         };
         println!(
             "{}",
-            Vault::new(config.store.secret.reveal(), Chance).pseudonym(vtnr)
+            Vault::new(config.store.secret.reveal(), Rng).pseudonym(vtnr)
         );
         ExitCode::SUCCESS
     }

@@ -3,7 +3,7 @@
 use super::serve::asked_to_stop;
 use super::{fail, runtime, start_log};
 use crate::app::{App, TakesOver};
-use crate::clock::Chance;
+use crate::clock::Rng;
 use crate::config::{self, Config};
 use crate::users::{self, Hash, Password, Put, User, UserKey};
 use demo::calculator::Calculator;
@@ -65,7 +65,8 @@ impl Demo {
 
     async fn play(&self) -> Result<(), Box<dyn std::error::Error>> {
         let folder = Folder::new()?;
-        let (calculator, mails) = (any_port().await?, any_port().await?);
+        let calculator = any_port().await?;
+        let mails = any_port().await?;
         let postbox_page = TcpListener::bind(loopback(self.postbox))
             .await
             .map_err(|error| format!("--postbox {}: {error}", self.postbox))?;
@@ -86,9 +87,11 @@ impl Demo {
 
     fn config(&self, folder: &Path, calculator: SocketAddr, mails: SocketAddr) -> String {
         let mut secret = [0; 32];
-        Chance.fill(&mut secret);
+        Rng.fill(&mut secret);
         let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        let (port, admin, folder) = (self.port, self.admin, folder.display());
+        let port = self.port;
+        let admin = self.admin;
+        let folder = folder.display();
         format!(
             r#"
 [listen]
@@ -157,7 +160,7 @@ fn add_user(config: &config::PasswordConfig) -> Result<(), Box<dyn std::error::E
     let key = UserKey::parse(user).map_err(|_| "the demo's user key cannot be one")?;
     let password = Password::parse(password).map_err(|_| "the demo's password cannot be one")?;
     let vtnr = Vtnr::parse(vtnr).map_err(|_| "the demo's broker number cannot be one")?;
-    let hash = Hash::of(&password, config.cost, Chance)?;
+    let hash = Hash::of(&password, config.cost, Rng)?;
     users::put(&config.file, user, User { vtnr, hash }, key, Put::Added)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `users`: who may sign in with a user key and a password. No password stands on the command line, in the environment or in the log.
 
 use super::{ConfigFile, USAGE, complain, fail};
-use crate::clock::{Chance, Clock};
+use crate::clock::{Clock, Rng};
 use crate::config::{self, Config, HashCost};
 use crate::directory::Directory;
 use crate::users::{
@@ -118,7 +118,7 @@ impl Add {
         if let Some(unfit) = password.unfit_for(&key) {
             return Err(UsersRefusal::Usage(unfit.to_string()));
         }
-        let hash = Hash::of(&password, password_config.cost, Chance)
+        let hash = Hash::of(&password, password_config.cost, Rng)
             .map_err(|error| UsersRefusal::Failed(Box::new(error)))?;
         let done = users::put(
             &password_config.file,
@@ -166,7 +166,8 @@ impl Add {
 impl Remove {
     fn run(self) -> Result<(), UsersRefusal> {
         let (_, password) = load(&self.config)?;
-        let (key, user) = (user_key(&self.user)?, self.user.trim());
+        let key = user_key(&self.user)?;
+        let user = self.user.trim();
         match users::remove(&password.file, &key)? {
             Some(vtnr) => {
                 println!(

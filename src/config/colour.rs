@@ -13,7 +13,8 @@ pub(super) fn colour(value: &Value) -> Result<String, String> {
 
 /// The contrast of two colours by WCAG 2.2, from 1 to 21; AA asks for 4.5 (1.4.3).
 pub(super) fn contrast(a: &str, b: &str) -> Option<f64> {
-    let (a, b) = (luminance(a)?, luminance(b)?);
+    let a = luminance(a)?;
+    let b = luminance(b)?;
     Some((a.max(b) + 0.05) / (a.min(b) + 0.05))
 }
 

@@ -305,7 +305,9 @@ impl PortalConfig {
     /// The portal's server as the calculator's are described: with the same patience, and nobody named to it.
     pub fn as_upstream(&self, calculator: &UpstreamConfig) -> Option<UpstreamConfig> {
         let (tls, server) = self.server.clone()?;
-        let (routes, affinity_cookies, public_paths) = (Vec::new(), Vec::new(), Vec::new());
+        let routes = Vec::new();
+        let affinity_cookies = Vec::new();
+        let public_paths = Vec::new();
         let health_path = None;
         Some(UpstreamConfig {
             tls,

@@ -181,7 +181,8 @@ impl Server {
             return Some(Self { host, port });
         }
         let (host, port) = text.rsplit_once(':')?;
-        let (host, port) = (host.parse::<std::net::Ipv6Addr>().ok()?, port.parse().ok()?);
+        let host = host.parse::<std::net::Ipv6Addr>().ok()?;
+        let port = port.parse().ok()?;
         Some(Self {
             host: host.to_string(),
             port,

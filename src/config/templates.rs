@@ -37,7 +37,8 @@ fn look_into(
     let unreadable = |error| (folder.to_owned(), error);
     for entry in folder.read_dir().map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let (path, name) = (entry.path(), below.join(entry.file_name()));
+        let path = entry.path();
+        let name = below.join(entry.file_name());
         // Hidden: what version control, editors and mounted volumes have for themselves.
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
             continue;

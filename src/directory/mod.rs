@@ -102,7 +102,8 @@ impl Directory {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let (directory, now) = (Arc::clone(&self), clock());
+            let directory = Arc::clone(&self);
+            let now = clock();
             match tokio::task::spawn_blocking(move || directory.look(now)).await {
                 Ok(Some(outcome)) => on_event(outcome),
                 Ok(None) => {}
@@ -145,7 +146,8 @@ impl Directory {
         let brokers = read.map_err(|fault| Error::Unusable(self.file.clone(), fault))?;
         let old = self.current.load();
         let new = Snapshot::new(brokers, old.generation() + 1, now);
-        let (added, removed) = (new.count_missing_in(&old), old.count_missing_in(&new));
+        let added = new.count_missing_in(&old);
+        let removed = old.count_missing_in(&new);
         let brokers = new.len();
         self.current.store(Arc::new(new));
         *in_force = digest;

@@ -43,7 +43,8 @@ pub(super) fn content(
         return Err(DirectoryFault::Empty);
     }
     let columns = DirectoryColumns::of(&record, certificates)?;
-    let (mut content, mut bad) = (Content::default(), BadLines::default());
+    let mut content = Content::default();
+    let mut bad = BadLines::default();
     while reader
         .read_record(&mut record)
         .map_err(|_| DirectoryFault::Empty)?
@@ -92,10 +93,8 @@ impl DirectoryColumns {
             }
         };
         let certificate = |columns: &CertificateColumns| {
-            let (issuer, key) = (
-                columns.issuer.as_deref().map(column),
-                columns.key.as_deref().map(column),
-            );
+            let issuer = columns.issuer.as_deref().map(column);
+            let key = columns.key.as_deref().map(column);
             Ok(CertificateAt {
                 name: column(&columns.name)?,
                 issuer: issuer.transpose()?,
@@ -113,10 +112,8 @@ impl DirectoryColumns {
 
     /// Reads one line, which may be blank.
     fn line(&self, record: &StringRecord, content: &mut Content) -> Result<(), LineFault> {
-        let (vtnr, email) = (
-            record.get(self.vtnr).unwrap_or_default(),
-            record.get(self.email).unwrap_or_default(),
-        );
+        let vtnr = record.get(self.vtnr).unwrap_or_default();
+        let email = record.get(self.email).unwrap_or_default();
         if vtnr.trim().is_empty() && is_blank(record.iter()) {
             return Ok(());
         }

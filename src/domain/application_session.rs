@@ -224,7 +224,8 @@ impl SessionCookies {
 
 /// A pattern's text, and whether any text may follow or precede it.
 fn parts(pattern: &str) -> (Box<[u8]>, bool, bool) {
-    let (ends_open, begins_open) = (pattern.ends_with('*'), pattern.starts_with('*'));
+    let ends_open = pattern.ends_with('*');
+    let begins_open = pattern.starts_with('*');
     let text = pattern.trim_matches('*').bytes().map(normal);
     (text.collect(), ends_open, begins_open)
 }

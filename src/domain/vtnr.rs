@@ -28,7 +28,9 @@ impl Vtnr {
     /// [`NotAVtnr`] if there are not exactly nine digits, a separator stands elsewhere than between
     /// the groups of 2, 3 and 4, or any other character occurs.
     pub fn parse(text: &str) -> Result<Self, NotAVtnr> {
-        let (mut value, mut digits, mut separated_at) = (0_u32, 0_usize, None);
+        let mut value = 0_u32;
+        let mut digits = 0_usize;
+        let mut separated_at = None;
         for symbol in text.chars() {
             if let Some(digit) = digit(symbol) {
                 digits += 1;
@@ -96,7 +98,8 @@ fn is_blank(symbol: char) -> bool {
 
 impl fmt::Display for Vtnr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (first, rest) = (self.0 / 10_000_000, self.0 % 10_000_000);
+        let first = self.0 / 10_000_000;
+        let rest = self.0 % 10_000_000;
         write!(f, "{first:02}/{:03}/{:04}", rest / 10_000, rest % 10_000)
     }
 }

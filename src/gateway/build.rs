@@ -2,7 +2,7 @@
 
 use crate::application_sessions::ApplicationSessions;
 use crate::certificate::{Handshake, TrustStore};
-use crate::clock::{Chance, Clock};
+use crate::clock::{Clock, Rng};
 use crate::config::{self, Config, Https};
 use crate::directory::Directory;
 use crate::gateway::admission::Admission;
@@ -33,9 +33,9 @@ use crate::gateway::upstream::reuse::ConnectionReuse;
 use crate::gateway::upstream::servers::Upstream;
 use crate::gateway::upstream::watch;
 use crate::gateway::websocket::registry::WebSocketRegistry;
+use crate::held_forms::Forms;
 use crate::in_force::InForce;
 use crate::pages::Pages;
-use crate::parking::Parking;
 use crate::portal::Portal;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
@@ -68,7 +68,7 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     pub sign_ins: Arc<SignIns>,
     pub directory: Arc<Directory>,
-    pub parking: Arc<Parking>,
+    pub parking: Arc<Forms>,
     pub application_sessions: Arc<ApplicationSessions>,
     pub certificates: Option<Arc<InForce<TrustStore>>>,
     pub portal: Option<Arc<Portal>>,
@@ -76,7 +76,7 @@ pub struct Parts {
     pub submission: Arc<InForce<SubmissionRules>>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
-    pub chance: Chance,
+    pub chance: Rng,
 }
 
 /// Puts a gateway together. Must be called within the runtime for all that is not a request.
@@ -335,7 +335,8 @@ pub fn tls(https: &Https) -> Result<Acceptor, String> {
             .map(str::to_owned)
             .ok_or_else(|| format!("{} is not UTF-8", path.display()))
     };
-    let (cert, key) = (path(&https.cert)?, path(&https.key)?);
+    let cert = path(&https.cert)?;
+    let key = path(&https.key)?;
     let mut settings = TlsSettings::intermediate(&cert, &key).map_err(wrong)?;
     settings.set_certificate_chain_file(&cert).map_err(wrong)?;
     settings.set_private_key_file(&key).map_err(wrong)?;

@@ -1,20 +1,20 @@
 //! A form that was kept, on its way up in place of a request's own body.
 
-use crate::parking::{Parking, Taken};
+use crate::held_forms::{Claimed, Forms};
 use bytes::Bytes;
 use domain::parking::ParkedForm;
 use domain::time::Timestamp;
 
 /// A form on its way up.
 pub(crate) struct OutgoingForm {
-    taken: Taken,
+    taken: Claimed,
     body: Bytes,
     length: usize,
     connected: bool,
 }
 
 impl OutgoingForm {
-    pub(crate) fn of(mut taken: Taken) -> Self {
+    pub(crate) fn of(mut taken: Claimed) -> Self {
         let body = Bytes::from(std::mem::take(&mut taken.body));
         Self {
             taken,
@@ -38,14 +38,14 @@ impl OutgoingForm {
     }
 
     /// A connection to the calculator stands.
-    pub(crate) async fn connected(&mut self, parking: &Parking, now: Timestamp) {
+    pub(crate) async fn connected(&mut self, parking: &Forms, now: Timestamp) {
         if !std::mem::replace(&mut self.connected, true) {
             parking.note_sent(&self.taken, now).await;
         }
     }
 
     /// The form as it was taken, unless a connection to the calculator stood and it may have gone up.
-    pub(crate) fn into_unsent(self) -> Option<Taken> {
+    pub(crate) fn into_unsent(self) -> Option<Claimed> {
         if self.connected {
             return None;
         }

@@ -1,7 +1,12 @@
-//! TAN mails: how they are written, handed to the mail server, and tried again.
+//! TAN mails: composing, delivery to the mail server, and retries.
 //!
-//! The gateway puts letters into the store's outbox and rings [`Outbox::bell`]; only the outbox's workers speak to the
-//! mail server. Nothing here writes a TAN or an address into a log, and a decoy never leaves.
+//! The path of one mail: a sign-in queues a letter in the store together with its challenge, and notifies [`Outbox::wakeup`]. A worker
+//! of any gateway leases the letter, composes the mail ([`Writer`]) and delivers it to the first relay that accepts it ([`Smtp`]).
+//! Right before the end of the mail is sent it confirms the lease, so that two gateways never send the same mail and a withdrawn letter
+//! stays unsent. The outcome is recorded in the store, where the sign-in's page reads it; a deferred letter is retried until its sign-in
+//! expires.
+//!
+//! Only the workers talk to mail servers. Nothing here logs a TAN or an address, and a decoy is never sent.
 
 mod letter;
 mod outbox;
@@ -11,41 +16,38 @@ mod templates;
 mod testing;
 
 pub use letter::Writer;
-pub use outbox::{InHand, Outbox, Trouble};
-pub use smtp::{Cause, HandOver, Hitch, Hold, RelayState, Sender, Smtp, Stage};
+pub use outbox::{InFlightMails, MailTrouble, Outbox};
+pub use smtp::{
+    DeliveryResult, MailSender, RelayState, SendGuard, Smtp, SmtpError, SmtpErrorKind, SmtpStage,
+};
 
 use std::path::PathBuf;
 
-/// Mails cannot be sent as configured; found at the start.
+/// An error that prevents mails from being sent as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A template of the operator's cannot be read.
+    /// An operator's template cannot be read.
     #[error("{}: {source}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why not.
         source: std::io::Error,
     },
-    /// A template has a mistake.
     #[error("{file}:{line}: {mistake}")]
     Template {
-        /// The file, or the built-in template's name.
+        /// The path, or the name of a built-in template.
         file: String,
-        /// The line, from 1.
+        /// Counted from 1.
         line: usize,
-        /// What is wrong.
         mistake: String,
     },
-    /// A value of the configuration cannot be used.
+    /// A configuration value cannot be used.
     #[error("{key}: {mistake}")]
     Setting {
-        /// Which, such as `mail.from`.
+        /// The configuration key, such as `mail.from`.
         key: &'static str,
-        /// What is wrong.
         mistake: String,
     },
-    /// A letter cannot become a mail; does not show the letter.
-    #[error("a letter cannot be written: {0}")]
+    /// A letter cannot be turned into a mail; the message does not show the letter.
+    #[error("cannot compose a mail: {0}")]
     Letter(&'static str),
 }

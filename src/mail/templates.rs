@@ -1,11 +1,11 @@
-//! The mail's three templates: built in, or the operator's.
+//! The three templates of a mail: subject, text and HTML; built in, or overridden by the operator.
 
 use super::Error;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use std::path::{Path, PathBuf};
 
-/// Each template's name, which is also its path under `brand.templates`, with the built-in text.
+/// The templates' names, which are also paths below `brand.templates`, with the built-in texts.
 const BUILT_IN: [(&str, &str); 3] = [
     (SUBJECT, include_str!("../../pages/mail/subject.txt")),
     (TEXT, include_str!("../../pages/mail/tan.txt")),
@@ -15,19 +15,19 @@ pub(super) const SUBJECT: &str = "mail/subject.txt";
 pub(super) const TEXT: &str = "mail/tan.txt";
 pub(super) const HTML: &str = "mail/tan.html";
 
-/// The compiled templates.
-pub(super) struct Templates {
+/// The compiled templates of a mail.
+pub(super) struct MailTemplates {
     environment: Environment<'static>,
     folder: Option<PathBuf>,
 }
 
-impl Templates {
-    /// Compiles the templates; those in the `folder` take the place of the built-in ones.
+impl MailTemplates {
+    /// Compiles the templates; files in `folder` override the built-in ones.
     pub(super) fn load(folder: Option<&Path>) -> Result<Self, Error> {
         let mut environment = Environment::new();
-        // A misspelt name must not become a gap in a broker's mail.
+        // A misspelt variable must not leave a gap in a broker's mail.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_syntax(block_lines_vanish());
+        environment.set_syntax(trimmed_blocks());
         environment.set_auto_escape_callback(|name| {
             if name.ends_with(".html") {
                 AutoEscape::Html
@@ -49,7 +49,7 @@ impl Templates {
         Ok(templates)
     }
 
-    /// Fills in a template.
+    /// Renders a template with these values.
     pub(super) fn render(&self, name: &str, values: &Value) -> Result<String, Error> {
         let template = self.environment.get_template(name);
         template
@@ -57,7 +57,7 @@ impl Templates {
             .map_err(|error| self.mistake(name, &error))
     }
 
-    /// A template that breaks a rule of ours.
+    /// Reports a template that violates a requirement on mails.
     pub(super) fn wrong(&self, name: &str, mistake: &str) -> Error {
         Error::Template {
             file: self.place(name),
@@ -66,7 +66,7 @@ impl Templates {
         }
     }
 
-    /// The operator's own template, if there is a file of that name.
+    /// Reads the operator's template of this name, if the file exists.
     fn override_of(&self, name: &str) -> Result<Option<String>, Error> {
         let Some(path) = self.folder.as_ref().map(|folder| folder.join(name)) else {
             return Ok(None);
@@ -78,7 +78,7 @@ impl Templates {
         }
     }
 
-    /// Names the place; the values that were filled in do not show.
+    /// Converts an error of minijinja, without the rendered values.
     fn mistake(&self, name: &str, error: &minijinja::Error) -> Error {
         let mistake = match error.detail() {
             Some(detail) => format!("{}: {detail}", error.kind()),
@@ -91,7 +91,7 @@ impl Templates {
         }
     }
 
-    /// Where the operator finds the template.
+    /// Describes where the operator finds the template.
     fn place(&self, name: &str) -> String {
         let own = self
             .folder
@@ -105,8 +105,8 @@ impl Templates {
     }
 }
 
-/// A line that holds nothing but `{% if .. %}` or the like leaves no empty line behind.
-fn block_lines_vanish() -> SyntaxConfig {
+/// Makes a line with nothing but `{% if .. %}` or the like leave no empty line behind.
+fn trimmed_blocks() -> SyntaxConfig {
     SyntaxConfig::default()
         .to_builder()
         .trim_blocks(true)

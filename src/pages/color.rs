@@ -79,7 +79,8 @@ impl fmt::Display for Color {
 
 /// The contrast of two colours, from 1 (none) to 21 (black on white); text needs [`READABLE`] (WCAG 2.2, 1.4.3).
 pub fn contrast(a: Color, b: Color) -> f64 {
-    let (a, b) = (a.luminance(), b.luminance());
+    let a = a.luminance();
+    let b = b.luminance();
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
 

@@ -194,7 +194,8 @@ impl Context<'_> {
                 parked_at,
                 until,
             } => {
-                let (parked_at, until) = (self.time(*parked_at), self.time(*until));
+                let parked_at = self.time(*parked_at);
+                let until = self.time(*until);
                 context! { state => "waits", action, vtnr, site, parked_at, until }
             }
             KeptForm::Going => context! { state => "going" },

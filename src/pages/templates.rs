@@ -96,7 +96,9 @@ impl Templates {
 
     /// Says where the error is: it is the innermost template that is at fault, not the one that includes it.
     fn located(&self, error: minijinja::Error) -> Error {
-        let (mut name, mut line, mut reason) = (String::new(), 0, error.to_string());
+        let mut name = String::new();
+        let mut line = 0;
+        let mut reason = error.to_string();
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(found) = cause {
             if let Some(error) = found.downcast_ref::<minijinja::Error>() {

@@ -130,10 +130,8 @@ impl Portal {
             }
             None => client,
         };
-        let (answers, room) = (
-            Mutex::new(Answers::new(config.cache_size)),
-            Room::new(config.connections),
-        );
+        let answers = Mutex::new(Answers::new(config.cache_size));
+        let room = Room::new(config.connections);
         Ok(Self {
             client: client.build()?,
             config,
@@ -166,7 +164,8 @@ impl Portal {
             }
             *place = Some(value);
         }
-        let (mut text, mut all) = (Vec::new(), Vec::new());
+        let mut text = Vec::new();
+        let mut all = Vec::new();
         for (name, value) in self.config.cookies.iter().zip(found) {
             let Some(value) = value else { continue };
             text.extend_from_slice(if text.is_empty() { b"" } else { b"; " });

@@ -1,8 +1,8 @@
-//! The first step: a broker number and an address are claimed.
+//! The first step: a broker claims a number and an address.
 
-use super::ask::Request;
+use super::request_tan::TanRequest;
 use super::{Admitting, Answer, RACES, SignIns, Visitor};
-use crate::store::{Charges, FlowChange, Result, Seen, Settled};
+use crate::store::{FlowChange, RateLimits, Result, Seen, WriteOutcome};
 use crate::telemetry::metrics::{Outcome, Step};
 use domain::challenge::ChallengeState;
 use domain::email::Email;
@@ -13,50 +13,51 @@ use domain::throttle::Subject;
 use domain::time::Timestamp;
 use domain::trust::Standing;
 
-/// What the directory says of a claim.
-enum Finding {
-    /// The address is on file, written so.
+/// The directory's verdict on a claim.
+enum ClaimCheck {
+    /// The address is on file, in this spelling.
     Confirmed(Email),
-    /// The broker is known, the address is another.
+    /// The broker exists with another address.
     OtherEmail,
-    /// There is no such broker.
     NoBroker,
 }
 
 impl SignIns {
-    /// Takes a claim. A trusted browser is signed in at once; another is asked for a TAN; a claim that is wrong is told so,
-    /// or, with `enumeration = "neutral"`, treated as if it were right.
+    /// Processes a claim. A trusted browser is signed in at once, any other is asked for a TAN. A wrong claim is refused or, with
+    /// `enumeration = "neutral"`, treated like a right one.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
     pub async fn begin(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
         match self.look_up(&claim) {
-            Finding::Confirmed(on_file) => self.begin_confirmed(visitor, claim, on_file, now).await,
-            Finding::OtherEmail | Finding::NoBroker if self.is_neutral() => {
+            ClaimCheck::Confirmed(on_file) => {
+                self.begin_confirmed(visitor, claim, on_file, now).await
+            }
+            ClaimCheck::OtherEmail | ClaimCheck::NoBroker if self.is_neutral() => {
                 self.begin_decoy(visitor, claim, now).await
             }
-            Finding::OtherEmail => self.begin_unknown_email(visitor, claim, now).await,
-            Finding::NoBroker => self.begin_unknown_vtnr(visitor, claim, now).await,
+            ClaimCheck::OtherEmail => self.begin_unknown_email(visitor, claim, now).await,
+            ClaimCheck::NoBroker => self.begin_unknown_vtnr(visitor, claim, now).await,
         }
     }
 
-    fn look_up(&self, claim: &Claim) -> Finding {
+    fn look_up(&self, claim: &Claim) -> ClaimCheck {
         let snapshot = self.directory.snapshot();
         let Some(broker) = snapshot.find(claim.vtnr) else {
-            return Finding::NoBroker;
+            return ClaimCheck::NoBroker;
         };
         broker
             .confirms(&claim.email)
-            .map_or(Finding::OtherEmail, |on_file| {
-                Finding::Confirmed(on_file.clone())
+            .map_or(ClaimCheck::OtherEmail, |on_file| {
+                ClaimCheck::Confirmed(on_file.clone())
             })
     }
 
-    /// The address on file that a claim names, if it still is.
+    /// Returns the claimed address as it is on file, if it still is.
     pub(super) fn confirmed(&self, claim: &Claim) -> Option<Email> {
         match self.look_up(claim) {
-            Finding::Confirmed(on_file) => Some(on_file),
-            Finding::OtherEmail | Finding::NoBroker => None,
+            ClaimCheck::Confirmed(on_file) => Some(on_file),
+            ClaimCheck::OtherEmail | ClaimCheck::NoBroker => None,
         }
     }
 
@@ -71,68 +72,68 @@ impl SignIns {
         if standing == Standing::Trusted {
             return self.admit_trusted(visitor, &claim, revoked_at, now).await;
         }
-        // Where a right claim must not be told from a wrong one, it counts like one: the limit would tell them apart.
-        let charges = if self.is_neutral() {
-            Charges::take(
+        // In neutral mode a right claim counts like a wrong one: the limit would tell them apart.
+        let rate_limits = if self.is_neutral() {
+            RateLimits::take(
                 self.rules
                     .now()
                     .limits
                     .sign_in(visitor.client, Some(claim.vtnr)),
             )
         } else {
-            Charges::check(self.rules.now().limits.sign_in(visitor.client, None))
+            RateLimits::check(self.rules.now().limits.sign_in(visitor.client, None))
         };
         let subject = Subject::Broker(claim.vtnr);
-        let token = self.chance.flow_token();
-        let request = Request {
+        let token = self.rng.flow_token();
+        let request = TanRequest {
             visitor,
             token,
             claim,
             to: Some(on_file),
             standing,
             subject,
-            charges,
+            rate_limits,
         };
         self.ask_or_go_on(request, now).await
     }
 
-    /// A wrong claim in neutral mode: the same steps as a right one, with counters of its own and no mail at the end.
+    /// Processes a wrong claim in neutral mode: the steps of a right one, with separate counters and no mail.
     async fn begin_decoy(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
-        let charges = Charges {
+        let rate_limits = RateLimits {
             take: self
                 .rules
                 .now()
                 .limits
                 .sign_in(visitor.client, Some(claim.vtnr)),
-            ..Charges::none()
+            ..RateLimits::none()
         };
         let subject = Subject::Decoy(claim.vtnr, claim.fingerprint());
-        // A browser's cookie is looked up for a right claim, so it is for this one: equal in time.
+        // A right claim looks the browser's trust up, so a wrong one does too, to take equally long.
         if let Some(browser) = &visitor.browser
             && !self.store.find_trust(browser).await?.entries().is_empty()
         {
             self.store.revoked_at(claim.vtnr).await?;
         }
-        let token = self.chance.flow_token();
-        let request = Request {
+        let token = self.rng.flow_token();
+        let request = TanRequest {
             visitor,
             token,
             claim,
             to: None,
             standing: Standing::Stranger,
             subject,
-            charges,
+            rate_limits,
         };
         self.ask_or_go_on(request, now).await
     }
 
-    /// Asks for a TAN, unless this browser has asked for the same one already and can still use it. The sign-in gets a new token in
-    /// either case: whoever knew the former one, or planted it, sees and answers nothing of what is claimed now.
-    async fn ask_or_go_on(&self, request: Request<'_>, now: Timestamp) -> Result<Answer> {
+    /// Asks for a TAN, unless this browser has asked for the same claim before and the TAN is still valid. The sign-in gets a new token
+    /// in either case: an attacker who knows the previous one, or planted it, can neither see nor answer this claim.
+    async fn ask_or_go_on(&self, request: TanRequest<'_>, now: Timestamp) -> Result<Answer> {
         for _ in 0..RACES {
             let flow = match self.flow_to_continue(request.visitor).await? {
                 Some((token, seen)) if self.can_go_on(&seen.value, &request.claim, now).await? => {
-                    if self.go_on(&request, &token, &seen).await? == Settled::Done {
+                    if self.go_on(&request, &token, &seen).await? == WriteOutcome::Done {
                         return Ok(Answer::TanAsked(request.token));
                     }
                     continue;
@@ -150,35 +151,30 @@ impl SignIns {
         Ok(Answer::Busy)
     }
 
-    /// Moves the sign-in to the request's token, with its TAN, its tries and its letters.
+    /// Moves the sign-in, with its TAN, tries and letters, to the request's token.
     async fn go_on(
         &self,
-        request: &Request<'_>,
-        former: &FlowToken,
+        request: &TanRequest<'_>,
+        previous: &FlowToken,
         seen: &Seen<Flow>,
-    ) -> Result<Settled> {
-        let (token, formerly, lives) = (
-            &request.token,
-            Some(former),
-            self.rules.now().login.tan.attempt,
-        );
+    ) -> Result<WriteOutcome> {
         self.store
             .move_flow(FlowChange {
-                token,
-                formerly,
+                token: &request.token,
+                previous_token: Some(previous),
                 seen: Some(seen),
                 next: &seen.value,
-                lives,
+                lives: self.rules.now().login.tan.attempt,
             })
             .await
     }
 
-    /// The token to which the same claim, sent a moment ago, has moved the sign-in.
-    async fn gone_on(&self, request: &Request<'_>, now: Timestamp) -> Result<Option<FlowToken>> {
-        let Some(former) = request.visitor.flow else {
+    /// Returns the token that a concurrent request with the same claim has just moved the sign-in to.
+    async fn gone_on(&self, request: &TanRequest<'_>, now: Timestamp) -> Result<Option<FlowToken>> {
+        let Some(previous) = request.visitor.flow else {
             return Ok(None);
         };
-        let Some(token) = self.store.moved_flow(&former).await? else {
+        let Some(token) = self.store.moved_flow(&previous).await? else {
             return Ok(None);
         };
         let Some(seen) = self.store.find_flow(&token).await? else {
@@ -204,7 +200,7 @@ impl SignIns {
         ))
     }
 
-    /// The browser's sign-in under way, unless it is over: a sign-in that led to a session is not taken up again.
+    /// Returns the browser's sign-in in progress; a completed one is not resumed.
     pub(super) async fn flow_to_continue(
         &self,
         visitor: &Visitor,
@@ -218,7 +214,7 @@ impl SignIns {
             .map(|seen| (token, seen)))
     }
 
-    /// How well the browser is known, and the revocation that was known then, where one had to be looked for.
+    /// Returns how well the browser is known, and the broker's revocation if it had to be looked up.
     async fn standing(
         &self,
         visitor: &Visitor,
@@ -253,7 +249,7 @@ impl SignIns {
         revoked_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Answer> {
-        // What this browser began before is over, and its mails of no use to anybody.
+        // An earlier sign-in in this browser is obsolete, and so are its mails.
         if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
             self.store.discard_flow(&token, &seen.value).await?;
         }
@@ -269,8 +265,8 @@ impl SignIns {
             redeemed: None,
             revoked_at,
         };
-        // A broker's own browser signs in whatever others do from the same address (product rule: successes do not count).
-        let (_, admission) = self.admit(admitting, &Charges::none(), now).await?;
+        // A trusted browser signs in no matter what others do from the same address (product rule: successes do not count).
+        let (_, admission) = self.admit(admitting, &RateLimits::none(), now).await?;
         self.audit(Step::Trusted, Outcome::Ok, claim.vtnr, visitor);
         Ok(Answer::SignedIn(admission))
     }
@@ -281,18 +277,17 @@ impl SignIns {
         claim: Claim,
         now: Timestamp,
     ) -> Result<Answer> {
-        let charges = Charges::take(
+        let rate_limits = RateLimits::take(
             self.rules
                 .now()
                 .limits
                 .sign_in(visitor.client, Some(claim.vtnr)),
         );
-        match self.store.charge(&charges).await? {
-            Settled::Over {
-                charge,
-                retry_after,
-            } => Ok(self.over(Step::Vtnr, charge, retry_after, now)),
-            Settled::Done | Settled::Conflict => {
+        match self.store.hit_limits(&rate_limits).await? {
+            WriteOutcome::OverLimit { hit, retry_after } => {
+                Ok(self.over(Step::Vtnr, hit, retry_after, now))
+            }
+            WriteOutcome::Done | WriteOutcome::Conflict => {
                 self.audit(Step::Vtnr, Outcome::InvalidVtnr, claim.vtnr, visitor);
                 Ok(Answer::InvalidVtnr)
             }
@@ -305,7 +300,7 @@ impl SignIns {
         claim: Claim,
         now: Timestamp,
     ) -> Result<Answer> {
-        let charges = Charges::take(
+        let rate_limits = RateLimits::take(
             self.rules
                 .now()
                 .limits
@@ -316,28 +311,25 @@ impl SignIns {
             stage: Stage::UnknownEmail,
         };
         for _ in 0..RACES {
-            let (flow, token) = (
-                self.flow_to_continue(visitor).await?,
-                self.chance.flow_token(),
-            );
-            let (formerly, seen) = flow.as_ref().map(|(token, seen)| (token, seen)).unzip();
+            let flow = self.flow_to_continue(visitor).await?;
+            let token = self.rng.flow_token();
+            let (previous_token, seen) = flow.as_ref().map(|(token, seen)| (token, seen)).unzip();
             let change = FlowChange {
                 token: &token,
-                formerly,
+                previous_token,
                 seen,
                 next: &next,
                 lives: self.rules.now().login.tan.attempt,
             };
-            match self.store.keep_flow(change, &charges).await? {
-                Settled::Over {
-                    charge,
-                    retry_after,
-                } => return Ok(self.over(Step::Vtnr, charge, retry_after, now)),
-                Settled::Done => {
+            match self.store.keep_flow(change, &rate_limits).await? {
+                WriteOutcome::OverLimit { hit, retry_after } => {
+                    return Ok(self.over(Step::Vtnr, hit, retry_after, now));
+                }
+                WriteOutcome::Done => {
                     self.audit(Step::Vtnr, Outcome::UnknownEmail, next.claim.vtnr, visitor);
                     return Ok(Answer::UnknownEmail(token));
                 }
-                Settled::Conflict => {}
+                WriteOutcome::Conflict => {}
             }
         }
         Ok(Answer::Busy)

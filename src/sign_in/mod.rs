@@ -1,24 +1,27 @@
-//! The sign-in, step by step: what a broker claims, the TAN, the way without e-mail.
+//! The steps of a sign-in: a claim (`begin`), asking for a TAN (`request_tan`), comparing it (`check_tan`), and the ways in with a
+//! password (`password`) and without e-mail (`without_email`). `status` describes a sign-in in progress for the pages.
 //!
-//! It knows nothing of HTTP or pages: [`crate::gateway`] brings in what a browser sent and turns the answers into pages and
-//! cookies. The rules are the domain's; the store makes each step atomic; this module puts them in order. A store that
-//! cannot answer is an error here, never a refusal and never an admission.
+//! This module knows neither HTTP nor pages: [`crate::gateway`] passes in what a browser sent, and turns answers into pages and
+//! cookies. The domain holds the rules, the store makes each step atomic, and this module orders them. A store that cannot answer
+//! is an error here, never a refusal and never an admission.
 
-mod answer;
-mod ask;
 mod begin;
+mod check_tan;
 mod password;
-mod view;
+mod request_tan;
+mod status;
 mod without_email;
 
 pub use password::{PasswordAnswer, PasswordClaim};
-pub use view::{Mailing, State};
+pub use status::{Mailing, SignInState};
 
-use crate::clock::Chance;
+use crate::clock::Rng;
 use crate::config::{Config, Enumeration, LoginConfig};
 use crate::directory::Directory;
 use crate::in_force::InForce;
-use crate::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, Store, Vault};
+use crate::store::{
+    FlowChange, RateLimits, Result, Seen, SignInCommit, SignInStore, Vault, WriteOutcome,
+};
 use crate::telemetry::metrics::{Label as _, Metrics, Outcome, Step};
 use crate::users::Passwords;
 use domain::challenge::{Challenge, Delivery};
@@ -34,23 +37,21 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How long the answer to a form is remembered, so that sending it twice is one sign-in and no error.
+/// How long a completed sign-in is kept, so that a form submitted twice is one sign-in and no error.
 const REPEATABLE: Duration = Duration::from_secs(60);
-/// How often a step is tried anew because another request of the same browser was faster. Of all that compete, one always
-/// gets through, and an attempt allows at most ten answers (`login.tan_tries`).
+/// Limits the retries of a step that loses a race with another request of the same browser. One of the competing requests always
+/// succeeds, and an attempt allows at most ten answers (`login.tan_tries`).
 const RACES: usize = 16;
 
-/// What the operator has laid down for the sign-in.
+/// The configured rules of the sign-in.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// How it goes.
     pub login: LoginConfig,
-    /// How often things may happen.
     pub limits: Limits,
 }
 
 impl Rules {
-    /// As the configuration says.
+    /// Takes the rules from the configuration.
     pub fn of(config: &Config) -> Self {
         Self {
             login: config.login.clone(),
@@ -61,100 +62,89 @@ impl Rules {
 
 /// Takes brokers through the sign-in.
 pub struct SignIns {
-    /// Remembers.
-    pub store: Arc<dyn Store>,
-    /// Knows the brokers.
+    pub store: Arc<dyn SignInStore>,
     pub directory: Arc<Directory>,
-    /// Draws tokens and TANs.
-    pub chance: Chance,
-    /// Compares passwords, where that way in is open.
+    pub rng: Rng,
+    /// Set where the sign-in with a password is enabled.
     pub passwords: Option<Passwords>,
-    /// The configured rules.
     pub rules: Arc<InForce<Rules>>,
-    /// How long sessions live.
     pub sessions: SessionLimits,
-    /// Rings when a letter was queued.
-    pub bell: Arc<Notify>,
-    /// Counts.
+    /// Notified when a letter was queued.
+    pub wakeup: Arc<Notify>,
     pub metrics: Arc<Metrics>,
-    /// Names brokers in the audit log without giving their numbers away.
+    /// Provides the brokers' pseudonyms for the audit log.
     pub vault: Vault,
 }
 
-/// What is known of the browser that sends a form.
+/// The browser that submits a form, as far as it is known.
 #[derive(Clone, Debug)]
 pub struct Visitor {
-    /// Its address, as counters know it.
+    /// The client's address, as counters identify it.
     pub client: ClientAddress,
-    /// What kind of browser it says it is, in German.
+    /// The browser's family and system by its user agent, in German.
     pub family: String,
-    /// Its sign-in under way.
     pub flow: Option<FlowToken>,
-    /// Its token as a browser that may be trusted.
+    /// The token of a browser that may be trusted.
     pub browser: Option<BrowserToken>,
-    /// Its session until now, which a new one replaces.
+    /// The browser's current session, which a new one replaces.
     pub session: Option<SessionToken>,
 }
 
-/// How a step ended.
+/// The result of a step.
 #[derive(Debug)]
 pub enum Answer {
-    /// The broker is signed in.
-    SignedIn(Admission),
-    /// A TAN was asked for, now or before: the TAN page is next.
+    SignedIn(NewSession),
+    /// A TAN was sent, now or before: the TAN page is next.
     TanAsked(FlowToken),
-    /// The address is not the one on file.
+    /// The address differs from the one on file.
     UnknownEmail(FlowToken),
     /// The broker number is not in the directory.
     InvalidVtnr,
-    /// The TAN is wrong.
     WrongTan {
-        /// How many more answers will be compared; at least one.
+        /// The number of answers left, at least one.
         tries_left: u8,
     },
-    /// The TAN cannot be one; it cost no try.
+    /// The input cannot be a TAN, and cost no try.
     MalformedTan(MalformedTan),
-    /// The TAN is of no use any more.
+    /// The TAN is no longer accepted.
     TanOver(TanOver),
-    /// There is no sign-in under way in this browser, or no longer.
+    /// The browser has no sign-in in progress.
     NoSignIn,
-    /// Too many mails for this broker.
+    /// Too many mails were sent to this broker.
     MailsExhausted {
-        /// When the next is possible.
+        /// When the next attempt is possible.
         until: Timestamp,
     },
-    /// Too many attempts.
+    /// Too many attempts came from this client.
     TooMany {
-        /// When the next is possible.
+        /// When the next attempt is possible.
         until: Timestamp,
     },
-    /// The way without e-mail is switched off.
+    /// The sign-in without e-mail is disabled.
     SwitchedOff,
-    /// Many requests of one browser hindered each other.
+    /// Concurrent requests of one browser kept conflicting.
     Busy,
 }
 
-/// Why a TAN is of no use any more.
+/// The reason why a TAN is no longer accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TanOver {
-    /// The tries are used up.
+    /// No tries are left.
     Spent,
-    /// Its time is over.
     Expired,
-    /// A budget of wrong answers is spent, and only long TANs are compared.
+    /// A budget of wrong answers is spent, and only long TANs are accepted.
     LongTanNeeded,
 }
 
-/// What a browser gets that signed in.
+/// The tokens that a browser receives after a sign-in.
 #[derive(Clone, Copy, Debug)]
-pub struct Admission {
-    /// The session's token.
+pub struct NewSession {
     pub session: SessionToken,
-    /// The browser's new token, where it became a trusted one.
+    /// Set if the browser became a trusted one.
     pub browser: Option<BrowserToken>,
 }
 
-/// A sign-in that is about to succeed.
+/// A sign-in that is about to be completed.
 struct Admitting<'a> {
     visitor: &'a Visitor,
     flow: Option<(&'a FlowToken, &'a Seen<Flow>)>,
@@ -162,18 +152,18 @@ struct Admitting<'a> {
     level: Level,
     trust: Option<Trust>,
     redeemed: Option<Redeemed>,
-    /// The broker's revocation that was known when this was judged; a later one ends the session.
+    /// The broker's revocation known at the decision; a later one ends the session.
     revoked_at: Option<Timestamp>,
 }
 
 impl SignIns {
-    /// Signs in if `charges` allow it and nobody was faster; all or nothing.
+    /// Completes a sign-in if the rate limits allow it and no other request was faster, all or nothing.
     async fn admit(
         &self,
         admitting: Admitting<'_>,
-        charges: &Charges,
+        rate_limits: &RateLimits,
         now: Timestamp,
-    ) -> Result<(Settled, Admission)> {
+    ) -> Result<(WriteOutcome, NewSession)> {
         let Admitting {
             visitor,
             flow,
@@ -187,9 +177,9 @@ impl SignIns {
             signed_in_at: dated(now, revoked_at),
             ..Session::begin(vtnr, level, now)
         };
-        let admission = Admission {
-            session: self.chance.session_token(),
-            browser: trust.as_ref().map(|_| self.chance.browser_token()),
+        let admission = NewSession {
+            session: self.rng.session_token(),
+            browser: trust.as_ref().map(|_| self.rng.browser_token()),
         };
         let signed_in = SignedIn {
             session: admission.session,
@@ -204,12 +194,12 @@ impl SignIns {
         let flow = flow.zip(next.as_ref());
         let flow = flow.map(|((token, seen), next)| FlowChange {
             token,
-            formerly: None,
+            previous_token: None,
             seen: Some(seen),
             next,
             lives: REPEATABLE,
         });
-        let sign_in = SignIn {
+        let sign_in = SignInCommit {
             flow,
             session: (&admission.session, &session),
             lives: session.remaining(&self.sessions, now),
@@ -218,23 +208,23 @@ impl SignIns {
             forgets: visitor.browser.as_ref().filter(|_| trust.is_some()),
             trust_lives: self.rules.now().login.trust,
         };
-        let settled = self.store.sign_in(sign_in, charges).await?;
-        if settled == Settled::Done {
+        let settled = self.store.sign_in(sign_in, rate_limits).await?;
+        if settled == WriteOutcome::Done {
             self.metrics.session_begun(level);
         }
         Ok((settled, admission))
     }
 
-    /// What to answer when a counter has no room.
-    fn over(&self, step: Step, charge: Charge, retry_after: Duration, now: Timestamp) -> Answer {
+    /// Returns the answer when a counter has no room.
+    fn over(&self, step: Step, hit: Charge, retry_after: Duration, now: Timestamp) -> Answer {
         let until = now.plus(retry_after);
-        match charge.counter {
+        match hit.counter {
             Counter::Mails(..) | Counter::ReserveMails(..) => {
                 self.metrics.sign_in(step, Outcome::OverLimit);
                 Answer::MailsExhausted { until }
             }
             Counter::WrongTans(..) | Counter::WrongTansOfKnown(..) | Counter::WrongTansOfAll => {
-                self.note_breaker(charge.counter);
+                self.note_breaker(hit.counter);
                 self.metrics.sign_in(step, Outcome::LongTan);
                 Answer::TanOver(TanOver::LongTanNeeded)
             }
@@ -247,24 +237,24 @@ impl SignIns {
 
     fn note_breaker(&self, spent: Counter) {
         if spent == Counter::WrongTansOfAll && self.metrics.guess_breaker_open() {
-            tracing::error!(target: "audit", event = "tan_guess_breaker", "the budget of wrong TANs over all brokers is spent: browsers that are not known get long TANs");
+            tracing::error!(target: "audit", event = "tan_guess_breaker", "the global budget of wrong TANs is spent: unknown browsers get long TANs");
         }
     }
 
-    /// Writes a step into the audit log. Brokers are named by pseudonyms, clients by their addresses.
+    /// Writes a step to the audit log, with the broker's pseudonym and the client's address.
     fn audit(&self, step: Step, outcome: Outcome, vtnr: Vtnr, visitor: &Visitor) {
         self.note(step, outcome, Some(vtnr), visitor.client);
     }
 
-    /// The same for a step of which this module knows nothing else. Where no broker is known, none is named.
+    /// Counts a step and writes it to the audit log, also for steps outside this module. `vtnr` is `None` where no broker is known.
     pub fn note(&self, step: Step, outcome: Outcome, vtnr: Option<Vtnr>, client: ClientAddress) {
         self.metrics.sign_in(step, outcome);
         let broker = vtnr.map(|vtnr| self.vault.pseudonym(vtnr));
         tracing::info!(target: "audit", event = "sign_in", step = step.as_str(), outcome = outcome.as_str(), broker, client = %client.ip());
     }
 
-    /// What became of a challenge's mails. In neutral mode all count as taken when they were asked for: whether they were would
-    /// tell a right claim from a wrong one.
+    /// Returns the deliveries of a challenge's mails. In neutral mode all count as accepted when they were queued, because the truth
+    /// would tell a right claim from a wrong one.
     async fn deliveries(&self, challenge: &Challenge) -> Result<Vec<Delivery>> {
         let deliveries = self.store.deliveries(&challenge.letters).await?;
         Ok(if self.is_neutral() {
@@ -281,8 +271,7 @@ impl SignIns {
     }
 }
 
-/// When something begins that a revocation does not concern that was known before: later than that, though the clock may have been set
-/// back since.
+/// Dates a session or trust later than the revocation known before it, even if the clock was set back since.
 fn dated(now: Timestamp, revoked_at: Option<Timestamp>) -> Timestamp {
     revoked_at.map_or(now, |revoked_at| {
         now.max(revoked_at.plus(Duration::from_millis(1)))

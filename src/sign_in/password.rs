@@ -1,7 +1,7 @@
-//! The way in with user key and password: a full session, and never a TAN.
+//! The sign-in with a user key and a password: a full session, never a TAN.
 
-use super::{Admission, SignIns, Visitor, dated};
-use crate::store::{Charges, DeviceChange, Result, Settled, SignIn};
+use super::{NewSession, SignIns, Visitor, dated};
+use crate::store::{DeviceChange, RateLimits, Result, SignInCommit, WriteOutcome};
 use crate::telemetry::metrics::{Outcome, Step};
 use crate::users::{NotCompared, Password, Passwords, User, UserKey};
 use domain::device::{Device, DeviceEntry, UserMark, UserTag};
@@ -13,57 +13,55 @@ use domain::trust::Standing;
 use domain::vtnr::Vtnr;
 use std::time::Duration;
 
-/// Who somebody says they are, with what is to prove it.
+/// A user key with the password to prove it.
 pub struct PasswordClaim {
-    /// The user key.
     pub user: UserKey,
-    /// The password.
     pub password: Password,
-    /// The browser's token as one in which somebody signed in with a user key.
+    /// The token of a browser in which a user key has signed in.
     pub device: Option<DeviceToken>,
 }
 
-/// How a sign-in with a password ended.
+/// The result of a sign-in with a password.
 #[derive(Debug)]
 pub enum PasswordAnswer {
-    /// The broker is signed in, and the browser is known by this token from now on.
-    SignedIn(Admission, DeviceToken),
-    /// There is no such user, or the password is another one; which of the two, nobody is told.
+    /// The broker is signed in, and the browser gets this device token.
+    SignedIn(NewSession, DeviceToken),
+    /// The user does not exist or the password is wrong; which of the two is not disclosed.
     Wrong,
-    /// So many wrong passwords for this user key, whether there is such a user or not, that none is compared.
+    /// The budget of wrong passwords for this user key, existing or not, is spent, and none is compared.
     Exhausted {
-        /// When the next one is.
+        /// When the next one is compared.
         until: Timestamp,
-        /// Whether that was in a browser in which nobody has signed in with it.
+        /// Tells whether the user key has signed in from this browser.
         standing: Standing,
     },
-    /// Too many failed sign-ins from this client.
+    /// Too many sign-ins from this client failed.
     TooMany {
-        /// When the next is possible.
+        /// When the next attempt is possible.
         until: Timestamp,
     },
-    /// As many passwords as may wait are waiting, or there is no memory to compare one.
+    /// The queue of comparisons is full, or memory for one is lacking.
     Busy,
 }
 
-/// What a sign-in is judged by, besides the password.
-struct Attempt<'a> {
+/// An attempt to sign in, besides the password.
+struct PasswordAttempt<'a> {
     passwords: &'a Passwords,
     visitor: &'a Visitor,
     user: UserKey,
     device: (Option<DeviceToken>, Device),
     standing: Standing,
-    charges: Vec<Charge>,
+    rate_limits: Vec<Charge>,
     now: Timestamp,
 }
 
 impl SignIns {
-    /// Takes a user key and a password.
+    /// Processes a user key and a password.
     ///
-    /// As with TANs, nothing of a comparison becomes known before it was counted: a wrong one is told only once it was charged, and a
-    /// right one signs in only if the budgets have room still, in the same atomic step. So of any number of parallel passwords as many
-    /// are told apart as the budgets allow; and once they are spent, none is even hashed. Nobody is locked out by others: browsers in
-    /// which somebody signed in with this user key have a budget of their own, and the other ways in stay open.
+    /// As with TANs, the result of a comparison is disclosed only after it was counted: a wrong password is reported once it was counted,
+    /// and a right one signs in only if the budgets still have room, in the same atomic step. So of any number of parallel passwords only
+    /// as many are told apart as the budgets allow, and once these are spent no password is even hashed. Nobody can lock others out:
+    /// browsers in which this user key has signed in have a budget of their own, and the other ways in stay open.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing is known then.
@@ -85,32 +83,29 @@ impl SignIns {
             None => Device::default(),
         };
         let standing = self.standing_of(&device, mark, now).await?;
-        let charges = self
+        let rate_limits = self
             .rules
             .now()
             .limits
             .password(mark, standing, visitor.client);
-        let attempt = Attempt {
+        let attempt = PasswordAttempt {
             passwords,
             visitor,
             user,
             device: (token, device),
             standing,
-            charges,
+            rate_limits,
             now,
         };
-        if let Settled::Over {
-            charge,
-            retry_after,
-        } = self
+        if let WriteOutcome::OverLimit { hit, retry_after } = self
             .store
-            .charge(&Charges::check(attempt.charges.clone()))
+            .hit_limits(&RateLimits::check(attempt.rate_limits.clone()))
             .await?
         {
-            return Ok(self.spent(&attempt, charge, retry_after));
+            return Ok(self.spent(&attempt, hit, retry_after));
         }
         let found = passwords.users.snapshot().find(&attempt.user).cloned();
-        // As of before the comparison, which may have to wait: a revocation that comes meanwhile is to end the session.
+        // Read before the comparison, which may have to wait: a revocation in the meantime must end the session.
         let revoked_at = self
             .store
             .revoked_at(found.as_ref().map_or(Vtnr::NOBODYS, |user| user.vtnr))
@@ -133,7 +128,7 @@ impl SignIns {
                 Ok(PasswordAnswer::Busy)
             }
             Err(NotCompared::NoMemory) => {
-                tracing::error!(target: "users", "there is not enough memory to compare a password");
+                tracing::error!(target: "users", "not enough memory to compare a password");
                 self.metrics.sign_in(Step::Password, Outcome::Failed);
                 Ok(PasswordAnswer::Busy)
             }
@@ -159,20 +154,19 @@ impl SignIns {
 
     async fn count_wrong_password(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &PasswordAttempt<'_>,
         vtnr: Option<Vtnr>,
     ) -> Result<PasswordAnswer> {
         Ok(
             match self
                 .store
-                .charge(&Charges::take(attempt.charges.clone()))
+                .hit_limits(&RateLimits::take(attempt.rate_limits.clone()))
                 .await?
             {
-                Settled::Over {
-                    charge,
-                    retry_after,
-                } => self.spent(attempt, charge, retry_after),
-                Settled::Done | Settled::Conflict => {
+                WriteOutcome::OverLimit { hit, retry_after } => {
+                    self.spent(attempt, hit, retry_after)
+                }
+                WriteOutcome::Done | WriteOutcome::Conflict => {
                     self.note(Step::Password, Outcome::Wrong, vtnr, attempt.visitor.client);
                     PasswordAnswer::Wrong
                 }
@@ -182,18 +176,18 @@ impl SignIns {
 
     async fn admit_user(
         &self,
-        attempt: Attempt<'_>,
+        attempt: PasswordAttempt<'_>,
         user: User,
         password: Password,
         revoked_at: Option<Timestamp>,
     ) -> Result<PasswordAnswer> {
-        let Attempt {
+        let PasswordAttempt {
             passwords,
             visitor,
             now,
             ..
         } = attempt;
-        // What this browser began before is over, and its mails of no use to anybody.
+        // An earlier sign-in in this browser is obsolete, and so are its mails.
         if let Some((token, seen)) = self.flow_to_continue(visitor).await? {
             self.store.discard_flow(&token, &seen.value).await?;
         }
@@ -208,43 +202,46 @@ impl SignIns {
             signed_in_at: begun_at,
             ..Session::begin(user.vtnr, level, now)
         };
-        let admission = Admission {
-            session: self.chance.session_token(),
+        let admission = NewSession {
+            session: self.rng.session_token(),
             browser: None,
         };
-        let sign_in = SignIn {
+        let sign_in = SignInCommit {
             flow: None,
             session: (&admission.session, &session),
             lives: session.remaining(&self.sessions, now),
             replaces: visitor.session.as_ref(),
-            // The 30 days are for whoever confirmed an address, and stay as they are.
+            // The 30 days of trust belong to a confirmed address, and stay unchanged.
             trust: None,
             forgets: None,
             trust_lives: Duration::ZERO,
         };
-        let (former, device) = &attempt.device;
+        let (previous, device) = &attempt.device;
         let next = device.clone().noting(DeviceEntry {
             user: mark,
             vtnr: user.vtnr,
             at: begun_at,
         });
-        let token = self.chance.device_token();
+        let token = self.rng.device_token();
         let change = DeviceChange {
             token: &token,
             next: &next,
             lives: Device::LIFETIME,
-            forgets: former.as_ref(),
+            forgets: previous.as_ref(),
         };
         match self
             .store
-            .sign_in_on_device(sign_in, change, &Charges::check(attempt.charges.clone()))
+            .sign_in_on_device(
+                sign_in,
+                change,
+                &RateLimits::check(attempt.rate_limits.clone()),
+            )
             .await?
         {
-            Settled::Over {
-                charge,
-                retry_after,
-            } => Ok(self.spent(&attempt, charge, retry_after)),
-            Settled::Done | Settled::Conflict => {
+            WriteOutcome::OverLimit { hit, retry_after } => {
+                Ok(self.spent(&attempt, hit, retry_after))
+            }
+            WriteOutcome::Done | WriteOutcome::Conflict => {
                 self.metrics.session_begun(session.level);
                 self.note(Step::Password, Outcome::Ok, Some(user.vtnr), visitor.client);
                 passwords.renew_if_due(&attempt.user, &user, password).await;
@@ -255,13 +252,13 @@ impl SignIns {
 
     fn spent(
         &self,
-        attempt: &Attempt<'_>,
-        charge: Charge,
+        attempt: &PasswordAttempt<'_>,
+        hit: Charge,
         retry_after: Duration,
     ) -> PasswordAnswer {
         self.metrics.sign_in(Step::Password, Outcome::OverLimit);
         let until = attempt.now.plus(retry_after);
-        match charge.counter {
+        match hit.counter {
             Counter::WrongPasswords(..) | Counter::WrongPasswordsOfKnown(_) => {
                 PasswordAnswer::Exhausted {
                     until,

@@ -1,14 +1,14 @@
-//! The way without e-mail: all of the calculator but the Antragsversand.
+//! The sign-in without e-mail: the whole calculator except the Antragsversand.
 
-use super::{Admission, Admitting, Answer, RACES, SignIns, Visitor};
-use crate::store::{Charges, Result, Settled};
+use super::{Admitting, Answer, NewSession, RACES, SignIns, Visitor};
+use crate::store::{RateLimits, Result, WriteOutcome};
 use crate::telemetry::metrics::{Outcome, Step};
 use domain::flow::Stage;
 use domain::session::Level;
 use domain::time::Timestamp;
 
 impl SignIns {
-    /// Signs in without submission a broker whose address did not match. Costs no TAN budget (product rule).
+    /// Signs in a broker whose address did not match, without submission. Costs no TAN budget (product rule).
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
@@ -29,7 +29,7 @@ impl SignIns {
                 Stage::UnknownEmail => {}
                 Stage::Tan(_) => return Ok(Answer::TanAsked(token)),
                 Stage::SignedIn(before) if before.redeemed.is_none() => {
-                    return Ok(Answer::SignedIn(Admission {
+                    return Ok(Answer::SignedIn(NewSession {
                         session: before.session,
                         browser: before.browser,
                     }));
@@ -40,10 +40,11 @@ impl SignIns {
             if !self.directory.knows(vtnr) {
                 return Ok(Answer::InvalidVtnr);
             }
-            let charges =
-                Charges::take(self.rules.now().limits.without_email(visitor.client, vtnr));
+            let rate_limits =
+                RateLimits::take(self.rules.now().limits.without_email(visitor.client, vtnr));
             let level = Level::WithoutSubmission;
-            let (flow, revoked_at) = (Some((&token, &seen)), self.store.revoked_at(vtnr).await?);
+            let flow = Some((&token, &seen));
+            let revoked_at = self.store.revoked_at(vtnr).await?;
             let admitting = Admitting {
                 visitor,
                 flow,
@@ -53,14 +54,13 @@ impl SignIns {
                 redeemed: None,
                 revoked_at,
             };
-            let (settled, admission) = self.admit(admitting, &charges, now).await?;
+            let (settled, admission) = self.admit(admitting, &rate_limits, now).await?;
             match settled {
-                Settled::Conflict => {}
-                Settled::Over {
-                    charge,
-                    retry_after,
-                } => return Ok(self.over(Step::WithoutEmail, charge, retry_after, now)),
-                Settled::Done => {
+                WriteOutcome::Conflict => {}
+                WriteOutcome::OverLimit { hit, retry_after } => {
+                    return Ok(self.over(Step::WithoutEmail, hit, retry_after, now));
+                }
+                WriteOutcome::Done => {
                     self.audit(Step::WithoutEmail, Outcome::Ok, vtnr, visitor);
                     return Ok(Answer::SignedIn(admission));
                 }

@@ -1,10 +1,10 @@
-//! What a store is made of: sealed records under opaque names, changed one atomic step at a time.
+//! The interface between the store and its databases: sealed records under opaque names, changed one atomic step at a time.
 //!
-//! [`super::Sealed`] speaks the domain's language and seals; an [`Engine`] keeps bytes. An engine must apply a
-//! [`Change`] wholly or not at all, and must never take "I cannot answer" for "there is nothing".
+//! [`super::Sealed`] translates domain operations and seals records; an [`Engine`] keeps bytes. An engine must apply a
+//! [`Change`] completely or not at all, and must never report "not found" when it cannot answer.
 
 use super::vault::RecordKey;
-use super::{Due, Hearing, Invalidation, Result};
+use super::{Due, Invalidation, Result, SubscriptionEpoch};
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::ids::LetterId;
@@ -12,127 +12,116 @@ use domain::time::Timestamp;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// Keeps records.
+/// A database of sealed records.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
-    /// The records under these names, in their order.
+    /// Reads the records of these names, in order.
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Vec<u8>>>>;
 
-    /// The same, given only once all that it rests on is as durable as a change can be ([`Durability::Replicas`]).
+    /// Reads records, and returns only once everything read is durable ([`Durability::Replicas`]).
     async fn read_durable(&self, keys: &[RecordKey]) -> Result<Vec<Option<Vec<u8>>>> {
         self.read(keys).await
     }
 
-    /// Applies a change wholly or not at all.
-    async fn commit(&self, change: &Change) -> Result<Committed>;
+    /// Applies a change completely or not at all.
+    async fn commit(&self, change: &Change) -> Result<TxOutcome>;
 
-    /// The letter that is first among those that are due, hidden from others for `lease`, and how often it was leased by now.
+    /// Leases the first letter that is due, hiding it from others for `lease`, and returns it with its number of leases.
     async fn lease(&self, among: Due, lease: Duration) -> Result<Option<(LetterId, u32)>>;
 
-    /// How many letters wait.
+    /// Returns the number of queued letters.
     async fn queue_length(&self) -> Result<u64>;
 
-    /// Deletes what has ended, if that does not happen by itself.
+    /// Deletes expired records, if the database does not expire them by itself.
     async fn tidy(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Whether it answers and can write.
+    /// Checks that the database answers and accepts writes.
     async fn ping(&self) -> Result<()>;
 
-    /// Invalidations, this process's own included.
+    /// Subscribes to invalidations, this process's own included.
     fn invalidations(&self) -> broadcast::Receiver<Invalidation>;
 
-    /// Since when invalidations are arriving without a gap, if they are.
-    fn hearing(&self) -> Option<Hearing>;
+    /// Returns the current gap-free subscription; `None` while invalidations do not arrive.
+    fn subscription(&self) -> Option<SubscriptionEpoch>;
 }
 
-/// One atomic step: if all `expect` hold and all charges have room, everything below is done.
+/// One atomic step: if all expectations hold and all counters have room, everything is carried out.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
-    /// What must be so.
     pub expect: Vec<(RecordKey, Expect)>,
-    /// A letter that must wait still and must not have been leased since it was for this time; 0 if it never was.
+    /// Requires that the letter is queued and was leased exactly so often.
     pub leased: Option<(LetterId, u32)>,
-    /// Counters.
-    pub tally: Vec<Tally>,
-    /// Records to write, with how long they are kept.
+    pub counters: Vec<CounterOp>,
+    /// Records to write, with their lifetimes.
     pub write: Vec<(RecordKey, Bytes, Duration)>,
-    /// A record that holds a time in the open, in milliseconds: it is put forward to this one, never back; with how long it is kept.
+    /// Moves an unsealed record, a time in milliseconds, forward to this time, never back; with its lifetime.
     pub advance: Option<(RecordKey, Timestamp, Duration)>,
-    /// Records to delete.
     pub delete: Vec<RecordKey>,
-    /// Letters to queue, and in how long they are due.
+    /// Letters to queue, with their delays.
     pub queue: Vec<(LetterId, Duration)>,
-    /// Letters to take out of the queue.
     pub unqueue: Vec<LetterId>,
-    /// What caches everywhere must forget.
     pub announce: Vec<Invalidation>,
-    /// Where it must be before its outcome is told, whatever the outcome is.
+    /// Applies to the outcome, whatever it is.
     pub durability: Durability,
 }
 
-/// Where a change must be before its outcome is told. An engine without replicas knows no difference.
+/// How durable a change must be before its outcome is returned. Engines without replicas make no difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// On the server that took it. If another takes that one's place in the next moment, it may be lost.
+    /// On the master, where a failover in the next moment may lose it.
     #[default]
     Master,
-    /// On as many replicas as are configured as well.
+    /// On the configured number of replicas as well.
     Replicas,
 }
 
-/// What must be so of a record.
+/// A condition on a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// There is none.
     Absent,
-    /// There is one.
     Present,
-    /// It is these bytes.
+    /// The record has exactly these bytes.
     Is(Vec<u8>),
 }
 
-/// What is done with a counter.
+/// One operation on a counter.
 #[derive(Clone, Debug)]
-pub struct Tally {
-    /// The counter's name.
+pub struct CounterOp {
     pub counter: RecordKey,
-    /// If there is a record of this name already, the event was counted before and costs nothing.
+    /// Names a marker record: while it exists, the event was counted before and is free.
     pub once: Option<RecordKey>,
-    /// How far it may go; a value below zero, which no gateway writes, counts as full.
+    /// The highest value allowed. A negative value, which no gateway writes, counts as full.
     pub limit: u32,
-    /// How much the event counts.
     pub amount: u32,
-    /// When it begins anew, from the first event on.
+    /// The time from the first event until the counter restarts.
     pub window: Duration,
-    /// Whether it must have room, and whether it rises.
-    pub mode: TallyMode,
+    pub mode: CounterMode,
 }
 
-/// Whether a counter must have room, and whether it rises.
+/// Tells whether a counter must have room, and whether it rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TallyMode {
-    /// It must, and does.
+pub enum CounterMode {
+    /// Requires room, and rises.
     Take,
-    /// It must, and does not.
+    /// Requires room, and does not rise.
     Check,
-    /// It need not, and does.
+    /// Rises whether it has room or not.
     Count,
 }
 
-/// How a change ended.
+/// The result of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Committed {
-    /// Applied.
+pub enum TxOutcome {
     Done,
-    /// An expectation did not hold.
+    /// An expectation failed.
     Conflict,
-    /// The tally with this index has no room, for this long.
+    /// A counter has no room.
     Full {
-        /// Which of [`Change::tally`].
+        /// An index into [`Change::counters`].
         index: usize,
-        /// How long until its window ends.
+        /// The time left until the counter's window ends.
         retry_after: Duration,
     },
 }

@@ -1,39 +1,39 @@
-//! Why the store could not do what was asked.
+//! Errors of the store, and their wording for operators.
 
 use crate::telemetry::metrics::StoreTrouble;
 use std::fmt;
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The store could not do what was asked.
+/// The reason why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be reached, did not answer in time, or cannot work at the moment.
-    #[error("{}", in_words(.0.trouble))]
+    /// The store cannot be reached, timed out, or is not ready.
+    #[error("{}", describe(.0.trouble))]
     Unreachable(#[source] Cause),
-    /// It answers, and refuses: wrong password, read-only, out of memory.
-    #[error("{}", in_words(.0.trouble))]
+    /// The store answers with a refusal: wrong password, read-only, out of memory.
+    #[error("{}", describe(.0.trouble))]
     Refused(#[source] Cause),
-    /// It did what was asked, or had done so before, but its replicas have not confirmed in time that they have it: if it fails now, that
-    /// may be lost. Doing the same again is safe.
-    #[error("not as many as {wanted} replicas have confirmed a change")]
+    /// The change was made, now or before, but replicas have not confirmed it in time: a failover now may lose it. Repeating the
+    /// operation is safe.
+    #[error("fewer than {wanted} replicas have confirmed a change")]
     Unconfirmed {
-        /// How many must.
+        /// The configured number of replicas.
         wanted: u32,
     },
-    /// A record cannot be opened: damaged, moved to another key, or sealed with another secret.
+    /// A record cannot be opened: damaged, moved to another name, or sealed with another secret.
     #[error("a record of kind `{0}` cannot be opened")]
     Unsealable(&'static str),
-    /// The store cannot be used as configured.
+    /// The store does not work as configured.
     #[error("{0}")]
     Setup(String),
 }
 
-/// What the store's operations give.
+/// The result of a store operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// What kind of trouble it is, for the metrics.
+    /// Classifies the error for the metrics.
     pub fn trouble(&self) -> StoreTrouble {
         match self {
             Self::Unreachable(cause) | Self::Refused(cause) => cause.trouble,
@@ -44,23 +44,23 @@ impl Error {
     }
 }
 
-/// What the store, or the way to it, said, and what kind of trouble that is.
+/// The underlying error, with its class for the metrics.
 #[derive(Debug)]
 pub struct Cause {
     trouble: StoreTrouble,
-    said: Source,
+    said: BoxError,
 }
 
 impl Cause {
-    /// Trouble of this kind.
-    pub fn new(trouble: StoreTrouble, said: impl Into<Source>) -> Self {
+    /// Creates a cause of this class.
+    pub fn new(trouble: StoreTrouble, said: impl Into<BoxError>) -> Self {
         Self {
             trouble,
             said: said.into(),
         }
     }
 
-    /// The error that was met with, if it is of this type.
+    /// Returns the underlying error if it has this type.
     pub(super) fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
         self.said.downcast_ref()
     }
@@ -84,20 +84,22 @@ impl std::error::Error for Cause {
     }
 }
 
-/// In an operator's terms, which name what there is to be set.
-fn in_words(trouble: StoreTrouble) -> &'static str {
+/// Describes an error in the operator's terms, naming the Redis setting to look at.
+fn describe(trouble: StoreTrouble) -> &'static str {
     match trouble {
         StoreTrouble::Unreachable => "the store cannot be reached",
         StoreTrouble::Timeout => "the store did not answer in time",
-        StoreTrouble::NotReady => "the store is not ready to be asked",
+        StoreTrouble::NotReady => "the store is not ready",
         StoreTrouble::Authentication => "the store refuses the user or the password",
-        StoreTrouble::Forbidden => "the store forbids the gateway's user what it needs (ACL)",
-        StoreTrouble::OutOfMemory => "the store is full (maxmemory)",
-        StoreTrouble::ReadOnly => "the store takes no changes, since it is a replica",
-        StoreTrouble::NoReplicas => {
-            "the store takes no changes, since it has too few replicas (min-replicas-to-write)"
+        StoreTrouble::Forbidden => {
+            "the store denies the gateway's user a command that it needs (ACL)"
         }
-        StoreTrouble::Disk => "the store cannot use its disk",
+        StoreTrouble::OutOfMemory => "the store is full (maxmemory)",
+        StoreTrouble::ReadOnly => "the store is a read-only replica",
+        StoreTrouble::NoReplicas => {
+            "the store refuses writes for lack of replicas (min-replicas-to-write)"
+        }
+        StoreTrouble::Disk => "the store cannot write to its disk",
         StoreTrouble::Refused => "the store refuses",
         StoreTrouble::Unconfirmed => "replicas have not confirmed a change",
         StoreTrouble::Unsealable => "a record cannot be opened",

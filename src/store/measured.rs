@@ -1,33 +1,55 @@
-//! A store whose operations are timed and whose failures are counted, each once, here. The log tells how a failure begins, once in a while
-//! that it lasts, and how it ends: in an outage every request meets it.
+//! Times the store's operations and counts their failures. An outage fails every request, so the log reports its beginning, a
+//! reminder every ten seconds, and its end.
 
-use super::*;
+use super::application_sessions::OwnerChange;
+use super::{
+    ApplicationSessionStore, ClaimedForm, DeviceChange, Due, Error, FlowChange, FormDraft,
+    FormStore, FormUpdate, Invalidation, LeasedLetter, LetterLease, OutboxStore, RateLimits,
+    Result, RevocationStore, Seen, SessionStore, SignInCommit, SignInStore, StoreHealth,
+    SubscriptionEpoch, WriteOutcome,
+};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{Metrics, StoreOperation, StoreTrouble};
+use async_trait::async_trait;
+use domain::application_session::{ApplicationSession, CookieScopes};
+use domain::challenge::Delivery;
+use domain::device::Device;
+use domain::flow::Flow;
+use domain::ids::{
+    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken,
+};
+use domain::letter::Letter;
+use domain::parking::ParkedForm;
+use domain::session::Session;
+use domain::time::Timestamp;
+use domain::trust::Trust;
+use domain::vtnr::Vtnr;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
 
-/// While the store fails for one reason, the log says so this often.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Interval of log lines while the store keeps failing for the same reason.
+const LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// Watches over a store.
+/// A store with metrics and a log of failures.
 pub struct Measured<S> {
     pub(super) store: S,
     metrics: Arc<Metrics>,
-    outage: Mutex<Option<Outage>>,
+    outage: Mutex<Option<OngoingFailure>>,
 }
 
-/// The store fails. A full one still answers some operations: it works again once it does what it failed to do last, or can be written to.
-struct Outage {
+/// A failure that lasts. A full store still answers some operations, so it counts as recovered once the operation that failed last
+/// succeeds, or a ping.
+struct OngoingFailure {
     operation: StoreOperation,
     trouble: StoreTrouble,
     failures: u64,
-    told_at: Instant,
+    logged_at: Instant,
 }
 
-impl<S: Store> Measured<S> {
-    /// Watches over this store.
+impl<S> Measured<S> {
+    /// Wraps a store.
     pub fn new(store: S, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
@@ -45,57 +67,70 @@ impl<S: Store> Measured<S> {
         let result = work.await;
         self.metrics.store_took(operation, begun.elapsed());
         match &result {
-            Ok(_) => self.does(operation),
+            Ok(_) => self.succeeded(operation),
             Err(error) => {
                 self.metrics.store_failed(error.trouble());
                 match error {
-                    // It may have been tampered with: each is told.
+                    // The record may have been tampered with: each is logged.
                     Error::Unsealable(_) => {
-                        tracing::warn!(target: "store", ?operation, error = chain(error), "the store holds what cannot be opened");
+                        tracing::warn!(target: "store", ?operation, error = chain(error), "a store record cannot be opened");
                     }
-                    _ => self.fails(operation, error),
+                    _ => self.failed(operation, error),
                 }
             }
         }
         result
     }
 
-    fn does(&self, operation: StoreOperation) {
-        let tells = |outage: &mut Outage| {
+    fn succeeded(&self, operation: StoreOperation) {
+        let is_recovery = |outage: &mut OngoingFailure| {
             operation == outage.operation || operation == StoreOperation::Ping
         };
-        let ended = self.outage.lock().take_if(tells);
-        if let Some(Outage { failures, .. }) = ended {
-            tracing::info!(target: "store", failures, "the store works again");
+        let ended = self.outage.lock().take_if(is_recovery);
+        if let Some(OngoingFailure { failures, .. }) = ended {
+            tracing::info!(target: "store", failures, "store recovered");
         }
     }
 
-    fn fails(&self, operation: StoreOperation, error: &Error) {
-        let (now, mut outage) = (Instant::now(), self.outage.lock());
+    fn failed(&self, operation: StoreOperation, error: &Error) {
+        let now = Instant::now();
+        let mut outage = self.outage.lock();
         let before = outage.take();
         let failures = before.as_ref().map_or(0, |before| before.failures) + 1;
-        let told = before.filter(|before| {
-            before.trouble == error.trouble() && now.duration_since(before.told_at) < TOLD_EVERY
+        let logged = before.filter(|before| {
+            before.trouble == error.trouble() && now.duration_since(before.logged_at) < LOGGED_EVERY
         });
-        *outage = Some(Outage {
+        *outage = Some(OngoingFailure {
             operation,
             trouble: error.trouble(),
             failures,
-            told_at: told.as_ref().map_or(now, |told| told.told_at),
+            logged_at: logged.as_ref().map_or(now, |logged| logged.logged_at),
         });
         drop(outage);
-        if told.is_none() {
-            tracing::warn!(target: "store", ?operation, error = chain(error), failures, "the store fails");
+        if logged.is_none() {
+            tracing::warn!(target: "store", ?operation, error = chain(error), failures, "store operation failed");
         }
     }
 }
 
 #[async_trait]
-impl<S: Store> Store for Measured<S> {
-    fn session_key(&self, token: &SessionToken) -> RecordKey {
-        self.store.session_key(token)
+impl<S: RevocationStore> RevocationStore for Measured<S> {
+    async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
+        self.watch(
+            StoreOperation::RevokeBroker,
+            self.store.revoke_broker(vtnr, at),
+        )
+        .await
     }
 
+    async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
+        self.watch(StoreOperation::RevokedAt, self.store.revoked_at(vtnr))
+            .await
+    }
+}
+
+#[async_trait]
+impl<S: SessionStore> SessionStore for Measured<S> {
     async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>> {
         self.watch(StoreOperation::FindSession, self.store.find_session(token))
             .await
@@ -119,33 +154,35 @@ impl<S: Store> Store for Measured<S> {
             .await
     }
 
-    async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
-        self.watch(
-            StoreOperation::RevokeBroker,
-            self.store.revoke_broker(vtnr, at),
-        )
-        .await
+    fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
+        self.store.invalidations()
     }
 
-    async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
-        self.watch(StoreOperation::RevokedAt, self.store.revoked_at(vtnr))
-            .await
+    fn subscription(&self) -> Option<SubscriptionEpoch> {
+        self.store.subscription()
     }
+}
 
+#[async_trait]
+impl<S: SignInStore> SignInStore for Measured<S> {
     async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {
         self.watch(StoreOperation::FindFlow, self.store.find_flow(token))
             .await
     }
 
-    async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
+    async fn keep_flow(
+        &self,
+        change: FlowChange<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::KeepFlow,
-            self.store.keep_flow(change, charges),
+            self.store.keep_flow(change, rate_limits),
         )
         .await
     }
 
-    async fn move_flow(&self, change: FlowChange<'_>) -> Result<Settled> {
+    async fn move_flow(&self, change: FlowChange<'_>) -> Result<WriteOutcome> {
         self.watch(StoreOperation::MoveFlow, self.store.move_flow(change))
             .await
     }
@@ -155,15 +192,15 @@ impl<S: Store> Store for Measured<S> {
             .await
     }
 
-    async fn charge_flow(
+    async fn hit_limits_in_flow(
         &self,
         token: &FlowToken,
         seen: &Seen<Flow>,
-        charges: &Charges,
-    ) -> Result<Settled> {
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::ChargeFlow,
-            self.store.charge_flow(token, seen, charges),
+            self.store.hit_limits_in_flow(token, seen, rate_limits),
         )
         .await
     }
@@ -172,11 +209,11 @@ impl<S: Store> Store for Measured<S> {
         &self,
         token: &FlowToken,
         seen: &Seen<Flow>,
-        charges: &Charges,
-    ) -> Result<Settled> {
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::EndFlow,
-            self.store.end_flow(token, seen, charges),
+            self.store.end_flow(token, seen, rate_limits),
         )
         .await
     }
@@ -193,29 +230,36 @@ impl<S: Store> Store for Measured<S> {
         &self,
         change: FlowChange<'_>,
         letter: &Letter,
-        charges: &Charges,
-    ) -> Result<Settled> {
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::AskForTan,
-            self.store.ask_for_tan(change, letter, charges),
+            self.store.ask_for_tan(change, letter, rate_limits),
         )
         .await
     }
 
-    async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::SignIn, self.store.sign_in(sign_in, charges))
-            .await
+    async fn sign_in(
+        &self,
+        sign_in: SignInCommit<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.watch(
+            StoreOperation::SignIn,
+            self.store.sign_in(sign_in, rate_limits),
+        )
+        .await
     }
 
     async fn sign_in_on_device(
         &self,
-        sign_in: SignIn<'_>,
+        sign_in: SignInCommit<'_>,
         device: DeviceChange<'_>,
-        charges: &Charges,
-    ) -> Result<Settled> {
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         self.watch(
             StoreOperation::SignIn,
-            self.store.sign_in_on_device(sign_in, device, charges),
+            self.store.sign_in_on_device(sign_in, device, rate_limits),
         )
         .await
     }
@@ -233,8 +277,8 @@ impl<S: Store> Store for Measured<S> {
         .await
     }
 
-    async fn charge(&self, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::Charge, self.store.charge(charges))
+    async fn hit_limits(&self, rate_limits: &RateLimits) -> Result<WriteOutcome> {
+        self.watch(StoreOperation::Charge, self.store.hit_limits(rate_limits))
             .await
     }
 
@@ -251,60 +295,15 @@ impl<S: Store> Store for Measured<S> {
         .await
     }
 
-    async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {
-        self.watch(StoreOperation::Park, self.store.park(parking, charges))
-            .await
-    }
-
-    async fn find_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-    ) -> Result<Option<Seen<ParkedForm>>> {
-        self.watch(StoreOperation::FindForm, self.store.find_form(token, id))
-            .await
-    }
-
-    async fn take_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-        taking: Taking<'_>,
-    ) -> Result<Option<TakenForm>> {
-        self.watch(
-            StoreOperation::TakeForm,
-            self.store.take_form(token, id, taking),
-        )
-        .await
-    }
-
-    async fn note_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-        noting: Taking<'_>,
-    ) -> Result<Option<Seen<ParkedForm>>> {
-        self.watch(
-            StoreOperation::NoteForm,
-            self.store.note_form(token, id, noting),
-        )
-        .await
-    }
-
-    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
-        self.watch(
-            StoreOperation::DiscardForm,
-            self.store.discard_form(token, id),
-        )
-        .await
-    }
-
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {
         self.watch(StoreOperation::Deliveries, self.store.deliveries(letters))
             .await
     }
+}
 
-    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>> {
+#[async_trait]
+impl<S: OutboxStore> OutboxStore for Measured<S> {
+    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<LeasedLetter>> {
         self.watch(
             StoreOperation::LeaseLetter,
             self.store.lease_letter(among, lease),
@@ -312,7 +311,7 @@ impl<S: Store> Store for Measured<S> {
         .await
     }
 
-    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
+    async fn renew_lease(&self, lease: LetterLease, time: Duration) -> Result<bool> {
         self.watch(
             StoreOperation::RenewLease,
             self.store.renew_lease(lease, time),
@@ -320,7 +319,7 @@ impl<S: Store> Store for Measured<S> {
         .await
     }
 
-    async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
+    async fn note_delivery(&self, lease: LetterLease, delivery: Delivery) -> Result<()> {
         self.watch(
             StoreOperation::NoteDelivery,
             self.store.note_delivery(lease, delivery),
@@ -332,20 +331,110 @@ impl<S: Store> Store for Measured<S> {
         self.watch(StoreOperation::OutboxLength, self.store.outbox_length())
             .await
     }
+}
 
-    async fn tidy(&self) -> Result<()> {
-        self.store.tidy().await
-    }
-
+#[async_trait]
+impl<S: StoreHealth> StoreHealth for Measured<S> {
     async fn ping(&self) -> Result<()> {
         self.watch(StoreOperation::Ping, self.store.ping()).await
     }
 
-    fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
-        self.store.invalidations()
+    async fn tidy(&self) -> Result<()> {
+        self.store.tidy().await
+    }
+}
+
+#[async_trait]
+impl<S: FormStore> FormStore for Measured<S> {
+    async fn save_form(
+        &self,
+        draft: FormDraft<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.watch(
+            StoreOperation::Park,
+            self.store.save_form(draft, rate_limits),
+        )
+        .await
     }
 
-    fn hearing(&self) -> Option<Hearing> {
-        self.store.hearing()
+    async fn find_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+    ) -> Result<Option<Seen<ParkedForm>>> {
+        self.watch(StoreOperation::FindForm, self.store.find_form(token, id))
+            .await
+    }
+
+    async fn claim_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        update: FormUpdate<'_>,
+    ) -> Result<Option<ClaimedForm>> {
+        self.watch(
+            StoreOperation::TakeForm,
+            self.store.claim_form(token, id, update),
+        )
+        .await
+    }
+
+    async fn update_form(
+        &self,
+        token: &ParkingToken,
+        id: FormId,
+        update: FormUpdate<'_>,
+    ) -> Result<Option<Seen<ParkedForm>>> {
+        self.watch(
+            StoreOperation::NoteForm,
+            self.store.update_form(token, id, update),
+        )
+        .await
+    }
+
+    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
+        self.watch(
+            StoreOperation::DiscardForm,
+            self.store.discard_form(token, id),
+        )
+        .await
+    }
+}
+
+#[async_trait]
+impl<S: ApplicationSessionStore> ApplicationSessionStore for Measured<S> {
+    async fn find_owners(&self, id: &[u8]) -> Result<Option<Seen<ApplicationSession>>> {
+        self.watch(StoreOperation::FindOwners, self.store.find_owners(id))
+            .await
+    }
+
+    async fn keep_owners(
+        &self,
+        change: OwnerChange<'_>,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
+        self.watch(
+            StoreOperation::KeepOwners,
+            self.store.keep_owners(change, rate_limits),
+        )
+        .await
+    }
+
+    async fn find_scopes(&self) -> Result<Option<Seen<CookieScopes>>> {
+        self.watch(StoreOperation::FindScopes, self.store.find_scopes())
+            .await
+    }
+
+    async fn keep_scopes(
+        &self,
+        seen: Option<&Seen<CookieScopes>>,
+        next: &CookieScopes,
+    ) -> Result<WriteOutcome> {
+        self.watch(
+            StoreOperation::KeepScopes,
+            self.store.keep_scopes(seen, next),
+        )
+        .await
     }
 }

@@ -1,30 +1,31 @@
-//! Digests and seals: what lies in the store gives nothing away and cannot be moved about.
+//! Names and seals of records: the store's content reveals nothing, and records cannot be swapped.
 //!
-//! All keys are derived from the operator's secret. A record's name is a digest (HMAC-SHA256) of what it is
-//! found by, so a copy of the store reveals neither tokens nor broker numbers, nor can they be tried out without the
-//! secret. Its content is sealed (AES-256-GCM) with a key of its own that depends on its name and, where a browser
-//! holds the token, on that token: the store's copy together with the secret still opens no session, and a record
-//! copied onto another name cannot be opened there (security.md, T14 to T17).
+//! All keys are derived from the operator's secret. A record's name is a digest (HMAC-SHA256) of its id, so that a copy of the
+//! store reveals neither tokens nor broker numbers, and nobody can try them out without the secret. A record is sealed
+//! (AES-256-GCM) with a key of its own, derived from its name and, where a browser holds a token, from that token: a copy of the
+//! store together with the secret still opens no session, and a record copied onto another name cannot be opened there
+//! (security.md, T14 to T17).
 
-use crate::clock::Chance;
+use crate::clock::Rng;
 use domain::device::UserMark;
+use domain::ids::SessionToken;
 use domain::parking::ParkingLimits;
 use domain::vtnr::Vtnr;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::hmac;
+use ring::{hkdf, hmac};
 use std::fmt;
 
-/// The name of a record: its kind and a digest.
+/// A record's name: its kind, and a digest of its id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecordKey {
     kind: Kind,
     digest: [u8; DIGEST_BYTES],
 }
 
-/// 192 bits: no two records meet by chance, and a name stays short.
+/// 192 bits: short, and free of collisions.
 const DIGEST_BYTES: usize = 24;
 
-/// What a record is; the letter that its name begins with.
+/// The kind of a record, the first letter of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Session,
@@ -39,7 +40,7 @@ pub(crate) enum Kind {
     CountedOnce,
     Form,
     FormBody,
-    Ticket,
+    OfflineToken,
     Newest,
     ApplicationSession,
     CookieScopes,
@@ -59,7 +60,7 @@ impl Kind {
         Self::CountedOnce,
         Self::Form,
         Self::FormBody,
-        Self::Ticket,
+        Self::OfflineToken,
         Self::Newest,
         Self::ApplicationSession,
         Self::CookieScopes,
@@ -79,15 +80,15 @@ impl Kind {
             Self::CountedOnce => b'o',
             Self::Form => b'p',
             Self::FormBody => b'b',
-            Self::Ticket => b'k',
+            Self::OfflineToken => b'k',
             Self::Newest => b'n',
             Self::ApplicationSession => b'a',
             Self::CookieScopes => b'i',
         }
     }
 
-    /// The longest record of this kind that is read, in bytes. Most have a few hundred; whoever can write a longer one to the store
-    /// is not to fill this process's memory with it.
+    /// Limits the size in bytes of records that are read. Most have a few hundred; an attacker with write access to the store must
+    /// not fill this process's memory.
     pub(crate) const fn longest(self) -> usize {
         match self {
             Self::FormBody => ParkingLimits::LARGEST + 1_024,
@@ -109,7 +110,7 @@ impl Kind {
             Self::CountedOnce => "counted-once mark",
             Self::Form => "kept form",
             Self::FormBody => "kept form's body",
-            Self::Ticket => "session ticket",
+            Self::OfflineToken => "offline token",
             Self::Newest => "time of the newest sign-in",
             Self::ApplicationSession => "owner of a session of the calculator",
             Self::CookieScopes => "scopes of the calculator's session cookies",
@@ -118,7 +119,7 @@ impl Kind {
 }
 
 impl RecordKey {
-    /// The name as the store sees it: `s:` and 48 hexadecimal digits, for instance.
+    /// Encodes the name for the store, for instance as `s:` and 48 hexadecimal digits.
     pub fn to_bytes(self) -> Vec<u8> {
         let mut name = Vec::with_capacity(2 + 2 * DIGEST_BYTES);
         name.extend([self.kind.letter(), b':']);
@@ -128,7 +129,7 @@ impl RecordKey {
         name
     }
 
-    /// The name back from [`RecordKey::to_bytes`].
+    /// Decodes the result of [`RecordKey::to_bytes`].
     pub fn from_bytes(name: &[u8]) -> Option<Self> {
         let (prefix, digits) = name.split_at_checked(2)?;
         let kind = Kind::ALL
@@ -149,7 +150,7 @@ impl RecordKey {
         self.kind
     }
 
-    /// Bits of the digest for tables in memory, which need no hash of their own: without the secret nobody can make keys that meet there.
+    /// Returns bits of the digest, which serve as a hash in tables: nobody can craft collisions without the secret.
     pub(super) fn spread(self) -> u64 {
         self.digest
             .first_chunk()
@@ -163,37 +164,30 @@ impl fmt::Debug for RecordKey {
     }
 }
 
-/// A sealed record was damaged, moved, or sealed with another secret.
+/// The record was damaged, moved, or sealed with another secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unsealable;
 
-/// The keys, derived from the operator's secret.
+/// Names, seals and opens records with keys derived from the operator's secret.
 #[derive(Clone)]
 pub struct Vault {
     names: hmac::Key,
     seals: hmac::Key,
-    chance: Chance,
+    rng: Rng,
 }
 
 impl Vault {
-    /// Derives the keys from the secret.
-    pub fn new(secret: &[u8], chance: Chance) -> Self {
-        // HKDF-Expand with one block an output (RFC 5869, 2.3), after an extraction with a fixed salt.
-        let root = hmac::sign(
-            &hmac::Key::new(hmac::HMAC_SHA256, b"vtnr-gateway store v1"),
-            secret,
-        );
-        let root = hmac::Key::new(hmac::HMAC_SHA256, root.as_ref());
-        let derive =
-            |purpose: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, purpose).as_ref());
+    /// Derives the keys from the secret (HKDF-SHA256, RFC 5869).
+    pub fn new(secret: &[u8], rng: Rng) -> Self {
+        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"vtnr-gateway store v1").extract(secret);
         Self {
-            names: derive(b"names\x01"),
-            seals: derive(b"seals\x01"),
-            chance,
+            names: derive(&root, b"names"),
+            seals: derive(&root, b"seals"),
+            rng,
         }
     }
 
-    /// The name of the record of this kind that is found by `id`.
+    /// Names the record of this kind with this id.
     pub(crate) fn name(&self, kind: Kind, id: &[u8]) -> RecordKey {
         let mut context = hmac::Context::with_key(&self.names);
         context.update(&[kind.letter()]);
@@ -205,12 +199,17 @@ impl Vault {
         RecordKey { kind, digest }
     }
 
-    /// The name of the broker's revocation.
-    pub(crate) fn revocation(&self, vtnr: Vtnr) -> RecordKey {
+    /// Names the record of a session. [`super::Invalidation::Session`] carries this name.
+    pub fn session_key(&self, token: &SessionToken) -> RecordKey {
+        self.name(Kind::Session, token.reveal())
+    }
+
+    /// Names the record of a broker's revocation.
+    pub fn revocation_key(&self, vtnr: Vtnr) -> RecordKey {
         self.name(Kind::Revocation, &vtnr.number().to_be_bytes())
     }
 
-    /// Names a broker in the audit log: always the same sixteen digits, which nobody can turn back without the secret.
+    /// Returns a broker's pseudonym for the audit log: sixteen stable digits, irreversible without the secret.
     pub fn pseudonym(&self, vtnr: Vtnr) -> String {
         let digest = hmac::sign(
             &self.names,
@@ -224,7 +223,7 @@ impl Vault {
             .collect()
     }
 
-    /// A number that belongs to a user key, and that nobody can find out or foresee without the secret.
+    /// Returns a stable number for a user key, unpredictable without the secret.
     pub fn lot(&self, user: UserMark) -> u64 {
         let digest = hmac::sign(&self.names, &[&b"user "[..], user.digest()].concat());
         digest
@@ -233,7 +232,7 @@ impl Vault {
             .map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
-    /// Seals a record for its name; `token` is what only the browser holds, if there is such a thing.
+    /// Seals a record for its name; `token` is the browser's token, or empty for records that no browser's token protects.
     pub(crate) fn seal(
         &self,
         name: RecordKey,
@@ -241,10 +240,10 @@ impl Vault {
         plain: &[u8],
     ) -> Result<Vec<u8>, Unsealable> {
         let mut nonce = [0; NONCE_LEN];
-        self.chance.fill(&mut nonce);
+        self.rng.fill(&mut nonce);
         let key = self.key_for(name, token)?;
         let aad = Aad::from(name.to_bytes());
-        // As long as it will be: a form's body is not to be copied once more.
+        // Allocated at full length, since a form's body must not be copied once more.
         let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + key.algorithm().tag_len());
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(plain);
@@ -256,7 +255,7 @@ impl Vault {
         Ok(sealed)
     }
 
-    /// Opens what [`Vault::seal`] made for the same name and token.
+    /// Opens the result of [`Vault::seal`] for the same name and token.
     pub(crate) fn open(
         &self,
         name: RecordKey,
@@ -285,12 +284,22 @@ impl Vault {
     }
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "HKDF refuses only outputs of more than 255 blocks"
+)]
+fn derive(root: &hkdf::Prk, purpose: &[u8]) -> hmac::Key {
+    let info = [purpose];
+    let key = root.expand(&info, hmac::HMAC_SHA256).expect("one block");
+    hmac::Key::from(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn vault(secret: &[u8]) -> Vault {
-        Vault::new(secret, Chance)
+        Vault::new(secret, Rng)
     }
 
     #[test]
@@ -335,6 +344,18 @@ mod tests {
             );
         }
         assert_eq!(ours.open(name, b"token", b"short"), Err(Unsealable));
+    }
+
+    #[test]
+    fn names_and_pseudonyms_stay_those_of_earlier_versions() {
+        let vault = vault(b"secret");
+        let name = vault.name(Kind::Session, b"a").to_bytes();
+        assert_eq!(
+            String::from_utf8_lossy(&name),
+            "s:1e4fbfc7cbd57901a89a0bf5c02bb34bb1518e481dcbaeb5"
+        );
+        let vtnr = Vtnr::from_number(601_234_567).expect("in range");
+        assert_eq!(vault.pseudonym(vtnr), "e78efcb2bd705b42");
     }
 
     #[test]

@@ -75,10 +75,8 @@ fn lock(place: &Path, patience: Patience) -> Result<File, Error> {
                 TryLockError::Error(error) => unreadable(error),
             })?,
         }
-        let (locked, there) = (
-            open.metadata().map_err(unreadable)?,
-            place.metadata().map_err(unreadable)?,
-        );
+        let locked = open.metadata().map_err(unreadable)?;
+        let there = place.metadata().map_err(unreadable)?;
         if (locked.dev(), locked.ino()) == (there.dev(), there.ino()) {
             refuse_if_open(&locked)
                 .map_err(|fault: UsersFault| Error::Unusable(place.to_owned(), fault))?;

@@ -1,7 +1,7 @@
 //! Hashes of passwords: argon2id and nothing else, in the notation of the PHC.
 
 use super::password::Password;
-use crate::clock::Chance;
+use crate::clock::Rng;
 use crate::config::HashCost;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
@@ -40,7 +40,7 @@ impl Hash {
     ///
     /// # Errors
     /// [`NotHashed`] if there is not enough memory.
-    pub fn of(password: &Password, cost: HashCost, chance: Chance) -> Result<Self, NotHashed> {
+    pub fn of(password: &Password, cost: HashCost, chance: Rng) -> Result<Self, NotHashed> {
         let mut salt = [0; SALT_BYTES];
         chance.fill(&mut salt);
         let hash = hasher(cost)
@@ -112,10 +112,8 @@ impl Hash {
     /// # Errors
     /// [`NotHashed`] if there is not enough memory.
     pub(super) fn is_of(&self, password: &Password) -> Result<bool, NotHashed> {
-        let (hash, hasher) = (
-            PasswordHash::new(&self.text).map_err(|_| NotHashed)?,
-            hasher(self.cost).ok_or(NotHashed)?,
-        );
+        let hash = PasswordHash::new(&self.text).map_err(|_| NotHashed)?;
+        let hasher = hasher(self.cost).ok_or(NotHashed)?;
         match hasher.verify_password(password.reveal(), &hash) {
             Ok(()) => Ok(true),
             Err(password_hash::Error::PasswordInvalid) => Ok(false),
@@ -152,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_hash_is_of_its_password_and_of_no_other() {
-        let hash = Hash::of(&password("correct horse"), COST, Chance).expect("hashes");
+        let hash = Hash::of(&password("correct horse"), COST, Rng).expect("hashes");
         assert!(
             hash.as_str().starts_with("$argon2id$v=19$m=64,t=2,p=2$"),
             "{}",
@@ -166,7 +164,7 @@ mod tests {
             (COST, Ok(true))
         );
         assert!(
-            Hash::of(&password("correct horse"), COST, Chance).expect("hashes") != hash,
+            Hash::of(&password("correct horse"), COST, Rng).expect("hashes") != hash,
             "each has a salt of its own"
         );
     }
@@ -203,7 +201,7 @@ mod tests {
 
     #[test]
     fn only_whole_hashes_of_argon2id_that_can_be_afforded_are_taken() {
-        let ours = Hash::of(&password("x"), COST, Chance).expect("hashes");
+        let ours = Hash::of(&password("x"), COST, Rng).expect("hashes");
         let with = |from: &str, to: &str| parse(&ours.as_str().replace(from, to));
         assert_eq!(with("x", "x"), Ok(()));
         assert_eq!(with("argon2id", "argon2i"), Err(NoHash::Foreign));

@@ -36,10 +36,8 @@ impl Hashers {
     /// # Errors
     /// Whatever keeps the operating system from giving a thread.
     pub fn start(threads: usize, queue: usize, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let (places, turns) = (
-            Arc::new(Semaphore::new(threads + queue)),
-            Arc::new(Semaphore::new(threads)),
-        );
+        let places = Arc::new(Semaphore::new(threads + queue));
+        let turns = Arc::new(Semaphore::new(threads));
         let (work, waiting) = channel();
         let waiting = Arc::new(Mutex::new(waiting));
         for nr in 0..threads {
@@ -74,9 +72,11 @@ impl Hashers {
             .map_err(|_| Full)?;
         drop(waiting);
         let (done, result) = oneshot::channel();
-        let (metrics, held) = (Arc::clone(&self.metrics), (place, turn));
+        let metrics = Arc::clone(&self.metrics);
+        let held = (place, turn);
         let work = move || {
-            let (begun, held) = (Instant::now(), held);
+            let begun = Instant::now();
+            let held = held;
             let outcome = work();
             metrics.password_hashed(begun.elapsed());
             leave(held);

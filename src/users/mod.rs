@@ -55,7 +55,7 @@ pub use self::snapshot::{User, UsersSnapshot};
 
 use self::edit::Patience;
 use self::table::Table;
-use crate::clock::Chance;
+use crate::clock::Rng;
 use crate::config::{self, HashCost};
 use crate::stamp::{Stamp, Watch};
 use arc_swap::ArcSwap;
@@ -131,7 +131,8 @@ impl Users {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let (users, now) = (Arc::clone(&self), clock());
+            let users = Arc::clone(&self);
+            let now = clock();
             match tokio::task::spawn_blocking(move || users.look(now)).await {
                 Ok(Some(outcome)) => on_event(outcome),
                 Ok(None) => {}
@@ -189,7 +190,7 @@ pub struct Passwords {
     pub users: Arc<Users>,
     hashers: Hashers,
     cost: HashCost,
-    chance: Chance,
+    chance: Rng,
 }
 
 /// A password was not compared.
@@ -219,7 +220,7 @@ impl Passwords {
         config: &config::PasswordConfig,
         users: Arc<Users>,
         hashers: Hashers,
-        chance: Chance,
+        chance: Rng,
     ) -> Self {
         Self {
             users,
@@ -262,7 +263,10 @@ impl Passwords {
         if user.hash.cost().work() >= self.cost.work() {
             return;
         }
-        let (key, former, cost, chance) = (key.clone(), user.hash.clone(), self.cost, self.chance);
+        let key = key.clone();
+        let former = user.hash.clone();
+        let cost = self.cost;
+        let chance = self.chance;
         let users = Arc::clone(&self.users);
         let renew = move || {
             if let Ok(renewed) = Hash::of(&password, cost, chance) {

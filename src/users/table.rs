@@ -48,7 +48,9 @@ impl Table {
             return Err(UsersFault::Empty);
         }
         let columns = UserColumns::of(&header)?;
-        let (mut lines, mut bad, mut seen) = (Vec::new(), BadUserLines::default(), HashSet::new());
+        let mut lines = Vec::new();
+        let mut bad = BadUserLines::default();
+        let mut seen = HashSet::new();
         let mut record = StringRecord::new();
         while reader
             .read_record(&mut record)

@@ -27,7 +27,7 @@ fn user(text: &str, cost: HashCost) -> User {
     let vtnr = Vtnr::parse("60/123/4567").expect("well-formed");
     User {
         vtnr,
-        hash: Hash::of(&password(text), cost, Chance).expect("hashes"),
+        hash: Hash::of(&password(text), cost, Rng).expect("hashes"),
     }
 }
 
@@ -270,7 +270,7 @@ fn passwords(file: &Path, cost: HashCost) -> Passwords {
         &config,
         users,
         Hashers::start(1, 4, metrics).expect("a thread"),
-        Chance,
+        Rng,
     )
 }
 

@@ -14,19 +14,20 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use vtnr_gateway::application_sessions::{ApplicationSessions, Learnt, Ownership, Reach};
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::Config;
 use vtnr_gateway::directory::Directory;
 use vtnr_gateway::gateway::Parts;
 use vtnr_gateway::gateway::hot_path::HotPath;
+use vtnr_gateway::held_forms::Forms;
 use vtnr_gateway::in_force::InForce;
 use vtnr_gateway::pages::Pages;
-use vtnr_gateway::parking::Parking;
 use vtnr_gateway::sign_in::{Rules, SignIns};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::tickets::Tickets;
-use vtnr_gateway::store::{Charges, Sealed, Settled, SignIn, Store, Vault};
+use vtnr_gateway::store::{
+    FullStore, RateLimits, Sealed, SignInCommit, SignInStore, Vault, WriteOutcome,
+};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 pub(crate) const FULL: Level = Level::Full {
@@ -86,7 +87,7 @@ impl Arrived {
         let config =
             Config::parse(&config, folder.path()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let (parts, store) = parts(&config);
-        let (sessions, token) = (Arc::clone(&parts.sessions), Chance.session_token());
+        let (sessions, token) = (Arc::clone(&parts.sessions), Rng.session_token());
         sign_in(&*store, &token, level, parts.clock.now()).await;
         tokio::spawn(Arc::clone(&sessions).listen());
         while sessions.is_empty() {
@@ -137,20 +138,19 @@ fn vtnr(number: u32) -> Vtnr {
     Vtnr::from_number(600_000_000 + number * 7_919).expect("nine digits")
 }
 
-fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
+fn parts(config: &Config) -> (Parts, Arc<dyn FullStore>) {
     let (clock, chance, metrics) = (
         Clock::default(),
-        Chance,
+        Rng,
         Arc::new(Metrics::new().expect("sound")),
     );
     let vault = Vault::new(config.store.secret.reveal(), chance);
     let engine = Embedded::in_memory(clock.clone()).expect("memory suffices");
-    let stores = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
-    let store: Arc<dyn Store> = Arc::clone(&stores) as _;
+    let store: Arc<dyn FullStore> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
     let grace = config.store.outage_grace;
     let sessions = Sessions::new(
-        Arc::clone(&store),
-        Tickets::new(vault.clone()),
+        Arc::clone(&store) as _,
+        vault.clone(),
         config.session,
         grace,
         clock.clone(),
@@ -158,18 +158,18 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
     );
     let directory = Arc::new(Directory::open(&config.directory, clock.now()).expect("a directory"));
     let sign_ins = SignIns {
-        store: Arc::clone(&store),
+        store: Arc::clone(&store) as _,
         directory: Arc::clone(&directory),
-        chance,
+        rng: chance,
         passwords: None,
         rules: InForce::new(Rules::of(config)),
         sessions: config.session,
-        bell: Arc::new(Notify::new()),
+        wakeup: Arc::new(Notify::new()),
         metrics: Arc::clone(&metrics),
         vault: vault.clone(),
     };
-    let parking = Parking::new(
-        Arc::clone(&store),
+    let parking = Forms::new(
+        Arc::clone(&store) as _,
         config.parking,
         chance,
         Arc::clone(&metrics),
@@ -181,7 +181,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
         sign_ins: Arc::new(sign_ins),
         directory,
         parking: Arc::new(parking),
-        application_sessions: Arc::new(ApplicationSessions::new(stores)),
+        application_sessions: Arc::new(ApplicationSessions::new(Arc::clone(&store) as _)),
         certificates: None,
         portal: None,
         pages: InForce::new(pages),
@@ -194,13 +194,13 @@ fn parts(config: &Config) -> (Parts, Arc<dyn Store>) {
 }
 
 async fn sign_in(
-    store: &dyn Store,
+    store: &dyn SignInStore,
     token: &SessionToken,
     level: Level,
     now: domain::time::Timestamp,
 ) {
     let session = Session::begin(vtnr(BROKERS / 3), level, now);
-    let bare = SignIn {
+    let bare = SignInCommit {
         flow: None,
         session: (token, &session),
         lives: LIVES,
@@ -211,10 +211,10 @@ async fn sign_in(
     };
     assert_eq!(
         store
-            .sign_in(bare, &Charges::none())
+            .sign_in(bare, &RateLimits::none())
             .await
             .expect("the store answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
 }
 
@@ -222,7 +222,7 @@ async fn sign_in(
 fn request(session: &SessionToken) -> Vec<u8> {
     let (session, trust) = (
         encoded(session.reveal()),
-        encoded(Chance.browser_token().reveal()),
+        encoded(Rng.browser_token().reveal()),
     );
     let fields: String = browser::FIELDS
         .iter()

@@ -1,4 +1,4 @@
-//! Chance that can be repeated.
+//! Rng that can be repeated.
 
 /// A generator of its own for each who throws (SplitMix64).
 pub(crate) struct Dice(u64);

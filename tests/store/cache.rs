@@ -1,6 +1,6 @@
 //! Sessions in memory: never one that has ended, and never "no session" for a store that cannot answer.
 
-use crate::fixture::{HOUR, eventually, manual_clock, tickets};
+use crate::fixture::{HOUR, eventually, manual_clock, vault};
 use crate::samples::{bare, session, vtnr};
 use crate::staged::Staged;
 use domain::ids::SessionToken;
@@ -8,9 +8,12 @@ use domain::session::{Session, SessionLimits};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::store::cache::Sessions;
-use vtnr_gateway::store::{Charges, Error, Invalidation, RecordKey, Result, Settled, Store};
+use vtnr_gateway::store::{
+    Error, Invalidation, RateLimits, RecordKey, Result, RevocationStore as _, SessionStore,
+    SignInStore as _, WriteOutcome,
+};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -33,8 +36,8 @@ impl Gateway {
         let store = Arc::new(Staged::new(clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
         let sessions = Sessions::new(
-            Arc::clone(&store) as Arc<dyn Store>,
-            tickets(),
+            Arc::clone(&store) as Arc<dyn SessionStore>,
+            vault(),
             LIMITS,
             GRACE,
             clock.clone(),
@@ -62,7 +65,7 @@ impl Gateway {
     }
 
     async fn sign_in(&self) -> SessionToken {
-        let token = Chance.session_token();
+        let token = Rng.session_token();
         self.sign_in_as(&token).await;
         token
     }
@@ -72,9 +75,9 @@ impl Gateway {
         let done = self
             .store
             .elsewhere
-            .sign_in(bare(token, &session, 12 * HOUR), &Charges::none())
+            .sign_in(bare(token, &session, 12 * HOUR), &RateLimits::none())
             .await;
-        assert_eq!(done.expect("answers"), Settled::Done);
+        assert_eq!(done.expect("answers"), WriteOutcome::Done);
     }
 
     async fn find(&self, token: &SessionToken) -> Result<Option<Session>> {
@@ -102,7 +105,7 @@ impl Gateway {
         .await;
         self.store.announce(invalidation);
         self.store
-            .announce(Invalidation::Session(self.store.session_key(&marker)));
+            .announce(Invalidation::Session(vault().session_key(&marker)));
         eventually("it was heard", async || {
             self.asks_the_store_for(&marker).await
         })
@@ -124,7 +127,7 @@ async fn a_session_is_asked_for_once_and_then_found_in_memory() {
         assert!(gateway.finds(&token).await);
     }
     assert_eq!(gateway.store_was_asked(), 1);
-    assert!(!gateway.finds(&Chance.session_token()).await);
+    assert!(!gateway.finds(&Rng.session_token()).await);
 }
 
 #[tokio::test]
@@ -174,9 +177,7 @@ async fn is_not_kept_if_meanwhile(heard: impl Fn(RecordKey) -> Invalidation) {
         .end_session(&token)
         .await
         .expect("ends");
-    gateway
-        .hears(heard(gateway.store.session_key(&token)))
-        .await;
+    gateway.hears(heard(vault().session_key(&token))).await;
     goes_on.send(Ok(())).expect("it waits");
     under_way.await.expect("no panic").expect("answers");
     assert!(!gateway.finds(&token).await);
@@ -219,11 +220,11 @@ async fn where_more_ends_were_announced_than_could_be_heard_none_of_the_ended_is
         .expect("ends");
     gateway
         .store
-        .announce(Invalidation::Session(gateway.store.session_key(&token)));
+        .announce(Invalidation::Session(vault().session_key(&token)));
     // Nobody else runs on this thread meanwhile.
     for _ in 0..Staged::MOST_ANNOUNCEMENTS {
         gateway.store.announce(Invalidation::Session(
-            gateway.store.session_key(&Chance.session_token()),
+            vault().session_key(&Rng.session_token()),
         ));
     }
     eventually("all is forgotten", async || !gateway.finds(&token).await).await;
@@ -241,7 +242,7 @@ async fn a_session_ended_elsewhere_is_not_found_once_that_was_heard() {
         .await
         .expect("ends");
     gateway
-        .hears(Invalidation::Session(gateway.store.session_key(&ended)))
+        .hears(Invalidation::Session(vault().session_key(&ended)))
         .await;
     assert!(!gateway.finds(&ended).await);
     gateway.store_was_asked();
@@ -436,7 +437,7 @@ async fn while_the_store_does_not_answer_it_is_asked_twice_a_second() {
     let gateway = Gateway::start().await;
     gateway.store.is_down.store(true, Ordering::SeqCst);
     for _ in 0..100 {
-        assert!(gateway.find(&Chance.session_token()).await.is_err());
+        assert!(gateway.find(&Rng.session_token()).await.is_err());
         gateway.clock.advance(Duration::from_millis(10));
     }
     assert_eq!(gateway.store_was_asked(), 2);
@@ -447,13 +448,13 @@ async fn once_ends_are_told_again_the_store_is_asked_at_once() {
     let gateway = Gateway::start().await;
     let unknown = gateway.sign_in().await;
     gateway.store.is_down.store(true, Ordering::SeqCst);
-    assert!(gateway.find(&Chance.session_token()).await.is_err());
+    assert!(gateway.find(&Rng.session_token()).await.is_err());
     gateway.store.is_down.store(false, Ordering::SeqCst);
     assert!(
         gateway.find(&unknown).await.is_err(),
         "it was asked a moment ago"
     );
-    gateway.store.announce(Invalidation::HeardAgain);
+    gateway.store.announce(Invalidation::Resubscribed);
     eventually("it is asked", async || gateway.find(&unknown).await.is_ok()).await;
     assert!(gateway.finds(&unknown).await);
 }
@@ -511,7 +512,7 @@ async fn a_damaged_record_is_an_error_of_its_own_and_no_outage() {
 /// The store goes down, and with it the news of what ends.
 async fn goes_down(gateway: &Gateway) {
     gateway
-        .hears(Invalidation::Missed(gateway.store.heard()))
+        .hears(Invalidation::Gap(gateway.store.heard()))
         .await;
     gateway.store.grow_deaf();
     gateway.store.is_down.store(true, Ordering::SeqCst);
@@ -521,9 +522,9 @@ async fn goes_down(gateway: &Gateway) {
 async fn answers_for_a_moment(gateway: &Gateway) {
     gateway.store.hear_again();
     gateway.store.is_down.store(false, Ordering::SeqCst);
-    gateway.store.announce(Invalidation::HeardAgain);
+    gateway.store.announce(Invalidation::Resubscribed);
     eventually("it is asked again", async || {
-        gateway.find(&Chance.session_token()).await.is_ok()
+        gateway.find(&Rng.session_token()).await.is_ok()
     })
     .await;
     goes_down(gateway).await;
@@ -665,7 +666,7 @@ async fn the_grace_begins_when_invalidations_cease_even_if_the_store_answers_for
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
     gateway
-        .hears(Invalidation::Missed(gateway.store.heard()))
+        .hears(Invalidation::Gap(gateway.store.heard()))
         .await;
     gateway.store.grow_deaf();
     gateway.clock.advance(GRACE);

@@ -1,14 +1,14 @@
 //! Browsers are known by the user keys that somebody signed in with.
 
 use crate::fixture::{Fixture, HOUR, SHORT};
-use crate::samples::{bare, begin_session, charge, session, trust, vtnr};
+use crate::samples::{bare, begin_session, hit, session, trust, vtnr};
 use domain::device::{Device, DeviceEntry, UserMark};
 use domain::ids::{BrowserToken, DeviceToken};
 use domain::throttle::{Counter, Span};
 use domain::time::Timestamp;
 use std::time::Duration;
-use vtnr_gateway::clock::Chance;
-use vtnr_gateway::store::{Charges, DeviceChange, Settled, SignIn};
+use vtnr_gateway::clock::Rng;
+use vtnr_gateway::store::{DeviceChange, RateLimits, SignInCommit, WriteOutcome};
 
 pub(crate) fn mark(number: u8) -> UserMark {
     UserMark::from_digest([number; 32])
@@ -31,11 +31,8 @@ async fn signs_in(
     forgets: Option<&DeviceToken>,
     lives: Duration,
 ) -> DeviceToken {
-    let (token, session_token, session) = (
-        Chance.device_token(),
-        Chance.session_token(),
-        session(on.now()),
-    );
+    let (token, session_token, session) =
+        (Rng.device_token(), Rng.session_token(), session(on.now()));
     let change = DeviceChange {
         token: &token,
         next,
@@ -47,10 +44,10 @@ async fn signs_in(
         .sign_in_on_device(
             bare(&session_token, &session, HOUR),
             change,
-            &Charges::none(),
+            &RateLimits::none(),
         )
         .await;
-    assert_eq!(settled.expect("answers"), Settled::Done);
+    assert_eq!(settled.expect("answers"), WriteOutcome::Done);
     assert_eq!(
         on.store
             .find_session(&session_token)
@@ -74,7 +71,7 @@ pub(crate) async fn a_browser_is_known_as_it_signed_in_and_by_its_last_token_alo
     assert_eq!(
         (
             known(&on, &first).await,
-            known(&on, &Chance.device_token()).await
+            known(&on, &Rng.device_token()).await
         ),
         (one, Device::default())
     );
@@ -104,20 +101,20 @@ pub(crate) async fn a_forgotten_or_old_browser_is_known_for_nothing(on: Fixture)
 pub(crate) async fn a_password_without_room_in_a_counter_signs_nobody_in(on: Fixture) {
     let (now, full) = (
         on.now(),
-        charge(Counter::WrongPasswords(mark(1), Span::Day), 1),
+        hit(Counter::WrongPasswords(mark(1), Span::Day), 1),
     );
     assert_eq!(
         on.store
-            .charge(&Charges::take(vec![full]))
+            .hit_limits(&RateLimits::take(vec![full]))
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     let former = signs_in(&on, &device(&[1], now), None, HOUR).await;
     let old = begin_session(&on, &session(now), HOUR).await;
     let (token, session_token, session, next) = (
-        Chance.device_token(),
-        Chance.session_token(),
+        Rng.device_token(),
+        Rng.session_token(),
         session(now),
         device(&[1, 2], now),
     );
@@ -127,17 +124,17 @@ pub(crate) async fn a_password_without_room_in_a_counter_signs_nobody_in(on: Fix
         lives: HOUR,
         forgets: Some(&former),
     };
-    let sign_in = SignIn {
+    let sign_in = SignInCommit {
         replaces: Some(&old),
         ..bare(&session_token, &session, HOUR)
     };
     let settled = on
         .store
-        .sign_in_on_device(sign_in, change, &Charges::check(vec![full]))
+        .sign_in_on_device(sign_in, change, &RateLimits::check(vec![full]))
         .await
         .expect("answers");
     assert!(
-        matches!(settled, Settled::Over { charge, .. } if charge == full),
+        matches!(settled, WriteOutcome::OverLimit { hit, .. } if hit == full),
         "{settled:?}"
     );
     assert_eq!(
@@ -173,21 +170,21 @@ pub(crate) async fn a_known_browser_is_not_a_trusted_one_nor_the_other_way_round
             .is_empty()
     );
     let (browser, token, session, trust) = (
-        Chance.browser_token(),
-        Chance.session_token(),
+        Rng.browser_token(),
+        Rng.session_token(),
         session(on.now()),
         trust(on.now()),
     );
-    let sign_in = SignIn {
+    let sign_in = SignInCommit {
         trust: Some((&browser, &trust)),
         ..bare(&token, &session, HOUR)
     };
     assert_eq!(
         on.store
-            .sign_in(sign_in, &Charges::none())
+            .sign_in(sign_in, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         known(&on, &DeviceToken::from_bytes(*browser.reveal())).await,

@@ -1,6 +1,6 @@
 //! Another server takes the master's place: what is noticed, what waits for replicas, and what is lost.
 
-use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, at, eventually, within};
+use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, at, eventually, vault, within};
 use crate::invalidations::hears;
 use crate::samples::{Attempt, begin_session, counts, failures, session, stage, vtnr};
 use crate::support::redis::Redis as Server;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::{Credentials, Deployment, RedisServers, Secret};
-use vtnr_gateway::store::redis::{Redis, Usage};
-use vtnr_gateway::store::{Charges, Error, Sealed, Settled, Store, Vault};
+use vtnr_gateway::store::redis::{Redis, RedisOptions};
+use vtnr_gateway::store::{Error, RateLimits, Sealed, StoreHealth as _, Vault, WriteOutcome};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// A failover takes a second until the master counts as down, up to a second until a sentinel is chosen, and some more.
@@ -23,7 +23,7 @@ fn on(url: &str, replicas: u32) -> Fixture {
     Fixture::on(
         at(
             url,
-            Usage {
+            RedisOptions {
                 prefix: "",
                 timeout: TIMEOUT,
                 replicas,
@@ -93,7 +93,7 @@ async fn a_demoted_master_is_noticed_and_commands_go_on_at_the_new_one() {
         .await
         .expect("and can be ended there");
     eventually("it listens at the new master", async || {
-        on.store.hearing().is_some()
+        on.store.subscription().is_some()
     })
     .await;
 }
@@ -137,7 +137,7 @@ async fn a_master_that_the_sentinels_gave_up_is_left_though_it_still_answers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_of_a_master_that_hangs_is_waited_for_once_another_may_take_its_place() {
     let sentinels = Sentinels::start();
-    let patient = Usage {
+    let patient = RedisOptions {
         prefix: "",
         timeout: DEADLINE,
         replicas: 0,
@@ -147,7 +147,7 @@ async fn no_answer_of_a_master_that_hangs_is_waited_for_once_another_may_take_it
     let master = sentinels.server(sentinels.named_by(0));
     master.signal("STOP");
     let begun = Instant::now();
-    let ended = on.store.end_session(&Chance.session_token()).await;
+    let ended = on.store.end_session(&Rng.session_token()).await;
     assert!(matches!(ended, Err(Error::Unreachable(_))), "{ended:?}");
     assert!(
         begun.elapsed() < DEADLINE / 3,
@@ -174,7 +174,7 @@ async fn what_ended_before_a_failover_stays_ended_and_what_ends_after_it_is_hear
     for on in [&here, &there] {
         works(on).await;
         within(FAILED_OVER_WITHIN, "it listens", async || {
-            on.store.hearing().is_some()
+            on.store.subscription().is_some()
         })
         .await;
     }
@@ -201,7 +201,7 @@ async fn what_ended_before_a_failover_stays_ended_and_what_ends_after_it_is_hear
     let heard = hears(&mut heard, Duration::from_secs(1)).await;
     assert_eq!(
         heard,
-        vtnr_gateway::store::Invalidation::Session(there.store.session_key(&kept))
+        vtnr_gateway::store::Invalidation::Session(vault().session_key(&kept))
     );
 }
 
@@ -218,12 +218,12 @@ async fn what_no_replica_has_is_told_to_nobody() {
     isolate(master);
     let unconfirmed =
         |outcome: &Result<(), Error>| matches!(outcome, Err(Error::Unconfirmed { wanted: 1 }));
-    let (store, none, counted) = (&*on.store, Charges::none(), counts(vec![failures(5)]));
+    let (store, none, counted) = (&*on.store, RateLimits::none(), counts(vec![failures(5)]));
     let signed_in = attempt.sign_in(store, &none).await.map(drop);
     let (again, page, charged, ended, revoked, forgotten, pinged) = tokio::join!(
         attempt.sign_in(store, &none),
         store.find_flow(&attempt.flow),
-        store.charge(&counted),
+        store.hit_limits(&counted),
         store.end_session(&token),
         store.revoke_broker(vtnr(), on.now()),
         store.forget_browser(&attempt.browser),
@@ -275,7 +275,7 @@ async fn a_replica_that_hangs_costs_each_change_its_time_and_no_turn_in_a_queue(
     let mut changes = JoinSet::new();
     for _ in 0..100 {
         let store = Arc::clone(&on.store);
-        changes.spawn(async move { store.end_session(&Chance.session_token()).await });
+        changes.spawn(async move { store.end_session(&Rng.session_token()).await });
     }
     for outcome in changes.join_all().await {
         assert!(
@@ -304,7 +304,7 @@ async fn however_many_commands_fail_the_master_is_looked_for_at_a_steady_pace() 
     };
     let (before, begun, mut asked) = (processed(), Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(2) {
-        let token = Chance.session_token();
+        let token = Rng.session_token();
         let together = (0..50).map(|_| on.store.find_session(&token));
         for found in futures_util::future::join_all(together.collect::<Vec<_>>()).await {
             assert!(matches!(found, Err(Error::Unreachable(_))), "{found:?}");
@@ -363,13 +363,13 @@ async fn sentinels_and_redis_have_passwords_of_their_own() {
         }
         let engine = Redis::new(
             &servers,
-            Usage {
+            RedisOptions {
                 prefix: "",
                 timeout: TIMEOUT,
                 replicas: 1,
             },
         );
-        Sealed::new(engine, Vault::new(SECRET, Chance), Clock::System)
+        Sealed::new(engine, Vault::new(SECRET, Rng), Clock::System)
     };
     servers("of-redis", "of-sentinel")
         .ping()
@@ -382,7 +382,7 @@ async fn sentinels_and_redis_have_passwords_of_their_own() {
     }
     let unknown = at(
         &sentinels.url().replace("mymaster", "another"),
-        Usage {
+        RedisOptions {
             prefix: "",
             timeout: TIMEOUT,
             replicas: 0,
@@ -406,14 +406,14 @@ async fn begin_sessions(on: &Fixture, stop: Arc<AtomicBool>) -> JoinSet<Vec<Sess
         writers.spawn(async move {
             let mut begun = Vec::new();
             while !stop.load(Ordering::Relaxed) {
-                let (token, session) = (Chance.session_token(), session(now));
+                let (token, session) = (Rng.session_token(), session(now));
                 let settled = store
                     .sign_in(
                         crate::samples::bare(&token, &session, HOUR),
-                        &Charges::none(),
+                        &RateLimits::none(),
                     )
                     .await;
-                if matches!(settled, Ok(Settled::Done)) {
+                if matches!(settled, Ok(WriteOutcome::Done)) {
                     begun.push(token);
                 }
             }
@@ -533,7 +533,7 @@ async fn records_that_move_to_another_node_are_found_all_the_time() {
     all_are_found().await;
     begin_session(&on, &session(on.now()), HOUR).await;
     within(DEADLINE, "it listens at the new node", async || {
-        on.store.hearing().is_some()
+        on.store.subscription().is_some()
     })
     .await;
 }

@@ -7,7 +7,7 @@ use redb::{ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
 use std::path::Path;
 use std::time::Duration;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::{Charges, Due, Error, Settled};
+use vtnr_gateway::store::{Due, Error, RateLimits, WriteOutcome};
 
 #[tokio::test]
 async fn everything_survives_a_restart() {
@@ -26,10 +26,10 @@ async fn everything_survives_a_restart() {
     let (attempt, letter) = (Attempt::begun(&on).await, letter(on.now()));
     assert_eq!(
         attempt
-            .sign_in(&*on.store, &Charges::take(vec![failures(5)]))
+            .sign_in(&*on.store, &RateLimits::take(vec![failures(5)]))
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     ask_for(&on, &letter, HOUR).await;
     on.store
@@ -145,7 +145,7 @@ async fn tidying_deletes_what_has_ended_and_nothing_else() {
     let on = open();
     let attempt = Attempt::begun(&on).await;
     on.store
-        .charge(&Charges::take(vec![failures(5)]))
+        .hit_limits(&RateLimits::take(vec![failures(5)]))
         .await
         .expect("counts");
     on.store.tidy().await.expect("tidies");

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::RedisServers;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::redis::{Redis, Usage};
-use vtnr_gateway::store::tickets::Tickets;
-use vtnr_gateway::store::{Sealed, Store, Vault};
+use vtnr_gateway::store::redis::{Redis, RedisOptions};
+use vtnr_gateway::store::{FullStore, Sealed, Vault};
 
 pub(crate) const SECRET: &[u8] = b"the operator's secret, 32 bytes.";
 /// A life that a test can wait for.
@@ -24,7 +23,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// A store of one test's own.
 pub(crate) struct Fixture {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn FullStore>,
     pub(crate) clock: Clock,
     _folder: Option<TempDir>,
 }
@@ -36,7 +35,7 @@ impl Fixture {
 
     /// On a master that sentinels name, each change confirmed by both replicas.
     pub(crate) async fn sentinel() -> Self {
-        let usage = Usage {
+        let usage = RedisOptions {
             prefix: &fresh_prefix(),
             timeout: DEADLINE,
             replicas: 2,
@@ -45,7 +44,7 @@ impl Fixture {
     }
 
     pub(crate) async fn cluster() -> Self {
-        let usage = Usage {
+        let usage = RedisOptions {
             prefix: &fresh_prefix(),
             timeout: DEADLINE,
             replicas: 0,
@@ -56,7 +55,7 @@ impl Fixture {
     async fn listening(store: Sealed<Redis>) -> Self {
         let fixture = Self::on(store, Clock::System);
         eventually("invalidations arrive", async || {
-            fixture.store.hearing().is_some()
+            fixture.store.subscription().is_some()
         })
         .await;
         fixture
@@ -69,7 +68,7 @@ impl Fixture {
     }
 
     /// A store whose ground the test looks after itself.
-    pub(crate) fn on(store: impl Store + 'static, clock: Clock) -> Self {
+    pub(crate) fn on(store: impl FullStore + 'static, clock: Clock) -> Self {
         Self {
             store: Arc::new(store),
             clock,
@@ -137,7 +136,7 @@ pub(crate) fn on_redis(
 ) -> Sealed<Redis> {
     at(
         &server.url(),
-        Usage {
+        RedisOptions {
             prefix,
             timeout: DEADLINE,
             replicas: 0,
@@ -147,18 +146,18 @@ pub(crate) fn on_redis(
 }
 
 /// A store at this URL of Redis.
-pub(crate) fn at(url: &str, usage: Usage<'_>, secret: &[u8]) -> Sealed<Redis> {
+pub(crate) fn at(url: &str, usage: RedisOptions<'_>, secret: &[u8]) -> Sealed<Redis> {
     let engine = Redis::new(&RedisServers::parse(url).expect("a sound URL"), usage);
-    Sealed::new(engine, Vault::new(secret, Chance), Clock::System)
+    Sealed::new(engine, Vault::new(secret, Rng), Clock::System)
 }
 
 pub(crate) fn sealed(engine: Embedded, clock: Clock) -> Sealed<Embedded> {
-    Sealed::new(engine, Vault::new(SECRET, Chance), clock)
+    Sealed::new(engine, Vault::new(SECRET, Rng), clock)
 }
 
 /// Session tickets as all gateways of the test write and read them.
-pub(crate) fn tickets() -> Tickets {
-    Tickets::new(Vault::new(SECRET, Chance))
+pub(crate) fn vault() -> Vault {
+    Vault::new(SECRET, Rng)
 }
 
 /// A clock that stands at 29 September 2026 until it is moved.

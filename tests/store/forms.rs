@@ -12,8 +12,8 @@ use domain::throttle::Counter;
 use domain::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
-use vtnr_gateway::clock::Chance;
-use vtnr_gateway::store::{Charges, Parking, Seen, Settled, Taking};
+use vtnr_gateway::clock::Rng;
+use vtnr_gateway::store::{FormDraft, FormUpdate, RateLimits, Seen, WriteOutcome};
 
 /// Bytes that are no text, and as many as are kept at most by default.
 fn body() -> Vec<u8> {
@@ -44,7 +44,7 @@ fn form(now: Timestamp) -> ParkedForm {
 
 async fn keep(on: &Fixture, token: &ParkingToken, id: FormId, lives: Duration) -> ParkedForm {
     let (form, body) = (form(on.now()), body());
-    let parking = Parking {
+    let parking = FormDraft {
         token,
         id,
         form: &form,
@@ -54,10 +54,10 @@ async fn keep(on: &Fixture, token: &ParkingToken, id: FormId, lives: Duration) -
     };
     assert_eq!(
         on.store
-            .park(parking, &Charges::none())
+            .save_form(parking, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     form
 }
@@ -67,27 +67,27 @@ async fn find(on: &Fixture, token: &ParkingToken, id: FormId) -> Option<Seen<Par
 }
 
 pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
-    let (token, id) = (Chance.parking_token(), Chance.form_id());
+    let (token, id) = (Rng.parking_token(), Rng.form_id());
     let form = keep(&on, &token, id, HOUR).await;
     let seen = find(&on, &token, id).await.expect("it is there");
     assert_eq!(seen.value, form);
     assert!(
-        find(&on, &Chance.parking_token(), id).await.is_none(),
+        find(&on, &Rng.parking_token(), id).await.is_none(),
         "by no other browser"
     );
     assert!(
-        find(&on, &token, Chance.form_id()).await.is_none(),
+        find(&on, &token, Rng.form_id()).await.is_none(),
         "under no other name"
     );
     let sent = form.going(&public(), on.now());
-    let taking = Taking {
+    let taking = FormUpdate {
         seen: &seen,
         next: &sent,
         lives: HOUR,
     };
     let (taken, _) = on
         .store
-        .take_form(&token, id, taking)
+        .claim_form(&token, id, taking)
         .await
         .expect("answers")
         .expect("it waits");
@@ -96,19 +96,19 @@ pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
     assert_eq!(again.value, sent);
     assert!(
         on.store
-            .take_form(&token, id, taking)
+            .claim_form(&token, id, taking)
             .await
             .expect("answers")
             .is_none(),
         "not a second time"
     );
-    let taking = Taking {
+    let taking = FormUpdate {
         seen: &again,
         ..taking
     };
     assert!(
         on.store
-            .take_form(&token, id, taking)
+            .claim_form(&token, id, taking)
             .await
             .expect("answers")
             .is_none(),
@@ -117,20 +117,20 @@ pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
 }
 
 pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
-    let (token, id) = (Chance.parking_token(), Chance.form_id());
+    let (token, id) = (Rng.parking_token(), Rng.form_id());
     let form = keep(&on, &token, id, HOUR).await;
     let seen = Arc::new(find(&on, &token, id).await.expect("it is there"));
     let sent = Arc::new(form.going(&public(), on.now()));
     let takers = (0..100).map(|_| {
         let (store, seen, sent) = (Arc::clone(&on.store), Arc::clone(&seen), Arc::clone(&sent));
         tokio::spawn(async move {
-            let taking = Taking {
+            let taking = FormUpdate {
                 seen: &seen,
                 next: &sent,
                 lives: HOUR,
             };
             store
-                .take_form(&token, id, taking)
+                .claim_form(&token, id, taking)
                 .await
                 .expect("answers")
                 .is_some()
@@ -145,16 +145,16 @@ pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
 }
 
 pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded(on: Fixture) {
-    let (token, id, body) = (Chance.parking_token(), Chance.form_id(), body());
+    let (token, id, body) = (Rng.parking_token(), Rng.form_id(), body());
     let form = keep(&on, &token, id, HOUR).await;
     let sent = form.going(&public(), on.now());
     let take = async || {
         let seen = find(&on, &token, id).await.expect("it is there");
         on.store
-            .take_form(
+            .claim_form(
                 &token,
                 id,
-                Taking {
+                FormUpdate {
                     seen: &seen,
                     next: &sent,
                     lives: HOUR,
@@ -166,7 +166,7 @@ pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded
             .1
     };
     let put_back = async |over: &Seen<ParkedForm>| {
-        let parking = Parking {
+        let parking = FormDraft {
             token: &token,
             id,
             form: &form,
@@ -175,12 +175,12 @@ pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded
             over: Some(over),
         };
         on.store
-            .park(parking, &Charges::none())
+            .save_form(parking, &RateLimits::none())
             .await
             .expect("answers")
     };
     let first = take().await;
-    assert_eq!(put_back(&first).await, Settled::Done);
+    assert_eq!(put_back(&first).await, WriteOutcome::Done);
     assert_eq!(
         find(&on, &token, id)
             .await
@@ -192,20 +192,20 @@ pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded
     let second = take().await;
     assert_eq!(
         put_back(&first).await,
-        Settled::Conflict,
+        WriteOutcome::Conflict,
         "somebody else has taken it since"
     );
     on.store.discard_form(&token, id).await.expect("answers");
     assert_eq!(
         put_back(&second).await,
-        Settled::Conflict,
+        WriteOutcome::Conflict,
         "it was discarded"
     );
     assert!(find(&on, &token, id).await.is_none());
 }
 
 pub(crate) async fn a_form_is_gone_when_its_time_is_over(on: Fixture) {
-    let (token, id) = (Chance.parking_token(), Chance.form_id());
+    let (token, id) = (Rng.parking_token(), Rng.form_id());
     keep(&on, &token, id, SHORT).await;
     on.after(SHORT, "the form is gone", async || {
         find(&on, &token, id).await.is_none()
@@ -223,33 +223,36 @@ pub(crate) async fn forms_are_kept_up_to_a_size_for_each_client_and_for_all(on: 
     };
     let (form, body) = (form(on.now()), vec![0; 5 << 10]);
     let park = async |last: u8| {
-        let (token, charges) = (
-            Chance.parking_token(),
-            Charges::take(limits.room(client(last), body.len())),
+        let (token, rate_limits) = (
+            Rng.parking_token(),
+            RateLimits::take(limits.room(client(last), body.len())),
         );
-        let parking = Parking {
+        let parking = FormDraft {
             token: &token,
-            id: Chance.form_id(),
+            id: Rng.form_id(),
             form: &form,
             body: &body,
             lives: HOUR,
             over: None,
         };
-        on.store.park(parking, &charges).await.expect("answers")
+        on.store
+            .save_form(parking, &rate_limits)
+            .await
+            .expect("answers")
     };
     assert_eq!(
         [park(1).await, park(1).await],
-        [Settled::Done, Settled::Done]
+        [WriteOutcome::Done, WriteOutcome::Done]
     );
-    let Settled::Over { charge, .. } = park(1).await else {
+    let WriteOutcome::OverLimit { hit, .. } = park(1).await else {
         panic!("10 KiB are used up")
     };
-    assert_eq!(charge.counter, Counter::FormsFrom(client(1)));
-    assert_eq!(park(2).await, Settled::Done);
-    let Settled::Over { charge, .. } = park(3).await else {
+    assert_eq!(hit.counter, Counter::FormsFrom(client(1)));
+    assert_eq!(park(2).await, WriteOutcome::Done);
+    let WriteOutcome::OverLimit { hit, .. } = park(3).await else {
         panic!(
             "15 KiB are used up: a quarter is for forms that come in, and two windows share the rest"
         )
     };
-    assert_eq!(charge.counter, Counter::FormsOfAll);
+    assert_eq!(hit.counter, Counter::FormsOfAll);
 }

@@ -1,14 +1,16 @@
 //! What ends is announced, so that no cache lets it live on.
 
 use crate::fixture::{
-    DEADLINE, Fixture, HOUR, SECRET, eventually, fresh_prefix, on_redis, shared_redis, tickets,
+    DEADLINE, Fixture, HOUR, SECRET, eventually, fresh_prefix, on_redis, shared_redis, vault,
 };
 use crate::samples::{Attempt, begin_session, failures, session, vtnr};
 use crate::support::redis::Redis;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::Receiver;
-use vtnr_gateway::clock::{Chance, Clock};
-use vtnr_gateway::store::{Charges, Hearing, Invalidation, Settled, Store};
+use vtnr_gateway::clock::{Clock, Rng};
+use vtnr_gateway::store::{
+    Invalidation, RateLimits, SessionStore, SubscriptionEpoch, WriteOutcome,
+};
 
 /// Product rule: what was revoked is dead on every gateway within a second.
 const PROMISED: Duration = Duration::from_secs(1);
@@ -18,7 +20,7 @@ pub(crate) async fn hears(receiver: &mut Receiver<Invalidation>, within: Duratio
     let next = async {
         loop {
             match receiver.recv().await.expect("none was missed") {
-                Invalidation::HeardUntil(_) => {}
+                Invalidation::Watermark(_) => {}
                 heard => return heard,
             }
         }
@@ -30,12 +32,12 @@ pub(crate) async fn hears(receiver: &mut Receiver<Invalidation>, within: Duratio
 
 pub(crate) async fn ending_a_session_is_announced(on: Fixture) {
     let token = begin_session(&on, &session(on.now()), HOUR).await;
-    assert!(on.store.hearing().is_some());
+    assert!(on.store.subscription().is_some());
     let mut receiver = on.store.invalidations();
     on.store.end_session(&token).await.expect("ends");
     assert_eq!(
         hears(&mut receiver, DEADLINE).await,
-        Invalidation::Session(on.store.session_key(&token))
+        Invalidation::Session(vault().session_key(&token))
     );
 }
 
@@ -44,14 +46,14 @@ pub(crate) async fn replacing_a_session_is_announced(on: Fixture) {
     let mut receiver = on.store.invalidations();
     assert_eq!(
         attempt
-            .sign_in(&*on.store, &Charges::none())
+            .sign_in(&*on.store, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         hears(&mut receiver, DEADLINE).await,
-        Invalidation::Session(on.store.session_key(&attempt.old_session))
+        Invalidation::Session(vault().session_key(&attempt.old_session))
     );
 }
 
@@ -63,7 +65,7 @@ pub(crate) async fn revoking_a_broker_is_announced(on: Fixture) {
         .expect("revokes");
     assert_eq!(
         hears(&mut receiver, DEADLINE).await,
-        Invalidation::Broker(tickets().revocation(vtnr()))
+        Invalidation::Broker(vault().revocation_key(vtnr()))
     );
 }
 
@@ -71,15 +73,15 @@ pub(crate) async fn what_was_refused_is_not_announced(on: Fixture) {
     let attempt = Attempt::begun(&on).await;
     let mut receiver = on.store.invalidations();
     let settled = attempt
-        .sign_in(&*on.store, &Charges::take(vec![failures(0)]))
+        .sign_in(&*on.store, &RateLimits::take(vec![failures(0)]))
         .await
         .expect("answers");
-    assert!(matches!(settled, Settled::Over { .. }));
-    let marker = Chance.session_token();
+    assert!(matches!(settled, WriteOutcome::OverLimit { .. }));
+    let marker = Rng.session_token();
     on.store.end_session(&marker).await.expect("ends");
     assert_eq!(
         hears(&mut receiver, DEADLINE).await,
-        Invalidation::Session(on.store.session_key(&marker)),
+        Invalidation::Session(vault().session_key(&marker)),
         "nothing came before"
     );
 }
@@ -90,7 +92,7 @@ async fn what_ends_on_one_gateway_is_heard_on_another_within_a_second() {
     let here = Fixture::on(on_redis(server, &prefix, SECRET), Clock::System);
     let there = on_redis(server, &prefix, SECRET);
     eventually("both listen", async || {
-        here.store.hearing().is_some() && there.hearing().is_some()
+        here.store.subscription().is_some() && there.subscription().is_some()
     })
     .await;
     let (token, attempt) = (
@@ -102,20 +104,20 @@ async fn what_ends_on_one_gateway_is_heard_on_another_within_a_second() {
     here.store.end_session(&token).await.expect("ends");
     assert_eq!(
         hears(&mut receiver, PROMISED).await,
-        Invalidation::Session(there.session_key(&token))
+        Invalidation::Session(vault().session_key(&token))
     );
     assert_eq!(there.find_session(&token).await.expect("answers"), None);
 
     assert_eq!(
         attempt
-            .sign_in(&*here.store, &Charges::none())
+            .sign_in(&*here.store, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         hears(&mut receiver, PROMISED).await,
-        Invalidation::Session(there.session_key(&attempt.old_session))
+        Invalidation::Session(vault().session_key(&attempt.old_session))
     );
 
     here.store
@@ -124,7 +126,7 @@ async fn what_ends_on_one_gateway_is_heard_on_another_within_a_second() {
         .expect("revokes");
     assert_eq!(
         hears(&mut receiver, PROMISED).await,
-        Invalidation::Broker(tickets().revocation(vtnr()))
+        Invalidation::Broker(vault().revocation_key(vtnr()))
     );
 }
 
@@ -134,7 +136,7 @@ async fn gateways_with_another_prefix_are_not_disturbed() {
     let here = Fixture::on(on_redis(server, &fresh_prefix(), SECRET), Clock::System);
     let elsewhere = on_redis(server, &fresh_prefix(), SECRET);
     eventually("both listen", async || {
-        here.store.hearing().is_some() && elsewhere.hearing().is_some()
+        here.store.subscription().is_some() && elsewhere.subscription().is_some()
     })
     .await;
     let mut receiver = elsewhere.invalidations();
@@ -142,31 +144,28 @@ async fn gateways_with_another_prefix_are_not_disturbed() {
         .revoke_broker(vtnr(), here.now())
         .await
         .expect("revokes");
-    let marker = Chance.session_token();
+    let marker = Rng.session_token();
     elsewhere.end_session(&marker).await.expect("ends");
     assert_eq!(
         hears(&mut receiver, DEADLINE).await,
-        Invalidation::Session(elsewhere.session_key(&marker))
+        Invalidation::Session(vault().session_key(&marker))
     );
 }
 
 /// What ends is heard now, in this hearing.
-async fn listens(store: &impl Store) -> Hearing {
-    eventually("it listens", async || store.hearing().is_some()).await;
-    store.hearing().expect("it listens")
+async fn listens(store: &impl SessionStore) -> SubscriptionEpoch {
+    eventually("it listens", async || store.subscription().is_some()).await;
+    store.subscription().expect("it listens")
 }
 
 async fn is_told_of_the_gap(
     receiver: &mut Receiver<Invalidation>,
-    store: &impl Store,
-    before: Hearing,
+    store: &impl SessionStore,
+    before: SubscriptionEpoch,
 ) {
-    assert_eq!(
-        hears(receiver, DEADLINE).await,
-        Invalidation::Missed(before)
-    );
-    assert_eq!(hears(receiver, DEADLINE).await, Invalidation::HeardAgain);
-    assert!(store.hearing() > Some(before));
+    assert_eq!(hears(receiver, DEADLINE).await, Invalidation::Gap(before));
+    assert_eq!(hears(receiver, DEADLINE).await, Invalidation::Resubscribed);
+    assert!(store.subscription() > Some(before));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,7 +175,7 @@ async fn a_killed_redis_is_noticed_and_what_is_heard_afterwards_is_another_heari
     let before = listens(&store).await;
     let mut receiver = store.invalidations();
     server.kill();
-    eventually("it is deaf", async || store.hearing().is_none()).await;
+    eventually("it is deaf", async || store.subscription().is_none()).await;
     server.restart();
     is_told_of_the_gap(&mut receiver, &store, before).await;
 }
@@ -198,14 +197,14 @@ async fn a_connection_that_is_cut_is_noticed_at_once_and_what_is_heard_afterward
         let begun = Instant::now();
         assert_eq!(
             (cut, hears(&mut receiver, DEADLINE).await),
-            (1, Invalidation::Missed(before))
+            (1, Invalidation::Gap(before))
         );
         quickest = quickest.min(begun.elapsed());
         assert_eq!(
             hears(&mut receiver, DEADLINE).await,
-            Invalidation::HeardAgain
+            Invalidation::Resubscribed
         );
-        assert!(store.hearing() > Some(before));
+        assert!(store.subscription() > Some(before));
     }
     assert!(quickest < Duration::from_millis(100), "{quickest:?}");
 }
@@ -217,7 +216,7 @@ async fn a_redis_that_hangs_is_noticed_and_what_is_heard_afterwards_is_another_h
     let before = listens(&store).await;
     let mut receiver = store.invalidations();
     server.signal("STOP");
-    eventually("it is deaf", async || store.hearing().is_none()).await;
+    eventually("it is deaf", async || store.subscription().is_none()).await;
     server.signal("CONT");
     is_told_of_the_gap(&mut receiver, &store, before).await;
 }

@@ -1,15 +1,15 @@
 //! Looking at a session without using it, and being told of its end.
 
-use crate::fixture::{HOUR, manual_clock, tickets};
+use crate::fixture::{HOUR, manual_clock, vault};
 use crate::samples::{bare, session};
 use crate::staged::Staged;
 use domain::session::SessionLimits;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use vtnr_gateway::clock::Chance;
+use vtnr_gateway::clock::Rng;
 use vtnr_gateway::store::cache::Sessions;
-use vtnr_gateway::store::{Charges, Invalidation, Store};
+use vtnr_gateway::store::{Invalidation, RateLimits, SessionStore, SignInStore as _};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -24,19 +24,19 @@ async fn looking_is_no_use_and_a_store_that_cannot_answer_says_nothing() {
     let store = Arc::new(Staged::new(clock.clone()));
     let metrics = Arc::new(Metrics::new().expect("sound"));
     let sessions = Sessions::new(
-        Arc::clone(&store) as Arc<dyn Store>,
-        tickets(),
+        Arc::clone(&store) as Arc<dyn SessionStore>,
+        vault(),
         LIMITS,
         MINUTE,
         clock.clone(),
         metrics,
     );
-    let token = Chance.session_token();
+    let token = Rng.session_token();
     store
         .elsewhere
         .sign_in(
             bare(&token, &session(clock.now()), 12 * HOUR),
-            &Charges::none(),
+            &RateLimits::none(),
         )
         .await
         .expect("answers");
@@ -44,7 +44,7 @@ async fn looking_is_no_use_and_a_store_that_cannot_answer_says_nothing() {
         clock.advance(MINUTE);
         assert!(
             sessions
-                .look(&token, clock.now())
+                .peek(&token, clock.now())
                 .await
                 .expect("answers")
                 .is_some()
@@ -52,12 +52,12 @@ async fn looking_is_no_use_and_a_store_that_cannot_answer_says_nothing() {
     }
     assert_eq!(store.touches.load(Ordering::SeqCst), 0);
     store.is_down.store(true, Ordering::SeqCst);
-    assert!(sessions.look(&token, clock.now()).await.is_err());
+    assert!(sessions.peek(&token, clock.now()).await.is_err());
     store.is_down.store(false, Ordering::SeqCst);
     clock.advance(MINUTE);
     assert!(
         sessions
-            .look(&token, clock.now())
+            .peek(&token, clock.now())
             .await
             .expect("answers")
             .is_none(),
@@ -71,21 +71,21 @@ async fn whoever_is_told_of_an_end_does_not_find_the_session_in_memory_any_more(
     let store = Arc::new(Staged::new(clock.clone()));
     let metrics = Arc::new(Metrics::new().expect("sound"));
     let sessions = Arc::new(Sessions::new(
-        Arc::clone(&store) as Arc<dyn Store>,
-        tickets(),
+        Arc::clone(&store) as Arc<dyn SessionStore>,
+        vault(),
         LIMITS,
         MINUTE,
         clock.clone(),
         metrics,
     ));
-    let mut ends = sessions.ends();
+    let mut ends = sessions.invalidations();
     tokio::spawn(Arc::clone(&sessions).listen());
-    let token = Chance.session_token();
+    let token = Rng.session_token();
     store
         .elsewhere
         .sign_in(
             bare(&token, &session(clock.now()), 12 * HOUR),
-            &Charges::none(),
+            &RateLimits::none(),
         )
         .await
         .expect("answers");
@@ -97,7 +97,7 @@ async fn whoever_is_told_of_an_end_does_not_find_the_session_in_memory_any_more(
     store.elsewhere.end_session(&token).await.expect("ends");
     assert!(
         sessions
-            .look(&token, clock.now())
+            .peek(&token, clock.now())
             .await
             .expect("answers")
             .is_some(),
@@ -108,7 +108,7 @@ async fn whoever_is_told_of_an_end_does_not_find_the_session_in_memory_any_more(
     assert!(matches!(ends.recv().await, Ok(Invalidation::Session(ended)) if ended == key));
     assert!(
         sessions
-            .look(&token, clock.now())
+            .peek(&token, clock.now())
             .await
             .expect("answers")
             .is_none()

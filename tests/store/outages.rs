@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use vtnr_gateway::clock::{Chance, Clock};
-use vtnr_gateway::store::redis::Usage;
-use vtnr_gateway::store::{Charges, Due, Error, FlowChange, Lease, Result, Seen, Settled};
+use vtnr_gateway::clock::{Clock, Rng};
+use vtnr_gateway::store::redis::RedisOptions;
+use vtnr_gateway::store::{
+    Due, Error, FlowChange, LetterLease, RateLimits, Result, Seen, WriteOutcome,
+};
 
 /// security.md, 6: so soon after its return a store is used again.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -30,7 +32,7 @@ fn on(server: &support::redis::Redis) -> Fixture {
 
 /// A store that does not wait for ever, for a Redis that hangs.
 fn impatient(port: u16) -> Fixture {
-    let usage = Usage {
+    let usage = RedisOptions {
         prefix: "",
         timeout: TIMEOUT,
         replicas: 0,
@@ -45,12 +47,12 @@ fn impatient(port: u16) -> Fixture {
 async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
     let store = &*on.store;
     let (token, flow, browser, id) = (
-        Chance.session_token(),
-        Chance.flow_token(),
-        Chance.browser_token(),
-        Chance.letter_id(),
+        Rng.session_token(),
+        Rng.flow_token(),
+        Rng.browser_token(),
+        Rng.letter_id(),
     );
-    let (session, next, charges) = (
+    let (session, next, rate_limits) = (
         session(on.now()),
         unknown_email(),
         counts(vec![failures(5)]),
@@ -58,22 +60,22 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
     let (asked, letter) = (tan_asked(on.now(), 5), letter(on.now()));
     let keep = FlowChange {
         token: &flow,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: HOUR,
     };
     let ask = FlowChange {
         token: &flow,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &asked,
         lives: HOUR,
     };
-    let (other, seen) = (Chance.flow_token(), seen_elsewhere().await);
+    let (other, seen) = (Rng.flow_token(), seen_elsewhere().await);
     let moved = FlowChange {
         token: &other,
-        formerly: Some(&flow),
+        previous_token: Some(&flow),
         seen: None,
         next: &next,
         lives: HOUR,
@@ -90,34 +92,37 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
         ("find_flow", store.find_flow(&flow).await.map(drop)),
         (
             "keep_flow",
-            store.keep_flow(keep, &Charges::none()).await.map(drop),
+            store.keep_flow(keep, &RateLimits::none()).await.map(drop),
         ),
         ("move_flow", store.move_flow(moved).await.map(drop)),
         ("moved_flow", store.moved_flow(&flow).await.map(drop)),
         (
-            "charge_flow",
-            store.charge_flow(&flow, &seen, &charges).await.map(drop),
+            "hit_limits_in_flow",
+            store
+                .hit_limits_in_flow(&flow, &seen, &rate_limits)
+                .await
+                .map(drop),
         ),
         (
             "end_flow",
-            store.end_flow(&flow, &seen, &charges).await.map(drop),
+            store.end_flow(&flow, &seen, &rate_limits).await.map(drop),
         ),
         ("discard_flow", store.discard_flow(&flow, &next).await),
         (
             "ask_for_tan",
             store
-                .ask_for_tan(ask, &letter, &Charges::none())
+                .ask_for_tan(ask, &letter, &RateLimits::none())
                 .await
                 .map(drop),
         ),
         (
             "sign_in",
             store
-                .sign_in(bare(&token, &session, HOUR), &Charges::none())
+                .sign_in(bare(&token, &session, HOUR), &RateLimits::none())
                 .await
                 .map(drop),
         ),
-        ("charge", store.charge(&charges).await.map(drop)),
+        ("hit", store.hit_limits(&rate_limits).await.map(drop)),
         ("find_trust", store.find_trust(&browser).await.map(drop)),
         ("forget_browser", store.forget_browser(&browser).await),
         ("deliveries", store.deliveries(&[id]).await.map(drop)),
@@ -129,7 +134,7 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
             "renew_lease",
             store
                 .renew_lease(
-                    Lease {
+                    LetterLease {
                         letter: id,
                         attempt: 1,
                     },
@@ -142,7 +147,7 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
             "note_delivery",
             store
                 .note_delivery(
-                    Lease {
+                    LetterLease {
                         letter: id,
                         attempt: 1,
                     },
@@ -205,7 +210,7 @@ async fn a_redis_that_was_never_there_is_an_error_until_it_comes() {
     server.kill();
     let on = on(&server);
     all_are_unreachable(&on).await;
-    assert!(on.store.hearing().is_none());
+    assert!(on.store.subscription().is_none());
     server.restart();
     within(BACK_WITHIN, "the store is used", async || {
         on.store.ping().await.is_ok()
@@ -242,7 +247,7 @@ async fn requests_do_not_pile_up_before_a_redis_that_hangs() {
     let asked = Instant::now();
     let ask = || {
         let store = Arc::clone(&on.store);
-        tokio::spawn(async move { store.find_session(&Chance.session_token()).await })
+        tokio::spawn(async move { store.find_session(&Rng.session_token()).await })
     };
     let under_way: Vec<_> = (0..200).map(|_| ask()).collect();
     for found in under_way {
@@ -329,14 +334,17 @@ async fn a_connection_that_fell_silent_is_replaced() {
     let network = Network::before(&server).await;
     let on = impatient(network.port);
     all_work(&on).await;
-    eventually("it listens", async || on.store.hearing().is_some()).await;
+    eventually("it listens", async || on.store.subscription().is_some()).await;
     network.swallow();
     assert!(matches!(on.store.ping().await, Err(Error::Unreachable(_))));
     within(BACK_WITHIN, "the store is used again", async || {
         on.store.ping().await.is_ok()
     })
     .await;
-    eventually("it listens again", async || on.store.hearing().is_some()).await;
+    eventually("it listens again", async || {
+        on.store.subscription().is_some()
+    })
+    .await;
     all_work(&on).await;
 }
 
@@ -363,7 +371,7 @@ async fn a_wrong_password_is_an_error_until_it_is_the_right_one() {
         .arg(&["SET", "requirepass", "right"])
         .exec(&mut admin)
         .expect("locks");
-    let usage = Usage {
+    let usage = RedisOptions {
         prefix: "",
         timeout: DEADLINE,
         replicas: 0,
@@ -377,7 +385,7 @@ async fn a_wrong_password_is_an_error_until_it_is_the_right_one() {
         Clock::System,
     );
     none_works(&on).await;
-    assert!(on.store.hearing().is_none());
+    assert!(on.store.subscription().is_none());
     for (operation, outcome) in everything(&on).await {
         assert!(
             !format!("{outcome:?}").contains("sesame"),
@@ -461,7 +469,10 @@ async fn a_full_redis_refuses_sign_ins_while_sessions_are_found_and_can_be_ended
         .await;
     assert!(matches!(settled, Err(Error::Refused(_))), "{settled:?}");
     for outcome in [
-        on.store.charge(&counts(vec![failures(5)])).await.map(drop),
+        on.store
+            .hit_limits(&counts(vec![failures(5)]))
+            .await
+            .map(drop),
         on.store.ping().await,
     ] {
         assert!(matches!(outcome, Err(Error::Refused(_))), "{outcome:?}");
@@ -476,10 +487,10 @@ async fn a_full_redis_refuses_sign_ins_while_sessions_are_found_and_can_be_ended
     command(&server, &["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(
         attempt
-            .sign_in(&*on.store, &Charges::none())
+            .sign_in(&*on.store, &RateLimits::none())
             .await
             .expect("there is room"),
-        Settled::Done
+        WriteOutcome::Done
     );
 }
 

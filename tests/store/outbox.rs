@@ -10,14 +10,14 @@ use domain::time::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use vtnr_gateway::clock::Chance;
-use vtnr_gateway::store::{Charges, Due, FlowChange, Lease, Leased, Settled};
+use vtnr_gateway::clock::Rng;
+use vtnr_gateway::store::{Due, FlowChange, LeasedLetter, LetterLease, RateLimits, WriteOutcome};
 
 const LONG_AGO: Delivery = Delivery::Refused {
     at: Timestamp::from_millis(0),
 };
 
-async fn lease(on: &Fixture, lease: Duration) -> Option<Leased> {
+async fn lease(on: &Fixture, lease: Duration) -> Option<LeasedLetter> {
     on.store
         .lease_letter(Due::All, lease)
         .await
@@ -32,7 +32,7 @@ async fn leased(on: &Fixture, time: Duration) -> Option<(LetterId, u32)> {
 }
 
 /// Leases the letter that is due first, for so long, once one is.
-async fn held(on: &Fixture, time: Duration) -> Lease {
+async fn held(on: &Fixture, time: Duration) -> LetterLease {
     let mut held = None;
     on.after(Duration::from_millis(1), "a letter is due", async || {
         held = lease(on, time).await.map(|leased| leased.lease());
@@ -42,7 +42,7 @@ async fn held(on: &Fixture, time: Duration) -> Lease {
     held.expect("it is")
 }
 
-async fn note(on: &Fixture, lease: Lease, delivery: Delivery) {
+async fn note(on: &Fixture, lease: LetterLease, delivery: Delivery) {
     on.store
         .note_delivery(lease, delivery)
         .await
@@ -142,7 +142,7 @@ pub(crate) async fn a_letter_that_was_put_off_comes_back_when_it_is_due(on: Fixt
     let next_try_at = on.now().plus(HOUR);
     note(
         &on,
-        Lease {
+        LetterLease {
             letter: later,
             attempt: 0,
         },
@@ -157,7 +157,7 @@ pub(crate) async fn a_letter_that_was_put_off_comes_back_when_it_is_due(on: Fixt
     );
     note(
         &on,
-        Lease {
+        LetterLease {
             letter: soon,
             attempt: 1,
         },
@@ -180,7 +180,7 @@ pub(crate) async fn a_letter_that_was_put_off_waits_behind_what_is_due(on: Fixtu
     let second = asked(&on).await;
     note(
         &on,
-        Lease {
+        LetterLease {
             letter: first,
             attempt: 1,
         },
@@ -203,7 +203,7 @@ pub(crate) async fn a_letter_that_is_queued_again_comes_at_once(on: Fixture) {
     assert_eq!(leased(&on, HOUR).await, Some((id, 1)));
     note(
         &on,
-        Lease {
+        LetterLease {
             letter: id,
             attempt: 1,
         },
@@ -224,7 +224,7 @@ pub(crate) async fn an_accepted_or_refused_letter_leaves(on: Fixture) {
         assert_eq!(leased(&on, Duration::ZERO).await, Some((id, 1)));
         note(
             &on,
-            Lease {
+            LetterLease {
                 letter: id,
                 attempt: 1,
             },
@@ -243,11 +243,11 @@ pub(crate) async fn an_accepted_or_refused_letter_leaves(on: Fixture) {
 }
 
 pub(crate) async fn deliveries_are_told_in_the_order_asked(on: Fixture) {
-    let (taken, queued, unknown) = (asked(&on).await, asked(&on).await, Chance.letter_id());
+    let (taken, queued, unknown) = (asked(&on).await, asked(&on).await, Rng.letter_id());
     let accepted = Delivery::Accepted { at: on.now() };
     note(
         &on,
-        Lease {
+        LetterLease {
             letter: taken,
             attempt: 0,
         },
@@ -359,22 +359,18 @@ pub(crate) async fn whoever_lost_the_lease_can_note_only_that_the_letter_was_tak
 
 pub(crate) async fn letters_that_a_sign_in_no_longer_waits_for_leave(on: Fixture) {
     let used_up = tan_asked(on.now(), 0);
-    for next in [
-        unknown_email(),
-        with_letter(&on, Chance.letter_id()),
-        used_up,
-    ] {
-        let (token, letter) = (Chance.flow_token(), letter(on.now()));
+    for next in [unknown_email(), with_letter(&on, Rng.letter_id()), used_up] {
+        let (token, letter) = (Rng.flow_token(), letter(on.now()));
         let begun = with_letter(&on, letter.id);
         let ask = FlowChange {
             token: &token,
-            formerly: None,
+            previous_token: None,
             seen: None,
             next: &begun,
             lives: HOUR,
         };
         on.store
-            .ask_for_tan(ask, &letter, &Charges::none())
+            .ask_for_tan(ask, &letter, &RateLimits::none())
             .await
             .expect("answers");
         let (seen, lease) = (
@@ -383,26 +379,26 @@ pub(crate) async fn letters_that_a_sign_in_no_longer_waits_for_leave(on: Fixture
         );
         let wrong = FlowChange {
             token: &token,
-            formerly: None,
+            previous_token: None,
             seen: seen.as_ref(),
             next: &begun,
             lives: HOUR,
         };
         on.store
-            .keep_flow(wrong, &Charges::none())
+            .keep_flow(wrong, &RateLimits::none())
             .await
             .expect("answers");
         assert_eq!(waiting(&on).await, 1, "the sign-in waits for it");
         let seen = on.store.find_flow(&token).await.expect("answers");
         let change = FlowChange {
             token: &token,
-            formerly: None,
+            previous_token: None,
             seen: seen.as_ref(),
             next: &next,
             lives: HOUR,
         };
         on.store
-            .keep_flow(change, &Charges::none())
+            .keep_flow(change, &RateLimits::none())
             .await
             .expect("answers");
         note(
@@ -427,17 +423,17 @@ fn with_letter(on: &Fixture, id: LetterId) -> Flow {
 }
 
 pub(crate) async fn a_sign_in_that_is_discarded_takes_its_letters_along(on: Fixture) {
-    let (token, letter) = (Chance.flow_token(), letter(on.now()));
+    let (token, letter) = (Rng.flow_token(), letter(on.now()));
     let begun = with_letter(&on, letter.id);
     let ask = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &begun,
         lives: HOUR,
     };
     on.store
-        .ask_for_tan(ask, &letter, &Charges::none())
+        .ask_for_tan(ask, &letter, &RateLimits::none())
         .await
         .expect("answers");
     on.store
@@ -454,10 +450,10 @@ pub(crate) async fn a_sign_in_that_succeeds_takes_its_letters_along(on: Fixture)
     ask_for(&on, &letter, HOUR).await;
     assert_eq!(
         attempt
-            .sign_in(&*on.store, &Charges::none())
+            .sign_in(&*on.store, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!((waiting(&on).await, leased(&on, HOUR).await), (0, None));
 }

@@ -14,8 +14,10 @@ use domain::trust::{Standing, Trust, TrustEntry};
 use domain::vtnr::Vtnr;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
-use vtnr_gateway::clock::Chance;
-use vtnr_gateway::store::{Charges, FlowChange, Result, Seen, Settled, SignIn, Store};
+use vtnr_gateway::clock::Rng;
+use vtnr_gateway::store::{
+    FlowChange, FullStore, RateLimits, Result, Seen, SignInCommit, SignInStore, WriteOutcome,
+};
 
 pub(crate) const TAN: &str = "QWXZKV";
 pub(crate) const EMAIL: &str = "Ada.Lovelace@Makler-Kanari.example";
@@ -63,7 +65,7 @@ pub(crate) fn tan_asked(now: Timestamp, tries_left: u8) -> Flow {
 
 pub(crate) fn letter(now: Timestamp) -> Letter {
     Letter {
-        id: Chance.letter_id(),
+        id: Rng.letter_id(),
         to: Some(email()),
         tan: Tan::from_record(TAN),
         asked_at: now,
@@ -88,7 +90,7 @@ pub(crate) fn client(last: u8) -> ClientAddress {
     ClientAddress::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
 }
 
-pub(crate) fn charge(counter: Counter, limit: u32) -> Charge {
+pub(crate) fn hit(counter: Counter, limit: u32) -> Charge {
     Charge::one(
         counter,
         Allowance {
@@ -100,24 +102,24 @@ pub(crate) fn charge(counter: Counter, limit: u32) -> Charge {
 
 /// At most so many failures from one client in an hour.
 pub(crate) fn failures(limit: u32) -> Charge {
-    charge(Counter::FailuresFrom(client(7)), limit)
+    hit(Counter::FailuresFrom(client(7)), limit)
 }
 
-pub(crate) fn counts(charges: Vec<Charge>) -> Charges {
-    Charges {
-        count: charges,
-        ..Charges::none()
+pub(crate) fn counts(rate_limits: Vec<Charge>) -> RateLimits {
+    RateLimits {
+        count: rate_limits,
+        ..RateLimits::none()
     }
 }
 
 /// What a counter stands at, found out without raising it.
-pub(crate) async fn standing_at(store: &dyn Store, counter: Counter) -> u32 {
+pub(crate) async fn standing_at(store: &dyn SignInStore, counter: Counter) -> u32 {
     for limit in 1..100 {
         let asked = store
-            .charge(&Charges::check(vec![charge(counter, limit)]))
+            .hit_limits(&RateLimits::check(vec![hit(counter, limit)]))
             .await
             .expect("the store answers");
-        if asked == Settled::Done {
+        if asked == WriteOutcome::Done {
             return limit - 1;
         }
     }
@@ -130,13 +132,13 @@ pub(crate) async fn begin_session(
     session: &Session,
     lives: Duration,
 ) -> SessionToken {
-    let token = Chance.session_token();
+    let token = Rng.session_token();
     assert_eq!(
         on.store
-            .sign_in(bare(&token, session, lives), &Charges::none())
+            .sign_in(bare(&token, session, lives), &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     token
 }
@@ -145,8 +147,8 @@ pub(crate) fn bare<'a>(
     token: &'a SessionToken,
     session: &'a Session,
     lives: Duration,
-) -> SignIn<'a> {
-    SignIn {
+) -> SignInCommit<'a> {
+    SignInCommit {
         flow: None,
         session: (token, session),
         lives,
@@ -159,20 +161,20 @@ pub(crate) fn bare<'a>(
 
 /// Puts a letter into the outbox, with a sign-in of its own.
 pub(crate) async fn ask_for(on: &Fixture, letter: &Letter, lives: Duration) {
-    let (token, next) = (Chance.flow_token(), tan_asked(on.now(), 5));
+    let (token, next) = (Rng.flow_token(), tan_asked(on.now(), 5));
     let change = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives,
     };
     assert_eq!(
         on.store
-            .ask_for_tan(change, letter, &Charges::none())
+            .ask_for_tan(change, letter, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
 }
 
@@ -195,39 +197,36 @@ impl Attempt {
     /// The same with this sign-in under way.
     pub(crate) async fn begun_with(on: &Fixture, next: Flow) -> Self {
         let now = on.now();
-        let (flow, old_session, old_browser) = (
-            Chance.flow_token(),
-            Chance.session_token(),
-            Chance.browser_token(),
-        );
+        let (flow, old_session, old_browser) =
+            (Rng.flow_token(), Rng.session_token(), Rng.browser_token());
         let (session, trust) = (session(now), trust(now));
-        let before = SignIn {
+        let before = SignInCommit {
             trust: Some((&old_browser, &trust)),
             ..bare(&old_session, &session, HOUR)
         };
         assert_eq!(
             on.store
-                .sign_in(before, &Charges::none())
+                .sign_in(before, &RateLimits::none())
                 .await
                 .expect("answers"),
-            Settled::Done
+            WriteOutcome::Done
         );
         let change = FlowChange {
             token: &flow,
-            formerly: None,
+            previous_token: None,
             seen: None,
             next: &next,
             lives: HOUR,
         };
         assert_eq!(
             on.store
-                .keep_flow(change, &Charges::none())
+                .keep_flow(change, &RateLimits::none())
                 .await
                 .expect("answers"),
-            Settled::Done
+            WriteOutcome::Done
         );
         let seen = on.store.find_flow(&flow).await.expect("answers");
-        let (session, browser) = (Chance.session_token(), Chance.browser_token());
+        let (session, browser) = (Rng.session_token(), Rng.browser_token());
         Self {
             flow,
             seen,
@@ -241,7 +240,7 @@ impl Attempt {
 
     /// The same browser once more: the same sign-in, but tokens of its own.
     pub(crate) fn again(&self) -> Self {
-        let (session, browser) = (Chance.session_token(), Chance.browser_token());
+        let (session, browser) = (Rng.session_token(), Rng.browser_token());
         Self {
             session,
             browser,
@@ -250,7 +249,11 @@ impl Attempt {
         }
     }
 
-    pub(crate) async fn sign_in(&self, store: &dyn Store, charges: &Charges) -> Result<Settled> {
+    pub(crate) async fn sign_in(
+        &self,
+        store: &dyn SignInStore,
+        rate_limits: &RateLimits,
+    ) -> Result<WriteOutcome> {
         let (session, trust) = (session(self.now), trust(self.now));
         let next = flow(Stage::SignedIn(SignedIn {
             session: self.session,
@@ -261,10 +264,10 @@ impl Attempt {
             }),
             at: self.now,
         }));
-        let sign_in = SignIn {
+        let sign_in = SignInCommit {
             flow: Some(FlowChange {
                 token: &self.flow,
-                formerly: None,
+                previous_token: None,
                 seen: self.seen.as_ref(),
                 next: &next,
                 lives: HOUR,
@@ -276,11 +279,11 @@ impl Attempt {
             forgets: Some(&self.old_browser),
             trust_lives: HOUR,
         };
-        store.sign_in(sign_in, charges).await
+        store.sign_in(sign_in, rate_limits).await
     }
 
     /// That the sign-in left no trace: everything is as [`Attempt::begun`] left it.
-    pub(crate) async fn left_no_trace(&self, store: &dyn Store) {
+    pub(crate) async fn left_no_trace(&self, store: &dyn FullStore) {
         assert_eq!(
             store.find_session(&self.session).await.expect("answers"),
             None,
@@ -316,7 +319,7 @@ impl Attempt {
 }
 
 /// How far the sign-in under way has come, in a word.
-pub(crate) async fn stage(store: &dyn Store, token: &FlowToken) -> String {
+pub(crate) async fn stage(store: &dyn SignInStore, token: &FlowToken) -> String {
     match store
         .find_flow(token)
         .await

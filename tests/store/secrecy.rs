@@ -3,8 +3,8 @@
 use crate::devices::{device, mark};
 use crate::fixture::{Fixture, HOUR, SECRET, eventually, manual_clock, on_redis, sealed};
 use crate::samples::{
-    Attempt, EMAIL, TAN, another_vtnr, ask_for, bare, begin_session, charge, client, counts,
-    letter, session, trust, vtnr,
+    Attempt, EMAIL, TAN, another_vtnr, ask_for, bare, begin_session, client, counts, hit, letter,
+    session, trust, vtnr,
 };
 use crate::support;
 use base64::Engine as _;
@@ -14,9 +14,9 @@ use domain::throttle::{Counter, Pace, Span, Subject};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::{Charges, DeviceChange, Due, Settled, SignIn};
+use vtnr_gateway::store::{DeviceChange, Due, RateLimits, SignInCommit, WriteOutcome};
 
 /// What must not be found, with what it is.
 type Canaries = Vec<(&'static str, Vec<u8>)>;
@@ -40,10 +40,10 @@ async fn use_it_all(on: &Fixture) -> Canaries {
         Counter::WithoutEmailFrom(client(7)),
         Counter::WithoutEmailOf(vtnr()),
     ];
-    let charges = counts(all_counters.map(|counter| charge(counter, 5)).into());
+    let rate_limits = counts(all_counters.map(|counter| hit(counter, 5)).into());
     assert_eq!(
-        attempt.sign_in(store, &charges).await.expect("answers"),
-        Settled::Done
+        attempt.sign_in(store, &rate_limits).await.expect("answers"),
+        WriteOutcome::Done
     );
     for delivery in [
         Delivery::Queued,
@@ -69,38 +69,38 @@ async fn use_it_all(on: &Fixture) -> Canaries {
     }
     let (ended, forgotten, trusted) = (
         begin_session(on, &session(now), HOUR).await,
-        Chance.browser_token(),
+        Rng.browser_token(),
         trust(now),
     );
-    let token = Chance.session_token();
+    let token = Rng.session_token();
     let sign_in_session = session(now);
-    let sign_in = SignIn {
+    let sign_in = SignInCommit {
         trust: Some((&forgotten, &trusted)),
         ..bare(&token, &sign_in_session, HOUR)
     };
     assert_eq!(
         store
-            .sign_in(sign_in, &Charges::none())
+            .sign_in(sign_in, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
-    let (known, user) = (Chance.device_token(), device(&[7], now));
+    let (known, user) = (Rng.device_token(), device(&[7], now));
     let change = DeviceChange {
         token: &known,
         next: &user,
         lives: HOUR,
         forgets: None,
     };
-    let token_too = Chance.session_token();
+    let token_too = Rng.session_token();
     let settled = store
         .sign_in_on_device(
             bare(&token_too, &sign_in_session, HOUR),
             change,
-            &Charges::none(),
+            &RateLimits::none(),
         )
         .await;
-    assert_eq!(settled.expect("answers"), Settled::Done);
+    assert_eq!(settled.expect("answers"), WriteOutcome::Done);
     store
         .find_session(&attempt.session)
         .await
@@ -300,7 +300,7 @@ fn flat(value: redis::Value) -> Vec<u8> {
 async fn redis_and_its_wire_show_nothing() {
     let server = support::redis::Redis::start();
     let on = Fixture::on(on_redis(&server, "", SECRET), Clock::System);
-    eventually("it listens", async || on.store.hearing().is_some()).await;
+    eventually("it listens", async || on.store.subscription().is_some()).await;
     let mut monitor = Monitor::start(&server);
     let canaries = use_it_all(&on).await;
     redis::cmd("ECHO")

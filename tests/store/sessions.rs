@@ -7,7 +7,7 @@ use domain::session::{Level, Proof, Session};
 use domain::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
-use vtnr_gateway::clock::Chance;
+use vtnr_gateway::clock::Rng;
 
 pub(crate) async fn a_session_is_found_as_it_began(on: Fixture) {
     let user = UserTag::from_number(0xab_cdef);
@@ -32,7 +32,7 @@ pub(crate) async fn an_unknown_token_finds_no_session(on: Fixture) {
     begin_session(&on, &session(on.now()), HOUR).await;
     assert_eq!(
         on.store
-            .find_session(&Chance.session_token())
+            .find_session(&Rng.session_token())
             .await
             .expect("answers"),
         None
@@ -79,10 +79,7 @@ pub(crate) async fn a_touch_is_what_the_next_one_finds(on: Fixture) {
 
 pub(crate) async fn a_touch_never_resurrects_an_ended_session(on: Fixture) {
     let began = session(on.now());
-    let (ended, never_begun) = (
-        begin_session(&on, &began, HOUR).await,
-        Chance.session_token(),
-    );
+    let (ended, never_begun) = (begin_session(&on, &began, HOUR).await, Rng.session_token());
     on.store.end_session(&ended).await.expect("ends");
     for token in [ended, never_begun] {
         assert!(
@@ -99,7 +96,7 @@ pub(crate) async fn touches_and_ends_at_the_same_time_leave_no_session(on: Fixtu
     for _ in 0..20 {
         let began = session(Timestamp::from_millis(0));
         let token = begin_session(&on, &began, HOUR).await;
-        let touch = |store: Arc<dyn vtnr_gateway::store::Store>| {
+        let touch = |store: Arc<dyn vtnr_gateway::store::FullStore>| {
             tokio::spawn(async move { store.touch_session(&token, &began, HOUR).await })
         };
         let touches: Vec<_> = (0..5).map(|_| touch(Arc::clone(&on.store))).collect();

@@ -2,8 +2,8 @@
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{
-    Attempt, EMAIL, TAN, bare, charge, client, counts, failures, letter, session, stage,
-    standing_at, tan_asked, trust, unknown_email, vtnr,
+    Attempt, EMAIL, TAN, bare, client, counts, failures, hit, letter, session, stage, standing_at,
+    tan_asked, trust, unknown_email, vtnr,
 };
 use domain::flow::{Flow, Stage};
 use domain::ids::{FlowToken, LetterId};
@@ -12,14 +12,16 @@ use domain::throttle::{Counter, Subject};
 use domain::trust::Standing;
 use futures_util::future::join_all;
 use std::sync::Arc;
-use vtnr_gateway::clock::Chance;
-use vtnr_gateway::store::{Charges, Due, FOLLOWED, FlowChange, Seen, Settled, SignIn};
+use vtnr_gateway::clock::Rng;
+use vtnr_gateway::store::{
+    Due, FOLLOWED, FlowChange, RateLimits, Seen, SignInCommit, WriteOutcome,
+};
 
 pub(crate) async fn a_sign_in_under_way_is_found_as_it_was_kept(on: Fixture) {
-    let (token, now) = (Chance.flow_token(), on.now());
+    let (token, now) = (Rng.flow_token(), on.now());
     assert_eq!(
         keep(&on, &token, None, &tan_asked(now, 5)).await,
-        Settled::Done
+        WriteOutcome::Done
     );
     let found = on
         .store
@@ -50,27 +52,27 @@ pub(crate) async fn a_sign_in_under_way_is_found_as_it_was_kept(on: Fixture) {
         (Standing::Stranger, Subject::Broker(vtnr()))
     );
     assert_eq!(
-        stage(&*on.store, &Chance.flow_token()).await,
+        stage(&*on.store, &Rng.flow_token()).await,
         "none",
         "another browser has none"
     );
 }
 
 pub(crate) async fn a_sign_in_under_way_is_gone_when_its_life_is_over(on: Fixture) {
-    let (token, next) = (Chance.flow_token(), unknown_email());
+    let (token, next) = (Rng.flow_token(), unknown_email());
     let change = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: SHORT,
     };
     assert_eq!(
         on.store
-            .keep_flow(change, &Charges::none())
+            .keep_flow(change, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     on.after(SHORT, "the sign-in is gone", async || {
         stage(&*on.store, &token).await == "none"
@@ -87,7 +89,7 @@ pub(crate) async fn signing_in_begins_the_session_trusts_the_browser_and_spends_
             .sign_in(&*on.store, &counts(vec![failures(5)]))
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         on.store
@@ -139,10 +141,10 @@ pub(crate) async fn the_replaced_session_is_dead_and_the_browsers_old_token_forg
     );
     assert_eq!(
         attempt
-            .sign_in(&*on.store, &Charges::none())
+            .sign_in(&*on.store, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         on.store
@@ -162,18 +164,18 @@ pub(crate) async fn the_replaced_session_is_dead_and_the_browsers_old_token_forg
 }
 
 pub(crate) async fn a_trusted_browser_signs_in_without_a_sign_in_under_way(on: Fixture) {
-    let (token, browser) = (Chance.session_token(), Chance.browser_token());
+    let (token, browser) = (Rng.session_token(), Rng.browser_token());
     let (session, trust) = (session(on.now()), trust(on.now()));
-    let sign_in = SignIn {
+    let sign_in = SignInCommit {
         trust: Some((&browser, &trust)),
         ..bare(&token, &session, HOUR)
     };
     assert_eq!(
         on.store
-            .sign_in(sign_in, &Charges::none())
+            .sign_in(sign_in, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         on.store.find_session(&token).await.expect("answers"),
@@ -192,18 +194,18 @@ pub(crate) async fn a_sign_in_that_changed_meanwhile_writes_nothing(on: Fixture)
             &tan_asked(on.now(), 4)
         )
         .await,
-        Settled::Done
+        WriteOutcome::Done
     );
-    let charges = Charges {
+    let rate_limits = RateLimits {
         take: vec![failures(5)],
-        ..counts(vec![charge(Counter::WrongTansOfAll, 5)])
+        ..counts(vec![hit(Counter::WrongTansOfAll, 5)])
     };
     assert_eq!(
         attempt
-            .sign_in(&*on.store, &charges)
+            .sign_in(&*on.store, &rate_limits)
             .await
             .expect("answers"),
-        Settled::Conflict
+        WriteOutcome::Conflict
     );
     attempt.left_no_trace(&*on.store).await;
     assert_eq!(stage(&*on.store, &attempt.flow).await, "tan, 4 tries");
@@ -213,28 +215,28 @@ pub(crate) async fn a_sign_in_that_changed_meanwhile_writes_nothing(on: Fixture)
 
 pub(crate) async fn a_sign_in_without_room_in_a_counter_writes_nothing(on: Fixture) {
     let attempt = Attempt::begun(&on).await;
-    let full = charge(Counter::WrongTansFrom(client(7)), 2);
+    let full = hit(Counter::WrongTansFrom(client(7)), 2);
     on.store
-        .charge(&counts(vec![full, full]))
+        .hit_limits(&counts(vec![full, full]))
         .await
         .expect("counts");
     let kinds = [
-        Charges {
+        RateLimits {
             check: vec![full],
-            ..Charges::take(vec![failures(5)])
+            ..RateLimits::take(vec![failures(5)])
         },
-        Charges {
+        RateLimits {
             count: vec![failures(5)],
-            ..Charges::take(vec![full])
+            ..RateLimits::take(vec![full])
         },
     ];
-    for charges in kinds {
+    for rate_limits in kinds {
         let settled = attempt
-            .sign_in(&*on.store, &charges)
+            .sign_in(&*on.store, &rate_limits)
             .await
             .expect("answers");
         assert!(
-            matches!(settled, Settled::Over { charge, .. } if charge == full),
+            matches!(settled, WriteOutcome::OverLimit { hit, .. } if hit == full),
             "{settled:?}"
         );
         attempt.left_no_trace(&*on.store).await;
@@ -245,44 +247,44 @@ pub(crate) async fn a_sign_in_without_room_in_a_counter_writes_nothing(on: Fixtu
 }
 
 pub(crate) async fn a_sign_in_is_kept_only_as_it_was_seen(on: Fixture) {
-    let (token, now) = (Chance.flow_token(), on.now());
+    let (token, now) = (Rng.flow_token(), on.now());
     assert_eq!(
         keep(&on, &token, None, &unknown_email()).await,
-        Settled::Done
+        WriteOutcome::Done
     );
     let first = on.store.find_flow(&token).await.expect("answers");
     assert_eq!(
         keep(&on, &token, None, &tan_asked(now, 1)).await,
-        Settled::Conflict,
+        WriteOutcome::Conflict,
         "there is one by now"
     );
     assert_eq!(
         keep(&on, &token, first.as_ref(), &tan_asked(now, 5)).await,
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         keep(&on, &token, first.as_ref(), &tan_asked(now, 1)).await,
-        Settled::Conflict,
+        WriteOutcome::Conflict,
         "it changed"
     );
     assert_eq!(stage(&*on.store, &token).await, "tan, 5 tries");
     let second = on.store.find_flow(&token).await.expect("answers");
     assert_eq!(
         keep(&on, &token, second.as_ref(), &tan_asked(now, 5)).await,
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         keep(&on, &token, second.as_ref(), &tan_asked(now, 1)).await,
-        Settled::Conflict,
+        WriteOutcome::Conflict,
         "the same was written anew"
     );
 }
 
 pub(crate) async fn a_tan_is_asked_for_only_as_the_sign_in_was_seen(on: Fixture) {
-    let (token, now) = (Chance.flow_token(), on.now());
+    let (token, now) = (Rng.flow_token(), on.now());
     assert_eq!(
         keep(&on, &token, None, &unknown_email()).await,
-        Settled::Done
+        WriteOutcome::Done
     );
     let (first, next) = (
         on.store.find_flow(&token).await.expect("answers"),
@@ -290,26 +292,26 @@ pub(crate) async fn a_tan_is_asked_for_only_as_the_sign_in_was_seen(on: Fixture)
     );
     let change = |seen| FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen,
         next: &next,
         lives: HOUR,
     };
-    let charges = Charges::take(vec![failures(5)]);
+    let rate_limits = RateLimits::take(vec![failures(5)]);
     let ask = async |seen| {
         on.store
-            .ask_for_tan(change(seen), &letter(now), &charges)
+            .ask_for_tan(change(seen), &letter(now), &rate_limits)
             .await
             .expect("answers")
     };
-    assert_eq!(ask(None).await, Settled::Conflict);
+    assert_eq!(ask(None).await, WriteOutcome::Conflict);
     assert_eq!(
         on.store.outbox_length().await.expect("answers"),
         0,
         "no letter waits"
     );
-    assert_eq!(ask(first.as_ref()).await, Settled::Done);
-    assert_eq!(ask(first.as_ref()).await, Settled::Conflict);
+    assert_eq!(ask(first.as_ref()).await, WriteOutcome::Done);
+    assert_eq!(ask(first.as_ref()).await, WriteOutcome::Conflict);
     assert_eq!(
         on.store.outbox_length().await.expect("answers"),
         1,
@@ -323,10 +325,10 @@ pub(crate) async fn a_tan_is_asked_for_only_as_the_sign_in_was_seen(on: Fixture)
 }
 
 pub(crate) async fn a_tan_without_room_in_a_counter_queues_no_letter(on: Fixture) {
-    let (token, next) = (Chance.flow_token(), tan_asked(on.now(), 5));
+    let (token, next) = (Rng.flow_token(), tan_asked(on.now(), 5));
     let change = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: HOUR,
@@ -334,10 +336,13 @@ pub(crate) async fn a_tan_without_room_in_a_counter_queues_no_letter(on: Fixture
     let letter = letter(on.now());
     let settled = on
         .store
-        .ask_for_tan(change, &letter, &Charges::take(vec![failures(0)]))
+        .ask_for_tan(change, &letter, &RateLimits::take(vec![failures(0)]))
         .await
         .expect("answers");
-    assert!(matches!(settled, Settled::Over { .. }), "{settled:?}");
+    assert!(
+        matches!(settled, WriteOutcome::OverLimit { .. }),
+        "{settled:?}"
+    );
     assert_eq!(stage(&*on.store, &token).await, "none");
     assert_eq!(on.store.outbox_length().await.expect("answers"), 0);
     assert!(
@@ -350,20 +355,20 @@ pub(crate) async fn a_tan_without_room_in_a_counter_queues_no_letter(on: Fixture
 }
 
 pub(crate) async fn a_sign_in_that_ended_meanwhile_is_a_conflict(on: Fixture) {
-    let (token, next) = (Chance.flow_token(), unknown_email());
+    let (token, next) = (Rng.flow_token(), unknown_email());
     let change = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: 4 * SHORT,
     };
     assert_eq!(
         on.store
-            .keep_flow(change, &Charges::none())
+            .keep_flow(change, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     let seen = on.store.find_flow(&token).await.expect("answers");
     assert!(seen.is_some());
@@ -373,7 +378,7 @@ pub(crate) async fn a_sign_in_that_ended_meanwhile_is_a_conflict(on: Fixture) {
     .await;
     assert_eq!(
         keep(&on, &token, seen.as_ref(), &next).await,
-        Settled::Conflict
+        WriteOutcome::Conflict
     );
     assert_eq!(stage(&*on.store, &token).await, "none");
 }
@@ -389,8 +394,8 @@ pub(crate) async fn of_100_sign_ins_with_the_same_tan_one_is_done(on: Fixture) {
     let mut done = Vec::new();
     for (attempt, settled) in attempts.iter().zip(under_way) {
         match settled.await.expect("no panic").expect("answers") {
-            Settled::Done => done.push(attempt),
-            other => assert_eq!(other, Settled::Conflict),
+            WriteOutcome::Done => done.push(attempt),
+            other => assert_eq!(other, WriteOutcome::Conflict),
         }
     }
     assert_eq!(done.len(), 1);
@@ -421,11 +426,11 @@ pub(crate) async fn of_100_sign_ins_with_the_same_tan_one_is_done(on: Fixture) {
 }
 
 pub(crate) async fn a_new_token_takes_the_place_of_the_former_one_in_one_step(on: Fixture) {
-    let (former, token) = (Chance.flow_token(), Chance.flow_token());
+    let (former, token) = (Rng.flow_token(), Rng.flow_token());
     let seen = asked(&on, &former).await;
     assert_eq!(
         keep_at(&on, &token, (&former, seen.as_ref()), &unknown_email()).await,
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         (
@@ -446,7 +451,7 @@ pub(crate) async fn a_new_token_takes_the_place_of_the_former_one_in_one_step(on
     );
     assert_eq!(
         keep(&on, &former, seen.as_ref(), &tan_asked(on.now(), 5)).await,
-        Settled::Conflict,
+        WriteOutcome::Conflict,
         "the former one is gone"
     );
 }
@@ -454,35 +459,31 @@ pub(crate) async fn a_new_token_takes_the_place_of_the_former_one_in_one_step(on
 pub(crate) async fn a_new_token_takes_the_place_only_of_what_was_seen_and_of_nothing_else(
     on: Fixture,
 ) {
-    let (former, token, taken) = (
-        Chance.flow_token(),
-        Chance.flow_token(),
-        Chance.flow_token(),
-    );
+    let (former, token, taken) = (Rng.flow_token(), Rng.flow_token(), Rng.flow_token());
     let seen = asked(&on, &former).await;
     assert_eq!(
         keep(&on, &taken, None, &tan_asked(on.now(), 2)).await,
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         keep_at(&on, &taken, (&former, seen.as_ref()), &unknown_email()).await,
-        Settled::Conflict
+        WriteOutcome::Conflict
     );
     assert_eq!(
         keep_at(&on, &token, (&former, None), &unknown_email()).await,
-        Settled::Conflict
+        WriteOutcome::Conflict
     );
     assert_eq!(
         keep(&on, &former, seen.as_ref(), &tan_asked(on.now(), 4)).await,
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         keep_at(&on, &token, (&former, seen.as_ref()), &unknown_email()).await,
-        Settled::Conflict
+        WriteOutcome::Conflict
     );
     assert_eq!(
         moved(&on, &token, &former, seen.as_ref()).await,
-        Settled::Conflict
+        WriteOutcome::Conflict
     );
     let found = [
         stage(&*on.store, &former).await,
@@ -496,11 +497,11 @@ pub(crate) async fn a_new_token_takes_the_place_only_of_what_was_seen_and_of_not
 pub(crate) async fn a_sign_in_that_moves_keeps_its_tries_and_letters_and_is_followed_for_a_moment(
     on: Fixture,
 ) {
-    let (former, token) = (Chance.flow_token(), Chance.flow_token());
+    let (former, token) = (Rng.flow_token(), Rng.flow_token());
     let seen = asked(&on, &former).await;
     assert_eq!(
         moved(&on, &token, &former, seen.as_ref()).await,
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         (
@@ -532,16 +533,16 @@ pub(crate) async fn a_sign_in_that_moves_keeps_its_tries_and_letters_and_is_foll
 }
 
 pub(crate) async fn of_100_that_move_a_sign_in_one_does(on: Fixture) {
-    let former = Chance.flow_token();
+    let former = Rng.flow_token();
     let seen = asked(&on, &former).await;
-    let tokens: Vec<_> = (0..100).map(|_| Chance.flow_token()).collect();
+    let tokens: Vec<_> = (0..100).map(|_| Rng.flow_token()).collect();
     let all = tokens
         .iter()
         .map(|token| moved(&on, token, &former, seen.as_ref()));
     let done = join_all(all)
         .await
         .into_iter()
-        .filter(|settled| *settled == Settled::Done)
+        .filter(|settled| *settled == WriteOutcome::Done)
         .count();
     assert_eq!(done, 1);
     let mut found = 0;
@@ -555,10 +556,10 @@ pub(crate) async fn a_sign_in_that_is_charged_stays_and_one_that_is_ended_counts
     let attempt = Attempt::begun(&on).await;
     assert_eq!(
         attempt
-            .sign_in(&*on.store, &Charges::none())
+            .sign_in(&*on.store, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     let seen = on
         .store
@@ -567,12 +568,12 @@ pub(crate) async fn a_sign_in_that_is_charged_stays_and_one_that_is_ended_counts
         .expect("answers")
         .expect("kept for a second click");
     let (check, take) = (
-        Charges::check(vec![failures(1)]),
-        Charges::take(vec![failures(1)]),
+        RateLimits::check(vec![failures(1)]),
+        RateLimits::take(vec![failures(1)]),
     );
-    let charges = (0..50).map(|_| on.store.charge_flow(&attempt.flow, &seen, &check));
-    for settled in join_all(charges).await {
-        assert_eq!(settled.expect("answers"), Settled::Done);
+    let rate_limits = (0..50).map(|_| on.store.hit_limits_in_flow(&attempt.flow, &seen, &check));
+    for settled in join_all(rate_limits).await {
+        assert_eq!(settled.expect("answers"), WriteOutcome::Done);
     }
     let ends = (0..100).map(|_| on.store.end_flow(&attempt.flow, &seen, &take));
     let ended: Vec<_> = join_all(ends)
@@ -583,7 +584,7 @@ pub(crate) async fn a_sign_in_that_is_charged_stays_and_one_that_is_ended_counts
     assert_eq!(
         ended
             .iter()
-            .filter(|settled| **settled == Settled::Done)
+            .filter(|settled| **settled == WriteOutcome::Done)
             .count(),
         1,
         "{ended:?}"
@@ -591,7 +592,7 @@ pub(crate) async fn a_sign_in_that_is_charged_stays_and_one_that_is_ended_counts
     assert_eq!(
         ended
             .iter()
-            .filter(|settled| **settled == Settled::Conflict)
+            .filter(|settled| **settled == WriteOutcome::Conflict)
             .count(),
         99,
         "{ended:?}"
@@ -604,36 +605,36 @@ pub(crate) async fn a_sign_in_that_is_charged_stays_and_one_that_is_ended_counts
     assert_eq!(stage(&*on.store, &attempt.flow).await, "none");
     assert_eq!(
         on.store
-            .charge_flow(&attempt.flow, &seen, &Charges::none())
+            .hit_limits_in_flow(&attempt.flow, &seen, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Conflict
+        WriteOutcome::Conflict
     );
 }
 
 pub(crate) async fn without_room_in_a_counter_a_sign_in_is_neither_charged_nor_ended(on: Fixture) {
-    let token = Chance.flow_token();
+    let token = Rng.flow_token();
     let seen = asked(&on, &token).await.expect("it is there");
     on.store
-        .charge(&counts(vec![failures(1)]))
+        .hit_limits(&counts(vec![failures(1)]))
         .await
         .expect("counts");
-    for charges in [
-        Charges::check(vec![failures(1)]),
-        Charges::take(vec![failures(1)]),
+    for rate_limits in [
+        RateLimits::check(vec![failures(1)]),
+        RateLimits::take(vec![failures(1)]),
     ] {
         for settled in [
             on.store
-                .charge_flow(&token, &seen, &charges)
+                .hit_limits_in_flow(&token, &seen, &rate_limits)
                 .await
                 .expect("answers"),
             on.store
-                .end_flow(&token, &seen, &charges)
+                .end_flow(&token, &seen, &rate_limits)
                 .await
                 .expect("answers"),
         ] {
             assert!(
-                matches!(settled, Settled::Over { charge, .. } if charge == failures(1)),
+                matches!(settled, WriteOutcome::OverLimit { hit, .. } if hit == failures(1)),
                 "{settled:?}"
             );
         }
@@ -647,10 +648,10 @@ pub(crate) async fn without_room_in_a_counter_a_sign_in_is_neither_charged_nor_e
     );
     assert_eq!(
         on.store
-            .end_flow(&token, &seen, &Charges::none())
+            .end_flow(&token, &seen, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     assert_eq!(
         on.store.outbox_length().await.expect("answers"),
@@ -668,17 +669,17 @@ async fn asked(on: &Fixture, token: &FlowToken) -> Option<Seen<Flow>> {
     let next = tan_asked(on.now(), 5);
     let change = FlowChange {
         token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: HOUR,
     };
     assert_eq!(
         on.store
-            .ask_for_tan(change, &letter, &Charges::none())
+            .ask_for_tan(change, &letter, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     on.store.find_flow(token).await.expect("answers")
 }
@@ -688,12 +689,12 @@ async fn moved(
     token: &FlowToken,
     former: &FlowToken,
     seen: Option<&Seen<Flow>>,
-) -> Settled {
+) -> WriteOutcome {
     let next = tan_asked(on.now(), 5);
     let next = seen.map_or(&next, |seen| &seen.value);
     let change = FlowChange {
         token,
-        formerly: Some(former),
+        previous_token: Some(former),
         seen,
         next,
         lives: HOUR,
@@ -706,30 +707,35 @@ async fn keep_at(
     token: &FlowToken,
     (former, seen): (&FlowToken, Option<&Seen<Flow>>),
     next: &Flow,
-) -> Settled {
+) -> WriteOutcome {
     let change = FlowChange {
         token,
-        formerly: Some(former),
+        previous_token: Some(former),
         seen,
         next,
         lives: HOUR,
     };
     on.store
-        .keep_flow(change, &Charges::none())
+        .keep_flow(change, &RateLimits::none())
         .await
         .expect("the store answers")
 }
 
-async fn keep(on: &Fixture, token: &FlowToken, seen: Option<&Seen<Flow>>, next: &Flow) -> Settled {
+async fn keep(
+    on: &Fixture,
+    token: &FlowToken,
+    seen: Option<&Seen<Flow>>,
+    next: &Flow,
+) -> WriteOutcome {
     let change = FlowChange {
         token,
-        formerly: None,
+        previous_token: None,
         seen,
         next,
         lives: HOUR,
     };
     on.store
-        .keep_flow(change, &Charges::none())
+        .keep_flow(change, &RateLimits::none())
         .await
         .expect("the store answers")
 }

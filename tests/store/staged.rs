@@ -2,17 +2,9 @@
 
 use crate::fixture::sealed;
 use async_trait::async_trait;
-use domain::challenge::Delivery;
-use domain::device::Device;
-use domain::flow::Flow;
-use domain::ids::{
-    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken,
-};
-use domain::letter::Letter;
-use domain::parking::ParkedForm;
+use domain::ids::SessionToken;
 use domain::session::Session;
 use domain::time::Timestamp;
-use domain::trust::Trust;
 use domain::vtnr::Vtnr;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,8 +13,7 @@ use tokio::sync::{broadcast, oneshot};
 use vtnr_gateway::clock::Clock;
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{
-    Charges, DeviceChange, Due, Error, FlowChange, Hearing, Invalidation, Lease, Leased, Parking,
-    RecordKey, Result, Sealed, Seen, Settled, SignIn, Store, TakenForm, Taking,
+    Error, Invalidation, Result, RevocationStore, Sealed, SessionStore, SubscriptionEpoch,
 };
 
 pub(crate) struct Staged {
@@ -96,8 +87,8 @@ impl Staged {
     }
 
     /// The hearing under way, or the last one.
-    pub(crate) fn heard(&self) -> Hearing {
-        Hearing(self.hearings.load(Ordering::SeqCst))
+    pub(crate) fn heard(&self) -> SubscriptionEpoch {
+        SubscriptionEpoch(self.hearings.load(Ordering::SeqCst))
     }
 
     pub(crate) fn is_listened_to(&self) -> bool {
@@ -114,11 +105,20 @@ impl Staged {
 }
 
 #[async_trait]
-impl Store for Staged {
-    fn session_key(&self, token: &SessionToken) -> RecordKey {
-        self.elsewhere.session_key(token)
+impl RevocationStore for Staged {
+    async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
+        self.answers()?;
+        self.elsewhere.revoke_broker(vtnr, at).await
     }
 
+    async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
+        self.answers()?;
+        self.elsewhere.revoked_at(vtnr).await
+    }
+}
+
+#[async_trait]
+impl SessionStore for Staged {
     async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>> {
         self.finds.fetch_add(1, Ordering::SeqCst);
         self.answers()?;
@@ -150,166 +150,11 @@ impl Store for Staged {
         self.elsewhere.end_session(token).await
     }
 
-    async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
-        self.answers()?;
-        self.elsewhere.revoke_broker(vtnr, at).await
-    }
-
-    async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>> {
-        self.answers()?;
-        self.elsewhere.revoked_at(vtnr).await
-    }
-
-    async fn sign_in(&self, sign_in: SignIn<'_>, charges: &Charges) -> Result<Settled> {
-        self.answers()?;
-        self.elsewhere.sign_in(sign_in, charges).await
-    }
-
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
         self.announcements.subscribe()
     }
 
-    fn hearing(&self) -> Option<Hearing> {
+    fn subscription(&self) -> Option<SubscriptionEpoch> {
         (!self.is_deaf.load(Ordering::SeqCst)).then(|| self.heard())
-    }
-
-    async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>> {
-        self.elsewhere.find_flow(token).await
-    }
-
-    async fn keep_flow(&self, change: FlowChange<'_>, charges: &Charges) -> Result<Settled> {
-        self.elsewhere.keep_flow(change, charges).await
-    }
-
-    async fn move_flow(&self, change: FlowChange<'_>) -> Result<Settled> {
-        self.elsewhere.move_flow(change).await
-    }
-
-    async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>> {
-        self.elsewhere.moved_flow(token).await
-    }
-
-    async fn charge_flow(
-        &self,
-        token: &FlowToken,
-        seen: &Seen<Flow>,
-        charges: &Charges,
-    ) -> Result<Settled> {
-        self.elsewhere.charge_flow(token, seen, charges).await
-    }
-
-    async fn end_flow(
-        &self,
-        token: &FlowToken,
-        seen: &Seen<Flow>,
-        charges: &Charges,
-    ) -> Result<Settled> {
-        self.elsewhere.end_flow(token, seen, charges).await
-    }
-
-    async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()> {
-        self.elsewhere.discard_flow(token, flow).await
-    }
-
-    async fn ask_for_tan(
-        &self,
-        change: FlowChange<'_>,
-        letter: &Letter,
-        charges: &Charges,
-    ) -> Result<Settled> {
-        self.elsewhere.ask_for_tan(change, letter, charges).await
-    }
-
-    async fn sign_in_on_device(
-        &self,
-        sign_in: SignIn<'_>,
-        device: DeviceChange<'_>,
-        charges: &Charges,
-    ) -> Result<Settled> {
-        self.elsewhere
-            .sign_in_on_device(sign_in, device, charges)
-            .await
-    }
-
-    async fn find_device(&self, token: &DeviceToken) -> Result<Device> {
-        self.elsewhere.find_device(token).await
-    }
-
-    async fn forget_device(&self, token: &DeviceToken) -> Result<()> {
-        self.elsewhere.forget_device(token).await
-    }
-
-    async fn charge(&self, charges: &Charges) -> Result<Settled> {
-        self.elsewhere.charge(charges).await
-    }
-
-    async fn find_trust(&self, token: &BrowserToken) -> Result<Trust> {
-        self.elsewhere.find_trust(token).await
-    }
-
-    async fn forget_browser(&self, token: &BrowserToken) -> Result<()> {
-        self.elsewhere.forget_browser(token).await
-    }
-
-    async fn park(&self, parking: Parking<'_>, charges: &Charges) -> Result<Settled> {
-        self.elsewhere.park(parking, charges).await
-    }
-
-    async fn find_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-    ) -> Result<Option<Seen<ParkedForm>>> {
-        self.elsewhere.find_form(token, id).await
-    }
-
-    async fn take_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-        taking: Taking<'_>,
-    ) -> Result<Option<TakenForm>> {
-        self.elsewhere.take_form(token, id, taking).await
-    }
-
-    async fn note_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-        noting: Taking<'_>,
-    ) -> Result<Option<Seen<ParkedForm>>> {
-        self.elsewhere.note_form(token, id, noting).await
-    }
-
-    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
-        self.elsewhere.discard_form(token, id).await
-    }
-
-    async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>> {
-        self.elsewhere.deliveries(letters).await
-    }
-
-    async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<Leased>> {
-        self.elsewhere.lease_letter(among, lease).await
-    }
-
-    async fn renew_lease(&self, lease: Lease, time: Duration) -> Result<bool> {
-        self.elsewhere.renew_lease(lease, time).await
-    }
-
-    async fn note_delivery(&self, lease: Lease, delivery: Delivery) -> Result<()> {
-        self.elsewhere.note_delivery(lease, delivery).await
-    }
-
-    async fn outbox_length(&self) -> Result<u64> {
-        self.elsewhere.outbox_length().await
-    }
-
-    async fn tidy(&self) -> Result<()> {
-        self.elsewhere.tidy().await
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.elsewhere.ping().await
     }
 }

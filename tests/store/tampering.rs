@@ -1,14 +1,14 @@
 //! Whoever can write to Redis gains nothing by it, and what is damaged is an error (security.md, T16 and T17).
 
-use crate::fixture::{Fixture, HOUR, SECRET, eventually, on_redis};
+use crate::fixture::{Fixture, HOUR, SECRET, eventually, on_redis, vault};
 use crate::samples::{
-    Attempt, ask_for, begin_session, charge, client, counts, failures, letter, session, trust,
+    Attempt, ask_for, begin_session, client, counts, failures, hit, letter, session, trust,
     unknown_email, vtnr,
 };
 use crate::support;
 use domain::throttle::Counter;
-use vtnr_gateway::clock::{Chance, Clock};
-use vtnr_gateway::store::{Charges, Due, Error, FlowChange, RecordKey, Settled};
+use vtnr_gateway::clock::{Clock, Rng};
+use vtnr_gateway::store::{Due, Error, FlowChange, RateLimits, RecordKey, WriteOutcome};
 
 /// A Redis and a gateway on it, with an intruder's connection.
 struct Scene {
@@ -66,13 +66,13 @@ async fn a_session_copied_onto_another_is_refused() {
         begin_session(&scene.on, &session(now), HOUR).await,
         begin_session(&scene.on, &session(now), HOUR).await,
     );
-    let never_begun = Chance.session_token();
+    let never_begun = Rng.session_token();
     for onto in [mine, never_begun] {
         scene.run(
             "COPY",
             &[
-                &name(store.session_key(&theirs)),
-                &name(store.session_key(&onto)),
+                &name(vault().session_key(&theirs)),
+                &name(vault().session_key(&onto)),
                 b"REPLACE",
             ],
         );
@@ -104,7 +104,7 @@ async fn a_record_of_one_kind_is_not_taken_for_another() {
     scene.run(
         "COPY",
         &[
-            &name(scene.on.store.session_key(&attempt.old_session)),
+            &name(vault().session_key(&attempt.old_session)),
             &trust,
             b"REPLACE",
         ],
@@ -155,7 +155,7 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
     let next = unknown_email();
     let change = FlowChange {
         token: &attempt.flow,
-        formerly: None,
+        previous_token: None,
         seen: attempt.seen.as_ref(),
         next: &next,
         lives: HOUR,
@@ -164,10 +164,10 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
         scene
             .on
             .store
-            .keep_flow(change, &Charges::none())
+            .keep_flow(change, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     let seen = scene
         .on
@@ -178,7 +178,7 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
     scene.run("COPY", &[b"older", &flow, b"REPLACE"]);
     let change = FlowChange {
         token: &attempt.flow,
-        formerly: None,
+        previous_token: None,
         seen: seen.as_ref(),
         next: &next,
         lives: HOUR,
@@ -187,10 +187,10 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
         scene
             .on
             .store
-            .keep_flow(change, &Charges::none())
+            .keep_flow(change, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Conflict
+        WriteOutcome::Conflict
     );
 }
 
@@ -198,7 +198,7 @@ async fn an_older_state_of_a_sign_in_put_back_is_a_conflict_for_whoever_saw_the_
 async fn garbage_is_an_error_and_neither_a_panic_nor_nothing() {
     let mut scene = Scene::set();
     let token = begin_session(&scene.on, &session(scene.on.now()), HOUR).await;
-    let key = name(scene.on.store.session_key(&token));
+    let key = name(vault().session_key(&token));
     let redis::Value::BulkString(sealed) = scene.run("GET", &[&key]) else {
         panic!("it is there")
     };
@@ -255,30 +255,30 @@ async fn a_counter_set_far_below_zero_or_to_nonsense_is_full() {
             scene
                 .on
                 .store
-                .charge(&Charges::take(vec![failures(5)]))
+                .hit_limits(&RateLimits::take(vec![failures(5)]))
                 .await
                 .expect("answers"),
-            Settled::Done
+            WriteOutcome::Done
         );
         let counter = scene.name("c:*");
         scene.run("SET", &[&counter, value, b"KEEPTTL"]);
-        for charges in [
-            Charges::take(vec![failures(5)]),
-            Charges::check(vec![failures(5)]),
+        for rate_limits in [
+            RateLimits::take(vec![failures(5)]),
+            RateLimits::check(vec![failures(5)]),
         ] {
-            let settled = scene.on.store.charge(&charges).await;
+            let settled = scene.on.store.hit_limits(&rate_limits).await;
             assert!(
-                matches!(settled, Ok(Settled::Over { .. })),
+                matches!(settled, Ok(WriteOutcome::OverLimit { .. })),
                 "{:?}: {settled:?}",
                 String::from_utf8_lossy(value)
             );
         }
         let attempt = Attempt::begun(&scene.on).await;
         let signed_in = attempt
-            .sign_in(&*scene.on.store, &Charges::check(vec![failures(5)]))
+            .sign_in(&*scene.on.store, &RateLimits::check(vec![failures(5)]))
             .await;
         assert!(
-            matches!(signed_in, Ok(Settled::Over { .. })),
+            matches!(signed_in, Ok(WriteOutcome::OverLimit { .. })),
             "{signed_in:?}"
         );
         attempt.left_no_trace(&*scene.on.store).await;
@@ -290,13 +290,13 @@ async fn a_counter_that_cannot_be_raised_leaves_nothing_half_done() {
     let mut scene = Scene::set();
     let attempt = Attempt::begun(&scene.on).await;
     let (first, second) = (
-        charge(Counter::WrongTansOfAll, 5),
-        charge(Counter::WrongTansFrom(client(7)), 5),
+        hit(Counter::WrongTansOfAll, 5),
+        hit(Counter::WrongTansFrom(client(7)), 5),
     );
     scene
         .on
         .store
-        .charge(&counts(vec![second]))
+        .hit_limits(&counts(vec![second]))
         .await
         .expect("counts");
     let damaged = scene.name("c:*");
@@ -326,7 +326,7 @@ async fn another_secret_finds_nothing() {
     scene
         .on
         .store
-        .charge(&Charges::take(vec![failures(1)]))
+        .hit_limits(&RateLimits::take(vec![failures(1)]))
         .await
         .expect("counts");
     let other = on_redis(&scene.server, "", b"another secret that is long enough");
@@ -361,10 +361,10 @@ async fn another_secret_finds_nothing() {
     assert_eq!(
         other
             .store
-            .charge(&Charges::take(vec![failures(1)]))
+            .hit_limits(&RateLimits::take(vec![failures(1)]))
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
 }
 
@@ -438,10 +438,10 @@ async fn a_browsers_trust_does_not_open_with_another_browsers_token() {
     let first = scene.name("t:*");
     assert_eq!(
         attempt
-            .sign_in(&*scene.on.store, &Charges::none())
+            .sign_in(&*scene.on.store, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     let second = scene.name("t:*");
     assert_ne!(first, second);

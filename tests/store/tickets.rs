@@ -1,6 +1,6 @@
 //! Session tickets: a gateway that never saw a session believes it while the store cannot be asked, but none that has ended.
 
-use crate::fixture::{HOUR, eventually, manual_clock, tickets};
+use crate::fixture::{HOUR, eventually, manual_clock, vault};
 use crate::samples::{bare, session, vtnr};
 use crate::staged::Staged;
 use domain::ids::SessionToken;
@@ -10,9 +10,11 @@ use domain::vtnr::Vtnr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::store::cache::Sessions;
-use vtnr_gateway::store::{Charges, Error, Invalidation, Settled, Store};
+use vtnr_gateway::store::{
+    Error, Invalidation, RateLimits, SessionStore, SignInStore as _, WriteOutcome,
+};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -37,10 +39,10 @@ impl Gateway {
     fn start(clock: &Clock) -> Self {
         let store = Arc::new(Staged::new(clock.clone()));
         let metrics = Arc::new(Metrics::new().expect("sound"));
-        let as_store = Arc::clone(&store) as Arc<dyn Store>;
+        let as_store = Arc::clone(&store) as Arc<dyn SessionStore>;
         let sessions = Arc::new(Sessions::new(
             as_store,
-            tickets(),
+            vault(),
             LIMITS,
             GRACE,
             clock.clone(),
@@ -52,7 +54,7 @@ impl Gateway {
 
     /// Tells it, and waits until it has heard.
     async fn hears(&self, invalidation: Invalidation) {
-        let mut heard = self.sessions.ends();
+        let mut heard = self.sessions.invalidations();
         eventually("it listens", async || self.store.is_listened_to()).await;
         self.store.announce(invalidation);
         assert_eq!(
@@ -64,12 +66,10 @@ impl Gateway {
     /// Its store is gone, and with it the news of what ends.
     async fn loses_the_store(&self, clock: &Clock) {
         self.store.is_down.store(true, Ordering::SeqCst);
-        self.hears(Invalidation::Missed(self.store.heard())).await;
+        self.hears(Invalidation::Gap(self.store.heard())).await;
         self.store.grow_deaf();
         assert!(matches!(
-            self.sessions
-                .find(&Chance.session_token(), clock.now())
-                .await,
+            self.sessions.find(&Rng.session_token(), clock.now()).await,
             Err(Error::Unreachable(_))
         ));
     }
@@ -77,7 +77,7 @@ impl Gateway {
     async fn finds_the_store(&self) {
         self.store.is_down.store(false, Ordering::SeqCst);
         self.store.hear_again();
-        self.hears(Invalidation::HeardAgain).await;
+        self.hears(Invalidation::Resubscribed).await;
     }
 }
 
@@ -89,7 +89,7 @@ impl Pair {
             other: Gateway::start(&clock),
             clock,
         };
-        pair.both_hear(Invalidation::HeardUntil(pair.clock.now()))
+        pair.both_hear(Invalidation::Watermark(pair.clock.now()))
             .await;
         pair.a_quarter_of_a_second_goes_by().await;
         pair
@@ -102,19 +102,19 @@ impl Pair {
 
     async fn a_quarter_of_a_second_goes_by(&self) {
         self.clock.advance(Duration::from_millis(250));
-        self.both_hear(Invalidation::HeardUntil(self.clock.now()))
+        self.both_hear(Invalidation::Watermark(self.clock.now()))
             .await;
     }
 
     async fn sign_in(&self) -> SessionToken {
-        let (token, session) = (Chance.session_token(), session(self.clock.now()));
+        let (token, session) = (Rng.session_token(), session(self.clock.now()));
         let done = self
             .used
             .store
             .elsewhere
-            .sign_in(bare(&token, &session, 12 * HOUR), &Charges::none())
+            .sign_in(bare(&token, &session, 12 * HOUR), &RateLimits::none())
             .await;
-        assert_eq!(done.expect("answers"), Settled::Done);
+        assert_eq!(done.expect("answers"), WriteOutcome::Done);
         token
     }
 
@@ -134,7 +134,7 @@ impl Pair {
         );
         self.used
             .sessions
-            .ticket(token, has, Vec::new, self.clock.now())
+            .issue_offline_token(token, has, Vec::new, self.clock.now())
     }
 
     async fn ticket(&self, token: &SessionToken) -> Vec<u8> {
@@ -151,7 +151,7 @@ impl Pair {
     fn believed(&self, token: &SessionToken, ticket: &[u8]) -> Option<Session> {
         self.other
             .sessions
-            .by_ticket(token, ticket, self.clock.now())
+            .find_offline(token, ticket, self.clock.now())
     }
 }
 
@@ -196,7 +196,7 @@ async fn what_ended_before_the_outage_stays_ended() {
     let pair = Pair::start().await;
     let (ended, lives) = (pair.sign_in().await, pair.sign_in().await);
     let tickets = (pair.ticket(&ended).await, pair.ticket(&lives).await);
-    pair.both_hear(Invalidation::Session(pair.used.store.session_key(&ended)))
+    pair.both_hear(Invalidation::Session(vault().session_key(&ended)))
         .await;
     pair.other.loses_the_store(&pair.clock).await;
     assert!(!pair.is_believed(&ended, &tickets.0));
@@ -208,7 +208,7 @@ async fn a_broker_revoked_before_the_outage_stays_revoked_and_others_go_on() {
     let pair = Pair::start().await;
     let token = pair.sign_in().await;
     let ticket = pair.ticket(&token).await;
-    pair.both_hear(Invalidation::Broker(tickets().revocation(vtnr())))
+    pair.both_hear(Invalidation::Broker(vault().revocation_key(vtnr())))
         .await;
     pair.other.loses_the_store(&pair.clock).await;
     assert!(!pair.is_believed(&token, &ticket));
@@ -217,7 +217,7 @@ async fn a_broker_revoked_before_the_outage_stays_revoked_and_others_go_on() {
     let token = pair.sign_in().await;
     let ticket = pair.ticket(&token).await;
     let other = Vtnr::parse("60/999/0001").expect("a number");
-    pair.both_hear(Invalidation::Broker(tickets().revocation(other)))
+    pair.both_hear(Invalidation::Broker(vault().revocation_key(other)))
         .await;
     pair.other.loses_the_store(&pair.clock).await;
     assert!(pair.is_believed(&token, &ticket));
@@ -255,13 +255,13 @@ async fn a_gateway_that_just_began_believes_no_ticket_written_before() {
     let ticket = pair.ticket(&token).await;
     let newcomer = Gateway::start(&pair.clock);
     newcomer
-        .hears(Invalidation::HeardUntil(pair.clock.now()))
+        .hears(Invalidation::Watermark(pair.clock.now()))
         .await;
     newcomer.loses_the_store(&pair.clock).await;
     assert_eq!(
         newcomer
             .sessions
-            .by_ticket(&token, &ticket, pair.clock.now()),
+            .find_offline(&token, &ticket, pair.clock.now()),
         None
     );
 }
@@ -317,12 +317,12 @@ async fn a_session_that_has_ended_is_written_no_ticket() {
     let pair = Pair::start().await;
     let token = pair.sign_in().await;
     assert!(pair.opens_a_page(&token, None).await.is_some());
-    pair.both_hear(Invalidation::Session(pair.used.store.session_key(&token)))
+    pair.both_hear(Invalidation::Session(vault().session_key(&token)))
         .await;
     assert_eq!(
         pair.used
             .sessions
-            .ticket(&token, None, Vec::new, pair.clock.now()),
+            .issue_offline_token(&token, None, Vec::new, pair.clock.now()),
         None
     );
 }
@@ -341,7 +341,7 @@ async fn a_session_that_the_store_did_not_know_any_more_does_not_come_back_by_it
             .expect("answers"),
         None
     );
-    pair.other.sessions.has_ended(&token, &ticket);
+    pair.other.sessions.note_ended(&token, &ticket);
     pair.other.loses_the_store(&pair.clock).await;
     assert!(!pair.is_believed(&token, &ticket));
 }
@@ -355,11 +355,8 @@ async fn a_request_that_meets_the_end_of_an_outage_asks_the_store_once_more() {
     let (sessions, now) = (Arc::clone(&pair.used.sessions), pair.clock.now());
     pair.used.store.announce(Invalidation::All);
     eventually("it has to ask", async || pair.used.sessions.is_empty()).await;
-    let under_way = tokio::spawn(async move {
-        sessions
-            .find_with_ticket(&token, || Some(ticket), now)
-            .await
-    });
+    let under_way =
+        tokio::spawn(async move { sessions.find_or_offline(&token, || Some(ticket), now).await });
     has_asked.await.expect("it asks");
     pair.used.store.grow_deaf();
     pair.used.store.hear_again();

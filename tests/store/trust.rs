@@ -6,26 +6,22 @@ use domain::ids::BrowserToken;
 use domain::time::Timestamp;
 use domain::trust::{Trust, TrustEntry};
 use std::time::Duration;
-use vtnr_gateway::clock::Chance;
-use vtnr_gateway::store::{Charges, Settled, SignIn};
+use vtnr_gateway::clock::Rng;
+use vtnr_gateway::store::{RateLimits, SignInCommit, WriteOutcome};
 
 async fn granted(on: &Fixture, trust: &Trust, trust_lives: Duration) -> BrowserToken {
-    let (browser, token, session) = (
-        Chance.browser_token(),
-        Chance.session_token(),
-        session(on.now()),
-    );
-    let sign_in = SignIn {
+    let (browser, token, session) = (Rng.browser_token(), Rng.session_token(), session(on.now()));
+    let sign_in = SignInCommit {
         trust: Some((&browser, trust)),
         trust_lives,
         ..bare(&token, &session, HOUR)
     };
     assert_eq!(
         on.store
-            .sign_in(sign_in, &Charges::none())
+            .sign_in(sign_in, &RateLimits::none())
             .await
             .expect("answers"),
-        Settled::Done
+        WriteOutcome::Done
     );
     browser
 }
@@ -51,7 +47,7 @@ pub(crate) async fn what_a_browser_is_trusted_for_is_found_as_it_was_granted(on:
 pub(crate) async fn an_unknown_browser_is_trusted_for_nothing(on: Fixture) {
     granted(&on, &trust(on.now()), HOUR).await;
     assert_eq!(
-        trusted_for(&on, &Chance.browser_token()).await,
+        trusted_for(&on, &Rng.browser_token()).await,
         Trust::default()
     );
 }

@@ -15,15 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Notify;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::{self, Enumeration, LoginConfig, LoginMethods};
 use vtnr_gateway::directory::Directory;
 use vtnr_gateway::in_force::InForce;
 use vtnr_gateway::sign_in::{Answer, Rules, SignIns, Visitor};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::tickets::Tickets;
-use vtnr_gateway::store::{Due, Sealed, Store, Vault};
+use vtnr_gateway::store::{Due, OutboxStore as _, Sealed, SessionStore as _, Vault};
 use vtnr_gateway::telemetry::metrics::Metrics;
 
 /// Brokers, and the addresses that they may have.
@@ -36,6 +35,7 @@ pub const ADDRESSES: [&str; 3] = [
 
 /// Where brokers sign in.
 pub struct Desk {
+    store: Arc<Sealed<Embedded>>,
     sign_ins: SignIns,
     clock: Clock,
     folder: TempDir,
@@ -109,7 +109,7 @@ impl Desk {
         let on_file = (0..NUMBERS.len()).map(Some).collect::<Vec<_>>();
         let file = folder.path().join("brokers.csv");
         write(&file, &on_file);
-        let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Chance);
+        let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Rng);
         let engine = Embedded::in_memory(clock.clone()).expect("a store");
         let directory = Directory::open(
             &config::DirectoryConfig {
@@ -120,10 +120,11 @@ impl Desk {
             clock.now(),
         )
         .expect("brokers");
+        let store = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
         let sign_ins = SignIns {
-            store: Arc::new(Sealed::new(engine, vault.clone(), clock.clone())),
+            store: Arc::clone(&store) as _,
             directory: Arc::new(directory),
-            chance: Chance,
+            rng: Rng,
             passwords: None,
             rules: InForce::new(Rules {
                 login: rules(),
@@ -133,11 +134,12 @@ impl Desk {
                 idle: Duration::from_secs(3_600),
                 absolute: Duration::from_secs(43_200),
             },
-            bell: Arc::new(Notify::new()),
+            wakeup: Arc::new(Notify::new()),
             metrics: Arc::new(Metrics::new().expect("sound")),
             vault,
         };
         Self {
+            store,
             sign_ins,
             clock,
             folder,
@@ -217,14 +219,15 @@ impl Desk {
 
     /// The mail server takes whatever waits; gives how many mails that were.
     pub async fn deliver(&self) -> usize {
-        let (store, mut taken) = (&self.sign_ins.store, 0);
-        while let Some(leased) = store
+        let mut taken = 0;
+        while let Some(leased) = self
+            .store
             .lease_letter(Due::All, Duration::from_secs(60))
             .await
             .expect("the store works")
         {
             let delivery = Delivery::Accepted { at: self.now() };
-            store
+            self.store
                 .note_delivery(leased.lease(), delivery)
                 .await
                 .expect("the store works");
@@ -294,15 +297,14 @@ impl Desk {
     /// The live session that a token stands for, looked up in the store as a gateway would that never saw it.
     pub async fn session(&self, token: &SessionToken) -> Option<Session> {
         let SignIns {
-            store,
             sessions: limits,
             metrics,
             vault,
             ..
         } = &self.sign_ins;
         let sessions = Sessions::new(
-            Arc::clone(store),
-            Tickets::new(vault.clone()),
+            Arc::clone(&self.store) as _,
+            vault.clone(),
             *limits,
             Duration::ZERO,
             self.clock.clone(),
@@ -315,8 +317,7 @@ impl Desk {
     }
 
     pub async fn end(&self, token: &SessionToken) {
-        self.sign_ins
-            .store
+        self.store
             .end_session(token)
             .await
             .expect("the store works");

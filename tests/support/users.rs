@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use vtnr_gateway::clock::Chance;
+use vtnr_gateway::clock::Rng;
 use vtnr_gateway::config::HashCost;
 use vtnr_gateway::users::{Hash, Password, Put, User, UserKey, put, remove};
 
@@ -70,7 +70,7 @@ impl UsersFile {
     pub fn add(&self, (user, password): (&str, &str), vtnr: &str, cost: HashCost) {
         let password =
             Password::parse(password).unwrap_or_else(|malformed| panic!("{malformed:?}"));
-        let hash = Hash::of(&password, cost, Chance).expect("hashes");
+        let hash = Hash::of(&password, cost, Rng).expect("hashes");
         let vtnr = Vtnr::parse(vtnr).expect("well-formed");
         let done = put(
             &self.path(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use vtnr_gateway::clock::Clock;
 use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::{Sealed, Store};
+use vtnr_gateway::store::{Sealed, StoreHealth as _};
 
 const FEWEST_SESSIONS: u32 = 1_000;
 const FEWEST_LETTERS: u32 = 100;

@@ -12,9 +12,9 @@ use anyhow::{Error, Result};
 use clap::ValueEnum;
 use std::path::Path;
 use std::time::Duration;
-use vtnr_gateway::clock::{Chance, Clock};
+use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::RedisServers;
-use vtnr_gateway::store::redis::{Redis, Usage};
+use vtnr_gateway::store::redis::{Redis, RedisOptions};
 use vtnr_gateway::store::{Sealed, Vault};
 
 /// How many times as much.
@@ -70,13 +70,13 @@ fn setting(program: &Path, brokers: u32) -> Setting {
 }
 
 fn vault() -> Vault {
-    Vault::new(SECRET, Chance)
+    Vault::new(SECRET, Rng)
 }
 
 /// A store on this Redis, as the gateways have it.
 fn store_on(server: &redis_server::Redis) -> Result<Sealed<Redis>> {
     let servers = RedisServers::parse(&server.url()).map_err(Error::msg)?;
-    let usage = Usage {
+    let usage = RedisOptions {
         prefix: KEY_PREFIX,
         timeout: Duration::from_secs(15),
         replicas: 0,

@@ -13,8 +13,8 @@ use domain::throttle::Subject;
 use domain::trust::Standing;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::time::{Duration, Instant};
-use vtnr_gateway::clock::{Chance, Clock};
-use vtnr_gateway::store::{Charges, Due, FlowChange, Store};
+use vtnr_gateway::clock::{Clock, Rng};
+use vtnr_gateway::store::{Due, FlowChange, FullStore, RateLimits};
 
 const FEWEST: u32 = 100;
 /// Letters taken while the others wait.
@@ -38,7 +38,7 @@ pub(super) async fn run() -> Result<()> {
 ///
 /// # Errors
 /// The store does not answer.
-pub(super) async fn row(store: &impl Store, letters: u32) -> Result<()> {
+pub(super) async fn row(store: &impl FullStore, letters: u32) -> Result<()> {
     stream::iter(0..letters)
         .map(|number| put(store, number))
         .buffer_unordered(64)
@@ -72,11 +72,11 @@ pub(super) async fn row(store: &impl Store, letters: u32) -> Result<()> {
     Ok(())
 }
 
-async fn put(store: &impl Store, number: u32) -> Result<()> {
+async fn put(store: &impl FullStore, number: u32) -> Result<()> {
     let (broker, now) = (broker(number), Clock::System.now());
     let email = Email::parse(&broker.email).ok().context("well-formed")?;
     let alphabet = Alphabet::parse(Alphabet::DEFAULT).ok().context("sound")?;
-    let (id, tan) = (Chance.letter_id(), Chance.tan(&alphabet, TanLength::Usual));
+    let (id, tan) = (Rng.letter_id(), Rng.tan(&alphabet, TanLength::Usual));
     let challenge = Challenge {
         tan: tan.clone(),
         tries_left: 5,
@@ -99,7 +99,7 @@ async fn put(store: &impl Store, number: u32) -> Result<()> {
         not_after: now.plus(HOUR),
     };
     let (token, next) = (
-        Chance.flow_token(),
+        Rng.flow_token(),
         Flow {
             claim,
             stage: Stage::Tan(challenge),
@@ -107,11 +107,13 @@ async fn put(store: &impl Store, number: u32) -> Result<()> {
     );
     let change = FlowChange {
         token: &token,
-        formerly: None,
+        previous_token: None,
         seen: None,
         next: &next,
         lives: HOUR,
     };
-    store.ask_for_tan(change, &letter, &Charges::none()).await?;
+    store
+        .ask_for_tan(change, &letter, &RateLimits::none())
+        .await?;
     Ok(())
 }

@@ -20,8 +20,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use vtnr_gateway::clock::{Chance, Clock};
-use vtnr_gateway::store::{Charges, SignIn, Store};
+use vtnr_gateway::clock::{Clock, Rng};
+use vtnr_gateway::store::{FullStore, RateLimits, SignInCommit};
 
 const FEWEST: u32 = 1_000;
 const BROKERS: u32 = 1_000;
@@ -88,16 +88,16 @@ async fn row(program: &Path, sessions: u32) -> Result<()> {
 }
 
 /// Begins sessions as sign-ins do, and gives their cookies.
-pub(super) async fn begin(store: &impl Store, sessions: u32) -> Result<Vec<String>> {
+pub(super) async fn begin(store: &impl FullStore, sessions: u32) -> Result<Vec<String>> {
     let begin = async |number: u32| {
         let level = Level::Full {
             proof: Proof::Mailbox,
         };
         let (token, session) = (
-            Chance.session_token(),
+            Rng.session_token(),
             Session::begin(broker(number % BROKERS).vtnr, level, Clock::System.now()),
         );
-        let bare = SignIn {
+        let bare = SignInCommit {
             flow: None,
             session: (&token, &session),
             lives: LIVES,
@@ -106,7 +106,7 @@ pub(super) async fn begin(store: &impl Store, sessions: u32) -> Result<Vec<Strin
             forgets: None,
             trust_lives: LIVES,
         };
-        store.sign_in(bare, &Charges::none()).await?;
+        store.sign_in(bare, &RateLimits::none()).await?;
         anyhow::Ok(cookie(&token))
     };
     stream::iter(0..sessions)

@@ -158,7 +158,8 @@ fn redis(keys: &mut Vec<&'static str>, old: &RedisServers, new: &RedisServers) {
         old.login.password.as_ref(),
         new.login.password.as_ref(),
     );
-    let (old, new) = (sentinels(old), sentinels(new));
+    let old = sentinels(old);
+    let new = sentinels(new);
     note(
         keys,
         "store.sentinel_user",

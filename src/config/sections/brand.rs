@@ -34,7 +34,8 @@ pub(super) fn brand(reader: &mut Reader<'_>) -> Option<Brand> {
     {
         reader.mistake(TEMPLATES, what);
     }
-    let (color, on_color) = (color?, on_color?);
+    let color = color?;
+    let on_color = on_color?;
     if contrast(&color, &on_color).is_some_and(|contrast| contrast < LEAST_CONTRAST) {
         reader.warn(
             "brand.on_color",

@@ -30,7 +30,8 @@ pub(super) fn client_fields(
 ) -> Option<(Vec<String>, Vec<String>)> {
     let strip = reader.list(STRIP, pattern);
     let pass = reader.list(PASS, |value| exception(value, own));
-    let (strip, pass) = (strip?, pass?);
+    let strip = strip?;
+    let pass = pass?;
     for name in &pass {
         if let Some(pattern) = strip.iter().find(|pattern| covers(pattern, name)) {
             reader.mistake(

@@ -85,7 +85,8 @@ fn https(reader: &mut Reader<'_>, address: Option<SocketAddr>) -> Option<Https> 
             _ => {}
         }
     }
-    let (cert, key) = (cert?, key?);
+    let cert = cert?;
+    let key = key?;
     reader.check_tls_files(&cert, &key);
     reader.refuse_other_writers(KEY, &key);
     Some(Https {

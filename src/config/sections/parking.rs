@@ -26,7 +26,9 @@ pub(super) fn parking(
     let largest = reader.or(LARGEST, "1MiB", size(0..=ParkingLimits::LARGEST as u64));
     let per_client = reader.or(PER_CLIENT, "16MiB", size(0..=TIB));
     let total = reader.or(TOTAL, "256MiB", size(0..=TIB));
-    let (largest, per_client, total) = (largest?, per_client?, total?);
+    let largest = largest?;
+    let per_client = per_client?;
+    let total = total?;
     if (1..ParkingLimits::LEAST).contains(&largest) {
         reader.mistake(
             LARGEST,

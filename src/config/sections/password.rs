@@ -17,7 +17,8 @@ pub(super) fn password(
     doors: Option<&mut LoginMethods>,
 ) -> Option<PasswordConfig> {
     let file = reader.optional(FILE, line).map(|name| reader.path(&name));
-    let (least, most) = (8 * KIB, u64::from(HashCost::MOST.memory) * KIB);
+    let least = 8 * KIB;
+    let most = u64::from(HashCost::MOST.memory) * KIB;
     let memory = reader.or(MEMORY, "19MiB", size(least..=most));
     let iterations = reader.or(
         ITERATIONS,

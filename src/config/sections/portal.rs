@@ -44,7 +44,8 @@ pub(super) fn portal(reader: &mut Reader<'_>) -> Option<PortalConfig> {
     if let Some(Err(what)) = ca_file.as_deref().map(certificates) {
         reader.mistake(CA, what);
     }
-    let (cookies, paths) = (cookies?, paths?);
+    let cookies = cookies?;
+    let paths = paths?;
     if cookies.is_empty() {
         reader.missing(
             COOKIES,

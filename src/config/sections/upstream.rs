@@ -82,8 +82,9 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<UpstreamConfig> {
         );
     }
     let (tls, servers) = together(reader, targets?);
-    let (routes, affinity_cookies, session_cookies) =
-        (routes?, affinity_cookies?, session_cookies?);
+    let routes = routes?;
+    let affinity_cookies = affinity_cookies?;
+    let session_cookies = session_cookies?;
     let (strip, pass_fields) = client_fields?;
     routes_fit(reader, &routes, &affinity_cookies, servers.len());
     Some(UpstreamConfig {

@@ -34,7 +34,8 @@ pub(super) async fn submit(visit: CalculatorVisit, headers: HeaderMap, body: Byt
     } else {
         Vec::new()
     };
-    let (vtnr, body) = (visit.broker.clone(), body.to_vec());
+    let vtnr = visit.broker.clone();
+    let body = body.to_vec();
     let submission = SubmittedApplication {
         receipt: String::new(),
         vtnr,

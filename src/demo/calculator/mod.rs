@@ -63,7 +63,8 @@ impl Calculator {
     /// A calculator whose link `Abmelden` leads to this path, `/ui/login/de/abmelden` as a rule.
     #[must_use]
     pub fn new(sign_out_path: impl Into<String>) -> Self {
-        let (sign_out_path, pages) = (sign_out_path.into(), DemoPages::new(TEMPLATES));
+        let sign_out_path = sign_out_path.into();
+        let pages = DemoPages::new(TEMPLATES);
         Self {
             inner: Arc::new(CalculatorState {
                 sign_out_path,
@@ -192,11 +193,9 @@ async fn missing(visit: CalculatorVisit) -> Response {
 
 /// Remembers each request before anything is made of it.
 async fn record(State(calculator): State<Calculator>, request: Request, next: Next) -> Response {
-    let (method, target, headers) = (
-        request.method().clone(),
-        request.uri().to_string(),
-        request.headers().clone(),
-    );
+    let method = request.method().clone();
+    let target = request.uri().to_string();
+    let headers = request.headers().clone();
     calculator.memory(|memory| {
         memory.saw(SeenRequest {
             method,

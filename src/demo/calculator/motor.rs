@@ -83,7 +83,8 @@ pub(super) fn view(offer: &Offer) -> Value {
 
 /// An offer line by line: label and value.
 pub(super) fn rows(offer: &Offer) -> Vec<Vec<String>> {
-    let (risk, price) = (&offer.risk, offer.risk.price());
+    let risk = &offer.risk;
+    let price = offer.risk.price();
     let payment = match risk.instalments {
         1 => "jährlich",
         2 => "halbjährlich",

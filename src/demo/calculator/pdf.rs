@@ -18,12 +18,14 @@ pub(super) fn write(heading: &str, rows: &[Vec<String>]) -> Vec<u8> {
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold /Encoding /WinAnsiEncoding >>"
             .to_owned(),
     ];
-    let (mut file, mut places) = (String::from("%PDF-1.4\n"), String::new());
+    let mut file = String::from("%PDF-1.4\n");
+    let mut places = String::new();
     for (number, object) in (1..).zip(&objects) {
         places.push_str(&format!("{:010} 00000 n \n", file.len()));
         file.push_str(&format!("{number} 0 obj\n{object}\nendobj\n"));
     }
-    let (start, size) = (file.len(), objects.len() + 1);
+    let start = file.len();
+    let size = objects.len() + 1;
     file.push_str(&format!("xref\n0 {size}\n0000000000 65535 f \n{places}"));
     file.push_str(&format!(
         "trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"

@@ -74,15 +74,18 @@ impl Risk {
                 mistakes.push(mistake)
             }
         };
-        let (hsn, tsn) = (form.get("hsn"), form.get("tsn").to_ascii_uppercase());
-        let (birth, start) = (date(form.get("geburtsdatum")), date(form.get("beginn")));
+        let hsn = form.get("hsn");
+        let tsn = form.get("tsn").to_ascii_uppercase();
+        let birth = date(form.get("geburtsdatum"));
+        let start = date(form.get("beginn"));
         let kilometres = form
             .get("km")
             .replace('.', "")
             .parse()
             .ok()
             .filter(|km| (1_000..=200_000).contains(km));
-        let (no_claims, cover) = (no_claims(form.get("sf")), Cover::parse(form.get("deckung")));
+        let no_claims = no_claims(form.get("sf"));
+        let cover = Cover::parse(form.get("deckung"));
         let instalments = form
             .get("zahlung")
             .parse()
@@ -134,10 +137,8 @@ impl Risk {
             "Bitte wählen Sie eine Zahlungsweise.",
         );
 
-        let (name, plate) = (
-            form.get("name").to_owned(),
-            form.get("kennzeichen").to_owned(),
-        );
+        let name = form.get("name").to_owned();
+        let plate = form.get("kennzeichen").to_owned();
         match (birth, start, kilometres, no_claims, cover, instalments) {
             (
                 Some(birth),
@@ -258,7 +259,9 @@ pub(super) fn german(date: Date) -> String {
 
 fn date(text: &str) -> Option<Date> {
     let mut parts = text.split('.').filter(|part| all_digits(part));
-    let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+    let day = parts.next()?;
+    let month = parts.next()?;
+    let year = parts.next()?;
     (year.len() == 4 && parts.next().is_none()).then_some(())?;
     Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()
 }

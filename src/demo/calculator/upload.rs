@@ -45,7 +45,8 @@ async fn measure_all(mut form: Multipart) -> Result<Vec<Value>, MultipartError> 
 
 async fn measure(mut field: Field<'_>) -> Result<Value, MultipartError> {
     let name = field.file_name().unwrap_or_default().to_owned();
-    let (mut size, mut digest) = (0_usize, Context::new(&SHA256));
+    let mut size = 0_usize;
+    let mut digest = Context::new(&SHA256);
     while let Some(chunk) = field.chunk().await? {
         size += chunk.len();
         digest.update(&chunk);

@@ -106,7 +106,8 @@ fn path<'a>(rest: &'a str, keyword: &str) -> Result<(&'a str, &'a str), SmtpRefu
 
 /// Where the path ends; a `>` inside a quoted local part does not end it.
 fn closing_bracket(text: &str) -> Option<usize> {
-    let (mut quoted, mut escaped) = (false, false);
+    let mut quoted = false;
+    let mut escaped = false;
     for (at, char) in text.char_indices() {
         match char {
             _ if escaped => escaped = false,

@@ -39,7 +39,8 @@ impl<R: AsyncRead + Unpin> SmtpLines<R> {
             };
             let end = buffer.iter().position(|&byte| byte == b'\n');
             let piece = end.map_or(buffer, |at| buffer.get(..=at).unwrap_or(buffer));
-            let (taken, room) = (piece.len(), limit.saturating_sub(line.bytes.len()));
+            let taken = piece.len();
+            let room = limit.saturating_sub(line.bytes.len());
             line.bytes.extend(piece.iter().take(room));
             line.whole &= taken <= room;
             if end.is_some() {

@@ -165,7 +165,9 @@ impl Conversation {
     /// What follows DATA, up to the line with nothing but a dot. Only CR LF counts as a line end here: a server
     /// that lets a bare LF count can be told two mails where its neighbour saw one ("SMTP smuggling").
     async fn content(&mut self) -> io::Result<MailData> {
-        let (mut content, mut too_large, mut at_line_start) = (Vec::new(), false, true);
+        let mut content = Vec::new();
+        let mut too_large = false;
+        let mut at_line_start = true;
         loop {
             // Room for the stuffed dot and for the end of the content.
             let room = LARGEST_MAIL.saturating_sub(content.len()) + 4;

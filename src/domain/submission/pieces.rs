@@ -38,7 +38,8 @@ impl<'a> Pieces<'a> {
                 .and_then(|digit| char::from(*digit).to_digit(16))
                 .ok_or(Doubt::Escape)
         };
-        let (high, low) = (digit()?, digit()?);
+        let high = digit()?;
+        let low = digit()?;
         u8::try_from(high << 4 | low).map_err(|_| Doubt::Escape)
     }
 

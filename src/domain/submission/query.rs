@@ -132,7 +132,8 @@ fn first(text: &[u8], is_one: impl Fn(u8) -> bool) -> Option<usize> {
 
 /// How often decoding changes something: never without an escape, and again if the first time leaves a `%`.
 fn decodings(text: &[u8]) -> u8 {
-    let (mut most, mut rest) = (0, text);
+    let mut most = 0;
+    let mut rest = text;
     while let Some(at) = first(rest, |byte| byte == b'%') {
         rest = rest.get(at + 1..).unwrap_or_default();
         match rest {
@@ -324,7 +325,8 @@ impl<'a> Decoded<'a> {
             Some(first @ 0xc2..) => usize::from(length_of(first)),
             _ => return false,
         };
-        let (mut bytes, mut reading) = ([0; 4], self.clone());
+        let mut bytes = [0; 4];
+        let mut reading = self.clone();
         for byte in bytes.iter_mut().take(length) {
             *byte = reading.next().unwrap_or(0);
         }

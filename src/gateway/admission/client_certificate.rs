@@ -19,9 +19,9 @@ use crate::gateway::request::links::requested_target;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::websocket::recheck::RecheckTask;
+use crate::held_forms::NotKept;
 use crate::in_force::InForce;
 use crate::pages::{CertificatePage, CertificateState, SignInBy, View};
-use crate::parking::NotKept;
 use crate::telemetry::metrics::{Metrics, Outcome, Refusal, Request, Step};
 use domain::policy::{self, Decision};
 use domain::session::{Level, Proof, Session as BrokerSession};
@@ -81,11 +81,9 @@ impl ClientCertificates {
         directory: Arc<Directory>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let (hosts, accepted, left) = (
-            Hosts::new(authority, &[]),
-            Mutex::default(),
-            broadcast::Sender::new(TOLD_AT_ONCE),
-        );
+        let hosts = Hosts::new(authority, &[]);
+        let accepted = Mutex::default();
+        let left = broadcast::Sender::new(TOLD_AT_ONCE);
         Arc::new(Self {
             trust,
             hosts,

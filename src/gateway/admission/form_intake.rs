@@ -13,8 +13,8 @@ use crate::gateway::request::audience::Audience;
 use crate::gateway::request::cookies::RequestCookies;
 use crate::gateway::request::form::{self, BadForm, Initiator, read_body};
 use crate::gateway::respond::reply::Reply;
+use crate::held_forms::{FormKey, NotKept, Who};
 use crate::pages::{FormOfAnotherSite, SessionEnded, View};
-use crate::parking::{NotKept, Place, Who};
 use crate::telemetry::metrics::{Parking as Outcome, Request};
 use domain::parking::{FormStage, ParkedForm, is_keepable, is_of_html_forms};
 use domain::return_to::ReturnTo;
@@ -36,7 +36,7 @@ const MAX_MEDIA_TYPE: usize = 256;
 /// A form that was kept just now.
 #[derive(Clone, Copy)]
 struct Kept {
-    place: Place,
+    place: FormKey,
     holder: TokenCookie,
 }
 

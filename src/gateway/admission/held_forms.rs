@@ -13,9 +13,9 @@ use crate::gateway::request::kind::intent_of_form;
 use crate::gateway::request::links::{Links, with_mark};
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
+use crate::held_forms::{FormKey, Forms, NotKept, Who};
 use crate::in_force::InForce;
 use crate::pages::{BlockedSubmission, Keeping, KeptForm, OnFile, Pages, View};
-use crate::parking::{NotKept, Parking, Place, Who};
 use crate::sign_in::SignIns;
 use crate::store::Seen;
 use crate::telemetry::metrics::Parking as Outcome;
@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 /// Keeps forms, shows them, and hands them out once.
 pub(crate) struct HeldForms {
-    pub(crate) parking: Arc<Parking>,
+    pub(crate) parking: Arc<Forms>,
     pub(crate) links: Arc<Links>,
     pub(crate) pages: Arc<InForce<Pages>>,
     pub(crate) directory: Arc<Directory>,
@@ -47,7 +47,7 @@ pub(crate) struct HeldForms {
 enum FormLookup {
     /// Send it, with this permit, as this broker.
     Sendable {
-        place: Place,
+        place: FormKey,
         seen: Seen<ParkedForm>,
         permit: Permit,
         vtnr: Vtnr,
@@ -147,7 +147,7 @@ impl HeldForms {
         session: Option<&BrokerSession>,
         now: Timestamp,
     ) -> Result<FormLookup, Failure> {
-        let place = cookies.parking.map(|token| Place { token, id });
+        let place = cookies.parking.map(|token| FormKey { token, id });
         let seen = match &place {
             Some(place) => self.parking.find(place).await?,
             None => None,
@@ -211,7 +211,7 @@ impl HeldForms {
         let place = cookies
             .parking
             .zip(id)
-            .map(|(token, id)| Place { token, id });
+            .map(|(token, id)| FormKey { token, id });
         if let Some(place) = place {
             let seen = self.parking.find(&place).await?;
             if seen.is_some_and(|seen| seen.value.stage == FormStage::Waits) {

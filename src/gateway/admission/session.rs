@@ -50,9 +50,9 @@ impl BrokerSessions {
             return Ok(None);
         };
         let ticket = || self.cookie_names.read_ticket(headers);
-        let found = self.sessions.find_with_ticket(token, ticket, context.now);
+        let found = self.sessions.find_or_offline(token, ticket, context.now);
         let Some(session) = found.await? else {
-            ticket().inspect(|ticket| self.sessions.has_ended(token, ticket));
+            ticket().inspect(|ticket| self.sessions.note_ended(token, ticket));
             return Ok(None);
         };
         context.session = Some(BrowserSession {
@@ -76,10 +76,10 @@ impl BrokerSessions {
     ) -> Option<BrokerSession> {
         let token = cookies.session?;
         let ticket = || self.cookie_names.read_ticket(headers);
-        let session = match self.sessions.look(&token, now).await {
+        let session = match self.sessions.peek(&token, now).await {
             Ok(session) => session,
             Err(_) => {
-                let found = self.sessions.find_with_ticket(&token, ticket, now).await;
+                let found = self.sessions.find_or_offline(&token, ticket, now).await;
                 found.ok().flatten()
             }
         };
@@ -105,7 +105,7 @@ impl BrokerSessions {
             .filter(|_| context.ticket_due == TicketDue::IfOld);
         let ticket = self
             .sessions
-            .ticket(&session.token, held, owned, context.now);
+            .issue_offline_token(&session.token, held, owned, context.now);
         let Some((as_of, ticket)) = ticket else {
             return Ok(());
         };

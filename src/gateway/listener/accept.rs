@@ -170,7 +170,8 @@ where
     /// Tells WebSockets to go elsewhere, and waits until no request is under way, at most for the grace; then drops idle connections.
     /// Says what became of all since [`GatewayServer::begin_drain`].
     pub async fn drain(&self, DrainTimeouts { grace, linger }: DrainTimeouts) -> DrainReport {
-        let (begun, end) = (Instant::now(), Instant::now() + grace);
+        let begun = Instant::now();
+        let end = Instant::now() + grace;
         self.goaway.send_replace(true);
         self.websockets.begin_drain();
         // Not a failure: it is a chance, for those who take it.
@@ -202,7 +203,8 @@ where
         let Some(connection) = self.connections.admit(address.ip()) else {
             return;
         };
-        let (edge, proxy) = (Arc::clone(self), Arc::clone(proxy));
+        let edge = Arc::clone(self);
+        let proxy = Arc::clone(proxy);
         // Not awaited: `drain` waits for the requests, and the runtime's end for the rest.
         tokio::spawn(async move {
             // Without it an answer's last packet waits for an acknowledgement; where it cannot be set, all else still works.

@@ -58,7 +58,8 @@ impl ClientStream {
             pace: MinRate::new(patience, patience),
             deadline: None,
         };
-        let (tcp, timing) = (WriteBuffer::new(tcp), TimingDigest::default());
+        let tcp = WriteBuffer::new(tcp);
+        let timing = TimingDigest::default();
         Self {
             tcp,
             connection,

@@ -81,9 +81,12 @@ impl std::fmt::Debug for Connection {
 impl Connections {
     pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Arc<Self> {
         let registry = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let (clients, fewer) = (Mutex::default(), Notify::new());
-        let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let (draining, finished) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let clients = Mutex::default();
+        let fewer = Notify::new();
+        let open = AtomicUsize::new(0);
+        let requests = AtomicUsize::new(0);
+        let draining = AtomicBool::new(false);
+        let finished = AtomicUsize::new(0);
         Arc::new(Self {
             open,
             requests,

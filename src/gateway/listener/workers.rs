@@ -39,11 +39,9 @@ impl Workers {
                 .iter()
                 .map(Door::another)
                 .collect::<io::Result<Vec<_>>>()?;
-            let (server, proxy, over) = (
-                Arc::clone(server),
-                Arc::clone(proxy),
-                workers.over.subscribe(),
-            );
+            let server = Arc::clone(server);
+            let proxy = Arc::clone(proxy);
+            let over = workers.over.subscribe();
             let (begins, begun) = sync_channel(1);
             let serve = move || {
                 let runtime = match Builder::new_current_thread().enable_all().build() {

@@ -114,8 +114,12 @@ impl CookieNames {
 
     /// Reads our cookies from all `Cookie` fields; browsers split the field on HTTP/2.
     pub(crate) fn read(self, headers: &HeaderMap) -> Result<RequestCookies, Ambiguous> {
-        let (mut session, mut browser, mut flow, mut device, mut parking, mut ticket) =
-            (None, None, None, None, None, None);
+        let mut session = None;
+        let mut browser = None;
+        let mut flow = None;
+        let mut device = None;
+        let mut parking = None;
+        let mut ticket = None;
         for (name, value) in pairs(headers) {
             let place = match name {
                 name if name == self.session().as_bytes() => &mut session,
@@ -190,7 +194,8 @@ impl CookieNames {
         is_withheld: impl Fn(&[u8]) -> bool,
     ) -> Option<Cow<'h, [u8]>> {
         let mut fields = headers.get_all(COOKIE).iter();
-        let (first, more) = (fields.next()?, fields.next().is_some());
+        let first = fields.next()?;
+        let more = fields.next().is_some();
         let goes_up =
             |crumb: &&[u8]| !self.owns(name_and_value(crumb).0) && !is_withheld(crumb.trim_ascii());
         if !more && crumbs(headers).all(|crumb| goes_up(&crumb)) {

@@ -36,14 +36,10 @@ pub(crate) fn write(
         .map_or(0, |response| response.status.as_u16());
     let client = context.client.map(tracing::field::display);
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    let (outcome, reason) = (
-        context.outcome,
-        context.refused.map(|reason| reason.as_str()),
-    );
-    let (incident, error) = (
-        context.incident.as_deref(),
-        error.map(|error| error.etype().as_str()),
-    );
+    let outcome = context.outcome;
+    let reason = context.refused.map(|reason| reason.as_str());
+    let incident = context.incident.as_deref();
+    let error = error.map(|error| error.etype().as_str());
     tracing::info!(
         target: "access",
         method = request.method.as_str(), path, status, outcome = outcome.as_str(), reason, micros, client, incident, error

@@ -4,7 +4,7 @@ pub(crate) mod access_log;
 pub(crate) mod failure;
 pub(crate) mod reply;
 
-use crate::clock::Chance;
+use crate::clock::Rng;
 use crate::gateway::context::{RequestContext, RequestKind};
 use crate::gateway::request::audience::Audience;
 use crate::gateway::request::cookies::CookieNames;
@@ -29,7 +29,7 @@ pub(crate) struct Responder {
     pub(crate) cookie_names: CookieNames,
     pub(crate) access_log: AccessLog,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) chance: Chance,
+    pub(crate) chance: Rng,
 }
 
 impl Responder {
@@ -81,10 +81,8 @@ impl Responder {
             None => reply,
         };
         if context.outcome == Request::Failed {
-            let (incident, server) = (
-                context.incident.as_deref(),
-                context.attempts.server().map(tracing::field::display),
-            );
+            let incident = context.incident.as_deref();
+            let server = context.attempts.server().map(tracing::field::display);
             tracing::error!(
                 target: "gateway", incident, failure = chain(failure), error = context.upstream_error, server, "a request failed"
             );
@@ -154,7 +152,7 @@ impl Responder {
 }
 
 /// A number short enough to be read out on the telephone, of symbols that are not mistaken for one another.
-fn incident(chance: Chance) -> String {
+fn incident(chance: Rng) -> String {
     const SYMBOLS: [char; 32] = [
         'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T',
         'U', 'V', 'W', 'X', 'Y', 'Z', '2', '3', '4', '5', '6', '7', '8', '9',

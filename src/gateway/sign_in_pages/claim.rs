@@ -5,7 +5,7 @@ use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::pages::{FieldError, OnFile, SignIn, SignInNotice, UnknownEmail, View};
-use crate::sign_in::{Answer, State};
+use crate::sign_in::{Answer, SignInState};
 use domain::email::Email;
 use domain::flow::Claim;
 use domain::session::{Level, Session as BrokerSession};
@@ -26,14 +26,16 @@ impl SignInPages {
         }
         let (vtnr, email) = match self.sign_ins.state(&visit.visitor, visit.now).await? {
             // Whoever is signed in without submission is here to confirm the address.
-            State::None => (
+            SignInState::None => (
                 session
                     .as_ref()
                     .map(|session| session.vtnr.to_string())
                     .unwrap_or_default(),
                 String::new(),
             ),
-            State::UnknownEmail(claim) | State::Tan { claim, .. } | State::Over { claim, .. } => {
+            SignInState::UnknownEmail(claim)
+            | SignInState::Tan { claim, .. }
+            | SignInState::Over { claim, .. } => {
                 (claim.vtnr.to_string(), claim.email.as_str().to_owned())
             }
         };
@@ -63,10 +65,8 @@ impl SignInPages {
     }
 
     pub(crate) async fn post_claim(&self, visit: &Visit, form: &Form) -> Result<Reply, Failure> {
-        let (vtnr, email) = (
-            Vtnr::parse(form.field("vtnr")),
-            Email::parse(form.field("email")),
-        );
+        let vtnr = Vtnr::parse(form.field("vtnr"));
+        let email = Email::parse(form.field("email"));
         let (Ok(vtnr), Ok(email)) = (vtnr, &email) else {
             return self
                 .ask_claim_again(visit, form, vtnr.is_err(), email.is_err())
@@ -95,7 +95,8 @@ impl SignInPages {
         email_is_wrong: bool,
     ) -> Result<Reply, Failure> {
         let session = self.signed_in(visit).await?;
-        let (vtnr, email) = (shown(form.field("vtnr")), shown(form.field("email")));
+        let vtnr = shown(form.field("vtnr"));
+        let email = shown(form.field("email"));
         let error = |is_wrong: bool| is_wrong.then_some(FieldError::Invalid);
         let view = SignIn {
             return_to: visit.return_to.as_str(),
@@ -119,9 +120,11 @@ impl SignInPages {
 
     pub(crate) async fn show_unknown_email(&self, visit: &Visit) -> Result<Reply, Failure> {
         let claim = match self.sign_ins.state(&visit.visitor, visit.now).await? {
-            State::UnknownEmail(claim) => claim,
-            State::Tan { .. } | State::Over { .. } => return Ok(self.on_to("tan", visit)),
-            State::None => return self.without_cookie_or_sign_in(visit).await,
+            SignInState::UnknownEmail(claim) => claim,
+            SignInState::Tan { .. } | SignInState::Over { .. } => {
+                return Ok(self.on_to("tan", visit));
+            }
+            SignInState::None => return self.without_cookie_or_sign_in(visit).await,
         };
         let view = UnknownEmail {
             return_to: visit.return_to.as_str(),

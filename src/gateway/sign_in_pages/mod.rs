@@ -19,7 +19,7 @@ use crate::gateway::respond::reply::Reply;
 use crate::gateway::upstream::application_cookies::ApplicationCookies;
 use crate::in_force::InForce;
 use crate::pages::{Pages, View};
-use crate::sign_in::{Admission as SignInAdmission, Answer, SignIns, Visitor};
+use crate::sign_in::{Answer, NewSession as SignInAdmission, SignIns, Visitor};
 use crate::store::cache::Sessions;
 use crate::telemetry::metrics::{Metrics, Request};
 use domain::browser;

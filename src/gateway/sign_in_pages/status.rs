@@ -3,7 +3,7 @@
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::pages::Pages;
-use crate::sign_in::{Mailing, State};
+use crate::sign_in::{Mailing, SignInState};
 use domain::session::Level;
 use domain::time::Timestamp;
 use serde::Serialize;
@@ -28,13 +28,13 @@ struct MailStatus {
 /// The answer to a waiting page.
 pub(crate) fn reply(
     level: Option<Level>,
-    state: State,
+    state: SignInState,
     pages: &Pages,
     now: Timestamp,
 ) -> Result<Reply, Failure> {
     let mail = match state {
-        State::Tan { mailing, .. } => mail_status(mailing, pages, now),
-        State::None | State::UnknownEmail(_) | State::Over { .. } => MailStatus {
+        SignInState::Tan { mailing, .. } => mail_status(mailing, pages, now),
+        SignInState::None | SignInState::UnknownEmail(_) | SignInState::Over { .. } => MailStatus {
             mail: "none",
             ..MailStatus::default()
         },

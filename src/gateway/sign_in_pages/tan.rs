@@ -5,7 +5,7 @@ use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::sign_in_pages::{SignInPages, Visit};
 use crate::pages::{MailState, Over, Resend, TanError, TanOver as TanOverPage, TanPage, View};
-use crate::sign_in::{Answer, Mailing, State, TanOver};
+use crate::sign_in::{Answer, Mailing, SignInState, TanOver};
 use domain::flow::Claim;
 use domain::tan::MalformedTan;
 use domain::time::Timestamp;
@@ -55,14 +55,14 @@ impl SignInPages {
     ) -> Result<Reply, Failure> {
         let (claim, letters, mailing, resend_after, sent_again) =
             match self.sign_ins.state(&visit.visitor, visit.now).await? {
-                State::None => return self.without_cookie_or_sign_in(visit).await,
-                State::UnknownEmail(_) => return Ok(self.on_to("unbekannte-e-mail", visit)),
+                SignInState::None => return self.without_cookie_or_sign_in(visit).await,
+                SignInState::UnknownEmail(_) => return Ok(self.on_to("unbekannte-e-mail", visit)),
                 // No more mails, and the TAN is over: there is nothing to be entered.
-                State::Over { .. } if exhausted.is_some() => {
+                SignInState::Over { .. } if exhausted.is_some() => {
                     return Err(Failure::MailsExhausted(exhausted.unwrap_or(visit.now)));
                 }
-                State::Over { claim, why } => return Ok(self.over_page(visit, &claim, why)),
-                State::Tan {
+                SignInState::Over { claim, why } => return Ok(self.over_page(visit, &claim, why)),
+                SignInState::Tan {
                     claim,
                     letters,
                     mailing,
@@ -93,10 +93,10 @@ impl SignInPages {
 
     async fn tan_over(&self, visit: &Visit, why: TanOver) -> Result<Reply, Failure> {
         match self.sign_ins.state(&visit.visitor, visit.now).await? {
-            State::Tan { claim, .. } | State::Over { claim, .. } => {
+            SignInState::Tan { claim, .. } | SignInState::Over { claim, .. } => {
                 Ok(self.over_page(visit, &claim, why))
             }
-            State::UnknownEmail(_) | State::None => self.start_over(visit).await,
+            SignInState::UnknownEmail(_) | SignInState::None => self.start_over(visit).await,
         }
     }
 

@@ -8,30 +8,25 @@ use crate::gateway::context::cookie_changes::SessionCookieChanges;
 use crate::gateway::context::{RequestContext, TicketDue};
 use crate::gateway::request::cookies::{CookieNames, crumbs, name_and_value};
 use crate::gateway::respond::reply::Reply;
+use crate::gateway::upstream::cookie_scope::{deletion, folders, scope, scope_of};
 use crate::gateway::upstream::header_policy::is_shared;
 use crate::store::Vault;
 use crate::store::cache::Sessions;
 use crate::telemetry::metrics::{Label as _, Metrics, Withheld as Reason};
-use cookie::Cookie;
-use cookie::time::OffsetDateTime;
 use domain::application_session::{
     ApplicationSessionId, CookieScope, SessionCookies, SessionOrigin,
 };
-use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// No browser has more session cookies of one application: of a request with more of them no cookie goes up.
 const MOST_ASKED: usize = 16;
 /// No longer name is deleted, in bytes.
 const LONGEST_DELETED: usize = 128;
-/// A cookie of unknown scope is deleted in so many folders of the request's path.
-const MOST_FOLDERS: usize = 8;
 /// As many sessions as a ticket names; the latest count.
 const MOST_IN_A_TICKET: usize = 8;
 
@@ -95,8 +90,9 @@ impl ApplicationCookies {
         context: &mut RequestContext,
     ) {
         let headers = &http.req_header().headers;
-        let (mut changes, mut own, mut reasons) =
-            (SessionCookieChanges::default(), Vec::new(), Vec::new());
+        let mut changes = SessionCookieChanges::default();
+        let mut own = Vec::new();
+        let mut reasons = Vec::new();
         let odd = crumbs(headers).filter(|crumb| {
             self.session_in(crumb).is_none() && may_hide(crumb) && self.hides_session(crumb)
         });
@@ -178,7 +174,7 @@ impl ApplicationCookies {
         let ticket = token.zip(self.cookie_names.read_ticket(&http.req_header().headers));
         ticket.is_some_and(|(token, ticket)| {
             self.sessions
-                .owned_by_ticket(&token, &ticket)
+                .owned_by_offline_token(&token, &ticket)
                 .contains(&self.sessions.mark(id))
         })
     }
@@ -191,11 +187,9 @@ impl ApplicationCookies {
         reasons
             .iter()
             .for_each(|reason| self.metrics.cookie_withheld(*reason));
-        let (reason, cookies, broker) = (
-            reason.as_str(),
-            reasons.len(),
-            broker.map(|vtnr| self.vault.pseudonym(vtnr)),
-        );
+        let reason = reason.as_str();
+        let cookies = reasons.len();
+        let broker = broker.map(|vtnr| self.vault.pseudonym(vtnr));
         tracing::info!(target: "gateway", reason, cookies, broker, "withheld session cookies of the calculator");
     }
 
@@ -227,8 +221,9 @@ impl ApplicationCookies {
             .iter()
             .cloned()
             .collect();
-        let (came, mut kept, mut scopes) =
-            (fields.len(), Vec::with_capacity(fields.len()), Vec::new());
+        let came = fields.len();
+        let mut kept = Vec::with_capacity(fields.len());
+        let mut scopes = Vec::new();
         for field in fields {
             let id = set_cookie(field.as_bytes());
             let scope = self
@@ -304,7 +299,10 @@ impl ApplicationCookies {
             .as_ref()
             .zip(self.cookie_names.read_ticket(headers));
         let mut owned = former
-            .map(|(session, ticket)| self.sessions.owned_by_ticket(&session.token, &ticket))
+            .map(|(session, ticket)| {
+                self.sessions
+                    .owned_by_offline_token(&session.token, &ticket)
+            })
             .unwrap_or_default();
         let changes = context.session_cookies.as_ref();
         let is_withheld = |crumb: &[u8]| changes.is_some_and(|changes| changes.withholds(crumb));
@@ -401,101 +399,4 @@ fn set_cookie(field: &[u8]) -> ApplicationSessionId<'_> {
     let (name, value) =
         name_and_value(field.split(|byte| *byte == b';').next().unwrap_or_default());
     ApplicationSessionId { name, value }
-}
-
-/// Where a `Set-Cookie` field sets its cookie; none if it deletes it.
-fn scope_of(field: &[u8], request: &RequestHeader, now: Timestamp) -> Option<CookieScope> {
-    let cookie = Cookie::parse(std::str::from_utf8(field).ok()?).ok()?;
-    let is_past = |ends: OffsetDateTime| {
-        u64::try_from(ends.unix_timestamp()).is_ok_and(|ends| ends * 1_000 <= now.as_millis())
-            || ends.unix_timestamp() < 0
-    };
-    let deletes = match cookie.max_age() {
-        Some(age) => age.whole_seconds() <= 0,
-        None => cookie.expires_datetime().is_some_and(is_past),
-    };
-    let path = cookie
-        .path()
-        .filter(|path| path.starts_with('/'))
-        .map_or_else(|| default_path(request), str::to_owned);
-    let scope = CookieScope {
-        name: cookie.name().to_owned(),
-        path: Some(path),
-        domain: cookie
-            .domain()
-            .filter(|domain| !domain.is_empty())
-            .map(str::to_owned),
-        partitioned: cookie.partitioned().unwrap_or_default(),
-    };
-    (!deletes).then_some(scope)
-}
-
-/// Where browsers put a cookie without a path (RFC 6265, 5.1.4).
-fn default_path(request: &RequestHeader) -> String {
-    let path = request
-        .raw_path()
-        .split(|byte| *byte == b'?')
-        .next()
-        .unwrap_or_default();
-    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    let folder = path
-        .get(..end)
-        .filter(|folder| !folder.is_empty())
-        .unwrap_or(b"/");
-    String::from_utf8_lossy(folder).into_owned()
-}
-
-fn scope(name: &str, path: &str) -> CookieScope {
-    CookieScope {
-        name: name.to_owned(),
-        path: Some(path.to_owned()),
-        domain: None,
-        partitioned: false,
-    }
-}
-
-/// The folders in which a cookie that came with a request for this path may have been set.
-fn folders(name: &str, target: &[u8]) -> Vec<CookieScope> {
-    let path = target
-        .split(|byte| *byte == b'?')
-        .next()
-        .unwrap_or_default();
-    let path = String::from_utf8_lossy(path);
-    let slashes = path
-        .match_indices('/')
-        .map(|(at, _)| at)
-        .skip(1)
-        .take(MOST_FOLDERS);
-    let folders = slashes.filter_map(|at| path.get(..at)).map(Cow::Borrowed);
-    std::iter::once(Cow::Borrowed("/"))
-        .chain(folders)
-        .map(|folder| scope(name, &folder))
-        .collect()
-}
-
-fn deletion(scope: &CookieScope, cookie_names: CookieNames) -> String {
-    let attribute = |name: &str, value: &Option<String>| {
-        value
-            .as_ref()
-            .map(|value| format!("; {name}={value}"))
-            .unwrap_or_default()
-    };
-    let (path, domain) = (
-        attribute("Path", &scope.path),
-        attribute("Domain", &scope.domain),
-    );
-    let secure = if cookie_names == CookieNames::Secure {
-        "; Secure"
-    } else {
-        ""
-    };
-    let partitioned = if scope.partitioned {
-        "; Partitioned"
-    } else {
-        ""
-    };
-    format!(
-        "{}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{path}{domain}{secure}{partitioned}",
-        scope.name
-    )
 }

@@ -4,6 +4,7 @@
 
 mod affinity;
 pub(crate) mod application_cookies;
+mod cookie_scope;
 pub(crate) mod header_policy;
 mod health;
 pub(crate) mod retry;
@@ -102,7 +103,7 @@ impl UpstreamSide {
         let cookies = context.cookies(self.cookie_names, &http.req_header().headers);
         let session = match cookies.ok().and_then(|cookies| cookies.session) {
             // A store that cannot answer keeps nobody from a public path.
-            Some(token) => self.sessions.look(&token, context.now).await.ok().flatten(),
+            Some(token) => self.sessions.peek(&token, context.now).await.ok().flatten(),
             None => None,
         };
         match (session, context.client) {

@@ -80,8 +80,10 @@ impl WebSocketRegistry {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let (open, unowned) = (Mutex::default(), Mutex::default());
-        let (draining, closed) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let open = Mutex::default();
+        let unowned = Mutex::default();
+        let draining = AtomicBool::new(false);
+        let closed = AtomicUsize::new(0);
         Arc::new(Self {
             open,
             unowned,
@@ -102,7 +104,8 @@ impl WebSocketRegistry {
         token: &SessionToken,
         handle: &Arc<CloseHandle>,
     ) -> WebSocketGuard {
-        let (key, now) = (self.sessions.key(token), self.clock.now());
+        let key = self.sessions.key(token);
+        let now = self.clock.now();
         handle.open();
         // Made first: a request that is given up while the store is asked leaves nothing behind.
         let opened = WebSocketGuard {
@@ -146,7 +149,7 @@ impl WebSocketRegistry {
     /// Cuts what has to be cut. Runs until the store is gone. However long the store takes over the looks, what is known to have
     /// ended is cut meanwhile.
     pub(crate) async fn watch(self: Arc<Self>) {
-        let mut ends = self.sessions.ends();
+        let mut ends = self.sessions.invalidations();
         let mut glance = interval(LOCAL_CHECK_INTERVAL);
         glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks: Fuse<BoxFuture<'_, ()>> = Fuse::terminated();
@@ -154,12 +157,12 @@ impl WebSocketRegistry {
             tokio::select! {
                 end = ends.recv() => match end {
                     Ok(Invalidation::Session(key)) => self.cut(key),
-                    Ok(Invalidation::All | Invalidation::Broker(_) | Invalidation::HeardAgain) | Err(RecvError::Lagged(_)) => {
+                    Ok(Invalidation::All | Invalidation::Broker(_) | Invalidation::Resubscribed) | Err(RecvError::Lagged(_)) => {
                         self.open.lock().values_mut().for_each(|watched| watched.look_at = Timestamp::from_millis(0));
                         // Those under way may have been answered before the end that was missed.
                         looks = self.look_at_due().boxed().fuse();
                     }
-                    Ok(Invalidation::HeardUntil(_) | Invalidation::Missed(_)) => {}
+                    Ok(Invalidation::Watermark(_) | Invalidation::Gap(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
                 _ = glance.tick() => {
@@ -176,7 +179,8 @@ impl WebSocketRegistry {
     /// Tells all that the gateway goes away. Browsers open them anew, at another gateway.
     pub(crate) fn begin_drain(&self) {
         // Both are locked: one that opens is closed here, or finds out for itself.
-        let (open, unowned) = (self.open.lock(), self.unowned.lock());
+        let open = self.open.lock();
+        let unowned = self.unowned.lock();
         self.draining.store(true, Ordering::Release);
         open.values()
             .flat_map(|watched| &watched.handles)
@@ -238,7 +242,7 @@ impl WebSocketRegistry {
         token: &SessionToken,
         now: Timestamp,
     ) -> store::Result<()> {
-        let session = self.sessions.look(token, now).await;
+        let session = self.sessions.peek(token, now).await;
         let session =
             session.inspect_err(|_| self.note(key, None, now.plus(LOCAL_CHECK_INTERVAL)))?;
         let session = session.filter(|session| self.membership.has(session));
@@ -301,13 +305,12 @@ fn place(handle: &Arc<CloseHandle>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Chance;
+    use crate::clock::Rng;
     use crate::config;
     use crate::directory::Directory;
     use crate::store::embedded::Embedded;
-    use crate::store::engine::{Change, Committed, Engine};
-    use crate::store::tickets::Tickets;
-    use crate::store::{Charges, Hearing, Sealed, SignIn, Store, Vault};
+    use crate::store::engine::{Change, Engine, TxOutcome};
+    use crate::store::{FullStore, RateLimits, Sealed, SignInCommit, SubscriptionEpoch, Vault};
     use async_trait::async_trait;
     use domain::ids::LetterId;
     use domain::session::{Level, Proof};
@@ -331,7 +334,7 @@ mod tests {
             self.inner.read(keys).await
         }
 
-        async fn commit(&self, change: &Change) -> store::Result<Committed> {
+        async fn commit(&self, change: &Change) -> store::Result<TxOutcome> {
             self.inner.commit(change).await
         }
 
@@ -355,8 +358,8 @@ mod tests {
             self.inner.invalidations()
         }
 
-        fn hearing(&self) -> Option<Hearing> {
-            self.inner.hearing()
+        fn subscription(&self) -> Option<SubscriptionEpoch> {
+            self.inner.subscription()
         }
     }
 
@@ -368,7 +371,7 @@ mod tests {
 
     struct Watch {
         registry: Arc<WebSocketRegistry>,
-        store: Arc<dyn Store>,
+        store: Arc<dyn FullStore>,
         clock: Clock,
         directory: Arc<Directory>,
         stalls: tokio::sync::watch::Sender<bool>,
@@ -395,12 +398,13 @@ mod tests {
                 inner: Embedded::in_memory(clock.clone()).expect("a store"),
                 stalls: stalled,
             };
-            let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Chance);
-            let store: Arc<dyn Store> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
+            let vault = Vault::new(b"0123456789abcdef0123456789abcdef", Rng);
+            let store: Arc<dyn FullStore> =
+                Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
             let metrics = Arc::new(Metrics::new().expect("sound"));
             let sessions = Arc::new(Sessions::new(
-                Arc::clone(&store),
-                Tickets::new(vault),
+                Arc::clone(&store) as _,
+                vault,
                 LIMITS,
                 MINUTE,
                 clock.clone(),
@@ -436,8 +440,8 @@ mod tests {
 
         /// A session with a WebSocket.
         async fn opened(&self) -> (SessionToken, Arc<CloseHandle>, WebSocketGuard) {
-            let (token, session) = (Chance.session_token(), self.session());
-            let sign_in = SignIn {
+            let (token, session) = (Rng.session_token(), self.session());
+            let sign_in = SignInCommit {
                 flow: None,
                 session: (&token, &session),
                 lives: LIMITS.absolute,
@@ -447,7 +451,7 @@ mod tests {
                 trust_lives: Duration::ZERO,
             };
             self.store
-                .sign_in(sign_in, &Charges::none())
+                .sign_in(sign_in, &RateLimits::none())
                 .await
                 .expect("signed in");
             let handle = Arc::default();

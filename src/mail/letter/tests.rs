@@ -292,12 +292,12 @@ fn a_broken_template_is_a_mistake_with_file_and_line() {
         (
             "tan.txt",
             "Ihre TAN: {{ tan }}.",
-            "…/tan.txt:1: the TAN must stand alone",
+            "…/tan.txt:1: the TAN must be alone on its line",
         ),
         (
             "subject.txt",
             "Ihre TAN {{ tan }}",
-            "…/subject.txt:1: the TAN must not stand in the subject",
+            "…/subject.txt:1: the TAN must not appear in the subject",
         ),
         (
             "subject.txt",

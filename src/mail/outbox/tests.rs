@@ -1,9 +1,10 @@
-use super::pace::secs;
+use super::backoff::secs;
 use super::*;
 use crate::in_force::InForce;
 use crate::mail::Smtp;
 use crate::mail::testing::{
-    ADDRESS, ASKED_AT, Fault, HOUR, Relay, Shelf, TAN, brand, eventually, letter, login, mail,
+    ADDRESS, ASKED_AT, FakeStore, HOUR, Relay, ScriptedFault, TAN, brand, eventually, letter,
+    login, mail,
 };
 use async_trait::async_trait;
 use lettre::Message;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 /// A sender that answers what it was told to, and `Accepted` from then on.
 #[derive(Clone, Default)]
 struct Told {
-    answers: Arc<Mutex<VecDeque<HandOver>>>,
+    answers: Arc<Mutex<VecDeque<DeliveryResult>>>,
     sent: Arc<Mutex<Vec<String>>>,
     /// Before it asks whether the mail may go out.
     dawdles: Duration,
@@ -24,11 +25,11 @@ struct Told {
 }
 
 #[async_trait]
-impl Sender for Told {
-    async fn hand_over(&self, message: &Message, hold: &dyn Hold) -> HandOver {
+impl MailSender for Told {
+    async fn send(&self, message: &Message, guard: &dyn SendGuard) -> DeliveryResult {
         *self.begun.lock() += 1;
         tokio::time::sleep(self.dawdles).await;
-        if let Err(instead) = hold.confirm().await {
+        if let Err(instead) = guard.confirm().await {
             return instead;
         }
         self.sent
@@ -38,12 +39,12 @@ impl Sender for Told {
         self.answers
             .lock()
             .pop_front()
-            .unwrap_or(HandOver::Accepted)
+            .unwrap_or(DeliveryResult::Accepted)
     }
 }
 
 impl Told {
-    fn that(answers: impl IntoIterator<Item = HandOver>) -> Self {
+    fn that(answers: impl IntoIterator<Item = DeliveryResult>) -> Self {
         Self {
             answers: Arc::new(Mutex::new(answers.into_iter().collect())),
             ..Self::default()
@@ -51,10 +52,10 @@ impl Told {
     }
 }
 
-fn later() -> HandOver {
-    HandOver::PutOff(Hitch {
-        stage: Stage::To,
-        cause: Cause::Reply {
+fn later() -> DeliveryResult {
+    DeliveryResult::Deferred(SmtpError {
+        stage: SmtpStage::To,
+        cause: SmtpErrorKind::Reply {
             code: 451,
             status: None,
         },
@@ -63,37 +64,37 @@ fn later() -> HandOver {
 
 /// An outbox at work.
 struct Office {
-    store: Arc<Shelf>,
+    store: Arc<FakeStore>,
     clock: Clock,
     metrics: Arc<Metrics>,
-    bell: Arc<Notify>,
-    trouble: Trouble,
-    in_hand: InHand,
+    wakeup: Arc<Notify>,
+    trouble: MailTrouble,
+    in_flight: InFlightMails,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
 }
 
 impl Office {
     fn open(
-        sender: impl Sender + 'static,
+        sender: impl MailSender + 'static,
         config: config::MailConfig,
         letters: Vec<Letter>,
     ) -> Self {
         let clock = Clock::manual(ASKED_AT);
-        let store = Arc::new(Shelf::new(&clock));
+        let store = Arc::new(FakeStore::new(&clock));
         letters.into_iter().for_each(|letter| store.put(letter));
         Self::open_with(sender, config, clock, store)
     }
 
     fn open_with(
-        sender: impl Sender + 'static,
+        sender: impl MailSender + 'static,
         config: config::MailConfig,
         clock: Clock,
-        store: Arc<Shelf>,
+        store: Arc<FakeStore>,
     ) -> Self {
         let metrics = Arc::new(Metrics::new().expect("registered"));
         let writer = Writer::new(&config, &login(), &brand()).expect("sound");
-        let shared = Arc::clone(&store) as Arc<dyn Store>;
+        let shared = Arc::clone(&store) as Arc<dyn OutboxStore>;
         let outbox = Outbox::new(
             shared,
             sender,
@@ -102,16 +103,16 @@ impl Office {
             clock.clone(),
             &config,
         );
-        let (bell, trouble, in_hand) = (outbox.bell(), outbox.trouble(), outbox.in_hand());
+        let (wakeup, trouble, in_flight) = (outbox.wakeup(), outbox.trouble(), outbox.in_flight());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(outbox.run(async move { drop(stopped.await) }));
         Self {
             store,
             clock,
             metrics,
-            bell,
+            wakeup,
             trouble,
-            in_hand,
+            in_flight,
             stop,
             running,
         }
@@ -156,7 +157,7 @@ async fn a_letter_leaves_once_and_its_15_minutes_count_from_then() {
 
 #[tokio::test]
 async fn a_letter_that_is_put_off_leaves_when_the_server_is_back_and_names_the_new_time() {
-    let relay = Relay::start(&[Fault::Say("RCPT", "451 4.7.1 later")]);
+    let relay = Relay::start(&[ScriptedFault::Say("RCPT", "451 4.7.1 later")]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(smtp, mail(relay.port), vec![letter(1)]);
     assert_eq!(
@@ -170,7 +171,7 @@ async fn a_letter_that_is_put_off_leaves_when_the_server_is_back_and_names_the_n
         Some(format!("localhost:{}: RCPT TO: 451 4.7.1", relay.port))
     );
     office.clock.advance(secs(60));
-    office.bell.notify_one();
+    office.wakeup.notify_one();
     assert_eq!(
         office.after_notes(2).await[1],
         Delivery::Accepted {
@@ -198,7 +199,7 @@ async fn attempts_grow_rarer_and_end_with_the_sign_in() {
                 let wait = next_try_at.after(office.clock.now());
                 waits.push(wait.as_secs());
                 office.clock.advance(wait);
-                office.bell.notify_one();
+                office.wakeup.notify_one();
             }
             Some(Delivery::Refused { at }) => {
                 assert!(*at < ASKED_AT.plus(HOUR));
@@ -216,15 +217,15 @@ async fn attempts_grow_rarer_and_end_with_the_sign_in() {
 
 #[tokio::test]
 async fn a_letter_that_is_refused_leaves_the_outbox_unsent() {
-    let hitch = Hitch {
-        stage: Stage::To,
-        cause: Cause::Reply {
+    let error = SmtpError {
+        stage: SmtpStage::To,
+        cause: SmtpErrorKind::Reply {
             code: 550,
             status: None,
         },
     };
     let office = Office::open(
-        Told::that([HandOver::Refused(hitch)]),
+        Told::that([DeliveryResult::Refused(error)]),
         mail(25),
         vec![letter(1)],
     );
@@ -256,7 +257,7 @@ async fn a_letter_whose_sign_in_is_over_is_never_sent() {
 
 #[tokio::test]
 async fn a_letter_that_leaves_the_outbox_while_the_server_lets_it_wait_is_not_sent() {
-    let relay = Relay::start(&[Fault::Pause("RCPT")]);
+    let relay = Relay::start(&[ScriptedFault::Pause("RCPT")]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(smtp, mail(relay.port), vec![letter(1)]);
     eventually("it is under way", || !relay.recipients().is_empty()).await;
@@ -272,7 +273,7 @@ async fn a_letter_that_leaves_the_outbox_while_the_server_lets_it_wait_is_not_se
 
 #[tokio::test]
 async fn a_letter_that_the_store_cannot_confirm_is_not_sent_now() {
-    let relay = Relay::start(&[Fault::Pause("RCPT")]);
+    let relay = Relay::start(&[ScriptedFault::Pause("RCPT")]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(
         smtp,
@@ -331,7 +332,7 @@ async fn the_bell_sends_a_letter_at_once_and_several_workers_share_a_burst() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     (1..=4).for_each(|id| office.store.put(letter(id)));
     let begun = std::time::Instant::now();
-    office.bell.notify_one();
+    office.wakeup.notify_one();
     office.after_notes(4).await;
     assert!(
         begun.elapsed() < Duration::from_millis(1_500),
@@ -356,7 +357,7 @@ async fn without_a_bell_a_letter_leaves_within_a_few_seconds() {
 #[tokio::test]
 async fn while_the_store_fails_the_outbox_waits_and_goes_on_afterwards() {
     let clock = Clock::manual(ASKED_AT);
-    let store = Arc::new(Shelf::new(&clock));
+    let store = Arc::new(FakeStore::new(&clock));
     store.put(letter(1));
     store.fail(3);
     let office = Office::open_with(
@@ -369,7 +370,7 @@ async fn while_the_store_fails_the_outbox_waits_and_goes_on_afterwards() {
         store,
     );
     for _ in 0..20 {
-        office.bell.notify_one();
+        office.wakeup.notify_one();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(
@@ -388,7 +389,7 @@ async fn while_the_store_fails_the_outbox_waits_and_goes_on_afterwards() {
 async fn after_an_outage_that_leases_did_not_survive_others_may_note_first_what_they_handed_over() {
     for (failures, is_long) in [(2, false), (14, true)] {
         let clock = Clock::manual(ASKED_AT);
-        let store = Arc::new(Shelf::new(&clock));
+        let store = Arc::new(FakeStore::new(&clock));
         store.fail(failures);
         store.put_back(letter(1));
         store.put(letter(2));
@@ -404,7 +405,7 @@ async fn after_an_outage_that_leases_did_not_survive_others_may_note_first_what_
         office.after_notes(2).await;
         let rest = office.store.rest().expect("the first one was taken");
         assert_eq!(
-            rest >= NOTES_FIRST,
+            rest >= RECORD_FIRST,
             is_long,
             "{rest:?} after {failures} failures"
         );
@@ -471,14 +472,14 @@ async fn a_shutdown_lets_a_hand_over_under_way_finish() {
         ..Told::default()
     };
     let office = Office::open(told.clone(), mail(25), vec![letter(1)]);
-    let (store, in_hand) = (Arc::clone(&office.store), office.in_hand.clone());
+    let (store, in_flight) = (Arc::clone(&office.store), office.in_flight.clone());
     eventually("the server may have it, and has not said so", || {
-        in_hand.now() == 1
+        in_flight.now() == 1
     })
     .await;
     office.close().await;
     assert_eq!(store.notes(), [Delivery::Accepted { at: ASKED_AT }]);
-    assert_eq!(in_hand.now(), 0);
+    assert_eq!(in_flight.now(), 0);
 }
 
 #[tokio::test]
@@ -558,14 +559,14 @@ async fn the_log_names_letter_attempt_and_outcome_and_neither_tan_nor_address() 
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let relay = Relay::start(&[
-        Fault::Say("RCPT", "450 4.2.1 <ada.lovelace@makler.example> busy"),
-        Fault::Say(".", "554 5.7.1 ada.lovelace@makler.example says no"),
+        ScriptedFault::Say("RCPT", "450 4.2.1 <ada.lovelace@makler.example> busy"),
+        ScriptedFault::Say(".", "554 5.7.1 ada.lovelace@makler.example says no"),
     ]);
     let smtp = Smtp::new(&mail(relay.port), Clock::manual(ASKED_AT)).expect("sound");
     let office = Office::open(smtp, mail(relay.port), vec![letter(0xabc)]);
     office.after_notes(1).await;
     office.clock.advance(secs(5));
-    office.bell.notify_one();
+    office.wakeup.notify_one();
     office.after_notes(2).await;
     office.close().await;
     let log = String::from_utf8_lossy(&page.0.lock()).into_owned();

@@ -1,11 +1,11 @@
-//! One mail server: its connections, the conversation, and whether it works.
+//! One mail server: its connections, the SMTP conversation, and its health.
 //!
-//! The connections are our own and not those of lettre's pool: that pool takes a connection back in the middle of a
-//! conversation that was broken off, and then takes the late answer to one command for the answer to the next.
+//! Idle connections are kept here rather than in lettre's pool, which takes back a connection in the middle of an aborted conversation
+//! and then reads the late reply to one command as the reply to the next.
 
 use super::super::Error;
-use super::content::Content;
-use super::{Cause, HandOver, Hitch, Hold, RelayState, Stage};
+use super::data::DataPayload;
+use super::{DeliveryResult, RelayState, SendGuard, SmtpError, SmtpErrorKind, SmtpStage};
 use crate::clock::Clock;
 use crate::config::{self, MailProtection};
 use domain::time::Timestamp;
@@ -19,15 +19,15 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A mail server.
+/// A mail server with its idle connections.
 pub(super) struct Relay {
-    server: Server,
+    server: RelaySettings,
     clock: Clock,
     idle: Mutex<Vec<Idle>>,
-    health: Mutex<Health>,
+    health: Mutex<RelayHealth>,
 }
 
-struct Server {
+struct RelaySettings {
     host: String,
     port: u16,
     security: Security,
@@ -42,38 +42,37 @@ enum Security {
     Plain,
 }
 
-/// A connection that waits for the next mail.
+/// A connection kept for the next mail.
 struct Idle {
     connection: AsyncSmtpConnection,
     since: Timestamp,
 }
 
-/// What the last mails told of the server.
+/// The health of a server, as observed by the last deliveries.
 #[derive(Default)]
-struct Health {
-    trouble: Option<Hitch>,
-    /// Until then others come first.
-    rests_until: Option<Timestamp>,
+struct RelayHealth {
+    trouble: Option<SmtpError>,
+    /// Until then other relays are tried first.
+    resting_until: Option<Timestamp>,
 }
 
-/// How long an answer and the whole conversation may take.
-struct Patience {
+/// Limits each reply and the whole conversation.
+struct Deadlines {
     each: Duration,
     end: Instant,
 }
 
-/// Mail servers hang up on idle clients, some after a minute.
+/// Mail servers disconnect idle clients, some after a minute.
 pub(super) const LONGEST_IDLE: Duration = Duration::from_secs(30);
-/// Waiting longer for a parting word serves nobody.
-pub(super) const FAREWELL: Duration = Duration::from_secs(1);
-/// A hand-over with a new connection is some ten commands. None takes longer than `mail.timeout`, and all together
-/// no longer than this many times that.
-const TIMEOUTS_A_HAND_OVER: u32 = 3;
-/// How long a server that failed is asked after the others; then one mail tries it again.
+/// Limits the QUIT, whose reply changes nothing.
+pub(super) const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A delivery on a new connection takes about ten commands, each limited to `mail.timeout`, and all together to this multiple of it.
+const TIMEOUTS_PER_DELIVERY: u32 = 3;
+/// How long a failed server is tried last; then one mail probes it.
 pub(super) const REST: Duration = Duration::from_secs(60);
 
 impl Relay {
-    /// Prepares; connects to nothing yet.
+    /// Reads certificates and credentials, without connecting.
     pub(super) fn new(
         relay: &config::MailRelay,
         config: &config::MailConfig,
@@ -85,7 +84,7 @@ impl Relay {
             MailProtection::StartTls => Security::StartTls(tls()?),
             MailProtection::Plain => Security::Plain,
         };
-        let server = Server {
+        let server = RelaySettings {
             host: relay.host.clone(),
             port: relay.port,
             security,
@@ -101,37 +100,37 @@ impl Relay {
         })
     }
 
-    /// Whether it failed a moment ago.
-    pub(super) fn rests(&self) -> bool {
+    /// Returns whether the server failed lately.
+    pub(super) fn is_resting(&self) -> bool {
         self.health
             .lock()
-            .rests_until
+            .resting_until
             .is_some_and(|until| self.clock.now() < until)
     }
 
-    /// Hands one mail over, or says why not, within [`Relay::longest`] and a farewell.
-    pub(super) async fn hand_over(&self, message: &Message, hold: &dyn Hold) -> HandOver {
-        self.try_again();
-        let handed_over = self
-            .converse(message, hold)
+    /// Delivers one mail within [`Relay::longest`] and a QUIT.
+    pub(super) async fn send(&self, message: &Message, guard: &dyn SendGuard) -> DeliveryResult {
+        self.keep_resting();
+        let result = self
+            .converse(message, guard)
             .await
             .err()
-            .unwrap_or(HandOver::Accepted);
-        self.learn(&handed_over);
-        handed_over
+            .unwrap_or(DeliveryResult::Accepted);
+        self.update_health(&result);
+        result
     }
 
-    /// The longest that a conversation takes.
+    /// Returns the limit of a whole conversation.
     pub(super) fn longest(&self) -> Duration {
-        self.server.timeout * TIMEOUTS_A_HAND_OVER
+        self.server.timeout * TIMEOUTS_PER_DELIVERY
     }
 
-    /// Host and port.
+    /// Returns host and port for logs.
     pub(super) fn name(&self) -> String {
         format!("{}:{}", self.server.host, self.server.port)
     }
 
-    /// How it was found.
+    /// Returns the state for `/readyz` and the metrics.
     pub(super) fn state(&self) -> RelayState {
         RelayState {
             relay: self.name(),
@@ -139,71 +138,82 @@ impl Relay {
         }
     }
 
-    /// Takes leave on connections that nobody needs.
+    /// Closes connections that have been idle for too long.
     pub(super) async fn tidy(&self) {
         for idle in self.idle_for(LONGEST_IDLE) {
-            leave(idle.connection).await;
+            quit(idle.connection).await;
         }
     }
 
-    /// Takes leave on all connections.
+    /// Closes all idle connections.
     pub(super) async fn close(&self) {
         for idle in self.idle_for(Duration::ZERO) {
-            leave(idle.connection).await;
+            quit(idle.connection).await;
         }
     }
 
-    /// While one mail finds out whether a server works again, the others go elsewhere.
-    fn try_again(&self) {
+    /// Keeps a resting server last for all other mails while this one probes it.
+    fn keep_resting(&self) {
         let mut health = self.health.lock();
-        if health.rests_until.is_some() {
-            health.rests_until = Some(self.clock.now().plus(REST));
+        if health.resting_until.is_some() {
+            health.resting_until = Some(self.clock.now().plus(REST));
         }
     }
 
-    fn learn(&self, handed_over: &HandOver) {
+    fn update_health(&self, result: &DeliveryResult) {
         let mut health = self.health.lock();
-        match handed_over {
-            _ if handed_over.is_the_relays_fault() => {
-                health.rests_until = Some(self.clock.now().plus(REST));
-                health.trouble = handed_over.hitch().cloned();
+        match result {
+            _ if result.is_the_relays_fault() => {
+                health.resting_until = Some(self.clock.now().plus(REST));
+                health.trouble = result.error().cloned();
             }
-            // It works, even if it does not want this mail now.
-            HandOver::PutOff(hitch) if matches!(hitch.cause, Cause::Reply { .. }) => {
-                *health = Health {
-                    trouble: Some(hitch.clone()),
-                    rests_until: None,
+            // The server works, although it does not accept this mail now.
+            DeliveryResult::Deferred(error)
+                if matches!(error.cause, SmtpErrorKind::Reply { .. }) =>
+            {
+                *health = RelayHealth {
+                    trouble: Some(error.clone()),
+                    resting_until: None,
                 };
             }
-            HandOver::Accepted | HandOver::Refused(_) => *health = Health::default(),
-            HandOver::PutOff(_) | HandOver::Withdrawn => {}
+            DeliveryResult::Accepted | DeliveryResult::Refused(_) => {
+                *health = RelayHealth::default()
+            }
+            DeliveryResult::Deferred(_) | DeliveryResult::Withdrawn => {}
         }
     }
 
-    async fn converse(&self, message: &Message, hold: &dyn Hold) -> Result<(), HandOver> {
-        let patience = Patience {
+    async fn converse(
+        &self,
+        message: &Message,
+        guard: &dyn SendGuard,
+    ) -> Result<(), DeliveryResult> {
+        let deadlines = Deadlines {
             each: self.server.timeout,
             end: Instant::now() + self.longest(),
         };
-        let mut connection = self.connection(&patience).await?;
-        let handed_over = self
+        let mut connection = self.connection(&deadlines).await?;
+        let result = self
             .server
-            .send(&mut connection, message, hold, &patience)
+            .send(&mut connection, message, guard, &deadlines)
             .await;
-        match &handed_over {
+        match &result {
             Ok(()) => self.idle.lock().push(Idle {
                 connection,
                 since: self.clock.now(),
             }),
-            Err(refusal) if refusal.is_a_reply() => leave(connection).await,
-            // Whoever is silent or gone gets no parting word.
+            Err(refusal) if refusal.is_a_reply() => quit(connection).await,
+            // A silent or closed connection gets no QUIT.
             Err(_) => drop(connection),
         }
-        handed_over
+        result
     }
 
-    /// A connection that answered just now, or a new one.
-    async fn connection(&self, patience: &Patience) -> Result<AsyncSmtpConnection, HandOver> {
+    /// Returns an idle connection that still answers, or a new one.
+    async fn connection(
+        &self,
+        deadlines: &Deadlines,
+    ) -> Result<AsyncSmtpConnection, DeliveryResult> {
         loop {
             let idle = self.idle.lock().pop();
             let Some(Idle {
@@ -211,18 +221,18 @@ impl Relay {
                 since,
             }) = idle
             else {
-                return self.server.connect(patience).await;
+                return self.server.connect(deadlines).await;
             };
             let is_fresh = self.clock.now().since(since) < LONGEST_IDLE;
             if is_fresh
-                && tokio::time::timeout(FAREWELL, connection.test_connected()).await == Ok(true)
+                && tokio::time::timeout(QUIT_TIMEOUT, connection.test_connected()).await == Ok(true)
             {
                 return Ok(connection);
             }
         }
     }
 
-    /// The connections that have been idle for at least this long.
+    /// Removes the connections that have been idle for at least this long.
     fn idle_for(&self, age: Duration) -> Vec<Idle> {
         let now = self.clock.now();
         self.idle
@@ -231,15 +241,15 @@ impl Relay {
             .collect()
     }
 
-    /// How many connections wait.
+    /// Returns the number of idle connections.
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
         self.idle.lock().len()
     }
 }
 
-impl Server {
-    async fn connect(&self, patience: &Patience) -> Result<AsyncSmtpConnection, HandOver> {
+impl RelaySettings {
+    async fn connect(&self, deadlines: &Deadlines) -> Result<AsyncSmtpConnection, DeliveryResult> {
         let wrapper = match &self.security {
             Security::Tls(tls) => Some(tls.clone()),
             Security::StartTls(_) | Security::Plain => None,
@@ -252,26 +262,26 @@ impl Server {
             wrapper,
             None,
         );
-        let mut connection = patience.wait(Stage::Connect, connect).await?;
+        let mut connection = deadlines.wait(SmtpStage::Connect, connect).await?;
         if let Security::StartTls(tls) = &self.security {
             if !connection.can_starttls() {
-                leave(connection).await;
-                return Err(HandOver::PutOff(Hitch {
-                    stage: Stage::StartTls,
-                    cause: Cause::NotOffered,
+                quit(connection).await;
+                return Err(DeliveryResult::Deferred(SmtpError {
+                    stage: SmtpStage::StartTls,
+                    cause: SmtpErrorKind::NotOffered,
                 }));
             }
-            patience
+            deadlines
                 .wait(
-                    Stage::StartTls,
+                    SmtpStage::StartTls,
                     connection.starttls(tls.clone(), &self.hello),
                 )
                 .await?;
         }
         if let Some(credentials) = &self.credentials {
-            patience
+            deadlines
                 .wait(
-                    Stage::SignIn,
+                    SmtpStage::SignIn,
                     connection.auth(DEFAULT_MECHANISMS, credentials),
                 )
                 .await?;
@@ -283,68 +293,70 @@ impl Server {
         &self,
         connection: &mut AsyncSmtpConnection,
         message: &Message,
-        hold: &dyn Hold,
-        patience: &Patience,
-    ) -> Result<(), HandOver> {
+        guard: &dyn SendGuard,
+        deadlines: &Deadlines,
+    ) -> Result<(), DeliveryResult> {
         let unwritable = |_| {
-            HandOver::Refused(Hitch {
-                stage: Stage::Writing,
-                cause: Cause::Unwritable,
+            DeliveryResult::Refused(SmtpError {
+                stage: SmtpStage::Writing,
+                cause: SmtpErrorKind::Unwritable,
             })
         };
-        let (envelope, content) = (
-            message.envelope(),
-            Content::of(message).map_err(unwritable)?,
-        );
+        let envelope = message.envelope();
+        let content = DataPayload::of(message).map_err(unwritable)?;
         let from = Mail::new(envelope.from().cloned(), Vec::new());
-        patience.wait(Stage::From, connection.command(from)).await?;
+        deadlines
+            .wait(SmtpStage::From, connection.command(from))
+            .await?;
         for to in envelope.to() {
-            patience
+            deadlines
                 .wait(
-                    Stage::To,
+                    SmtpStage::To,
                     connection.command(Rcpt::new(to.clone(), Vec::new())),
                 )
                 .await?;
         }
-        let go_ahead = patience.wait(Stage::Data, connection.command(Data)).await?;
+        let go_ahead = deadlines
+            .wait(SmtpStage::Data, connection.command(Data))
+            .await?;
         if !go_ahead.has_code(354) {
-            return Err(HandOver::PutOff(Hitch {
-                stage: Stage::Data,
-                cause: Cause::Unintelligible,
+            return Err(DeliveryResult::Deferred(SmtpError {
+                stage: SmtpStage::Data,
+                cause: SmtpErrorKind::Unintelligible,
             }));
         }
-        // Until now hanging up undoes everything. The server may have let us wait for long.
-        hold.confirm().await?;
-        patience
-            .wait(Stage::Message, connection.command(content))
+        // Until now disconnecting cancels the mail, and the conversation may have taken long: confirm the lease.
+        guard.confirm().await?;
+        deadlines
+            .wait(SmtpStage::Message, connection.command(content))
             .await?;
         Ok(())
     }
 }
 
-impl Patience {
-    /// Waits for one answer; lettre itself would wait for ever.
+impl Deadlines {
+    /// Waits for one reply; lettre itself would wait forever.
     async fn wait<T>(
         &self,
-        stage: Stage,
+        stage: SmtpStage,
         answer: impl Future<Output = Result<T, lettre::transport::smtp::Error>>,
-    ) -> Result<T, HandOver> {
+    ) -> Result<T, DeliveryResult> {
         let end = self.end.min(Instant::now() + self.each);
         match tokio::time::timeout_at(end, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(HandOver::from_error(stage, &error)),
-            Err(_) => Err(HandOver::PutOff(Hitch {
+            Ok(Err(error)) => Err(DeliveryResult::from_error(stage, &error)),
+            Err(_) => Err(DeliveryResult::Deferred(SmtpError {
                 stage,
-                cause: Cause::TimedOut,
+                cause: SmtpErrorKind::TimedOut,
             })),
         }
     }
 }
 
-/// Says good-bye, so that the server does not log a broken connection.
-async fn leave(mut connection: AsyncSmtpConnection) {
-    // Whether the server hears it makes no difference.
-    let _ = tokio::time::timeout(FAREWELL, connection.quit()).await;
+/// Sends QUIT, so that the server does not log a broken connection.
+async fn quit(mut connection: AsyncSmtpConnection) {
+    // The reply makes no difference.
+    let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
 }
 
 fn credentials(relay: &config::MailRelay) -> Result<Option<Credentials>, Error> {
@@ -353,13 +365,13 @@ fn credentials(relay: &config::MailRelay) -> Result<Option<Credentials>, Error> 
     };
     let not_text = |_| Error::Setting {
         key: "mail.password_file",
-        mistake: "the password is not text in UTF-8".to_owned(),
+        mistake: "the password is not UTF-8 text".to_owned(),
     };
     let password = std::str::from_utf8(password.reveal()).map_err(not_text)?;
     Ok(Some(Credentials::new(user.clone(), password.to_owned())))
 }
 
-/// TLS 1.2 or later, with the system's certificates and those of the file.
+/// Sets up TLS 1.2 or later, trusting the system's certificates and those of the file.
 fn tls_parameters(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, Error> {
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(path) = ca_file {
@@ -371,17 +383,17 @@ fn tls_parameters(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, E
             key: "mail.ca_file",
             mistake: mistake.to_owned(),
         };
-        // A file without a certificate would pass for one with none to add.
+        // Without this check a file without certificates would be accepted silently.
         if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
-            return Err(unusable("holds no certificate in PEM"));
+            return Err(unusable("contains no PEM certificate"));
         }
         builder = builder.add_root_certificate(
-            Certificate::from_pem(&pem).map_err(|_| unusable("holds a damaged certificate"))?,
+            Certificate::from_pem(&pem).map_err(|_| unusable("contains a damaged certificate"))?,
         );
     }
     let unusable = |_| Error::Setting {
         key: "mail.url",
-        mistake: format!("TLS cannot be set up for `{host}`"),
+        mistake: format!("cannot set up TLS for `{host}`"),
     };
     builder.build_rustls().map_err(unusable)
 }

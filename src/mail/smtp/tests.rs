@@ -1,18 +1,18 @@
-use super::relay::{FAREWELL, LONGEST_IDLE, REST};
+use super::relay::{LONGEST_IDLE, QUIT_TIMEOUT, REST};
 use super::*;
 use crate::config::{MailProtection, Secret};
 use crate::mail::Writer;
 use crate::mail::testing::{
-    ADDRESS, ASKED_AT, Fault, Relay, TAN, brand, letter, login as rules, mail, relay_at,
+    ADDRESS, ASKED_AT, Relay, ScriptedFault, TAN, brand, letter, login as rules, mail, relay_at,
 };
 use std::time::{Duration, Instant};
 
 /// A letter that stays in hand.
-struct Held;
+struct LeaseGuard;
 
 #[async_trait]
-impl Hold for Held {
-    async fn confirm(&self) -> Result<(), HandOver> {
+impl SendGuard for LeaseGuard {
+    async fn confirm(&self) -> Result<(), DeliveryResult> {
         Ok(())
     }
 }
@@ -41,10 +41,10 @@ fn smtp(config: &config::MailConfig) -> Smtp {
     Smtp::new(config, Clock::manual(ASKED_AT)).expect("sound")
 }
 
-fn reply(stage: Stage, code: u16, status: &str) -> Hitch {
-    Hitch {
+fn reply(stage: SmtpStage, code: u16, status: &str) -> SmtpError {
+    SmtpError {
         stage,
-        cause: Cause::Reply {
+        cause: SmtpErrorKind::Reply {
             code,
             status: Some(status.to_owned()),
         },
@@ -55,8 +55,14 @@ fn reply(stage: Stage, code: u16, status: &str) -> Hitch {
 async fn a_mail_is_handed_over_and_the_connection_serves_the_next_one() {
     let relay = Relay::start(&[]);
     let smtp = smtp(&mail(relay.port));
-    assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
-    assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
+    assert_eq!(
+        smtp.send(&message(), &LeaseGuard).await,
+        DeliveryResult::Accepted
+    );
+    assert_eq!(
+        smtp.send(&message(), &LeaseGuard).await,
+        DeliveryResult::Accepted
+    );
     assert_eq!((relay.mails().len(), relay.connections()), (2, 1));
     assert_eq!(
         relay.recipients(),
@@ -89,7 +95,10 @@ async fn a_mail_comes_in_one_piece_with_its_end() {
         stream.write_all(b"250 taken\r\n").expect("sent");
         heard
     });
-    assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
+    assert_eq!(
+        smtp.send(&message(), &LeaseGuard).await,
+        DeliveryResult::Accepted
+    );
     let heard = String::from_utf8(server.join().expect("no panic")).expect("text");
     assert!(
         heard.starts_with("From:") || heard.contains("\r\nFrom:"),
@@ -101,21 +110,21 @@ async fn a_mail_comes_in_one_piece_with_its_end() {
 #[tokio::test]
 async fn an_answer_of_4yz_puts_the_mail_off_and_the_next_attempt_succeeds() {
     for (at, stage) in [
-        ("MAIL", Stage::From),
-        ("RCPT", Stage::To),
-        ("DATA", Stage::Data),
-        (".", Stage::Message),
+        ("MAIL", SmtpStage::From),
+        ("RCPT", SmtpStage::To),
+        ("DATA", SmtpStage::Data),
+        (".", SmtpStage::Message),
     ] {
-        let relay = Relay::start(&[Fault::Say(at, "451 4.7.1 later")]);
+        let relay = Relay::start(&[ScriptedFault::Say(at, "451 4.7.1 later")]);
         let smtp = smtp(&mail(relay.port));
         assert_eq!(
-            smtp.hand_over(&message(), &Held).await,
-            HandOver::PutOff(reply(stage, 451, "4.7.1")),
+            smtp.send(&message(), &LeaseGuard).await,
+            DeliveryResult::Deferred(reply(stage, 451, "4.7.1")),
             "{at}"
         );
         assert_eq!(
-            smtp.hand_over(&message(), &Held).await,
-            HandOver::Accepted,
+            smtp.send(&message(), &LeaseGuard).await,
+            DeliveryResult::Accepted,
             "{at}"
         );
         assert_eq!(relay.mails().len(), 1, "{at}");
@@ -124,30 +133,33 @@ async fn an_answer_of_4yz_puts_the_mail_off_and_the_next_attempt_succeeds() {
 
 #[tokio::test]
 async fn an_answer_of_5yz_refuses_the_mail_and_its_text_is_not_repeated() {
-    let relay = Relay::start(&[Fault::Say(
+    let relay = Relay::start(&[ScriptedFault::Say(
         "RCPT",
         "550 5.1.1 <ada.lovelace@makler.example>: unknown",
     )]);
-    let refused = smtp(&mail(relay.port)).hand_over(&message(), &Held).await;
-    assert_eq!(refused, HandOver::Refused(reply(Stage::To, 550, "5.1.1")));
+    let refused = smtp(&mail(relay.port)).send(&message(), &LeaseGuard).await;
+    assert_eq!(
+        refused,
+        DeliveryResult::Refused(reply(SmtpStage::To, 550, "5.1.1"))
+    );
     assert!(!format!("{refused:?}").contains("ada"), "{refused:?}");
 }
 
 #[tokio::test]
 async fn an_answer_of_5yz_to_ourselves_puts_the_mail_off_since_the_operator_can_mend_it() {
     for (at, answer, stage) in [
-        ("CONNECT", "554 5.7.1 go away", Stage::Connect),
-        ("AUTH", "535 5.7.8 wrong", Stage::SignIn),
-        ("MAIL", "530 5.7.0 sign in first", Stage::From),
+        ("CONNECT", "554 5.7.1 go away", SmtpStage::Connect),
+        ("AUTH", "535 5.7.8 wrong", SmtpStage::SignIn),
+        ("MAIL", "530 5.7.0 sign in first", SmtpStage::From),
     ] {
-        let relay = Relay::start(&[Fault::Say(at, answer)]);
+        let relay = Relay::start(&[ScriptedFault::Say(at, answer)]);
         let config = with(config::MailRelay {
             credentials: login(),
             ..relay_at(relay.port)
         });
-        let put_off = smtp(&config).hand_over(&message(), &Held).await;
+        let put_off = smtp(&config).send(&message(), &LeaseGuard).await;
         assert!(
-            matches!(&put_off, HandOver::PutOff(Hitch { stage: at, cause: Cause::Reply { .. } }) if *at == stage),
+            matches!(&put_off, DeliveryResult::Deferred(SmtpError { stage: at, cause: SmtpErrorKind::Reply { .. } }) if *at == stage),
             "{put_off:?}"
         );
     }
@@ -156,13 +168,16 @@ async fn an_answer_of_5yz_to_ourselves_puts_the_mail_off_since_the_operator_can_
 #[tokio::test]
 async fn a_connection_that_breaks_anywhere_puts_the_mail_off() {
     for at in ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."] {
-        let relay = Relay::start(&[Fault::HangUp(at)]);
+        let relay = Relay::start(&[ScriptedFault::HangUp(at)]);
         let smtp = smtp(&mail(relay.port));
-        let put_off = smtp.hand_over(&message(), &Held).await;
-        assert!(matches!(put_off, HandOver::PutOff(_)), "{at}: {put_off:?}");
+        let put_off = smtp.send(&message(), &LeaseGuard).await;
+        assert!(
+            matches!(put_off, DeliveryResult::Deferred(_)),
+            "{at}: {put_off:?}"
+        );
         assert_eq!(
-            smtp.hand_over(&message(), &Held).await,
-            HandOver::Accepted,
+            smtp.send(&message(), &LeaseGuard).await,
+            DeliveryResult::Accepted,
             "{at}"
         );
     }
@@ -170,13 +185,13 @@ async fn a_connection_that_breaks_anywhere_puts_the_mail_off() {
         .and_then(|listener| listener.local_addr())
         .expect("a port")
         .port();
-    let put_off = smtp(&mail(nobody)).hand_over(&message(), &Held).await;
+    let put_off = smtp(&mail(nobody)).send(&message(), &LeaseGuard).await;
     assert!(
         matches!(
             &put_off,
-            HandOver::PutOff(Hitch {
-                stage: Stage::Connect,
-                cause: Cause::Lost(_)
+            DeliveryResult::Deferred(SmtpError {
+                stage: SmtpStage::Connect,
+                cause: SmtpErrorKind::Lost(_)
             })
         ),
         "{put_off:?}"
@@ -186,32 +201,32 @@ async fn a_connection_that_breaks_anywhere_puts_the_mail_off() {
 #[tokio::test]
 async fn a_frozen_server_is_given_up_in_time_and_its_connection_never_used_again() {
     for at in ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."] {
-        let relay = Relay::start(&[Fault::Freeze(at)]);
+        let relay = Relay::start(&[ScriptedFault::Freeze(at)]);
         let config = config::MailConfig {
             timeout: Duration::from_millis(400),
             ..mail(relay.port)
         };
         let smtp = smtp(&config);
         let begun = Instant::now();
-        let put_off = smtp.hand_over(&message(), &Held).await;
+        let put_off = smtp.send(&message(), &LeaseGuard).await;
         assert!(
             matches!(
                 &put_off,
-                HandOver::PutOff(Hitch {
-                    cause: Cause::TimedOut,
+                DeliveryResult::Deferred(SmtpError {
+                    cause: SmtpErrorKind::TimedOut,
                     ..
                 })
             ),
             "{at}: {put_off:?}"
         );
         assert!(
-            begun.elapsed() < smtp.relays[0].longest() + FAREWELL,
+            begun.elapsed() < smtp.relays[0].longest() + QUIT_TIMEOUT,
             "{at}: {:?}",
             begun.elapsed()
         );
         assert_eq!(
-            smtp.hand_over(&message(), &Held).await,
-            HandOver::Accepted,
+            smtp.send(&message(), &LeaseGuard).await,
+            DeliveryResult::Accepted,
             "{at}"
         );
         assert_eq!((relay.mails().len(), relay.connections()), (1, 2), "{at}");
@@ -220,10 +235,16 @@ async fn a_frozen_server_is_given_up_in_time_and_its_connection_never_used_again
 
 #[tokio::test]
 async fn an_idle_connection_that_died_costs_nothing_but_a_new_one() {
-    let relay = Relay::start(&[Fault::HangUp("NOOP")]);
+    let relay = Relay::start(&[ScriptedFault::HangUp("NOOP")]);
     let smtp = smtp(&mail(relay.port));
-    assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
-    assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
+    assert_eq!(
+        smtp.send(&message(), &LeaseGuard).await,
+        DeliveryResult::Accepted
+    );
+    assert_eq!(
+        smtp.send(&message(), &LeaseGuard).await,
+        DeliveryResult::Accepted
+    );
     assert_eq!((relay.mails().len(), relay.connections()), (2, 2));
 }
 
@@ -232,7 +253,10 @@ async fn idle_connections_are_closed_after_half_a_minute() {
     let relay = Relay::start(&[]);
     let clock = Clock::manual(ASKED_AT);
     let smtp = Smtp::new(&mail(relay.port), clock.clone()).expect("sound");
-    assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
+    assert_eq!(
+        smtp.send(&message(), &LeaseGuard).await,
+        DeliveryResult::Accepted
+    );
     smtp.tidy().await;
     assert_eq!(smtp.relays[0].idle(), 1);
     clock.advance(LONGEST_IDLE);
@@ -249,12 +273,12 @@ async fn where_starttls_is_required_and_not_offered_nothing_of_the_mail_is_said(
         credentials: login(),
         ..relay_at(relay.port)
     });
-    let put_off = smtp(&config).hand_over(&message(), &Held).await;
+    let put_off = smtp(&config).send(&message(), &LeaseGuard).await;
     assert_eq!(
         put_off,
-        HandOver::PutOff(Hitch {
-            stage: Stage::StartTls,
-            cause: Cause::NotOffered
+        DeliveryResult::Deferred(SmtpError {
+            stage: SmtpStage::StartTls,
+            cause: SmtpErrorKind::NotOffered
         })
     );
     let heard = relay.heard_in_clear();
@@ -290,8 +314,8 @@ async fn over_starttls_and_over_tls_from_the_first_byte_no_command_about_a_mail_
     ] {
         let (config, _file) = trusting(&relay, protection);
         assert_eq!(
-            smtp(&config).hand_over(&message(), &Held).await,
-            HandOver::Accepted,
+            smtp(&config).send(&message(), &LeaseGuard).await,
+            DeliveryResult::Accepted,
             "{protection:?}"
         );
         assert_eq!(relay.mails().len(), 1);
@@ -313,12 +337,12 @@ async fn a_server_with_a_strange_certificate_or_name_gets_no_mail() {
         let (mut other_name, _file) = trusting(&relay, protection);
         other_name.relays[0].host = "127.0.0.1".to_owned();
         for config in [strange, other_name] {
-            let put_off = smtp(&config).hand_over(&message(), &Held).await;
+            let put_off = smtp(&config).send(&message(), &LeaseGuard).await;
             assert!(
                 matches!(
                     &put_off,
-                    HandOver::PutOff(Hitch {
-                        cause: Cause::Lost(_),
+                    DeliveryResult::Deferred(SmtpError {
+                        cause: SmtpErrorKind::Lost(_),
                         ..
                     })
                 ),
@@ -344,7 +368,7 @@ async fn a_file_without_certificates_is_a_mistake() {
         .err()
         .expect("refused")
         .to_string();
-    assert_eq!(mistake, "mail.ca_file: holds no certificate in PEM");
+    assert_eq!(mistake, "mail.ca_file: contains no PEM certificate");
 }
 
 /// Mail servers, tried in this order, and a clock for their rests.
@@ -373,21 +397,21 @@ fn mails(first: &Relay, second: &Relay) -> (usize, usize) {
 #[tokio::test]
 async fn a_server_that_fails_hands_on_at_once_and_then_rests_for_a_while() {
     let faults = [
-        Fault::HangUp("CONNECT"),
-        Fault::Freeze("CONNECT"),
-        Fault::Say("CONNECT", "554 5.7.1 go away"),
-        Fault::Say("AUTH", "535 5.7.8 wrong"),
-        Fault::Say("MAIL", "550 5.7.1 no such sender"),
-        Fault::Say("RCPT", "421 4.3.2 closing"),
-        Fault::HangUp("RCPT"),
-        Fault::Freeze("DATA"),
+        ScriptedFault::HangUp("CONNECT"),
+        ScriptedFault::Freeze("CONNECT"),
+        ScriptedFault::Say("CONNECT", "554 5.7.1 go away"),
+        ScriptedFault::Say("AUTH", "535 5.7.8 wrong"),
+        ScriptedFault::Say("MAIL", "550 5.7.1 no such sender"),
+        ScriptedFault::Say("RCPT", "421 4.3.2 closing"),
+        ScriptedFault::HangUp("RCPT"),
+        ScriptedFault::Freeze("DATA"),
     ];
     for fault in faults {
         let (first, second) = (Relay::start(&[fault]), Relay::start(&[]));
         let (smtp, clock) = several(&[&first, &second]);
         assert_eq!(
-            smtp.hand_over(&message(), &Held).await,
-            HandOver::Accepted,
+            smtp.send(&message(), &LeaseGuard).await,
+            DeliveryResult::Accepted,
             "{fault:?}"
         );
         assert_eq!(mails(&first, &second), (0, 1), "{fault:?}");
@@ -399,14 +423,20 @@ async fn a_server_that_fails_hands_on_at_once_and_then_rests_for_a_while() {
             "{failed:?}"
         );
         assert_eq!(works.trouble, None);
-        assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
+        assert_eq!(
+            smtp.send(&message(), &LeaseGuard).await,
+            DeliveryResult::Accepted
+        );
         assert_eq!(
             (mails(&first, &second), first.connections()),
             ((0, 2), 1),
             "{fault:?}: it rests"
         );
         clock.advance(REST);
-        assert_eq!(smtp.hand_over(&message(), &Held).await, HandOver::Accepted);
+        assert_eq!(
+            smtp.send(&message(), &LeaseGuard).await,
+            DeliveryResult::Accepted
+        );
         assert_eq!(
             mails(&first, &second),
             (1, 2),
@@ -419,15 +449,21 @@ async fn a_server_that_fails_hands_on_at_once_and_then_rests_for_a_while() {
 #[tokio::test]
 async fn while_one_mail_tries_a_server_again_the_others_go_elsewhere() {
     let (first, second) = (
-        Relay::start(&[Fault::HangUp("CONNECT"), Fault::Freeze("CONNECT")]),
+        Relay::start(&[
+            ScriptedFault::HangUp("CONNECT"),
+            ScriptedFault::Freeze("CONNECT"),
+        ]),
         Relay::start(&[]),
     );
     let (smtp, clock) = several(&[&first, &second]);
-    smtp.hand_over(&message(), &Held).await;
+    smtp.send(&message(), &LeaseGuard).await;
     clock.advance(REST);
     let (one, other) = (message(), message());
-    let (tries, goes) = tokio::join!(smtp.hand_over(&one, &Held), smtp.hand_over(&other, &Held));
-    assert_eq!((tries, goes), (HandOver::Accepted, HandOver::Accepted));
+    let (tries, goes) = tokio::join!(smtp.send(&one, &LeaseGuard), smtp.send(&other, &LeaseGuard));
+    assert_eq!(
+        (tries, goes),
+        (DeliveryResult::Accepted, DeliveryResult::Accepted)
+    );
     assert_eq!((mails(&first, &second), first.connections()), ((0, 3), 2));
 }
 
@@ -435,19 +471,19 @@ async fn while_one_mail_tries_a_server_again_the_others_go_elsewhere() {
 async fn a_mail_that_one_server_wants_later_another_may_take_now_and_neither_rests() {
     for stage in ["MAIL", "RCPT", "DATA", "."] {
         let (first, second) = (
-            Relay::start(&[Fault::Say(stage, "451 4.7.1 later")]),
+            Relay::start(&[ScriptedFault::Say(stage, "451 4.7.1 later")]),
             Relay::start(&[]),
         );
         let (smtp, _) = several(&[&first, &second]);
         assert_eq!(
-            smtp.hand_over(&message(), &Held).await,
-            HandOver::Accepted,
+            smtp.send(&message(), &LeaseGuard).await,
+            DeliveryResult::Accepted,
             "{stage}"
         );
         assert_eq!(mails(&first, &second), (0, 1), "{stage}");
         assert_eq!(
-            smtp.hand_over(&message(), &Held).await,
-            HandOver::Accepted,
+            smtp.send(&message(), &LeaseGuard).await,
+            DeliveryResult::Accepted,
             "{stage}"
         );
         assert_eq!(mails(&first, &second), (1, 1), "{stage}");
@@ -458,13 +494,13 @@ async fn a_mail_that_one_server_wants_later_another_may_take_now_and_neither_res
 async fn a_mail_that_one_server_refuses_for_good_is_given_to_no_other() {
     for stage in ["RCPT", "DATA", "."] {
         let (first, second) = (
-            Relay::start(&[Fault::Say(stage, "550 5.1.1 unknown")]),
+            Relay::start(&[ScriptedFault::Say(stage, "550 5.1.1 unknown")]),
             Relay::start(&[]),
         );
         let (smtp, _) = several(&[&first, &second]);
-        let refused = smtp.hand_over(&message(), &Held).await;
+        let refused = smtp.send(&message(), &LeaseGuard).await;
         assert!(
-            matches!(refused, HandOver::Refused(_)),
+            matches!(refused, DeliveryResult::Refused(_)),
             "{stage}: {refused:?}"
         );
         assert_eq!(second.connections(), 0, "{stage}");
@@ -474,15 +510,15 @@ async fn a_mail_that_one_server_refuses_for_good_is_given_to_no_other() {
 
 #[tokio::test]
 async fn a_mail_that_one_server_may_have_is_given_to_no_other_at_once() {
-    for fault in [Fault::HangUp("."), Fault::Freeze(".")] {
+    for fault in [ScriptedFault::HangUp("."), ScriptedFault::Freeze(".")] {
         let (first, second) = (Relay::start(&[fault]), Relay::start(&[]));
         let (smtp, _) = several(&[&first, &second]);
-        let put_off = smtp.hand_over(&message(), &Held).await;
+        let put_off = smtp.send(&message(), &LeaseGuard).await;
         assert!(
             matches!(
                 put_off,
-                HandOver::PutOff(Hitch {
-                    stage: Stage::Message,
+                DeliveryResult::Deferred(SmtpError {
+                    stage: SmtpStage::Message,
                     ..
                 })
             ),
@@ -494,19 +530,28 @@ async fn a_mail_that_one_server_may_have_is_given_to_no_other_at_once() {
 
 #[tokio::test]
 async fn a_sender_is_refused_once_no_server_wants_it_and_none_may_want_it_later() {
-    let no = || Relay::start(&[Fault::Say("MAIL", "550 5.7.1 no such sender")]);
+    let no = || Relay::start(&[ScriptedFault::Say("MAIL", "550 5.7.1 no such sender")]);
     let (first, second) = (no(), no());
     let refused = several(&[&first, &second])
         .0
-        .hand_over(&message(), &Held)
+        .send(&message(), &LeaseGuard)
         .await;
-    assert_eq!(refused, HandOver::Refused(reply(Stage::From, 550, "5.7.1")));
-    let (first, second) = (Relay::start(&[Fault::Say("RCPT", "451 4.7.1 later")]), no());
+    assert_eq!(
+        refused,
+        DeliveryResult::Refused(reply(SmtpStage::From, 550, "5.7.1"))
+    );
+    let (first, second) = (
+        Relay::start(&[ScriptedFault::Say("RCPT", "451 4.7.1 later")]),
+        no(),
+    );
     let put_off = several(&[&first, &second])
         .0
-        .hand_over(&message(), &Held)
+        .send(&message(), &LeaseGuard)
         .await;
-    assert_eq!(put_off, HandOver::PutOff(reply(Stage::To, 451, "4.7.1")));
+    assert_eq!(
+        put_off,
+        DeliveryResult::Deferred(reply(SmtpStage::To, 451, "4.7.1"))
+    );
 }
 
 #[tokio::test]
@@ -526,8 +571,8 @@ async fn no_server_gets_less_protection_than_configured_or_another_ones_password
         ..trusted.clone()
     };
     assert_eq!(
-        smtp(&config).hand_over(&message(), &Held).await,
-        HandOver::Accepted
+        smtp(&config).send(&message(), &LeaseGuard).await,
+        DeliveryResult::Accepted
     );
     assert_eq!(mails(&clear, &safe), (0, 1));
     for secret in [TAN, "MAIL", "AUTH", ADDRESS] {
@@ -539,25 +584,25 @@ async fn no_server_gets_less_protection_than_configured_or_another_ones_password
 }
 
 /// A letter that was lost on the way.
-struct Lost(HandOver);
+struct Lost(DeliveryResult);
 
 #[async_trait]
-impl Hold for Lost {
-    async fn confirm(&self) -> Result<(), HandOver> {
+impl SendGuard for Lost {
+    async fn confirm(&self) -> Result<(), DeliveryResult> {
         Err(self.0.clone())
     }
 }
 
 #[tokio::test]
 async fn a_mail_whose_letter_was_lost_on_the_way_goes_to_nobody() {
-    let unconfirmed = HandOver::PutOff(Hitch {
-        stage: Stage::Message,
-        cause: Cause::Unconfirmed,
+    let unconfirmed = DeliveryResult::Deferred(SmtpError {
+        stage: SmtpStage::Message,
+        cause: SmtpErrorKind::Unconfirmed,
     });
-    for lost in [HandOver::Withdrawn, unconfirmed] {
+    for lost in [DeliveryResult::Withdrawn, unconfirmed] {
         let (first, second) = (Relay::start(&[]), Relay::start(&[]));
         let (smtp, _) = several(&[&first, &second]);
-        assert_eq!(smtp.hand_over(&message(), &Lost(lost.clone())).await, lost);
+        assert_eq!(smtp.send(&message(), &Lost(lost.clone())).await, lost);
         assert_eq!((mails(&first, &second), second.connections()), ((0, 0), 0));
         assert!(
             first.heard_in_clear().ends_with("DATA\r\n"),

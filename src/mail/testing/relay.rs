@@ -1,4 +1,4 @@
-//! A small mail server on a real socket. It does what the script says, once each, and takes every other mail.
+//! A small mail server on a real socket: applies each scripted fault once, and accepts every other mail.
 
 use parking_lot::Mutex;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -8,26 +8,26 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the server does once, at the command of this name; `CONNECT` and `.` stand for the greeting and the mail's end.
+/// A fault to apply once at a command; `CONNECT` and `.` denote the greeting and the end of the mail.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::mail) enum Fault {
+pub(in crate::mail) enum ScriptedFault {
     Say(&'static str, &'static str),
     HangUp(&'static str),
     Freeze(&'static str),
-    /// Answers as usual, half a second later.
+    /// Replies as usual, half a second late.
     Pause(&'static str),
 }
 
 #[derive(Default)]
 struct Book {
-    script: VecDeque<Fault>,
+    script: VecDeque<ScriptedFault>,
     mails: Vec<Vec<u8>>,
     recipients: Vec<String>,
     heard_in_clear: Vec<u8>,
     connections: usize,
 }
 
-/// The server.
+/// The scripted mail server.
 pub(in crate::mail) struct Relay {
     pub(in crate::mail) port: u16,
     pub(in crate::mail) certificate: String,
@@ -42,7 +42,7 @@ enum Tls {
 }
 
 impl Relay {
-    pub(in crate::mail) fn start(script: &[Fault]) -> Self {
+    pub(in crate::mail) fn start(script: &[ScriptedFault]) -> Self {
         Self::listen(script, Tls::None, String::new())
     }
 
@@ -72,7 +72,7 @@ impl Relay {
         self.book.lock().connections
     }
 
-    fn listen(script: &[Fault], tls: Tls, certificate: String) -> Self {
+    fn listen(script: &[ScriptedFault], tls: Tls, certificate: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let port = listener.local_addr().expect("bound").port();
         let book = Arc::new(Mutex::new(Book {
@@ -90,7 +90,7 @@ impl Relay {
                         book,
                         tls,
                     }
-                    .hold()
+                    .guard()
                 });
             }
         });
@@ -128,8 +128,8 @@ struct Conversation {
 }
 
 impl Conversation {
-    /// Ends when the client is gone or a fault says so.
-    fn hold(mut self) -> Option<()> {
+    /// Serves one client until it disconnects, or a fault ends the connection.
+    fn guard(mut self) -> Option<()> {
         if let Tls::Always(config) = self.tls.clone() {
             self = self.seal(config)?;
         }
@@ -195,9 +195,9 @@ impl Conversation {
         }
     }
 
-    fn fault(&self, at: &str) -> Option<Fault> {
+    fn fault(&self, at: &str) -> Option<ScriptedFault> {
         let script = &mut self.book.lock().script;
-        let is_due = |fault: &Fault| matches!(fault, Fault::Say(when, _) | Fault::HangUp(when) | Fault::Freeze(when) | Fault::Pause(when) if *when == at);
+        let is_due = |fault: &ScriptedFault| matches!(fault, ScriptedFault::Say(when, _) | ScriptedFault::HangUp(when) | ScriptedFault::Freeze(when) | ScriptedFault::Pause(when) if *when == at);
         if script.front().is_some_and(is_due) {
             script.pop_front()
         } else {
@@ -205,15 +205,15 @@ impl Conversation {
         }
     }
 
-    fn commit(&mut self, fault: Fault) -> Option<()> {
+    fn commit(&mut self, fault: ScriptedFault) -> Option<()> {
         match fault {
-            Fault::Say(_, reply) => self.say(reply),
-            Fault::HangUp(_) => None,
-            Fault::Freeze(_) => {
+            ScriptedFault::Say(_, reply) => self.say(reply),
+            ScriptedFault::HangUp(_) => None,
+            ScriptedFault::Freeze(_) => {
                 std::thread::sleep(Duration::from_secs(20));
                 None
             }
-            Fault::Pause(_) => {
+            ScriptedFault::Pause(_) => {
                 std::thread::sleep(Duration::from_millis(500));
                 self.say("250 ok")
             }

@@ -1,25 +1,24 @@
-//! Bodies of forms, for a database that is gone with the process.
+//! Bodies of held forms, for a database in memory.
 //!
-//! redb copies what it keeps, more than once and in pages of a power of two; a body of a mebibyte takes several. So in memory the database
-//! knows only that a body is there and when it ends, and the body lies here as it was sealed.
+//! redb copies values more than once, into pages of a power of two, so that a body of one mebibyte takes several. Therefore the database
+//! in memory holds only an empty record with its expiry, and the sealed body is kept here.
 
-use super::super::vault::RecordKey;
 use crate::store::engine::Change;
 use crate::store::vault::Kind;
+use crate::store::vault::RecordKey;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
-/// Bodies that a change is to replace.
+/// The bodies replaced by a change, to be restored if it fails.
 pub(super) type Before = Vec<(RecordKey, Option<Bytes>)>;
 
-/// All bodies that the database knows of, by the names of their records.
+/// Bodies by the names of their records.
 #[derive(Default)]
 pub(super) struct Bodies(Mutex<HashMap<RecordKey, Bytes>>);
 
 impl Bodies {
-    /// Takes the bodies out of a change that is about to be applied. What is left in their place says that they are there. Gives what was
-    /// there before.
+    /// Moves the bodies out of a change that is about to be applied, leaving empty records in it, and returns the replaced ones.
     pub(super) fn take_from(&self, change: &mut Change) -> Before {
         let mut bodies = self.0.lock();
         let written = change
@@ -31,7 +30,7 @@ impl Bodies {
             .collect()
     }
 
-    /// The change was not applied: all is as it was before.
+    /// Undoes [`Bodies::take_from`] after a change that was not applied.
     pub(super) fn restore(&self, before: Before) {
         let mut bodies = self.0.lock();
         for (key, body) in before {
@@ -42,19 +41,19 @@ impl Bodies {
         }
     }
 
-    /// The change was applied: so much for what it deleted.
+    /// Drops the bodies deleted by a change that was applied.
     pub(super) fn forget_deleted(&self, change: &Change) {
         self.forget(change.delete.iter().copied());
     }
 
-    /// Forgets the bodies of these records.
+    /// Drops the bodies of these records.
     pub(super) fn forget(&self, keys: impl Iterator<Item = RecordKey>) {
         let mut bodies = self.0.lock();
         keys.filter(|key| key.kind() == Kind::FormBody)
             .for_each(|key| drop(bodies.remove(&key)));
     }
 
-    /// What a record holds of which this was read.
+    /// Returns a record's content, given what the database holds of it.
     pub(super) fn resolve(&self, key: RecordKey, read: Option<Vec<u8>>) -> Option<Vec<u8>> {
         if key.kind() != Kind::FormBody {
             return read;

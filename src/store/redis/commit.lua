@@ -1,7 +1,7 @@
--- Applies a change wholly or not at all. KEYS are all names; ARGV is a flat list of instructions that refer to KEYS by
--- number. First all conditions are looked at, then everything is done.
--- Returns {0} done, {1} conflict, {2, index of the full tally, milliseconds until its window ends}.
-local at, tallies = 1, 0
+-- Applies a change, all or nothing. KEYS are all names; ARGV is a flat list of instructions that refer to KEYS by
+-- number. All conditions are checked first, then everything is carried out.
+-- Returns {0} done, {1} conflict, {2, index of the counter without room, milliseconds until its window ends}.
+local at, counters = 1, 0
 local function take(n)
   local first = at + 1
   at = at + n + 1
@@ -10,7 +10,7 @@ end
 local function counted_before(once)
   return once ~= '0' and redis.call('EXISTS', KEYS[tonumber(once)]) == 1
 end
--- Nothing if it is no number that INCRBY takes; "nan", for one, is a number to Lua that is below no limit and above none.
+-- Returns nil for anything that INCRBY refuses; "nan", for one, is a number to Lua that is below no limit and above none.
 local function value_of(counter)
   local text = redis.call('GET', counter) or '0'
   local value = tonumber(text)
@@ -36,17 +36,17 @@ while at <= #ARGV do
   elseif op == 'leased' then
     local id, attempt = take(2)
     if not redis.call('ZSCORE', KEYS[1], id) or (redis.call('HGET', KEYS[2], id) or '0') ~= attempt then return {1} end
-  elseif op == 'tally' then
+  elseif op == 'counter' then
     local key, once, limit, amount, window, mode = take(6)
     if not counted_before(once) then
       local value = value_of(KEYS[tonumber(key)])
       if mode == 'count' then
         if not value then return redis.error_reply('ERR a counter holds no number') end
       elseif not value or value < 0 or value + tonumber(amount) > tonumber(limit) then
-        return {2, tallies, remaining(KEYS[tonumber(key)], window)}
+        return {2, counters, remaining(KEYS[tonumber(key)], window)}
       end
     end
-    tallies = tallies + 1
+    counters = counters + 1
   elseif op == 'write' or op == 'advance' then take(3)
   elseif op == 'delete' then take(1)
   elseif op == 'queue' then take(3)
@@ -61,7 +61,7 @@ while at <= #ARGV do
   local op = ARGV[at]
   if op == 'absent' or op == 'present' then take(1)
   elseif op == 'is' or op == 'leased' then take(2)
-  elseif op == 'tally' then
+  elseif op == 'counter' then
     local key, once, limit, amount, window, mode = take(6)
     if mode ~= 'check' and not counted_before(once) then
       local counter = KEYS[tonumber(key)]

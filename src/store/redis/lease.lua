@@ -1,7 +1,7 @@
--- Hides the first of the letters that are due from others for ARGV[1] milliseconds. KEYS: the queue, the number of leases.
--- A letter that is due in longer than any is put off was put there before the clock was set back, and is due now: ARGV[2] milliseconds.
--- ARGV[3]: among "all" letters, or the "new" ones, which were never leased; these are looked for behind so many others at most.
--- Returns {letter, how often it was leased} or {}.
+-- Leases the first letter that is due, hiding it from others for ARGV[1] milliseconds. KEYS: the queue, the numbers of leases.
+-- A letter due further ahead than ARGV[2] milliseconds, the longest delay, was queued before the clock was set back, and is due now.
+-- ARGV[3]: "all" letters, or only "new" ones, which were never leased; these are searched for among the first MOST letters.
+-- Returns {letter, number of leases} or {}.
 local MOST = 1000
 local new = ARGV[3] == 'new'
 local time = redis.call('TIME')

@@ -1,28 +1,28 @@
-//! Redis as an engine: one Lua script a change, on the server that is the master now, whoever that is after a failover.
+//! The Redis engine: one Lua script per change, on the current master.
 //!
-//! `master/` knows which server that is and keeps the connections to it. Names are the configured prefix and a [`RecordKey`];
-//! `queue` and `leases` hold the outbox. Invalidations travel on the channel `ended`. Nothing here is read without its seal
-//! being checked, but for counters.
+//! `master` finds that server, also after a failover, and keeps the connections to it. A record's name is the configured prefix
+//! and its [`RecordKey`]; `queue` (a sorted set by due time) and `leases` (a hash) hold the outbox, and invalidations travel on
+//! the channel `ended`. Only counters are read without a seal.
 
-mod announcements;
-mod instructions;
+mod command;
+mod commit_script;
+mod invalidation_channel;
 mod master;
 mod names;
-mod request;
 
-use super::engine::{Change, Committed, Durability, Engine};
+use super::engine::{Change, Durability, Engine, TxOutcome};
 use super::vault::RecordKey;
-use super::{Cause, Due, Error, Hearing, Invalidation, Result};
+use super::{Cause, Due, Error, Invalidation, Result, SubscriptionEpoch};
 use crate::config::RedisServers;
 use crate::telemetry::metrics::StoreTrouble;
-use announcements::Announcements;
 use async_trait::async_trait;
+use command::{Lua, RedisCommand};
+use commit_script::{CommitScript, millis};
 use domain::ids::LetterId;
-use instructions::{Instructions, millis};
-use master::{Master, Terms};
+use invalidation_channel::InvalidationChannel;
+use master::{Master, MasterOptions};
 use names::Names;
 use redis::Value;
-use request::{Lua, Request};
 use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -30,43 +30,43 @@ use tokio::sync::broadcast;
 static COMMIT: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("commit.lua")));
 static LEASE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lease.lua")));
 
-/// No letter is put off for longer.
+/// The longest delay before another delivery attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(150);
 
-/// Redis as an engine.
+/// An engine on Redis.
 pub struct Redis {
     master: Master,
     names: Names,
-    announcements: Announcements,
+    invalidations: InvalidationChannel,
 }
 
-/// How Redis is used.
+/// The settings that Redis is used with.
 #[derive(Clone, Copy, Debug)]
-pub struct Usage<'a> {
-    /// What each name begins with.
+pub struct RedisOptions<'a> {
+    /// Begins the name of every record.
     pub prefix: &'a str,
-    /// How long one command may take, its copies included.
+    /// Limits each command, waiting for replicas included.
     pub timeout: Duration,
-    /// How many replicas must have what is not to be lost.
+    /// The number of replicas that must confirm a durable change.
     pub replicas: u32,
 }
 
 impl Redis {
-    /// An engine on these servers. It connects at once and whenever the connection is lost. Must be called within the runtime
-    /// that is to drive the connections, which must outlive this value.
-    pub fn new(servers: &RedisServers, usage: Usage<'_>) -> Self {
-        let names = Names::new(usage.prefix, &servers.deployment);
-        let announcements = Announcements::on(names.channel());
-        let terms = Terms {
-            timeout: usage.timeout,
-            replicas: usage.replicas,
+    /// Creates an engine on these servers, which connects at once and reconnects whenever the connection is lost. Must be called
+    /// on the runtime that drives the connections and outlives this value.
+    pub fn new(servers: &RedisServers, settings: RedisOptions<'_>) -> Self {
+        let names = Names::new(settings.prefix, &servers.deployment);
+        let invalidations = InvalidationChannel::on(names.channel());
+        let options = MasterOptions {
+            timeout: settings.timeout,
+            replicas: settings.replicas,
             probe: names.ping(),
         };
-        let master = Master::of(servers, terms, announcements.clone());
+        let master = Master::of(servers, options, invalidations.clone());
         Self {
             master,
             names,
-            announcements,
+            invalidations,
         }
     }
 
@@ -82,9 +82,11 @@ impl Redis {
         for key in keys {
             command.arg(self.names.record(*key));
         }
-        let found: Vec<Option<Vec<u8>>> =
-            self.master.run(&Request::read(command), durability).await?;
-        // One record that no gateway wrote is no outage of Redis.
+        let found: Vec<Option<Vec<u8>>> = self
+            .master
+            .run(&RedisCommand::read(command), durability)
+            .await?;
+        // A record that no gateway wrote is no outage of Redis.
         let too_long = keys.iter().zip(&found).find(|(key, record)| {
             record
                 .as_ref()
@@ -97,8 +99,8 @@ impl Redis {
     }
 }
 
-fn unexpected(what: &'static str) -> Error {
-    Error::Refused(Cause::new(StoreTrouble::Refused, what))
+fn unexpected(answer: &'static str) -> Error {
+    Error::Refused(Cause::new(StoreTrouble::Refused, answer))
 }
 
 #[async_trait]
@@ -111,22 +113,22 @@ impl Engine for Redis {
         self.found(keys, Durability::Replicas).await
     }
 
-    async fn commit(&self, change: &Change) -> Result<Committed> {
-        let script = Instructions::of(&self.names, change);
-        let call = Request::call(&COMMIT, &script.keys, &script.arguments);
+    async fn commit(&self, change: &Change) -> Result<TxOutcome> {
+        let script = CommitScript::of(&self.names, change);
+        let call = RedisCommand::call(&COMMIT, &script.keys, &script.arguments);
         let answer: Vec<i64> = self.master.run(&call, change.durability).await?;
         match *answer.as_slice() {
-            [0] => Ok(Committed::Done),
-            [1] => Ok(Committed::Conflict),
+            [0] => Ok(TxOutcome::Done),
+            [1] => Ok(TxOutcome::Conflict),
             [2, index, left] => {
                 let index = usize::try_from(index)
-                    .map_err(|_| unexpected("a counter's number is negative"))?;
-                Ok(Committed::Full {
+                    .map_err(|_| unexpected("the commit script returned a negative index"))?;
+                Ok(TxOutcome::Full {
                     index,
                     retry_after: Duration::from_millis(u64::try_from(left).unwrap_or(0)),
                 })
             }
-            _ => Err(unexpected("the script gave no answer that it can give")),
+            _ => Err(unexpected("the commit script returned an unknown result")),
         }
     }
 
@@ -137,20 +139,20 @@ impl Engine for Redis {
             Due::All => b"all".to_vec(),
             Due::New => b"new".to_vec(),
         };
-        let call = Request::call(&LEASE, &self.names.queue(), &[lease, longest, among]);
+        let call = RedisCommand::call(&LEASE, &self.names.queue(), &[lease, longest, among]);
         let answer: Vec<Value> = self.master.run(&call, Durability::Master).await?;
         match answer.as_slice() {
             [] => Ok(None),
             [id, leased] => {
                 let id: String = redis::from_redis_value(id.clone())
-                    .map_err(|_| unexpected("the queue holds no letter"))?;
+                    .map_err(|_| unexpected("the queue holds something other than a letter"))?;
                 let leased: u32 = redis::from_redis_value(leased.clone())
-                    .map_err(|_| unexpected("leases are no number"))?;
+                    .map_err(|_| unexpected("the number of leases is not a number"))?;
                 let bits = u128::from_str_radix(&id, 16)
-                    .map_err(|_| unexpected("the queue holds no letter"))?;
+                    .map_err(|_| unexpected("the queue holds something other than a letter"))?;
                 Ok(Some((LetterId::from_bits(bits), leased)))
             }
-            _ => Err(unexpected("the script gave no answer that it can give")),
+            _ => Err(unexpected("the lease script returned an unknown result")),
         }
     }
 
@@ -159,24 +161,24 @@ impl Engine for Redis {
         let mut command = redis::cmd("ZCARD");
         command.arg(queue);
         self.master
-            .run(&Request::read(command), Durability::Master)
+            .run(&RedisCommand::read(command), Durability::Master)
             .await
     }
 
     async fn ping(&self) -> Result<()> {
-        // A write, since a full or demoted Redis still answers reads.
+        // A write, because a full or demoted Redis still answers reads.
         let mut command = redis::cmd("SET");
         command.arg(self.names.ping()).arg("").arg("PX").arg(1_000);
         self.master
-            .run(&Request::write(command), Durability::Replicas)
+            .run(&RedisCommand::write(command), Durability::Replicas)
             .await
     }
 
     fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
-        self.announcements.receiver()
+        self.invalidations.receiver()
     }
 
-    fn hearing(&self) -> Option<Hearing> {
-        self.announcements.hearing()
+    fn subscription(&self) -> Option<SubscriptionEpoch> {
+        self.invalidations.subscription()
     }
 }

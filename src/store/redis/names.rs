@@ -1,9 +1,9 @@
-//! What records are called in Redis: the configured prefix and a [`RecordKey`].
+//! Names in Redis: the configured prefix and a [`RecordKey`].
 
-use super::super::vault::RecordKey;
 use crate::config::Deployment;
+use crate::store::vault::RecordKey;
 
-/// Stands for a prefix that can be no hash tag.
+/// The hash tag for a prefix that cannot be one.
 const TAG: &str = "{vtnr-gateway}";
 
 pub(super) struct Names {
@@ -11,8 +11,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Names for this deployment. One atomic step touches many records, and a cluster takes steps within one slot only: there
-    /// the prefix becomes the hash tag of all names, unless it has one.
+    /// Creates names for this deployment. One change touches many records, and a cluster runs scripts within one slot only: there
+    /// the prefix becomes the hash tag of all names, unless it contains one.
     pub(super) fn new(prefix: &str, deployment: &Deployment) -> Self {
         let prefix = match deployment {
             Deployment::Single | Deployment::Sentinel { .. } => prefix.to_owned(),
@@ -31,17 +31,17 @@ impl Names {
         self.named(&key.to_bytes())
     }
 
-    /// The letters that wait, and how often each was leased.
+    /// Names the queue of letters, and their numbers of leases.
     pub(super) fn queue(&self) -> [Vec<u8>; 2] {
         [self.named(b"queue"), self.named(b"leases")]
     }
 
-    /// A record without meaning that is written to see whether Redis can write.
+    /// Names a meaningless record that is written to check that Redis accepts writes.
     pub(super) fn ping(&self) -> Vec<u8> {
         self.named(b"ping")
     }
 
-    /// The channel of invalidations.
+    /// Names the channel of invalidations.
     pub(super) fn channel(&self) -> Vec<u8> {
         self.named(b"ended")
     }
@@ -51,7 +51,7 @@ impl Names {
     }
 }
 
-/// Whether a part in braces, which must not be empty, decides on the slot.
+/// Returns whether the prefix contains a hash tag: a non-empty part in braces, which determines the slot.
 fn has_hash_tag(prefix: &str) -> bool {
     let tag = prefix
         .split_once('{')

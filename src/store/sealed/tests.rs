@@ -1,21 +1,23 @@
 use super::*;
-use crate::clock::Chance;
+use crate::clock::Rng;
 use crate::store::embedded::Embedded;
-use domain::parking::FormStage;
+use crate::store::{FormDraft, FormStore as _};
+use domain::parking::{FormStage, ParkedForm};
 use domain::return_to::ReturnTo;
+use domain::time::Timestamp;
+use std::time::Duration;
 
 #[tokio::test]
 async fn with_the_secret_alone_nobody_reads_a_kept_form() {
-    let (clock, vault) = (
-        Clock::manual(Timestamp::from_millis(1_000)),
-        Vault::new(b"the operator's secret", Chance),
-    );
+    let clock = Clock::manual(Timestamp::from_millis(1_000));
+    let vault = Vault::new(b"the operator's secret", Rng);
     let store = Sealed::new(
         Embedded::in_memory(clock.clone()).expect("a store"),
         vault.clone(),
         clock.clone(),
     );
-    let (token, id) = (Chance.parking_token(), Chance.form_id());
+    let token = Rng.parking_token();
+    let id = Rng.form_id();
     let form = ParkedForm {
         target: ReturnTo::start(),
         content_type: "application/json".into(),
@@ -25,7 +27,7 @@ async fn with_the_secret_alone_nobody_reads_a_kept_form() {
         parked_at: clock.now(),
         stage: FormStage::Waits,
     };
-    let parking = Parking {
+    let parking = FormDraft {
         token: &token,
         id,
         form: &form,
@@ -33,7 +35,10 @@ async fn with_the_secret_alone_nobody_reads_a_kept_form() {
         lives: Duration::from_secs(9),
         over: None,
     };
-    store.park(parking, &Charges::none()).await.expect("kept");
+    store
+        .save_form(parking, &RateLimits::none())
+        .await
+        .expect("kept");
     let (name, body) = store.form_keys(&token, id);
     for name in [name, body] {
         let sealed = store

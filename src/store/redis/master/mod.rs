@@ -1,155 +1,161 @@
-//! The one server that the gateway works with at any time: the only one there is, or the one that sentinels or a cluster have
-//! made the master.
+//! The current master: the only server, or the one elected by sentinels or a cluster.
 //!
-//! A task ([`keeper`]) finds it and holds a [`link::Link`] to it: a connection for commands, one that listens for invalidations,
-//! one to wait for replicas on. They are made together and given up together, so that nobody reads from one server and listens
-//! to another. Commands wait for a link only while one is being made for the first time after the former was lost; while there
-//! is none they fail at once. Nothing is run twice but what only reads or what Redis said it had not done.
+//! A task ([`supervisor`]) resolves its address ([`resolver`], [`probe`]) and holds a [`connection::MasterConnection`]: one socket
+//! for commands, one for invalidations, and one to wait for replicas on ([`replica_ack`]). They are opened and closed together, so
+//! that no gateway reads from one server and listens to another. After a connection is lost, commands wait only during the first
+//! attempt to reconnect; after that they fail at once. A command is repeated only if it reads, or if Redis reported that it did
+//! nothing ([`errors`]).
 
-mod adviser;
-mod copies;
-mod dial;
-mod fault;
-mod guide;
-mod keeper;
-mod link;
+mod connection;
+mod connector;
+mod errors;
+mod probe;
+mod replica_ack;
+mod resolver;
+mod supervisor;
 
 use super::super::engine::Durability;
 use super::super::{Error, Result};
-use super::announcements::Announcements;
-use super::request::{Request, Twice};
+use super::command::{RedisCommand, Retry};
+use super::invalidation_channel::InvalidationChannel;
 use crate::config::RedisServers;
-use dial::Dial;
-use fault::{Fault, Trouble, failed};
-use guide::Guide;
-use keeper::{Keeper, State};
-use link::Link;
+use connection::MasterConnection;
+use connector::Connector;
+use errors::{ErrorClass, Unavailable, failed};
 use redis::{FromRedisValue, Value};
+use resolver::MasterResolver;
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::{ConnectionState, Supervisor};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Between two attempts while records move from node to node.
+/// Interval between attempts while records migrate between nodes.
 const MOVES_EVERY: Duration = Duration::from_millis(20);
 
-/// What the gateway expects of a master.
-pub(super) struct Terms {
-    /// How long a command may take, its copies included.
+/// The settings of the connection to a master.
+pub(super) struct MasterOptions {
+    /// Limits each command, waiting for replicas included.
     pub(super) timeout: Duration,
-    /// How many replicas must have what is not to be lost.
+    /// The number of replicas that must confirm a durable change.
     pub(super) replicas: u32,
-    /// The name of a record without meaning.
+    /// Names a meaningless record to read and write.
     pub(super) probe: Vec<u8>,
 }
 
-/// The master.
+/// Runs commands on the current master.
 pub(super) struct Master {
-    state: watch::Receiver<State>,
+    state: watch::Receiver<ConnectionState>,
     timeout: Duration,
-    keeper: JoinHandle<()>,
+    supervisor: JoinHandle<()>,
     fails_over: bool,
 }
 
 impl Master {
-    /// Finds and keeps the master of these servers, on the current runtime, until this value is dropped.
-    pub(super) fn of(servers: &RedisServers, terms: Terms, announcements: Announcements) -> Self {
-        let dial = Dial::new(
+    /// Starts to resolve and supervise the master of these servers on the current runtime, until this value is dropped.
+    pub(super) fn of(
+        servers: &RedisServers,
+        options: MasterOptions,
+        invalidations: InvalidationChannel,
+    ) -> Self {
+        let connector = Connector::new(
             servers.transport,
             &servers.login,
             servers.database,
             "store.password_file",
         );
-        let guide = Guide::to(servers, &dial, &terms.probe);
-        let (timeout, fails_over) = (terms.timeout, guide.fails_over());
-        let (sender, state) = watch::channel(State::Connecting);
-        let keeper = Keeper {
-            guide,
-            dial,
-            announcements,
-            terms,
+        let resolver = MasterResolver::to(servers, &connector, &options.probe);
+        let timeout = options.timeout;
+        let fails_over = resolver.fails_over();
+        let (sender, state) = watch::channel(ConnectionState::Connecting);
+        let supervisor = Supervisor {
+            resolver,
+            connector,
+            invalidations,
+            options,
             state: sender,
         };
         Self {
             state,
             timeout,
-            keeper: tokio::spawn(keeper.run()),
+            supervisor: tokio::spawn(supervisor.run()),
             fails_over,
         }
     }
 
-    /// Runs a command, within the timeout altogether. Where it is to be durable, the answer is given only once the replicas
-    /// have whatever it rests on.
+    /// Runs a command within the timeout. A durable answer is returned only once replicas have everything that it rests on.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
-        request: &Request,
+        request: &RedisCommand,
         durability: Durability,
     ) -> Result<T> {
-        let (until, mut asked) = (Instant::now() + self.timeout, None);
+        let until = Instant::now() + self.timeout;
+        let mut asked = None;
         let answered = tokio::time::timeout_at(until, self.answer(request, &mut asked)).await;
-        let (answer, link) = answered.unwrap_or_else(|_| {
-            if let Some(link) = &asked {
-                link.suspect();
+        let (answer, connection) = answered.unwrap_or_else(|_| {
+            if let Some(connection) = &asked {
+                connection.suspect();
             }
-            Err(Trouble::timeout(format!("no answer within {:?}", self.timeout)).into())
+            Err(Unavailable::timeout(format!("no answer within {:?}", self.timeout)).into())
         })?;
         if durability == Durability::Replicas {
-            link.confirm(until).await?;
+            connection.confirm(until).await?;
         }
-        redis::from_redis_value(answer).map_err(|error| Trouble::refused(error.to_string()).into())
+        redis::from_redis_value(answer)
+            .map_err(|error| Unavailable::refused(error.to_string()).into())
     }
 
-    /// Notes in `asked` which link it waits for an answer on.
+    /// Waits for the answer, and leaves the connection that it waits on in `asked`.
     async fn answer(
         &self,
-        request: &Request,
-        asked: &mut Option<Arc<Link>>,
-    ) -> Result<(Value, Arc<Link>)> {
+        request: &RedisCommand,
+        asked: &mut Option<Arc<MasterConnection>>,
+    ) -> Result<(Value, Arc<MasterConnection>)> {
         let mut after = 0;
         loop {
-            let link = self.link(after).await?;
-            *asked = Some(Arc::clone(&link));
-            let error = match link.ask(request).await {
-                Ok(answer) => return Ok((answer, link)),
+            let connection = self.connection(after).await?;
+            *asked = Some(Arc::clone(&connection));
+            let error = match connection.ask(request).await {
+                Ok(answer) => return Ok((answer, connection)),
                 Err(error) => error,
             };
-            match (Fault::of(&error), request.twice) {
-                (Fault::WrongServer, _) if self.fails_over => {
-                    link.suspect();
-                    after = link.number;
+            match (ErrorClass::of(&error), request.retry) {
+                (ErrorClass::WrongServer, _) if self.fails_over => {
+                    connection.suspect();
+                    after = connection.number;
                 }
-                (Fault::Lost, Twice::Harmless) => {
-                    link.suspect();
-                    after = link.number;
+                (ErrorClass::Lost, Retry::Safe) => {
+                    connection.suspect();
+                    after = connection.number;
                 }
-                (Fault::WrongServer | Fault::Lost, _) => {
-                    link.suspect();
+                (ErrorClass::WrongServer | ErrorClass::Lost, _) => {
+                    connection.suspect();
                     return Err(failed(error));
                 }
-                (Fault::Arrived(server), Twice::Harmless) => {
-                    return link
+                (ErrorClass::Arrived(server), Retry::Safe) => {
+                    return connection
                         .ask_at(&server, request)
                         .await
-                        .map(|answer| (answer, link))
+                        .map(|answer| (answer, connection))
                         .map_err(failed);
                 }
-                // What changes records must find all of them in one place.
-                (Fault::UnderWay | Fault::Arrived(_), _) => {
+                // A change must find all its records on one node.
+                (ErrorClass::UnderWay | ErrorClass::Arrived(_), _) => {
                     *asked = None;
                     tokio::time::sleep(MOVES_EVERY).await;
                 }
-                (Fault::Refused, _) => return Err(failed(error)),
+                (ErrorClass::Refused, _) => return Err(failed(error)),
             }
         }
     }
 
-    /// A link that came after the one with this number.
-    async fn link(&self, after: u64) -> Result<Arc<Link>> {
-        let is_settled = |state: &State| match state {
-            State::Connecting => false,
-            State::Up(link) => link.number > after,
-            State::Down(_) => true,
+    /// Returns a connection newer than the one with this number.
+    async fn connection(&self, after: u64) -> Result<Arc<MasterConnection>> {
+        let is_settled = |state: &ConnectionState| match state {
+            ConnectionState::Connecting => false,
+            ConnectionState::Up(connection) => connection.number > after,
+            ConnectionState::Down(_) => true,
         };
         let settled = self
             .state
@@ -158,10 +164,10 @@ impl Master {
             .await
             .map(|state| state.clone());
         match settled {
-            Ok(State::Up(link)) => Ok(link),
-            Ok(State::Down(trouble)) => Err(trouble.into()),
-            Ok(State::Connecting) | Err(_) => {
-                Err(Trouble::unreachable("the gateway is ending").into())
+            Ok(ConnectionState::Up(connection)) => Ok(connection),
+            Ok(ConnectionState::Down(trouble)) => Err(trouble.into()),
+            Ok(ConnectionState::Connecting) | Err(_) => {
+                Err(Unavailable::unreachable("the gateway is shutting down").into())
             }
         }
     }
@@ -169,6 +175,6 @@ impl Master {
 
 impl Drop for Master {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.supervisor.abort();
     }
 }
