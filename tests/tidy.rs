@@ -824,3 +824,45 @@ fn only_the_admission_asks_for_permits_and_only_the_proxy_grants_them() {
         }
     }
 }
+
+/// The names of a manifest's table of dependencies.
+fn dependencies(manifest: &str, table: &str) -> Vec<String> {
+    let manifest = fs::read_to_string(root().join(manifest)).expect("a manifest");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    let names = manifest.get(table).and_then(toml::Value::as_table);
+    names
+        .into_iter()
+        .flat_map(|names| names.keys().cloned())
+        .collect()
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let is_crate_of = |name: &str, folder: &str| match folder {
+        "src" => !name.starts_with("domain/") && !name.starts_with("demo/"),
+        other => name.starts_with(other.trim_start_matches("src/")),
+    };
+    for (manifest, folder) in [
+        ("Cargo.toml", "src"),
+        ("src/demo/Cargo.toml", "src/demo"),
+        ("src/domain/Cargo.toml", "src/domain"),
+    ] {
+        let all: String = sources()
+            .into_iter()
+            .filter(|(name, _)| is_crate_of(name, folder) && !name.contains("tests"))
+            .map(|(_, text)| code(&text).to_owned())
+            .collect();
+        for name in dependencies(manifest, "dependencies") {
+            // Where the crate's name is not the package's.
+            let name = match name.as_str() {
+                "rustls-webpki" => "webpki".to_owned(),
+                "vtnr-gateway-demo" => "demo".to_owned(),
+                other => other.replace('-', "_"),
+            };
+            assert!(
+                all.contains(&format!("{name}::")),
+                "{manifest}: {name} is not used"
+            );
+        }
+    }
+}

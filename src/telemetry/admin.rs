@@ -6,17 +6,21 @@ mod hosts;
 
 use super::metrics::Metrics;
 use async_trait::async_trait;
-use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use bytes::Bytes;
 use hosts::AdminHosts;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 /// Something that the gateway cannot do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,19 +51,24 @@ pub trait Readiness: Send + Sync {
 
 /// Longest that `/readyz` takes; load balancers ask again soon.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long answers under way may take once `shutdown` came.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The limit for answers under way after `shutdown`.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long to wait after a failed accept, mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
 struct Admin {
     metrics: Arc<Metrics>,
     readiness: Arc<dyn Readiness>,
+    hosts: AdminHosts,
 }
 
-/// Answers on `listener`, for requests to these hosts (`admin.hosts`), addresses and `localhost`, until `shutdown` completes, and at most a second longer.
+/// Serves `listener` until `shutdown` completes, and at most a second longer. Requests must name an address, `localhost` or one of
+/// `hosts` (`admin.hosts`).
 ///
 /// # Errors
-/// None at present; `axum` keeps the right to give one.
+/// The listener cannot accept any more.
 pub async fn serve(
     listener: TcpListener,
     hosts: Vec<String>,
@@ -67,65 +76,92 @@ pub async fn serve(
     readiness: Arc<dyn Readiness>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let router = router(Admin { metrics, readiness }, AdminHosts::new(&hosts));
-    let (stopping, mut stopped) = watch::channel(());
-    let until = async move {
-        shutdown.await;
-        drop(stopping);
+    let admin = Admin {
+        metrics,
+        readiness,
+        hosts: AdminHosts::new(&hosts),
     };
-    let answers = axum::serve(listener, router).with_graceful_shutdown(until);
-    // A client that reads slowly must not keep the process alive.
-    let farewell = async {
-        while stopped.changed().await.is_ok() {}
-        tokio::time::sleep(FAREWELL).await;
-    };
-    tokio::select! {
-        ended = answers => ended,
-        () = farewell => Ok(()),
+    let connections = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        // A client that is gone before it was accepted is no reason to stop.
+        let Ok((tcp, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let admin = admin.clone();
+        let service = service_fn(move |request| {
+            let admin = admin.clone();
+            async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(tcp), service);
+        let connection = connections.watch(connection);
+        // What clients do to their connections is no failure of the gateway.
+        tokio::spawn(async move { drop(connection.await) });
     }
+    // A client that reads slowly must not keep the process alive.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown()).await;
+    Ok(())
 }
 
-fn router(admin: Admin, hosts: AdminHosts) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .fallback(async || (StatusCode::NOT_FOUND, "not found\n"))
-        .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
-        .layer(axum::middleware::map_response(not_to_be_stored))
-        .with_state(admin)
-}
+impl Admin {
+    async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let (status, content_type, body) = self.find(request).await;
+        let mut response = Response::new(Full::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
+        }
+        response
+    }
 
-async fn not_to_be_stored(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-async fn metrics(State(admin): State<Admin>) -> Response {
-    match admin.metrics.render() {
-        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the metrics cannot be shown"
-            );
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    async fn find<B>(&self, request: &Request<B>) -> (StatusCode, &'static str, String) {
+        const TEXT: &str = "text/plain; charset=utf-8";
+        let hosts = &self.hosts;
+        if !hosts.take(request.version(), request.uri(), request.headers()) {
+            let text = "this host is not one of admin.hosts\n".to_owned();
+            return (StatusCode::MISDIRECTED_REQUEST, TEXT, text);
+        }
+        let path = request.uri().path();
+        if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+            return (StatusCode::NOT_FOUND, TEXT, "not found\n".to_owned());
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return (StatusCode::METHOD_NOT_ALLOWED, TEXT, String::new());
+        }
+        match path {
+            "/metrics" => match self.metrics.render() {
+                Ok(text) => (StatusCode::OK, prometheus::TEXT_FORMAT, text),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "failed to render the metrics");
+                    (StatusCode::INTERNAL_SERVER_ERROR, TEXT, String::new())
+                }
+            },
+            "/readyz" => {
+                let asked = tokio::time::timeout(READINESS_TIMEOUT, self.readiness.problems());
+                let problems = asked.await.unwrap_or_else(|_| {
+                    vec![AdminProblem {
+                        part: "readiness",
+                        detail: "no answer in time".to_owned(),
+                        fatal: Fatal::Yes,
+                    }]
+                });
+                let (status, text) = report(&problems);
+                (status, TEXT, text)
+            }
+            _ => (StatusCode::OK, TEXT, "ok\n".to_owned()),
         }
     }
-}
-
-async fn readyz(State(admin): State<Admin>) -> Response {
-    let asked = tokio::time::timeout(READINESS_TIMEOUT, admin.readiness.problems()).await;
-    let problems = asked.unwrap_or_else(|_| {
-        vec![AdminProblem {
-            part: "readiness",
-            detail: "no answer in time".to_owned(),
-            fatal: Fatal::Yes,
-        }]
-    });
-    report(&problems).into_response()
 }
 
 /// One line for the verdict and one for each problem.
@@ -300,7 +336,7 @@ mod tests {
             Arc::new(Says(vec![])),
             async {},
         );
-        tokio::time::timeout(FAREWELL * 3, ended)
+        tokio::time::timeout(DRAIN_TIMEOUT * 3, ended)
             .await
             .expect("ended in time")
             .expect("ended");

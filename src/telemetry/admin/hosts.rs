@@ -3,10 +3,7 @@
 //! A page of an attacker's, in the browser of somebody in the operator's network, can have its own name lead to this listener (DNS
 //! rebinding) and read the answer as its own. Such a request names the attacker's host.
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, Version, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Uri, Version, header};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -20,7 +17,7 @@ impl AdminHosts {
     }
 
     /// Whether a request is for one of them, as every request that names an address or `localhost` is.
-    fn take(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
+    pub(super) fn take(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut fields = headers.get_all(header::HOST).iter();
         let target = uri
             .authority()
@@ -68,25 +65,10 @@ fn without_port(authority: &str) -> Option<&str> {
     (port.is_empty() || is_port(port)).then_some(host)
 }
 
-pub(super) async fn check(
-    State(hosts): State<AdminHosts>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if hosts.take(request.version(), request.uri(), request.headers()) {
-        return next.run(request).await;
-    }
-    (
-        StatusCode::MISDIRECTED_REQUEST,
-        "this host is not one of admin.hosts\n",
-    )
-        .into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
+    use http::HeaderValue;
 
     fn takes(version: Version, target: &str, fields: &[&str]) -> bool {
         let hosts = AdminHosts::new(&["VTNR-metrics.internal".to_owned()]);
