@@ -275,7 +275,7 @@ impl App {
         // Before the former process ends, or systemd would take that for the end of the service.
         handover::notify(&format!("READY=1\nMAINPID={}", std::process::id()));
         if let Some(Err(error)) = inherited.map(Inherited::serves) {
-            tracing::warn!(target: "gateway", %error, "the former process has ended already");
+            tracing::warn!(target: "gateway", %error, "the previous process has already exited");
         }
         tracing::info!(target: "gateway", public_url = config.listen.public_url.authority, version = env!("CARGO_PKG_VERSION"), "ready");
 
@@ -360,6 +360,6 @@ fn watch_panics(metrics: Arc<Metrics>) {
     std::panic::set_hook(Box::new(move |panic| {
         metrics.panicked();
         let place = panic.location().map(ToString::to_string);
-        tracing::error!(target: "gateway", place, "a task broke off");
+        tracing::error!(target: "gateway", place, "task panicked");
     }));
 }

@@ -698,7 +698,7 @@ async fn a_planted_session_does_not_sign_a_broker_out_of_their_own_and_floods_no
     let lines = world
         .log()
         .await
-        .matches("withheld session cookies")
+        .matches("withheld the calculator's session cookies")
         .count();
     assert!(lines < 20, "{lines} lines");
     application.never_mixed_brokers_up("planted beside the own");

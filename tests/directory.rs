@@ -13,7 +13,7 @@ async fn a_new_file_is_in_force_as_a_whole() {
         BEN.0, BEN.0
     );
     world.write_brokers(&new);
-    world.log_has_times("the directory was reloaded", 1).await;
+    world.log_has_times("directory reloaded", 1).await;
     world
         .browser()
         .claim(ADA.0, ADA.1, "/")
@@ -47,9 +47,7 @@ async fn a_bad_file_keeps_the_old_brokers_and_its_lines_are_named_without_what_s
         BEN.0
     );
     world.write_brokers(&bad);
-    world
-        .log_has_times("the former one stays in force", 1)
-        .await;
+    world.log_has_times("keeping the previous one", 1).await;
     let log = world.log().await;
     assert!(
         log.contains("line 3: not a VTNR") && log.contains("line 4: not an e-mail address"),
@@ -74,7 +72,7 @@ async fn a_bad_file_keeps_the_old_brokers_and_its_lines_are_named_without_what_s
         .shows("ungültig");
     world.browser().claim(BEN.0, BEN.1, "/").await.leads_to(TAN);
     world.write_brokers(&format!("vtnr;email\n{};{}\n", ADA.0, ADA.1));
-    world.log_has_times("the directory was reloaded", 1).await;
+    world.log_has_times("directory reloaded", 1).await;
     eventually("it is well again", async || {
         (world.metric("vtnr_gateway_directory_reload_ok").await == 1.0).then_some(())
     })
@@ -100,13 +98,11 @@ async fn files_that_would_lock_everybody_out_are_not_taken() {
     {
         world.write_brokers(text);
         world
-            .log_has_times("the former one stays in force", times + 1)
+            .log_has_times("keeping the previous one", times + 1)
             .await;
     }
     std::fs::remove_file(world.folder.path().join("brokers.csv")).expect("it is there");
-    world
-        .log_has_times("the former one stays in force", 5)
-        .await;
+    world.log_has_times("keeping the previous one", 5).await;
     world.browser().claim(ADA.0, ADA.1, "/").await.leads_to(TAN);
 }
 
@@ -116,7 +112,7 @@ async fn an_address_that_changes_while_the_tan_is_on_its_way_gets_nobody_in() {
     let browser = world.browser();
     let tan = world.ask(&browser, ADA).await;
     world.write_brokers(&format!("vtnr;email\n{};neu@makler.example\n", ADA.0));
-    world.log_has_times("the directory was reloaded", 1).await;
+    world.log_has_times("directory reloaded", 1).await;
     browser
         .enter_tan(&tan, "/")
         .await
@@ -131,7 +127,7 @@ async fn a_broker_removed_while_the_tan_is_on_its_way_gets_nobody_in() {
     let browser = world.browser();
     let tan = world.ask(&browser, ADA).await;
     world.write_brokers(&format!("vtnr;email\n{};{}\n", BEN.0, BEN.1));
-    world.log_has_times("the directory was reloaded", 1).await;
+    world.log_has_times("directory reloaded", 1).await;
     browser
         .enter_tan(&tan, "/")
         .await

@@ -212,7 +212,7 @@ async fn browsers_that_are_known_have_a_budget_of_their_own(store: StoreKind) {
     let own = world.signed_in(ADA).await;
     own.post("/ui/login/de/abmelden", &[]).await.is(200);
     world.write_brokers(&format!("vtnr;email\n{};ada.neu@makler.example\n", ADA.0));
-    world.log_has("the directory was reloaded").await;
+    world.log_has("directory reloaded").await;
     spend(&world, (ADA.0, "ada.neu@makler.example"), 10).await;
     let tan = world.ask(&own, (ADA.0, "ada.neu@makler.example")).await;
     assert_eq!(

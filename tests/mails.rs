@@ -83,7 +83,7 @@ async fn known(world: &World) -> Browser {
     let browser = world.signed_in(ADA).await;
     browser.post("/ui/login/de/abmelden", &[]).await.is(200);
     world.write_brokers(&format!("vtnr;email\n{};{}\n", ADA.0, NEW.1));
-    world.log_has("the directory was reloaded").await;
+    world.log_has("directory reloaded").await;
     browser
 }
 

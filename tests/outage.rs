@@ -157,7 +157,7 @@ async fn a_page_that_nobody_can_be_known_for_is_asked_for_again() {
         .is(503)
         .hides("ERNEUT VERSUCHEN");
     let words = [
-        "a request failed",
+        "request failed",
         "the store cannot be reached: ",
         "Connection",
     ];

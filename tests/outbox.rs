@@ -286,7 +286,7 @@ async fn of_200_letters_two_gateways_hand_each_over_once_whatever_the_mail_serve
         .collect();
     world.write_brokers(&format!("vtnr;email\n{lines}"));
     for gateway in &world.gateways {
-        gateway.log_has("the directory was reloaded").await;
+        gateway.log_has("directory reloaded").await;
     }
     let bases: Vec<_> = world.gateways.iter().map(support::Gateway::base).collect();
     let claims = (0..LETTERS).map(|number| {

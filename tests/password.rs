@@ -179,7 +179,7 @@ async fn a_wrong_password_and_an_unknown_user_get_the_same_answer(store: StoreKi
         }
         // Whoever is not in the directory any more is nobody, whatever the password.
         world.write_brokers(&format!("vtnr;email\n{};{}\n", BEN.0, BEN.1));
-        world.log_has("the directory was reloaded").await;
+        world.log_has("directory reloaded").await;
         let gone = world.browser().enter_password(ADA_KEY, "/").await;
         assert_eq!(alike(&gone, ADA_KEY.0).2, alike(&nobody, NO_KEY).2);
         world
@@ -609,7 +609,7 @@ async fn hashes_with_other_parameters_are_renewed_at_the_sign_in() {
         after.contains("Löwe-7;60/123/4567;$argon2id$v=19$m=128,t=2,p=1$") && after.contains(&ben),
         "{after}"
     );
-    world.log_has("the users file was loaded").await;
+    world.log_has("users file loaded").await;
     world
         .browser()
         .enter_password(ADA_KEY, "/")

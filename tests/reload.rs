@@ -267,13 +267,13 @@ async fn a_page_of_the_operators_own_changes_and_a_broken_one_does_not() {
     told(
         &world,
         &[
-            "\"message\":\"the configuration cannot be used",
+            "\"message\":\"failed to reload the configuration",
             &format!("{}:2: ", file.display()),
             "\"}",
         ],
     )
     .await;
-    assert!(!world.log().await.contains("can be used again"));
+    assert!(!world.log().await.contains("valid again"));
     std::fs::write(&file, page("Schreiben Sie uns.")).expect("written");
     eventually("the new page is shown", async || {
         help(&world)
@@ -284,10 +284,7 @@ async fn a_page_of_the_operators_own_changes_and_a_broken_one_does_not() {
     .await;
     told(
         &world,
-        &[
-            "\"INFO\"",
-            "the configuration was reloaded, and can be used again",
-        ],
+        &["\"INFO\"", "configuration reloaded, and valid again"],
     )
     .await;
     std::fs::write(&file, page("Schreiben Sie.")).expect("written");
@@ -296,14 +293,12 @@ async fn a_page_of_the_operators_own_changes_and_a_broken_one_does_not() {
     })
     .await;
     // Only then the last reload is in the log.
-    world
-        .log_has_times("the configuration was reloaded", 2)
-        .await;
+    world.log_has_times("configuration reloaded", 2).await;
     assert_eq!(
         world
             .log()
             .await
-            .matches("the configuration was reloaded, and can be used again")
+            .matches("configuration reloaded, and valid again")
             .count(),
         1
     );
@@ -320,7 +315,7 @@ async fn a_template_under_a_name_that_does_not_exist_is_refused_and_a_copy_of_an
     told(
         &world,
         &[
-            "stays in force",
+            "keeping the previous",
             "brand.templates: ",
             &unknown.display().to_string(),
             "help.html",
@@ -329,7 +324,7 @@ async fn a_template_under_a_name_that_does_not_exist_is_refused_and_a_copy_of_an
     )
     .await;
     std::fs::rename(&unknown, folder.path().join("help.html~")).expect("renamed");
-    told(&world, &["was reloaded, and can be used again"]).await;
+    told(&world, &["reloaded, and valid again"]).await;
     std::fs::write(&file, page("Schreiben Sie uns.")).expect("written");
     eventually("the new page is shown", async || {
         help(&world)
@@ -358,7 +353,7 @@ async fn a_mistake_in_a_folder_that_only_the_refused_configuration_names_is_seen
     told(
         &world,
         &[
-            "stays in force",
+            "keeping the previous",
             "brand.templates: ",
             &unknown.display().to_string(),
         ],
@@ -381,14 +376,10 @@ async fn a_mail_of_the_operators_own_that_is_written_in_place_is_taken() {
     let subject = folder.path().join("mail/subject.txt");
     std::fs::create_dir(folder.path().join("mail")).expect("a folder");
     for (text, broker) in [("Ihr Zugang", ADA), ("Ihre TAN", BEN)] {
-        let before = world
-            .log()
-            .await
-            .matches("the configuration was reloaded")
-            .count();
+        let before = world.log().await.matches("configuration reloaded").count();
         std::fs::write(&subject, text).expect("written");
         world
-            .log_has_times("the configuration was reloaded", before + 1)
+            .log_has_times("configuration reloaded", before + 1)
             .await;
         let mails = world.postbox.mails().len();
         world.browser().claim(broker.0, broker.1, "/").await.is(303);
@@ -440,7 +431,7 @@ async fn that_a_file_can_be_used_again_is_told_once() {
         &world,
         &[
             "\"ERROR\"",
-            "the directory cannot be used; the former one stays in force: ",
+            "failed to reload the directory, keeping the previous one: ",
             "the file names no broker",
         ],
     )
@@ -449,23 +440,16 @@ async fn that_a_file_can_be_used_again_is_told_once() {
         &world,
         &[
             "\"ERROR\"",
-            "the users file cannot be used; the former users stay in force: ",
+            "failed to reload the users file, keeping the previous users: ",
             "users.csv",
         ],
     )
     .await;
     world.write_brokers(&brokers);
     put("user;vtnr;hash\n");
-    told(&world, &["\"INFO\"", "the directory can be used again"]).await;
-    told(
-        &world,
-        &[
-            "\"INFO\"",
-            "the users file was loaded, and can be used again",
-        ],
-    )
-    .await;
+    told(&world, &["\"INFO\"", "the directory file is valid again"]).await;
+    told(&world, &["\"INFO\"", "users file loaded, and valid again"]).await;
     world.write_brokers(&format!("{brokers}60/123/4570;\n"));
-    told(&world, &["the directory was reloaded\""]).await;
-    assert_eq!(world.log().await.matches("can be used again").count(), 2);
+    told(&world, &["directory reloaded\""]).await;
+    assert_eq!(world.log().await.matches("valid again").count(), 2);
 }

@@ -131,7 +131,7 @@ async fn a_hundred_sign_ins_leave_no_secret_anywhere() {
         .map(|(vtnr, email)| format!("{vtnr};{email}\n"))
         .collect();
     world.write_brokers(&format!("vtnr;email\n{lines}"));
-    world.log_has("the directory was reloaded").await;
+    world.log_has("directory reloaded").await;
     let mut canaries = Canaries::default();
     for number in 0..BROKERS {
         sign_in_in_all_ways(&world, number, &mut canaries).await;
@@ -191,7 +191,7 @@ async fn user_keys_and_passwords_are_nowhere_but_in_the_users_file() {
         canaries.typed(user);
         canaries.typed(password);
     }
-    world.log_has("the directory was reloaded").await;
+    world.log_has("directory reloaded").await;
     eventually("they are known", async || {
         (world.metric("vtnr_gateway_users").await == 12.0).then_some(())
     })
@@ -220,7 +220,7 @@ async fn user_keys_and_passwords_are_nowhere_but_in_the_users_file() {
             .await;
     }
     users.replace(&format!("{}{user};{password};{password}\n", users.text()));
-    world.log_has("the former users stay in force").await;
+    world.log_has("keeping the previous users").await;
     assert!(canaries.0.len() > 150, "{} canaries", canaries.0.len());
     canaries.are_not_in("the store", &dump(&world));
     canaries.are_not_in("the metrics", world.gateways[0].metrics().await.as_bytes());

@@ -140,7 +140,7 @@ async fn a_broker_removed_from_the_directory_is_refused_at_the_next_request(stor
     let world = World::builder().store(store).start().await;
     let (ada, ben) = (world.signed_in(ADA).await, world.signed_in(BEN).await);
     world.write_brokers(&format!("vtnr;email\n{};{}\n", BEN.0, BEN.1));
-    world.log_has("the directory was reloaded").await;
+    world.log_has("directory reloaded").await;
     let before = world.calculator.requests().len();
     is_out(&ada).await;
     ada.fetch("/").await.is(401);

@@ -31,9 +31,7 @@ async fn out(browser: &Browser) {
 
 async fn brokers_are(world: &World, text: &str, reloads: usize) {
     world.write_brokers(text);
-    world
-        .log_has_times("the directory was reloaded", reloads)
-        .await;
+    world.log_has_times("directory reloaded", reloads).await;
 }
 
 async fn the_second_sign_in_on_a_browser_needs_no_mail(store: StoreKind) {

@@ -51,7 +51,7 @@ impl DirectoryFile {
                 self.metrics.directory_reload_failed();
                 tracing::error!(
                     target: "directory",
-                    "the directory cannot be used; the former one stays in force: {}", chain(&error)
+                    "failed to reload the directory, keeping the previous one: {}", chain(&error)
                 );
             }
         }
@@ -61,7 +61,7 @@ impl DirectoryFile {
         match (event, self.standing.good()) {
             (Reload::Unchanged, false) => {}
             (Reload::Unchanged, true) => {
-                tracing::info!(target: "directory", brokers, "the directory can be used again, and holds what is in force");
+                tracing::info!(target: "directory", brokers, "the directory file is valid again and unchanged");
             }
             (
                 Reload::Swapped {
@@ -71,7 +71,7 @@ impl DirectoryFile {
                 },
                 false,
             ) => {
-                tracing::info!(target: "directory", brokers, added, removed, "the directory was reloaded");
+                tracing::info!(target: "directory", brokers, added, removed, "directory reloaded");
             }
             (
                 Reload::Swapped {
@@ -81,7 +81,7 @@ impl DirectoryFile {
                 },
                 true,
             ) => {
-                tracing::info!(target: "directory", brokers, added, removed, "the directory was reloaded, and can be used again");
+                tracing::info!(target: "directory", brokers, added, removed, "directory reloaded, and valid again");
             }
         }
     }

@@ -121,7 +121,7 @@ impl Handover {
                 .peer_cred()
                 .is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
             if !is_ours {
-                tracing::warn!(target: "gateway", "another user asked for the sockets, in vain");
+                tracing::warn!(target: "gateway", "refused to hand the sockets over to another user");
                 continue;
             }
             let given = stream.into_std().and_then(|stream| {
@@ -129,15 +129,15 @@ impl Handover {
                 self.give(&stream)?;
                 Ok(stream)
             });
-            tracing::info!(target: "gateway", "the sockets were handed over to a new process");
+            tracing::info!(target: "gateway", "handed the sockets over to a new process");
             let answer = tokio::task::spawn_blocking(move || given.and_then(await_word)).await;
             match answer {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => {
-                    tracing::error!(target: "gateway", %error, "the new process does not serve; this one goes on")
+                    tracing::error!(target: "gateway", %error, "the new process does not serve, continuing")
                 }
                 Err(error) => {
-                    tracing::error!(target: "gateway", %error, "the new process cannot be waited for; this one goes on")
+                    tracing::error!(target: "gateway", %error, "cannot wait for the new process, continuing")
                 }
             }
         }
@@ -204,7 +204,7 @@ pub(super) fn notify(what: &str) {
         return;
     };
     if let Err(error) = send(&socket, what) {
-        tracing::warn!(target: "gateway", %error, "systemd could not be told: {}", what.replace('\n', " "));
+        tracing::warn!(target: "gateway", %error, "failed to notify systemd: {}", what.replace('\n', " "));
     }
 }
 

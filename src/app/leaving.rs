@@ -79,7 +79,7 @@ fn tell(parting: DrainReport, mails_in_hand: usize, mails_waiting: Option<u64>) 
     if requests_cut > 0 || mails_in_hand > 0 {
         tracing::warn!(
             target: "gateway", requests_finished, requests_cut, websockets_told, mails_waiting, mails_in_hand,
-            "ended, with what was still under way at the end of the grace period cut off"
+            "shut down; requests still in flight after the grace period were cut"
         );
     } else {
         tracing::info!(

@@ -62,16 +62,16 @@ impl UsersFile {
             Ok(users) => {
                 self.metrics.users_loaded(users);
                 let again = if self.standing.good() {
-                    ", and can be used again"
+                    ", and valid again"
                 } else {
                     ""
                 };
-                tracing::info!(target: "users", users, "the users file was loaded{again}");
+                tracing::info!(target: "users", users, "users file loaded{again}");
             }
             Err(error) => {
                 self.standing.bad();
                 self.metrics.users_reload_failed();
-                tracing::error!(target: "users", "the users file cannot be used; the former users stay in force: {}", chain(&error));
+                tracing::error!(target: "users", "failed to reload the users file, keeping the previous users: {}", chain(&error));
             }
         }
     }

@@ -180,7 +180,7 @@ impl Reloader {
                 }
                 self.standing.bad();
                 self.metrics.config_reload_failed();
-                tracing::error!(target: "config", "the configuration cannot be used; the former one stays in force: {reason}");
+                tracing::error!(target: "config", "failed to reload the configuration, keeping the previous one: {reason}");
                 self.refused = Some(reason);
             }
         }
@@ -220,11 +220,11 @@ impl Reloader {
             tracing::warn!(target: "config", "{warning}");
         }
         let again = if self.standing.good() {
-            ", and can be used again"
+            ", and valid again"
         } else {
             ""
         };
-        tracing::info!(target: "config", needs_restart = (!waiting.is_empty()).then(|| waiting.join(", ")), "the configuration was reloaded{again}");
+        tracing::info!(target: "config", needs_restart = (!waiting.is_empty()).then(|| waiting.join(", ")), "configuration reloaded{again}");
         self.read = after(std::mem::take(&mut self.read), stamps(&self.file, &config));
         self.current = config;
     }

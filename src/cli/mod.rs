@@ -27,18 +27,18 @@ pub struct Arguments {
 enum Command {
     /// Runs the gateway in the foreground; logs go to stderr
     Serve(serve::Serve),
-    /// Runs the gateway with a calculator and a postbox to try it, needing nothing else
+    /// Runs the gateway with a demo calculator and a postbox; needs nothing else
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
     /// Checks a configuration and all files that it names; exit code 64 if something is wrong
     Check(check::Check),
     /// Ends all sessions and all 30-day trust of a broker
     Revoke(brokers::Revoke),
-    /// Says who may sign in with a user key and a password
+    /// Manages user keys and passwords
     Users(users::Users),
-    /// Prints the pseudonym that the log has for a broker
+    /// Prints the pseudonym by which the log knows a broker
     Pseudonym(brokers::Pseudonym),
-    /// Asks the gateway that runs with this configuration on this machine whether it lives; exit code 0 if so
+    /// Checks the health of a locally running gateway; exit code 0 if it is healthy
     Health(health::HealthCommand),
 }
 

@@ -108,7 +108,7 @@ impl Directory {
                 Ok(Some(outcome)) => on_event(outcome),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the look at the directory file was broken off")
+                    tracing::error!(%error, "reading the directory file was aborted")
                 }
             }
         }

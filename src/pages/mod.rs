@@ -117,7 +117,7 @@ impl Pages {
     /// Never fails: where a template does, the log says so and a short built-in page takes its place.
     pub fn render(&self, view: &View<'_>, now: Timestamp) -> String {
         self.try_render(view, now).unwrap_or_else(|error| {
-            tracing::error!(%error, "a page could not be rendered");
+            tracing::error!(%error, "failed to render a page");
             LAST_RESORT.to_owned()
         })
     }

@@ -43,14 +43,14 @@ impl PortalHealth {
 
     fn tell(&mut self, what: &'static str) {
         if !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(target: "portal", what, "the portal cannot say who is signed in there");
+            tracing::warn!(target: "portal", what, "portal unavailable");
         }
     }
 
     fn recover(&mut self) {
         self.failures = 0;
         if std::mem::take(&mut self.told) {
-            tracing::info!(target: "portal", "the portal says again who is signed in there");
+            tracing::info!(target: "portal", "portal recovered");
         }
     }
 }

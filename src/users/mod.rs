@@ -136,7 +136,7 @@ impl Users {
             match tokio::task::spawn_blocking(move || users.look(now)).await {
                 Ok(Some(outcome)) => on_event(outcome),
                 Ok(None) => {}
-                Err(error) => tracing::error!(%error, "the look at the users file was broken off"),
+                Err(error) => tracing::error!(%error, "reading the users file was aborted"),
             }
         }
     }
@@ -172,12 +172,12 @@ impl Users {
         match edit::change(&self.file, Patience::None, |table| {
             table.renew(key, former, renewed).then_some(())
         }) {
-            Ok(Some(())) => tracing::info!(target: "users", "the hash of a password was renewed"),
+            Ok(Some(())) => tracing::info!(target: "users", "renewed a password hash"),
             // Somebody has changed it, or is about to; there will be another sign-in.
             Ok(None) | Err(Error::Locked(_)) => {}
             Err(error) if !self.unwritable.swap(true, Ordering::Relaxed) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(target: "users", %error, cause, "hashes of passwords are not renewed; told once");
+                tracing::warn!(target: "users", %error, cause, "cannot renew password hashes; logged once");
             }
             Err(_) => {}
         }

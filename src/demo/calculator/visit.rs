@@ -90,7 +90,7 @@ impl CalculatorVisit {
                 latin1::encode(&html),
             )),
             Err(error) => {
-                tracing::error!(%error, template, "a page of the demo calculator cannot be rendered");
+                tracing::error!(%error, template, "failed to render a page of the demo calculator");
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
             }
         }

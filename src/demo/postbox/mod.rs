@@ -78,7 +78,7 @@ impl Postbox {
     /// Shows the mails in the browser on this listener until dropped.
     pub async fn serve_http(self, listener: TcpListener) {
         if let Err(error) = axum::serve(listener, web::router(self)).await {
-            tracing::error!(%error, "the postbox's pages stopped");
+            tracing::error!(%error, "the postbox stopped");
         }
     }
 

@@ -141,7 +141,7 @@ impl PostboxWeb {
         match self.pages.render(template, context) {
             Ok(html) => (HEADERS, Html(html)).into_response(),
             Err(error) => {
-                tracing::error!(%error, template, "a postbox page cannot be rendered");
+                tracing::error!(%error, template, "failed to render a postbox page");
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
             }
         }

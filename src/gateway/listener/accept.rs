@@ -149,7 +149,7 @@ where
             match accepted {
                 Ok((tcp, address)) => self.let_in(tcp, address, &proxy, tls.clone()),
                 Err(error) => {
-                    tracing::warn!(target: "gateway", %error, "a connection could not be accepted");
+                    tracing::warn!(target: "gateway", %error, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

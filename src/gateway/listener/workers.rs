@@ -101,7 +101,7 @@ async fn serve<S>(
                 drop(serving.spawn(Arc::clone(&server).serve(Arc::clone(&proxy), listener, tls)))
             }
             Err(error) => {
-                tracing::error!(target: "gateway", %error, "a thread cannot accept clients")
+                tracing::error!(target: "gateway", %error, "a worker thread cannot accept clients")
             }
         }
     }

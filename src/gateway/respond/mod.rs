@@ -84,7 +84,7 @@ impl Responder {
             let incident = context.incident.as_deref();
             let server = context.attempts.server().map(tracing::field::display);
             tracing::error!(
-                target: "gateway", incident, failure = chain(failure), error = context.upstream_error, server, "a request failed"
+                target: "gateway", incident, failure = chain(failure), error = context.upstream_error, server, "request failed"
             );
         }
         if failure.status() == StatusCode::METHOD_NOT_ALLOWED {

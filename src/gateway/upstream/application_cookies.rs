@@ -190,7 +190,7 @@ impl ApplicationCookies {
         let reason = reason.as_str();
         let cookies = reasons.len();
         let broker = broker.map(|vtnr| self.vault.pseudonym(vtnr));
-        tracing::info!(target: "gateway", reason, cookies, broker, "withheld session cookies of the calculator");
+        tracing::info!(target: "gateway", reason, cookies, broker, "withheld the calculator's session cookies");
     }
 
     /// Whether the calculator begins sessions with this answer, or the browser is to delete some.

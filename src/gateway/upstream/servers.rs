@@ -237,10 +237,10 @@ impl Upstream {
         let address = server.address;
         match found {
             Ok(()) => {
-                tracing::info!(target: "gateway", server = %address, "a server of the calculator is back")
+                tracing::info!(target: "gateway", server = %address, "calculator server up")
             }
             Err((_, error)) => {
-                tracing::warn!(target: "gateway", server = %address, error = error.etype().as_str(), "a server of the calculator is down");
+                tracing::warn!(target: "gateway", server = %address, error = error.etype().as_str(), "calculator server down");
             }
         }
         self.tell();

@@ -132,9 +132,9 @@ impl Upstream {
     fn tell_of_name(&self, entry: usize, host: &str, found: Option<&BTreeSet<SocketAddr>>) {
         let mut unknown = self.unknown.lock();
         if found.is_some() && unknown.remove(&entry) {
-            tracing::info!(target: "gateway", host, "the calculator's name is known again");
+            tracing::info!(target: "gateway", host, "resolved the calculator's host name again");
         } else if found.is_none() && unknown.insert(entry) {
-            tracing::warn!(target: "gateway", host, "the calculator's name could not be looked up");
+            tracing::warn!(target: "gateway", host, "failed to resolve the calculator's host name");
         }
     }
 
