@@ -1,4 +1,4 @@
-//! How many mails a broker can be sent, and by whom.
+//! Limits on the mails sent to a broker.
 
 use crate::support::world::{ADA, BEN, World};
 use crate::support::{Browser, StoreKind, on_both_stores};
@@ -78,7 +78,7 @@ async fn twenty_browsers_at_once_get_one_mail(store: StoreKind) {
     assert_eq!(world.mails().await.len(), 1);
 }
 
-/// A browser that confirmed an address for Ada which is no longer the one on file, so that a TAN is due.
+/// A browser trusted for an address of Ada's that is no longer on file, so that a TAN is required.
 async fn known(world: &World) -> Browser {
     let browser = world.signed_in(ADA).await;
     browser.post("/ui/login/de/abmelden", &[]).await.is(200);

@@ -1,4 +1,4 @@
-//! Mails are handed over once, whatever becomes of gateways and mail servers meanwhile.
+//! Mails are delivered once, whatever happens to gateways and mail servers.
 
 use crate::support;
 use crate::support::browser::page;
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 const TAN: &str = "/ui/login/de/tan";
 const STATUS: &str = "/ui/login/de/status";
 const RESEND: [(&str, &str); 1] = [("action", "resend")];
-/// How long a letter stays with a gateway that has died, and what it takes to notice.
+/// The lease of a dead gateway, plus the time to notice its expiry.
 const TAKEN_OVER: Duration = Duration::from_secs(16);
-/// The same for a busy machine, on which three gateways are killed one after the other.
+/// The longer time on a busy machine, with three gateways killed in turn.
 const TAKEN_OVER_AT_LAST: Duration = Duration::from_secs(60);
 
-/// Two gateways on one Redis that mail over this server.
+/// Starts two gateways on one Redis that mail over this server.
 async fn two_gateways(relay: &Relay) -> World {
     World::builder()
         .gateways(2)
@@ -24,7 +24,7 @@ async fn two_gateways(relay: &Relay) -> World {
         .await
 }
 
-/// The key that names mail servers at these ports.
+/// Returns the configuration key for mail servers at these ports.
 fn mail_to(ports: &[u16]) -> String {
     let urls: Vec<_> = ports
         .iter()
@@ -33,7 +33,7 @@ fn mail_to(ports: &[u16]) -> String {
     format!("[mail]\nurl = {urls:?}")
 }
 
-/// What comes to be true, with more patience than usual.
+/// Polls for a condition with a longer deadline than usual.
 async fn within<T>(time: Duration, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -45,7 +45,7 @@ async fn within<T>(time: Duration, what: &str, mut ask: impl AsyncFnMut() -> Opt
     }
 }
 
-/// How many letters wait in Redis.
+/// Returns the number of queued letters in Redis.
 fn waiting(world: &World) -> usize {
     let redis = world
         .redis
@@ -63,7 +63,7 @@ async fn nothing_waits(world: &World) {
     .await;
 }
 
-/// Claims to be Ada at the first gateway while the second one is held still, so that the first one has the letter.
+/// Claims to be Ada at the first gateway while the second is suspended, so that the first leases the letter.
 async fn asked_at_the_first(world: &World) -> Browser {
     world.gateways[1].signal("STOP");
     let browser = world.browser();
@@ -74,7 +74,7 @@ async fn asked_at_the_first(world: &World) -> Browser {
     browser
 }
 
-/// Kills the first gateway; the browser goes on at the second one.
+/// Kills the first gateway; the browser continues at the second.
 fn killed(world: &mut World, browser: &Browser) -> Browser {
     world.gateways[0].kill();
     world.gateways[1].signal("CONT");
@@ -180,7 +180,7 @@ async fn a_gateway_that_hung_while_another_took_over_sends_nothing_when_it_goes_
     )
     .await;
     nothing_waits(&world).await;
-    // The answer that the first gateway waits for has come by the time that it goes on.
+    // The reply that the first gateway waits for arrives before it resumes.
     relay.go_on();
     world.gateways[0].signal("CONT");
     let withdrawn = async || {
@@ -256,7 +256,7 @@ async fn a_mail_that_was_taken_while_redis_hung_is_not_sent_again_by_another_gat
 async fn of_200_letters_two_gateways_hand_each_over_once_whatever_the_mail_server_does() {
     const LETTERS: usize = 200;
     let relay = Relay::start();
-    // Where no yes to the end of a mail is lost, it is known what was taken.
+    // If no reply to the end of a mail is lost, it is known which mails were accepted.
     let stages = ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA"];
     let acts = [
         Act::Say("451 4.7.1 later"),
@@ -329,10 +329,10 @@ async fn of_200_letters_two_gateways_hand_each_over_once_whatever_the_mail_serve
     );
 }
 
-/// The pause before another mail; tests do not wait for half a minute.
+/// A short pause before another mail, so that tests need not wait for half a minute.
 const SHORT_PAUSE: &str = "[limits]\nmail_pause = \"1 in 1s\"";
 
-/// Has the mail sent again as soon as that is allowed.
+/// Requests the mail again as soon as that is allowed.
 async fn resent(browser: &Browser) {
     eventually("it can be sent again", async || {
         (browser.post(TAN, &RESEND).await.status == 303).then_some(())
@@ -583,7 +583,7 @@ async fn a_gateway_that_ends_waits_for_the_yes_of_a_mail_that_may_be_out_and_no_
     world.gateways[0].signal("TERM");
     world.gateways[0].log_has("shutting down").await;
     let begun = Instant::now();
-    // So that the yes is awaited when the time for mails that were not sent is over.
+    // So that the acceptance is still awaited when the time for unsent mails is over.
     tokio::time::sleep(PATIENCE / 2).await;
     relay.go_on();
     relay.holds().await;

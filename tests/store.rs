@@ -1,4 +1,4 @@
-//! What must be remembered: one suite of sentences, run against every store, and what is special about each.
+//! The contract of the store: one suite run against every engine, and tests for each engine alone.
 
 mod support;
 
@@ -41,7 +41,7 @@ mod tickets;
 #[path = "store/trust.rs"]
 mod trust;
 
-/// Runs the suite against each kind of store. A sentence that is missing here is dead code, which does not compile.
+/// Runs the suite against each engine. A test missing from this list is dead code, which does not compile.
 macro_rules! run_against_every_store {
     ($suite:tt) => {
         run_against_one_store!(redis $suite);

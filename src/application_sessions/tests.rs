@@ -82,7 +82,7 @@ fn learnt(origin: SessionOrigin) -> Learnt {
     }
 }
 
-/// One gateway of several on a store.
+/// One of several gateways on a shared store.
 struct Gateway(ApplicationSessions);
 
 impl Gateway {

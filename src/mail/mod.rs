@@ -36,7 +36,7 @@ pub enum Error {
     Template {
         /// The path, or the name of a built-in template.
         file: String,
-        /// Counted from 1.
+        /// The line number, counted from 1.
         line: usize,
         mistake: String,
     },

@@ -115,7 +115,7 @@ pub enum CounterMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TxOutcome {
     Done,
-    /// An expectation failed.
+    /// An expectation did not hold.
     Conflict,
     /// A counter has no room.
     Full {

@@ -49,7 +49,7 @@ struct OngoingFailure {
 }
 
 impl<S> Measured<S> {
-    /// Wraps a store.
+    /// Wraps a store, reporting to these metrics.
     pub fn new(store: S, metrics: Arc<Metrics>) -> Self {
         Self {
             store,

@@ -40,7 +40,7 @@ pub use sessions::{Invalidation, RevocationStore, SessionStore, SubscriptionEpoc
 pub use sign_ins::{DeviceChange, FOLLOWED, FlowChange, SignInCommit, SignInStore};
 pub use vault::{RecordKey, Vault};
 
-/// A store with all operations, for whoever wires up the gateway.
+/// A store with all operations, for the code that wires up the gateway.
 pub trait FullStore:
     SessionStore + SignInStore + OutboxStore + FormStore + ApplicationSessionStore
 {

@@ -1,4 +1,4 @@
-//! Sessions in memory: never one that has ended, and never "no session" for a store that cannot answer.
+//! The session cache: never serves an ended session, and never reports "no session" for a store that cannot answer.
 
 use crate::fixture::{HOUR, eventually, manual_clock, vault};
 use crate::samples::{bare, session, vtnr};
@@ -23,7 +23,7 @@ const LIMITS: SessionLimits = SessionLimits {
 };
 const GRACE: Duration = MINUTE;
 
-/// One gateway's sessions.
+/// One gateway's session cache with its store.
 struct Gateway {
     store: Arc<Staged>,
     sessions: Arc<Sessions>,
@@ -96,7 +96,7 @@ impl Gateway {
         self.store.touches.swap(0, Ordering::SeqCst)
     }
 
-    /// Announces it, and waits until it was heard: then a session that ends right after it is no longer in memory.
+    /// Announces an invalidation, and waits until the cache has applied it.
     async fn hears(&self, invalidation: Invalidation) {
         let marker = self.sign_in().await;
         eventually("the marker is in memory", async || {
@@ -163,7 +163,7 @@ async fn a_session_is_not_found_afterwards_if_all_were_to_be_forgotten_between_i
     is_not_kept_if_meanwhile(|_| Invalidation::All).await;
 }
 
-/// A session ends elsewhere after it was read here, and this is heard before it is kept.
+/// A session ends elsewhere after it was read here, and the invalidation arrives before it is cached.
 async fn is_not_kept_if_meanwhile(heard: impl Fn(RecordKey) -> Invalidation) {
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
@@ -186,7 +186,7 @@ async fn is_not_kept_if_meanwhile(heard: impl Fn(RecordKey) -> Invalidation) {
 #[tokio::test]
 async fn a_session_is_kept_although_another_one_ended_while_it_was_read() {
     let gateway = Gateway::start().await;
-    // Two that lie in different shards.
+    // Two sessions in different shards.
     let [kept, ended] = [1, 2].map(|byte| SessionToken::from_bytes([byte; 32]));
     for token in [&kept, &ended] {
         gateway.sign_in_as(token).await;
@@ -221,7 +221,7 @@ async fn where_more_ends_were_announced_than_could_be_heard_none_of_the_ended_is
     gateway
         .store
         .announce(Invalidation::Session(vault().session_key(&token)));
-    // Nobody else runs on this thread meanwhile.
+    // No other task runs on this thread meanwhile.
     for _ in 0..Staged::MOST_ANNOUNCEMENTS {
         gateway.store.announce(Invalidation::Session(
             vault().session_key(&Rng.session_token()),
@@ -464,7 +464,7 @@ async fn a_session_that_the_store_has_lost_goes_on_until_its_use_is_noted_and_no
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;
     assert!(gateway.finds(&token).await);
-    // As by FLUSHALL: nobody is told.
+    // Like FLUSHALL, which announces nothing.
     gateway
         .store
         .elsewhere
@@ -509,7 +509,7 @@ async fn a_damaged_record_is_an_error_of_its_own_and_no_outage() {
     assert!(gateway.finds(&other).await);
 }
 
-/// The store goes down, and with it the news of what ends.
+/// The store goes down, and with it the invalidations.
 async fn goes_down(gateway: &Gateway) {
     gateway
         .hears(Invalidation::Gap(gateway.store.heard()))
@@ -518,7 +518,7 @@ async fn goes_down(gateway: &Gateway) {
     gateway.store.is_down.store(true, Ordering::SeqCst);
 }
 
-/// It is back, and goes down again before anybody asked it.
+/// The store recovers, and goes down again before any request.
 async fn answers_for_a_moment(gateway: &Gateway) {
     gateway.store.hear_again();
     gateway.store.is_down.store(false, Ordering::SeqCst);
@@ -627,7 +627,7 @@ async fn a_session_whose_end_was_missed_is_not_believed_once_ends_are_heard_agai
         .end_session(&token)
         .await
         .expect("ends, unheard");
-    // Nothing of this is known to the gateway's own listener yet.
+    // The gateway's own listener does not know this yet.
     gateway.store.hear_again();
     assert!(!gateway.finds(&token).await);
 }

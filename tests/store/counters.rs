@@ -1,4 +1,4 @@
-//! Counters let through what has room, and not one more.
+//! Counters admit events up to their limit, and not one more.
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{another_vtnr, client, counts, failures, hit, standing_at, vtnr};
@@ -185,7 +185,7 @@ pub(crate) async fn a_window_ends(on: Fixture) {
 pub(crate) async fn events_within_a_window_do_not_put_its_end_off(on: Fixture) {
     let hit = short(failures(1).counter, 1, 3 * SHORT);
     assert_eq!(take(&on, hit).await, WriteOutcome::Done);
-    // Were each of these to begin the window anew, there would never be room: they come faster than windows end.
+    // If each of these restarted the window, there would never be room: they arrive faster than windows end.
     let has_room = async || {
         let room = settle(&on, RateLimits::check(vec![hit])).await == WriteOutcome::Done;
         room || settle(&on, counts(vec![hit])).await != WriteOutcome::Done
@@ -248,7 +248,7 @@ pub(crate) async fn no_counter_touches_another(on: Fixture) {
         );
     }
     for counter in &all {
-        // A broker number that was counted is let through; another one meets the counter.
+        // A broker number that was counted passes; another one reaches the limit.
         let counter = match *counter {
             Counter::VtnrsFrom(client, _) => Counter::VtnrsFrom(client, another_vtnr()),
             other => other,

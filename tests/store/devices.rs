@@ -1,4 +1,4 @@
-//! Browsers are known by the user keys that somebody signed in with.
+//! Devices: browsers in which user keys have signed in.
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{bare, begin_session, hit, session, trust, vtnr};
@@ -24,7 +24,7 @@ pub(crate) fn device(users: &[u8], at: Timestamp) -> Device {
     })
 }
 
-/// Signs in with a password in a browser that had this token until now.
+/// Signs in with a password in a browser with this previous device token.
 async fn signs_in(
     on: &Fixture,
     next: &Device,

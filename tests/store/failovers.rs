@@ -1,4 +1,4 @@
-//! Another server takes the master's place: what is noticed, what waits for replicas, and what is lost.
+//! Failovers: how they are noticed, which changes wait for replicas, and which may be lost.
 
 use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, at, eventually, vault, within};
 use crate::invalidations::hears;
@@ -16,7 +16,7 @@ use vtnr_gateway::store::redis::{Redis, RedisOptions};
 use vtnr_gateway::store::{Error, RateLimits, Sealed, StoreHealth as _, Vault, WriteOutcome};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// A failover takes a second until the master counts as down, up to a second until a sentinel is chosen, and some more.
+/// A failover takes a second until the master counts as down, up to a second to elect a sentinel, and some more.
 const FAILED_OVER_WITHIN: Duration = Duration::from_secs(15);
 
 fn on(url: &str, replicas: u32) -> Fixture {
@@ -41,7 +41,7 @@ async fn works(on: &Fixture) {
     .await;
 }
 
-/// Keeps replicas from this master, which goes on alone.
+/// Cuts this master off from its replicas, so that it continues alone.
 fn isolate(master: &Server) {
     master.command::<()>(&["ACL", "SETUSER", "default", "-psync", "-sync"]);
     master.command::<()>(&["CLIENT", "KILL", "TYPE", "replica"]);
@@ -109,7 +109,7 @@ async fn a_master_that_the_sentinels_gave_up_is_left_though_it_still_answers() {
     let on = on(&sentinels.url().replace("://", "://gateway:secret@"), 0);
     works(&on).await;
     let former = sentinels.server(sentinels.named_by(0));
-    // What sentinels ask and tell a server is refused to them from now on, and to nobody else.
+    // From now on the server refuses the commands of sentinels, and of nobody else.
     former.command::<()>(&[
         "ACL",
         "SETUSER",
@@ -312,7 +312,7 @@ async fn however_many_commands_fail_the_master_is_looked_for_at_a_steady_pace() 
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Four attempts a second, beside what sentinels ask each other.
+    // Four attempts per second, besides the traffic among sentinels.
     let made = processed() - before;
     assert!(
         asked > 1_000 && made < 200,
@@ -398,7 +398,7 @@ async fn sentinels_and_redis_have_passwords_of_their_own() {
     );
 }
 
-/// Writers that begin sessions as fast as they can, and remember those that were told as begun.
+/// Writers that begin sessions as fast as they can, and record those that were acknowledged.
 async fn begin_sessions(on: &Fixture, stop: Arc<AtomicBool>) -> JoinSet<Vec<SessionToken>> {
     let mut writers = JoinSet::new();
     for _ in 0..8 {
@@ -423,10 +423,10 @@ async fn begin_sessions(on: &Fixture, stop: Arc<AtomicBool>) -> JoinSet<Vec<Sess
     writers
 }
 
-/// How long a master goes on without replicas before it is killed.
+/// The time for which a master continues without replicas before it is killed.
 const ALONE: Duration = Duration::from_millis(500);
 
-/// How many sign-ins were told as done, and how many of them are gone after the master was killed, `alone` this long before.
+/// Returns how many sign-ins were acknowledged, and how many of these are lost when the master is killed after being `alone` this long.
 async fn lost(replicas: u32, alone: Duration) -> (usize, usize) {
     let sentinels = Sentinels::start();
     let on = on(&sentinels.url(), replicas);

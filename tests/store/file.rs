@@ -1,4 +1,4 @@
-//! What is special about the store in a file.
+//! The embedded store in a file: locking, restarts and disk errors.
 
 use crate::fixture::Fixture;
 use crate::fixture::{HOUR, SHORT, manual_clock, sealed};

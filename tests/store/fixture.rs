@@ -1,4 +1,4 @@
-//! The stores under test, and how time passes for each.
+//! The stores under test, and their clocks.
 
 use crate::support;
 use domain::time::Timestamp;
@@ -13,15 +13,15 @@ use vtnr_gateway::store::redis::{Redis, RedisOptions};
 use vtnr_gateway::store::{FullStore, Sealed, Vault};
 
 pub(crate) const SECRET: &[u8] = b"the operator's secret, 32 bytes.";
-/// A life that a test can wait for.
+/// A lifetime short enough for a test to wait for.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
-/// A life that ends in no test.
+/// A lifetime that ends in no test.
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
-/// How long what must happen may take at most. It is generous: a busy machine is no failure.
+/// A generous deadline: a busy machine is no failure.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(10);
 
-/// A store of one test's own.
+/// A store used by one test alone.
 pub(crate) struct Fixture {
     pub(crate) store: Arc<dyn FullStore>,
     pub(crate) clock: Clock,
@@ -33,7 +33,7 @@ impl Fixture {
         Self::listening(on_redis(shared_redis(), &fresh_prefix(), SECRET)).await
     }
 
-    /// On a master that sentinels name, each change confirmed by both replicas.
+    /// Connects to a master elected by sentinels, where both replicas confirm each change.
     pub(crate) async fn sentinel() -> Self {
         let usage = RedisOptions {
             prefix: &fresh_prefix(),
@@ -67,7 +67,7 @@ impl Fixture {
         Self::on(sealed(engine, clock.clone()), clock)
     }
 
-    /// A store whose ground the test looks after itself.
+    /// Wraps a store whose database the test manages itself.
     pub(crate) fn on(store: impl FullStore + 'static, clock: Clock) -> Self {
         Self {
             store: Arc::new(store),
@@ -90,14 +90,14 @@ impl Fixture {
         self.clock.now()
     }
 
-    /// Waits until something is so that is to be so after this time: a clock of ours is moved on, Redis's is not ours.
+    /// Polls for a condition that must hold after this time. A manual clock is advanced; Redis keeps its own time.
     pub(crate) async fn after(&self, time: Duration, what: &str, is_so: impl AsyncFnMut() -> bool) {
         self.clock.advance(time);
         eventually(what, is_so).await;
     }
 }
 
-/// The server that all tests share that do it no harm.
+/// Returns the server shared by all tests that leave it intact.
 pub(crate) fn shared_redis() -> &'static support::redis::Redis {
     static SHARED: LazyLock<support::redis::Redis> =
         LazyLock::new(support::redis::Redis::dying_with_us);
@@ -122,13 +122,13 @@ fn shared_cluster() -> &'static support::Cluster {
     &SHARED
 }
 
-/// A prefix for names in the shared Redis that no other test uses.
+/// Returns a prefix for the shared Redis that no other test uses.
 pub(crate) fn fresh_prefix() -> String {
     static TESTS: AtomicU32 = AtomicU32::new(0);
     format!("test{}:", TESTS.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A store that waits patiently for this Redis: a busy machine is no outage.
+/// Opens a store on this Redis with a generous timeout: a busy machine is no outage.
 pub(crate) fn on_redis(
     server: &support::redis::Redis,
     prefix: &str,
@@ -145,7 +145,7 @@ pub(crate) fn on_redis(
     )
 }
 
-/// A store at this URL of Redis.
+/// Opens a store at this Redis URL.
 pub(crate) fn at(url: &str, usage: RedisOptions<'_>, secret: &[u8]) -> Sealed<Redis> {
     let engine = Redis::new(&RedisServers::parse(url).expect("a sound URL"), usage);
     Sealed::new(engine, Vault::new(secret, Rng), Clock::System)
@@ -155,22 +155,22 @@ pub(crate) fn sealed(engine: Embedded, clock: Clock) -> Sealed<Embedded> {
     Sealed::new(engine, Vault::new(SECRET, Rng), clock)
 }
 
-/// Session tickets as all gateways of the test write and read them.
+/// Returns the vault shared by all gateways of a test.
 pub(crate) fn vault() -> Vault {
     Vault::new(SECRET, Rng)
 }
 
-/// A clock that stands at 29 September 2026 until it is moved.
+/// Returns a manual clock that starts at 29 September 2026.
 pub(crate) fn manual_clock() -> Clock {
     Clock::manual(Timestamp::from_millis(1_790_683_350_000))
 }
 
-/// Waits until something is so, and fails if it does not become so.
+/// Polls until the condition holds, and fails if it never does.
 pub(crate) async fn eventually(what: &str, is_so: impl AsyncFnMut() -> bool) {
     within(DEADLINE, what, is_so).await;
 }
 
-/// The same with a deadline that the product promises.
+/// Polls until the condition holds, within a deadline that the product promises.
 pub(crate) async fn within(deadline: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {

@@ -1,4 +1,4 @@
-//! Forms that are kept: found by their browser only, taken once, gone in time.
+//! Held forms: found by their browser only, claimed once, expired in time.
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{client, vtnr};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use vtnr_gateway::clock::Rng;
 use vtnr_gateway::store::{FormDraft, FormUpdate, RateLimits, Seen, WriteOutcome};
 
-/// Bytes that are no text, and as many as are kept at most by default.
+/// A binary body of the default maximum size.
 fn body() -> Vec<u8> {
     (0..1 << 20)
         .map(|at: usize| u8::try_from(at * 31 % 256).expect("a byte"))

@@ -1,4 +1,4 @@
-//! What ends is announced, so that no cache lets it live on.
+//! Ended sessions are announced, so that no cache keeps them alive.
 
 use crate::fixture::{
     DEADLINE, Fixture, HOUR, SECRET, eventually, fresh_prefix, on_redis, shared_redis, vault,
@@ -12,10 +12,10 @@ use vtnr_gateway::store::{
     Invalidation, RateLimits, SessionStore, SubscriptionEpoch, WriteOutcome,
 };
 
-/// Product rule: what was revoked is dead on every gateway within a second.
+/// Product rule: a revocation takes effect on every gateway within a second.
 const PROMISED: Duration = Duration::from_secs(1);
 
-/// What is heard next, signs of life aside.
+/// Receives the next invalidation, skipping watermarks.
 pub(crate) async fn hears(receiver: &mut Receiver<Invalidation>, within: Duration) -> Invalidation {
     let next = async {
         loop {
@@ -152,7 +152,7 @@ async fn gateways_with_another_prefix_are_not_disturbed() {
     );
 }
 
-/// What ends is heard now, in this hearing.
+/// Waits until invalidations arrive, and returns the epoch.
 async fn listens(store: &impl SessionStore) -> SubscriptionEpoch {
     eventually("it listens", async || store.subscription().is_some()).await;
     store.subscription().expect("it listens")
@@ -183,7 +183,7 @@ async fn a_killed_redis_is_noticed_and_what_is_heard_afterwards_is_another_heari
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_cut_is_noticed_at_once_and_what_is_heard_afterwards_is_another_hearing()
  {
-    // A sign of life was just given when it is cut, and the next is due after 250 ms. The quickest of four counts: a busy machine is no failure.
+    // The connection is cut right after a heartbeat, and the next is due after 250 ms. The quickest of four counts: a busy machine is no failure.
     let server = Redis::start();
     let store = on_redis(&server, "", SECRET);
     let mut quickest = DEADLINE;

@@ -1,4 +1,4 @@
-//! Looking at a session without using it, and being told of its end.
+//! Peeking at a session without using it, and subscribing to its end.
 
 use crate::fixture::{HOUR, manual_clock, vault};
 use crate::samples::{bare, session};

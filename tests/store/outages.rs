@@ -1,4 +1,4 @@
-//! Redis is down, hangs, is full, or refuses: an error each time, never "nothing found", and no restart of ours afterwards.
+//! Redis is down, hangs, is full, or refuses: always an error, never "not found", and no restart of the gateway afterwards.
 
 use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, at, eventually, on_redis, within};
 use crate::samples::{
@@ -19,9 +19,9 @@ use vtnr_gateway::store::{
     Due, Error, FlowChange, LetterLease, RateLimits, Result, Seen, WriteOutcome,
 };
 
-/// security.md, 6: so soon after its return a store is used again.
+/// security.md, 6: the deadline to use a recovered store again.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
-/// security.md, 6: an answer within a total budget of 1 to 2 seconds, and some for a busy machine.
+/// security.md, 6: an answer within a total budget of 1 to 2 seconds, plus a margin for a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ fn on(server: &support::redis::Redis) -> Fixture {
     Fixture::on(on_redis(server, "", SECRET), Clock::System)
 }
 
-/// A store that does not wait for ever, for a Redis that hangs.
+/// Opens a store with a short timeout, for a Redis that hangs.
 fn impatient(port: u16) -> Fixture {
     let usage = RedisOptions {
         prefix: "",
@@ -43,7 +43,7 @@ fn impatient(port: u16) -> Fixture {
     )
 }
 
-/// Every operation, with what came of it.
+/// Runs every operation, and returns the results.
 async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
     let store = &*on.store;
     let (token, flow, browser, id) = (
@@ -160,7 +160,7 @@ async fn everything(on: &Fixture) -> Vec<(&'static str, Result<()>)> {
     ]
 }
 
-/// A sign-in as it was seen in another store.
+/// Returns a flow as seen in another store.
 async fn seen_elsewhere() -> Seen<Flow> {
     let attempt = Attempt::begun(&Fixture::memory().await).await;
     attempt.seen.expect("a sign-in under way")
@@ -277,8 +277,8 @@ async fn a_redis_that_hung_from_the_start_is_used_once_it_goes_on() {
     .await;
 }
 
-/// A network between gateway and Redis that can swallow what runs through the connections it has, but lets new ones pass:
-/// what a firewall that forgot a connection does, or a failover that moves an address.
+/// A network between gateway and Redis that can silence its open connections but lets new ones pass,
+/// like a firewall that lost its state, or a failover that moves an address.
 struct Network {
     port: u16,
     generation: watch::Sender<u32>,
@@ -308,7 +308,7 @@ impl Network {
         Self { port, generation }
     }
 
-    /// From now on the connections that exist are silent; neither end is told.
+    /// Silences the open connections from now on, without informing either end.
     fn swallow(&self) {
         self.generation.send_modify(|generation| *generation += 1);
     }

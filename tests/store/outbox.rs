@@ -1,4 +1,4 @@
-//! Letters wait, are leased, and leave.
+//! The outbox: letters are queued, leased, and removed.
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{Attempt, EMAIL, TAN, ask_for, letter, tan_asked, unknown_email};
@@ -24,14 +24,14 @@ async fn lease(on: &Fixture, lease: Duration) -> Option<LeasedLetter> {
         .expect("the store answers")
 }
 
-/// The letter's name and the attempt.
+/// A letter's id and the number of the attempt.
 async fn leased(on: &Fixture, time: Duration) -> Option<(LetterId, u32)> {
     lease(on, time)
         .await
         .map(|leased| (leased.letter.id, leased.attempt))
 }
 
-/// Leases the letter that is due first, for so long, once one is.
+/// Waits for a letter to fall due, and leases it for this time.
 async fn held(on: &Fixture, time: Duration) -> LetterLease {
     let mut held = None;
     on.after(Duration::from_millis(1), "a letter is due", async || {
@@ -269,7 +269,7 @@ pub(crate) async fn deliveries_are_told_in_the_order_asked(on: Fixture) {
 pub(crate) async fn a_letter_whose_sign_in_is_over_disappears(on: Fixture) {
     ask_for(&on, &letter(on.now()), SHORT).await;
     on.clock.advance(SHORT);
-    // A lease of no time: until the record has gone, the letter comes again and again.
+    // With a lease of zero the letter is due again at once, until its record expires.
     let is_gone = async || lease(&on, Duration::ZERO).await.is_none() && waiting(&on).await == 0;
     on.after(Duration::from_millis(1), "the letter is gone", is_gone)
         .await;
@@ -279,7 +279,7 @@ pub(crate) async fn a_lease_that_is_renewed_goes_on_and_one_that_was_lost_does_n
     let id = asked(&on).await;
     let first = held(&on, SHORT).await;
     assert!(on.store.renew_lease(first, HOUR).await.expect("answers"));
-    // What is leased for as short a time has come back by then.
+    // A lease this short has expired by then.
     let another = asked(&on).await;
     assert_eq!(leased(&on, SHORT).await, Some((another, 1)));
     on.after(SHORT, "the other comes again", async || {
@@ -413,7 +413,7 @@ pub(crate) async fn letters_that_a_sign_in_no_longer_waits_for_leave(on: Fixture
     }
 }
 
-/// A sign-in that waits for this letter.
+/// Creates a flow that waits for this letter.
 fn with_letter(on: &Fixture, id: LetterId) -> Flow {
     let mut flow = tan_asked(on.now(), 5);
     if let Stage::Tan(challenge) = &mut flow.stage {

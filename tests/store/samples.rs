@@ -1,4 +1,4 @@
-//! Brokers, sign-ins and letters to try the stores with.
+//! Sample brokers, sign-ins and letters.
 
 use crate::fixture::{Fixture, HOUR};
 use domain::challenge::Challenge;
@@ -100,7 +100,7 @@ pub(crate) fn hit(counter: Counter, limit: u32) -> Charge {
     )
 }
 
-/// At most so many failures from one client in an hour.
+/// Limits the failures of one client per hour.
 pub(crate) fn failures(limit: u32) -> Charge {
     hit(Counter::FailuresFrom(client(7)), limit)
 }
@@ -112,7 +112,7 @@ pub(crate) fn counts(rate_limits: Vec<Charge>) -> RateLimits {
     }
 }
 
-/// What a counter stands at, found out without raising it.
+/// Determines a counter's value without raising it.
 pub(crate) async fn standing_at(store: &dyn SignInStore, counter: Counter) -> u32 {
     for limit in 1..100 {
         let asked = store
@@ -126,7 +126,7 @@ pub(crate) async fn standing_at(store: &dyn SignInStore, counter: Counter) -> u3
     panic!("{counter:?} stands at 99 or more");
 }
 
-/// Begins a session as a browser that is not trusted and without a sign-in under way.
+/// Begins a session from an untrusted browser without a flow.
 pub(crate) async fn begin_session(
     on: &Fixture,
     session: &Session,
@@ -159,7 +159,7 @@ pub(crate) fn bare<'a>(
     }
 }
 
-/// Puts a letter into the outbox, with a sign-in of its own.
+/// Queues a letter, with a flow of its own.
 pub(crate) async fn ask_for(on: &Fixture, letter: &Letter, lives: Duration) {
     let (token, next) = (Rng.flow_token(), tan_asked(on.now(), 5));
     let change = FlowChange {
@@ -178,7 +178,7 @@ pub(crate) async fn ask_for(on: &Fixture, letter: &Letter, lives: Duration) {
     );
 }
 
-/// A browser that signs in with a TAN: it has a session and a trusted browser's token already, and gets new ones.
+/// A browser that signs in with a TAN, replacing an earlier session and an earlier trust token.
 pub(crate) struct Attempt {
     pub(crate) flow: FlowToken,
     pub(crate) seen: Option<Seen<Flow>>,
@@ -194,7 +194,7 @@ impl Attempt {
         Self::begun_with(on, tan_asked(on.now(), 5)).await
     }
 
-    /// The same with this sign-in under way.
+    /// Creates the attempt with this flow stored.
     pub(crate) async fn begun_with(on: &Fixture, next: Flow) -> Self {
         let now = on.now();
         let (flow, old_session, old_browser) =
@@ -238,7 +238,7 @@ impl Attempt {
         }
     }
 
-    /// The same browser once more: the same sign-in, but tokens of its own.
+    /// Repeats the attempt of the same browser, with fresh tokens.
     pub(crate) fn again(&self) -> Self {
         let (session, browser) = (Rng.session_token(), Rng.browser_token());
         Self {
@@ -282,7 +282,7 @@ impl Attempt {
         store.sign_in(sign_in, rate_limits).await
     }
 
-    /// That the sign-in left no trace: everything is as [`Attempt::begun`] left it.
+    /// Asserts that everything is as [`Attempt::begun`] left it.
     pub(crate) async fn left_no_trace(&self, store: &dyn FullStore) {
         assert_eq!(
             store.find_session(&self.session).await.expect("answers"),
@@ -318,7 +318,7 @@ impl Attempt {
     }
 }
 
-/// How far the sign-in under way has come, in a word.
+/// Names the stage of a flow.
 pub(crate) async fn stage(store: &dyn SignInStore, token: &FlowToken) -> String {
     match store
         .find_flow(token)

@@ -1,4 +1,4 @@
-//! Whoever reads all that a store keeps, and all that goes over its wire, learns nothing (security.md, T14 to T16).
+//! A reader of the whole store and of all its traffic learns nothing (security.md, T14 to T16).
 
 use crate::devices::{device, mark};
 use crate::fixture::{Fixture, HOUR, SECRET, eventually, manual_clock, on_redis, sealed};
@@ -18,10 +18,10 @@ use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::store::embedded::Embedded;
 use vtnr_gateway::store::{DeviceChange, Due, RateLimits, SignInCommit, WriteOutcome};
 
-/// What must not be found, with what it is.
+/// Secrets that must not be found, with their names.
 type Canaries = Vec<(&'static str, Vec<u8>)>;
 
-/// Every operation, with things in it that must stay secret.
+/// Runs every operation with secrets in its arguments.
 async fn use_it_all(on: &Fixture) -> Canaries {
     let (store, now) = (&*on.store, on.now());
     let attempt = Attempt::begun(on).await;
@@ -152,7 +152,7 @@ async fn use_it_all(on: &Fixture) -> Canaries {
     canaries
 }
 
-/// All ways in which a canary could be written down.
+/// Returns the encodings in which a canary could appear.
 fn spellings(canary: &[u8]) -> Vec<Vec<u8>> {
     let reversed: Vec<u8> = canary.iter().rev().copied().collect();
     let mut spellings = Vec::new();
@@ -174,7 +174,7 @@ fn spellings(canary: &[u8]) -> Vec<Vec<u8>> {
     spellings
 }
 
-/// That no canary occurs, in whatever case.
+/// Asserts that no canary occurs, in any letter case.
 fn hides(what: &str, haystack: &[u8], canaries: &Canaries) {
     let haystack = haystack.to_ascii_lowercase();
     for (name, canary) in canaries {
@@ -190,7 +190,7 @@ fn hides(what: &str, haystack: &[u8], canaries: &Canaries) {
     }
 }
 
-/// Listens to all that Redis is told.
+/// Records all commands that Redis receives.
 struct Monitor {
     connection: TcpStream,
     heard: Vec<u8>,
@@ -223,7 +223,7 @@ impl Monitor {
     }
 }
 
-/// MONITOR writes bytes that are no letters as `\xhh`.
+/// MONITOR escapes non-printable bytes as `\xhh`.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let (mut bytes, mut rest) = (Vec::new(), text);
     while let Some((first, tail)) = rest.split_first() {
@@ -250,7 +250,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Every name and every value.
+/// Dumps every name and every value.
 fn contents(server: &support::redis::Redis) -> Vec<u8> {
     let mut redis = server.admin();
     let mut contents = Vec::new();

@@ -1,4 +1,4 @@
-//! Signing in is one step: all of it happens, or nothing does.
+//! A sign-in is one atomic step: all of it happens, or nothing does.
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{
@@ -660,7 +660,7 @@ pub(crate) async fn without_room_in_a_counter_a_sign_in_is_neither_charged_nor_e
     );
 }
 
-/// A sign-in under this token that waits for a letter, as it was seen.
+/// Stores a flow that waits for a letter, and returns it as seen.
 async fn asked(on: &Fixture, token: &FlowToken) -> Option<Seen<Flow>> {
     let letter = Letter {
         id: LetterId::from_bits(1),

@@ -1,4 +1,4 @@
-//! A store whose answers a test can hold up, refuse and count.
+//! A store whose answers a test can delay, refuse and count.
 
 use crate::fixture::sealed;
 use async_trait::async_trait;
@@ -17,29 +17,29 @@ use vtnr_gateway::store::{
 };
 
 pub(crate) struct Staged {
-    /// What other gateways see and change, unheard by this one.
+    /// The store as other gateways use it, without invalidations to this one.
     pub(crate) elsewhere: Sealed<Embedded>,
-    /// How often a session was looked up.
+    /// Counts lookups of sessions.
     pub(crate) finds: AtomicU32,
-    /// How often a session's use was written down.
+    /// Counts recorded uses.
     pub(crate) touches: AtomicU32,
     is_deaf: AtomicBool,
     hearings: AtomicU32,
     pub(crate) is_down: AtomicBool,
-    /// What is said to be damaged.
+    /// A session whose record counts as damaged.
     pub(crate) damaged: Mutex<Option<SessionToken>>,
     announcements: broadcast::Sender<Invalidation>,
     gate: Mutex<Option<Gate>>,
 }
 
-/// Where the next look-up of a session waits once it has read.
+/// A gate at which the next lookup waits after its read.
 struct Gate {
     has_read: oneshot::Sender<()>,
     may_go_on: oneshot::Receiver<Result<()>>,
 }
 
 impl Staged {
-    /// So many wait for who listens; whoever lags further behind is told so.
+    /// The capacity of the channel, beyond which a receiver lags.
     pub(crate) const MOST_ANNOUNCEMENTS: usize = 64;
 
     pub(crate) fn new(clock: Clock) -> Self {
@@ -59,7 +59,7 @@ impl Staged {
         }
     }
 
-    /// Holds the next look-up of a session up: gives what tells that it has read, and what lets it go on, or fail.
+    /// Stops the next lookup after its read. Returns a signal that it has read, and a handle to let it continue or fail.
     pub(crate) fn hold_next_find(&self) -> (oneshot::Receiver<()>, oneshot::Sender<Result<()>>) {
         let ((has_read, reads), (goes_on, may_go_on)) = (oneshot::channel(), oneshot::channel());
         *self.gate.lock() = Some(Gate {
@@ -75,18 +75,18 @@ impl Staged {
             .expect("somebody listens");
     }
 
-    /// From now on this gateway does not hear what ends, and is not told so either.
+    /// Ends the subscription silently, without announcing the gap.
     pub(crate) fn grow_deaf(&self) {
         self.is_deaf.store(true, Ordering::SeqCst);
     }
 
-    /// It hears again what ends, and is not told so either.
+    /// Resumes the subscription silently, in a new epoch.
     pub(crate) fn hear_again(&self) {
         self.hearings.fetch_add(1, Ordering::SeqCst);
         self.is_deaf.store(false, Ordering::SeqCst);
     }
 
-    /// The hearing under way, or the last one.
+    /// Returns the current epoch, or the last one.
     pub(crate) fn heard(&self) -> SubscriptionEpoch {
         SubscriptionEpoch(self.hearings.load(Ordering::SeqCst))
     }

@@ -1,4 +1,4 @@
-//! Whoever can write to Redis gains nothing by it, and what is damaged is an error (security.md, T16 and T17).
+//! Write access to Redis gains an attacker nothing, and damaged records are errors (security.md, T16 and T17).
 
 use crate::fixture::{Fixture, HOUR, SECRET, eventually, on_redis, vault};
 use crate::samples::{
@@ -10,7 +10,7 @@ use domain::throttle::Counter;
 use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::store::{Due, Error, FlowChange, RateLimits, RecordKey, WriteOutcome};
 
-/// A Redis and a gateway on it, with an intruder's connection.
+/// A gateway's Redis, with an intruder's connection.
 struct Scene {
     server: support::redis::Redis,
     on: Fixture,
@@ -46,7 +46,7 @@ impl Scene {
             .expect("names")
     }
 
-    /// The one record of this kind.
+    /// Returns the name of the only record of this kind.
     fn name(&mut self, pattern: &str) -> Vec<u8> {
         let names = self.names(pattern);
         assert_eq!(names.len(), 1, "{pattern}");

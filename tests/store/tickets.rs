@@ -1,4 +1,4 @@
-//! Session tickets: a gateway that never saw a session believes it while the store cannot be asked, but none that has ended.
+//! Offline tokens: a gateway that never saw a session accepts its token while the store is down, unless the session has ended.
 
 use crate::fixture::{HOUR, eventually, manual_clock, vault};
 use crate::samples::{bare, session, vtnr};
@@ -52,7 +52,7 @@ impl Gateway {
         Self { store, sessions }
     }
 
-    /// Tells it, and waits until it has heard.
+    /// Announces an invalidation, and waits until it was applied.
     async fn hears(&self, invalidation: Invalidation) {
         let mut heard = self.sessions.invalidations();
         eventually("it listens", async || self.store.is_listened_to()).await;
@@ -63,7 +63,7 @@ impl Gateway {
         );
     }
 
-    /// Its store is gone, and with it the news of what ends.
+    /// Takes the store down, and with it the invalidations.
     async fn loses_the_store(&self, clock: &Clock) {
         self.store.is_down.store(true, Ordering::SeqCst);
         self.hears(Invalidation::Gap(self.store.heard())).await;
@@ -118,7 +118,7 @@ impl Pair {
         token
     }
 
-    /// The broker opens a page, and is given a ticket if one is due.
+    /// Opens a page as the broker, who receives an offline token if one is due.
     async fn opens_a_page(
         &self,
         token: &SessionToken,
@@ -285,7 +285,7 @@ async fn a_gateway_that_heard_nothing_for_a_second_believes_its_memory_no_more()
         0,
         "it is in memory"
     );
-    // As long as it takes a process that was stopped, by a clock that nobody sets.
+    // As long as a suspended process takes, by the monotonic clock.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert!(
         pair.used
@@ -332,7 +332,7 @@ async fn a_session_that_the_store_did_not_know_any_more_does_not_come_back_by_it
     let pair = Pair::start().await;
     let token = pair.sign_in().await;
     let ticket = pair.ticket(&token).await;
-    // The other gateway's store knows nothing of it.
+    // The other gateway's store does not have the session.
     assert_eq!(
         pair.other
             .sessions

@@ -1,4 +1,4 @@
-//! Browsers are trusted, forgotten, and revoked.
+//! Trusted browsers: granted, forgotten and revoked.
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{another_vtnr, bare, begin_session, email, session, trust, vtnr};

@@ -16,7 +16,7 @@ fn written(letter: &Letter, now: Timestamp) -> Vec<u8> {
         .formatted()
 }
 
-/// Text and HTML as a broker's mail program decodes them.
+/// Decodes text and HTML as a mail program does.
 fn bodies(raw: &[u8]) -> [String; 2] {
     let parsed = MessageParser::default().parse(raw).expect("a mail");
     assert_eq!(

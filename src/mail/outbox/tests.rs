@@ -13,12 +13,12 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A sender that answers what it was told to, and `Accepted` from then on.
+/// A sender that returns scripted results, and then `Accepted`.
 #[derive(Clone, Default)]
 struct Told {
     answers: Arc<Mutex<VecDeque<DeliveryResult>>>,
     sent: Arc<Mutex<Vec<String>>>,
-    /// Before it asks whether the mail may go out.
+    /// A delay before the guard is asked to confirm.
     dawdles: Duration,
     begun: Arc<Mutex<usize>>,
     takes: Duration,
@@ -62,7 +62,7 @@ fn later() -> DeliveryResult {
     })
 }
 
-/// An outbox at work.
+/// A running outbox.
 struct Office {
     store: Arc<FakeStore>,
     clock: Clock,
@@ -534,7 +534,7 @@ async fn with_nothing_to_do_a_shutdown_takes_no_time() {
     );
 }
 
-/// Where a test's log goes.
+/// Collects a test's log.
 #[derive(Clone, Default)]
 struct Page(Arc<Mutex<Vec<u8>>>);
 

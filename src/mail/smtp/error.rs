@@ -46,9 +46,9 @@ pub enum SmtpStage {
 pub enum SmtpErrorKind {
     /// A negative reply, with its code (RFC 5321) and enhanced status (RFC 3463).
     Reply {
-        /// For instance 550.
+        /// The reply code, for instance 550.
         code: u16,
-        /// For instance `5.1.1`, if the server sent one.
+        /// The enhanced status, for instance `5.1.1`, if the server sent one.
         status: Option<String>,
     },
     TimedOut,

@@ -16,7 +16,7 @@ mod relay;
 pub use error::{DeliveryResult, SmtpError, SmtpErrorKind, SmtpStage};
 use relay::Relay;
 
-/// Delivers mails.
+/// Delivers mails to a mail server.
 #[async_trait]
 pub trait MailSender: Send + Sync {
     /// Delivers one mail within a bounded time.
@@ -30,7 +30,7 @@ pub trait MailSender: Send + Sync {
     /// Closes idle connections; called while no letter is due.
     async fn tidy(&self) {}
 
-    /// Closes all connections.
+    /// Closes all connections at shutdown.
     async fn close(&self) {}
 }
 
@@ -53,7 +53,7 @@ pub struct RelayState {
     pub trouble: Option<String>,
 }
 
-/// The configured relays.
+/// Delivers mails over SMTP to the configured relays.
 pub struct Smtp {
     relays: Vec<Relay>,
 }

@@ -7,7 +7,7 @@ use crate::mail::testing::{
 };
 use std::time::{Duration, Instant};
 
-/// A letter that stays in hand.
+/// A guard whose lease is never lost.
 struct LeaseGuard;
 
 #[async_trait]
@@ -80,7 +80,7 @@ async fn a_mail_comes_in_one_piece_with_its_end() {
     let smtp = smtp(&mail(listener.local_addr().expect("bound").port()));
     let server = std::thread::spawn(move || {
         let (mut stream, mut heard) = (listener.accept().expect("a connection").0, vec![0; 65_536]);
-        // After the greeting EHLO, MAIL, RCPT and DATA.
+        // After the greeting: EHLO, MAIL, RCPT and DATA.
         for reply in ["220 relay", "250 relay", "250 ok", "250 ok", "354 go on"] {
             stream
                 .write_all(format!("{reply}\r\n").as_bytes())
@@ -287,7 +287,7 @@ async fn where_starttls_is_required_and_not_offered_nothing_of_the_mail_is_said(
     }
 }
 
-/// A configuration that trusts this relay's certificate.
+/// Returns a configuration that trusts this relay's certificate.
 fn trusting(
     relay: &Relay,
     protection: MailProtection,
@@ -371,7 +371,7 @@ async fn a_file_without_certificates_is_a_mistake() {
     assert_eq!(mistake, "mail.ca_file: contains no PEM certificate");
 }
 
-/// Mail servers, tried in this order, and a clock for their rests.
+/// Mail servers in order, and the clock by which failed ones rest.
 fn several(relays: &[&Relay]) -> (Smtp, Clock) {
     let relays = relays
         .iter()
@@ -389,7 +389,7 @@ fn several(relays: &[&Relay]) -> (Smtp, Clock) {
     (Smtp::new(&config, clock.clone()).expect("sound"), clock)
 }
 
-/// How many mails each of two servers has.
+/// Returns the numbers of mails that two servers have.
 fn mails(first: &Relay, second: &Relay) -> (usize, usize) {
     (first.mails().len(), second.mails().len())
 }
@@ -583,7 +583,7 @@ async fn no_server_gets_less_protection_than_configured_or_another_ones_password
     }
 }
 
-/// A letter that was lost on the way.
+/// A guard whose lease was lost.
 struct Lost(DeliveryResult);
 
 #[async_trait]

@@ -22,7 +22,7 @@ mod session_cache;
 
 use self::outage::{Gaps, Outage};
 use self::revocation_log::RevocationLog;
-use self::session_cache::{Entry, SessionCache};
+use self::session_cache::{CachedSession, SessionCache};
 use super::offline_tokens::OfflineTokens;
 use super::{Error, Invalidation, RecordKey, Result, SessionStore, SubscriptionEpoch, Vault};
 use crate::clock::Clock;
@@ -266,7 +266,7 @@ impl Sessions {
         &self,
         key: RecordKey,
         now: Timestamp,
-        read: impl FnOnce(&Entry) -> T,
+        read: impl FnOnce(&CachedSession) -> T,
     ) -> Option<T> {
         let mut shard = self.cache.shard(key)?;
         let entry = shard.get(key)?;

@@ -21,7 +21,7 @@ const FARTHEST_AHEAD: Duration = Duration::from_secs(5);
 pub(super) struct RevocationLog {
     /// The watermark from which on all ends are known; `None` before the first.
     since: Option<Timestamp>,
-    /// The latest watermark.
+    /// The latest watermark that arrived.
     until: Option<Timestamp>,
     keys: HashSet<RecordKey>,
     order: VecDeque<RecordKey>,

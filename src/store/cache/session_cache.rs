@@ -15,8 +15,8 @@ const MOST_PER_SHARD: usize = 16_384;
 /// Sessions by the key of their record.
 pub(super) struct SessionCache(Box<[Mutex<Shard>]>);
 
-/// A cached session.
-pub(super) struct Entry {
+/// A cached session with its bookkeeping.
+pub(super) struct CachedSession {
     pub(super) session: Session,
     /// The subscription epoch in which the session was read.
     pub(super) epoch: SubscriptionEpoch,
@@ -29,7 +29,7 @@ pub(super) struct Entry {
 pub(super) struct Shard {
     /// Indexes into `entries` by key.
     index: HashTable<u32>,
-    entries: Vec<Entry>,
+    entries: Vec<CachedSession>,
     /// Where the next search for an entry to evict begins.
     hand: usize,
     most: usize,
@@ -71,7 +71,7 @@ impl Shard {
     }
 
     /// Looks a session up, and marks it as used.
-    pub(super) fn get(&mut self, key: RecordKey) -> Option<&mut Entry> {
+    pub(super) fn get(&mut self, key: RecordKey) -> Option<&mut CachedSession> {
         let place = *self
             .index
             .find(key.spread(), |place| is_at(&self.entries, *place, key))?;
@@ -83,7 +83,7 @@ impl Shard {
     /// Inserts a session that is not cached yet. Inserting is no use: sessions requested once evict none that is in use.
     pub(super) fn insert(&mut self, key: RecordKey, session: Session, epoch: SubscriptionEpoch) {
         let Some(place) = self.room() else { return };
-        let entry = Entry {
+        let entry = CachedSession {
             session,
             epoch,
             referenced: false,
@@ -128,7 +128,7 @@ impl Shard {
         }
     }
 
-    /// Removes all sessions.
+    /// Removes all sessions of this shard.
     pub(super) fn clear(&mut self) {
         *self = Self {
             generation: self.generation + 1,
@@ -173,7 +173,7 @@ impl Shard {
     }
 }
 
-fn is_at(entries: &[Entry], place: u32, key: RecordKey) -> bool {
+fn is_at(entries: &[CachedSession], place: u32, key: RecordKey) -> bool {
     entries
         .get(place as usize)
         .is_some_and(|entry| entry.key == key)
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_session_takes_56_bytes_and_its_place_in_the_table() {
-        assert_eq!(size_of::<Entry>(), 56);
+        assert_eq!(size_of::<CachedSession>(), 56);
     }
 
     #[test]

@@ -21,9 +21,9 @@ impl Lua {
 /// Tells whether a command may be repeated when its answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// A read.
+    /// The command only reads.
     Safe,
-    /// A write: the repetition may find its own effect and mistake it for another request's.
+    /// The command writes: repeated, it may find its own effect and mistake it for another request's.
     Unsafe,
 }
 
