@@ -5,6 +5,17 @@
 //! sent; it is saved again only if the connection to the calculator failed before a single byte was sent. A form leaves only with a
 //! permit. [`crate::gateway`] receives and sends forms; this module knows no HTTP. A form that cannot be saved is [`NotKept`], reported
 //! while the browser still has it, and never an admission.
+//!
+//! ```text
+//! POST without a session -----------+                                            +- allowed: claim, permit --> calculator
+//!                                   +- save --> page --> sign-in --> button POST -+
+//! Antragsversand without address ---+   p: b:  (401, 403)                        +- not allowed: page, the form stays
+//! ```
+//!
+//! * **Whose.** A blocked application belongs to the broker of its session and is sent by no other. A form that came without a session
+//!   is sent as the broker who signs in, whose number the page shows.
+//! * **Quotas.** Bodies are limited by `parking.largest`, by memory while they are received (`body_memory`), and by counters of
+//!   kibibytes per client and in total in the store.
 
 mod body_memory;
 

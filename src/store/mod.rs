@@ -7,6 +7,37 @@
 //! [`Error`], never "nothing found".
 //!
 //! Every `lives` is the time for which a record is kept at least: the domain judges age, the store merely tidies up.
+//!
+//! # Records
+//!
+//! A name is the letter of the record's kind and a digest of its id. Most records are JSON, sealed with the operator's
+//! secret and, where a browser holds a token, with that token too.
+//!
+//! | name | id | sealed with | content | lifetime |
+//! |---|---|---|---|---|
+//! | `s:` session | session token | secret, token | broker, level, sign-in and last use | idle and absolute limit |
+//! | `f:` flow | flow token | secret, token | claim, stage, TAN, tries, letters | `login.attempt_lifetime`; 60 s once completed |
+//! | `m:` moved flow | previous flow token | secret, token | the new flow token | 5 s |
+//! | `t:` trust | browser token | secret, token | up to 16 brokers with their confirmed addresses | `login.trust_lifetime` |
+//! | `u:` device | device token | secret, token | digests of up to 16 user keys | 180 days |
+//! | `r:` revocation | broker number | secret | its time | 181 days |
+//! | `l:` letter | letter id | secret | address, TAN, time, browser | until sent; `login.attempt_lifetime` |
+//! | `d:` delivery | letter id | secret | queued, delayed, accepted or refused | 5 hours |
+//! | `c:` counter | counter and subject | unsealed | a number | its window |
+//! | `o:` counted once | counter and broker number | unsealed | empty | the counter's window |
+//! | `p:` held form | form token, form id | secret, token | target, type, owner, stage | `parking.lifetime` |
+//! | `b:` its body | form token, form id | secret, token | the body, byte for byte | until sent; `parking.lifetime` |
+//! | `n:` newest sign-in | none | unsealed | a time that never goes back | 181 days |
+//! | `a:` application session | its cookie | secret | owners | see [`application_sessions`] |
+//! | `i:` cookie scopes | none | secret | scopes of the calculator's session cookies | 90 days |
+//!
+//! The queue of letters is unsealed: ids with due times and numbers of leases. Offline tokens use the same names and seals
+//! (kind `k:`), but lie in browsers.
+//!
+//! A copy of the store signs nobody in and shows no TAN, address or number; even together with the secret, sessions, flows
+//! and trust stay sealed without the cookies. Write access can delete a counter or a revocation, or restore an older copy of
+//! a record under its own name, and so grant more guesses or bring back a session whose cookie still exists. A copy together
+//! with the secret reveals queued letters, and lets an attacker try out broker numbers.
 
 pub mod application_sessions;
 pub mod cache;

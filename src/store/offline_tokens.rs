@@ -1,6 +1,12 @@
 //! Offline tokens: a sealed copy of a session in the browser's cookie `vtnr_ticket`. Another gateway that never saw the session
 //! accepts it while the store is down, if its revocation log proves that the session had not ended (`cache/revocation_log.rs`).
 //!
+//! A page of the calculator sets the cookie when a token is due. Its date is the issuer's watermark, a time by the store's clock up to
+//! which the issuer had seen every end. Another gateway accepts it if its own log is complete since that date without the session or
+//! its broker, and if the session is neither too old nor idle by the token. So gateways' clocks are never compared, and ended sessions
+//! stay ended. A gateway that just started, or whose subscription broke, accepts only tokens issued since. Responses that a shared cache
+//! may store carry none. The clocks of the Redis servers of one deployment are assumed to agree to within the length of a failover.
+//!
 //! A token is sealed like the session's record, with the session's own token: by itself it is worthless, even together with the
 //! operator's secret.
 

@@ -5,6 +5,33 @@
 //! that no gateway reads from one server and listens to another. After a connection is lost, commands wait only during the first
 //! attempt to reconnect; after that they fail at once. A command is repeated only if it reads, or if Redis reported that it did
 //! nothing ([`errors`]).
+//!
+//! ```text
+//!                        at most every 250 ms
+//!         +-----------------------------------------------+
+//!         v                                               |
+//!  resolve the master --> connect, ROLE, read --> watch --+-- silent, reported broken, or superseded
+//!  highest epoch wins     "I am the master"         |
+//!                                                   +-- commands     reads, commit.lua, lease.lua
+//!                                                   +-- listening    `ended`, TIME every 250 ms
+//!                                                   +-- replica ack  WAIT, if `store.replicas` > 0
+//! ```
+//!
+//! Sentinel and Cluster look the same from here, since all records of one prefix lie in one slot (`names.rs`): a change touches
+//! up to a dozen records, and a cluster runs no script across slots. The price is that load is not spread.
+//!
+//! * **Loss.** A connection is lost when a heartbeat fails for half a second, when a command times out or is answered as by a
+//!   replica (`READONLY`, `MOVED`, `LOADING`, `MASTERDOWN`, `CLUSTERDOWN`), or when another master was elected.
+//! * **No late answers.** A master that hung while another was promoted still considers itself the master when it resumes. Its
+//!   answers are dropped, and its replicas follow the new master, so that `WAIT` is not confirmed.
+//! * **Migrating slots.** Reads follow `ASK`; changes, which must find all records on one node, are retried until `store.timeout`.
+//! * **Clients of redis-rs** for Sentinel and Cluster are not used: the former leaves reconnecting, its pace and `READONLY` to the
+//!   caller; the latter repeats a command whose connection was lost, changes included.
+//!
+//! With [`Durability::Replicas`] an outcome is returned only once `store.replicas` replicas have the change: everything that
+//! counts guesses or moves a flow, completed sign-ins, ended sessions, revocations; and the reading of a completed flow. Without
+//! a confirmation in time the result is [`Error::Unconfirmed`] although the change was made, which is safe to repeat. A session's
+//! last use, the outbox and held forms do not wait: a failover may lose a minute of use, send a mail twice, or a form twice.
 
 mod connection;
 mod connector;
