@@ -37,7 +37,7 @@ impl SignIns {
             let Some(seen) = self.store.find_flow(&token).await? else {
                 return Ok(Answer::NoSignIn);
             };
-            let settled = match seen.value.stage.clone() {
+            let result = match seen.value.stage.clone() {
                 Stage::UnknownEmail => Some(Answer::UnknownEmail(token)),
                 Stage::SignedIn(signed_in) => {
                     self.repeat(visitor, token, seen, signed_in, entered, now)
@@ -48,7 +48,7 @@ impl SignIns {
                         .await?
                 }
             };
-            if let Some(answer) = settled {
+            if let Some(answer) = result {
                 return Ok(answer);
             }
             self.metrics.sign_in(Step::Tan, Outcome::Conflict);
@@ -83,7 +83,7 @@ impl SignIns {
                 .limits
                 .answer(Subject::Broker(vtnr), standing, length, visitor.client);
         let is_right = tan.is(&entered);
-        let settled = if is_right {
+        let written = if is_right {
             self.store
                 .hit_limits_in_flow(&token, &seen, &RateLimits::check(rate_limits))
                 .await?
@@ -91,7 +91,7 @@ impl SignIns {
             let rate_limits = self.wrong(rate_limits, length, Subject::Broker(vtnr), standing);
             self.store.end_flow(&token, &seen, &rate_limits).await?
         };
-        Ok(match settled {
+        Ok(match written {
             WriteOutcome::Conflict => None,
             WriteOutcome::OverLimit { hit, retry_after } => {
                 Some(self.over(Step::Tan, hit, retry_after, now))
@@ -271,10 +271,10 @@ impl SignIns {
             redeemed,
             revoked_at,
         };
-        let (settled, admission) = self
+        let (written, admission) = self
             .admit(admitting, &RateLimits::check(rate_limits), now)
             .await?;
-        Ok(match settled {
+        Ok(match written {
             WriteOutcome::Conflict => None,
             WriteOutcome::OverLimit { hit, retry_after } => {
                 Some(self.over(Step::Tan, hit, retry_after, now))

@@ -208,11 +208,11 @@ impl SignIns {
             forgets: visitor.browser.as_ref().filter(|_| trust.is_some()),
             trust_lives: self.rules.now().login.trust,
         };
-        let settled = self.store.sign_in(sign_in, rate_limits).await?;
-        if settled == WriteOutcome::Done {
+        let written = self.store.sign_in(sign_in, rate_limits).await?;
+        if written == WriteOutcome::Done {
             self.metrics.session_begun(level);
         }
-        Ok((settled, admission))
+        Ok((written, admission))
     }
 
     /// Returns the answer when a counter has no room.

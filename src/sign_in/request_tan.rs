@@ -156,8 +156,8 @@ impl SignIns {
         let token = request.token;
         let previous_token = flow
             .as_ref()
-            .map(|(former, _)| former)
-            .filter(|former| **former != token);
+            .map(|(previous, _)| previous)
+            .filter(|previous| **previous != token);
         let seen = flow.as_ref().map(|(_, seen)| seen);
         let next = Flow {
             claim: request.claim.clone(),
@@ -172,7 +172,7 @@ impl SignIns {
             lives,
         };
 
-        let mut settled = self
+        let mut written = self
             .store
             .ask_for_tan(
                 change(),
@@ -183,11 +183,11 @@ impl SignIns {
                 ),
             )
             .await?;
-        if is_over_mails(&settled)
+        if is_over_mails(&written)
             && request.standing != Standing::Stranger
             && self.has_paused(seen, now)
         {
-            settled = self
+            written = self
                 .store
                 .ask_for_tan(
                     change(),
@@ -199,7 +199,7 @@ impl SignIns {
                 )
                 .await?;
         }
-        Ok(match settled {
+        Ok(match written {
             WriteOutcome::Conflict => None,
             WriteOutcome::OverLimit { hit, retry_after } => {
                 Some(self.over(step, hit, retry_after, now))
@@ -236,9 +236,9 @@ fn with(rate_limits: &RateLimits, mails: Vec<Charge>) -> RateLimits {
     }
 }
 
-fn is_over_mails(settled: &WriteOutcome) -> bool {
+fn is_over_mails(written: &WriteOutcome) -> bool {
     matches!(
-        settled,
+        written,
         WriteOutcome::OverLimit {
             hit: Charge {
                 counter: Counter::Mails(..),

@@ -54,8 +54,8 @@ impl SignIns {
                 redeemed: None,
                 revoked_at,
             };
-            let (settled, admission) = self.admit(admitting, &rate_limits, now).await?;
-            match settled {
+            let (written, admission) = self.admit(admitting, &rate_limits, now).await?;
+            match written {
                 WriteOutcome::Conflict => {}
                 WriteOutcome::OverLimit { hit, retry_after } => {
                     return Ok(self.over(Step::WithoutEmail, hit, retry_after, now));

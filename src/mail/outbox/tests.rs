@@ -432,7 +432,7 @@ async fn others_may_note_first_too_where_it_is_a_note_that_the_outage_held_up() 
         },
         vec![letter(1)],
     );
-    eventually("a hand-over", || told.sent.lock().len() == 1).await;
+    eventually("a delivery", || told.sent.lock().len() == 1).await;
     office.store.fail(28);
     office.store.put_back(letter(2));
     office.store.put(letter(3));
@@ -455,7 +455,7 @@ async fn a_mail_that_was_taken_while_the_store_fails_is_noted_later_and_not_sent
         },
         vec![letter(1)],
     );
-    eventually("a hand-over", || told.sent.lock().len() == 1).await;
+    eventually("a delivery", || told.sent.lock().len() == 1).await;
     office.store.fail(2);
     assert_eq!(
         office.after_notes(1).await,
@@ -493,7 +493,7 @@ async fn a_shutdown_does_not_wait_for_a_frozen_server_and_leaves_the_letter_to_o
         ..mail(25)
     };
     let office = Office::open(told.clone(), config, vec![letter(1)]);
-    eventually("a hand-over", || *told.begun.lock() == 1).await;
+    eventually("a delivery begins", || *told.begun.lock() == 1).await;
     let store = Arc::clone(&office.store);
     office.close().await;
     assert_eq!(
@@ -515,7 +515,7 @@ async fn a_shutdown_waits_for_the_answer_to_a_mail_that_may_be_out() {
         ..mail(25)
     };
     let office = Office::open(told.clone(), config, vec![letter(1)]);
-    eventually("a hand-over", || told.sent.lock().len() == 1).await;
+    eventually("a delivery", || told.sent.lock().len() == 1).await;
     let store = Arc::clone(&office.store);
     office.close().await;
     assert_eq!(store.notes(), [Delivery::Accepted { at: ASKED_AT }]);

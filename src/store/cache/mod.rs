@@ -99,7 +99,7 @@ impl Sessions {
     /// |---|---|---|
     /// | memory | read in the current subscription epoch, neither idle nor too old | the session (cache hit) |
     /// | store | it answers | the session, or none: it ended, is too old, or its broker was revoked |
-    /// | store | it answers with a record that cannot be opened | [`Error::Unsealable`]; no fallback applies |
+    /// | store | it answers with an unreadable record | [`Error::Unsealable`]; no fallback applies |
     /// | memory, outage within the grace | the store does not answer | the session, if this gateway knows it |
     /// | offline token | as above, and only by [`Sessions::find_or_offline`] | the session that another gateway vouched for |
     /// | nowhere | the store does not answer, and nothing else proves the session | an error, which becomes 503 |

@@ -25,8 +25,8 @@
 //! * **No late answers.** A master that hung while another was promoted still considers itself the master when it resumes. Its
 //!   answers are dropped, and its replicas follow the new master, so that `WAIT` is not confirmed.
 //! * **Migrating slots.** Reads follow `ASK`; changes, which must find all records on one node, are retried until `store.timeout`.
-//! * **Clients of redis-rs** for Sentinel and Cluster are not used: the former leaves reconnecting, its pace and `READONLY` to the
-//!   caller; the latter repeats a command whose connection was lost, changes included.
+//! * **Clients of redis-rs** for Sentinel and Cluster are not used: the first leaves reconnecting, its pace and `READONLY` to the
+//!   caller; the second repeats a command whose connection was lost, changes included.
 //!
 //! With [`Durability::Replicas`] an outcome is returned only once `store.replicas` replicas have the change: everything that
 //! counts guesses or moves a flow, completed sign-ins, ended sessions, revocations; and the reading of a completed flow. Without
