@@ -11,9 +11,10 @@ demo: build-tools
 
 # Everything that must hold before a change lands. Most of what `gateway` tests waits, for a time to pass or a browser, so that more of it
 # can run at once than there are processors; the others want the machine for themselves.
-ALONE := $(filter-out gateway servers,$(shell sed -n '/^\[\[test\]\]/{n;s/name = "\(.*\)"/\1/p}' Cargo.toml))
+ALONE := $(filter-out gateway servers,$(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs))))
 test: test-tools lint
 	RUST_TEST_THREADS=4 cargo test --locked --test gateway
+	cargo test --locked --package vtnr-gateway-domain --package vtnr-gateway-demo --lib
 	cargo test --locked --lib --bins $(ALONE:%=--test %)
 
 # The guard before real servers whose packages are large.

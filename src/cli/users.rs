@@ -25,7 +25,7 @@ enum UsersCommand {
     /// Takes a user out
     Remove(Remove),
     /// Prints the users with their broker numbers and what their hashes cost
-    ListUsers(ListUsers),
+    List(ListUsers),
 }
 
 #[derive(clap::Args)]
@@ -81,7 +81,7 @@ impl Users {
         let done = match self.command {
             UsersCommand::Add(add) => add.run(),
             UsersCommand::Remove(remove) => remove.run(),
-            UsersCommand::ListUsers(list) => list.run(),
+            UsersCommand::List(list) => list.run(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

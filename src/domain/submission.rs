@@ -40,11 +40,11 @@
 //!   that two servers could read differently is refused before (`gateway/request/conformance.rs`).
 //!
 //! Shown by: `domain/submission/tests.rs` (tables; a property against models of servers), `tests/fuzz/` (the
-//! same law, `make fuzz`; its corpus is replayed by `tests/guard.rs`), `tests/real_servers.rs` (Tomcat, Jetty,
+//! same law, `make fuzz`; its corpus is replayed by `tests/guard/main.rs`), `tests/gateway/real_servers.rs` (Tomcat, Jetty,
 //! nginx, nginx before Tomcat, Apache with PHP, Express with method-override, each shown to run the oddest of
-//! the spellings when a full session sends them), `tests/servers.rs` (the same before Mono, `make
-//! test-servers`), `tests/real_servers/fields.rs` (gunicorn with Flask and plain WSGI, PHP's `$_SERVER`),
-//! `tests/submission.rs` (bodies, upgrades, pipelining, three gateways), `benches/guard.rs`.
+//! the spellings when a full session sends them), `tests/servers/main.rs` (the same before Mono, `make
+//! test-servers`), `tests/gateway/real_servers/fields.rs` (gunicorn with Flask and plain WSGI, PHP's `$_SERVER`),
+//! `tests/gateway/submission.rs` (bodies, upgrades, pipelining, three gateways), `benches/guard.rs`.
 //!
 //! What it cannot know: a route that only the body names (no body is read: it would have to be held back to its
 //! end, in every encoding and charset that some framework knows), or a message on a WebSocket; a path of the

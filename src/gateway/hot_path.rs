@@ -1,6 +1,6 @@
 //! What a forwarded request costs the gateway itself: the hooks that Pingora calls, and the steps within them, without a socket.
 //!
-//! `benches/hot_path.rs` and `tests/hot_path.rs` time it and count what it allocates. It calls what serves requests and decides nothing.
+//! `benches/hot_path.rs` and `tests/hot_path/main.rs` time it and count what it allocates. It calls what serves requests and decides nothing.
 
 use crate::config::Config;
 use crate::gateway::build::{Parts, assemble};

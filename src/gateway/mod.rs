@@ -3,7 +3,7 @@
 //! The only folder that knows Pingora. Nothing reaches the calculator without a permit (`domain::policy::Permit`), and
 //! `admission/` alone hands permits out. `app` builds a gateway and serves it.
 //!
-//! Rooms, each of which imports only those below it (`tests/tidy.rs` checks the arrows):
+//! Rooms, each of which imports only those below it (`tests/tidy/main.rs` checks the arrows):
 //!
 //! | room | task |
 //! |---|---|

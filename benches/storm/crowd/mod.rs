@@ -1,5 +1,5 @@
 //! A crowd of brokers before a gateway that is started for it, with all that the gateway needs: a redis-server, a mail server that
-//! takes mails over SMTP, a calculator. The bench and `tests/storm.rs` share it.
+//! takes mails over SMTP, a calculator. The bench and `tests/storm/main.rs` share it.
 
 #![allow(
     dead_code,

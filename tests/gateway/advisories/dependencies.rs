@@ -37,7 +37,7 @@ const ABSENT: [&str; 6] = [
 
 #[test]
 fn the_locked_versions_have_the_fixes() {
-    let locked = include_str!("../../Cargo.lock");
+    let locked = include_str!("../../../Cargo.lock");
     let packages: Vec<(&str, &str)> = locked
         .split("[[package]]")
         .filter_map(|text| Some((field(text, "name")?, field(text, "version")?)))

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 pub(super) const APPLICATIONS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/tests/real_servers/applications"
+    "/tests/gateway/real_servers/applications"
 );
 /// Express and method-override, put there by `.ci/tools`.
 const PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/express");

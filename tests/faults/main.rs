@@ -1,5 +1,6 @@
 //! Clocks, disks, file descriptors and a Redis that refuses: what a broker sees, and that all goes on afterwards.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::process::{Command, Stdio};

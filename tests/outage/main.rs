@@ -1,5 +1,6 @@
 //! The store is down: nobody is signed out, nobody gets in, and all goes on when it is back.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::process::Command;

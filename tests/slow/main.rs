@@ -1,5 +1,6 @@
 //! Clients that send or take too slowly are let go; calculators may be as slow as they like; and all others are served meanwhile.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use bytes::Bytes;

@@ -1,13 +1,9 @@
 //! The guard before real servers: what a session without e-mail sends, in whatever spelling, none of them runs as the
 //! Antragsversand; and what is honest arrives byte for byte.
 
-#[path = "real_servers/clients.rs"]
 mod clients;
-#[path = "real_servers/fields.rs"]
 mod fields;
-#[path = "real_servers/servers.rs"]
 mod servers;
-#[path = "real_servers/spellings.rs"]
 mod spellings;
 
 use crate::support::behind::session_of;

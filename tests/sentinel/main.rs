@@ -1,5 +1,6 @@
 //! Redis with sentinels: another server takes the master's place, and brokers do not notice.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::path::PathBuf;

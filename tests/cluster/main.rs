@@ -1,5 +1,6 @@
 //! A cluster of Redis: a replica takes its master's place, records move to another node, and brokers do not notice.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::path::PathBuf;

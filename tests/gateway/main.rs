@@ -2,6 +2,7 @@
 //! than many of them run. Tests that want the machine for themselves are programs of
 //! their own; so are those of `prompt.rs`.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 mod advisories;

@@ -1,18 +1,18 @@
 //! The guard before servers whose packages are large: `make test-servers` installs and asks them, `make test` does not.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 #[allow(
     dead_code,
     reason = "shared with the other servers' tests, which use all of it"
 )]
-#[path = "real_servers/clients.rs"]
+#[path = "../gateway/real_servers/clients.rs"]
 mod clients;
-#[path = "servers/mono.rs"]
 mod mono;
 #[allow(
     dead_code,
     reason = "shared with the other servers' tests, which use all of it"
 )]
-#[path = "real_servers/spellings.rs"]
+#[path = "../gateway/real_servers/spellings.rs"]
 mod spellings;

@@ -1,6 +1,7 @@
 //! A new process takes a gateway's place under load: no connection is refused, no request fails, and one that does not come to serve
 //! changes nothing.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;

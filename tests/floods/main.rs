@@ -1,5 +1,6 @@
 //! Clients that flood the gateway with frames and fields: its memory stays bounded, and another client is served all the while.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,44 +1,26 @@
 //! The contract of the store: one suite run against every engine, and tests for each engine alone.
 
+#[path = "../support/mod.rs"]
 mod support;
 
-#[path = "store/cache.rs"]
 mod cache;
-#[path = "store/counters.rs"]
 mod counters;
-#[path = "store/devices.rs"]
 mod devices;
-#[path = "store/failovers.rs"]
 mod failovers;
-#[path = "store/file.rs"]
 mod file;
-#[path = "store/fixture.rs"]
 mod fixture;
-#[path = "store/forms.rs"]
 mod forms;
-#[path = "store/invalidations.rs"]
 mod invalidations;
-#[path = "store/looks.rs"]
 mod looks;
-#[path = "store/outages.rs"]
 mod outages;
-#[path = "store/outbox.rs"]
 mod outbox;
-#[path = "store/samples.rs"]
 mod samples;
-#[path = "store/secrecy.rs"]
 mod secrecy;
-#[path = "store/sessions.rs"]
 mod sessions;
-#[path = "store/sign_ins.rs"]
 mod sign_ins;
-#[path = "store/staged.rs"]
 mod staged;
-#[path = "store/tampering.rs"]
 mod tampering;
-#[path = "store/tickets.rs"]
 mod tickets;
-#[path = "store/trust.rs"]
 mod trust;
 
 /// Runs the suite against each engine. A test missing from this list is dead code, which does not compile.

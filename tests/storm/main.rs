@@ -1,6 +1,6 @@
 //! A small storm of sign-ins: the bench `storm` measures a large one.
 
-#[path = "../benches/storm/crowd/mod.rs"]
+#[path = "../../benches/storm/crowd/mod.rs"]
 mod crowd;
 
 use crowd::storm::{Plan, run};

@@ -4,14 +4,11 @@
 //!
 //! `make test` runs a minute of it; `make soak` half an hour. `SOAK_SEED` repeats what was done, though not what that met.
 
-#[path = "soak/account.rs"]
 mod account;
-#[path = "soak/desk.rs"]
 mod desk;
-#[path = "soak/dice.rs"]
 mod dice;
-#[path = "soak/faults.rs"]
 mod faults;
+#[path = "../support/mod.rs"]
 mod support;
 
 use account::{Account, application};

@@ -1,5 +1,6 @@
 //! Gateways are restarted one after the other while brokers work and sign in: nobody notices, and every mail goes out once.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::process::{Command, Stdio};

@@ -1,8 +1,6 @@
 //! The way of a forwarded request through the gateway: it waits for nothing and allocates little.
 
-#[path = "hot_path/arrived.rs"]
 mod arrived;
-#[path = "hot_path/steps.rs"]
 mod steps;
 
 use arrived::{FULL, ONE_SERVER};

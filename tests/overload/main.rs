@@ -1,5 +1,6 @@
 //! More requests at once than the gateway serves: the others are told so at once, strangers first, and soon all is as before.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::Arc;

@@ -1,15 +1,15 @@
 //! The guard by itself: what the fuzzer once found stays found, and judging what is honest allocates nothing.
 
-#[path = "fuzz/law.rs"]
+#[path = "../fuzz/law.rs"]
 mod law;
-#[path = "fuzz/lines.rs"]
+#[path = "../fuzz/lines.rs"]
 mod lines;
 
 use domain::submission::{self, Body, Charset, Intent, Request};
 
 #[test]
 fn the_fuzzers_corpus_breaks_no_law() {
-    let corpus = include_str!("fuzz/corpus.txt");
+    let corpus = include_str!("../fuzz/corpus.txt");
     assert!(corpus.lines().count() > 300, "it is there");
     let rules = law::rules();
     let broken: Vec<_> = corpus
