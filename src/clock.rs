@@ -1,4 +1,5 @@
-//! The only clock and the only random source, held by `app`: all other code takes times and random bytes from them.
+//! The only clock and the only random source, held by `app`: all other code takes times and random
+//! bytes from them.
 
 use domain::ids::{
     BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken, TOKEN_BYTES,
@@ -68,8 +69,8 @@ impl Clock {
         }))
     }
 
-    /// Sets a steady clock to the time of a clock that it follows from now on, and returns the jump of that clock, if there was one. Other
-    /// clocks are left unchanged.
+    /// Sets a steady clock to the time of a clock that it follows from now on, and returns the jump
+    /// of that clock, if there was one. Other clocks are left unchanged.
     pub fn follow(&self, time: Timestamp) -> Option<Step> {
         let Self::Steady(steady) = self else {
             return None;
@@ -83,7 +84,8 @@ impl Clock {
             .flatten()
     }
 
-    /// Sets a steady clock to the machine's if that is ahead: a monotonic clock does not notice that the machine slept.
+    /// Sets a steady clock to the machine's if that is ahead: a monotonic clock does not notice
+    /// that the machine slept.
     pub fn catch_up(&self) {
         let now = Self::System.now();
         if now > self.now() {

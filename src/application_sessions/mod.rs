@@ -1,8 +1,10 @@
 //! Ownership of the calculator's own sessions.
 //!
-//! The first broker seen with a session owns it: by the calculator's response, or by a request while nobody owns it. The store keeps
-//! the owners, and a cache in memory what was found there. While the store is down, the cache and the browser's offline token prove
-//! ownership, and cookies that nothing proves are withheld. [`crate::gateway`] passes the cookies; this module knows no HTTP.
+//! The first broker seen with a session owns it: by the calculator's response, or by a request
+//! while nobody owns it. The store keeps the owners, and a cache in memory what was found there.
+//! While the store is down, the cache and the browser's offline token prove ownership, and cookies
+//! that nothing proves are withheld. [`crate::gateway`] passes the cookies; this module knows no
+//! HTTP.
 
 mod owner_cache;
 
@@ -67,8 +69,9 @@ impl ApplicationSessions {
         self.memory.is_recorded(self.memory.key(id, vtnr))
     }
 
-    /// Returns whether this broker may use this session, and makes the broker an owner if there is none or the calculator's response set
-    /// the session. While the store is down, `has_proof` tells whether the browser's offline token proves ownership.
+    /// Returns whether this broker may use this session, and makes the broker an owner if there is
+    /// none or the calculator's response set the session. While the store is down, `has_proof`
+    /// tells whether the browser's offline token proves ownership.
     pub async fn claim(
         &self,
         id: &ApplicationSessionId<'_>,
@@ -150,7 +153,8 @@ impl ApplicationSessions {
                 )]),
             ),
         };
-        // A session that was only set may never be used: an application can begin one with every response.
+        // A session that was only set may never be used: an application can begin one with every
+        // response.
         let is_unused = learnt.origin == SessionOrigin::Answer && seen.is_none();
         let lives = if is_unused {
             ApplicationSession::UNUSED_LIFETIME
@@ -176,7 +180,8 @@ impl ApplicationSessions {
         if is_known || !self.scopes.write().add(scopes) {
             return;
         }
-        // Errors are counted and logged by the store. This gateway knows the scopes even if the store fails.
+        // Errors are counted and logged by the store. This gateway knows the scopes even if the
+        // store fails.
         for _ in 0..RACES {
             if !matches!(self.merge_scopes().await, Ok(WriteOutcome::Conflict)) {
                 return;
@@ -199,7 +204,8 @@ impl ApplicationSessions {
         }
     }
 
-    /// Returns the scopes in which any gateway, or this one while the store is down, has seen the calculator set session cookies.
+    /// Returns the scopes in which any gateway, or this one while the store is down, has seen the
+    /// calculator set session cookies.
     pub async fn scopes(&self) -> CookieScopes {
         if let Ok(Some(seen)) = self.store.find_scopes().await {
             self.scopes.write().add(seen.value.all());

@@ -1,4 +1,5 @@
-//! Known owners of the calculator's sessions. Owners do not change, so that entries are evicted only for lack of room.
+//! Known owners of the calculator's sessions. Owners do not change, so that entries are evicted
+//! only for lack of room.
 
 use domain::application_session::ApplicationSessionId;
 use domain::vtnr::Vtnr;
@@ -16,7 +17,8 @@ pub(super) struct OwnerCache {
     hasher: RandomState,
     /// Pairs recorded in the store.
     recorded: RwLock<Halves>,
-    /// Pairs set by the calculator, or proven while the store was down: the next use asks the store.
+    /// Pairs set by the calculator, or proven while the store was down: the next use asks the
+    /// store.
     provisional: RwLock<Halves>,
 }
 

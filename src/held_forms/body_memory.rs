@@ -58,7 +58,8 @@ impl BodyMemory {
 }
 
 impl Reservation {
-    /// Grows the reservation to a body of so many bytes received; announced bytes take no memory. Returns false if there is no room.
+    /// Grows the reservation to a body of so many bytes received; announced bytes take no memory.
+    /// Returns false if there is no room.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_mul(COPIES).saturating_sub(self.bytes);

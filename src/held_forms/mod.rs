@@ -1,10 +1,13 @@
-//! Held forms: posts that arrived without a session, saved and sent to the calculator once, after the sign-in.
+//! Held forms: posts that arrived without a session, saved and sent to the calculator once, after
+//! the sign-in.
 //!
-//! A form waits in the store, sealed with the token in its browser's cookie, in two records: its particulars and its body. Claiming it
-//! deletes the body in the same atomic step, so that it is sent at most once. A claimed form counts as on its way for a while, then as
-//! sent; it is saved again only if the connection to the calculator failed before a single byte was sent. A form leaves only with a
-//! permit. [`crate::gateway`] receives and sends forms; this module knows no HTTP. A form that cannot be saved is [`NotKept`], reported
-//! while the browser still has it, and never an admission.
+//! A form waits in the store, sealed with the token in its browser's cookie, in two records: its
+//! particulars and its body. Claiming it deletes the body in the same atomic step, so that it is
+//! sent at most once. A claimed form counts as on its way for a while, then as sent; it is saved
+//! again only if the connection to the calculator failed before a single byte was sent. A form
+//! leaves only with a permit. [`crate::gateway`] receives and sends forms; this module knows no
+//! HTTP. A form that cannot be saved is [`NotKept`], reported while the browser still has it, and
+//! never an admission.
 //!
 //! ```text
 //! POST without a session -----------+                                            +- allowed: claim, permit --> calculator
@@ -12,10 +15,11 @@
 //! Antragsversand without address ---+   p: b:  (401, 403)                        +- not allowed: page, the form stays
 //! ```
 //!
-//! * **Whose.** A blocked application belongs to the broker of its session and is sent by no other. A form that came without a session
-//!   is sent as the broker who signs in, whose number the page shows.
-//! * **Quotas.** Bodies are limited by `parking.largest`, by memory while they are received (`body_memory`), and by counters of
-//!   kibibytes per client and in total in the store.
+//! * **Whose.** A blocked application belongs to the broker of its session and is sent by no other.
+//!   A form that came without a session is sent as the broker who signs in, whose number the page
+//!   shows.
+//! * **Quotas.** Bodies are limited by `parking.largest`, by memory while they are received
+//!   (`body_memory`), and by counters of kibibytes per client and in total in the store.
 
 mod body_memory;
 
@@ -65,7 +69,8 @@ pub struct FormKey {
 /// The reason why a form is not saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotKept {
-    /// The form did not come from a page of the calculator: saving it would let other sites send forms in a broker's name.
+    /// The form did not come from a page of the calculator: saving it would let other sites send
+    /// forms in a broker's name.
     Foreign,
     /// The request is not a form as browsers post them.
     Unfit,
@@ -128,7 +133,8 @@ impl Forms {
         Ok(BodyMemory::reserve(&self.body_memory, client))
     }
 
-    /// Saves a form for the browser that holds this token, or under a new token that the response sets.
+    /// Saves a form for the browser that holds this token, or under a new token that the response
+    /// sets.
     ///
     /// # Errors
     /// [`NotKept::NoRoom`], or [`NotKept::Failed`] if the store cannot answer.
@@ -164,8 +170,8 @@ impl Forms {
         self.store.find_form(&place.token, place.id).await
     }
 
-    /// Claims a form for sending, as the policy permitted: exactly one of any number of requests gets it. Returns `None` if another
-    /// request was faster.
+    /// Claims a form for sending, as the policy permitted: exactly one of any number of requests
+    /// gets it. Returns `None` if another request was faster.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer.
@@ -197,8 +203,9 @@ impl Forms {
         }))
     }
 
-    /// Records that the connection to the calculator is established: bytes may be sent from here on, so the form counts as sent. If the
-    /// store cannot answer, it counts as sent after a while anyway.
+    /// Records that the connection to the calculator is established: bytes may be sent from here
+    /// on, so the form counts as sent. If the store cannot answer, it counts as sent after a while
+    /// anyway.
     pub async fn note_sent(&self, claimed: &Claimed, now: Timestamp) {
         let update = FormUpdate {
             seen: &claimed.going,
@@ -213,8 +220,9 @@ impl Forms {
         self.note(Outcome::Sent, claimed.who);
     }
 
-    /// Saves a claimed form again for the rest of its lifetime, because the calculator could not be reached and got no byte of it. Returns
-    /// false if the broker discarded it meanwhile, or it has expired.
+    /// Saves a claimed form again for the rest of its lifetime, because the calculator could not be
+    /// reached and got no byte of it. Returns false if the broker discarded it meanwhile, or it has
+    /// expired.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; the form is lost then.
@@ -245,7 +253,8 @@ impl Forms {
         Ok(())
     }
 
-    /// Counts an outcome and writes it to the audit log, with the broker's pseudonym and nothing of the form itself.
+    /// Counts an outcome and writes it to the audit log, with the broker's pseudonym and nothing of
+    /// the form itself.
     pub fn note(&self, outcome: Outcome, who: Who) {
         self.metrics.form_parked(outcome);
         let broker = who.broker.map(|broker| self.vault.pseudonym(broker));

@@ -1,10 +1,11 @@
 //! TAN mails: composing, delivery to the mail server, and retries.
 //!
-//! The path of one mail: a sign-in queues a letter in the store together with its challenge, and notifies [`Outbox::wakeup`]. A worker
-//! of any gateway leases the letter, composes the mail ([`Writer`]) and delivers it to the first relay that accepts it ([`Smtp`]).
-//! Right before the end of the mail is sent it confirms the lease, so that two gateways never send the same mail and a withdrawn letter
-//! stays unsent. The outcome is recorded in the store, where the sign-in's page reads it; a deferred letter is retried until its sign-in
-//! expires.
+//! The path of one mail: a sign-in queues a letter in the store together with its challenge, and
+//! notifies [`Outbox::wakeup`]. A worker of any gateway leases the letter, composes the mail
+//! ([`Writer`]) and delivers it to the first relay that accepts it ([`Smtp`]). Right before the end
+//! of the mail is sent it confirms the lease, so that two gateways never send the same mail and a
+//! withdrawn letter stays unsent. The outcome is recorded in the store, where the sign-in's page
+//! reads it; a deferred letter is retried until its sign-in expires.
 //!
 //! ```text
 //! ask_for_tan -- queue -- lease, 12 s -- conversation -- 354 -- confirm -- mail and its end -- 250 -- accepted
@@ -13,21 +14,24 @@
 //!                  +------- deferred: due again after 5, 15, 45, 60, 120 s ... -- 4xx, lost, timed out
 //! ```
 //!
-//! * **Once.** A lease names the letter and the attempt. A gateway that lost it can neither renew nor defer nor refuse the letter;
-//!   an acceptance may be recorded without it, since it is a fact.
-//! * **Obsolete letters.** A step that changes a flow removes the letters that it no longer waits for, in the same change
-//!   (`Flow::letters`).
-//! * **After an outage** of the store longer than a lease, workers leave letters that were leased before alone for a second, so that
-//!   mails delivered meanwhile are recorded first.
-//! * **Shutdown.** Letters that cannot be sent any more are released at once. One whose mail may be out keeps its lease until the
-//!   server answers, at most for `shutdown.grace`.
-//! * **Uncertain.** If the mail's end was sent and no reply came, the mail may be out. It is deferred, offered to no other relay at
-//!   once, and sent again with the same `Message-ID`: no mail is worse than two.
-//! * **Several relays** are tried in order, those that failed within the last minute last. A 4xx leads to the next relay and does not
-//!   count against this one; a 5xx for the recipient or the content holds for all relays, one for the sender for this relay alone.
-//!   Each relay keeps the protection of its own URL.
+//! * **Once.** A lease names the letter and the attempt. A gateway that lost it can neither renew
+//!   nor defer nor refuse the letter; an acceptance may be recorded without it, since it is a fact.
+//! * **Obsolete letters.** A step that changes a flow removes the letters that it no longer waits
+//!   for, in the same change (`Flow::letters`).
+//! * **After an outage** of the store longer than a lease, workers leave letters that were leased
+//!   before alone for a second, so that mails delivered meanwhile are recorded first.
+//! * **Shutdown.** Letters that cannot be sent any more are released at once. One whose mail may be
+//!   out keeps its lease until the server answers, at most for `shutdown.grace`.
+//! * **Uncertain.** If the mail's end was sent and no reply came, the mail may be out. It is
+//!   deferred, offered to no other relay at once, and sent again with the same `Message-ID`: no
+//!   mail is worse than two.
+//! * **Several relays** are tried in order, those that failed within the last minute last. A 4xx
+//!   leads to the next relay and does not count against this one; a 5xx for the recipient or the
+//!   content holds for all relays, one for the sender for this relay alone. Each relay keeps the
+//!   protection of its own URL.
 //!
-//! Only the workers talk to mail servers. Nothing here logs a TAN or an address, and a decoy is never sent.
+//! Only the workers talk to mail servers. Nothing here logs a TAN or an address, and a decoy is
+//! never sent.
 
 mod letter;
 mod outbox;

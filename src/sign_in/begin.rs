@@ -23,8 +23,8 @@ enum ClaimCheck {
 }
 
 impl SignIns {
-    /// Processes a claim. A trusted browser is signed in at once, any other is asked for a TAN. A wrong claim is refused or, with
-    /// `enumeration = "neutral"`, treated like a right one.
+    /// Processes a claim. A trusted browser is signed in at once, any other is asked for a TAN. A
+    /// wrong claim is refused or, with `enumeration = "neutral"`, treated like a right one.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing was done then.
@@ -97,7 +97,8 @@ impl SignIns {
         self.ask_or_go_on(request, now).await
     }
 
-    /// Processes a wrong claim in neutral mode: the steps of a right one, with separate counters and no mail.
+    /// Processes a wrong claim in neutral mode: the steps of a right one, with separate counters
+    /// and no mail.
     async fn begin_decoy(&self, visitor: &Visitor, claim: Claim, now: Timestamp) -> Result<Answer> {
         let rate_limits = RateLimits {
             take: self
@@ -108,7 +109,8 @@ impl SignIns {
             ..RateLimits::none()
         };
         let subject = Subject::Decoy(claim.vtnr, claim.fingerprint());
-        // A right claim looks the browser's trust up, so a wrong one does too, to take equally long.
+        // A right claim looks the browser's trust up, so a wrong one does too, to take equally
+        // long.
         if let Some(browser) = &visitor.browser
             && !self.store.find_trust(browser).await?.entries().is_empty()
         {
@@ -127,8 +129,9 @@ impl SignIns {
         self.ask_or_go_on(request, now).await
     }
 
-    /// Asks for a TAN, unless this browser has asked for the same claim before and the TAN is still valid. The sign-in gets a new token
-    /// in either case: an attacker who knows the previous one, or planted it, can neither see nor answer this claim.
+    /// Asks for a TAN, unless this browser has asked for the same claim before and the TAN is still
+    /// valid. The sign-in gets a new token in either case: an attacker who knows the previous one,
+    /// or planted it, can neither see nor answer this claim.
     async fn ask_or_go_on(&self, request: TanRequest<'_>, now: Timestamp) -> Result<Answer> {
         for _ in 0..RACES {
             let flow = match self.flow_to_continue(request.visitor).await? {
@@ -169,7 +172,8 @@ impl SignIns {
             .await
     }
 
-    /// Returns the token that a concurrent request with the same claim has just moved the sign-in to.
+    /// Returns the token that a concurrent request with the same claim has just moved the sign-in
+    /// to.
     async fn gone_on(&self, request: &TanRequest<'_>, now: Timestamp) -> Result<Option<FlowToken>> {
         let Some(previous) = request.visitor.flow else {
             return Ok(None);
@@ -214,7 +218,8 @@ impl SignIns {
             .map(|seen| (token, seen)))
     }
 
-    /// Returns how well the browser is known, and the broker's revocation if it had to be looked up.
+    /// Returns how well the browser is known, and the broker's revocation if it had to be looked
+    /// up.
     async fn standing(
         &self,
         visitor: &Visitor,
@@ -265,7 +270,8 @@ impl SignIns {
             redeemed: None,
             revoked_at,
         };
-        // A trusted browser signs in no matter what others do from the same address (product rule: successes do not count).
+        // A trusted browser signs in no matter what others do from the same address (product rule:
+        // successes do not count).
         let (_, admission) = self.admit(admitting, &RateLimits::none(), now).await?;
         self.audit(Step::Trusted, Outcome::Ok, claim.vtnr, visitor);
         Ok(Answer::SignedIn(admission))

@@ -24,8 +24,8 @@ struct TanAttempt<'a> {
 impl SignIns {
     /// Processes an answer to the TAN that this browser asked for.
     ///
-    /// The result is disclosed only after the answer was counted, in the same atomic step: of any number of parallel answers exactly as
-    /// many are compared as tries and budgets allow.
+    /// The result is disclosed only after the answer was counted, in the same atomic step: of any
+    /// number of parallel answers exactly as many are compared as tries and budgets allow.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing was compared then.
@@ -56,8 +56,9 @@ impl SignIns {
         Ok(Answer::Busy)
     }
 
-    /// Gives the second of two clicks the result of the first. As usual, a wrong answer is counted, and it is the last one compared; a
-    /// right one only checks for room. Returns `None` if another request was faster.
+    /// Gives the second of two clicks the result of the first. As usual, a wrong answer is counted,
+    /// and it is the last one compared; a right one only checks for room. Returns `None` if another
+    /// request was faster.
     async fn repeat(
         &self,
         visitor: &Visitor,

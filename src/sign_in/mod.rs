@@ -1,9 +1,11 @@
-//! The steps of a sign-in: a claim (`begin`), asking for a TAN (`request_tan`), comparing it (`check_tan`), and the ways in with a
-//! password (`password`) and without e-mail (`without_email`). `status` describes a sign-in in progress for the pages.
+//! The steps of a sign-in: a claim (`begin`), asking for a TAN (`request_tan`), comparing it
+//! (`check_tan`), and the ways in with a password (`password`) and without e-mail
+//! (`without_email`). `status` describes a sign-in in progress for the pages.
 //!
-//! This module knows neither HTTP nor pages: [`crate::gateway`] passes in what a browser sent, and turns answers into pages and
-//! cookies. The domain holds the rules, the store makes each step atomic, and this module orders them. A store that cannot answer
-//! is an error here, never a refusal and never an admission.
+//! This module knows neither HTTP nor pages: [`crate::gateway`] passes in what a browser sent, and
+//! turns answers into pages and cookies. The domain holds the rules, the store makes each step
+//! atomic, and this module orders them. A store that cannot answer is an error here, never a
+//! refusal and never an admission.
 
 mod begin;
 mod check_tan;
@@ -37,10 +39,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How long a completed sign-in is kept, so that a form submitted twice is one sign-in and no error.
+/// How long a completed sign-in is kept, so that a form submitted twice is one sign-in and no
+/// error.
 const REPEATABLE: Duration = Duration::from_secs(60);
-/// Limits the retries of a step that loses a race with another request of the same browser. One of the competing requests always
-/// succeeds, and an attempt allows at most ten answers (`login.tan_tries`).
+/// Limits the retries of a step that loses a race with another request of the same browser. One of
+/// the competing requests always succeeds, and an attempt allows at most ten answers
+/// (`login.tan_tries`).
 const RACES: usize = 16;
 
 /// The configured rules of the sign-in.
@@ -157,7 +161,8 @@ struct Admitting<'a> {
 }
 
 impl SignIns {
-    /// Completes a sign-in if the rate limits allow it and no other request was faster, all or nothing.
+    /// Completes a sign-in if the rate limits allow it and no other request was faster, all or
+    /// nothing.
     async fn admit(
         &self,
         admitting: Admitting<'_>,
@@ -246,15 +251,16 @@ impl SignIns {
         self.note(step, outcome, Some(vtnr), visitor.client);
     }
 
-    /// Counts a step and writes it to the audit log, also for steps outside this module. `vtnr` is `None` where no broker is known.
+    /// Counts a step and writes it to the audit log, also for steps outside this module. `vtnr` is
+    /// `None` where no broker is known.
     pub fn note(&self, step: Step, outcome: Outcome, vtnr: Option<Vtnr>, client: ClientAddress) {
         self.metrics.sign_in(step, outcome);
         let broker = vtnr.map(|vtnr| self.vault.pseudonym(vtnr));
         tracing::info!(target: "audit", event = "sign_in", step = step.as_str(), outcome = outcome.as_str(), broker, client = %client.ip());
     }
 
-    /// Returns the deliveries of a challenge's mails. In neutral mode all count as accepted when they were queued, because the truth
-    /// would tell a right claim from a wrong one.
+    /// Returns the deliveries of a challenge's mails. In neutral mode all count as accepted when
+    /// they were queued, because the truth would tell a right claim from a wrong one.
     async fn deliveries(&self, challenge: &Challenge) -> Result<Vec<Delivery>> {
         let deliveries = self.store.deliveries(&challenge.letters).await?;
         Ok(if self.is_neutral() {
@@ -271,7 +277,8 @@ impl SignIns {
     }
 }
 
-/// Dates a session or trust later than the revocation known before it, even if the clock was set back since.
+/// Dates a session or trust later than the revocation known before it, even if the clock was set
+/// back since.
 fn dated(now: Timestamp, revoked_at: Option<Timestamp>) -> Timestamp {
     revoked_at.map_or(now, |revoked_at| {
         now.max(revoked_at.plus(Duration::from_millis(1)))

@@ -28,7 +28,8 @@ pub enum PasswordAnswer {
     SignedIn(NewSession, DeviceToken),
     /// The user does not exist or the password is wrong; which of the two is not disclosed.
     Wrong,
-    /// The budget of wrong passwords for this user key, existing or not, is spent, and none is compared.
+    /// The budget of wrong passwords for this user key, existing or not, is spent, and none is
+    /// compared.
     Exhausted {
         /// When the next one is compared.
         until: Timestamp,
@@ -58,10 +59,12 @@ struct PasswordAttempt<'a> {
 impl SignIns {
     /// Processes a user key and a password.
     ///
-    /// As with TANs, the result of a comparison is disclosed only after it was counted: a wrong password is reported once it was counted,
-    /// and a right one signs in only if the budgets still have room, in the same atomic step. So of any number of parallel passwords only
-    /// as many are told apart as the budgets allow, and once these are spent no password is even hashed. Nobody can lock others out:
-    /// browsers in which this user key has signed in have a budget of their own, and the other ways in stay open.
+    /// As with TANs, the result of a comparison is disclosed only after it was counted: a wrong
+    /// password is reported once it was counted, and a right one signs in only if the budgets still
+    /// have room, in the same atomic step. So of any number of parallel passwords only as many are
+    /// told apart as the budgets allow, and once these are spent no password is even hashed. Nobody
+    /// can lock others out: browsers in which this user key has signed in have a budget of their
+    /// own, and the other ways in stay open.
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing is known then.
@@ -105,7 +108,8 @@ impl SignIns {
             return Ok(self.spent(&attempt, hit, retry_after));
         }
         let found = passwords.users.snapshot().find(&attempt.user).cloned();
-        // Read before the comparison, which may have to wait: a revocation in the meantime must end the session.
+        // Read before the comparison, which may have to wait: a revocation in the meantime must end
+        // the session.
         let revoked_at = self
             .store
             .revoked_at(found.as_ref().map_or(Vtnr::NOBODYS, |user| user.vtnr))

@@ -127,8 +127,8 @@ impl SignIns {
         }
     }
 
-    /// Queues the challenge's last letter. When the broker's mail allowance is used up, a known browser draws on the reserve, but not to
-    /// shorten its own wait before sending again.
+    /// Queues the challenge's last letter. When the broker's mail allowance is used up, a known
+    /// browser draws on the reserve, but not to shorten its own wait before sending again.
     async fn mail(
         &self,
         request: &TanRequest<'_>,

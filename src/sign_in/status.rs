@@ -1,4 +1,5 @@
-//! The state of a sign-in in progress, for the pages. Reading it changes nothing: no page sends a mail or costs a try.
+//! The state of a sign-in in progress, for the pages. Reading it changes nothing: no page sends a
+//! mail or costs a try.
 
 use super::{SignIns, TanOver, Visitor};
 use crate::store::Result;
@@ -101,8 +102,8 @@ impl SignIns {
         }
     }
 
-    /// Describes the last mail's delivery. In neutral mode the truth would tell a right claim from a wrong one, so that every claim gets
-    /// the same description.
+    /// Describes the last mail's delivery. In neutral mode the truth would tell a right claim from
+    /// a wrong one, so that every claim gets the same description.
     fn mailing(
         &self,
         challenge: &Challenge,

@@ -8,7 +8,8 @@ use domain::session::Level;
 use domain::time::Timestamp;
 
 impl SignIns {
-    /// Signs in a broker whose address did not match, without submission. Costs no TAN budget (product rule).
+    /// Signs in a broker whose address did not match, without submission. Costs no TAN budget
+    /// (product rule).
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer; nothing was done then.

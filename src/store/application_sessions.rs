@@ -15,8 +15,8 @@ pub struct OwnerChange<'a> {
     pub lives: Duration,
 }
 
-/// Keeps the owners of application sessions. A session is found by a digest of its cookie's name and value, so that a copy of
-/// the store reveals none.
+/// Keeps the owners of application sessions. A session is found by a digest of its cookie's name
+/// and value, so that a copy of the store reveals none.
 #[async_trait]
 pub trait ApplicationSessionStore: Send + Sync {
     /// Finds the owners of a session; `None` if nobody owns it.
@@ -25,7 +25,8 @@ pub trait ApplicationSessionStore: Send + Sync {
     /// [`super::Error`] if the store cannot answer.
     async fn find_owners(&self, id: &[u8]) -> Result<Option<Seen<ApplicationSession>>>;
 
-    /// Writes a session's owners if they are unchanged since they were seen and the rate limits allow it.
+    /// Writes a session's owners if they are unchanged since they were seen and the rate limits
+    /// allow it.
     ///
     /// # Errors
     /// [`super::Error`] if the store cannot answer.

@@ -1,7 +1,9 @@
-//! The interface between the store and its databases: sealed records under opaque names, changed one atomic step at a time.
+//! The interface between the store and its databases: sealed records under opaque names, changed
+//! one atomic step at a time.
 //!
-//! [`super::Sealed`] translates domain operations and seals records; an [`Engine`] keeps bytes. An engine must apply a
-//! [`Change`] completely or not at all, and must never report "not found" when it cannot answer.
+//! [`super::Sealed`] translates domain operations and seals records; an [`Engine`] keeps bytes. An
+//! engine must apply a [`Change`] completely or not at all, and must never report "not found" when
+//! it cannot answer.
 
 use super::vault::RecordKey;
 use super::{Due, Invalidation, Result, SubscriptionEpoch};
@@ -26,7 +28,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Applies a change completely or not at all.
     async fn commit(&self, change: &Change) -> Result<TxOutcome>;
 
-    /// Leases the first letter that is due, hiding it from others for `lease`, and returns it with its number of leases.
+    /// Leases the first letter that is due, hiding it from others for `lease`, and returns it with
+    /// its number of leases.
     async fn lease(&self, among: Due, lease: Duration) -> Result<Option<(LetterId, u32)>>;
 
     /// Returns the number of queued letters.
@@ -56,7 +59,8 @@ pub struct Change {
     pub counters: Vec<CounterOp>,
     /// Records to write, with their lifetimes.
     pub write: Vec<(RecordKey, Bytes, Duration)>,
-    /// Moves an unsealed record, a time in milliseconds, forward to this time, never back; with its lifetime.
+    /// Moves an unsealed record, a time in milliseconds, forward to this time, never back; with its
+    /// lifetime.
     pub advance: Option<(RecordKey, Timestamp, Duration)>,
     pub delete: Vec<RecordKey>,
     /// Letters to queue, with their delays.
@@ -67,7 +71,8 @@ pub struct Change {
     pub durability: Durability,
 }
 
-/// How durable a change must be before its outcome is returned. Engines without replicas make no difference.
+/// How durable a change must be before its outcome is returned. Engines without replicas make no
+/// difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// On the master, where a failover in the next moment may lose it.

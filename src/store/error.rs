@@ -14,8 +14,8 @@ pub enum Error {
     /// The store answers with a refusal: wrong password, read-only, out of memory.
     #[error("{}", describe(.0.trouble))]
     Refused(#[source] Cause),
-    /// The change was made, now or before, but replicas have not confirmed it in time: a failover now may lose it. Repeating the
-    /// operation is safe.
+    /// The change was made, now or before, but replicas have not confirmed it in time: a failover
+    /// now may lose it. Repeating the operation is safe.
     #[error("fewer than {wanted} replicas have confirmed a change")]
     Unconfirmed {
         /// The configured number of replicas.

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// Keeps held forms, each of which is sent at most once.
 #[async_trait]
 pub trait FormStore: Send + Sync {
-    /// Saves a form if the rate limits allow it. A claimed form that could not be sent is saved again by this too.
+    /// Saves a form if the rate limits allow it. A claimed form that could not be sent is saved
+    /// again by this too.
     async fn save_form(
         &self,
         draft: FormDraft<'_>,
@@ -20,7 +21,8 @@ pub trait FormStore: Send + Sync {
     async fn find_form(&self, token: &ParkingToken, id: FormId)
     -> Result<Option<Seen<ParkedForm>>>;
 
-    /// Claims a form for sending if it is unchanged since it was `seen`: exactly one of any number of requests gets the body.
+    /// Claims a form for sending if it is unchanged since it was `seen`: exactly one of any number
+    /// of requests gets the body.
     async fn claim_form(
         &self,
         token: &ParkingToken,

@@ -1,5 +1,5 @@
-//! Times the store's operations and counts their failures. An outage fails every request, so the log reports its beginning, a
-//! reminder every ten seconds, and its end.
+//! Times the store's operations and counts their failures. An outage fails every request, so the
+//! log reports its beginning, a reminder every ten seconds, and its end.
 
 use super::application_sessions::OwnerChange;
 use super::{
@@ -39,8 +39,8 @@ pub struct Measured<S> {
     outage: Mutex<Option<OngoingFailure>>,
 }
 
-/// A failure that lasts. A full store still answers some operations, so it counts as recovered once the operation that failed last
-/// succeeds, or a ping.
+/// A failure that lasts. A full store still answers some operations, so it counts as recovered once
+/// the operation that failed last succeeds, or a ping.
 struct OngoingFailure {
     operation: StoreOperation,
     trouble: StoreTrouble,

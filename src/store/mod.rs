@@ -1,17 +1,20 @@
-//! Everything that outlives a request: sessions, sign-ins in progress, trusted browsers, counters, queued mails, held forms.
+//! Everything that outlives a request: sessions, sign-ins in progress, trusted browsers, counters,
+//! queued mails, held forms.
 //!
-//! Callers take the trait of their concern: [`SessionStore`], [`SignInStore`], [`OutboxStore`], [`FormStore`],
-//! [`ApplicationSessionStore`] or [`StoreHealth`]. Every operation is one atomic step. [`Sealed`] implements all of them on
-//! an [`engine::Engine`], of which there are two: Redis, and an embedded database on disk or in memory. Records are keyed by
-//! digests and sealed, so that a copy of the store signs nobody in ([`Vault`]). A store that cannot answer returns an
+//! Callers take the trait of their concern: [`SessionStore`], [`SignInStore`], [`OutboxStore`],
+//! [`FormStore`], [`ApplicationSessionStore`] or [`StoreHealth`]. Every operation is one atomic
+//! step. [`Sealed`] implements all of them on an [`engine::Engine`], of which there are two: Redis,
+//! and an embedded database on disk or in memory. Records are keyed by digests and sealed, so that
+//! a copy of the store signs nobody in ([`Vault`]). A store that cannot answer returns an
 //! [`Error`], never "nothing found".
 //!
-//! Every `lives` is the time for which a record is kept at least: the domain judges age, the store merely tidies up.
+//! Every `lives` is the time for which a record is kept at least: the domain judges age, the store
+//! merely tidies up.
 //!
 //! # Records
 //!
-//! A name is the letter of the record's kind and a digest of its id. Most records are JSON, sealed with the operator's
-//! secret and, where a browser holds a token, with that token too.
+//! A name is the letter of the record's kind and a digest of its id. Most records are JSON, sealed
+//! with the operator's secret and, where a browser holds a token, with that token too.
 //!
 //! | name | id | sealed with | content | lifetime |
 //! |---|---|---|---|---|
@@ -31,13 +34,14 @@
 //! | `a:` application session | its cookie | secret | owners | see [`application_sessions`] |
 //! | `i:` cookie scopes | none | secret | scopes of the calculator's session cookies | 90 days |
 //!
-//! The queue of letters is unsealed: ids with due times and numbers of leases. Offline tokens use the same names and seals
-//! (kind `k:`), but lie in browsers.
+//! The queue of letters is unsealed: ids with due times and numbers of leases. Offline tokens use
+//! the same names and seals (kind `k:`), but lie in browsers.
 //!
-//! A copy of the store signs nobody in and shows no TAN, address or number; even together with the secret, sessions, flows
-//! and trust stay sealed without the cookies. Write access can delete a counter or a revocation, or restore an older copy of
-//! a record under its own name, and so grant more guesses or bring back a session whose cookie still exists. A copy together
-//! with the secret reveals queued letters, and lets an attacker try out broker numbers.
+//! A copy of the store signs nobody in and shows no TAN, address or number; even together with the
+//! secret, sessions, flows and trust stay sealed without the cookies. Write access can delete a
+//! counter or a revocation, or restore an older copy of a record under its own name, and so grant
+//! more guesses or bring back a session whose cookie still exists. A copy together with the secret
+//! reveals queued letters, and lets an attacker try out broker numbers.
 
 pub mod application_sessions;
 pub mod cache;

@@ -13,11 +13,12 @@ pub trait OutboxStore: StoreHealth {
     /// Leases the first letter that is due, hiding it from other gateways for the time of `lease`.
     async fn lease_letter(&self, among: Due, lease: Duration) -> Result<Option<LeasedLetter>>;
 
-    /// Extends a lease to `time` from now. Returns false if it was lost: the letter left the outbox or was leased again.
+    /// Extends a lease to `time` from now. Returns false if it was lost: the letter left the outbox
+    /// or was leased again.
     async fn renew_lease(&self, lease: LetterLease, time: Duration) -> Result<bool>;
 
-    /// Records a delivery; accepted and refused letters leave the outbox. Without the lease only an acceptance is recorded,
-    /// and for a letter that has left the outbox nothing is.
+    /// Records a delivery; accepted and refused letters leave the outbox. Without the lease only an
+    /// acceptance is recorded, and for a letter that has left the outbox nothing is.
     async fn note_delivery(&self, lease: LetterLease, delivery: Delivery) -> Result<()>;
 
     /// Returns the number of queued letters.

@@ -12,11 +12,13 @@ use tokio::sync::broadcast;
 /// Ends every session and all browser trust of a broker at once.
 #[async_trait]
 pub trait RevocationStore: Send + Sync {
-    /// Revokes all sessions and trust that the broker has until `at`, on every gateway. The revocation is dated later than
-    /// everything that has begun so far, since clocks may have been set back.
+    /// Revokes all sessions and trust that the broker has until `at`, on every gateway. The
+    /// revocation is dated later than everything that has begun so far, since clocks may have been
+    /// set back.
     async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()>;
 
-    /// Returns the time of the broker's last revocation. A session or trust begun at or before it is void.
+    /// Returns the time of the broker's last revocation. A session or trust begun at or before it
+    /// is void.
     async fn revoked_at(&self, vtnr: Vtnr) -> Result<Option<Timestamp>>;
 }
 
@@ -26,7 +28,8 @@ pub trait SessionStore: RevocationStore {
     /// Finds the session of a token. The caller judges its age.
     async fn find_session(&self, token: &SessionToken) -> Result<Option<Session>>;
 
-    /// Updates a session that is in use. Returns false if none exists: an ended session stays ended.
+    /// Updates a session that is in use. Returns false if none exists: an ended session stays
+    /// ended.
     async fn touch_session(
         &self,
         token: &SessionToken,
@@ -37,11 +40,12 @@ pub trait SessionStore: RevocationStore {
     /// Ends a session on every gateway.
     async fn end_session(&self, token: &SessionToken) -> Result<()>;
 
-    /// Subscribes to invalidations, this gateway's own included. A lagging receiver must assume [`Invalidation::All`].
+    /// Subscribes to invalidations, this gateway's own included. A lagging receiver must assume
+    /// [`Invalidation::All`].
     fn invalidations(&self) -> broadcast::Receiver<Invalidation>;
 
-    /// Returns the current gap-free subscription; `None` while invalidations do not arrive. A session that a cache read in
-    /// another epoch may have ended unnoticed.
+    /// Returns the current gap-free subscription; `None` while invalidations do not arrive. A
+    /// session that a cache read in another epoch may have ended unnoticed.
     fn subscription(&self) -> Option<SubscriptionEpoch>;
 }
 

@@ -14,24 +14,28 @@ use std::time::Duration;
 /// Keeps sign-ins in progress, trusted browsers, devices and the counters of rate limits.
 #[async_trait]
 pub trait SignInStore: RevocationStore {
-    /// Finds a browser's sign-in in progress. A completed one is returned only once replicas have it.
+    /// Finds a browser's sign-in in progress. A completed one is returned only once replicas have
+    /// it.
     async fn find_flow(&self, token: &FlowToken) -> Result<Option<Seen<Flow>>>;
 
-    /// Writes a sign-in's next state if it is unchanged since it was `seen` and the rate limits allow it. Letters that the
-    /// next state no longer waits for ([`Flow::letters`]) leave the outbox in the same step.
+    /// Writes a sign-in's next state if it is unchanged since it was `seen` and the rate limits
+    /// allow it. Letters that the next state no longer waits for ([`Flow::letters`]) leave the
+    /// outbox in the same step.
     async fn keep_flow(
         &self,
         change: FlowChange<'_>,
         rate_limits: &RateLimits,
     ) -> Result<WriteOutcome>;
 
-    /// Moves a sign-in, otherwise unchanged, to another token. For [`FOLLOWED`] the previous token leads to the new one.
+    /// Moves a sign-in, otherwise unchanged, to another token. For [`FOLLOWED`] the previous token
+    /// leads to the new one.
     async fn move_flow(&self, change: FlowChange<'_>) -> Result<WriteOutcome>;
 
     /// Returns the token that a sign-in was just moved to.
     async fn moved_flow(&self, token: &FlowToken) -> Result<Option<FlowToken>>;
 
-    /// Counts an answer to a sign-in that is unchanged since it was `seen`, and leaves the sign-in as it is.
+    /// Counts an answer to a sign-in that is unchanged since it was `seen`, and leaves the sign-in
+    /// as it is.
     async fn hit_limits_in_flow(
         &self,
         token: &FlowToken,
@@ -39,7 +43,8 @@ pub trait SignInStore: RevocationStore {
         rate_limits: &RateLimits,
     ) -> Result<WriteOutcome>;
 
-    /// Counts an answer to a sign-in that is unchanged since it was `seen`, and deletes the sign-in.
+    /// Counts an answer to a sign-in that is unchanged since it was `seen`, and deletes the
+    /// sign-in.
     async fn end_flow(
         &self,
         token: &FlowToken,
@@ -50,7 +55,8 @@ pub trait SignInStore: RevocationStore {
     /// Deletes a sign-in together with its queued letters.
     async fn discard_flow(&self, token: &FlowToken, flow: &Flow) -> Result<()>;
 
-    /// Writes a sign-in's next state and queues its letter, under the conditions of [`SignInStore::keep_flow`].
+    /// Writes a sign-in's next state and queues its letter, under the conditions of
+    /// [`SignInStore::keep_flow`].
     async fn ask_for_tan(
         &self,
         change: FlowChange<'_>,
@@ -58,16 +64,18 @@ pub trait SignInStore: RevocationStore {
         rate_limits: &RateLimits,
     ) -> Result<WriteOutcome>;
 
-    /// Completes a sign-in, all or nothing: creates the session, ends the one that it replaces, trusts the browser and
-    /// spends the flow, if the flow is unchanged since it was `seen` and the rate limits allow it. A session must be dated
-    /// later than any revocation that it is to outlive.
+    /// Completes a sign-in, all or nothing: creates the session, ends the one that it replaces,
+    /// trusts the browser and spends the flow, if the flow is unchanged since it was `seen` and the
+    /// rate limits allow it. A session must be dated later than any revocation that it is to
+    /// outlive.
     async fn sign_in(
         &self,
         sign_in: SignInCommit<'_>,
         rate_limits: &RateLimits,
     ) -> Result<WriteOutcome>;
 
-    /// Completes a sign-in by password, as [`SignInStore::sign_in`] does, and records the browser as the user's device.
+    /// Completes a sign-in by password, as [`SignInStore::sign_in`] does, and records the browser
+    /// as the user's device.
     async fn sign_in_on_device(
         &self,
         sign_in: SignInCommit<'_>,
@@ -90,17 +98,20 @@ pub trait SignInStore: RevocationStore {
     /// Deletes the browser's trust.
     async fn forget_browser(&self, token: &BrowserToken) -> Result<()>;
 
-    /// Returns the delivery state of each letter, in order. Unknown letters count as refused long ago.
+    /// Returns the delivery state of each letter, in order. Unknown letters count as refused long
+    /// ago.
     async fn deliveries(&self, letters: &[LetterId]) -> Result<Vec<Delivery>>;
 }
 
-/// How long the previous token of a moved sign-in is followed: enough for a form that was submitted twice to arrive twice.
+/// How long the previous token of a moved sign-in is followed: enough for a form that was submitted
+/// twice to arrive twice.
 pub const FOLLOWED: Duration = Duration::from_secs(5);
 
 /// A conditional write of a sign-in in progress.
 pub struct FlowChange<'a> {
     pub token: &'a FlowToken,
-    /// The previous token, if the flow moves: that record is deleted, and the new token must be unused.
+    /// The previous token, if the flow moves: that record is deleted, and the new token must be
+    /// unused.
     pub previous_token: Option<&'a FlowToken>,
     /// The state on which the change is based; `None` requires that no flow exists.
     pub seen: Option<&'a Seen<Flow>>,

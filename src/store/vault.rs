@@ -1,10 +1,11 @@
 //! Names and seals of records: the store's content reveals nothing, and records cannot be swapped.
 //!
-//! All keys are derived from the operator's secret. A record's name is a digest (HMAC-SHA256) of its id, so that a copy of the
-//! store reveals neither tokens nor broker numbers, and nobody can try them out without the secret. A record is sealed
-//! (AES-256-GCM) with a key of its own, derived from its name and, where a browser holds a token, from that token: a copy of the
-//! store together with the secret still opens no session, and a record copied onto another name cannot be opened there
-//! (security.md, T14 to T17).
+//! All keys are derived from the operator's secret. A record's name is a digest (HMAC-SHA256) of
+//! its id, so that a copy of the store reveals neither tokens nor broker numbers, and nobody can
+//! try them out without the secret. A record is sealed (AES-256-GCM) with a key of its own, derived
+//! from its name and, where a browser holds a token, from that token: a copy of the store together
+//! with the secret still opens no session, and a record copied onto another name cannot be opened
+//! there (security.md, T14 to T17).
 
 use crate::clock::Rng;
 use domain::device::UserMark;
@@ -87,8 +88,8 @@ impl Kind {
         }
     }
 
-    /// Limits the size in bytes of records that are read. Most have a few hundred; an attacker with write access to the store must
-    /// not fill this process's memory.
+    /// Limits the size in bytes of records that are read. Most have a few hundred; an attacker with
+    /// write access to the store must not fill this process's memory.
     pub(crate) const fn longest(self) -> usize {
         match self {
             Self::FormBody => ParkingLimits::LARGEST + 1_024,
@@ -150,7 +151,8 @@ impl RecordKey {
         self.kind
     }
 
-    /// Returns bits of the digest, which serve as a hash in tables: nobody can craft collisions without the secret.
+    /// Returns bits of the digest, which serve as a hash in tables: nobody can craft collisions
+    /// without the secret.
     pub(super) fn spread(self) -> u64 {
         self.digest
             .first_chunk()
@@ -209,7 +211,8 @@ impl Vault {
         self.name(Kind::Revocation, &vtnr.number().to_be_bytes())
     }
 
-    /// Returns a broker's pseudonym for the audit log: sixteen stable digits, irreversible without the secret.
+    /// Returns a broker's pseudonym for the audit log: sixteen stable digits, irreversible without
+    /// the secret.
     pub fn pseudonym(&self, vtnr: Vtnr) -> String {
         let digest = hmac::sign(
             &self.names,
@@ -232,7 +235,8 @@ impl Vault {
             .map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
-    /// Seals a record for its name; `token` is the browser's token, or empty for records that no browser's token protects.
+    /// Seals a record for its name; `token` is the browser's token, or empty for records that no
+    /// browser's token protects.
     pub(crate) fn seal(
         &self,
         name: RecordKey,

@@ -63,7 +63,8 @@ async fn nothing_waits(world: &World) {
     .await;
 }
 
-/// Claims to be Ada at the first gateway while the second is suspended, so that the first leases the letter.
+/// Claims to be Ada at the first gateway while the second is suspended, so that the first leases
+/// the letter.
 async fn asked_at_the_first(world: &World) -> Browser {
     world.gateways[1].signal("STOP");
     let browser = world.browser();

@@ -1,4 +1,5 @@
-//! The session cache: never serves an ended session, and never reports "no session" for a store that cannot answer.
+//! The session cache: never serves an ended session, and never reports "no session" for a store
+//! that cannot answer.
 
 use crate::fixture::{HOUR, eventually, manual_clock, vault};
 use crate::samples::{bare, session, vtnr};
@@ -163,7 +164,8 @@ async fn a_session_is_not_found_afterwards_if_all_were_to_be_forgotten_between_i
     is_not_kept_if_meanwhile(|_| Invalidation::All).await;
 }
 
-/// A session ends elsewhere after it was read here, and the invalidation arrives before it is cached.
+/// A session ends elsewhere after it was read here, and the invalidation arrives before it is
+/// cached.
 async fn is_not_kept_if_meanwhile(heard: impl Fn(RecordKey) -> Invalidation) {
     let gateway = Gateway::start().await;
     let token = gateway.sign_in().await;

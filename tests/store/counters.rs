@@ -185,7 +185,8 @@ pub(crate) async fn a_window_ends(on: Fixture) {
 pub(crate) async fn events_within_a_window_do_not_put_its_end_off(on: Fixture) {
     let hit = short(failures(1).counter, 1, 3 * SHORT);
     assert_eq!(take(&on, hit).await, WriteOutcome::Done);
-    // If each of these restarted the window, there would never be room: they arrive faster than windows end.
+    // If each of these restarted the window, there would never be room: they arrive faster than
+    // windows end.
     let has_room = async || {
         let room = settle(&on, RateLimits::check(vec![hit])).await == WriteOutcome::Done;
         room || settle(&on, counts(vec![hit])).await != WriteOutcome::Done

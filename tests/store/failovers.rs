@@ -16,7 +16,8 @@ use vtnr_gateway::store::redis::{Redis, RedisOptions};
 use vtnr_gateway::store::{Error, RateLimits, Sealed, StoreHealth as _, Vault, WriteOutcome};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// A failover takes a second until the master counts as down, up to a second to elect a sentinel, and some more.
+/// A failover takes a second until the master counts as down, up to a second to elect a sentinel,
+/// and some more.
 const FAILED_OVER_WITHIN: Duration = Duration::from_secs(15);
 
 fn on(url: &str, replicas: u32) -> Fixture {
@@ -426,7 +427,8 @@ async fn begin_sessions(on: &Fixture, stop: Arc<AtomicBool>) -> JoinSet<Vec<Sess
 /// The time for which a master continues without replicas before it is killed.
 const ALONE: Duration = Duration::from_millis(500);
 
-/// Returns how many sign-ins were acknowledged, and how many of these are lost when the master is killed after being `alone` this long.
+/// Returns how many sign-ins were acknowledged, and how many of these are lost when the master is
+/// killed after being `alone` this long.
 async fn lost(replicas: u32, alone: Duration) -> (usize, usize) {
     let sentinels = Sentinels::start();
     let on = on(&sentinels.url(), replicas);

@@ -90,7 +90,8 @@ impl Fixture {
         self.clock.now()
     }
 
-    /// Polls for a condition that must hold after this time. A manual clock is advanced; Redis keeps its own time.
+    /// Polls for a condition that must hold after this time. A manual clock is advanced; Redis
+    /// keeps its own time.
     pub(crate) async fn after(&self, time: Duration, what: &str, is_so: impl AsyncFnMut() -> bool) {
         self.clock.advance(time);
         eventually(what, is_so).await;

@@ -183,7 +183,8 @@ async fn a_killed_redis_is_noticed_and_what_is_heard_afterwards_is_another_heari
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_cut_is_noticed_at_once_and_what_is_heard_afterwards_is_another_hearing()
  {
-    // The connection is cut right after a heartbeat, and the next is due after 250 ms. The quickest of four counts: a busy machine is no failure.
+    // The connection is cut right after a heartbeat, and the next is due after 250 ms. The quickest
+    // of four counts: a busy machine is no failure.
     let server = Redis::start();
     let store = on_redis(&server, "", SECRET);
     let mut quickest = DEADLINE;

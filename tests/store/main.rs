@@ -23,7 +23,8 @@ mod tampering;
 mod tickets;
 mod trust;
 
-/// Runs the suite against each engine. A test missing from this list is dead code, which does not compile.
+/// Runs the suite against each engine. A test missing from this list is dead code, which does not
+/// compile.
 macro_rules! run_against_every_store {
     ($suite:tt) => {
         run_against_one_store!(redis $suite);

@@ -1,4 +1,5 @@
-//! Redis is down, hangs, is full, or refuses: always an error, never "not found", and no restart of the gateway afterwards.
+//! Redis is down, hangs, is full, or refuses: always an error, never "not found", and no restart of
+//! the gateway afterwards.
 
 use crate::fixture::{DEADLINE, Fixture, HOUR, SECRET, at, eventually, on_redis, within};
 use crate::samples::{
@@ -21,7 +22,8 @@ use vtnr_gateway::store::{
 
 /// security.md, 6: the deadline to use a recovered store again.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
-/// security.md, 6: an answer within a total budget of 1 to 2 seconds, plus a margin for a busy machine.
+/// security.md, 6: an answer within a total budget of 1 to 2 seconds, plus a margin for a busy
+/// machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -277,8 +279,8 @@ async fn a_redis_that_hung_from_the_start_is_used_once_it_goes_on() {
     .await;
 }
 
-/// A network between gateway and Redis that can silence its open connections but lets new ones pass,
-/// like a firewall that lost its state, or a failover that moves an address.
+/// A network between gateway and Redis that can silence its open connections but lets new ones
+/// pass, like a firewall that lost its state, or a failover that moves an address.
 struct Network {
     port: u16,
     generation: watch::Sender<u32>,

@@ -59,7 +59,8 @@ impl Staged {
         }
     }
 
-    /// Stops the next lookup after its read. Returns a signal that it has read, and a handle to let it continue or fail.
+    /// Stops the next lookup after its read. Returns a signal that it has read, and a handle to let
+    /// it continue or fail.
     pub(crate) fn hold_next_find(&self) -> (oneshot::Receiver<()>, oneshot::Sender<Result<()>>) {
         let ((has_read, reads), (goes_on, may_go_on)) = (oneshot::channel(), oneshot::channel());
         *self.gate.lock() = Some(Gate {

@@ -1,4 +1,5 @@
-//! Write access to Redis gains an attacker nothing, and damaged records are errors (security.md, T16 and T17).
+//! Write access to Redis gains an attacker nothing, and damaged records are errors (security.md,
+//! T16 and T17).
 
 use crate::fixture::{Fixture, HOUR, SECRET, eventually, on_redis, vault};
 use crate::samples::{

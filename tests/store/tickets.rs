@@ -1,4 +1,5 @@
-//! Offline tokens: a gateway that never saw a session accepts its token while the store is down, unless the session has ended.
+//! Offline tokens: a gateway that never saw a session accepts its token while the store is down,
+//! unless the session has ended.
 
 use crate::fixture::{HOUR, eventually, manual_clock, vault};
 use crate::samples::{bare, session, vtnr};

@@ -6,7 +6,8 @@ use tokio::sync::watch;
 
 /// Delays before the second delivery attempt, the third, and so on; the last one repeats.
 pub(super) const WAITS: [Duration; 5] = [secs(5), secs(15), secs(45), secs(60), secs(120)];
-/// Delays while the store fails; the last one repeats. They are short, so that mails leave as soon as it recovers.
+/// Delays while the store fails; the last one repeats. They are short, so that mails leave as soon
+/// as it recovers.
 pub(super) const STORE_WAITS: [Duration; 2] =
     [Duration::from_millis(250), Duration::from_millis(500)];
 

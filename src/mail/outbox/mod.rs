@@ -1,8 +1,10 @@
-//! The outbox workers: lease a letter, deliver it, record the result; retry with backoff until its sign-in expires.
+//! The outbox workers: lease a letter, deliver it, record the result; retry with backoff until its
+//! sign-in expires.
 //!
-//! Any gateway may send any letter. A short lease, renewed during the SMTP conversation, ensures that one gateway at a time sends a
-//! letter; if that gateway dies, another takes over within seconds. The lease is confirmed once more right before the mail goes out, so
-//! that a gateway that hung meanwhile, or whose broker has signed in, sends nothing.
+//! Any gateway may send any letter. A short lease, renewed during the SMTP conversation, ensures
+//! that one gateway at a time sends a letter; if that gateway dies, another takes over within
+//! seconds. The lease is confirmed once more right before the mail goes out, so that a gateway that
+//! hung meanwhile, or whose broker has signed in, sends nothing.
 
 mod backoff;
 
@@ -38,7 +40,8 @@ const GAUGE_EVERY: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(12);
 /// Interval of lease renewals; the store may fail twice within a lease.
 const RENEWAL: Duration = Duration::from_secs(4);
-/// After an outage longer than a lease, gateways get this time to record mails that they have delivered before others lease them.
+/// After an outage longer than a lease, gateways get this time to record mails that they have
+/// delivered before others lease them.
 const RECORD_FIRST: Duration = Duration::from_secs(1);
 /// Interval of attempts to record a delivery: four within [`RECORD_FIRST`].
 const RECORD_EVERY: Duration = Duration::from_millis(250);
@@ -54,7 +57,8 @@ pub struct Outbox {
 pub struct MailTrouble(Arc<dyn MailSender>);
 
 impl MailTrouble {
-    /// Lists the mail servers that failed on their last mail, with the errors; contains nothing secret.
+    /// Lists the mail servers that failed on their last mail, with the errors; contains nothing
+    /// secret.
     pub fn now(&self) -> Option<String> {
         let troubles = self
             .0
@@ -138,7 +142,8 @@ impl Outbox {
         }
     }
 
-    /// Returns the handle to notify (`notify_one`) after a letter was queued, so that it is sent at once.
+    /// Returns the handle to notify (`notify_one`) after a letter was queued, so that it is sent at
+    /// once.
     pub fn wakeup(&self) -> Arc<Notify> {
         Arc::clone(&self.worker.wakeup)
     }
@@ -153,8 +158,9 @@ impl Outbox {
         self.worker.in_flight.clone()
     }
 
-    /// Sends letters until `shutdown` completes; then drains: deliveries in progress get `mail.timeout`, but those whose mail may be out
-    /// get as long as the server may take to answer. If this future is dropped instead, such a letter keeps its lease.
+    /// Sends letters until `shutdown` completes; then drains: deliveries in progress get
+    /// `mail.timeout`, but those whose mail may be out get as long as the server may take to
+    /// answer. If this future is dropped instead, such a letter keeps its lease.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopping) = watch::channel(());
         let mut tasks = JoinSet::new();
@@ -194,8 +200,8 @@ impl OutboxWorker {
         }
     }
 
-    /// Backs off until the store answers again, and returns the number of failures. Wakeups are ignored meanwhile: failing sign-ins
-    /// cause ever more of them, and the store needs rest.
+    /// Backs off until the store answers again, and returns the number of failures. Wakeups are
+    /// ignored meanwhile: failing sign-ins cause ever more of them, and the store needs rest.
     async fn back_off(&self, mut failures: u32, stop: &Stop) -> u32 {
         let begun = Instant::now();
         stop.sleep(jittered(nth(&STORE_WAITS, failures))).await;
@@ -212,8 +218,9 @@ impl OutboxWorker {
         failures
     }
 
-    /// Notes that the store recovered from an outage that began at `begun`. Other gateways may have delivered mails that they could not
-    /// record, whose leases have expired: leased again before that is recorded, such a mail would be sent twice.
+    /// Notes that the store recovered from an outage that began at `begun`. Other gateways may have
+    /// delivered mails that they could not record, whose leases have expired: leased again before
+    /// that is recorded, such a mail would be sent twice.
     fn store_recovered(&self, begun: Instant) {
         let now = Instant::now();
         let mut until = self.others_record_until.lock();
@@ -252,7 +259,8 @@ impl OutboxWorker {
         let Some(leased) = self.store.lease_letter(self.due(), LEASE).await? else {
             return Ok(StepResult::Nothing);
         };
-        // Another letter may be due: a second worker checks while this one waits for the mail server.
+        // Another letter may be due: a second worker checks while this one waits for the mail
+        // server.
         self.wakeup.notify_one();
         if let Some(delivery) = self.deliver(&leased, stop).await {
             self.note(&leased, delivery, stop).await?;
@@ -260,7 +268,8 @@ impl OutboxWorker {
         Ok(StepResult::Another)
     }
 
-    /// Sends the letter unless it expired or is a decoy, and returns the result to record; `None` after a lost lease.
+    /// Sends the letter unless it expired or is a decoy, and returns the result to record; `None`
+    /// after a lost lease.
     async fn deliver(&self, leased: &LeasedLetter, stop: &Stop) -> Option<Delivery> {
         let LeasedLetter { letter, attempt } = leased;
         let now = self.clock.now();
@@ -326,7 +335,8 @@ impl OutboxWorker {
         let out_of_time = async {
             stop.requested().await;
             tokio::time::sleep(self.drain_timeout).await;
-            // Released now, the letter might be sent again by another gateway while the server's acceptance is on its way.
+            // Released now, the letter might be sent again by another gateway while the server's
+            // acceptance is on its way.
             if guard.may_be_out.load(Ordering::Acquire) {
                 std::future::pending::<()>().await;
             }
@@ -418,7 +428,8 @@ impl LeaseGuard<'_> {
     async fn keep(&self) -> Infallible {
         loop {
             tokio::time::sleep(RENEWAL).await;
-            // A lost lease is noticed before the mail goes out; a failing store may answer next time.
+            // A lost lease is noticed before the mail goes out; a failing store may answer next
+            // time.
             let _ = self.store.renew_lease(self.lease, LEASE).await;
         }
     }

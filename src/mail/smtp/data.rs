@@ -6,8 +6,9 @@ use std::string::FromUtf8Error;
 
 /// A mail on the wire, with its end, in one piece.
 ///
-/// lettre sends the end of a mail separately. The kernel holds such a short second segment back until the server has acknowledged the
-/// first (Nagle's algorithm), which a server with delayed acknowledgements does up to 40 ms later, for every mail.
+/// lettre sends the end of a mail separately. The kernel holds such a short second segment back
+/// until the server has acknowledged the first (Nagle's algorithm), which a server with delayed
+/// acknowledgements does up to 40 ms later, for every mail.
 pub(super) struct DataPayload(String);
 
 impl DataPayload {

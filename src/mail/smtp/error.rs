@@ -1,4 +1,5 @@
-//! Delivery results and errors that may be logged: they contain no address and no text from the server.
+//! Delivery results and errors that may be logged: they contain no address and no text from the
+//! server.
 
 use std::error::Error as _;
 use std::fmt;
@@ -65,8 +66,9 @@ pub enum SmtpErrorKind {
 }
 
 impl DeliveryResult {
-    /// Classifies lettre's error. By RFC 5321, 4.2.1, 4yz is worth another attempt and 5yz is not, unless the reply concerns the
-    /// gateway and not the mail: then the operator can fix the cause, and the mail is still sent.
+    /// Classifies lettre's error. By RFC 5321, 4.2.1, 4yz is worth another attempt and 5yz is not,
+    /// unless the reply concerns the gateway and not the mail: then the operator can fix the cause,
+    /// and the mail is still sent.
     pub(super) fn from_error(stage: SmtpStage, error: &lettre::transport::smtp::Error) -> Self {
         let error = SmtpError {
             stage,
@@ -90,8 +92,9 @@ impl DeliveryResult {
         }
     }
 
-    /// Returns whether another relay may be tried at once. Not if the end of the mail was sent without an answer: the relay may have
-    /// accepted it. A permanent refusal holds for all relays, unless it concerns the sender, which this relay alone may not know.
+    /// Returns whether another relay may be tried at once. Not if the end of the mail was sent
+    /// without an answer: the relay may have accepted it. A permanent refusal holds for all relays,
+    /// unless it concerns the sender, which this relay alone may not know.
     pub(super) fn is_worth_another_relay(&self) -> bool {
         match self {
             Self::Deferred(SmtpError {
@@ -169,7 +172,8 @@ fn cause(error: &lettre::transport::smtp::Error) -> SmtpErrorKind {
     }
 }
 
-/// Reads the status at the beginning of a reply's text and ignores the rest, where servers tend to repeat the address.
+/// Reads the status at the beginning of a reply's text and ignores the rest, where servers tend to
+/// repeat the address.
 fn enhanced_status(text: &str) -> Option<String> {
     let status = text.split_whitespace().next()?;
     let mut numbers = status.split('.');

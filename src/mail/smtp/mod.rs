@@ -1,7 +1,8 @@
 //! Delivers one mail over SMTP to the first configured relay that accepts it.
 //!
-//! After a relay fails, the next one is tried at once, and the failed one is tried last for a while, so that not every mail waits for
-//! it. A permanent refusal of the mail itself is final, and a mail that one relay may have is offered to no other.
+//! After a relay fails, the next one is tried at once, and the failed one is tried last for a
+//! while, so that not every mail waits for it. A permanent refusal of the mail itself is final, and
+//! a mail that one relay may have is offered to no other.
 
 use super::Error;
 use crate::clock::Clock;
@@ -37,7 +38,8 @@ pub trait MailSender: Send + Sync {
 /// Guards the point of no return of a delivery.
 #[async_trait]
 pub trait SendGuard: Send + Sync {
-    /// Confirms, right before the mail server gets the mail, that it must still be sent. From then on it may be out.
+    /// Confirms, right before the mail server gets the mail, that it must still be sent. From then
+    /// on it may be out.
     ///
     /// # Errors
     /// The mail must not be sent; the error is the result of the delivery.

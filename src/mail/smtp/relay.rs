@@ -1,7 +1,8 @@
 //! One mail server: its connections, the SMTP conversation, and its health.
 //!
-//! Idle connections are kept here rather than in lettre's pool, which takes back a connection in the middle of an aborted conversation
-//! and then reads the late reply to one command as the reply to the next.
+//! Idle connections are kept here rather than in lettre's pool, which takes back a connection in
+//! the middle of an aborted conversation and then reads the late reply to one command as the reply
+//! to the next.
 
 use super::super::Error;
 use super::data::DataPayload;
@@ -66,7 +67,8 @@ struct Deadlines {
 pub(super) const LONGEST_IDLE: Duration = Duration::from_secs(30);
 /// Limits the QUIT, whose reply changes nothing.
 pub(super) const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A delivery on a new connection takes about ten commands, each limited to `mail.timeout`, and all together to this multiple of it.
+/// A delivery on a new connection takes about ten commands, each limited to `mail.timeout`, and all
+/// together to this multiple of it.
 const TIMEOUTS_PER_DELIVERY: u32 = 3;
 /// How long a failed server is tried last; then one mail probes it.
 pub(super) const REST: Duration = Duration::from_secs(60);
@@ -325,7 +327,8 @@ impl RelaySettings {
                 cause: SmtpErrorKind::Unintelligible,
             }));
         }
-        // Until now disconnecting cancels the mail, and the conversation may have taken long: confirm the lease.
+        // Until now disconnecting cancels the mail, and the conversation may have taken long:
+        // confirm the lease.
         guard.confirm().await?;
         deadlines
             .wait(SmtpStage::Message, connection.command(content))

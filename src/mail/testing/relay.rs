@@ -1,4 +1,5 @@
-//! A small mail server on a real socket: applies each scripted fault once, and accepts every other mail.
+//! A small mail server on a real socket: applies each scripted fault once, and accepts every other
+//! mail.
 
 use parking_lot::Mutex;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -8,7 +9,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A fault to apply once at a command; `CONNECT` and `.` denote the greeting and the end of the mail.
+/// A fault to apply once at a command; `CONNECT` and `.` denote the greeting and the end of the
+/// mail.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mail) enum ScriptedFault {
     Say(&'static str, &'static str),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::broadcast::error::RecvError;
 
-/// In milliseconds: watermarks arrive four times a second, and the product promises that ends are known within one.
+/// In milliseconds: watermarks arrive four times a second, and the product promises that ends are
+/// known within one.
 const STALE_AFTER: u64 = 1_000;
 
 impl Sessions {
@@ -39,7 +40,8 @@ impl Sessions {
                 self.revocations.lock().note_gap();
             }
             Invalidation::Watermark(time) => {
-                // All gateways follow the store's clock, so that a wrong local clock ends no session too early or too late.
+                // All gateways follow the store's clock, so that a wrong local clock ends no
+                // session too early or too late.
                 if let Some(step) = self.clock.follow(time) {
                     self.note_step(step);
                 }
@@ -85,7 +87,8 @@ impl Sessions {
     }
 
     fn forget_all(&self) {
-        // A store that publishes also answers: the next request may ask it, since nothing is cached any more.
+        // A store that publishes also answers: the next request may ask it, since nothing is cached
+        // any more.
         *self.outage.lock() = None;
         self.cache.shards().for_each(|mut shard| shard.clear());
     }

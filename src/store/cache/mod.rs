@@ -1,18 +1,22 @@
 //! Finds sessions: in memory where that is safe, in the store otherwise.
 //!
-//! A session is served from memory only if it was read in the current subscription epoch, a period in which invalidations
-//! arrive without a gap ([`SessionStore::subscription`]). A session that was read is inserted only if its shard saw no
-//! invalidation since before the read, which a generation counter detects: otherwise a session that ended between the read
-//! and the insertion would live on here.
+//! A session is served from memory only if it was read in the current subscription epoch, a period
+//! in which invalidations arrive without a gap ([`SessionStore::subscription`]). A session that was
+//! read is inserted only if its shard saw no invalidation since before the read, which a generation
+//! counter detects: otherwise a session that ended between the read and the insertion would live on
+//! here.
 //!
-//! While the store is down, sessions known to this gateway continue for a grace period (`store.outage_grace`): whatever ended
-//! before the outage was removed from memory already, and nothing can be ended during it. The grace of a session begins when
-//! its subscription epoch ended, if that was before the outage, since ends are unknown from then on. Meanwhile the store is
-//! probed twice a second, so that no request waits for it and no requests pile up. Sessions that this gateway never saw
-//! continue on the offline token that another gateway issued ([`Sessions::find_offline`]).
+//! While the store is down, sessions known to this gateway continue for a grace period
+//! (`store.outage_grace`): whatever ended before the outage was removed from memory already, and
+//! nothing can be ended during it. The grace of a session begins when its subscription epoch ended,
+//! if that was before the outage, since ends are unknown from then on. Meanwhile the store is
+//! probed twice a second, so that no request waits for it and no requests pile up. Sessions that
+//! this gateway never saw continue on the offline token that another gateway issued
+//! ([`Sessions::find_offline`]).
 //!
-//! `listener` follows the invalidations, `outage` keeps the grace, `offline` issues and accepts offline tokens,
-//! `revocation_log` is what these are checked against, and `session_cache` holds the sessions in memory.
+//! `listener` follows the invalidations, `outage` keeps the grace, `offline` issues and accepts
+//! offline tokens, `revocation_log` is what these are checked against, and `session_cache` holds
+//! the sessions in memory.
 
 mod listener;
 mod offline;
@@ -36,11 +40,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
-/// Use is written to the store at most this often per session; more often where the idle limit is so short that a session in
-/// use would otherwise look idle.
+/// Use is written to the store at most this often per session; more often where the idle limit is
+/// so short that a session in use would otherwise look idle.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 const TOUCHES_PER_IDLE_LIMIT: u32 = 12;
-/// Capacity of the channel of ends; a receiver that lags further behind must check all its sessions again.
+/// Capacity of the channel of ends; a receiver that lags further behind must check all its sessions
+/// again.
 const MOST_ENDS: usize = 1_024;
 
 /// Finds sessions by token, with a cache in front of the store.
@@ -52,7 +57,8 @@ pub struct Sessions {
     vault: Vault,
     offline_tokens: OfflineTokens,
     revocations: Mutex<RevocationLog>,
-    /// When the last watermark arrived, in milliseconds since `began`; 0 before the first, and for stores without watermarks.
+    /// When the last watermark arrived, in milliseconds since `began`; 0 before the first, and for
+    /// stores without watermarks.
     watermark_at: AtomicU64,
     began: Instant,
     ends: broadcast::Sender<Invalidation>,
@@ -64,8 +70,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Creates an empty cache in front of this store. Nothing is cached until [`Sessions::listen`] runs.
-    /// `grace` is how long sessions continue while the store does not answer.
+    /// Creates an empty cache in front of this store. Nothing is cached until [`Sessions::listen`]
+    /// runs. `grace` is how long sessions continue while the store does not answer.
     pub fn new(
         store: Arc<dyn SessionStore>,
         vault: Vault,
@@ -105,7 +111,8 @@ impl Sessions {
     /// | nowhere | the store does not answer, and nothing else proves the session | an error, which becomes 503 |
     ///
     /// # Errors
-    /// [`super::Error`] if the store had to be asked and could not answer; that says nothing about the session.
+    /// [`super::Error`] if the store had to be asked and could not answer; that says nothing about
+    /// the session.
     pub async fn find(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
         let key = self.key(token);
         let epoch = self.subscription();
@@ -133,8 +140,8 @@ impl Sessions {
         }
     }
 
-    /// Finds a session like [`Sessions::find`], but falls back to the browser's offline token while the store is down.
-    /// `offline_token` is called only then.
+    /// Finds a session like [`Sessions::find`], but falls back to the browser's offline token while
+    /// the store is down. `offline_token` is called only then.
     ///
     /// # Errors
     /// [`super::Error`] if neither the store nor the token says anything about the session.
@@ -145,7 +152,8 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<Option<Session>> {
         let down = match self.find(token, now).await {
-            // The store answered, and its record was tampered with: nothing else is believed in its place.
+            // The store answered, and its record was tampered with: nothing else is believed in its
+            // place.
             found @ (Ok(_) | Err(Error::Unsealable(_))) => return found,
             Err(down) => down,
         };
@@ -161,11 +169,12 @@ impl Sessions {
         }
     }
 
-    /// Finds a live session like [`Sessions::find`], but without recording a use. During an outage it fails for sessions in
-    /// memory too.
+    /// Finds a live session like [`Sessions::find`], but without recording a use. During an outage
+    /// it fails for sessions in memory too.
     ///
     /// # Errors
-    /// [`super::Error`] if the store had to be asked and could not answer; that says nothing about the session.
+    /// [`super::Error`] if the store had to be asked and could not answer; that says nothing about
+    /// the session.
     pub async fn peek(&self, token: &SessionToken, now: Timestamp) -> Result<Option<Session>> {
         if let Some(session) = self.get(self.key(token), self.subscription(), now) {
             return Ok(Some(session));
@@ -178,7 +187,8 @@ impl Sessions {
         self.vault.session_key(token)
     }
 
-    /// Subscribes to ended sessions, announced once they are out of memory. A lagging receiver must check all its sessions.
+    /// Subscribes to ended sessions, announced once they are out of memory. A lagging receiver must
+    /// check all its sessions.
     pub fn invalidations(&self) -> broadcast::Receiver<Invalidation> {
         self.ends.subscribe()
     }
@@ -278,7 +288,8 @@ impl Sessions {
         self.cache.shard(key).map(|shard| shard.generation)
     }
 
-    /// Caches a session that was read in this epoch, unless an invalidation arrived since this generation.
+    /// Caches a session that was read in this epoch, unless an invalidation arrived since this
+    /// generation.
     fn insert(
         &self,
         key: RecordKey,
@@ -297,7 +308,8 @@ impl Sessions {
             return shard.insert(key, session, epoch);
         };
         entry.epoch = entry.epoch.max(epoch);
-        // A concurrent request may have read it too and recorded its use; but a use recorded in an outage is not in the store.
+        // A concurrent request may have read it too and recorded its use; but a use recorded in an
+        // outage is not in the store.
         let is_ahead = entry.session.seen_at.since(session.seen_at);
         if entry.session.seen_at < session.seen_at || is_ahead >= self.touch_every() {
             entry.session = session;
@@ -315,8 +327,8 @@ impl Sessions {
         }
     }
 
-    /// Records a use, at most once a minute, in memory and in the store. A failing write is no reason to refuse the request:
-    /// the session was found.
+    /// Records a use, at most once a minute, in memory and in the store. A failing write is no
+    /// reason to refuse the request: the session was found.
     async fn used(
         &self,
         token: &SessionToken,
@@ -342,7 +354,8 @@ impl Sessions {
         used
     }
 
-    /// Returns whether a use must be recorded: the last one is some time ago, or lies ahead of a clock that was set back.
+    /// Returns whether a use must be recorded: the last one is some time ago, or lies ahead of a
+    /// clock that was set back.
     fn is_use_due(&self, session: &Session, now: Timestamp) -> bool {
         now.since(session.seen_at).max(session.seen_at.since(now)) >= self.touch_every()
     }

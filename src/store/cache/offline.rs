@@ -1,4 +1,5 @@
-//! Issues offline tokens to browsers, and accepts them while the store is down ([`crate::store::offline_tokens`]).
+//! Issues offline tokens to browsers, and accepts them while the store is down
+//! ([`crate::store::offline_tokens`]).
 
 use super::Sessions;
 use crate::store::offline_tokens::OfflineToken;
@@ -7,13 +8,14 @@ use domain::ids::SessionToken;
 use domain::session::{Liveness, Session};
 use domain::time::Timestamp;
 
-/// How often a token is renewed per idle limit: a session found by its token counts as last used when that was issued.
+/// How often a token is renewed per idle limit: a session found by its token counts as last used
+/// when that was issued.
 const TOKENS_PER_IDLE_LIMIT: u32 = 12;
 
 impl Sessions {
-    /// Issues an offline token for a session that was just found, and returns it with its date. Returns `None` if the
-    /// browser's token of the date `has` will do, while invalidations do not arrive, and for a store that no other gateway
-    /// shares.
+    /// Issues an offline token for a session that was just found, and returns it with its date.
+    /// Returns `None` if the browser's token of the date `has` will do, while invalidations do not
+    /// arrive, and for a store that no other gateway shares.
     pub fn issue_offline_token(
         &self,
         token: &SessionToken,
@@ -39,8 +41,9 @@ impl Sessions {
         Some((as_of, sealed))
     }
 
-    /// Accepts an offline token while the store is down and the grace lasts: its session must have been alive when the store
-    /// last answered, and be neither too old nor idle since the token was issued.
+    /// Accepts an offline token while the store is down and the grace lasts: its session must have
+    /// been alive when the store last answered, and be neither too old nor idle since the token was
+    /// issued.
     pub fn find_offline(
         &self,
         token: &SessionToken,
@@ -60,8 +63,8 @@ impl Sessions {
         })
     }
 
-    /// Returns the calculator's sessions that an offline token names as the broker's own. Ownership never ends, so that the
-    /// token's age does not matter.
+    /// Returns the calculator's sessions that an offline token names as the broker's own. Ownership
+    /// never ends, so that the token's age does not matter.
     pub fn owned_by_offline_token(&self, token: &SessionToken, sealed: &[u8]) -> Vec<u64> {
         self.offline_tokens
             .open(token, sealed)
@@ -69,15 +72,16 @@ impl Sessions {
             .unwrap_or_default()
     }
 
-    /// Returns the number by which offline tokens name a session of the calculator ([`OfflineTokens::mark`]).
+    /// Returns the number by which offline tokens name a session of the calculator
+    /// ([`OfflineTokens::mark`]).
     ///
     /// [`OfflineTokens::mark`]: crate::store::offline_tokens::OfflineTokens::mark
     pub fn mark(&self, id: &[u8]) -> u64 {
         self.offline_tokens.mark(id)
     }
 
-    /// Records the end of a session that the store no longer has although the browser holds a token for it: the invalidation
-    /// may have been lost.
+    /// Records the end of a session that the store no longer has although the browser holds a token
+    /// for it: the invalidation may have been lost.
     pub fn note_ended(&self, token: &SessionToken, sealed: &[u8]) {
         if self.offline_tokens.open(token, sealed).is_some() {
             self.revocations.lock().note(self.key(token));

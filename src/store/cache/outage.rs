@@ -17,7 +17,8 @@ pub(super) struct Outage {
     probed_at: Timestamp,
 }
 
-/// The ends of subscription epochs, oldest first. Of epochs whose sessions have no grace left, only the last is kept.
+/// The ends of subscription epochs, oldest first. Of epochs whose sessions have no grace left, only
+/// the last is kept.
 #[derive(Default)]
 pub(super) struct Gaps(VecDeque<(SubscriptionEpoch, Timestamp)>);
 
@@ -34,7 +35,8 @@ impl Gaps {
         }
     }
 
-    /// Returns when this epoch ended; if that was too long ago to be kept, a later time that is too long ago as well.
+    /// Returns when this epoch ended; if that was too long ago to be kept, a later time that is too
+    /// long ago as well.
     fn end_of(&self, epoch: SubscriptionEpoch) -> Option<Timestamp> {
         let place = self.0.partition_point(|(ended, _)| *ended < epoch);
         self.0.get(place).map(|(_, ended_at)| *ended_at)
@@ -51,12 +53,14 @@ impl Sessions {
         self.outage.lock().is_some()
     }
 
-    /// Returns whether invalidations are not arriving, the first sign of an outage. Does not ask the store.
+    /// Returns whether invalidations are not arriving, the first sign of an outage. Does not ask
+    /// the store.
     pub fn is_store_silent(&self) -> bool {
         self.store.subscription().is_none()
     }
 
-    /// Returns the start of the outage while it is too soon for another probe; otherwise this request is the probe.
+    /// Returns the start of the outage while it is too soon for another probe; otherwise this
+    /// request is the probe.
     pub(super) fn is_down_since(&self, now: Timestamp) -> Option<Timestamp> {
         let mut outage = self.outage.lock();
         let outage = outage.as_mut()?;
@@ -67,7 +71,8 @@ impl Sessions {
         None
     }
 
-    /// Records that the store failed to answer a request made in this epoch, and returns the start of the outage.
+    /// Records that the store failed to answer a request made in this epoch, and returns the start
+    /// of the outage.
     pub(super) fn note_outage(
         &self,
         epoch: Option<SubscriptionEpoch>,

@@ -1,9 +1,10 @@
 //! The sessions that have ended, so that an offline token can be judged while the store is down.
 //!
-//! The store's clock is read on the connection that carries the invalidations, and in order: a gateway that has read a time
-//! (a watermark) has seen every end before it. An offline token is dated with the watermark of its issuer, and proves that
-//! the session had not ended by then. A gateway that has seen every end since, and not that of this session, knows that the
-//! session was alive when the store went down.
+//! The store's clock is read on the connection that carries the invalidations, and in order: a
+//! gateway that has read a time (a watermark) has seen every end before it. An offline token is
+//! dated with the watermark of its issuer, and proves that the session had not ended by then. A
+//! gateway that has seen every end since, and not that of this session, knows that the session was
+//! alive when the store went down.
 
 use crate::store::RecordKey;
 use domain::time::Timestamp;
@@ -13,7 +14,8 @@ use std::time::Duration;
 /// Capacity of the log. On overflow everything is forgotten, and older tokens are refused.
 const MOST: usize = 65_536;
 
-/// Limits how far the watermarks of two gateways may lie apart, which read the store's clock at different moments.
+/// Limits how far the watermarks of two gateways may lie apart, which read the store's clock at
+/// different moments.
 const FARTHEST_AHEAD: Duration = Duration::from_secs(5);
 
 /// Ended sessions and revoked brokers, complete from `since` to `until`.
@@ -61,8 +63,8 @@ impl RevocationLog {
         self.until = Some(until);
     }
 
-    /// Returns the date of a new offline token if one is due: the browser has none, its token is older than `oldest`, or
-    /// gateways that subscribed when this one did would refuse it.
+    /// Returns the date of a new offline token if one is due: the browser has none, its token is
+    /// older than `oldest`, or gateways that subscribed when this one did would refuse it.
     pub(super) fn token_due(&self, has: Option<Timestamp>, oldest: Duration) -> Option<Timestamp> {
         let since = self.since?;
         let until = self.until?;
@@ -74,7 +76,8 @@ impl RevocationLog {
 
     /// Returns whether the log is complete since `as_of` and has none of these names.
     pub(super) fn none_since(&self, as_of: Timestamp, names: [RecordKey; 2]) -> bool {
-        // Within one millisecond the order is unknown, and dates ahead of the watermark stem from a clock that was set back.
+        // Within one millisecond the order is unknown, and dates ahead of the watermark stem from a
+        // clock that was set back.
         let is_complete = |(since, until): (Timestamp, Timestamp)| {
             as_of > since && as_of.since(until) < FARTHEST_AHEAD
         };

@@ -1,7 +1,9 @@
-//! Sessions in memory: about a million at most, found by key. When a shard is full, a new session evicts one that was not used
-//! lately ("second chance": a session used since the clock hand last passed it is spared once).
+//! Sessions in memory: about a million at most, found by key. When a shard is full, a new session
+//! evicts one that was not used lately ("second chance": a session used since the clock hand last
+//! passed it is spared once).
 //!
-//! The cache is divided into shards, each behind its own lock, which is held for a few dozen instructions.
+//! The cache is divided into shards, each behind its own lock, which is held for a few dozen
+//! instructions.
 
 use crate::store::{RecordKey, SubscriptionEpoch};
 use domain::session::Session;
@@ -80,7 +82,8 @@ impl Shard {
         Some(entry)
     }
 
-    /// Inserts a session that is not cached yet. Inserting is no use: sessions requested once evict none that is in use.
+    /// Inserts a session that is not cached yet. Inserting is no use: sessions requested once evict
+    /// none that is in use.
     pub(super) fn insert(&mut self, key: RecordKey, session: Session, epoch: SubscriptionEpoch) {
         let Some(place) = self.room() else { return };
         let entry = CachedSession {
@@ -109,7 +112,8 @@ impl Shard {
         });
     }
 
-    /// Removes a session. The generation rises even if the session is not cached: it may be about to be inserted.
+    /// Removes a session. The generation rises even if the session is not cached: it may be about
+    /// to be inserted.
     pub(super) fn remove(&mut self, key: RecordKey) {
         self.generation += 1;
         let Self { index, entries, .. } = self;
@@ -157,7 +161,8 @@ impl Shard {
         u32::try_from(place).ok()
     }
 
-    /// Moves the hand to the next entry that was not used since it last passed; after a full round, to the first.
+    /// Moves the hand to the next entry that was not used since it last passed; after a full round,
+    /// to the first.
     fn evictable(&mut self) -> Option<usize> {
         loop {
             let place = if self.hand < self.entries.len() {

@@ -1,7 +1,8 @@
 //! Bodies of held forms, for a database in memory.
 //!
-//! redb copies values more than once, into pages of a power of two, so that a body of one mebibyte takes several. Therefore the database
-//! in memory holds only an empty record with its expiry, and the sealed body is kept here.
+//! redb copies values more than once, into pages of a power of two, so that a body of one mebibyte
+//! takes several. Therefore the database in memory holds only an empty record with its expiry, and
+//! the sealed body is kept here.
 
 use crate::store::engine::Change;
 use crate::store::vault::Kind;
@@ -18,7 +19,8 @@ pub(super) type Before = Vec<(RecordKey, Option<Bytes>)>;
 pub(super) struct Bodies(Mutex<HashMap<RecordKey, Bytes>>);
 
 impl Bodies {
-    /// Moves the bodies out of a change that is about to be applied, leaving empty records in it, and returns the replaced ones.
+    /// Moves the bodies out of a change that is about to be applied, leaving empty records in it,
+    /// and returns the replaced ones.
     pub(super) fn take_from(&self, change: &mut Change) -> Before {
         let mut bodies = self.0.lock();
         let written = change

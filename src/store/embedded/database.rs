@@ -1,7 +1,9 @@
-//! A redb database that is reopened after a disk error: redb does nothing more after one until its file is opened again.
+//! A redb database that is reopened after a disk error: redb does nothing more after one until its
+//! file is opened again.
 //!
-//! A full disk fails writes and nothing else. So the file is reopened at once, for the readers; writes are refused for a second before
-//! the disk is tried again, so that a burst of writes does not reopen the file over and over.
+//! A full disk fails writes and nothing else. So the file is reopened at once, for the readers;
+//! writes are refused for a second before the disk is tried again, so that a burst of writes does
+//! not reopen the file over and over.
 
 use crate::store::{Cause, Error, Result};
 use crate::telemetry::metrics::StoreTrouble;
@@ -13,7 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The pause after a failed write.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The size of redb's cache: enough for sessions and sign-ins. The default of one gibibyte would hold every held form too.
+/// The size of redb's cache: enough for sessions and sign-ins. The default of one gibibyte would
+/// hold every held form too.
 const CACHE: usize = 32 << 20;
 
 pub(super) struct ReopeningDatabase {

@@ -1,8 +1,9 @@
 //! The embedded engine for a single gateway and for the demo: redb, in one file or in memory.
 //!
-//! Every change is one write transaction, and redb admits one writer at a time. A sign-in is on disk before it is answered.
-//! `database` reopens the file after a disk error, `apply` carries out a change, `letter_queue` is the outbox, `expiry` deletes
-//! expired records, and `bodies` keeps the bodies of held forms out of a database in memory.
+//! Every change is one write transaction, and redb admits one writer at a time. A sign-in is on
+//! disk before it is answered. `database` reopens the file after a disk error, `apply` carries out
+//! a change, `letter_queue` is the outbox, `expiry` deletes expired records, and `bodies` keeps the
+//! bodies of held forms out of a database in memory.
 
 mod apply;
 mod bodies;
@@ -34,7 +35,8 @@ const COUNTERS: TableDefinition<'_, &[u8], (u64, i64)> = TableDefinition::new("c
 /// Written to find out whether the disk has room again.
 const PINGS: TableDefinition<'_, (), ()> = TableDefinition::new("pings");
 
-/// Limits concurrent operations. Only one can write, and each thread that copied a large record keeps memory for the next.
+/// Limits concurrent operations. Only one can write, and each thread that copied a large record
+/// keeps memory for the next.
 const MOST_AT_ONCE: usize = 4;
 
 /// Capacity of the broadcast channel; a receiver that lags further behind must clear its cache.

@@ -1,5 +1,5 @@
-//! The format of records inside the seal: JSON. Unknown fields are ignored, so that a gateway reads the records of older and
-//! newer ones, as a rolling update needs.
+//! The format of records inside the seal: JSON. Unknown fields are ignored, so that a gateway reads
+//! the records of older and newer ones, as a rolling update needs.
 
 mod browsers;
 mod flows;

@@ -23,7 +23,8 @@ impl Lua {
 pub(super) enum Retry {
     /// The command only reads.
     Safe,
-    /// The command writes: repeated, it may find its own effect and mistake it for another request's.
+    /// The command writes: repeated, it may find its own effect and mistake it for another
+    /// request's.
     Unsafe,
 }
 
@@ -65,7 +66,8 @@ impl RedisCommand {
         }
     }
 
-    /// Runs the command on this connection, sending the script's text along if the server does not know it.
+    /// Runs the command on this connection, sending the script's text along if the server does not
+    /// know it.
     pub(super) async fn send(&self, connection: &mut impl ConnectionLike) -> RedisResult<Value> {
         match (self.command.query_async(connection).await, self.script) {
             (Err(error), Some(script))

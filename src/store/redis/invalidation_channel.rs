@@ -55,7 +55,8 @@ impl InvalidationChannel {
         self.broadcast(Invalidation::Gap(SubscriptionEpoch(epoch)));
     }
 
-    /// Broadcasts that Redis has pushed every invalidation published before this time, by its own clock.
+    /// Broadcasts that Redis has pushed every invalidation published before this time, by its own
+    /// clock.
     pub(super) fn watermark(&self, time: Timestamp) {
         self.broadcast(Invalidation::Watermark(time));
     }

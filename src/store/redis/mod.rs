@@ -1,8 +1,9 @@
 //! The Redis engine: one Lua script per change, on the current master.
 //!
-//! `master` finds that server, also after a failover, and keeps the connections to it. A record's name is the configured prefix
-//! and its [`RecordKey`]; `queue` (a sorted set by due time) and `leases` (a hash) hold the outbox, and invalidations travel on
-//! the channel `ended`. Only counters are read without a seal.
+//! `master` finds that server, also after a failover, and keeps the connections to it. A record's
+//! name is the configured prefix and its [`RecordKey`]; `queue` (a sorted set by due time) and
+//! `leases` (a hash) hold the outbox, and invalidations travel on the channel `ended`. Only
+//! counters are read without a seal.
 
 mod command;
 mod commit_script;
@@ -52,8 +53,9 @@ pub struct RedisOptions<'a> {
 }
 
 impl Redis {
-    /// Creates an engine on these servers, which connects at once and reconnects whenever the connection is lost. Must be called
-    /// on the runtime that drives the connections and outlives this value.
+    /// Creates an engine on these servers, which connects at once and reconnects whenever the
+    /// connection is lost. Must be called on the runtime that drives the connections and outlives
+    /// this value.
     pub fn new(servers: &RedisServers, settings: RedisOptions<'_>) -> Self {
         let names = Names::new(settings.prefix, &servers.deployment);
         let invalidations = InvalidationChannel::on(names.channel());

@@ -11,8 +11,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Creates names for this deployment. One change touches many records, and a cluster runs scripts within one slot only: there
-    /// the prefix becomes the hash tag of all names, unless it contains one.
+    /// Creates names for this deployment. One change touches many records, and a cluster runs
+    /// scripts within one slot only: there the prefix becomes the hash tag of all names, unless it
+    /// contains one.
     pub(super) fn new(prefix: &str, deployment: &Deployment) -> Self {
         let prefix = match deployment {
             Deployment::Single | Deployment::Sentinel { .. } => prefix.to_owned(),
@@ -51,7 +52,8 @@ impl Names {
     }
 }
 
-/// Returns whether the prefix contains a hash tag: a non-empty part in braces, which determines the slot.
+/// Returns whether the prefix contains a hash tag: a non-empty part in braces, which determines the
+/// slot.
 fn has_hash_tag(prefix: &str) -> bool {
     let tag = prefix
         .split_once('{')

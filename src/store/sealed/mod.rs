@@ -1,4 +1,5 @@
-//! The store's operations on an engine: each record named by a digest and sealed, each operation one change.
+//! The store's operations on an engine: each record named by a digest and sealed, each operation
+//! one change.
 
 mod application_sessions;
 mod counters;
@@ -103,7 +104,8 @@ impl<E: Engine> Sealed<E> {
     }
 }
 
-/// A change that a failover must not undo once its outcome is known: a redeemed TAN, a counted guess, an ended session.
+/// A change that a failover must not undo once its outcome is known: a redeemed TAN, a counted
+/// guess, an ended session.
 fn durable() -> Change {
     Change {
         durability: Durability::Replicas,

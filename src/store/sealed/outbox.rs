@@ -9,7 +9,8 @@ use domain::challenge::Delivery;
 use domain::ids::LetterId;
 use std::time::Duration;
 
-/// A delivery is of interest for as long as the longest attempt lasts (`login.attempt_lifetime`, at most 4 h).
+/// A delivery is of interest for as long as the longest attempt lasts (`login.attempt_lifetime`, at
+/// most 4 h).
 pub(super) const DELIVERY_LIVES: Duration = Duration::from_secs(5 * 3_600);
 
 impl<E: Engine> Sealed<E> {

@@ -16,7 +16,8 @@ use tokio::sync::broadcast;
 
 /// The smallest difference between two times.
 const MOMENT: Duration = Duration::from_millis(1);
-/// A revocation must outlive all trust and sessions granted before it (`login.trust_lifetime`, at most 90 days).
+/// A revocation must outlive all trust and sessions granted before it (`login.trust_lifetime`, at
+/// most 90 days).
 pub(super) const REVOCATION_LIVES: Duration = Duration::from_secs(181 * 86_400);
 
 impl<E: Engine> Sealed<E> {
@@ -30,7 +31,8 @@ impl<E: Engine> Sealed<E> {
 impl<E: Engine> RevocationStore for Sealed<E> {
     async fn revoke_broker(&self, vtnr: Vtnr, at: Timestamp) -> Result<()> {
         let name = self.vault.revocation_key(vtnr);
-        // The store's clock may have been set back since: sessions begun by its previous time must end too.
+        // The store's clock may have been set back since: sessions begun by its previous time must
+        // end too.
         let newest = self
             .read(self.newest_key())
             .await?
@@ -38,7 +40,8 @@ impl<E: Engine> RevocationStore for Sealed<E> {
         let at = newest.map_or(at, |newest| newest.max(at));
         loop {
             let (expect, at) = match self.find::<Timestamp>(name, NO_TOKEN).await {
-                // Later than every session begun since the previous revocation, however it was dated (`SignInStore::sign_in`).
+                // Later than every session begun since the previous revocation, however it was
+                // dated (`SignInStore::sign_in`).
                 Ok(Some(before)) => (
                     vec![(name, Expect::Is(before.version))],
                     at.max(before.value.plus(MOMENT)),

@@ -115,8 +115,9 @@ impl<E: Engine> SignInStore for Sealed<E> {
         if !found.as_ref().is_some_and(is_completed) {
             return Ok(found);
         }
-        // The request that redeemed the TAN may still be waiting for replicas, or have timed out. Nobody gets the session
-        // before replicas have it; otherwise a failover would let the TAN be redeemed again.
+        // The request that redeemed the TAN may still be waiting for replicas, or have timed out.
+        // Nobody gets the session before replicas have it; otherwise a failover would let the TAN
+        // be redeemed again.
         let sealed = self.engine.read_durable(&[name]).await?.pop().flatten();
         sealed
             .map(|sealed| self.seen(name, token.reveal(), sealed))

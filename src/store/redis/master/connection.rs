@@ -16,7 +16,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 
-/// Interval of heartbeats. Together with their timeout it stays below the second within which a revocation must reach every gateway.
+/// Interval of heartbeats. Together with their timeout it stays below the second within which a
+/// revocation must reach every gateway.
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(250);
 const HEARTBEAT_WITHIN: Duration = Duration::from_millis(500);
 
@@ -77,8 +78,8 @@ impl MasterConnection {
         self.commands.clone()
     }
 
-    /// Runs a command on the master. Once the connection is over, no answer is believed any more: a server that hung while another
-    /// was promoted would answer as if it still were the master.
+    /// Runs a command on the master. Once the connection is over, no answer is believed any more: a
+    /// server that hung while another was promoted would answer as if it still were the master.
     pub(super) async fn ask(&self, request: &RedisCommand) -> RedisResult<Value> {
         let mut over = self.over.subscribe();
         let mut commands = self.commands();
@@ -131,8 +132,8 @@ impl MasterConnection {
         self.suspected.notified().await;
     }
 
-    /// Returns the error once a heartbeat fails. The heartbeat reads the server's clock on the listening socket, and so arrives after
-    /// every invalidation published before.
+    /// Returns the error once a heartbeat fails. The heartbeat reads the server's clock on the
+    /// listening socket, and so arrives after every invalidation published before.
     pub(super) async fn heartbeat_failed(&self, invalidations: &InvalidationChannel) -> RedisError {
         let mut listening = self.listening.clone();
         loop {

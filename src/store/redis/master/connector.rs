@@ -21,7 +21,8 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Creates a connector; `password_key` is the configuration key to name if a server wants a password and none is set.
+    /// Creates a connector; `password_key` is the configuration key to name if a server wants a
+    /// password and none is set.
     pub(super) fn new(
         transport: Transport,
         credentials: &Credentials,

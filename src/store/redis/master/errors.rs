@@ -9,7 +9,8 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 /// The consequence of an error for the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ErrorClass {
-    /// Nothing was done: this server was demoted, does not own the records, or is still loading them.
+    /// Nothing was done: this server was demoted, does not own the records, or is still loading
+    /// them.
     WrongServer,
     /// Nothing was done: the records are migrating to another node, and some have arrived.
     UnderWay,
@@ -127,7 +128,8 @@ impl Unavailable {
         }
     }
 
-    /// Reports an error of this server, with a hint at the configuration if it refuses the password.
+    /// Reports an error of this server, with a hint at the configuration if it refuses the
+    /// password.
     pub(super) fn with(server: &Server, connector: &Connector, error: RedisError) -> Self {
         let kind = kind_of(&error);
         let hint = if kind == StoreTrouble::Authentication {

@@ -1,10 +1,11 @@
 //! The current master: the only server, or the one elected by sentinels or a cluster.
 //!
-//! A task ([`supervisor`]) resolves its address ([`resolver`], [`probe`]) and holds a [`connection::MasterConnection`]: one socket
-//! for commands, one for invalidations, and one to wait for replicas on ([`replica_ack`]). They are opened and closed together, so
-//! that no gateway reads from one server and listens to another. After a connection is lost, commands wait only during the first
-//! attempt to reconnect; after that they fail at once. A command is repeated only if it reads, or if Redis reported that it did
-//! nothing ([`errors`]).
+//! A task ([`supervisor`]) resolves its address ([`resolver`], [`probe`]) and holds a
+//! [`connection::MasterConnection`]: one socket for commands, one for invalidations, and one to
+//! wait for replicas on ([`replica_ack`]). They are opened and closed together, so that no gateway
+//! reads from one server and listens to another. After a connection is lost, commands wait only
+//! during the first attempt to reconnect; after that they fail at once. A command is repeated only
+//! if it reads, or if Redis reported that it did nothing ([`errors`]).
 //!
 //! ```text
 //!                        at most every 250 ms
@@ -17,21 +18,28 @@
 //!                                                   +-- replica ack  WAIT, if `store.replicas` > 0
 //! ```
 //!
-//! Sentinel and Cluster look the same from here, since all records of one prefix lie in one slot (`names.rs`): a change touches
-//! up to a dozen records, and a cluster runs no script across slots. The price is that load is not spread.
+//! Sentinel and Cluster look the same from here, since all records of one prefix lie in one slot
+//! (`names.rs`): a change touches up to a dozen records, and a cluster runs no script across slots.
+//! The price is that load is not spread.
 //!
-//! * **Loss.** A connection is lost when a heartbeat fails for half a second, when a command times out or is answered as by a
-//!   replica (`READONLY`, `MOVED`, `LOADING`, `MASTERDOWN`, `CLUSTERDOWN`), or when another master was elected.
-//! * **No late answers.** A master that hung while another was promoted still considers itself the master when it resumes. Its
-//!   answers are dropped, and its replicas follow the new master, so that `WAIT` is not confirmed.
-//! * **Migrating slots.** Reads follow `ASK`; changes, which must find all records on one node, are retried until `store.timeout`.
-//! * **Clients of redis-rs** for Sentinel and Cluster are not used: the first leaves reconnecting, its pace and `READONLY` to the
-//!   caller; the second repeats a command whose connection was lost, changes included.
+//! * **Loss.** A connection is lost when a heartbeat fails for half a second, when a command times
+//!   out or is answered as by a replica (`READONLY`, `MOVED`, `LOADING`, `MASTERDOWN`,
+//!   `CLUSTERDOWN`), or when another master was elected.
+//! * **No late answers.** A master that hung while another was promoted still considers itself the
+//!   master when it resumes. Its answers are dropped, and its replicas follow the new master, so
+//!   that `WAIT` is not confirmed.
+//! * **Migrating slots.** Reads follow `ASK`; changes, which must find all records on one node, are
+//!   retried until `store.timeout`.
+//! * **Clients of redis-rs** for Sentinel and Cluster are not used: the first leaves reconnecting,
+//!   its pace and `READONLY` to the caller; the second repeats a command whose connection was lost,
+//!   changes included.
 //!
-//! With [`Durability::Replicas`] an outcome is returned only once `store.replicas` replicas have the change: everything that
-//! counts guesses or moves a flow, completed sign-ins, ended sessions, revocations; and the reading of a completed flow. Without
-//! a confirmation in time the result is [`Error::Unconfirmed`] although the change was made, which is safe to repeat. A session's
-//! last use, the outbox and held forms do not wait: a failover may lose a minute of use, send a mail twice, or a form twice.
+//! With [`Durability::Replicas`] an outcome is returned only once `store.replicas` replicas have
+//! the change: everything that counts guesses or moves a flow, completed sign-ins, ended sessions,
+//! revocations; and the reading of a completed flow. Without a confirmation in time the result is
+//! [`Error::Unconfirmed`] although the change was made, which is safe to repeat. A session's last
+//! use, the outbox and held forms do not wait: a failover may lose a minute of use, send a mail
+//! twice, or a form twice.
 
 mod connection;
 mod connector;
@@ -80,7 +88,8 @@ pub(super) struct Master {
 }
 
 impl Master {
-    /// Starts to resolve and supervise the master of these servers on the current runtime, until this value is dropped.
+    /// Starts to resolve and supervise the master of these servers on the current runtime, until
+    /// this value is dropped.
     pub(super) fn of(
         servers: &RedisServers,
         options: MasterOptions,
@@ -111,7 +120,8 @@ impl Master {
         }
     }
 
-    /// Runs a command within the timeout. A durable answer is returned only once replicas have everything that it rests on.
+    /// Runs a command within the timeout. A durable answer is returned only once replicas have
+    /// everything that it rests on.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         request: &RedisCommand,

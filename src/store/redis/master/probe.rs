@@ -84,7 +84,8 @@ async fn of_sentinel(
     connection: &mut MultiplexedConnection,
     master: &str,
 ) -> RedisResult<Option<MasterAddress>> {
-    // This address changes as soon as the new master is chosen; the one in the second answer only once its replicas follow.
+    // This address changes as soon as the new master is chosen; the one in the second answer only
+    // once its replicas follow.
     let address = redis::cmd("SENTINEL")
         .arg("GET-MASTER-ADDR-BY-NAME")
         .arg(master)

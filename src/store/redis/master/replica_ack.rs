@@ -1,8 +1,9 @@
 //! Waits until replicas have confirmed a change.
 //!
-//! `WAIT` blocks its connection, so it has one of its own, and waits for a marker written on it: replicas apply everything in the
-//! master's order, so a replica that has the marker has every change answered before. One `WAIT` at a time confirms all changes
-//! before it; a replica that hangs costs each of them its timeout, but no turn in a queue.
+//! `WAIT` blocks its connection, so it has one of its own, and waits for a marker written on it:
+//! replicas apply everything in the master's order, so a replica that has the marker has every
+//! change answered before. One `WAIT` at a time confirms all changes before it; a replica that
+//! hangs costs each of them its timeout, but no turn in a queue.
 
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
@@ -42,7 +43,8 @@ impl ReplicaAck {
         }
     }
 
-    /// Waits, `until` this time at most, for the replicas to have everything that this master has answered so far.
+    /// Waits, `until` this time at most, for the replicas to have everything that this master has
+    /// answered so far.
     pub(super) async fn confirm(&self, until: Instant) -> Result<(), Missing> {
         let mine = self.written.fetch_add(1, Ordering::AcqRel) + 1;
         let mut connection = timeout_at(until, self.connection.lock())

@@ -1,8 +1,8 @@
 //! Resolves the address of the master.
 //!
-//! All sentinels or cluster nodes are asked at once. Some may be down or hang, and a partitioned one may name a master that was
-//! replaced; so they get a short timeout, and the answer with the highest epoch counts. The server itself must then confirm that
-//! it is the master.
+//! All sentinels or cluster nodes are asked at once. Some may be down or hang, and a partitioned
+//! one may name a master that was replaced; so they get a short timeout, and the answer with the
+//! highest epoch counts. The server itself must then confirm that it is the master.
 
 use super::connector::Connector;
 use super::errors::Unavailable;

@@ -1,5 +1,5 @@
-//! Supervises the connection to the master: resolves, connects, watches, and starts over when it is lost. No other task connects,
-//! and the interval is constant, however many commands wait or fail.
+//! Supervises the connection to the master: resolves, connects, watches, and starts over when it is
+//! lost. No other task connects, and the interval is constant, however many commands wait or fail.
 
 use super::MasterOptions;
 use super::connection::MasterConnection;
@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 /// Interval between attempts to connect.
 const ATTEMPTS_EVERY: Duration = Duration::from_millis(250);
-/// Limits the whole attempt: all sockets, TLS, authentication, and the check that the server is the master.
+/// Limits the whole attempt: all sockets, TLS, authentication, and the check that the server is the
+/// master.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The state of the connection, as commands see it.
