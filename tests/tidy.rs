@@ -344,6 +344,7 @@ fn kind_of(value: &str) -> &'static str {
         "B" | "KiB" | "MiB" | "GiB" => "size",
         _ if text.parse::<std::net::SocketAddr>().is_ok() => "address",
         _ if text.contains("://") => "URL",
+        _ if text.starts_with('/') || text.ends_with(".pem") => "path",
         _ => "text",
     }
 }

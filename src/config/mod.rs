@@ -44,7 +44,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Complete, validated configuration.
+/// Validated configuration of the whole gateway.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: ListenConfig,

@@ -408,7 +408,7 @@ fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n s
     (best <= FARTHEST).then_some(meant)
 }
 
-/// Levenshtein distance.
+/// Counts insertions, deletions and substitutions (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -53,7 +53,6 @@ pub struct Server {
 pub struct Credentials {
     /// User name, unless the default one.
     pub user: Option<String>,
-    /// UTF-8.
     pub password: Option<Secret>,
 }
 

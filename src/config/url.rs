@@ -13,10 +13,10 @@ pub(super) struct Url<'t> {
     pub(super) scheme: &'t str,
     pub(super) user: Option<&'t str>,
     pub(super) password: Option<&'t str>,
-    /// Lower case; IPv6 without brackets.
+    /// Lower-case host; IPv6 without brackets.
     pub(super) host: String,
     pub(super) port: Option<u16>,
-    /// Empty or absolute.
+    /// Absolute path, or empty if absent.
     pub(super) path: &'t str,
     pub(super) query: Option<&'t str>,
 }

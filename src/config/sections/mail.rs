@@ -123,7 +123,7 @@ fn spread<T: Clone>(
     }
 }
 
-fn check_relays(reader: &mut Reader<'_>, servers: &[Server]) {
+fn check_relays(reader: &mut Reader<'_>, servers: &[MailServer]) {
     if servers.len() > MOST_RELAYS {
         reader.mistake(
             URL,
@@ -133,26 +133,26 @@ fn check_relays(reader: &mut Reader<'_>, servers: &[Server]) {
             ),
         );
     }
-    let address = |server: &Server| (server.host.clone(), server.port);
+    let address = |server: &MailServer| (server.host.clone(), server.port);
     let twice = servers.iter().enumerate().find(|(at, one)| {
         servers
             .iter()
             .take(*at)
             .any(|other| address(other) == address(one))
     });
-    if let Some((_, Server { host, port, .. })) = twice {
+    if let Some((_, MailServer { host, port, .. })) = twice {
         reader.mistake(URL, format!("names {host}:{port} twice"));
     }
 }
 
-struct Server {
+struct MailServer {
     host: String,
     port: u16,
     protection: MailProtection,
     is_loopback: bool,
 }
 
-impl Server {
+impl MailServer {
     /// Returns the relay and whether it is on another machine.
     fn with(self, credentials: Option<(String, Secret)>) -> (MailRelay, bool) {
         let Self {
@@ -174,7 +174,7 @@ impl Server {
 }
 
 /// Reads a server URL; default ports: RFC 8314 (7.3), RFC 6409 (3.1), RFC 5321 (4.5.4.2).
-fn server(value: &Value) -> Result<Server, String> {
+fn server(value: &Value) -> Result<MailServer, String> {
     let text = text(value)?;
     let url = Url::parse(&text)?;
     if url.user.is_some() {
@@ -200,7 +200,7 @@ fn server(value: &Value) -> Result<Server, String> {
         }
         _ => return Err("must begin with smtp:// or smtps://".to_owned()),
     };
-    Ok(Server {
+    Ok(MailServer {
         host: url.host,
         port: url.port.unwrap_or(usual_port),
         protection,

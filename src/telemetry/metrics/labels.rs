@@ -8,7 +8,7 @@ pub trait Label: Copy + 'static {
 
     fn as_str(self) -> &'static str;
 
-    /// Index in [`Label::ALL`].
+    /// Index of the value in [`Label::ALL`].
     fn position(self) -> usize;
 }
 
@@ -62,7 +62,6 @@ labels! {
         /// VTNR and e-mail entered.
         Vtnr => "vtnr",
         Tan => "tan",
-        /// Sign-in without e-mail.
         WithoutEmail => "without_email",
         /// Trusted browser, no TAN.
         Trusted => "trusted",
@@ -72,7 +71,6 @@ labels! {
         Certificate => "certificate",
         /// Sign-in check at the portal.
         Portal => "portal",
-        /// Mail requested again.
         Resend => "resend",
         SignOut => "sign_out",
     }
@@ -109,7 +107,6 @@ labels! {
         SwitchedOff => "switched_off",
         /// Cross-site request, or its cookie is missing.
         Forged => "forged",
-        /// Password queue full.
         Shed => "shed",
         /// Store or gateway failed.
         Failed => "failed",
@@ -128,7 +125,6 @@ labels! {
         Foreign => "foreign",
         /// Rejected: not a browser's form.
         Unfit => "unfit",
-        /// Rejected: too large.
         TooLarge => "too_large",
         /// Rejected: no room, for its client or for all.
         NoRoom => "no_room",
@@ -139,9 +135,7 @@ labels! {
     /// Outcome of an attempt to send a mail.
     Mail {
         Accepted => "accepted",
-        /// Failed; retried later.
         Delayed => "delayed",
-        /// Rejected for good.
         Refused => "refused",
         /// Dropped: the sign-in ended first.
         Dropped => "dropped",
@@ -216,7 +210,6 @@ labels! {
     StoreTrouble {
         /// Not connected, or connection lost.
         Unreachable => "unreachable",
-        /// Timed out.
         Timeout => "timeout",
         /// Loading, or no master at the moment.
         NotReady => "not_ready",
@@ -262,9 +255,7 @@ labels! {
 
     /// Reason for rejecting a client connection.
     Rejection {
-        /// Over `listen.max_connections`.
         Total => "total",
-        /// Over `listen.max_connections_per_client`.
         PerClient => "per_client",
         /// Request header incomplete in time.
         HeaderTimeout => "header_timeout",
@@ -280,13 +271,10 @@ labels! {
 
     /// Reason for refusing a request before routing.
     Refusal {
-        /// Invalid HTTP.
         Malformed => "malformed",
         /// Target that no browser sends.
         Target => "target",
-        /// Wrong host.
         Host => "host",
-        /// `TRACE` or `CONNECT`.
         Method => "method",
         /// WebSocket of another site's page.
         Origin => "origin",
