@@ -1,4 +1,4 @@
-# A small image that runs as nobody in particular. Mount the configuration and its files at /etc/vtnr-gateway.
+# Small image with an unprivileged user. Mount the configuration and its files at /etc/vtnr-gateway.
 #   docker build -t vtnr-gateway .
 #   docker run -p 8443:8443 -v /etc/vtnr-gateway:/etc/vtnr-gateway:ro vtnr-gateway
 
@@ -18,7 +18,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 COPY --from=build /source/target/release/vtnr-gateway /usr/local/bin/vtnr-gateway
 USER gateway
 EXPOSE 8443
-# Asks the admin listener; needs no further program.
+# Queries the admin listener; needs no further program.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["vtnr-gateway", "health", "--config", "/etc/vtnr-gateway/vtnr-gateway.toml"]
 ENTRYPOINT ["vtnr-gateway"]
 CMD ["serve", "--config", "/etc/vtnr-gateway/vtnr-gateway.toml"]

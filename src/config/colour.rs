@@ -1,9 +1,9 @@
-//! Colours of the brand, and whether text in one can be read upon another.
+//! Brand colours and the contrast between them.
 
 use super::document::Value;
 use super::kinds::{quoted, text};
 
-/// A colour such as `#1d4f7c`.
+/// Reads a colour such as `#1d4f7c`.
 pub(super) fn colour(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     channels(&text)
@@ -11,7 +11,7 @@ pub(super) fn colour(value: &Value) -> Result<String, String> {
         .ok_or_else(|| format!("{} is not a colour, such as \"#1d4f7c\"", quoted(&text)))
 }
 
-/// The contrast of two colours by WCAG 2.2, from 1 to 21; AA asks for 4.5 (1.4.3).
+/// Contrast of two colours (WCAG 2.2), from 1 to 21; AA requires 4.5 (1.4.3).
 pub(super) fn contrast(a: &str, b: &str) -> Option<f64> {
     let a = luminance(a)?;
     let b = luminance(b)?;
@@ -26,7 +26,7 @@ fn channels(colour: &str) -> Option<[u8; 3]> {
     Some([r, g, b])
 }
 
-/// WCAG 2.2, "relative luminance".
+/// Relative luminance as WCAG 2.2 defines it.
 fn luminance(colour: &str) -> Option<f64> {
     let linear = |channel: u8| {
         let share = f64::from(channel) / 255.0;

@@ -1,35 +1,36 @@
-//! A TOML text taken apart: every value by its full key, with the line it stands in.
+//! Parsed TOML: every value by its full key, with its line number.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// A value as it was written.
+/// TOML value, as far as any key uses its type.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Text(String),
     Number(i64),
     Flag(bool),
-    /// The elements, each with its line.
+    /// Elements with their line numbers.
     List(Vec<(usize, Value)>),
-    /// A float, a date, a number out of range, or a table within a list: no key takes one.
+    /// Float, date, number out of range, or table in a list: no key accepts one.
     Foreign,
 }
 
-/// The text, by full keys such as `listen.tls.cert`.
+/// Values by full keys, such as `listen.tls.cert`.
 #[derive(Default)]
 pub(super) struct Document {
     pub(super) values: BTreeMap<String, Value>,
-    /// The line of every key and every section.
+    /// Line numbers of keys and sections.
     pub(super) lines: BTreeMap<String, usize>,
     pub(super) sections: BTreeSet<String>,
-    /// Where the text is not TOML, and why.
+    /// TOML syntax errors with their lines.
     pub(super) faults: Vec<(usize, String)>,
 }
 
 impl Document {
-    /// Reads what can be read; the rest is in [`Document::faults`]. A fault never repeats the text, which may hold a secret.
+    /// Parses as much as possible; the rest is in [`Document::faults`]. A fault never quotes the text, which may
+    /// contain a secret.
     pub(super) fn parse(text: &str) -> Self {
         let (table, errors) = DeTable::parse_recoverable(text);
         let lines = DocumentLines::of(text);
@@ -64,7 +65,7 @@ impl Document {
     }
 }
 
-/// A key that is not a bare one keeps its quotes: `"listen.http"` is not `listen.http`.
+/// Quoted keys keep their quotes: `"listen.http"` is not `listen.http`.
 fn written(key: &str) -> Cow<'_, str> {
     let bare = !key.is_empty()
         && key
@@ -84,7 +85,7 @@ impl DocumentLines {
         Self(text.match_indices('\n').map(|(at, _)| at + 1).collect())
     }
 
-    /// The line of a byte, counted from 1.
+    /// Line number of a byte offset, from 1.
     fn at(&self, byte: usize) -> usize {
         self.0.partition_point(|start| *start <= byte) + 1
     }

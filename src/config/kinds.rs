@@ -1,4 +1,4 @@
-//! The kinds of values: each function reads one, or says what is wrong with it.
+//! Value types: each function reads one, or returns the mistake for the operator.
 
 use super::document::Value;
 use domain::throttle::Allowance;
@@ -28,11 +28,11 @@ pub(super) const fn days(number: u64) -> Duration {
 pub(super) fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(text) => Ok(text.clone()),
-        _ => Err("must be a text in quotes".to_owned()),
+        _ => Err("must be text in quotes".to_owned()),
     }
 }
 
-/// A text of one line that says something.
+/// Reads a non-empty single line.
 pub(super) fn line(value: &Value) -> Result<String, String> {
     const LONGEST: usize = 200;
     let text = text(value)?;
@@ -52,7 +52,7 @@ pub(super) fn flag(value: &Value) -> Result<bool, String> {
     }
 }
 
-/// A whole number within a range.
+/// Reads an integer within a range.
 pub(super) fn number<T: TryFrom<i64>>(
     range: RangeInclusive<i64>,
 ) -> impl Fn(&Value) -> Result<T, String> {
@@ -74,7 +74,7 @@ pub(super) fn number<T: TryFrom<i64>>(
     }
 }
 
-/// One of a few words.
+/// Reads one of a fixed set of words.
 pub(super) fn word<T: Copy + 'static>(
     words: &'static [(&'static str, T)],
 ) -> impl Fn(&Value) -> Result<T, String> {
@@ -94,24 +94,24 @@ pub(super) fn word<T: Copy + 'static>(
     }
 }
 
-/// A length of time within a range, such as `"15m"`.
+/// Reads a duration within a range, such as `"15m"`.
 pub(super) fn duration(
     range: RangeInclusive<Duration>,
 ) -> impl Fn(&Value) -> Result<Duration, String> {
     move |value| {
         let Value::Text(text) = value else {
-            return Err("must be a length of time in quotes, such as \"15m\"".to_owned());
+            return Err("must be a duration in quotes, such as \"15m\"".to_owned());
         };
         let duration = length_of_time(text)?;
         if duration < *range.start() {
             return Err(format!(
-                "{text} is shorter than the shortest allowed, {}",
+                "{text} is shorter than the minimum, {}",
                 shown(*range.start())
             ));
         }
         if duration > *range.end() {
             return Err(format!(
-                "{text} is longer than the longest allowed, {}",
+                "{text} is longer than the maximum, {}",
                 shown(*range.end())
             ));
         }
@@ -122,7 +122,7 @@ pub(super) fn duration(
 fn length_of_time(text: &str) -> Result<Duration, String> {
     let unreadable = || {
         format!(
-            "{} is not a length of time, such as \"500ms\", \"30s\", \"15m\", \"12h\" or \"30d\"",
+            "{} is not a duration, such as \"500ms\", \"30s\", \"15m\", \"12h\" or \"30d\"",
             quoted(text)
         )
     };
@@ -145,7 +145,7 @@ fn length_of_time(text: &str) -> Result<Duration, String> {
         .ok_or_else(unreadable)
 }
 
-/// A length of time as an operator would write it.
+/// Formats a duration as an operator would write it.
 pub(super) fn shown(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (unit, name) = match seconds {
@@ -158,7 +158,7 @@ pub(super) fn shown(duration: Duration) -> String {
     format!("{}{name}", seconds / unit)
 }
 
-/// A size within a range, in bytes, such as `"1MiB"`.
+/// Reads a size in bytes within a range, such as `"1MiB"`.
 pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&Value) -> Result<u64, String> {
     move |value| {
         let Value::Text(text) = value else {
@@ -196,7 +196,7 @@ fn bytes(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
-/// A size as an operator would write it.
+/// Formats a size as an operator would write it.
 fn shown_size(size: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let unit = units
@@ -208,20 +208,20 @@ fn shown_size(size: u64) -> String {
     )
 }
 
-/// So many in a length of time, such as `"10 in 24h"`.
+/// Reads a rate limit, such as `"10 in 24h"`.
 pub(super) fn allowance(value: &Value) -> Result<Allowance, String> {
     let text = text(value)?;
     let unreadable = || format!("{} is not a limit, such as \"10 in 24h\"", quoted(&text));
     let (limit, window) = text.split_once(" in ").ok_or_else(unreadable)?;
     let limit: u32 = limit.trim().parse().map_err(|_| unreadable())?;
     if limit == 0 {
-        return Err("0 would let nobody in; the lowest limit is 1".to_owned());
+        return Err("0 would lock everybody out; the minimum is 1".to_owned());
     }
     let window = duration(seconds(1)..=days(90))(&Value::from(window.trim()))?;
     Ok(Allowance { limit, window })
 }
 
-/// An IP address with a port to listen on.
+/// Reads a socket address to listen on.
 pub(super) fn address(value: &Value) -> Result<SocketAddr, String> {
     let text = text(value)?;
     text.parse().map_err(|_| {
@@ -232,28 +232,32 @@ pub(super) fn address(value: &Value) -> Result<SocketAddr, String> {
     })
 }
 
-/// A path without query, as it stands in a request.
+/// Reads a path without a query, as in a request.
 pub(super) fn path(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let shown = quoted(&text);
     if !text.starts_with('/') {
-        return Err(format!("{shown} does not begin with /"));
+        return Err(format!("{shown} must begin with /"));
     }
     if text.contains(['?', '#']) {
-        return Err(format!("{shown} has a query or fragment; a path is wanted"));
+        return Err(format!(
+            "{shown} has a query or fragment; give the path only"
+        ));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!(
-            "{shown} has blanks or letters beyond ASCII; write them as %XX"
+            "{shown} has spaces or non-ASCII characters; write them as %XX"
         ));
     }
     if text.split('/').any(|segment| matches!(segment, "." | "..")) {
-        return Err(format!("{shown} has dot segments, which no request keeps"));
+        return Err(format!(
+            "{shown} has dot segments, which browsers resolve; remove them"
+        ));
     }
     Ok(text)
 }
 
-/// A text as it is repeated in a message: short and on one line.
+/// Quotes operator text in a message: shortened, on one line.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     let short: String = text.chars().take(LONGEST).collect();

@@ -1,14 +1,14 @@
-//! From a file or a text to a [`Config`].
+//! Loads a [`Config`] from a file or a string.
 
 use super::read::{ConfigOrigin, Exposure, KeyDoc, Reader};
 use super::{Config, Mistake, Mistakes, secret_file, sections};
 use std::path::Path;
 
 impl Config {
-    /// Reads a configuration file; names of files in it are relative to its folder.
+    /// Loads a configuration file; paths in it are relative to its folder.
     ///
     /// # Errors
-    /// Everything that is wrong with it, or that it cannot be read.
+    /// All mistakes, or an unreadable file.
     pub fn load(path: &Path) -> Result<Self, Mistakes> {
         let file = path.display().to_string();
         let cannot = |why: String| Mistakes::new(vec![Mistake::new(&file, None, None, why)]);
@@ -30,10 +30,10 @@ impl Config {
         )
     }
 
-    /// Reads a configuration from text; names of files in it are relative to `base`.
+    /// Parses a configuration; paths in it are relative to `base`.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All mistakes.
     pub fn parse(text: &str, base: &Path) -> Result<Self, Mistakes> {
         Self::read(
             ConfigOrigin {
@@ -53,7 +53,7 @@ impl Config {
     }
 }
 
-/// Every key that a configuration may have, in the order of the sections.
+/// Lists every configuration key, in the order of the sections.
 pub fn known_keys() -> Vec<KeyDoc> {
     let nowhere = ConfigOrigin {
         file: "",
@@ -61,6 +61,6 @@ pub fn known_keys() -> Vec<KeyDoc> {
         exposure: Exposure::Owner,
     };
     let mut reader = Reader::new(nowhere, "");
-    let _nothing = sections::config(&mut reader);
-    reader.asked()
+    let _incomplete = sections::config(&mut reader);
+    reader.into_keys()
 }

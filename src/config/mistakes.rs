@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, each with its place.
+//! Mistakes in a configuration, each with its place.
 
 use std::fmt;
 
-/// One thing that is wrong.
+/// Mistake in the configuration, with file, line and key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     file: String,
@@ -26,23 +26,23 @@ impl Mistake {
         }
     }
 
-    /// The line it is in, counted from 1; none where something is missing altogether.
+    /// Line number from 1; `None` if a whole section is missing.
     pub fn line(&self) -> Option<usize> {
         self.line
     }
 
-    /// The key it is about, such as `login.tan_lifetime`; none for a syntax error.
+    /// Full key, such as `login.tan_lifetime`; `None` for a syntax error.
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()
     }
 
-    /// What is wrong, without the place.
+    /// Message without file, line and key.
     pub fn what(&self) -> &str {
         &self.what
     }
 }
 
-/// `gateway.toml:12: login.tan_lifetime: 0s is shorter than the shortest allowed, 5m`
+/// `gateway.toml:12: login.tan_lifetime: 0s is shorter than the minimum, 5m`
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
@@ -56,24 +56,22 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// All that is wrong with a configuration, in the order of its lines; never empty.
+/// All mistakes of a configuration in line order; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
-    /// Puts them in the order of their lines, those without a line last.
+    /// Sorts mistakes by line, those without a line last.
     pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| mistake.line.unwrap_or(usize::MAX));
         Self(mistakes)
     }
 
-    /// How many there are.
-    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    #[expect(clippy::len_without_is_empty, reason = "never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// One after the other.
     pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
         self.0.iter()
     }

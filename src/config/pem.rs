@@ -1,4 +1,4 @@
-//! Files with certificates and keys, checked before anything relies on them.
+//! Certificate and key files, checked before anything relies on them.
 
 use super::read::Reader;
 use super::secret_file::is_open_to_others;
@@ -8,13 +8,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::path::Path;
 
-/// The certificates in a PEM file, at least one.
+/// Reads the certificates of a PEM file, at least one.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = read(path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain.map_err(|_| format!("{} is not a PEM file", path.display()))?;
     if chain.is_empty() {
-        Err(format!("{} holds no certificate in PEM", path.display()))
+        Err(format!("{} contains no PEM certificate", path.display()))
     } else {
         Ok(chain)
     }
@@ -23,7 +23,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = read(path)?;
     PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|_| format!("{} holds no private key in PEM", path.display()))
+        .map_err(|_| format!("{} contains no PEM private key", path.display()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -31,7 +31,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 impl Reader<'_> {
-    /// Checks that certificate and key can be used and belong together.
+    /// Checks that certificate and key are usable and match.
     pub(super) fn check_tls_files(&mut self, cert: &Path, key: &Path) {
         const CERT: &str = "listen.tls.cert";
         const KEY: &str = "listen.tls.key";
@@ -45,7 +45,7 @@ impl Reader<'_> {
             self.warn(
                 KEY,
                 &format!(
-                    "{} can be read by others than its owner; chmod 600 it",
+                    "{} is readable by group or others; chmod 600 it",
                     key.display()
                 ),
             );
@@ -56,7 +56,10 @@ impl Reader<'_> {
         let Ok(signer) = default_provider().key_provider.load_private_key(secret) else {
             self.mistake(
                 KEY,
-                format!("{} holds a kind of key that cannot be used", key.display()),
+                format!(
+                    "{} contains an unsupported type of key; use RSA, ECDSA P-256/P-384 or Ed25519",
+                    key.display()
+                ),
             );
             return;
         };

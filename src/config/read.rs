@@ -1,106 +1,114 @@
-//! The reader: typed keys are taken out of a document, and what goes wrong is remembered, not thrown.
+//! Reader: takes typed keys out of a document and collects mistakes.
 //!
-//! Whoever takes keys takes all of them before building anything, so that every mistake is found and
-//! the list of keys that exist is the list of keys that were asked for.
+//! Sections read all of their keys before they build anything. So one mistake hides no other, and the keys
+//! that were read are the keys that exist.
 
 use super::document::{Document, Value};
 use super::mistakes::{Mistake, Mistakes};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// A key that the configuration knows.
+/// Documents one configuration key; the handbook's table is generated from these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyDoc {
-    /// The full name, such as `login.tan_lifetime`.
+    /// Full name, such as `login.tan_lifetime`.
     pub name: &'static str,
-    /// What holds when it is not given.
     pub absent: Absent,
+    pub takes_effect: TakesEffect,
 }
 
-/// What holds when a key is not given.
+/// Says what a missing key means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Absent {
     Mistake,
-    /// Nothing; or, of two keys that stand for each other, the other one is needed.
+    /// No value; where two keys exclude each other, the other one may be required.
     Nothing,
-    /// The value as it would be written.
+    /// The default, in TOML notation.
     Default(String),
 }
 
-/// Where a configuration comes from.
+/// Says when a changed key takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakesEffect {
+    Live,
+    Restart,
+}
+
+impl KeyDoc {
+    fn new(name: &'static str, absent: Absent) -> Self {
+        let takes_effect = super::live::takes_effect(name);
+        Self {
+            name,
+            absent,
+            takes_effect,
+        }
+    }
+}
+
+/// Source of a configuration.
 #[derive(Clone, Copy)]
 pub(super) struct ConfigOrigin<'a> {
-    /// What messages call it.
+    /// File name in messages.
     pub(super) file: &'a str,
-    /// What names of files in it are relative to.
+    /// Folder that relative paths start from.
     pub(super) base: &'a Path,
-    /// Whether others than the operator can read it.
     pub(super) exposure: Exposure,
 }
 
-/// Who can read or write the configuration.
+/// Access that others have to the configuration file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exposure {
-    /// The owner, as far as is known.
     Owner,
     Others,
-    /// Others can write the file too.
     Writable,
 }
 
-/// Takes typed values out of a document.
+/// Takes typed values out of a document and collects mistakes and warnings.
 pub(super) struct Reader<'a> {
     origin: ConfigOrigin<'a>,
     document: Document,
-    asked: Vec<KeyDoc>,
+    keys: Vec<KeyDoc>,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of `text`.
     pub(super) fn new(origin: ConfigOrigin<'a>, text: &str) -> Self {
         let document = Document::parse(text);
         Self {
             origin,
             document,
-            asked: Vec::new(),
+            keys: Vec::new(),
             mistakes: Vec::new(),
             warnings: Vec::new(),
         }
     }
 
-    /// A key that must be given.
+    /// Reads a required key.
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
         kind: impl FnOnce(&Value) -> Result<T, String>,
     ) -> Option<T> {
-        self.asked.push(KeyDoc {
-            name: key,
-            absent: Absent::Mistake,
-        });
+        self.keys.push(KeyDoc::new(key, Absent::Mistake));
         if !self.document.values.contains_key(key) {
             self.missing(key, "is missing");
         }
         self.taken(key, kind)
     }
 
-    /// A key that may be given.
+    /// Reads an optional key.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
         kind: impl FnOnce(&Value) -> Result<T, String>,
     ) -> Option<T> {
-        self.asked.push(KeyDoc {
-            name: key,
-            absent: Absent::Nothing,
-        });
+        self.keys.push(KeyDoc::new(key, Absent::Nothing));
         self.taken(key, kind)
     }
 
-    /// A key with a default, which is written like a value that was given. It also stands in for one that
-    /// is wrong, so that what depends on it can still be judged.
+    /// Reads a key with a default in TOML notation. The default also replaces a wrong value, so that dependent
+    /// checks can go on.
     pub(super) fn or<T>(
         &mut self,
         key: &'static str,
@@ -108,38 +116,34 @@ impl<'a> Reader<'a> {
         kind: impl Fn(&Value) -> Result<T, String>,
     ) -> Option<T> {
         let default = default.into();
-        self.asked.push(KeyDoc {
-            name: key,
-            absent: Absent::Default(default.to_string()),
-        });
+        self.keys
+            .push(KeyDoc::new(key, Absent::Default(default.to_string())));
         self.taken(key, &kind).or_else(|| kind(&default).ok())
     }
 
-    /// A key whose absence means what `default` says, which is for the caller to put into effect.
-    pub(super) fn told<T>(
+    /// Reads a key whose documented default is applied by the caller.
+    pub(super) fn or_documented<T>(
         &mut self,
         key: &'static str,
         default: &str,
         kind: impl FnOnce(&Value) -> Result<T, String>,
     ) -> Option<T> {
-        self.asked.push(KeyDoc {
-            name: key,
-            absent: Absent::Default(default.to_owned()),
-        });
+        self.keys
+            .push(KeyDoc::new(key, Absent::Default(default.to_owned())));
         self.taken(key, kind)
     }
 
-    /// A list of texts, each judged for itself; empty when the key is not given.
+    /// Reads a list, each element validated on its own; empty if absent.
     pub(super) fn list(
         &mut self,
         key: &'static str,
         kind: impl Fn(&Value) -> Result<String, String>,
     ) -> Option<Vec<String>> {
         let elements = self.or(key, Value::List(Vec::new()), elements)?;
-        Some(self.judged(key, elements, kind))
+        Some(self.validated(key, elements, kind))
     }
 
-    /// One text or a list of texts, each judged for itself; empty when the key is not given.
+    /// Reads one value or a list, each element validated on its own; empty if absent.
     pub(super) fn one_or_more(
         &mut self,
         key: &'static str,
@@ -149,10 +153,10 @@ impl<'a> Reader<'a> {
         let elements = self.or(key, Value::List(Vec::new()), |value| {
             Ok(one_or_more(line, value))
         })?;
-        Some(self.judged(key, elements, kind))
+        Some(self.validated(key, elements, kind))
     }
 
-    /// One text or a list of at least one, each judged for itself; none if one is wrong.
+    /// Reads one value or a non-empty list; `None` if any element is wrong.
     pub(super) fn required_one_or_more<T>(
         &mut self,
         key: &'static str,
@@ -160,10 +164,10 @@ impl<'a> Reader<'a> {
     ) -> Option<Vec<T>> {
         let line = self.line(key).unwrap_or_default();
         let elements = self.required(key, |value| at_least_one(line, value))?;
-        self.all_judged(key, elements, kind)
+        self.all_validated(key, elements, kind)
     }
 
-    /// A list of at least one text, each judged for itself.
+    /// Reads a non-empty list, each element validated on its own.
     pub(super) fn required_list(
         &mut self,
         key: &'static str,
@@ -173,10 +177,10 @@ impl<'a> Reader<'a> {
             elements if elements.is_empty() => Err(NONE_NAMED.to_owned()),
             elements => Ok(elements),
         })?;
-        Some(self.judged(key, elements, kind))
+        Some(self.validated(key, elements, kind))
     }
 
-    /// Like `one_or_more`, for a key that may be missing.
+    /// Like `required_one_or_more`, for an optional key.
     pub(super) fn optional_one_or_more<T>(
         &mut self,
         key: &'static str,
@@ -184,20 +188,20 @@ impl<'a> Reader<'a> {
     ) -> Option<Vec<T>> {
         let line = self.line(key).unwrap_or_default();
         let elements = self.optional(key, |value| at_least_one(line, value))?;
-        self.all_judged(key, elements, kind)
+        self.all_validated(key, elements, kind)
     }
 
-    fn all_judged<T>(
+    fn all_validated<T>(
         &mut self,
         key: &str,
         elements: Vec<(usize, Value)>,
         kind: impl Fn(&Value) -> Result<T, String>,
     ) -> Option<Vec<T>> {
         let given = elements.len();
-        Some(self.judged(key, elements, kind)).filter(|sound| sound.len() == given)
+        Some(self.validated(key, elements, kind)).filter(|sound| sound.len() == given)
     }
 
-    fn judged<T>(
+    fn validated<T>(
         &mut self,
         key: &str,
         elements: Vec<(usize, Value)>,
@@ -221,51 +225,50 @@ impl<'a> Reader<'a> {
         kind(&value).map_err(|what| self.mistake(key, what)).ok()
     }
 
-    /// Records a mistake at a key, or at its section when the key is not given.
+    /// Records a mistake at the line of a key, or of its section if the key is absent.
     pub(super) fn mistake(&mut self, key: &str, what: impl Into<String>) {
         let line = self.line(key);
         self.mistakes
             .push(Mistake::new(self.origin.file, line, Some(key), what));
     }
 
-    /// Records that something is not given. Not after a syntax error: it may have been given in what could not be read.
+    /// Records a missing key, except after a syntax error, which may hide it.
     pub(super) fn missing(&mut self, key: &str, what: impl Into<String>) {
         if self.document.faults.is_empty() {
             self.mistake(key, what);
         }
     }
 
-    /// Warns of a secret that others can read along with the configuration it stands in, and refuses one that they can write.
-    pub(super) fn look_at_exposure(&mut self, key: &str, instead: &str) {
+    /// Warns of an inline secret in a configuration that others can read; refuses one in a file that they can write.
+    pub(super) fn check_exposure(&mut self, key: &str, instead: &str) {
         if self.origin.exposure == Exposure::Writable {
             self.mistake(
                 key,
-                "is a secret in a file that others than its owner can write; chmod 600 it",
+                "is a secret in a file that group or others can write; chmod 600 it",
             );
         }
         if self.origin.exposure == Exposure::Others {
-            self.warn(key, &format!("is a secret in a file that others than its owner can read; chmod 600 it, or use {instead}"));
+            self.warn(key, &format!("is a secret in a file that group or others can read; chmod 600 it, or use {instead}"));
         }
     }
 
-    /// Records what is allowed and yet unwise.
+    /// Records a valid but risky setting.
     pub(super) fn warn(&mut self, key: &str, what: &str) {
         let line = self.line(key);
         self.warnings
             .push(Mistake::new(self.origin.file, line, Some(key), what).to_string());
     }
 
-    /// Whether the operator wrote the key, soundly or not.
+    /// Whether the key is present, valid or not.
     pub(super) fn is_given(&self, key: &str) -> bool {
         self.document.lines.contains_key(key)
     }
 
-    /// Whether the operator wrote the section.
     pub(super) fn has_section(&self, name: &str) -> bool {
         self.document.sections.iter().any(|section| section == name)
     }
 
-    /// A file name as it is to be opened.
+    /// Resolves a path relative to the configuration's folder.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.origin.base.join(name)
     }
@@ -280,20 +283,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The keys that were asked for.
-    pub(super) fn asked(self) -> Vec<KeyDoc> {
-        self.asked
+    pub(super) fn into_keys(self) -> Vec<KeyDoc> {
+        self.keys
     }
 
-    /// Ends the reading with `config`: what is left over is unknown.
+    /// Finishes with `config` and its warnings; keys that nobody read are unknown.
     ///
     /// # Errors
-    /// Everything that was wrong.
+    /// All mistakes.
     pub(super) fn finish<T>(mut self, config: Option<T>) -> Result<(T, Vec<String>), Mistakes> {
         self.refuse_unknown();
         let faults = std::mem::take(&mut self.document.faults);
         let broken: BTreeSet<_> = faults.iter().map(|(line, _)| Some(*line)).collect();
-        // What was made of a broken line is guesswork; a mistake about it would mislead.
+        // The parser guesses at broken lines; mistakes about these would mislead.
         self.mistakes
             .retain(|mistake| !broken.contains(&mistake.line()));
         self.mistakes.extend(
@@ -308,7 +310,7 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse_unknown(&mut self) {
-        let names: Vec<&'static str> = self.asked.iter().map(|key| key.name).collect();
+        let names: Vec<&'static str> = self.keys.iter().map(|key| key.name).collect();
         let is_section = |name: &str| {
             names.iter().any(|key| {
                 key.strip_prefix(name)
@@ -358,9 +360,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-const NONE_NAMED: &str = "must name at least one";
+const NONE_NAMED: &str = "must have at least one entry";
 
-/// A list's elements, or the value itself as the only one, each with its line.
+/// Returns a list's elements, or a single value as the only element, with line numbers.
 fn one_or_more(line: usize, value: &Value) -> Vec<(usize, Value)> {
     match value {
         Value::List(elements) => elements.clone(),
@@ -388,7 +390,7 @@ fn unknown<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>) -> 
     }
 }
 
-/// The known name that `name` may be a slip of: few letters differ, or it stands in the wrong section.
+/// Finds the known name that `name` may be a typo of: few letters differ, or the section is wrong.
 fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     const FARTHEST: usize = 3;
     let last = |name: &str| name.rsplit('.').next().map(str::to_owned);
@@ -406,7 +408,7 @@ fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n s
     (best <= FARTHEST).then_some(meant)
 }
 
-/// How many letters must be put in, taken out or replaced (Levenshtein).
+/// Counts insertions, deletions and substitutions (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

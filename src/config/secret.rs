@@ -1,6 +1,6 @@
-//! Values that no log may show.
+//! Secret values: no `Display`, redacted `Debug`.
 
-/// A value that no log may show.
+/// Secret value, which no log may show.
 #[derive(Clone)]
 pub struct Secret {
     bytes: Vec<u8>,
@@ -15,7 +15,7 @@ impl Secret {
         }
     }
 
-    /// Names the configuration key that the secret came from.
+    /// Notes the configuration key of the secret.
     pub(super) fn of(self, key: &'static str) -> Self {
         Self { key, ..self }
     }
@@ -24,13 +24,13 @@ impl Secret {
         &self.bytes
     }
 
-    /// The key of the configuration that it came from, such as `store.password_file`; empty if it came from elsewhere.
+    /// Configuration key, such as `store.password_file`; empty for a secret from elsewhere.
     pub fn key(&self) -> &'static str {
         self.key
     }
 }
 
-/// Secrets are equal if their text is, wherever it was written.
+/// Compares the bytes only, not the key.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.bytes == other.bytes

@@ -1,4 +1,4 @@
-//! Secrets, given in the configuration or in a file of their own.
+//! Secrets, given inline or in a file of their own.
 
 use super::kinds::text;
 use super::read::Reader;
@@ -8,20 +8,17 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// A secret may stand in two places, of which one may be used.
+/// Pair of keys for one secret, of which one may be given.
 pub(super) struct Places {
-    /// The key of the secret itself.
     pub(super) key: &'static str,
-    /// The key of the name of a file that holds it.
     pub(super) file_key: &'static str,
 }
 
-/// What a secret must be like.
+/// Required form of a secret.
 #[derive(Clone, Copy)]
 pub(super) enum Shape {
-    /// Any bytes, at least so many.
+    /// Minimum number of bytes.
     Bytes(usize),
-    /// One line of text.
     Line,
 }
 
@@ -29,11 +26,11 @@ const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// No secret is larger; what is, was not meant.
+/// Larger files are probably not secrets.
 const LARGEST: u64 = 64 * 1_024;
 
 impl Reader<'_> {
-    /// The secret of the one place that is given; none if neither is, or after a mistake.
+    /// Reads a secret from either key; `None` if both are absent, or after a mistake.
     pub(super) fn secret(&mut self, places: &Places, shape: Shape) -> Option<Secret> {
         let Places { key, file_key } = *places;
         let inline = self.optional(key, |value| {
@@ -43,18 +40,18 @@ impl Reader<'_> {
         if self.is_given(key) && self.is_given(file_key) {
             self.mistake(
                 key,
-                format!("stands beside {file_key}; give one of the two"),
+                format!("conflicts with {file_key}; give only one of them"),
             );
             return None;
         }
         if inline.is_some() {
-            self.look_at_exposure(key, file_key);
+            self.check_exposure(key, file_key);
         }
         let Some(name) = name else { return inline };
         self.in_file(file_key, &name, shape)
     }
 
-    /// Like `secret`, for one secret or a list; an empty text means none.
+    /// Like `secret`, for one secret or a list, where an empty text means none.
     pub(super) fn secrets(&mut self, places: &Places, shape: Shape) -> Option<Vec<Option<Secret>>> {
         let Places { key, file_key } = *places;
         let inline = self.optional_one_or_more(key, |value| match text(value)? {
@@ -65,12 +62,12 @@ impl Reader<'_> {
         if self.is_given(key) && self.is_given(file_key) {
             self.mistake(
                 key,
-                format!("stands beside {file_key}; give one of the two"),
+                format!("conflicts with {file_key}; give only one of them"),
             );
             return None;
         }
         if inline.is_some() {
-            self.look_at_exposure(key, file_key);
+            self.check_exposure(key, file_key);
         }
         let Some(names) = names else { return inline };
         let mut secrets = Vec::with_capacity(names.len());
@@ -89,7 +86,7 @@ impl Reader<'_> {
         self.refuse_other_writers(file_key, &path);
         if is_open_to_others(&path) {
             let warning = format!(
-                "{} can be read by others than its owner; chmod 600 it",
+                "{} is readable by group or others; chmod 600 it",
                 path.display()
             );
             self.warn(file_key, &warning);
@@ -103,7 +100,6 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// Refuses a secret that others than its owner could have put there.
     pub(super) fn refuse_other_writers(&mut self, key: &str, path: &Path) {
         if let Err(what) = only_its_owner_writes(path) {
             self.mistake(key, what);
@@ -111,7 +107,8 @@ impl Reader<'_> {
     }
 }
 
-/// A secret that others can write is one that they know. A file that is not there is told of elsewhere.
+/// Rejects a file that others can write or replace: they would know the secret. Missing files are reported
+/// elsewhere.
 pub(super) fn only_its_owner_writes(path: &Path) -> Result<(), String> {
     let mode = |path: &Path| {
         path.metadata()
@@ -119,21 +116,21 @@ pub(super) fn only_its_owner_writes(path: &Path) -> Result<(), String> {
     };
     if mode(path).is_ok_and(|mode| mode & (GROUP_WRITES | OTHERS_WRITE) != 0) {
         return Err(format!(
-            "{} can be written by others than its owner; chmod go-w it",
+            "{} is writable by group or others; chmod go-w it",
             path.display()
         ));
     }
-    // With a link both folders matter: that of the link, and that of the file.
+    // For a symbolic link, both its folder and its target's matter.
     let target = path.canonicalize().ok();
     for folder in [Some(path), target.as_deref()]
         .into_iter()
         .flatten()
         .filter_map(Path::parent)
     {
-        // Where names are sticky, nobody can put another file in the place of this one.
+        // In a sticky folder only the owner can replace the file.
         if mode(folder).is_ok_and(|mode| mode & OTHERS_WRITE != 0 && mode & STICKY == 0) {
             return Err(format!(
-                "{} lies in a folder in which everybody can replace it; chmod o-w {}",
+                "{} can be replaced by everybody, since its folder is writable; chmod o-w {}",
                 path.display(),
                 folder.display()
             ));
@@ -163,7 +160,7 @@ fn shaped(bytes: Vec<u8>, shape: Shape) -> Result<Secret, String> {
     }
     match shape {
         Shape::Bytes(fewest) if bytes.len() < fewest => Err(format!(
-            "has {} bytes, and at least {fewest} are needed; `openssl rand -base64 48` makes some",
+            "has {} bytes, but needs at least {fewest}; create one with `openssl rand -base64 48`",
             bytes.len()
         )),
         Shape::Line

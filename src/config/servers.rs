@@ -1,4 +1,4 @@
-//! Where Redis is: one server, one that sentinels name, or a cluster.
+//! Redis deployments: a single server, sentinels, or a cluster.
 
 use super::secret::Secret;
 use super::url::{Url, host_and_port};
@@ -7,37 +7,34 @@ use percent_encoding::percent_decode_str;
 const PORT_OF_REDIS: u16 = 6_379;
 const PORT_OF_SENTINELS: u16 = 26_379;
 
-/// The servers that `store.url` names.
+/// Parsed `store.url` of a Redis deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisServers {
-    /// What they are to each other.
     pub deployment: Deployment,
-    /// Redis itself, the sentinels, or nodes of the cluster; at least one.
+    /// Redis itself, sentinels, or cluster nodes; at least one.
     pub servers: Vec<Server>,
-    /// How Redis, and the sentinels, are spoken to.
     pub transport: Transport,
-    /// What Redis itself is told.
+    /// Credentials for Redis, not for sentinels.
     pub login: Credentials,
-    /// The number of the database; 0 in a cluster.
+    /// Database number; 0 in a cluster.
     pub database: i64,
 }
 
-/// What several servers are to each other.
+/// Topology of the Redis servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deployment {
     Single,
-    /// `redis+sentinel://`: sentinels say which server is the master of this name.
+    /// `redis+sentinel://`: sentinels name the master.
     Sentinel {
-        /// The name that the sentinels have for it.
         master: String,
-        /// What the sentinels are told.
+        /// Credentials for the sentinels.
         login: Credentials,
     },
-    /// `redis+cluster://`: the nodes say which of them has the gateway's records.
+    /// `redis+cluster://`: nodes name the one with the gateway's hash slot.
     Cluster,
 }
 
-/// How a server is spoken to.
+/// Transport security towards Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Plain,
@@ -46,26 +43,25 @@ pub enum Transport {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
-    /// Name or address; IPv6 without brackets.
+    /// Host name or address; IPv6 without brackets.
     pub host: String,
     pub port: u16,
 }
 
-/// Who the gateway says it is.
+/// User and password for a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// The user, where it is not the default one.
+    /// User name, unless the default one.
     pub user: Option<String>,
-    /// The password, where one is needed; UTF-8.
     pub password: Option<Secret>,
 }
 
 impl RedisServers {
-    /// The servers of a URL: `redis://user:password@host:port/database`, `redis+sentinel://host:port,host:port/master/database`
-    /// or `redis+cluster://host:port,host:port`; each also with `rediss`, for TLS.
+    /// Parses `redis://user:password@host:port/database`, `redis+sentinel://host:port,host:port/master/database` or
+    /// `redis+cluster://host:port,host:port`, each also with `rediss` for TLS.
     ///
     /// # Errors
-    /// What is wrong; never with a part of the text that may hold a password.
+    /// The mistake, never with text that may contain a password.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (first, others) = Url::parse_several(text)?;
         let (transport, kind) = match first.scheme.split_once('+').unwrap_or((first.scheme, "")) {
@@ -74,12 +70,12 @@ impl RedisServers {
             _ => return Err(UNKNOWN.to_owned()),
         };
         if first.query.is_some() {
-            return Err("has a query, which means nothing here".to_owned());
+            return Err("has a query, which is not supported".to_owned());
         }
         let (deployment, database, port) = match kind {
             "" if !others.is_empty() => {
                 return Err(
-                    "names several servers; redis+sentinel:// and redis+cluster:// do".to_owned(),
+                    "has several servers, which only redis+sentinel:// and redis+cluster:// support".to_owned(),
                 );
             }
             "" => (
@@ -99,7 +95,7 @@ impl RedisServers {
                 )
             }
             "cluster" if !matches!(first.path, "" | "/" | "/0") => {
-                return Err("has a path; a cluster has one database".to_owned());
+                return Err("has a path, but a cluster has only one database; remove it".to_owned());
             }
             "cluster" => (Deployment::Cluster, 0, PORT_OF_REDIS),
             _ => return Err(UNKNOWN.to_owned()),
@@ -123,11 +119,10 @@ impl RedisServers {
     }
 }
 
-const UNKNOWN: &str = "must begin with redis://, redis+sentinel://, redis+cluster://, one of these with rediss, or file:, or be memory:";
+const UNKNOWN: &str = "must begin with redis://, redis+sentinel://, redis+cluster:// (each also with rediss), or file:, or be memory:";
 
 fn database(text: &str) -> Result<i64, String> {
-    const NONE: &str =
-        "has a path that is not the number of a database, such as redis://127.0.0.1:6379/0";
+    const NONE: &str = "has a path that is not a database number; write redis://127.0.0.1:6379/0";
     if text.is_empty() {
         return Ok(0);
     }
@@ -140,14 +135,15 @@ fn database(text: &str) -> Result<i64, String> {
 fn master_and_database(path: &str) -> Result<(String, i64), String> {
     let path = path.strip_prefix('/').unwrap_or_default();
     let (master, number) = path.split_once('/').unwrap_or((path, ""));
-    // What Redis itself lets be the name of a master.
+    // The characters that Redis allows in a master's name.
     let sound = !master.is_empty()
         && master
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
     if !sound {
         return Err(
-            "names no master; write redis+sentinel://a:26379,b:26379,c:26379/mymaster".to_owned(),
+            "has no master name; write redis+sentinel://a:26379,b:26379,c:26379/mymaster"
+                .to_owned(),
         );
     }
     Ok((master.to_owned(), database(number)?))
@@ -175,7 +171,7 @@ fn distinct(servers: impl Iterator<Item = Server>) -> Result<Vec<Server>, String
 }
 
 impl Server {
-    /// Reads `host:port` as Redis writes it, also with an IPv6 address that has no brackets.
+    /// Parses `host:port` as Redis writes it, IPv6 addresses without brackets included.
     pub fn parse(text: &str) -> Option<Self> {
         if let Ok((host, Some(port))) = host_and_port(text) {
             return Some(Self { host, port });

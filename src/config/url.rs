@@ -1,31 +1,31 @@
-//! Addresses of servers, taken apart.
+//! URL and host parsing for configuration values.
 
 use std::net::IpAddr;
 
-const NO_HOST: &str = "has no proper host name or address";
+const NO_HOST: &str = "has no valid host name or address";
 
-/// A host in lower case and without brackets, and its port where one is given.
+/// Lower-case host without brackets, and its port if given.
 pub(super) type HostAndPort = (String, Option<u16>);
 
-/// A URL's parts; escapes are left as they are.
+/// URL components; escapes are not decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Url<'t> {
     pub(super) scheme: &'t str,
     pub(super) user: Option<&'t str>,
     pub(super) password: Option<&'t str>,
-    /// In lower case; an IPv6 address without brackets.
+    /// Lower-case host; IPv6 without brackets.
     pub(super) host: String,
     pub(super) port: Option<u16>,
-    /// Empty, or begins with `/`.
+    /// Absolute path, or empty if absent.
     pub(super) path: &'t str,
     pub(super) query: Option<&'t str>,
 }
 
 impl<'t> Url<'t> {
-    /// Takes `scheme://user:password@host:port/path?query` apart.
+    /// Parses `scheme://user:password@host:port/path?query`.
     ///
     /// # Errors
-    /// What is wrong; never with a part of the text, which may hold a password.
+    /// The mistake, never with the text, which may contain a password.
     pub(super) fn parse(text: &'t str) -> Result<Self, &'static str> {
         match Self::parse_several(text)? {
             (url, others) if others.is_empty() => Ok(url),
@@ -40,7 +40,7 @@ impl<'t> Url<'t> {
     /// As with [`Url::parse`].
     pub(super) fn parse_several(text: &'t str) -> Result<(Self, Vec<HostAndPort>), &'static str> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("has blanks or letters beyond ASCII");
+            return Err("has spaces or non-ASCII characters");
         }
         let (scheme, rest) = text
             .split_once("://")
@@ -75,12 +75,12 @@ impl<'t> Url<'t> {
         ))
     }
 
-    /// Whether nothing follows host and port.
+    /// Whether path and query are empty.
     pub(super) fn is_bare(&self) -> bool {
         matches!(self.path, "" | "/") && self.query.is_none()
     }
 
-    /// The host as it stands in a URL or a `Host` field.
+    /// Host as in a URL or a `Host` field.
     pub(super) fn bracketed_host(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]", self.host)
@@ -89,7 +89,7 @@ impl<'t> Url<'t> {
         }
     }
 
-    /// Whether the host is this machine.
+    /// Whether the host is a loopback name or address.
     pub(super) fn is_loopback(&self) -> bool {
         let named = self.host == "localhost" || self.host.ends_with(".localhost");
         named
@@ -100,7 +100,7 @@ impl<'t> Url<'t> {
     }
 }
 
-/// Takes `host`, `host:port`, `[v6]` or `[v6]:port` apart; the host in lower case and without brackets.
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the host in lower case without brackets.
 pub(super) fn host_and_port(text: &str) -> Result<HostAndPort, &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']').ok_or(NO_HOST)?,
@@ -123,7 +123,7 @@ pub(super) fn host_and_port(text: &str) -> Result<HostAndPort, &'static str> {
     let port: u16 = digits
         .and_then(|digits| digits.parse().ok())
         .filter(|port| *port > 0)
-        .ok_or("has no proper port")?;
+        .ok_or("has no valid port")?;
     Ok((host.to_ascii_lowercase(), Some(port)))
 }
 

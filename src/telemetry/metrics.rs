@@ -1,4 +1,7 @@
-//! What the gateway counts, under verbs of the domain. Registered once, on a registry of its own.
+//! Prometheus metrics behind typed methods, on a registry of their own.
+//!
+//! A new metric is a field here, with name and help text in `registration.rs` and, for labels, an enum in
+//! `labels.rs`; `make docs` then updates the handbook.
 
 mod family;
 mod labels;
@@ -19,12 +22,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The metrics cannot be set up or shown.
+/// Failure to register or encode the metrics.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics")]
 pub struct Error(#[from] prometheus::Error);
 
-/// Everything that is counted. The help texts in `registration.rs` are what `/metrics` shows.
+/// All metrics of the gateway; `registration.rs` has their help texts.
 pub struct Metrics {
     registry: Registry,
     docs: Vec<MetricDoc>,
@@ -77,41 +80,41 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Documents all metrics but the customary `process_*`.
+    /// Documents all metrics except the usual `process_*`.
     pub fn docs(&self) -> &[MetricDoc] {
         &self.docs
     }
 
-    /// Everything in Prometheus's text format, version 0.0.4.
+    /// Renders all metrics in Prometheus's text format, version 0.0.4.
     ///
     /// # Errors
-    /// The encoder refuses a metric.
+    /// The encoder rejects a metric.
     pub fn render(&self) -> Result<String, Error> {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }
 
-    /// A request was answered.
+    /// Counts a completed request.
     pub fn request(&self, outcome: Request, took: Duration) {
         self.requests.count(outcome);
         self.request_time.observe(took.as_secs_f64());
     }
 
-    /// The calculator sent the header of its answer.
+    /// Observes the calculator's latency up to the response header.
     pub fn upstream_answered(&self, after: Duration) {
         self.upstream_time.observe(after.as_secs_f64());
     }
 
-    /// A request had a new connection made to the calculator, or tried to.
+    /// Counts an attempt to connect to the calculator for a request.
     pub fn upstream_connected(&self, outcome: Connect) {
         self.upstream_connects.count(outcome);
     }
 
-    /// A request for the calculator was answered without asking it.
+    /// Counts a request that got 502 because no server was up.
     pub fn upstream_not_asked(&self) {
         self.upstream_not_asked.inc();
     }
 
-    /// Reports the calculator's servers, each with whether it is up.
+    /// Reports which servers of the calculator are up.
     pub fn upstream_servers(&self, servers: &[(SocketAddr, bool)]) {
         for (address, is_up) in servers {
             self.upstream_up
@@ -122,7 +125,7 @@ impl Metrics {
             .set(i64::from(!servers.iter().any(|(_, is_up)| *is_up)));
     }
 
-    /// Reports that a server is no longer one of the calculator's.
+    /// Removes a server that is no longer one of the calculator's.
     pub fn upstream_server_gone(&self, address: SocketAddr) {
         // That it was never told of is as good.
         let _ = self
@@ -130,39 +133,39 @@ impl Metrics {
             .remove_label_values(&[&address.to_string()]);
     }
 
-    /// From then on the lists of revoked certificates are too old to be believed; `None` if there are none.
+    /// Reports the earliest `nextUpdate` of the revocation lists; `None` without lists.
     pub fn certificate_lists_end(&self, at: Option<Timestamp>) {
         self.certificate_lists_end.set(at.map_or(0, |at| {
             i64::try_from(at.as_millis() / 1_000).unwrap_or(i64::MAX)
         }));
     }
 
-    /// The portal was asked who is signed in there.
+    /// Counts a sign-in check at the portal.
     pub fn portal_checked(&self, outcome: PortalCheck) {
         self.portal_checks.count(outcome);
     }
 
-    /// A request was refused before it was routed.
+    /// Counts a request refused before routing.
     pub fn request_refused(&self, reason: Refusal) {
         self.refusals.count(reason);
     }
 
-    /// A session without submission was denied the Antragsversand.
+    /// Counts a submission denied for want of a confirmed address.
     pub fn submission_blocked(&self) {
         self.submissions_blocked.inc();
     }
 
-    /// A session cookie of the calculator was withheld from it, or from the browser.
+    /// Counts a withheld session cookie of the calculator.
     pub fn cookie_withheld(&self, reason: Withheld) {
         self.cookies_withheld.count(reason);
     }
 
-    /// A form that could not be forwarded was kept, or not, or something became of it.
+    /// Counts a step in the life of a held form.
     pub fn form_parked(&self, outcome: Parking) {
         self.forms_parked.count(outcome);
     }
 
-    /// A step of a sign-in ended.
+    /// Counts a completed step of a sign-in.
     pub fn sign_in(&self, step: Step, outcome: Outcome) {
         self.sign_ins
             .with_label_values(&[step.as_str(), outcome.as_str()])
@@ -173,48 +176,48 @@ impl Metrics {
         self.sessions_begun.count(level.into());
     }
 
-    /// A session was ended before its time.
+    /// Counts a session ended by a sign-out.
     pub fn session_ended(&self, level: impl Into<SessionLevel>) {
         self.sessions_ended.count(level.into());
     }
 
-    /// A session was looked for in the cache.
+    /// Counts a session cache lookup.
     pub fn session_looked_up(&self, lookup: Lookup) {
         self.cache_lookups.count(lookup);
     }
 
-    /// The cache holds this many sessions.
+    /// Reports the size of the session cache.
     pub fn session_cache_holds(&self, sessions: usize) {
         self.cache_size.set(whole(sessions));
     }
 
-    /// An attempt to send a mail ended.
+    /// Counts an attempt to send a mail.
     pub fn mail(&self, outcome: Mail) {
         self.mails.count(outcome);
     }
 
-    /// The mail server took a mail this long after it was asked for.
+    /// Observes the delay from request to acceptance of a mail.
     pub fn mail_accepted(&self, after: Duration) {
         self.mails.count(Mail::Accepted);
         self.mail_delay.observe(after.as_secs_f64());
     }
 
-    /// A mail server works, as far as is known.
+    /// Marks a mail server as working.
     pub fn mail_relay_works(&self, relay: &str) {
         self.mail_relays.with_label_values(&[relay]).set(1);
     }
 
-    /// The last mail for a mail server met with trouble there.
+    /// Marks a mail server as failing.
     pub fn mail_relay_fails(&self, relay: &str) {
         self.mail_relays.with_label_values(&[relay]).set(0);
     }
 
-    /// Reports the number of mails that wait.
+    /// Reports the length of the outbox.
     pub fn outbox_holds(&self, letters: u64) {
         self.outbox_length.set(whole(letters));
     }
 
-    /// The store did something, or failed to, in this time.
+    /// Observes a store operation, with its failure if any.
     pub fn store_took(&self, operation: StoreOperation, took: Duration) {
         self.store_time.took(operation, took);
     }
@@ -223,62 +226,62 @@ impl Metrics {
         self.store_errors.count(trouble);
     }
 
-    /// Invalidations of sessions arrive.
+    /// Reports that session invalidations arrive.
     pub fn invalidations_heard(&self) {
         self.store_hears.set(1);
     }
 
-    /// Invalidations of sessions do not arrive.
+    /// Reports that session invalidations do not arrive.
     pub fn invalidations_missed(&self) {
         self.store_hears.set(0);
     }
 
-    /// The directory was loaded.
+    /// Reports a successful load of the directory.
     pub fn directory_loaded(&self, brokers: usize, at: Timestamp) {
         self.directory_brokers.set(whole(brokers));
         self.directory_loaded_at.set(whole(at.as_millis() / 1_000));
         self.directory_reload_ok.set(1);
     }
 
-    /// The directory could not be loaded; the former one stays.
+    /// Counts a failed reload of the directory.
     pub fn directory_reload_failed(&self) {
         self.directory_reload_failures.inc();
         self.directory_reload_ok.set(0);
     }
 
-    /// A password was hashed.
+    /// Observes the time to hash a password.
     pub fn password_hashed(&self, took: Duration) {
         self.password_time.observe(took.as_secs_f64());
     }
 
-    /// A password waits to be hashed.
+    /// Counts a password into the queue.
     pub fn password_waits(&self) {
         self.passwords_waiting.inc();
     }
 
-    /// Reports that a password's turn has come, or that its request was given up.
+    /// Counts a password out of the queue, hashed or abandoned.
     pub fn password_waits_no_more(&self) {
         self.passwords_waiting.dec();
     }
 
-    /// The users file was loaded.
+    /// Reports a successful load of the users file.
     pub fn users_loaded(&self, users: usize) {
         self.users.set(whole(users));
         self.users_reload_ok.set(1);
     }
 
-    /// The users file could not be loaded; the former users stay.
+    /// Counts a failed reload of the users file.
     pub fn users_reload_failed(&self) {
         self.users_reload_failures.inc();
         self.users_reload_ok.set(0);
     }
 
-    /// A changed configuration came into force.
+    /// Reports a successful reload of the configuration.
     pub fn config_reloaded(&self) {
         self.config_reload_ok.set(1);
     }
 
-    /// A changed configuration cannot be used; the former one stays.
+    /// Counts a failed reload of the configuration.
     pub fn config_reload_failed(&self) {
         self.config_reload_failures.inc();
         self.config_reload_ok.set(0);
@@ -288,27 +291,27 @@ impl Metrics {
         self.connections.inc();
     }
 
-    /// A client's connection ended.
+    /// Counts a client connection out.
     pub fn connection_closed(&self) {
         self.connections.dec();
     }
 
-    /// The store's clock jumped.
+    /// Counts a jump of the store's clock.
     pub fn store_clock_stepped(&self) {
         self.store_clock_steps.inc();
     }
 
-    /// A WebSocket was cut because its session ended.
+    /// Counts a WebSocket closed because its session ended.
     pub fn websocket_cut(&self) {
         self.websockets_cut.inc();
     }
 
-    /// A client was turned away.
+    /// Counts a rejected client connection.
     pub fn connection_rejected(&self, reason: Rejection) {
         self.rejections.count(reason);
     }
 
-    /// The budget of wrong TANs over all brokers was found spent. True if it was not so before: a reason for an alarm.
+    /// Opens the breaker for guessed TANs; true if it was closed before, which calls for an alarm.
     pub fn guess_breaker_open(&self) -> bool {
         let news = !self.guess_breaker_is_open.swap(true, Ordering::SeqCst);
         if news {
@@ -318,13 +321,13 @@ impl Metrics {
         news
     }
 
-    /// The budget of wrong TANs over all brokers has room.
+    /// Closes the breaker for guessed TANs.
     pub fn guess_breaker_closed(&self) {
         self.guess_breaker_is_open.store(false, Ordering::SeqCst);
         self.guess_breaker.set(0);
     }
 
-    /// Reports the number of log lines lost since the start.
+    /// Reports the number of log lines dropped since the start.
     pub fn log_lines_dropped(&self, since_start: u64) {
         let before = self
             .log_lines_dropped_so_far
@@ -333,7 +336,7 @@ impl Metrics {
             .inc_by(since_start.saturating_sub(before));
     }
 
-    /// A task broke off.
+    /// Counts a panicked task.
     pub fn panicked(&self) {
         self.panics.inc();
     }

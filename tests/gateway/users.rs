@@ -283,7 +283,7 @@ fn without_the_section_there_are_no_users() {
     for (section, expected) in [
         (
             "[password]\nlanes = 1\n",
-            "password.file: is missing; [password] needs it",
+            "password.file: is missing; [password] requires it",
         ),
         (
             "[password]\nfile = \"users.csv\"\n[login]\npassword_url = \"/x\"\n",
@@ -291,7 +291,7 @@ fn without_the_section_there_are_no_users() {
         ),
         (
             "[password]\nfile = \"users.csv\"\nmemory = \"8KiB\"\nlanes = 2\n",
-            "password.memory: is less than 8KiB for each of password.lanes",
+            "password.memory: must be at least 8KiB per lane (password.lanes)",
         ),
     ] {
         let (code, told) = Desk::with(section).check();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use vtnr_gateway::config::{Absent, KeyDoc, TakesEffect};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -274,71 +275,83 @@ fn generated(page: &str) -> String {
     }
 }
 
-/// The keys of the example file, with its explanations and the defaults of the code.
+/// A table for each section of the example file: descriptions from there, everything else from the code.
 fn key_reference() -> String {
     let example = fs::read_to_string(root().join("config/vtnr-gateway.toml")).expect("it exists");
-    let defaults: BTreeMap<_, _> = vtnr_gateway::config::known_keys()
+    let known: BTreeMap<_, _> = vtnr_gateway::config::known_keys()
         .into_iter()
-        .map(|key| (key.name, key.absent))
+        .map(|key| (key.name, key))
         .collect();
     let mut out = String::new();
-    let (mut section, mut words, mut keys) = (String::new(), Vec::new(), Vec::new());
-    for line in example.lines().chain([""]) {
-        let bare = line.trim_start_matches("# ");
-        let is_key = |text: &str| {
-            text.split_once(" = ").is_some_and(|(key, _)| {
-                key.chars()
-                    .all(|symbol| symbol.is_ascii_lowercase() || symbol == '_')
-            })
-        };
-        if let Some(name) = bare.strip_prefix('[').filter(|_| bare.ends_with(']')) {
-            section = name.trim_end_matches(']').to_owned();
-            out += &format!("## [{section}]\n\n");
-        } else if is_key(bare) {
-            let key = bare.split(' ').next().unwrap_or_default();
-            keys.push(format!("{section}.{key}"));
-        } else if line.starts_with('#') {
-            words.push(line.trim_start_matches('#').trim());
-        }
-        if line.is_empty() && !keys.is_empty() {
-            for key in &keys {
-                use vtnr_gateway::config::Absent;
-                let default = match defaults.get(key.as_str()) {
-                    Some(Absent::Default(value)) => format!("default `{value}`"),
-                    Some(Absent::Mistake) => "required".to_owned(),
-                    Some(Absent::Nothing) => "no default".to_owned(),
-                    None => panic!("{key} is in the example and is no key"),
-                };
-                out += &format!("- `{key}`: {default}\n");
+    let mut section = String::new();
+    for paragraph in example.split("\n\n").skip(1) {
+        let mut description = Vec::new();
+        for line in paragraph.lines() {
+            let bare = line.trim_start_matches("# ");
+            if let Some(name) = bare.strip_prefix('[').filter(|_| bare.ends_with(']')) {
+                section = name.trim_end_matches(']').to_owned();
+                out += &format!(
+                    "\n## [{section}]\n\n| key | type | default | change | description |\n"
+                );
+                out += "|---|---|---|---|---|\n";
+            } else if let Some((key, value)) = key_and_value(bare) {
+                let name = format!("{section}.{key}");
+                let doc = known.get(name.as_str());
+                let doc = doc.unwrap_or_else(|| panic!("{name} is in the example and is no key"));
+                out += &key_row(doc, value, &description.join(" "));
+            } else {
+                description.push(bare);
             }
-            out += &format!("\n{}\n\n", wrapped(&words.join(" ")));
-        }
-        if line.is_empty() {
-            (words, keys) = (Vec::new(), Vec::new());
         }
     }
-    out
+    out.trim_start().to_owned()
 }
 
-/// Text in lines of at most 110 characters.
-fn wrapped(text: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last_mut().expect("one at least");
-        if last.is_empty() {
-            last.push_str(word);
-        } else if last.chars().count() + 1 + word.chars().count() > 110 {
-            lines.push(word.to_owned());
-        } else {
-            *last += &format!(" {word}");
-        }
+fn key_and_value(line: &str) -> Option<(&str, &str)> {
+    let is_key = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    line.split_once(" = ").filter(|(key, _)| is_key(key))
+}
+
+fn key_row(doc: &KeyDoc, example: &str, description: &str) -> String {
+    let name = doc.name;
+    assert!(!description.is_empty(), "{name} has no description");
+    let default = match &doc.absent {
+        Absent::Default(value) => format!("`{value}`"),
+        Absent::Mistake => "required".to_owned(),
+        Absent::Nothing => String::new(),
+    };
+    let change = match doc.takes_effect {
+        TakesEffect::Live => "live",
+        TakesEffect::Restart => "restart",
+    };
+    let kind = kind_of(example);
+    format!("| `{name}` | {kind} | {default} | {change} | {description} |\n")
+}
+
+/// Names the type of a value in TOML notation.
+fn kind_of(value: &str) -> &'static str {
+    let text = value.trim_matches('"');
+    let unit = text.trim_start_matches(|symbol: char| symbol.is_ascii_digit());
+    match unit {
+        _ if value.starts_with('[') => "list",
+        "true" | "false" => "true or false",
+        "" if !text.is_empty() => "number",
+        _ if unit.starts_with(" in ") => "number in duration",
+        "ms" | "s" | "m" | "h" | "d" => "duration",
+        "B" | "KiB" | "MiB" | "GiB" => "size",
+        _ if text.parse::<std::net::SocketAddr>().is_ok() => "address",
+        _ if text.contains("://") => "URL",
+        _ if text.starts_with('/') || text.ends_with(".pem") => "path",
+        _ => "text",
     }
-    lines.join("\n")
 }
 
 fn metric_table() -> String {
     let metrics = vtnr_gateway::telemetry::metrics::Metrics::new().expect("sound");
-    let mut out = String::from("| metric | labels | |\n|---|---|---|\n");
+    let mut out = String::from("| metric | labels | description |\n|---|---|---|\n");
     for doc in metrics.docs() {
         let name = doc.name.trim_start_matches("vtnr_gateway_");
         let labels: Vec<String> = doc
@@ -443,23 +456,52 @@ fn documents_name_no_key_that_does_not_exist() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_lead_to_files_and_headings_that_exist() {
     for (path, text) in documents() {
         let folder = path.parent().expect("a folder");
-        for link in text
+        let prose = without_code_blocks(&text);
+        for link in prose
             .split("](")
             .skip(1)
             .filter_map(|rest| rest.split(')').next())
+            .filter(|link| !link.contains("://"))
         {
-            let is_elsewhere = link.contains("://") || link.starts_with('#');
-            let file = link.split('#').next().unwrap_or_default();
-            assert!(
-                is_elsewhere || folder.join(file).exists(),
-                "{}: {link} leads nowhere",
-                path.display()
-            );
+            let place = format!("{}: {link}", path.display());
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                path.clone()
+            } else {
+                folder.join(file)
+            };
+            assert!(target.exists(), "{place} leads to no file");
+            if !heading.is_empty() {
+                let target = fs::read_to_string(&target).expect("a document");
+                let known: Vec<String> = headings(&target).collect();
+                let is_known = known.iter().any(|known| known == heading);
+                assert!(is_known, "{place} leads to no heading of {known:?}");
+            }
         }
     }
+}
+
+fn without_code_blocks(text: &str) -> String {
+    text.split("```").step_by(2).collect()
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn headings(text: &str) -> impl Iterator<Item = String> {
+    let text = without_code_blocks(text);
+    let lines: Vec<String> = text
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase())
+        .collect();
+    lines.into_iter().map(|line| {
+        line.chars()
+            .filter(|symbol| symbol.is_alphanumeric() || " -_".contains(*symbol))
+            .map(|symbol| if symbol == ' ' { '-' } else { symbol })
+            .collect()
+    })
 }
 
 #[test]

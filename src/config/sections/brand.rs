@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 const LOGO: &str = "brand.logo";
 const TEMPLATES: &str = "brand.templates";
-/// WCAG 2.2, 1.4.3 (AA).
+// WCAG 2.2, 1.4.3 (AA).
 const LEAST_CONTRAST: f64 = 4.5;
 
 pub(super) fn brand(reader: &mut Reader<'_>) -> Option<Brand> {
@@ -30,7 +30,7 @@ pub(super) fn brand(reader: &mut Reader<'_>) -> Option<Brand> {
         .map(|name| reader.path(&name));
     if let Err(what) = templates
         .as_deref()
-        .map_or(Ok(()), |folder| all_of_use(folder, logo.as_deref()))
+        .map_or(Ok(()), |folder| check_names(folder, logo.as_deref()))
     {
         reader.mistake(TEMPLATES, what);
     }
@@ -39,7 +39,7 @@ pub(super) fn brand(reader: &mut Reader<'_>) -> Option<Brand> {
     if contrast(&color, &on_color).is_some_and(|contrast| contrast < LEAST_CONTRAST) {
         reader.warn(
             "brand.on_color",
-            "is hard to read upon brand.color: WCAG 2.2 (1.4.3) asks for a contrast of 4.5",
+            "is hard to read on brand.color; WCAG 2.2 (1.4.3) requires a contrast of 4.5",
         );
     }
     Some(Brand {
@@ -63,32 +63,32 @@ fn logo(reader: &mut Reader<'_>) -> Option<PathBuf> {
         .and_then(|extension| extension.to_str())
         .is_some_and(|e| matches!(e, "svg" | "png"));
     if !known {
-        reader.mistake(LOGO, "must be a file .svg or .png");
+        reader.mistake(LOGO, "must be an .svg or .png file");
     } else if let Err(what) = readable(&path) {
         reader.mistake(LOGO, what);
     }
     Some(path)
 }
 
-/// A template under a name that does not exist would be ignored, and brokers see what the operator meant to replace.
-fn all_of_use(folder: &Path, logo: Option<&Path>) -> Result<(), String> {
+/// Rejects templates with unknown names: ignored, they would leave the built-in page in place.
+fn check_names(folder: &Path, logo: Option<&Path>) -> Result<(), String> {
     if !folder.is_dir() {
         return Err("is not a folder".to_owned());
     }
-    let looked = templates::of_no_use(folder)
+    let unused = templates::unused(folder)
         .map_err(|(folder, error)| format!("{} cannot be read: {error}", folder.display()))?;
     let logo = logo.and_then(|logo| logo.canonicalize().ok());
-    let of_no_use = looked
+    let unknown = unused
         .iter()
         .map(|file| folder.join(file))
         .filter(|file| file.canonicalize().ok() != logo || logo.is_none());
-    let files: Vec<_> = of_no_use.map(|file| file.display().to_string()).collect();
+    let files: Vec<_> = unknown.map(|file| file.display().to_string()).collect();
     if files.is_empty() {
         return Ok(());
     }
     let names = templates::templates().collect::<Vec<_>>().join(", ");
     Err(format!(
-        "{}: there is no template of this name to take the place of; there are {names}",
+        "{}: no built-in template has this name; known names: {names}",
         files.join(", ")
     ))
 }

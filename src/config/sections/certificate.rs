@@ -54,17 +54,17 @@ pub(super) fn certificate(
     }
     for needed in [LISTEN, PUBLIC_URL, CA] {
         if !reader.is_given(needed) {
-            reader.missing(needed, "is missing; [certificate] needs it");
+            reader.missing(needed, "is missing; [certificate] requires it");
         }
     }
     if reader.is_given(CERT) != reader.is_given(KEY) {
-        reader.missing(SECTION, "gives one of cert and key without the other");
+        reader.missing(SECTION, "has only one of cert and key; give both or none");
     }
     let files = cert.zip(key).or_else(|| own.map(|own| (own.cert, own.key)));
     if files.is_none() && reader.is_given(LISTEN) {
         reader.missing(
             CERT,
-            "is missing, as is listen.tls.cert: the certificate's host speaks https",
+            "is missing, and so is listen.tls.cert; the certificate listener needs one of them for https",
         );
     }
     let (cert, key) = files?;
@@ -76,17 +76,17 @@ pub(super) fn certificate(
     if !url.secure {
         reader.mistake(
             PUBLIC_URL,
-            "does not begin with https://, and a certificate can be shown over https only",
+            "must begin with https://, since client certificates need TLS",
         );
     }
     if let Some(listen) = listen {
         if !listen.public_url.secure {
-            reader.mistake(PUBLIC_URL, "needs listen.public_url to begin with https:// too: both hosts have the same cookies");
+            reader.mistake(PUBLIC_URL, "requires listen.public_url to begin with https:// too, since both hosts share cookies");
         }
         if listen.public_url.authority == url.authority {
             reader.mistake(
                 PUBLIC_URL,
-                "is listen.public_url; certificates have a host or a port of their own",
+                "is the same as listen.public_url; choose another host or port",
             );
         }
     }
@@ -107,11 +107,11 @@ pub(super) fn certificate(
         identity: identity?,
         columns,
     };
-    look_at_files(reader, &certificate);
+    check_files(reader, &certificate);
     Some(certificate)
 }
 
-fn look_at_files(reader: &mut Reader<'_>, certificate: &Certificate) {
+fn check_files(reader: &mut Reader<'_>, certificate: &Certificate) {
     match TrustStore::load(
         &certificate.ca_file,
         &certificate.crl_files,
@@ -126,12 +126,12 @@ fn look_at_files(reader: &mut Reader<'_>, certificate: &Certificate) {
             names.sort_unstable();
             names.dedup();
             if names.len() > 1 && certificate.columns.issuer.is_none() {
-                let what = "is missing: there are several issuers in certificate.ca_file, and one could issue a certificate in the \
-                            name of another one's broker";
+                let what = "is missing; certificate.ca_file has several issuers, and without this column one could issue certificates \
+                            for another's brokers";
                 reader.missing(ISSUER_COLUMN, what);
             }
             let now = Clock::System.now();
-            if let Some(over) = trust
+            if let Some(expired) = trust
                 .issuers()
                 .iter()
                 .find(|issuer| issuer.ends_at() <= now)
@@ -139,15 +139,15 @@ fn look_at_files(reader: &mut Reader<'_>, certificate: &Certificate) {
                 reader.warn(
                     CA,
                     &format!(
-                        "the certificate of {:?} has expired: those that it issued are refused",
-                        over.name()
+                        "the certificate of issuer {:?} has expired; certificates issued by it are refused",
+                        expired.name()
                     ),
                 );
             }
             if trust.lists_end().is_some_and(|end| end <= now) {
                 reader.warn(
                     CRLS,
-                    "a list is past its nextUpdate: the certificates of its issuer are refused",
+                    "a list is past its nextUpdate; certificates of its issuer are refused",
                 );
             }
         }
@@ -157,22 +157,25 @@ fn look_at_files(reader: &mut Reader<'_>, certificate: &Certificate) {
                 .unwrap_or_default();
             reader.mistake(
                 CA,
-                format!("cannot be used, or certificate.crl_files cannot: {error}{cause}"),
+                format!("or certificate.crl_files cannot be used: {error}{cause}"),
             );
         }
     }
     if certificate.crl_files.is_empty() {
-        reader.warn(CRLS, "there are none: a certificate that its issuer has revoked is accepted until it expires");
+        reader.warn(
+            CRLS,
+            "is empty: revoked certificates are accepted until they expire",
+        );
     }
 }
 
-/// The title of a column of the directory.
+/// Reads the title of a directory column.
 fn column(value: &Value) -> Result<String, String> {
     let title = line(value)?;
     match title.trim() {
         "" => Err("is empty".into()),
         title if title.eq_ignore_ascii_case("vtnr") || title.eq_ignore_ascii_case("email") => {
-            Err(format!("{title:?} is a column with another meaning"))
+            Err(format!("{title:?} is reserved; choose another column"))
         }
         title => Ok(title.to_owned()),
     }

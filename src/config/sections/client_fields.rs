@@ -3,14 +3,14 @@
 use super::super::document::Value;
 use super::super::kinds::{quoted, text};
 use super::super::read::Reader;
-use super::upstream::TAKEN_HEADERS;
+use super::upstream::RESERVED_HEADERS;
 use domain::client_fields::{covers, is_plain_name, untrusted};
 use http::HeaderName;
 
 const STRIP: &str = "upstream.strip";
 const PASS: &str = "upstream.pass_fields";
 
-/// Without these a request means nothing, or something else.
+/// Fields that no request can do without.
 const NEEDED: [&str; 9] = [
     "connection",
     "content-encoding",
@@ -23,7 +23,7 @@ const NEEDED: [&str; 9] = [
     "upgrade",
 ];
 
-/// The patterns of `upstream.strip` and the names of `upstream.pass_fields`; `own` are the gateway's identity fields.
+/// Reads `upstream.strip` and `upstream.pass_fields`; `own` are the gateway's identity fields.
 pub(super) fn client_fields(
     reader: &mut Reader<'_>,
     own: &[Option<&str>],
@@ -37,7 +37,7 @@ pub(super) fn client_fields(
             reader.mistake(
                 PASS,
                 format!(
-                    "{} is taken away by {} of {STRIP}",
+                    "{} is removed by {} in {STRIP}; delete one of them",
                     quoted(name),
                     quoted(pattern)
                 ),
@@ -45,7 +45,7 @@ pub(super) fn client_fields(
         }
         if is_plain_name(name) {
             let warning = format!(
-                "{} arrives without being listed: its name has letters, digits and - only",
+                "{} need not be listed: only names with characters other than letters, digits and - are removed",
                 quoted(name)
             );
             reader.warn(PASS, &warning);
@@ -59,13 +59,13 @@ fn pattern(value: &Value) -> Result<String, String> {
     let name = text.strip_suffix('*').unwrap_or(&text);
     if name.contains('*') || HeaderName::from_bytes(name.as_bytes()).is_err() {
         return Err(format!(
-            "{} is not the name of a header field; only at its end * may stand for any rest, such as in \"X-Internal-*\"",
+            "{} is not a header field name; \"*\" is allowed at its end only, as in \"X-Internal-*\"",
             quoted(&text)
         ));
     }
     match NEEDED.iter().find(|needed| covers(&text, needed)) {
         Some(needed) => Err(format!(
-            "{} takes away {needed}, which requests need",
+            "{} would remove {needed}, which requests need",
             quoted(&text)
         )),
         None => Ok(text),
@@ -76,28 +76,28 @@ fn exception(value: &Value, own: &[Option<&str>]) -> Result<String, String> {
     let text = text(value)?;
     if text.contains('*') || HeaderName::from_bytes(text.as_bytes()).is_err() {
         return Err(format!(
-            "{} is not the name of a header field, such as \"X_Legacy_Token\"",
+            "{} is not a header field name, such as \"X_Legacy_Token\"",
             quoted(&text)
         ));
     }
     if let Some((pattern, source)) = untrusted(&text) {
         return Err(format!(
-            "{} may be taken for {pattern} ({source}), which no client may send",
+            "{} can be mistaken for {pattern} ({source}), which clients must not send",
             quoted(&text)
         ));
     }
     if let Some(own) = own.iter().flatten().find(|own| covers(own, &text)) {
         return Err(format!(
-            "{} may be taken for {own}, by which the gateway says who asks",
+            "{} can be mistaken for {own}, the gateway's identity field",
             quoted(&text)
         ));
     }
-    match TAKEN_HEADERS
+    match RESERVED_HEADERS
         .iter()
         .find(|taken| covers(taken, &text) && !taken.eq_ignore_ascii_case(&text))
     {
         Some(taken) => Err(format!(
-            "{} may be taken for {taken}, which has a meaning of its own in HTTP",
+            "{} can be mistaken for {taken}, which has a meaning in HTTP",
             quoted(&text)
         )),
         None => Ok(text),

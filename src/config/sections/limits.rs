@@ -4,7 +4,7 @@ use super::super::kinds::{allowance, shown};
 use super::super::read::Reader;
 use domain::throttle::{Allowance, Limits};
 
-/// The product's limits, each replaced by the operator's own where one is given.
+/// Reads rate limits, with the product's as defaults.
 pub(super) fn limits(reader: &mut Reader<'_>) -> Limits {
     let mut limits = Limits::default();
     let mut limit = |key, limit: &mut Allowance| {

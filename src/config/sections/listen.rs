@@ -43,16 +43,13 @@ pub(super) fn listen(reader: &mut Reader<'_>) -> Option<ListenConfig> {
     let max_requests = reader.or("listen.max_requests", 4_096, number(1..=1_000_000));
     let threads = reader.or("listen.threads", 0, number(0..=1_024));
     if !reader.is_given(HTTP) && !reader.is_given(HTTPS) {
-        reader.missing(
-            "listen",
-            "gives neither http nor https; at least one is needed",
-        );
+        reader.missing("listen", "has neither http nor https; give at least one");
     }
     let public_url = public_url?;
     if !public_url.secure && !reader.is_given(HTTP) && reader.is_given(HTTPS) {
         reader.mistake(
             PUBLIC_URL,
-            "begins with http://, but only listen.https is given",
+            "begins with http://, but only listen.https is set; use https://",
         );
     }
     Some(ListenConfig {
@@ -80,8 +77,8 @@ fn https(reader: &mut Reader<'_>, address: Option<SocketAddr>) -> Option<Https> 
     let key = reader.optional(KEY, line).map(|name| reader.path(&name));
     for file in [CERT, KEY] {
         match (reader.is_given(HTTPS), reader.is_given(file)) {
-            (true, false) => reader.missing(file, "is missing; listen.https needs it"),
-            (false, true) => reader.mistake(file, "is of no use without listen.https"),
+            (true, false) => reader.missing(file, "is missing; listen.https requires it"),
+            (false, true) => reader.mistake(file, "has no effect without listen.https"),
             _ => {}
         }
     }
@@ -106,12 +103,13 @@ pub(super) fn public_url(value: &Value) -> Result<PublicUrl, String> {
     };
     if !url.is_bare() || url.user.is_some() {
         return Err(
-            "must be scheme and host only, such as \"https://rechner.insurer.example\"".to_owned(),
+            "must have scheme and host only, such as \"https://rechner.insurer.example\""
+                .to_owned(),
         );
     }
     if !secure && !url.is_loopback() {
-        return Err("must begin with https://, since browsers keep the cookies on a secure connection only; \
-                    http:// is for loopback"
+        return Err("must begin with https://, since browsers keep the cookies on secure connections only; \
+                    http:// is allowed on loopback"
             .to_owned());
     }
     let port = url
@@ -125,7 +123,7 @@ pub(super) fn public_url(value: &Value) -> Result<PublicUrl, String> {
     })
 }
 
-/// A further host, with a port where requests carry one.
+/// Reads a further host, with a port if requests have one.
 fn host(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     match host_and_port(&text) {
@@ -134,31 +132,31 @@ fn host(value: &Value) -> Result<String, String> {
     }
 }
 
-/// An address, or a network in CIDR notation.
+/// Reads an address or a network in CIDR notation.
 fn network(value: &Value) -> Result<IpNet, String> {
     let text = text(value)?;
     let shown = quoted(&text);
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address.to_canonical()));
     }
-    let network: IpNet = text
-        .parse()
-        .map_err(|_| format!("{shown} is neither an IP address nor a network, such as \"10.0.0.1\" or \"10.0.0.0/24\""))?;
+    let network: IpNet = text.parse().map_err(|_| {
+        format!("{shown} is not an IP address or network, such as \"10.0.0.1\" or \"10.0.0.0/24\"")
+    })?;
     if let IpNet::V6(v6) = network
         && v6.addr().to_ipv4_mapped().is_some()
     {
         return Err(format!(
-            "{shown} is a network of IPv4 addresses; write it as one, such as \"10.0.0.0/24\""
+            "{shown} is an IPv4 network; write it in IPv4 notation, such as \"10.0.0.0/24\""
         ));
     }
     if network.prefix_len() == 0 {
         return Err(format!(
-            "{shown} is everybody: any client could say that it is another one"
+            "{shown} covers all addresses, so every client could forge its address; name the proxies only"
         ));
     }
     if network != network.trunc() {
         return Err(format!(
-            "{shown} is an address within a network; write {} or {}",
+            "{shown} has host bits set; write {} or {}",
             network.addr(),
             network.trunc()
         ));

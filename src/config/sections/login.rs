@@ -31,7 +31,7 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<LoginConfig> {
             ("neutral", Enumeration::Neutral),
         ]),
     );
-    let without_email = reader.told(WITHOUT_EMAIL, "true", flag);
+    let without_email = reader.or_documented(WITHOUT_EMAIL, "true", flag);
     let password_url = reader
         .optional("login.password_url", link)
         .map(LoginMethod::Elsewhere);
@@ -44,7 +44,7 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<LoginConfig> {
     if enumeration == Enumeration::Neutral && without_email == Some(true) {
         reader.mistake(
             WITHOUT_EMAIL,
-            "cannot be true while login.enumeration is \"neutral\": the way without e-mail reveals whether a VTNR exists",
+            "cannot be true with login.enumeration = \"neutral\": sign-in without e-mail reveals whether a VTNR exists",
         );
     }
     Some(LoginConfig {
@@ -78,7 +78,7 @@ fn tan(reader: &mut Reader<'_>) -> Option<TanLimits> {
         attempt: attempt?,
     };
     if limits.attempt < limits.lifetime {
-        reader.mistake(ATTEMPT, "is shorter than login.tan_lifetime");
+        reader.mistake(ATTEMPT, "must not be shorter than login.tan_lifetime");
     }
     Some(limits)
 }
@@ -87,29 +87,31 @@ fn prefix(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let wrong = |what: &str| Err(format!("{} {what}", quoted(&text)));
     if !text.starts_with('/') || !text.ends_with('/') {
-        return wrong("does not begin and end with /");
+        return wrong("must begin and end with /");
     }
     if text == "/" {
-        return wrong("would take every path from the calculator");
+        return wrong(
+            "would hide every path of the calculator; use a prefix such as \"/ui/login/de/\"",
+        );
     }
     if !text
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"/._-".contains(&byte))
     {
-        return wrong("has other characters than a-z 0-9 / . _ -");
+        return wrong("may only contain a-z 0-9 / . _ -");
     }
     if text.contains("//") || text.split('/').any(|segment| matches!(segment, "." | "..")) {
-        return wrong("has empty or dot segments, which servers do not read alike");
+        return wrong("has empty or dot segments, which servers interpret differently");
     }
     Ok(text)
 }
 
 fn alphabet(value: &Value) -> Result<Alphabet, String> {
     Alphabet::parse(&text(value)?).map_err(|bad| match bad {
-        BadAlphabet::TooFew => format!("has fewer than {} letters", Alphabet::FEWEST),
-        BadAlphabet::Repeated(letter) => format!("has the letter {letter:?} twice"),
+        BadAlphabet::TooFew => format!("has fewer than {} symbols", Alphabet::FEWEST),
+        BadAlphabet::Repeated(letter) => format!("repeats the letter {letter:?}"),
         BadAlphabet::NotACapitalLetter(letter) => {
-            format!("has {letter:?}, and only the capital letters A to Z can be used")
+            format!("contains {letter:?}; only the capital letters A to Z are allowed")
         }
     })
 }
@@ -127,7 +129,7 @@ fn time_zone(value: &Value) -> Result<String, String> {
     }
 }
 
-/// Another site's origin, as browsers write it.
+/// Reads another site's origin, as browsers write it.
 fn origin(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let wrong = |what: &str| Err(format!("{} {what}", quoted(&text)));
@@ -140,13 +142,13 @@ fn origin(value: &Value) -> Result<String, String> {
         "http" if url.is_loopback() => 80,
         "http" => {
             return wrong(
-                "begins with http://: whoever sits on the line could post forms; only loopback may",
+                "must begin with https://: over http:// anybody on the network could post forms",
             );
         }
-        _ => return wrong("does not begin with https://"),
+        _ => return wrong("must begin with https://"),
     };
     if !url.path.is_empty() || url.query.is_some() || url.user.is_some() {
-        return wrong("is more than scheme and host, such as \"https://vergleich.example\"");
+        return wrong("must have scheme and host only, such as \"https://vergleich.example\"");
     }
     let port = url
         .port
@@ -156,7 +158,7 @@ fn origin(value: &Value) -> Result<String, String> {
     Ok(format!("{}://{}{port}", url.scheme, url.bracketed_host()))
 }
 
-/// Where a link leads: a path of this host, or an http(s) URL.
+/// Reads a link target: a path of this host, or an http(s) URL.
 pub(super) fn link(value: &Value) -> Result<String, String> {
     let text = line(value)?;
     let is_path = text.starts_with('/') && !text.starts_with("//");
@@ -170,7 +172,7 @@ pub(super) fn link(value: &Value) -> Result<String, String> {
         return Ok(text);
     }
     Err(format!(
-        "{} is neither a path, such as \"/impressum\", nor a URL with https:// or http://",
+        "{} is neither a path such as \"/impressum\" nor an https:// or http:// URL",
         quoted(&text)
     ))
 }

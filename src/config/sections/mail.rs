@@ -18,7 +18,7 @@ const PASSWORD: Places = Places {
     key: "mail.password",
     file_key: "mail.password_file",
 };
-/// A broker waits while they are tried one after another.
+/// Brokers wait while servers are tried in turn.
 const MOST_RELAYS: usize = 5;
 
 pub(super) fn mail(reader: &mut Reader<'_>) -> Option<MailConfig> {
@@ -37,7 +37,7 @@ pub(super) fn mail(reader: &mut Reader<'_>) -> Option<MailConfig> {
     }
     let credentials = credentials(reader, servers.as_ref().map(Vec::len), usernames, passwords);
     let servers = servers?;
-    refuse_odd_lists(reader, &servers);
+    check_relays(reader, &servers);
     let relays: Vec<_> = servers
         .into_iter()
         .zip(credentials?)
@@ -48,7 +48,7 @@ pub(super) fn mail(reader: &mut Reader<'_>) -> Option<MailConfig> {
     }) {
         reader.warn(
             URL,
-            "sends the password in plain text; use ?tls=required or smtps://",
+            "sends the password unencrypted; use ?tls=required or smtps://",
         );
     }
     Some(MailConfig {
@@ -61,7 +61,7 @@ pub(super) fn mail(reader: &mut Reader<'_>) -> Option<MailConfig> {
     })
 }
 
-/// What each of so many servers is told, where that is known; nothing is told to a server whose entry is empty.
+/// Pairs user names and passwords, one per server; empty entries mean no authentication.
 fn credentials(
     reader: &mut Reader<'_>,
     servers: Option<usize>,
@@ -73,8 +73,10 @@ fn credentials(
         .find(|key| reader.is_given(key));
     match (reader.is_given(USERNAME), password) {
         (false, None) => return servers.map(|servers| vec![None; servers]),
-        (true, None) => reader.missing(USERNAME, "needs mail.password or mail.password_file"),
-        (false, Some(_)) => reader.missing("mail", "has a password and no username"),
+        (true, None) => reader.missing(USERNAME, "requires mail.password or mail.password_file"),
+        (false, Some(_)) => {
+            reader.missing("mail", "has a password but no username; give mail.username")
+        }
         (true, Some(_)) => {}
     }
     let servers = servers?;
@@ -87,18 +89,18 @@ fn credentials(
             (None, None) => all.push(None),
             (Some(_), None) => reader.mistake(
                 USERNAME,
-                format!("names a user for server {number} that has no password"),
+                format!("has a user for server {number}, but no password"),
             ),
             (None, Some(_)) => reader.mistake(
                 USERNAME,
-                format!("names no user for server {number}, which has a password"),
+                format!("has no user for server {number}, which has a password"),
             ),
         }
     }
     Some(all)
 }
 
-/// One for each server; a single one is for all.
+/// Repeats a single entry for all servers.
 fn spread<T: Clone>(
     reader: &mut Reader<'_>,
     key: &str,
@@ -113,7 +115,7 @@ fn spread<T: Clone>(
             reader.mistake(
                 key,
                 format!(
-                    "has {entries} entries for {servers} servers; give one for all, or one for each"
+                    "has {entries} entries for {servers} servers; give one for all or one per server"
                 ),
             );
             None
@@ -121,34 +123,37 @@ fn spread<T: Clone>(
     }
 }
 
-fn refuse_odd_lists(reader: &mut Reader<'_>, servers: &[Server]) {
+fn check_relays(reader: &mut Reader<'_>, servers: &[MailServer]) {
     if servers.len() > MOST_RELAYS {
         reader.mistake(
             URL,
-            format!("names {} servers; {MOST_RELAYS} are allowed", servers.len()),
+            format!(
+                "has {} servers; at most {MOST_RELAYS} are allowed",
+                servers.len()
+            ),
         );
     }
-    let address = |server: &Server| (server.host.clone(), server.port);
+    let address = |server: &MailServer| (server.host.clone(), server.port);
     let twice = servers.iter().enumerate().find(|(at, one)| {
         servers
             .iter()
             .take(*at)
             .any(|other| address(other) == address(one))
     });
-    if let Some((_, Server { host, port, .. })) = twice {
+    if let Some((_, MailServer { host, port, .. })) = twice {
         reader.mistake(URL, format!("names {host}:{port} twice"));
     }
 }
 
-struct Server {
+struct MailServer {
     host: String,
     port: u16,
     protection: MailProtection,
     is_loopback: bool,
 }
 
-impl Server {
-    /// The relay, and whether it is on another machine.
+impl MailServer {
+    /// Returns the relay and whether it is on another machine.
     fn with(self, credentials: Option<(String, Secret)>) -> (MailRelay, bool) {
         let Self {
             host,
@@ -168,26 +173,26 @@ impl Server {
     }
 }
 
-/// The ports are those of RFC 8314 (7.3), RFC 6409 (3.1) and RFC 5321 (4.5.4.2).
-fn server(value: &Value) -> Result<Server, String> {
+/// Reads a server URL; default ports: RFC 8314 (7.3), RFC 6409 (3.1), RFC 5321 (4.5.4.2).
+fn server(value: &Value) -> Result<MailServer, String> {
     let text = text(value)?;
     let url = Url::parse(&text)?;
     if url.user.is_some() {
-        return Err("has a user name; that belongs in mail.username".to_owned());
+        return Err("contains a user name; use mail.username instead".to_owned());
     }
     if !matches!(url.path, "" | "/") {
-        return Err("has a path, which means nothing here".to_owned());
+        return Err("has a path, which is not supported".to_owned());
     }
     let is_loopback = url.is_loopback();
     let (protection, usual_port) = match (url.scheme, url.query) {
         ("smtps", None | Some("tls=required")) => (MailProtection::Tls, 465),
-        ("smtps", _) => return Err("has a query that means nothing with smtps://".to_owned()),
+        ("smtps", _) => return Err("has a query that smtps:// does not support".to_owned()),
         ("smtp", Some("tls=required")) => (MailProtection::StartTls, 587),
         ("smtp", Some("tls=none")) => (MailProtection::Plain, 25),
         ("smtp", None) if is_loopback => (MailProtection::Plain, 25),
         ("smtp", None) => {
             return Err(
-                "would send TANs over the network in plain text; add ?tls=required, or ?tls=none to accept that".to_owned()
+                "would send TANs unencrypted over the network; add ?tls=required, or ?tls=none to accept that".to_owned()
             );
         }
         ("smtp", Some(_)) => {
@@ -195,7 +200,7 @@ fn server(value: &Value) -> Result<Server, String> {
         }
         _ => return Err("must begin with smtp:// or smtps://".to_owned()),
     };
-    Ok(Server {
+    Ok(MailServer {
         host: url.host,
         port: url.port.unwrap_or(usual_port),
         protection,
@@ -203,7 +208,7 @@ fn server(value: &Value) -> Result<Server, String> {
     })
 }
 
-/// None where a server wants no sign-in.
+/// Reads a user name; an empty text means no authentication.
 fn username(value: &Value) -> Result<Option<String>, String> {
     if text(value)?.is_empty() {
         Ok(None)
@@ -212,7 +217,7 @@ fn username(value: &Value) -> Result<Option<String>, String> {
     }
 }
 
-/// `Name <address>`, or an address alone.
+/// Reads `Name <address>`, or an address alone.
 fn sender(value: &Value) -> Result<String, String> {
     let text = line(value)?;
     let unreadable = || {

@@ -1,10 +1,11 @@
-//! The sections of the configuration, one file for each of the larger ones.
+//! Sections of the configuration, one file for each of the larger ones.
 //!
-//! Each function asks for all keys of its section first and builds afterwards, so that one mistake hides no other.
+//! Each function reads all keys of its section before it builds anything, so that one mistake hides no other.
 
 mod brand;
 mod certificate;
 mod client_fields;
+mod cross_checks;
 mod limits;
 mod listen;
 mod login;
@@ -14,10 +15,9 @@ mod password;
 mod portal;
 mod store;
 mod submission;
-mod together;
 mod upstream;
 
-use self::together::Sections;
+use self::cross_checks::Sections;
 use super::document::Value;
 use super::kinds::{
     address, days, duration, flag, hours, line, minutes, quoted, seconds, text, word,
@@ -31,7 +31,7 @@ use domain::session::SessionLimits;
 use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-/// The whole configuration; none only after a mistake.
+/// Reads the whole configuration; `None` only after a mistake.
 pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let listen = listen::listen(reader);
     let upstream = upstream::upstream(reader);
@@ -58,7 +58,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         if login.doors.certificate.replace(door).is_some() {
             reader.mistake(
                 "login.certificate_url",
-                "is of no use together with [certificate], which has an address of its own",
+                "conflicts with [certificate], which has an address of its own; delete one of them",
             );
         }
     }
@@ -83,7 +83,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         portal: portal.as_ref(),
         brand: brand.as_ref(),
     };
-    together::check(reader, &sections);
+    cross_checks::check(reader, &sections);
     Some(Config {
         listen: listen?,
         upstream: upstream?,
@@ -107,7 +107,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     })
 }
 
-/// A name without a port: whichever it comes by is this listener's.
+/// Reads a host name without a port.
 fn admin_host(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     match host_and_port(&text) {
@@ -146,7 +146,7 @@ fn session(reader: &mut Reader<'_>) -> Option<SessionLimits> {
         absolute: absolute?,
     };
     if limits.idle > limits.absolute {
-        reader.mistake("session.idle", "is longer than session.absolute");
+        reader.mistake("session.idle", "must not be longer than session.absolute");
     }
     Some(limits)
 }
@@ -183,7 +183,8 @@ fn log(reader: &mut Reader<'_>) -> Option<Log> {
     })
 }
 
-/// Levels, alone or for a target. A word alone would be read as a target, so that a slip in `info` would silence the log.
+/// Reads levels, alone or per target. `Targets` takes any word for a target, so that a typo in `info` would
+/// silence the log.
 fn filter(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
@@ -206,7 +207,7 @@ fn filter(value: &Value) -> Result<String, String> {
     }
 }
 
-/// A short wait, such as for a connection.
+/// Reads a short timeout, such as for a connection.
 fn timeout(reader: &mut Reader<'_>, key: &'static str, default: &'static str) -> Option<Duration> {
     reader.or(
         key,

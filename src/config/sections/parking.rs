@@ -10,10 +10,10 @@ const PER_CLIENT: &str = "parking.per_client";
 const TOTAL: &str = "parking.total";
 const TIB: u64 = 1 << 40;
 
-/// How much longer than connecting may take it is until a form that was taken has gone up, or was put back.
+/// Extra time, after connecting, until a claimed form was sent or put back.
 const SETTLES: Duration = Duration::from_secs(2);
 
-/// `connecting` is how long connecting to the calculator may take in all.
+/// Reads `[parking]`; `connecting` is the upper bound for connecting to the calculator.
 pub(super) fn parking(
     reader: &mut Reader<'_>,
     connecting: Option<Duration>,
@@ -32,17 +32,17 @@ pub(super) fn parking(
     if (1..ParkingLimits::LEAST).contains(&largest) {
         reader.mistake(
             LARGEST,
-            "is less than 4KiB, which the smallest form is counted as; 0B keeps none",
+            "must be 0B, which keeps none, or at least 4KiB, the size that the smallest form counts",
         );
     }
     if per_client < largest {
         reader.mistake(
             PER_CLIENT,
-            format!("is less than {LARGEST}: no client could have such a form kept"),
+            format!("must not be less than {LARGEST}, or such a form could never be kept"),
         );
     }
     if total < 2 * per_client {
-        reader.mistake(TOTAL, format!("is less than twice {PER_CLIENT}"));
+        reader.mistake(TOTAL, format!("must be at least twice {PER_CLIENT}"));
     }
     Some(ParkingLimits {
         lifetime: lifetime?,

@@ -11,7 +11,7 @@ const MEMORY: &str = "password.memory";
 const ITERATIONS: &str = "password.iterations";
 const KIB: u64 = 1_024;
 
-/// Nothing where the section is not there; then this way in is closed.
+/// Reads `[password]`; without the section this sign-in method is closed.
 pub(super) fn password(
     reader: &mut Reader<'_>,
     doors: Option<&mut LoginMethods>,
@@ -36,12 +36,12 @@ pub(super) fn password(
         return None;
     }
     if !reader.is_given(FILE) {
-        reader.missing(FILE, "is missing; [password] needs it");
+        reader.missing(FILE, "is missing; [password] requires it");
     }
     if reader.is_given("login.password_url") {
         reader.mistake(
             "login.password_url",
-            "stands beside [password], which has a page of its own; give one of the two",
+            "conflicts with [password], which has a page of its own; delete one of them",
         );
     }
     if let Some(doors) = doors {
@@ -53,9 +53,9 @@ pub(super) fn password(
         lanes: lanes?,
     };
     if cost.memory < cost.lanes.saturating_mul(8) {
-        reader.mistake(MEMORY, "is less than 8KiB for each of password.lanes");
-    } else if !withstands(cost) {
-        reader.warn(MEMORY, "with so few password.iterations is less than what OWASP takes for the least, such as 19MiB with 2");
+        reader.mistake(MEMORY, "must be at least 8KiB per lane (password.lanes)");
+    } else if !is_owasp_minimum(cost) {
+        reader.warn(MEMORY, "with so few password.iterations is below OWASP's minimum, such as 19MiB with 2 iterations");
     }
     Some(PasswordConfig {
         file: file?,
@@ -65,8 +65,8 @@ pub(super) fn password(
     })
 }
 
-/// Whether a stolen file withstands guessing at least as well as with the parameters that the OWASP Password Storage Cheat Sheet names.
-fn withstands(cost: HashCost) -> bool {
+/// Whether the parameters reach a minimum of the OWASP Password Storage Cheat Sheet.
+fn is_owasp_minimum(cost: HashCost) -> bool {
     const LEAST: [(u32, u32); 5] = [
         (47_104, 1),
         (19_456, 2),
@@ -79,7 +79,7 @@ fn withstands(cost: HashCost) -> bool {
         .any(|(memory, iterations)| cost.memory >= *memory && cost.iterations >= *iterations)
 }
 
-/// Half the cores: the others are for who is signed in.
+/// Defaults to half of the cores; the rest serves signed-in brokers.
 fn hashers_or_default(hashers: usize) -> NonZero<usize> {
     let half = || std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
     NonZero::new(hashers)

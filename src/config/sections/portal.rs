@@ -39,7 +39,7 @@ pub(super) fn portal(reader: &mut Reader<'_>) -> Option<PortalConfig> {
         return None;
     }
     if !reader.is_given(CHECK_URL) {
-        reader.missing(CHECK_URL, "is missing; [portal] needs it");
+        reader.missing(CHECK_URL, "is missing; [portal] requires it");
     }
     if let Some(Err(what)) = ca_file.as_deref().map(certificates) {
         reader.mistake(CA, what);
@@ -49,7 +49,7 @@ pub(super) fn portal(reader: &mut Reader<'_>) -> Option<PortalConfig> {
     if cookies.is_empty() {
         reader.missing(
             COOKIES,
-            "names none: by its cookies the portal knows who is signed in",
+            "is missing or empty; the portal recognises brokers by its cookies",
         );
     }
     if server.is_some() && !reader.is_given(PATHS) {
@@ -99,24 +99,24 @@ fn foreign_cookie(value: &Value) -> Result<String, String> {
         .or_else(|| name.strip_prefix("__Secure-"))
         .unwrap_or(&name);
     if bare.starts_with("vtnr_") {
-        Err(format!("{name:?} is a cookie of the gateway's own"))
+        Err(format!("{name:?} is one of the gateway's own cookies"))
     } else {
         Ok(name)
     }
 }
 
-/// A path and all that lies below it.
+/// Reads a path prefix.
 fn prefix(value: &Value) -> Result<String, String> {
     let text = path(value)?;
     if text == "/" || !text.ends_with('/') {
         return Err(format!(
-            "{} does not end with /, or is every path; all below it passes, such as with \"/portal/\"",
+            "{} must end with / and not be \"/\" itself, as in \"/portal/\"",
             quoted(&text)
         ));
     }
     if text.contains(['%', ';']) || text.contains("//") {
         return Err(format!(
-            "{} has what servers do not read alike, so that no request would match it",
+            "{} has %, ; or //, which servers interpret differently; no request would match it",
             quoted(&text)
         ));
     }

@@ -24,9 +24,9 @@ const SECRET: Places = Places {
     key: "store.secret",
     file_key: "store.secret_file",
 };
-/// The strength of the keys that are derived from it.
+/// Strength of the derived keys, in bytes.
 const SHORTEST_SECRET: usize = 32;
-/// More are not kept by anybody, and each must answer before a broker is.
+/// Upper bound: each confirmation adds to a broker's wait.
 const MOST_REPLICAS: i64 = 5;
 
 pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
@@ -41,7 +41,7 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
     if !reader.is_given(SECRET.key) && !reader.is_given(SECRET.file_key) {
         reader.missing(
             SECRET.file_key,
-            "is missing, and so is store.secret; one of the two is needed",
+            "is missing, and so is store.secret; give one of them",
         );
     }
     let key_prefix = reader.or("store.key_prefix", "vtnr:", key_prefix);
@@ -78,7 +78,7 @@ fn written(value: &Value) -> Result<Written, String> {
         return if sound {
             Ok(Written::File(path.to_owned()))
         } else {
-            Err("names no file; write file:/var/lib/vtnr-gateway/store".into())
+            Err("has no file name; write file:/var/lib/vtnr-gateway/store".into())
         };
     }
     RedisServers::parse(&text).map(Written::Redis)
@@ -113,12 +113,12 @@ fn url(
         Deployment::Single | Deployment::Cluster => refuse(reader, keys_of_sentinels.into_iter()),
     }
     if servers.login.password.is_some() {
-        reader.look_at_exposure(URL, PASSWORD.file_key);
+        reader.check_exposure(URL, PASSWORD.file_key);
     }
     if password.is_some() && servers.login.password.is_some() {
         reader.mistake(
             URL,
-            "has a password, and so has store.password or store.password_file; give one",
+            "has a password, which conflicts with store.password or store.password_file; give only one",
         );
         return None;
     }
@@ -133,7 +133,7 @@ fn url(
 fn refuse(reader: &mut Reader<'_>, keys: impl Iterator<Item = &'static str>) {
     for key in keys {
         if reader.is_given(key) {
-            reader.mistake(key, "is of no use to this kind of store");
+            reader.mistake(key, "has no effect with this kind of store");
         }
     }
 }
@@ -144,10 +144,7 @@ fn user(value: &Value) -> Result<String, String> {
     if sound {
         Ok(text)
     } else {
-        Err(format!(
-            "{} is not the name of a user of Redis",
-            quoted(&text)
-        ))
+        Err(format!("{} is not a Redis user name", quoted(&text)))
     }
 }
 
@@ -162,7 +159,7 @@ fn key_prefix(value: &Value) -> Result<String, String> {
         Ok(text)
     } else {
         Err(format!(
-            "{} is not up to {LONGEST} of A-Z a-z 0-9 : . _ - {{ }}",
+            "{} must be at most {LONGEST} characters of A-Z a-z 0-9 : . _ - {{ }}",
             quoted(&text)
         ))
     }

@@ -9,7 +9,7 @@ use domain::submission::{
 
 const PATHS: &str = "submission.paths";
 
-/// The paths as they were written, and the rules that they make.
+/// Paths as written, and the rules made of them.
 pub(super) struct SubmissionSection {
     pub(super) paths: Vec<String>,
     pub(super) rules: SubmissionRules,
@@ -40,14 +40,14 @@ pub(super) fn submission(reader: &mut Reader<'_>) -> Option<SubmissionSection> {
     }
 }
 
-/// Warns of what a rule with a query leaves open. It cannot be known from here whether that exists.
+/// Warns of gaps that rules with a query may leave, depending on the calculator.
 fn warn_of_queries(reader: &mut Reader<'_>, paths: &[String]) {
     let rules: Vec<_> = paths
         .iter()
         .filter_map(|rule| rule.split_once('?'))
         .collect();
     if !rules.is_empty() {
-        let what = "rules with a query are compared with the query alone: if the calculator also takes these parameters from the body of a form \
+        let what = "rules with a query match the query only: if the calculator also reads these parameters from a form's body \
                     (PHP's $_REQUEST, Java's getParameter), guard the whole path";
         reader.warn(PATHS, what);
     }
@@ -62,12 +62,17 @@ fn warn_of_queries(reader: &mut Reader<'_>, paths: &[String]) {
         if index_folder(path).is_none() && !is_guarded {
             let rule = quoted(&format!("{path}?{query}"));
             let missing = quoted(&format!("{folder}/?{query}"));
-            reader.warn(PATHS, &format!("{rule} does not guard the folder: if the server answers it with {file}, add {missing}"));
+            reader.warn(
+                PATHS,
+                &format!(
+                    "{rule} does not guard the folder: if {file} is its index file, add {missing}"
+                ),
+            );
         }
     }
 }
 
-/// A path that can match; whether only ASCII may occur is looked at when both keys are known.
+/// Reads a path that can match; `ascii_only` is checked once both keys are known.
 fn path(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let alone = SubmissionRules::new([text.clone()], LetterCase::Folded, PathAlphabet::Unicode);
@@ -78,18 +83,18 @@ fn path(value: &Value) -> Result<String, String> {
 
 fn why(never: NeverMatches) -> &'static str {
     match never {
-        NeverMatches::NotAPath => "does not begin with /",
+        NeverMatches::NotAPath => "must begin with /",
         NeverMatches::EmptyQuery => {
-            "has an empty query, or a parameter without letters; write what it must hold, or no ?"
+            "has an empty query, or a parameter without letters; give parameters, or remove the ?"
         }
         NeverMatches::Doubtful(Doubt::Segment) => {
-            "can never match: requests with //, dot segments, a segment that begins with (, blanks and dots at the end of a segment, or :$ are refused before"
+            "can never match: requests with //, dot segments, a segment that begins with (, a space or dot at the end of a segment, or :$ are refused earlier"
         }
         NeverMatches::Doubtful(Doubt::Escape) => {
-            "can never match: write it as people read it, without %, ; and #"
+            "can never match: write it decoded, without %, ; and #"
         }
         NeverMatches::Doubtful(_) => {
-            "can never match: requests with such characters are refused before"
+            "can never match: requests with such characters are refused earlier"
         }
     }
 }

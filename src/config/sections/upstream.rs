@@ -14,11 +14,11 @@ use std::time::Duration;
 const URL: &str = "upstream.url";
 const ROUTES: &str = "upstream.routes";
 const WEBSOCKET_ORIGINS: &str = "upstream.websocket_origins";
-/// Each is looked over by each gateway.
+/// Upper bound: each gateway checks each server.
 const MOST_SERVERS: usize = 64;
 
-/// Fields that frame a message, belong to one connection, or mean something else to the calculator.
-pub(super) const TAKEN_HEADERS: [&str; 18] = [
+/// Header fields with a meaning of their own in HTTP.
+pub(super) const RESERVED_HEADERS: [&str; 18] = [
     "authorization",
     "connection",
     "content-encoding",
@@ -78,10 +78,10 @@ pub(super) fn upstream(reader: &mut Reader<'_>) -> Option<UpstreamConfig> {
     {
         reader.mistake(
             "upstream.level_header",
-            "is the same field as upstream.vtnr_header",
+            "must not be the same field as upstream.vtnr_header",
         );
     }
-    let (tls, servers) = together(reader, targets?);
+    let (tls, servers) = servers(reader, targets?);
     let routes = routes?;
     let affinity_cookies = affinity_cookies?;
     let session_cookies = session_cookies?;
@@ -122,13 +122,13 @@ fn websocket_origins(reader: &mut Reader<'_>) -> Option<WebSocketOriginsConfig> 
     if origins.len() > 1 {
         reader.mistake(
             WEBSOCKET_ORIGINS,
-            "has \"*\", which is every origin, beside others; give one of the two",
+            "has \"*\", which allows every origin, besides others; give either",
         );
     }
     Some(WebSocketOriginsConfig::All)
 }
 
-/// An origin as browsers write it (RFC 6454, 6.2).
+/// Reads an origin as browsers write it (RFC 6454, 6.2).
 fn sound_origin(text: &str) -> Result<String, String> {
     let wrong = || {
         format!(
@@ -153,17 +153,17 @@ pub(super) struct Target {
     pub(super) server: Server,
 }
 
-/// What must hold between the servers.
-fn together(reader: &mut Reader<'_>, targets: Vec<Target>) -> (bool, Vec<Server>) {
+/// Checks the servers against each other.
+fn servers(reader: &mut Reader<'_>, targets: Vec<Target>) -> (bool, Vec<Server>) {
     let tls = targets.first().is_some_and(|first| first.tls);
     if targets.iter().any(|target| target.tls != tls) {
         reader.mistake(
             URL,
-            "has http:// and https://; all servers must be reached in the same way",
+            "mixes http:// and https://; use the same for all servers",
         );
     }
     if targets.len() > MOST_SERVERS {
-        reader.mistake(URL, format!("names more than {MOST_SERVERS} servers"));
+        reader.mistake(URL, format!("has more than {MOST_SERVERS} servers"));
     }
     let mut servers: Vec<Server> = Vec::with_capacity(targets.len());
     for Target { server, .. } in targets {
@@ -183,7 +183,7 @@ fn routes_fit(reader: &mut Reader<'_>, routes: &[String], cookies: &[String], se
         reader.mistake(
             ROUTES,
             format!(
-                "names {} routes for {servers} servers; name one for each, in the order of {URL}",
+                "has {} routes for {servers} servers; give one per server, in the order of {URL}",
                 routes.len()
             ),
         );
@@ -198,7 +198,7 @@ fn routes_fit(reader: &mut Reader<'_>, routes: &[String], cookies: &[String], se
     if cookies.is_empty() {
         reader.mistake(
             ROUTES,
-            "is of no use without upstream.affinity_cookie, whose values end with them",
+            "has no effect without upstream.affinity_cookie, whose values end with the routes",
         );
     }
 }
@@ -213,7 +213,7 @@ pub(super) fn target(value: &Value) -> Result<Target, String> {
     };
     if !url.is_bare() || url.user.is_some() {
         return Err(
-            "must be scheme, host and port only, such as \"http://127.0.0.1:9000\"; paths are passed on as they are".to_owned()
+            "must have scheme, host and port only, such as \"http://127.0.0.1:9000\"; paths are forwarded unchanged".to_owned()
         );
     }
     Ok(Target {
@@ -225,7 +225,7 @@ pub(super) fn target(value: &Value) -> Result<Target, String> {
     })
 }
 
-/// As servlet containers have it (`jvmRoute`): what follows the last dot of a session's number.
+/// Reads a server's route (`jvmRoute`): the session cookie's suffix after its last dot.
 fn route(value: &Value) -> Result<String, String> {
     const LONGEST: usize = 64;
     let text = text(value)?;
@@ -237,7 +237,7 @@ fn route(value: &Value) -> Result<String, String> {
         Ok(text)
     } else {
         Err(format!(
-            "{} is not a route: 1 to {LONGEST} of A-Z a-z 0-9 _ -",
+            "{} is not a route: 1 to {LONGEST} characters of A-Z a-z 0-9 _ -",
             quoted(&text)
         ))
     }
@@ -245,17 +245,17 @@ fn route(value: &Value) -> Result<String, String> {
 
 pub(super) fn cookie(value: &Value) -> Result<String, String> {
     let text = text(value)?;
-    // The name of a cookie is a token, as that of a field is (RFC 6265, 4.1.1), but keeps its case.
+    // Like field names, cookie names are tokens (RFC 6265, 4.1.1), but case-sensitive.
     if HeaderName::from_bytes(text.as_bytes()).is_err() {
         return Err(format!(
-            "{} is not the name of a cookie, such as \"JSESSIONID\"",
+            "{} is not a cookie name, such as \"JSESSIONID\"",
             quoted(&text)
         ));
     }
     Ok(text)
 }
 
-/// A cookie's name, with `*` at one end for any text.
+/// Reads a cookie name with `*` at one end for any text.
 fn cookie_pattern(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let name = text
@@ -264,7 +264,7 @@ fn cookie_pattern(value: &Value) -> Result<String, String> {
         .unwrap_or(&text);
     if name.is_empty() || name.contains('*') {
         return Err(format!(
-            "{} is not the name of a cookie, nor the beginning or the end of one with a *",
+            "{} is not a cookie name, optionally with \"*\" at one end",
             quoted(&text)
         ));
     }
@@ -274,10 +274,10 @@ fn cookie_pattern(value: &Value) -> Result<String, String> {
 pub(super) fn header(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let name = HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| format!("{} is not the name of a header field", quoted(&text)))?;
-    if TAKEN_HEADERS.contains(&name.as_str()) {
+        .map_err(|_| format!("{} is not a header field name", quoted(&text)))?;
+    if RESERVED_HEADERS.contains(&name.as_str()) {
         return Err(format!(
-            "{} has a meaning of its own in HTTP; choose another, such as \"X-VTNR\"",
+            "{} is reserved in HTTP; choose another, such as \"X-VTNR\"",
             quoted(&text)
         ));
     }

@@ -1,5 +1,5 @@
-//! Metrics with a label from a closed set, each time series made in advance: counting looks nothing up,
-//! and a value that never occurred shows as 0 instead of being absent.
+//! Metrics with a label from a closed set. All time series exist from the start: counting needs no lookup, and
+//! a value that never occurred is 0 instead of absent.
 
 use super::labels::Label;
 use prometheus::core::{Collector, Desc};
@@ -10,10 +10,9 @@ use prometheus::{
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// What the name of each metric begins with.
 pub(super) const PREFIX: &str = "vtnr_gateway_";
 
-/// Counters, one a label value.
+/// Counters, one per label value.
 pub(super) struct Counters<L>(Box<[IntCounter]>, PhantomData<L>);
 
 impl<L: Label> Counters<L> {
@@ -24,7 +23,7 @@ impl<L: Label> Counters<L> {
     }
 }
 
-/// Histograms of seconds, one a label value.
+/// Histograms of seconds, one per label value.
 pub(super) struct Histograms<L>(Box<[Histogram]>, PhantomData<L>);
 
 impl<L: Label> Histograms<L> {
@@ -35,16 +34,16 @@ impl<L: Label> Histograms<L> {
     }
 }
 
-/// What the documentation says of a metric.
+/// Documents one metric; the handbook's table is generated from these.
 #[derive(Clone, Debug)]
 pub struct MetricDoc {
-    /// Full name, with its prefix.
+    /// Full name with prefix.
     pub name: String,
     pub labels: Vec<String>,
     pub help: String,
 }
 
-/// Makes metrics, registers them and keeps their documentation.
+/// Creates and registers metrics, and collects their documentation.
 pub(super) struct Maker<'a> {
     pub(super) registry: &'a Registry,
     pub(super) docs: Vec<MetricDoc>,

@@ -1,16 +1,14 @@
-//! The values that labels can take. All of them are here, so that no stranger can make a new time series.
+//! Label values as closed sets, so that clients cannot create time series.
 
 use domain::session::Level;
 
-/// A closed set of label values.
+/// Closed set of label values.
 pub trait Label: Copy + 'static {
-    /// Each value, in the order of declaration.
     const ALL: &'static [Self];
 
-    /// The value as Prometheus shows it.
     fn as_str(self) -> &'static str;
 
-    /// Where it stands in [`Label::ALL`].
+    /// Index of the value in [`Label::ALL`].
     fn position(self) -> usize;
 }
 
@@ -36,152 +34,132 @@ macro_rules! labels {
 }
 
 labels! {
-    /// How a request ended.
+    /// Outcome of a request.
     Request {
-        /// Sent to the calculator with a session's permit.
+        /// Forwarded with a session's permit.
         Forwarded => "forwarded",
-        /// A file of our own pages.
+        /// Asset of the gateway's pages.
         Asset => "asset",
-        /// A page of the sign-in.
         LoginPage => "login_page",
-        /// A navigation without a session was led to the sign-in.
+        /// Navigation without a session, redirected to the sign-in.
         SignInRequired => "sign_in_required",
-        /// What is not known to be a navigation came without a session: 401.
+        /// Any other request without a session: 401.
         Unauthorized => "unauthorized",
-        /// A session without submission asked for the Antragsversand.
+        /// Submission without a confirmed address.
         SubmissionBlocked => "submission_blocked",
-        /// Refused for what it is: malformed, foreign host, too large, over a limit.
+        /// Malformed, wrong host, too large, or over a limit.
         Refused => "refused",
-        /// Store, calculator or gateway failed.
+        /// Failure of store, calculator or gateway.
         Failed => "failed",
-        /// Too many were under way: 503.
+        /// Over the limit of in-flight requests: 503.
         Shed => "shed",
-        /// Sent to the calculator without a session, on a public path.
+        /// Forwarded without a session, on a public path.
         Public => "public",
     }
 
-    /// A step of the sign-in.
+    /// Step of a sign-in.
     Step {
-        /// VTNR and e-mail were entered.
+        /// VTNR and e-mail entered.
         Vtnr => "vtnr",
-        /// A TAN was entered.
         Tan => "tan",
-        /// The way without e-mail was taken.
         WithoutEmail => "without_email",
-        /// A trusted browser signed in without a TAN.
+        /// Trusted browser, no TAN.
         Trusted => "trusted",
-        /// A user key and a password were entered.
+        /// User key and password entered.
         Password => "password",
-        /// A client certificate was shown on a new connection.
+        /// Client certificate on a new connection.
         Certificate => "certificate",
-        /// The portal was asked who is signed in there.
+        /// Sign-in check at the portal.
         Portal => "portal",
-        /// The mail was asked for again.
         Resend => "resend",
-        /// A broker signed out.
         SignOut => "sign_out",
     }
 
-    /// What became of a step.
+    /// Outcome of a sign-in step.
     Outcome {
         Ok => "ok",
-        /// The VTNR is malformed or not in the directory.
+        /// VTNR malformed or not in the directory.
         InvalidVtnr => "invalid_vtnr",
-        /// The e-mail address is not the one on file.
+        /// Address differs from the one on file.
         UnknownEmail => "unknown_email",
-        /// A TAN mail was queued.
         MailQueued => "mail_queued",
-        /// The TAN is wrong.
         Wrong => "wrong",
-        /// What was entered cannot be a TAN, or the form lacks a field.
+        /// Not a TAN, or a missing field.
         Malformed => "malformed",
-        /// The tries are used up.
         Spent => "spent",
-        /// The TAN or the sign-in is no longer valid.
+        /// TAN or sign-in expired.
         Expired => "expired",
-        /// The right TAN came a second time, and got the same answer.
+        /// Correct TAN sent twice; same answer.
         Repeated => "repeated",
-        /// A limit has no room.
         OverLimit => "over_limit",
-        /// A TAN of ten letters was mailed, since a budget of wrong guesses is spent.
+        /// TAN of ten letters, since a guess limit is exhausted.
         LongTan => "long_tan",
-        /// Another request was faster.
+        /// Lost a race against a parallel request.
         Conflict => "conflict",
-        /// A certificate that its issuer has revoked.
         Revoked => "revoked",
-        /// A certificate of an issuer that is not trusted.
+        /// Certificate of an untrusted issuer.
         Untrusted => "untrusted",
-        /// Whether a certificate was revoked cannot be known at the moment.
+        /// Revocation status unknown at the moment.
         Unverifiable => "unverifiable",
-        /// A certificate that is malformed, outdated, not yet valid, or for another purpose.
+        /// Certificate malformed, expired, not yet valid, or for another purpose.
         Unfit => "unfit",
-        /// The operator has switched this way off.
+        /// Sign-in method switched off.
         SwitchedOff => "switched_off",
-        /// The request came from another site or without its cookie.
+        /// Cross-site request, or its cookie is missing.
         Forged => "forged",
-        /// As many passwords as may wait were waiting to be compared.
         Shed => "shed",
         /// Store or gateway failed.
         Failed => "failed",
     }
 
-    /// What became of a form that could not be forwarded when it came.
+    /// Outcome of a held form.
     Parking {
         Kept => "kept",
-        /// Sent to the calculator.
         Sent => "sent",
-        /// Kept on, because the calculator could not be reached.
+        /// Put back, because the calculator was unreachable.
         Returned => "returned",
-        /// Discarded by its broker.
         Discarded => "discarded",
-        /// Asked for but not there, already sent, or another broker's.
+        /// Missing, already sent, or another broker's.
         Missed => "missed",
-        /// Not kept: it did not come from a page of the calculator's.
+        /// Rejected: not posted by a page of the calculator.
         Foreign => "foreign",
-        /// Not kept: not a form as browsers post them.
+        /// Rejected: not a browser's form.
         Unfit => "unfit",
-        /// Not kept: longer than what is kept.
         TooLarge => "too_large",
-        /// Not kept: no room, for its client or for all.
+        /// Rejected: no room, for its client or for all.
         NoRoom => "no_room",
-        /// Not kept: it broke off, or the store failed.
+        /// Lost: the upload was aborted, or the store failed.
         Failed => "failed",
     }
 
-    /// What became of a TAN mail.
+    /// Outcome of an attempt to send a mail.
     Mail {
-        /// The mail server took it.
         Accepted => "accepted",
-        /// An attempt failed; there will be another.
         Delayed => "delayed",
-        /// The mail server refused it for good.
         Refused => "refused",
-        /// Dropped: the sign-in ended before the mail server took the mail.
+        /// Dropped: the sign-in ended first.
         Dropped => "dropped",
-        /// Withdrawn during the hand-over, or taken over by another gateway.
+        /// Withdrawn during hand-over, or claimed by another gateway.
         Withdrawn => "withdrawn",
-        /// Never meant to be sent (`enumeration = "neutral"`).
+        /// Decoy, never sent (`enumeration = "neutral"`).
         Decoy => "decoy",
     }
 
-    /// What a session entitles to.
+    /// Level of a session.
     SessionLevel {
         Full => "full",
-        /// Everything but the Antragsversand.
         WithoutSubmission => "without_submission",
     }
 
-    /// Where a session was looked for.
+    /// Result of a session cache lookup.
     Lookup {
-        /// Found in the gateway's cache.
         Hit => "hit",
-        /// The store had to be asked.
         Miss => "miss",
-        /// The store could not be asked; the browser's ticket was believed.
+        /// Store down; accepted the browser's offline token.
         Ticket => "ticket",
     }
 
-    /// An operation of the store.
+    /// Operation of the store.
     StoreOperation {
         FindSession => "find_session",
         TouchSession => "touch_session",
@@ -219,105 +197,92 @@ labels! {
         Ping => "ping",
     }
 
-    /// Why a session cookie of the calculator was withheld.
+    /// Reason for withholding a session cookie of the calculator.
     Withheld {
-        /// Belongs to another broker.
         Foreign => "foreign",
-        /// The store could not be asked whose it is, and the browser had no proof.
+        /// Store down, and the browser had no proof.
         Unproven => "unproven",
-        /// More were remembered for the client than a day allows.
+        /// Over the client's daily limit.
         OverLimit => "over_limit",
     }
 
-    /// Why the store could not do what was asked.
+    /// Reason for a failed store operation.
     StoreTrouble {
-        /// No connection, or it was lost.
+        /// Not connected, or connection lost.
         Unreachable => "unreachable",
-        /// No answer in time.
         Timeout => "timeout",
-        /// Still loading its records, or there is no master at the moment.
+        /// Loading, or no master at the moment.
         NotReady => "not_ready",
-        /// Wrong user or password, or none.
+        /// Wrong or missing credentials.
         Authentication => "authentication",
-        /// The user may not do it.
+        /// Denied by an ACL.
         Forbidden => "forbidden",
         OutOfMemory => "out_of_memory",
-        /// The server is a replica.
         ReadOnly => "read_only",
-        /// Fewer replicas than a change needs.
+        /// Fewer replicas than Redis requires for writes.
         NoReplicas => "no_replicas",
-        /// Disk or file cannot be used.
+        /// Disk or file unusable.
         Disk => "disk",
-        /// An answer, and it is no, for another reason.
+        /// Any other error reply.
         Refused => "refused",
-        /// Done, but not confirmed by replicas.
+        /// Written, but not confirmed by replicas.
         Unconfirmed => "unconfirmed",
-        /// A record cannot be opened.
         Unsealable => "unsealable",
     }
 
-    /// What became of connecting to a server of the calculator.
+    /// Outcome of connecting to a server of the calculator.
     Connect {
         Ok => "ok",
         Refused => "refused",
-        /// Nobody accepted it in time.
         TimedOut => "timed_out",
-        /// No way there, or no TLS.
+        /// Unreachable, or TLS failed.
         Failed => "failed",
     }
 
-    /// What the portal said of somebody's cookies.
+    /// Outcome of a check at the portal.
     PortalCheck {
-        /// A broker is signed in there.
         SignedIn => "signed_in",
         Nobody => "nobody",
-        /// Yes, and not clearly who: no header field with a broker number, or several.
+        /// Signed in, but no or several broker numbers in the response.
         Unfit => "unfit",
-        /// No answer in time, or an error.
+        /// Timed out, or an error.
         Failed => "failed",
-        /// Not asked, after several failures in a row.
+        /// Skipped, after several failures in a row.
         NotAsked => "not_asked",
-        /// Others' questions took the time; it was not asked, or too late for an answer.
+        /// Pool full, or no time left.
         NoRoom => "no_room",
     }
 
-    /// Why a connection was turned away.
+    /// Reason for rejecting a client connection.
     Rejection {
-        /// As many as are allowed in all are open.
         Total => "total",
-        /// As many as one client may have are open.
         PerClient => "per_client",
-        /// The request's header was not complete in time.
+        /// Request header incomplete in time.
         HeaderTimeout => "header_timeout",
-        /// A request's body came too slowly.
+        /// Request body too slow.
         SlowBody => "slow_body",
-        /// An answer was taken too slowly.
+        /// Response read too slowly.
         SlowReader => "slow_reader",
-        /// The TLS handshake failed or took too long.
+        /// TLS handshake failed or too slow.
         Handshake => "handshake",
-        /// What came was no request, or it ended within the first header.
+        /// No request, or it ended within the first header.
         NoRequest => "no_request",
     }
 
-    /// Why a request was refused before it was known what it asks for.
+    /// Reason for refusing a request before routing.
     Refusal {
-        /// Not HTTP as the gateway reads it.
         Malformed => "malformed",
-        /// A target that no browser sends.
+        /// Target that no browser sends.
         Target => "target",
-        /// A host that is not the gateway's.
         Host => "host",
-        /// A method that is not forwarded.
         Method => "method",
-        /// A WebSocket for a page of another site.
+        /// WebSocket of another site's page.
         Origin => "origin",
-        /// A header field is malformed, repeated or too long.
+        /// Header field malformed, repeated or too long.
         Header => "header",
-        /// A body with malformed chunks.
         Chunks => "chunks",
-        /// A body that is too large.
         BodyTooLarge => "body_too_large",
-        /// A body that did not arrive in time.
+        /// Body incomplete in time.
         BodyTimeout => "body_timeout",
     }
 }

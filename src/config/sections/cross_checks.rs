@@ -1,4 +1,4 @@
-//! What must hold between sections.
+//! Checks across sections.
 
 use super::super::read::Reader;
 use super::super::url::Url;
@@ -9,7 +9,7 @@ use super::super::{
 use domain::submission::index_folder;
 use std::net::{IpAddr, SocketAddr};
 
-/// The sections that depend on each other, as far as they could be read.
+/// Sections that depend on each other, as far as they are valid.
 pub(super) struct Sections<'c> {
     pub(super) listen: Option<&'c ListenConfig>,
     pub(super) admin: Option<SocketAddr>,
@@ -76,12 +76,15 @@ fn listeners_differ(reader: &mut Reader<'_>, sections: &Sections<'_>) {
             .take(number)
             .find(|(_, earlier)| clash(*earlier, *address));
         if let Some((earlier, _)) = earlier {
-            reader.mistake(key, format!("takes the same address as {earlier}"));
+            reader.mistake(
+                key,
+                format!("has the same address as {earlier}; choose another port"),
+            );
         }
     }
 }
 
-/// Whether both cannot be listened on; port 0 stands for one that is free.
+/// Whether two listeners exclude each other; port 0 means any free port.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     let covers = |a: IpAddr, b: IpAddr| a.is_unspecified() && (a.is_ipv6() || b.is_ipv4());
     a.port() == b.port()
@@ -108,12 +111,12 @@ fn submissions_are_protected(reader: &mut Reader<'_>, submissions: &[String], pu
     for path in submissions.iter().filter(|rule| opens(rule)) {
         reader.mistake(
             "submission.paths",
-            format!("{path:?} is in upstream.public_paths too, which would let anybody submit"),
+            format!("{path:?} is also in upstream.public_paths, so anybody could submit; remove it there"),
         );
     }
 }
 
-/// What begins like one of the portal's paths needs no sign-in.
+/// Keeps the portal's public prefixes off guarded paths and the gateway's own pages.
 fn portal_opens_nothing_else(
     reader: &mut Reader<'_>,
     portal: &PortalConfig,
@@ -122,7 +125,7 @@ fn portal_opens_nothing_else(
     for path in &portal.paths {
         let below = path.to_lowercase();
         let covers = |other: &str| other.to_lowercase().starts_with(&below);
-        // A rule guards all that begins like it; its query can be added to any of that.
+        // A rule guards every path that begins with it, with its query added.
         let is_guarded = |submission: &str| {
             submission
                 .split('?')
@@ -137,10 +140,10 @@ fn portal_opens_nothing_else(
             let how = if covers(submission) {
                 "covers"
             } else {
-                "begins like"
+                "begins with"
             };
             let mistake = format!(
-                "{path:?} {how} {submission:?} of submission.paths, which would let anybody submit"
+                "{path:?} {how} {submission:?} in submission.paths, so anybody could submit"
             );
             reader.mistake("portal.paths", mistake);
         }
@@ -150,14 +153,14 @@ fn portal_opens_nothing_else(
         {
             reader.mistake(
                 "portal.paths",
-                format!("{path:?} and login.prefix cover each other"),
+                format!("{path:?} overlaps login.prefix; choose another prefix"),
             );
         }
     }
     if portal.check_url.starts_with("http://") && !is_loopback(&portal.check_url) {
         reader.warn(
             "portal.check_url",
-            "begins with http://: whoever is on the network in between can say who is signed in",
+            "begins with http://: anybody on the network in between can forge who is signed in",
         );
     }
 }
@@ -170,12 +173,12 @@ fn login_takes_no_path(reader: &mut Reader<'_>, key: &str, paths: &[String], pre
     for path in paths.iter().filter(|path| is_under(path, prefix)) {
         reader.mistake(
             key,
-            format!("{path:?} lies under login.prefix, whose paths never reach the calculator"),
+            format!("{path:?} is below login.prefix, whose paths never reach the calculator"),
         );
     }
 }
 
-/// Links on the sign-in pages are for people who are not signed in.
+/// Warns of links on sign-in pages that need a sign-in themselves.
 fn links_lead_somewhere(reader: &mut Reader<'_>, sections: &Sections<'_>, public: &[String]) {
     let elsewhere =
         |door: fn(&LoginMethods) -> Option<&LoginMethod>| match door(&sections.login?.doors)? {
@@ -206,7 +209,7 @@ fn links_lead_somewhere(reader: &mut Reader<'_>, sections: &Sections<'_>, public
             .filter(|link| link.starts_with('/'));
         if let Some(path) = path.filter(|path| !public.iter().any(|public| public == path)) {
             let warning = format!(
-                "{path} is not in upstream.public_paths: who is not signed in meets the sign-in page there"
+                "{path} is not in upstream.public_paths, so the link leads back to the sign-in page"
             );
             reader.warn(key, &warning);
         }
