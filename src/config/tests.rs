@@ -287,7 +287,7 @@ fn the_other_ways_in_refuse_what_would_leave_them_open_or_of_no_use() {
         ),
         (
             "certificate.ca_file = \"nowhere.pem\"",
-            "certificate.ca_file: cannot be used",
+            "certificate.ca_file: or certificate.crl_files cannot be used",
         ),
         (
             "certificate.ca_file = \"empty\"",
@@ -361,15 +361,15 @@ fn the_other_ways_in_refuse_what_would_leave_them_open_or_of_no_use() {
         ),
         (
             "portal.paths = [\"/Antrag/VERSAND/portal/\"]",
-            "begins like \"/antrag/versand\" of submission.paths",
+            "begins with \"/antrag/versand\" in submission.paths",
         ),
         (
             "portal.paths = [\"/antrag/versandstatus/\"]",
-            "begins like \"/antrag/versand\" of submission.paths",
+            "begins with \"/antrag/versand\" in submission.paths",
         ),
         (
             "portal.paths = [\"/index.php/\"]\nsubmission.paths = [\"/INDEX.php?r=antrag/versand\"]",
-            "begins like \"/INDEX.php?r=antrag/versand\" of submission.paths",
+            "begins with \"/INDEX.php?r=antrag/versand\" in submission.paths",
         ),
         ("portal.ca_file = \"nowhere.pem\"", "cannot be read"),
         ("portal.ca_file = \"empty\"", "contains no PEM certificate"),
@@ -568,11 +568,11 @@ fn each_section_refuses_what_would_do_harm() {
         ),
         (
             "listen.https = \"0.0.0.0:8443\"\nlisten.tls = {cert = \"one.key\", key = \"one.key\"}",
-            "one.key holds no certificate",
+            "one.key contains no PEM certificate",
         ),
         (
             "listen.https = \"0.0.0.0:8443\"\nlisten.tls = {cert = \"one.pem\", key = \"one.pem\"}",
-            "one.pem holds no private key",
+            "one.pem contains no PEM private key",
         ),
         (
             "listen.https = \"0.0.0.0:8443\"\nlisten.tls = {cert = \"none.pem\", key = \"one.key\"}",
@@ -588,7 +588,7 @@ fn each_section_refuses_what_would_do_harm() {
         ),
         (
             "password.file = \"users.csv\"\nlogin.password_url = \"/x\"",
-            "login.password_url: stands beside [password], which has a page of its own; give only one of them",
+            "login.password_url: conflicts with [password], which has a page of its own; delete one of them",
         ),
         (
             "password.file = \"users.csv\"\npassword.memory = \"16KiB\"\npassword.lanes = 4",
@@ -622,7 +622,7 @@ fn each_section_refuses_what_would_do_harm() {
         ),
         (
             "upstream.routes = [\"a\", \"b\"]\nupstream.affinity_cookie = \"J\"",
-            "names 2 routes for 1 servers",
+            "has 2 routes for 1 servers",
         ),
         ("upstream.routes = [\"a.b\"]", "is not a route"),
         (
@@ -685,7 +685,7 @@ fn each_section_refuses_what_would_do_harm() {
         ),
         (
             "upstream.strip = [\"Content-*\"]",
-            "takes away content-encoding, which requests need",
+            "would remove content-encoding, which requests need",
         ),
         (
             "upstream.pass_fields = [\"X Alt\"]",
@@ -701,23 +701,23 @@ fn each_section_refuses_what_would_do_harm() {
         ),
         (
             "upstream.pass_fields = [\"sm.user\"]",
-            "may be taken for sm-* (CA and Broadcom SiteMinder",
+            "can be mistaken for sm-* (CA and Broadcom SiteMinder",
         ),
         (
             "upstream.pass_fields = [\"X-Forwarded-User\"]",
-            "may be taken for x-forward* (",
+            "can be mistaken for x-forward* (",
         ),
         (
             "upstream.vtnr_header = \"X-Makler\"\nupstream.pass_fields = [\"X_MAKLER\"]",
-            "may be taken for X-Makler, by which",
+            "can be mistaken for X-Makler, the gateway",
         ),
         (
             "upstream.level_header = \"X_Stufe\"\nupstream.pass_fields = [\"X_Stufe\"]",
-            "may be taken for X_Stufe, by which",
+            "can be mistaken for X_Stufe, the gateway",
         ),
         (
             "upstream.pass_fields = [\"Content_Length\"]",
-            "may be taken for content-length, which has a meaning of its own",
+            "can be mistaken for content-length, which has a meaning",
         ),
         (
             "upstream.strip = [\"X-Alt-*\"]\nupstream.pass_fields = [\"X_Alt_Token\"]",
@@ -1543,7 +1543,9 @@ fn a_secret_that_others_can_write_is_a_mistake() {
     .expect("written");
     set("gateway.toml", 0o660);
     assert!(
-        told().contains("gateway.toml:1: store.secret: is a secret in a file that others than its owner can write"),
+        told().contains(
+            "gateway.toml:1: store.secret: is a secret in a file that group or others can write"
+        ),
         "{}",
         told()
     );
