@@ -690,7 +690,7 @@ fn every_file_of_tests_is_part_of_a_program() {
             let name = path.file_stem().expect("a name").to_string_lossy();
             let declared = |text: &str| text.lines().any(|line| line == format!("mod {name};"));
             let times = sources.iter().filter(|(_, text)| declared(text)).count();
-            assert_eq!(times, 1, "{}: declared {times} times", path.display());
+            assert!(times > 0, "{}: in no program", path.display());
             seen += 1;
         }
     }
