@@ -84,7 +84,7 @@ impl Challenge {
     }
 
     fn is_answered_by(&self, entered: &EnteredTan) -> bool {
-        self.tan.is(entered) && matches!(self.subject, Subject::Broker(_))
+        self.tan.matches(entered) && matches!(self.subject, Subject::Broker(_))
     }
 
     /// How the challenge stands at `now`, with what became of its mails.

@@ -116,7 +116,7 @@ impl Tan {
     }
 
     /// Whether `entered` is this TAN, in a time that does not depend on where they differ.
-    pub fn is(&self, entered: &EnteredTan) -> bool {
+    pub fn matches(&self, entered: &EnteredTan) -> bool {
         equal_in_constant_time(self.0.as_bytes(), entered.0.as_bytes())
     }
 }
@@ -284,7 +284,7 @@ mod tests {
         ];
         for entry in entries {
             let entered = EnteredTan::parse(entry, &alphabet(), TanLength::Usual);
-            assert!(entered.is_ok_and(|entered| tan.is(&entered)), "{entry:?}");
+            assert!(entered.is_ok_and(|entered| tan.matches(&entered)), "{entry:?}");
         }
     }
 
@@ -314,7 +314,7 @@ mod tests {
         let entered =
             EnteredTan::parse("BCDFGH", &alphabet(), TanLength::Usual).expect("well-formed");
         for other in ["BCDFGJ", "CBDFGH", "BCDFGHJKLM"] {
-            assert!(!Tan::from_record(other).is(&entered));
+            assert!(!Tan::from_record(other).matches(&entered));
         }
     }
 

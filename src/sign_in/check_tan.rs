@@ -83,7 +83,7 @@ impl SignIns {
                 .now()
                 .limits
                 .answer(Subject::Broker(vtnr), standing, length, visitor.client);
-        let is_right = tan.is(&entered);
+        let is_right = tan.matches(&entered);
         let written = if is_right {
             self.store
                 .hit_limits_in_flow(&token, &seen, &RateLimits::check(rate_limits))
