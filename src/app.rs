@@ -18,7 +18,7 @@ use crate::config::{self, Config, StoreUrl};
 use crate::directory::Directory;
 use crate::gateway::{self, Parts, Server, Workers};
 use crate::held_forms::Forms;
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::mail::{Outbox, Smtp, Writer};
 use crate::pages::Pages;
 use crate::portal::{self, Portal};
@@ -88,7 +88,7 @@ impl App {
         let trust = config.certificate.as_ref().map(load_trust).transpose()?;
         let listeners = bind(&config, trust.as_ref(), inherited.as_mut())?;
         metrics.certificate_lists_end(trust.as_ref().and_then(TrustStore::lists_end));
-        let certificates = trust.map(InForce::new);
+        let certificates = trust.map(Live::new);
         let clock = Clock::steady();
         let chance = Rng;
         watch_panics(Arc::clone(&metrics));
@@ -108,10 +108,10 @@ impl App {
         let users = passwords
             .as_ref()
             .map(|passwords| Arc::clone(&passwords.users));
-        let pages = InForce::new(Pages::load(&config.brand, &config.login, &config.parking)?);
-        let letters = InForce::new(Writer::new(&config.mail, &config.login, &config.brand)?);
-        let rules = InForce::new(Rules::of(&config));
-        let submission = InForce::new(config.submission.clone());
+        let pages = Live::new(Pages::load(&config.brand, &config.login, &config.parking)?);
+        let letters = Live::new(Writer::new(&config.mail, &config.login, &config.brand)?);
+        let rules = Live::new(Rules::of(&config));
+        let submission = Live::new(config.submission.clone());
         let smtp = Smtp::new(&config.mail, clock.clone())?;
         let outbox = Outbox::new(
             Arc::clone(&store) as _,

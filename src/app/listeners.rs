@@ -5,7 +5,7 @@ use super::handover::{Handover, Inherited};
 use crate::certificate::TrustStore;
 use crate::config::Config;
 use crate::gateway::{self, Door, Tls};
-use crate::in_force::InForce;
+use crate::live::Live;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket};
@@ -108,7 +108,7 @@ pub(super) fn bind(
         let listener = listen("listen.https", https.address)?;
         clients.push(Door {
             listener,
-            tls: Tls::Server(InForce::new(gateway::tls(https).map_err(Error::Tls)?)),
+            tls: Tls::Server(Live::new(gateway::tls(https).map_err(Error::Tls)?)),
         });
     }
     if let Some((certificate, trust)) = config.certificate.as_ref().zip(trust) {
@@ -116,7 +116,7 @@ pub(super) fn bind(
         let acceptor = gateway::certificate_tls(&certificate.https, trust).map_err(Error::Tls)?;
         clients.push(Door {
             listener,
-            tls: Tls::Certificates(InForce::new(acceptor)),
+            tls: Tls::Certificates(Live::new(acceptor)),
         });
     }
     let key = "admin.listen";

@@ -4,7 +4,7 @@ use crate::certificate::TrustStore;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::gateway::Server;
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::mail::MailTrouble;
 use crate::store::StoreHealth;
 use crate::telemetry::admin::{self, AdminProblem, Fatal};
@@ -20,7 +20,7 @@ pub(super) struct Readiness {
     pub(super) mail: MailTrouble,
     pub(super) leaving: watch::Receiver<bool>,
     pub(super) edge: Arc<Server>,
-    pub(super) certificates: Option<Arc<InForce<TrustStore>>>,
+    pub(super) certificates: Option<Arc<Live<TrustStore>>>,
 }
 
 #[async_trait]

@@ -10,12 +10,12 @@ use super::standing::ReloadHealth;
 use crate::certificate::TrustStore;
 use crate::clock::Clock;
 use crate::config::{self, Config, LoginMethod};
+use crate::fingerprint::FileFingerprint;
 use crate::gateway::{self, Acceptor, ClientCertAcceptor, Tls};
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::mail::Writer;
 use crate::pages::Pages;
 use crate::sign_in::Rules;
-use crate::stamp::Stamp;
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::Metrics;
 use domain::submission::SubmissionRules;
@@ -27,11 +27,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 pub(super) struct Replaceable {
-    pub(super) rules: Arc<InForce<Rules>>,
-    pub(super) submission: Arc<InForce<SubmissionRules>>,
-    pub(super) pages: Arc<InForce<Pages>>,
-    pub(super) letters: Arc<InForce<Writer>>,
-    pub(super) certificates: Option<Arc<InForce<TrustStore>>>,
+    pub(super) rules: Arc<Live<Rules>>,
+    pub(super) submission: Arc<Live<SubmissionRules>>,
+    pub(super) pages: Arc<Live<Pages>>,
+    pub(super) letters: Arc<Live<Writer>>,
+    pub(super) certificates: Option<Arc<Live<TrustStore>>>,
     pub(super) doors: Vec<Tls>,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Reloader {
     refused: Option<String>,
 }
 
-type Stamps = Vec<(PathBuf, Option<Stamp>)>;
+type Stamps = Vec<(PathBuf, Option<FileFingerprint>)>;
 
 /// Where the configuration came from, and what its files were like before they were read.
 pub struct ConfigSource {
@@ -89,7 +89,7 @@ pub struct ConfigSource {
 impl ConfigSource {
     /// Watches the file, which is about to be read.
     pub fn new(file: PathBuf) -> Self {
-        let read = vec![(file.clone(), Stamp::of_file(&file))];
+        let read = vec![(file.clone(), FileFingerprint::of_file(&file))];
         Self { file, read }
     }
 
@@ -337,7 +337,7 @@ fn stamps(file: &Path, config: &Config) -> Stamps {
     files.dedup();
     files
         .into_iter()
-        .map(|file| (Stamp::of_file(&file), file))
+        .map(|file| (FileFingerprint::of_file(&file), file))
         .map(|(stamp, file)| (file, stamp))
         .collect()
 }

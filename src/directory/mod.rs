@@ -16,7 +16,7 @@ pub use self::snapshot::{Broker, Snapshot};
 
 use crate::config;
 use crate::digest::sha256;
-use crate::stamp::{Stamp, Watch};
+use crate::fingerprint::{ChangeDetector, FileFingerprint};
 use arc_swap::ArcSwap;
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
@@ -35,7 +35,7 @@ pub struct Directory {
     certificates: Option<config::CertificateColumns>,
     current: ArcSwap<Snapshot>,
     /// With the SHA-256 of what is in force. Held over a whole reload, so that two of them cannot overtake each other.
-    watch: Mutex<(Watch, [u8; 32])>,
+    watch: Mutex<(ChangeDetector, [u8; 32])>,
 }
 
 /// What became of a reload.
@@ -63,7 +63,7 @@ impl Directory {
         let content = read(&config.file)?;
         let read = parse::content(&content.bytes, config.certificates.as_ref());
         let brokers = read.map_err(|fault| Error::Unusable(config.file.clone(), fault))?;
-        let watch = (Watch::begin(content.stamp), sha256(&content.bytes));
+        let watch = (ChangeDetector::begin(content.stamp), sha256(&content.bytes));
         Ok(Self {
             file: config.file.clone(),
             poll: config.poll,
@@ -117,7 +117,7 @@ impl Directory {
     /// One look: reloads the file if it changed and may be read.
     fn look(&self, now: Timestamp) -> Option<Result<Reload, Error>> {
         let mut watch = self.watch.lock();
-        if !watch.0.look(&self.file, self.poll, now) {
+        if !watch.0.poll(&self.file, self.poll, now) {
             return None;
         }
         match self.judge(&mut watch, now) {
@@ -129,7 +129,7 @@ impl Directory {
 
     fn judge(
         &self,
-        (watch, in_force): &mut (Watch, [u8; 32]),
+        (watch, in_force): &mut (ChangeDetector, [u8; 32]),
         now: Timestamp,
     ) -> Result<Reload, Error> {
         let content = read(&self.file).inspect_err(|error| {
@@ -161,16 +161,16 @@ impl Directory {
 
 struct Content {
     bytes: Vec<u8>,
-    stamp: Stamp,
+    stamp: FileFingerprint,
 }
 
 fn read(file: &PathBuf) -> Result<Content, Error> {
     let unreadable = |error: io::Error| Error::Unreadable(file.clone(), error);
     let mut open = File::open(file).map_err(unreadable)?;
-    let before = Stamp::of(&open.metadata().map_err(unreadable)?);
+    let before = FileFingerprint::of(&open.metadata().map_err(unreadable)?);
     let mut bytes = Vec::new();
     open.read_to_end(&mut bytes).map_err(unreadable)?;
-    let stamp = Stamp::of(&open.metadata().map_err(unreadable)?);
+    let stamp = FileFingerprint::of(&open.metadata().map_err(unreadable)?);
     if stamp != before {
         return Err(Error::Unusable(file.clone(), DirectoryFault::BeingWritten));
     }

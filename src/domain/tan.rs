@@ -284,7 +284,10 @@ mod tests {
         ];
         for entry in entries {
             let entered = EnteredTan::parse(entry, &alphabet(), TanLength::Usual);
-            assert!(entered.is_ok_and(|entered| tan.matches(&entered)), "{entry:?}");
+            assert!(
+                entered.is_ok_and(|entered| tan.matches(&entered)),
+                "{entry:?}"
+            );
         }
     }
 

@@ -34,7 +34,7 @@ use crate::gateway::upstream::servers::Upstream;
 use crate::gateway::upstream::watch;
 use crate::gateway::websocket::registry::WebSocketRegistry;
 use crate::held_forms::Forms;
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::pages::Pages;
 use crate::portal::Portal;
 use crate::sign_in::SignIns;
@@ -70,10 +70,10 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     pub parking: Arc<Forms>,
     pub application_sessions: Arc<ApplicationSessions>,
-    pub certificates: Option<Arc<InForce<TrustStore>>>,
+    pub certificates: Option<Arc<Live<TrustStore>>>,
     pub portal: Option<Arc<Portal>>,
-    pub pages: Arc<InForce<Pages>>,
-    pub submission: Arc<InForce<SubmissionRules>>,
+    pub pages: Arc<Live<Pages>>,
+    pub submission: Arc<Live<SubmissionRules>>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
     pub chance: Rng,

@@ -20,7 +20,7 @@ pub use status::{Mailing, SignInState};
 use crate::clock::Rng;
 use crate::config::{Config, Enumeration, LoginConfig};
 use crate::directory::Directory;
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::store::{
     FlowChange, RateLimits, Result, Seen, SignInCommit, SignInStore, Vault, WriteOutcome,
 };
@@ -71,7 +71,7 @@ pub struct SignIns {
     pub rng: Rng,
     /// Set where the sign-in with a password is enabled.
     pub passwords: Option<Passwords>,
-    pub rules: Arc<InForce<Rules>>,
+    pub rules: Arc<Live<Rules>>,
     pub sessions: SessionLimits,
     /// Notified when a letter was queued.
     pub wakeup: Arc<Notify>,

@@ -57,7 +57,7 @@ use self::edit::Patience;
 use self::table::Table;
 use crate::clock::Rng;
 use crate::config::{self, HashCost};
-use crate::stamp::{Stamp, Watch};
+use crate::fingerprint::{ChangeDetector, FileFingerprint};
 use arc_swap::ArcSwap;
 use domain::device::UserTag;
 use domain::time::Timestamp;
@@ -81,7 +81,7 @@ pub struct Users {
     poll: Duration,
     current: ArcSwap<UsersSnapshot>,
     /// Held over a whole reload, so that two of them cannot overtake each other.
-    watch: Mutex<Watch>,
+    watch: Mutex<ChangeDetector>,
     /// Whether the failure to renew hashes was reported.
     unwritable: AtomicBool,
 }
@@ -98,7 +98,7 @@ impl Users {
             file: file.to_owned(),
             poll,
             current: ArcSwap::from_pointee(UsersSnapshot::new(table.into_users())),
-            watch: Mutex::new(Watch::begin(content.stamp)),
+            watch: Mutex::new(ChangeDetector::begin(content.stamp)),
             unwritable: AtomicBool::new(false),
         })
     }
@@ -144,7 +144,7 @@ impl Users {
     /// One look: reloads the file if it changed and may be read.
     fn look(&self, now: Timestamp) -> Option<Result<usize, Error>> {
         let mut watch = self.watch.lock();
-        if !watch.look(&self.file, self.poll, now) {
+        if !watch.poll(&self.file, self.poll, now) {
             return None;
         }
         match self.judge(&mut watch) {
@@ -154,7 +154,7 @@ impl Users {
         }
     }
 
-    fn judge(&self, watch: &mut Watch) -> Result<usize, Error> {
+    fn judge(&self, watch: &mut ChangeDetector) -> Result<usize, Error> {
         let content = read(&self.file).inspect_err(|error| {
             if !matches!(error, Error::Unusable(_, UsersFault::BeingWritten)) {
                 watch.could_not_read();
@@ -342,7 +342,7 @@ pub fn list(file: &Path) -> Result<Vec<(String, Vtnr, HashCost)>, Error> {
 
 struct UsersContent {
     bytes: Vec<u8>,
-    stamp: Stamp,
+    stamp: FileFingerprint,
 }
 
 fn read(file: &Path) -> Result<UsersContent, Error> {
@@ -356,8 +356,8 @@ fn read(file: &Path) -> Result<UsersContent, Error> {
         .take(LARGEST)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    let stamp = Stamp::of(&open.metadata().map_err(unreadable)?);
-    if stamp != Stamp::of(&before) {
+    let stamp = FileFingerprint::of(&open.metadata().map_err(unreadable)?);
+    if stamp != FileFingerprint::of(&before) {
         return Err(unusable(UsersFault::BeingWritten));
     }
     Ok(UsersContent { bytes, stamp })

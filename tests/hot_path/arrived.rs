@@ -20,7 +20,7 @@ use vtnr_gateway::directory::Directory;
 use vtnr_gateway::gateway::Parts;
 use vtnr_gateway::gateway::hot_path::HotPath;
 use vtnr_gateway::held_forms::Forms;
-use vtnr_gateway::in_force::InForce;
+use vtnr_gateway::live::Live;
 use vtnr_gateway::pages::Pages;
 use vtnr_gateway::sign_in::{Rules, SignIns};
 use vtnr_gateway::store::cache::Sessions;
@@ -162,7 +162,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn FullStore>) {
         directory: Arc::clone(&directory),
         rng: chance,
         passwords: None,
-        rules: InForce::new(Rules::of(config)),
+        rules: Live::new(Rules::of(config)),
         sessions: config.session,
         wakeup: Arc::new(Notify::new()),
         metrics: Arc::clone(&metrics),
@@ -184,8 +184,8 @@ fn parts(config: &Config) -> (Parts, Arc<dyn FullStore>) {
         application_sessions: Arc::new(ApplicationSessions::new(Arc::clone(&store) as _)),
         certificates: None,
         portal: None,
-        pages: InForce::new(pages),
-        submission: InForce::new(config.submission.clone()),
+        pages: Live::new(pages),
+        submission: Live::new(config.submission.clone()),
         metrics,
         clock,
         chance,

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::{self, Enumeration, LoginConfig, LoginMethods};
 use vtnr_gateway::directory::Directory;
-use vtnr_gateway::in_force::InForce;
+use vtnr_gateway::live::Live;
 use vtnr_gateway::sign_in::{Answer, Rules, SignIns, Visitor};
 use vtnr_gateway::store::cache::Sessions;
 use vtnr_gateway::store::embedded::Embedded;
@@ -126,7 +126,7 @@ impl Desk {
             directory: Arc::new(directory),
             rng: Rng,
             passwords: None,
-            rules: InForce::new(Rules {
+            rules: Live::new(Rules {
                 login: rules(),
                 limits: Limits::default(),
             }),

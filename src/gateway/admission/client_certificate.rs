@@ -20,7 +20,7 @@ use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::websocket::recheck::RecheckTask;
 use crate::held_forms::NotKept;
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::pages::{CertificatePage, CertificateState, SignInBy, View};
 use crate::telemetry::metrics::{Metrics, Outcome, Refusal, Request, Step};
 use domain::policy::{self, Decision};
@@ -48,7 +48,7 @@ const LOCAL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The door, for all its connections.
 pub(crate) struct ClientCertificates {
-    trust: Arc<InForce<TrustStore>>,
+    trust: Arc<Live<TrustStore>>,
     hosts: Hosts,
     directory: Arc<Directory>,
     /// The machine's: what certificates say of their time is meant by it, not by the store's clock.
@@ -76,7 +76,7 @@ struct CertificateFinding {
 
 impl ClientCertificates {
     pub(crate) fn new(
-        trust: Arc<InForce<TrustStore>>,
+        trust: Arc<Live<TrustStore>>,
         authority: &str,
         directory: Arc<Directory>,
         metrics: Arc<Metrics>,

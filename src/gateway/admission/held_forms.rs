@@ -14,7 +14,7 @@ use crate::gateway::request::links::{Links, with_mark};
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::held_forms::{FormKey, Forms, NotKept, Who};
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::pages::{BlockedSubmission, Keeping, KeptForm, OnFile, Pages, View};
 use crate::sign_in::SignIns;
 use crate::store::Seen;
@@ -35,10 +35,10 @@ use std::sync::Arc;
 pub(crate) struct HeldForms {
     pub(crate) parking: Arc<Forms>,
     pub(crate) links: Arc<Links>,
-    pub(crate) pages: Arc<InForce<Pages>>,
+    pub(crate) pages: Arc<Live<Pages>>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) sign_ins: Arc<SignIns>,
-    pub(crate) submission: Arc<InForce<SubmissionRules>>,
+    pub(crate) submission: Arc<Live<SubmissionRules>>,
     pub(crate) limits: SessionLimits,
     pub(crate) cookie_names: CookieNames,
 }

@@ -25,7 +25,7 @@ use crate::gateway::request::links::{
 use crate::gateway::request::origin::WebSocketOrigins;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::pages::Pages;
 use crate::sign_in::SignIns;
 use crate::telemetry::metrics::{Metrics, Refusal, Request};
@@ -60,7 +60,7 @@ pub(crate) enum Disposition {
 /// Decides what becomes of each request.
 pub(crate) struct Admission {
     pub(crate) routes: Routes,
-    pub(crate) submission: Arc<InForce<SubmissionRules>>,
+    pub(crate) submission: Arc<Live<SubmissionRules>>,
     pub(crate) hosts: Hosts,
     pub(crate) websocket_origins: WebSocketOrigins,
     pub(crate) cookie_names: CookieNames,
@@ -71,7 +71,7 @@ pub(crate) struct Admission {
     pub(crate) portal: Option<PortalSessions>,
     pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) links: Arc<Links>,
-    pub(crate) pages: Arc<InForce<Pages>>,
+    pub(crate) pages: Arc<Live<Pages>>,
     pub(crate) concurrency: Arc<ConcurrencyLimit>,
     pub(crate) metrics: Arc<Metrics>,
 }

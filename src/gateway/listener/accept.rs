@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::telemetry::metrics::{Metrics, Rejection};
 
 /// A pause after an accept that failed, mostly for want of file descriptors: others are given time to free some.
@@ -97,9 +97,9 @@ pub struct Door {
 #[derive(Clone)]
 pub enum Tls {
     None,
-    Server(Arc<InForce<Acceptor>>),
+    Server(Arc<Live<Acceptor>>),
     /// TLS with a certificate of the client's, if it has one.
-    Certificates(Arc<InForce<ClientCertAcceptor>>),
+    Certificates(Arc<Live<ClientCertAcceptor>>),
 }
 
 impl<S> GatewayServer<S>

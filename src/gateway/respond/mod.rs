@@ -9,7 +9,7 @@ use crate::gateway::context::{RequestContext, RequestKind};
 use crate::gateway::request::audience::Audience;
 use crate::gateway::request::cookies::CookieNames;
 use crate::gateway::request::links::Links;
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::pages::{Pages, Problem, View};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{Metrics, Refusal, Request};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// Sends the gateway's own answers and logs requests.
 pub(crate) struct Responder {
-    pub(crate) pages: Arc<InForce<Pages>>,
+    pub(crate) pages: Arc<Live<Pages>>,
     pub(crate) links: Arc<Links>,
     pub(crate) cookie_names: CookieNames,
     pub(crate) access_log: AccessLog,

@@ -17,7 +17,7 @@ use crate::gateway::request::links::Links;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::upstream::application_cookies::ApplicationCookies;
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::pages::{Pages, View};
 use crate::sign_in::{Answer, NewSession as SignInAdmission, SignIns, Visitor};
 use crate::store::cache::Sessions;
@@ -55,7 +55,7 @@ pub(crate) struct SignInPages {
     pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) links: Arc<Links>,
-    pub(crate) pages: Arc<InForce<Pages>>,
+    pub(crate) pages: Arc<Live<Pages>>,
     pub(crate) cookie_names: CookieNames,
     pub(crate) metrics: Arc<Metrics>,
     /// The main host, with its scheme.

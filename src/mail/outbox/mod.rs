@@ -12,7 +12,7 @@ use super::letter::Writer;
 use super::smtp::{DeliveryResult, MailSender, SendGuard, SmtpError, SmtpErrorKind, SmtpStage};
 use crate::clock::Clock;
 use crate::config;
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::store::{self, Due, LeasedLetter, LetterLease, OutboxStore};
 use crate::telemetry::metrics::{self, Metrics};
 use async_trait::async_trait;
@@ -84,7 +84,7 @@ impl InFlightMails {
 struct OutboxWorker {
     store: Arc<dyn OutboxStore>,
     sender: Arc<dyn MailSender>,
-    writer: Arc<InForce<Writer>>,
+    writer: Arc<Live<Writer>>,
     metrics: Arc<Metrics>,
     clock: Clock,
     wakeup: Arc<Notify>,
@@ -118,7 +118,7 @@ impl Outbox {
     pub fn new(
         store: Arc<dyn OutboxStore>,
         sender: impl MailSender + 'static,
-        writer: Arc<InForce<Writer>>,
+        writer: Arc<Live<Writer>>,
         metrics: Arc<Metrics>,
         clock: Clock,
         config: &config::MailConfig,

@@ -1,6 +1,6 @@
 use super::backoff::secs;
 use super::*;
-use crate::in_force::InForce;
+use crate::live::Live;
 use crate::mail::Smtp;
 use crate::mail::testing::{
     ADDRESS, ASKED_AT, FakeStore, HOUR, Relay, ScriptedFault, TAN, brand, eventually, letter,
@@ -98,7 +98,7 @@ impl Office {
         let outbox = Outbox::new(
             shared,
             sender,
-            InForce::new(writer),
+            Live::new(writer),
             Arc::clone(&metrics),
             clock.clone(),
             &config,

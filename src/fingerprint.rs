@@ -1,4 +1,4 @@
-//! By what a file is seen to have changed without reading it.
+//! Detects changes of a file without reading it.
 
 use domain::time::Timestamp;
 use std::fs::Metadata;
@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// A file's identity, size and times.
+/// Identity, size and times of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct FileFingerprint {
     inode: (u64, u64),
     size: u64,
     modified: (i64, i64),
@@ -17,8 +17,8 @@ pub(crate) struct Stamp {
     changed: (i64, i64),
 }
 
-impl Stamp {
-    /// Of the file of this name; `None` if it cannot be looked at.
+impl FileFingerprint {
+    /// The fingerprint of a file; `None` if its metadata cannot be read.
     pub(crate) fn of_file(file: &Path) -> Option<Self> {
         file.metadata().ok().map(|metadata| Self::of(&metadata))
     }
@@ -32,7 +32,7 @@ impl Stamp {
         }
     }
 
-    /// How long the file has been left alone; zero if it was changed in what `now` takes for the future.
+    /// The time since the last change; zero if that is in the future.
     pub(crate) fn age(&self, now: Timestamp) -> Duration {
         let (seconds, nanoseconds) = self.changed;
         let millis = seconds
@@ -42,49 +42,49 @@ impl Stamp {
     }
 }
 
-/// How a file looked that is looked at from time to time; without a stamp it could not be looked at.
+/// Tells when a polled file is to be read again.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    /// When it was last read, with success or not.
-    judged: Option<Stamp>,
-    previous: Option<Stamp>,
-    /// Looks in a row that found it other than it was read, and other than a look ago.
+pub(crate) struct ChangeDetector {
+    /// The fingerprint at the last read, successful or not.
+    at_last_read: Option<FileFingerprint>,
+    previous: Option<FileFingerprint>,
+    /// Consecutive polls that found the file changed since the last read.
     restless: u32,
 }
 
-/// A file that never comes to rest is read after so many looks all the same: who was taken out of it is not to stay in for that.
-const RESTLESS: u32 = 3;
+/// A file that keeps changing is read after this many polls all the same, so that a broker who was removed does not stay.
+const MAX_RESTLESS_POLLS: u32 = 3;
 
-impl Watch {
+impl ChangeDetector {
     /// Begins with the fingerprint of a file that was read.
-    pub(crate) fn begin(stamp: Stamp) -> Self {
+    pub(crate) fn begin(stamp: FileFingerprint) -> Self {
         Self {
-            judged: Some(stamp),
+            at_last_read: Some(stamp),
             previous: Some(stamp),
             restless: 0,
         }
     }
 
-    /// One look: whether it is another than was read, and has come to rest or been restless for long.
-    pub(crate) fn look(&mut self, file: &Path, poll: Duration, now: Timestamp) -> bool {
-        let seen = Stamp::of_file(file);
-        let at_rest = seen == self.previous || seen.is_some_and(|stamp| stamp.age(now) >= poll);
+    /// Polls the file: whether it changed since it was read, and has come to rest or kept changing for long.
+    pub(crate) fn poll(&mut self, file: &Path, interval: Duration, now: Timestamp) -> bool {
+        let seen = FileFingerprint::of_file(file);
+        let at_rest = seen == self.previous || seen.is_some_and(|stamp| stamp.age(now) >= interval);
         self.previous = seen;
-        if seen == self.judged {
+        if seen == self.at_last_read {
             return false;
         }
         self.restless += 1;
-        at_rest || self.restless > RESTLESS
+        at_rest || self.restless > MAX_RESTLESS_POLLS
     }
 
     /// Notes the fingerprint of a file that was read, with whatever result.
-    pub(crate) fn has_read(&mut self, stamp: Stamp) {
+    pub(crate) fn has_read(&mut self, stamp: FileFingerprint) {
         *self = Self::begin(stamp);
     }
 
     /// Notes that the file could not be read; it is not retried as it is.
     pub(crate) fn could_not_read(&mut self) {
-        (self.judged, self.restless) = (self.previous, 0);
+        (self.at_last_read, self.restless) = (self.previous, 0);
     }
 }
 
@@ -98,20 +98,20 @@ mod tests {
         let file = folder.path().join("file");
         let write = |length: usize| std::fs::write(&file, "x".repeat(length)).expect("written");
         write(1);
-        let mut watch = Watch::begin(Stamp::of_file(&file).expect("there"));
+        let mut watch = ChangeDetector::begin(FileFingerprint::of_file(&file).expect("there"));
         let (long, now) = (Duration::from_secs(3_600), Timestamp::from_millis(0));
-        assert!(!watch.look(&file, long, now), "it is as it was read");
+        assert!(!watch.poll(&file, long, now), "it is as it was read");
         let due: Vec<bool> = (2..6)
             .map(|length| {
                 write(length);
-                watch.look(&file, long, now)
+                watch.poll(&file, long, now)
             })
             .collect();
         assert_eq!(due, [false, false, false, true]);
-        watch.has_read(Stamp::of_file(&file).expect("there"));
+        watch.has_read(FileFingerprint::of_file(&file).expect("there"));
         write(9);
         assert!(
-            !watch.look(&file, long, now) && watch.look(&file, long, now),
+            !watch.poll(&file, long, now) && watch.poll(&file, long, now),
             "at rest since the last look"
         );
     }
