@@ -287,7 +287,7 @@ fn without_the_section_there_are_no_users() {
         ),
         (
             "[password]\nfile = \"users.csv\"\n[login]\npassword_url = \"/x\"\n",
-            "login.password_url: stands beside [password]",
+            "login.password_url: conflicts with [password]",
         ),
         (
             "[password]\nfile = \"users.csv\"\nmemory = \"8KiB\"\nlanes = 2\n",
