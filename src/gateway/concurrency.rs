@@ -133,7 +133,7 @@ impl Pool {
 }
 
 impl Slot {
-    /// RateLimits the request to this server, one of `up` servers that are up; false if the server holds its share of the slots already.
+    /// Charges the request to this server, one of `up` servers that are up; false if the server holds its share of the slots already.
     /// At least half of the slots are left to the others; with more than four servers, a share is twice the fair one.
     pub(crate) fn bind_to_server(&mut self, server: SocketAddr, up: usize) -> bool {
         if let Some(former) = self.server.take() {

@@ -22,7 +22,6 @@ use crate::telemetry::metrics::Parking as Outcome;
 use domain::ids::FormId;
 use domain::parking::{Fate, FormStage, ParkedForm};
 use domain::policy::{self, Decision, Permit};
-use domain::return_to::ReturnTo;
 use domain::session::{Session as BrokerSession, SessionLimits};
 use domain::submission::SubmissionRules;
 use domain::throttle::ClientAddress;
@@ -95,12 +94,12 @@ impl HeldForms {
                 return Ok(Press::Send(*permit, Box::new(OutgoingForm::of(taken))));
             }
         }
-        self.parking.note(Outcome::Missed, who);
-        // Another press, or another tab, was faster.
         let found = match found {
+            // Another press, or another tab, was faster.
             FormLookup::Sendable { .. } => self.look_up(id, cookies, session, now).await?,
             found => found,
         };
+        self.parking.note(Outcome::Missed, who);
         Ok(Press::Reply(match found {
             FormLookup::Not(reply) => reply,
             // A form that is sendable again was put back meanwhile.
@@ -197,29 +196,36 @@ impl HeldForms {
         }
     }
 
+    /// The form that a page is about, while it waits to be sent.
+    ///
+    /// # Errors
+    /// The store cannot answer.
+    pub(crate) async fn waiting(
+        &self,
+        id: Option<FormId>,
+        cookies: &RequestCookies,
+    ) -> Result<Option<FormKey>, Failure> {
+        let Some((token, id)) = cookies.parking.zip(id) else {
+            return Ok(None);
+        };
+        let key = FormKey { token, id };
+        let seen = self.parking.find(&key).await?;
+        let waits = seen.is_some_and(|seen| seen.value.stage == FormStage::Waits);
+        Ok(waits.then_some(key))
+    }
+
     /// Discards a form that its broker no longer wants to send.
     ///
     /// # Errors
     /// The store cannot answer.
     pub(crate) async fn discard(
         &self,
-        id: Option<FormId>,
-        cookies: &RequestCookies,
+        key: &FormKey,
         session: Option<&BrokerSession>,
         client: ClientAddress,
-    ) -> Result<Reply, Failure> {
-        let place = cookies
-            .parking
-            .zip(id)
-            .map(|(token, id)| FormKey { token, id });
-        if let Some(place) = place {
-            let seen = self.parking.find(&place).await?;
-            if seen.is_some_and(|seen| seen.value.stage == FormStage::Waits) {
-                let broker = session.map(|session| session.vtnr);
-                self.parking.discard(&place, Who { client, broker }).await?;
-            }
-        }
-        Ok(Reply::see_other(ReturnTo::start().as_str()))
+    ) -> Result<(), Failure> {
+        let broker = session.map(|session| session.vtnr);
+        Ok(self.parking.discard(key, Who { client, broker }).await?)
     }
 
     /// Puts a form back that was taken, where the calculator could not be reached. Says where its page is.

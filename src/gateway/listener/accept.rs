@@ -306,7 +306,7 @@ where
         let mut farewell = self.farewell.subscribe();
         let over = async {
             // A sender that is gone means that everything ends.
-            let _ = farewell.wait_for(|origin_header| *origin_header).await;
+            let _ = farewell.wait_for(|ends| *ends).await;
             if is_first {
                 tokio::time::sleep(FIRST_REQUEST).await;
             }

@@ -179,7 +179,7 @@ pub(crate) enum Initiator {
     Unknown,
 }
 
-/// AffinityKey page made a request, where pages of its host have this scheme. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are
+/// Whose page made a request, where pages of its host have this scheme. Browsers say so themselves: `Sec-Fetch-Site`, or, where they are
 /// older than 2023, `Origin`, or, in Internet Explorer, `Referer`, which a page of another site cannot forge.
 pub(crate) fn initiator_of(request: &RequestHeader, scheme: Scheme) -> Initiator {
     match request

@@ -145,12 +145,13 @@ impl SignInPages {
                     .await)
             }
             Page::Form => {
-                let session = self.form_sender(visit).await?;
-                let client = visit.visitor.client;
-                self.admission
-                    .held_forms
-                    .discard(visit.form, &visit.held, session.as_ref(), client)
-                    .await
+                let held_forms = &self.admission.held_forms;
+                if let Some(key) = held_forms.waiting(visit.form, &visit.held).await? {
+                    let session = self.signed_in(visit).await?;
+                    let client = visit.visitor.client;
+                    held_forms.discard(&key, session.as_ref(), client).await?;
+                }
+                Ok(Reply::see_other(ReturnTo::start().as_str()))
             }
             Page::Portal => self.post_portal(visit),
             Page::Start | Page::Help | Page::Certificate | Page::Status => Err(Failure::Method),

@@ -64,7 +64,7 @@ impl Frames {
     pub(crate) fn left(&self) -> u64 {
         match &self.state {
             FrameState::Answer { .. } => 1,
-            FrameState::Header { bytes, read } => (requested_target(bytes, *read) - read) as u64,
+            FrameState::Header { bytes, read } => (header_length(bytes, *read) - read) as u64,
             FrameState::Content { left } => *left,
         }
     }
@@ -110,7 +110,7 @@ impl Frames {
                     }
                     *read += 1;
                 }
-                if *read == requested_target(bytes, *read) {
+                if *read == header_length(bytes, *read) {
                     self.farewell_said |= bytes.first().is_some_and(|first| first & 0x0f == CLOSE);
                     let left = content(bytes);
                     self.enter(left);
@@ -133,7 +133,7 @@ impl Frames {
 }
 
 /// How long a frame's header is, as far as the bytes read say.
-fn requested_target(bytes: &[u8; LONGEST], read: usize) -> usize {
+fn header_length(bytes: &[u8; LONGEST], read: usize) -> usize {
     let [_, second, ..] = bytes;
     if read < 2 {
         return 2;

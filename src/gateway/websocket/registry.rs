@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// What costs nothing is looked at this often: whether a limit is over, whether the broker is still on the membership.
+/// How often limits and membership are checked, which costs nothing.
 const LOCAL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The store is asked this often about each session, and when one may have become idle.
 const STORE_CHECK_INTERVAL: Duration = Duration::from_secs(30);

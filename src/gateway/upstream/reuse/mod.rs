@@ -101,7 +101,7 @@ impl ConnectionReuse {
         Some((key, owner.map_or(NextUser::Nobody, NextUser::Owner)))
     }
 
-    /// Who the request's client is to a server that signs connections in; `None` if that cannot be origin_header.
+    /// Who the request's client is to a server that signs connections in; `None` if that is unknown.
     fn owner(&self, http: &Session, context: &RequestContext) -> Option<Owner> {
         let connection = context.connection.as_ref()?;
         let broker = context.permit().ok()?.broker().map(|(vtnr, _)| vtnr);
