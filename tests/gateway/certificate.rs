@@ -147,6 +147,38 @@ async fn a_good_certificate_is_a_full_session_without_a_page_a_cookie_or_a_tan()
 }
 
 #[tokio::test]
+async fn what_could_be_the_submission_is_public_on_the_certificates_host_no_more_than_on_the_main_one()
+ {
+    let upstream = Upstream::fine().await;
+    let further = "[upstream]\npublic_paths = [\"/favicon.ico\"]\n[submission]\npaths = [\"/index.php?r=antrag/versand\"]";
+    let certified = Certified::built(World::builder().upstream(&upstream.url()), further).await;
+    for version in ["--http1.1", "--http2"] {
+        let stranger = certified.curl().and(&[version]);
+        stranger.get("/favicon.ico").await.is(200);
+        stranger
+            .and(&SUBMIT)
+            .get("/favicon.ico?r=faq")
+            .await
+            .is(200);
+        let before = upstream.requests().len();
+        for target in [
+            "/favicon.ico?r=antrag/versand",
+            "/favicon.ico?r=%61ntrag/versand",
+            "/favicon.ico?x=1&r=antrag%2Fversand",
+        ] {
+            stranger.and(&SUBMIT).get(target).await.is(401);
+        }
+        assert_eq!(upstream.requests().len(), before, "nothing goes up");
+        let ada = certified.curl().with(&certified.ada()).and(&[version]);
+        ada.and(&SUBMIT)
+            .get("/favicon.ico?r=antrag/versand")
+            .await
+            .is(200);
+        assert_eq!(upstream.last().values("x-forwarded-proto"), ["https"]);
+    }
+}
+
+#[tokio::test]
 async fn a_form_that_could_not_be_sent_is_told_of_here_too() {
     let certified = Certified::built(
         World::builder().upstream(&format!("http://127.0.0.1:{}", ports::free())),

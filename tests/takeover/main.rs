@@ -111,7 +111,9 @@ async fn a_process_that_does_not_come_to_serve_leaves_the_former_one_at_work() {
     assert_eq!(world.gateways[0].take_over(Some(&broken)).await, None);
     assert_eq!(world.gateways[0].pid(), former);
     ada.open("/").await.is(200);
-    world.log_has("the new process does not serve, continuing").await;
+    world
+        .log_has("the new process does not serve, continuing")
+        .await;
     // Or the new one's Redis does not answer: it could sign nobody in.
     let redis = world
         .redis
