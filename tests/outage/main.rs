@@ -190,6 +190,12 @@ async fn the_log_tells_how_an_outage_begins_and_ends_and_not_each_of_its_failure
         asked(&world.browser()).await.is(503);
     }
     restart(&world);
+    // The outage ends for the log when the operation succeeds that failed last, which may be this one.
+    eventually("the store answers", async || {
+        let answer = asked(&world.browser()).await;
+        (answer.status != 503).then_some(())
+    })
+    .await;
     let again = "\"message\":\"store recovered\"";
     world.log_has(again).await;
     let (log, failures) = (
