@@ -15,21 +15,18 @@
 
 pub mod app;
 pub mod application_sessions;
-pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;
 mod csv_lines;
 mod digest;
-pub mod directory;
 mod fingerprint;
 pub mod gateway;
 pub mod held_forms;
+pub mod identity;
 pub mod live;
 pub mod mail;
 pub mod pages;
-pub mod portal;
 pub mod sign_in;
 pub mod store;
 pub mod telemetry;
-pub mod users;

@@ -2,7 +2,7 @@
 
 use super::standing::ReloadHealth;
 use crate::clock::Clock;
-use crate::directory::{Directory, Error, Reload};
+use crate::identity::directory::{Directory, Error, Reload};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;

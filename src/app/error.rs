@@ -1,13 +1,13 @@
 //! Why a gateway does not start: the messages that `serve` ends with.
 
-use crate::certificate;
-use crate::directory;
+use crate::identity::certificate;
+use crate::identity::directory;
+use crate::identity::portal;
+use crate::identity::users;
 use crate::mail;
 use crate::pages;
-use crate::portal;
 use crate::store;
 use crate::telemetry::metrics;
-use crate::users;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

@@ -2,9 +2,9 @@
 
 use super::error::Error;
 use super::handover::{Handover, Inherited};
-use crate::certificate::TrustStore;
 use crate::config::Config;
 use crate::gateway::{self, Door, Tls};
+use crate::identity::certificate::TrustStore;
 use crate::live::Live;
 use std::io::ErrorKind;
 use std::net::SocketAddr;

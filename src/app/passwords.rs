@@ -4,9 +4,9 @@ use super::Error;
 use super::standing::ReloadHealth;
 use crate::clock::{Clock, Rng};
 use crate::config::Config;
+use crate::identity::users::{self, Hashers, Passwords, Users};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::Metrics;
-use crate::users::{self, Hashers, Passwords, Users};
 use std::sync::Arc;
 
 /// Opens it where the configuration does.

@@ -1,9 +1,9 @@
 //! What the gateway cannot do at the moment, for `/readyz`.
 
-use crate::certificate::TrustStore;
 use crate::clock::Clock;
-use crate::directory::Directory;
 use crate::gateway::Server;
+use crate::identity::certificate::TrustStore;
+use crate::identity::directory::Directory;
 use crate::live::Live;
 use crate::mail::MailTrouble;
 use crate::store::StoreHealth;

@@ -7,11 +7,11 @@ mod waiting;
 
 use super::Error;
 use super::standing::ReloadHealth;
-use crate::certificate::TrustStore;
 use crate::clock::Clock;
 use crate::config::{self, Config, LoginMethod};
 use crate::fingerprint::FileFingerprint;
 use crate::gateway::{self, Acceptor, ClientCertAcceptor, Tls};
+use crate::identity::certificate::TrustStore;
 use crate::live::Live;
 use crate::mail::Writer;
 use crate::pages::Pages;

@@ -3,11 +3,11 @@
 use super::{ConfigFile, USAGE, chain, complain};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::directory::Directory;
 use crate::gateway;
+use crate::identity::directory::Directory;
+use crate::identity::users::Users;
 use crate::mail::{Smtp, Writer};
 use crate::pages::Pages;
-use crate::users::Users;
 use std::error::Error;
 use std::process::ExitCode;
 

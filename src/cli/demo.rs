@@ -5,7 +5,7 @@ use super::{fail, runtime, start_log};
 use crate::app::{App, TakesOver};
 use crate::clock::Rng;
 use crate::config::{self, Config};
-use crate::users::{self, Hash, Password, Put, User, UserKey};
+use crate::identity::users::{self, Hash, Password, Put, User, UserKey};
 use demo::calculator::Calculator;
 use demo::postbox::Postbox;
 use domain::vtnr::Vtnr;

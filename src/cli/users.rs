@@ -3,8 +3,8 @@
 use super::{ConfigFile, USAGE, complain, fail};
 use crate::clock::{Clock, Rng};
 use crate::config::{self, Config, HashCost};
-use crate::directory::Directory;
-use crate::users::{
+use crate::identity::directory::Directory;
+use crate::identity::users::{
     self, Error, Hash, MalformedPassword, Password, Put, User, UserKey, UsersFault,
 };
 use domain::vtnr::Vtnr;

@@ -31,7 +31,7 @@ pub use self::secret::Secret;
 pub use self::servers::{Credentials, Deployment, RedisServers, Server, Transport};
 pub use self::templates::templates;
 
-use crate::certificate::Identity;
+use crate::identity::certificate::Identity;
 use domain::challenge::TanLimits;
 use domain::parking::ParkingLimits;
 use domain::session::SessionLimits;

@@ -1,10 +1,8 @@
 //! Puts the gateway together: its parts, Pingora's options, TLS.
 
 use crate::application_sessions::ApplicationSessions;
-use crate::certificate::{Handshake, TrustStore};
 use crate::clock::{Clock, Rng};
 use crate::config::{self, Config, Https};
-use crate::directory::Directory;
 use crate::gateway::admission::Admission;
 use crate::gateway::admission::client_certificate::ClientCertificates;
 use crate::gateway::admission::held_forms::HeldForms;
@@ -34,9 +32,11 @@ use crate::gateway::upstream::servers::Upstream;
 use crate::gateway::upstream::watch;
 use crate::gateway::websocket::registry::WebSocketRegistry;
 use crate::held_forms::Forms;
+use crate::identity::certificate::{Handshake, TrustStore};
+use crate::identity::directory::Directory;
+use crate::identity::portal::Portal;
 use crate::live::Live;
 use crate::pages::Pages;
-use crate::portal::Portal;
 use crate::sign_in::SignIns;
 use crate::store::cache::Sessions;
 use crate::telemetry::metrics::Metrics;

@@ -1,8 +1,8 @@
 //! Whether whoever a session belongs to is somebody still: the broker in the directory, and the user key that it began with in the
 //! users file. It is asked for each request, so that nobody who was taken out goes on.
 
-use crate::directory::Directory;
-use crate::users::Users;
+use crate::identity::directory::Directory;
+use crate::identity::users::Users;
 use domain::session::{Level, Proof, Session};
 use std::sync::Arc;
 

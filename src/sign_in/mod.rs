@@ -19,13 +19,13 @@ pub use status::{Mailing, SignInState};
 
 use crate::clock::Rng;
 use crate::config::{Config, Enumeration, LoginConfig};
-use crate::directory::Directory;
+use crate::identity::directory::Directory;
+use crate::identity::users::Passwords;
 use crate::live::Live;
 use crate::store::{
     FlowChange, RateLimits, Result, Seen, SignInCommit, SignInStore, Vault, WriteOutcome,
 };
 use crate::telemetry::metrics::{Label as _, Metrics, Outcome, Step};
-use crate::users::Passwords;
 use domain::challenge::{Challenge, Delivery};
 use domain::flow::{Flow, Redeemed, SignedIn, Stage};
 use domain::ids::{BrowserToken, FlowToken, SessionToken};

@@ -1,9 +1,9 @@
 //! The sign-in with a user key and a password: a full session, never a TAN.
 
 use super::{NewSession, SignIns, Visitor, dated};
+use crate::identity::users::{NotCompared, Password, Passwords, User, UserKey};
 use crate::store::{DeviceChange, RateLimits, Result, SignInCommit, WriteOutcome};
 use crate::telemetry::metrics::{Outcome, Step};
-use crate::users::{NotCompared, Password, Passwords, User, UserKey};
 use domain::device::{Device, DeviceEntry, UserMark, UserTag};
 use domain::ids::DeviceToken;
 use domain::session::{Level, Proof, Session};

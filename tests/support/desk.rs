@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use vtnr_gateway::clock::{Clock, Rng};
 use vtnr_gateway::config::{self, Enumeration, LoginConfig, LoginMethods};
-use vtnr_gateway::directory::Directory;
+use vtnr_gateway::identity::directory::Directory;
 use vtnr_gateway::live::Live;
 use vtnr_gateway::sign_in::{Answer, Rules, SignIns, Visitor};
 use vtnr_gateway::store::cache::Sessions;

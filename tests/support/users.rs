@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use vtnr_gateway::clock::Rng;
 use vtnr_gateway::config::HashCost;
-use vtnr_gateway::users::{Hash, Password, Put, User, UserKey, put, remove};
+use vtnr_gateway::identity::users::{Hash, Password, Put, User, UserKey, put, remove};
 
 /// The page that asks for user key and password.
 pub const PAGE: &str = "/ui/login/de/benutzerschluessel";

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vtnr_gateway::clock::Clock;
 use vtnr_gateway::config;
-use vtnr_gateway::directory::{Directory, Reload};
+use vtnr_gateway::identity::directory::{Directory, Reload};
 
 const FEWEST: u32 = 10_000;
 const READERS: u32 = 64;

@@ -5,8 +5,8 @@ use super::super::kinds::{address, line, word};
 use super::super::read::Reader;
 use super::super::{Certificate, CertificateColumns, Https, ListenConfig};
 use super::listen::public_url;
-use crate::certificate::{Identity, TrustStore};
 use crate::clock::Clock;
+use crate::identity::certificate::{Identity, TrustStore};
 
 const SECTION: &str = "certificate";
 const LISTEN: &str = "certificate.listen";
@@ -121,7 +121,7 @@ fn check_files(reader: &mut Reader<'_>, certificate: &Certificate) {
             let mut names: Vec<_> = trust
                 .issuers()
                 .iter()
-                .map(crate::certificate::Issuer::name)
+                .map(crate::identity::certificate::Issuer::name)
                 .collect();
             names.sort_unstable();
             names.dedup();

@@ -4,9 +4,7 @@
 //! cookie nor a header field says anything about who asks. A browser sends its certificate along whoever's page made the request, so
 //! what `SameSite=Lax` does for cookies is done here for it.
 
-use crate::certificate::{Flaw, Holder, TrustStore};
 use crate::clock::Clock;
-use crate::directory::Directory;
 use crate::gateway::admission::{Admission, Disposition};
 use crate::gateway::context::RequestContext;
 use crate::gateway::listener::connections::Connection;
@@ -20,6 +18,8 @@ use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::websocket::recheck::RecheckTask;
 use crate::held_forms::NotKept;
+use crate::identity::certificate::{Flaw, Holder, TrustStore};
+use crate::identity::directory::Directory;
 use crate::live::Live;
 use crate::pages::{CertificatePage, CertificateState, SignInBy, View};
 use crate::telemetry::metrics::{Metrics, Outcome, Refusal, Request, Step};

@@ -4,7 +4,6 @@
 //! where the form went at first, with a mark in the query. The request that goes up is then the form's own, byte for byte, and the
 //! policy is asked about that one.
 
-use crate::directory::Directory;
 use crate::gateway::admission::form_intake::host_in;
 use crate::gateway::context::RequestContext;
 use crate::gateway::outgoing::OutgoingForm;
@@ -14,6 +13,7 @@ use crate::gateway::request::links::{Links, with_mark};
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::held_forms::{FormKey, Forms, NotKept, Who};
+use crate::identity::directory::Directory;
 use crate::live::Live;
 use crate::pages::{BlockedSubmission, Keeping, KeptForm, OnFile, Pages, View};
 use crate::sign_in::SignIns;

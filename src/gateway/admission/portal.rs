@@ -3,7 +3,6 @@
 //! Unless the portal forbids it, its cookies come along with requests that pages of other sites make. So, as with certificates,
 //! such requests count as anonymous.
 
-use crate::directory::Directory;
 use crate::gateway::concurrency::{Class, ConcurrencyLimit};
 use crate::gateway::context::RequestContext;
 use crate::gateway::request::audience::Audience;
@@ -13,7 +12,8 @@ use crate::gateway::respond::failure::Failure;
 use crate::gateway::websocket::control::CloseHandle;
 use crate::gateway::websocket::portal_recheck::PortalRecheck;
 use crate::gateway::websocket::recheck::RecheckTask;
-use crate::portal::{Portal, PortalAnswer, PortalClaim, QuestionSender};
+use crate::identity::directory::Directory;
+use crate::identity::portal::{Portal, PortalAnswer, PortalClaim, QuestionSender};
 use crate::sign_in::SignIns;
 use crate::telemetry::metrics::{Metrics, Outcome, Step};
 use domain::session::{Level, Proof, Session as BrokerSession, SessionLimits};

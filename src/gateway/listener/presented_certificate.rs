@@ -1,7 +1,7 @@
 //! The certificate that a client presented in its TLS handshake, and the verdict on it.
 
-use crate::certificate::{Flaw, Holder, TrustStore};
 use crate::digest::sha256;
+use crate::identity::certificate::{Flaw, Holder, TrustStore};
 use domain::time::Timestamp;
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;

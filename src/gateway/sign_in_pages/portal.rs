@@ -4,8 +4,8 @@ use crate::gateway::admission::portal::AtPortal;
 use crate::gateway::respond::failure::{Failure, SOON};
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::sign_in_pages::{SignInPages, Visit};
+use crate::identity::portal::PortalAnswer;
 use crate::pages::{PortalPage, PortalState, View};
-use crate::portal::PortalAnswer;
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 

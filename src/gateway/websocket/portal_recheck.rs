@@ -1,6 +1,6 @@
 //! When a WebSocket ends that was opened on the portal's word.
 
-use crate::portal::PortalAnswer;
+use crate::identity::portal::PortalAnswer;
 use domain::session::SessionLimits;
 use domain::vtnr::Vtnr;
 use std::time::Duration;

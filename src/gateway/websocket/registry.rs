@@ -307,7 +307,7 @@ mod tests {
     use super::*;
     use crate::clock::Rng;
     use crate::config;
-    use crate::directory::Directory;
+    use crate::identity::directory::Directory;
     use crate::store::embedded::Embedded;
     use crate::store::engine::{Change, Engine, TxOutcome};
     use crate::store::{FullStore, RateLimits, Sealed, SignInCommit, SubscriptionEpoch, Vault};

@@ -2,7 +2,7 @@
 
 use super::holders::Holders;
 use super::parse::Content;
-use crate::certificate::Holder;
+use crate::identity::certificate::Holder;
 use domain::email::Email;
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;

@@ -1,6 +1,6 @@
 //! Client certificates: which of them prove who somebody is, what is wrong with the others, and whom they name.
 //!
-//! It knows X.509 and no HTTP: [`crate::gateway`] brings what was shown on a connection, [`crate::directory`] knows whose it is. The
+//! It knows X.509 and no HTTP: [`crate::gateway`] brings what was shown on a connection, [`crate::identity::directory`] knows whose it is. The
 //! handshake lets every certificate through, so that a browser is told on a page what is wrong instead of being cut off
 //! ([`Handshake`]); nothing is proven by that. Each request's certificate is judged here, by what is trusted at that time: so a
 //! connection that was resumed, or has been open for long, is judged like a new one.

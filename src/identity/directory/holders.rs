@@ -1,7 +1,7 @@
 //! Whose certificate is whose: what certificates say of their holders, and the brokers that they stand for.
 
 use super::error::LineFault;
-use crate::certificate::Holder;
+use crate::identity::certificate::Holder;
 use domain::vtnr::Vtnr;
 use std::collections::HashMap;
 
