@@ -21,9 +21,9 @@
 //! - **Doubtful** with all others: methods that are not three to ten capital letters; raw bytes that browsers
 //!   escape; broken and doubled escapes, and escapes of `/ \ . ; ? #` and controls; `%u`; UTF-8 that is none;
 //!   odd path parameters; empty segments, dot segments, blanks and dots at a segment's ends; streams of Windows
-//!   (`:$`); segments that begin with `(` (ASP.NET's sessions without cookies); characters that case folding,
-//!   compatibility or dropping turn into ASCII or nothing (`lookalikes.rs`). What follows `(` within a segment
-//!   (SAP's sessions) is compared with and without it.
+//!   (`:$`); segments that begin with `(` (ASP.NET's sessions without cookies); a dot before `(`, where SAP cuts
+//!   its sessions and would leave a dot segment; characters that case folding, compatibility or dropping turn
+//!   into ASCII or nothing (`lookalikes.rs`). What follows `(` within a segment is compared with and without it.
 //! - **Queries** (`submission/query.rs`) are read, not refused, since honest ones hold anything: decoded up to
 //!   twice, parted before or after, names up to a NUL or `[`, `_` for any sign, values by their letters and
 //!   digits only. So a rule's parameters are found in every spelling that PHP, Express or a framework that

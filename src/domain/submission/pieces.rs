@@ -134,26 +134,34 @@ pub(super) struct Segment {
     last: Option<char>,
     /// Whether `:$` occurs, by which Windows names what else a file or folder holds (`antrag::$INDEX_ALLOCATION` is `antrag`).
     names_a_stream: bool,
+    /// Whether anything but dots and blanks occurs.
+    has_name: bool,
+    /// Whether SAP, which cuts a segment at its `(`, is left with a dot segment, or with one that ends in a dot.
+    hides_dots: bool,
 }
 
 impl Segment {
     pub(super) fn push(&mut self, symbol: char) {
         self.first = self.first.or(Some(symbol));
+        self.hides_dots |= symbol == '(' && (!self.has_name || self.last == Some('.'));
+        self.has_name |= !matches!(symbol, '.' | ' ');
         self.names_a_stream |= symbol == '$' && self.last == Some(':');
         self.last = Some(symbol);
     }
 
-    /// Ends it and begins the next. Only the last may be empty. One that ends in a dot is `.`, `..` or what Windows reads without the dot;
-    /// from one that begins with `(` up to the next `)/` ASP.NET cuts a session's mark.
+    /// Ends the segment and begins the next. Only the last may be empty. Windows ignores a dot at the end of a segment. ASP.NET
+    /// cuts a session's mark from a segment that begins with `(`, up to the next `)/`.
     pub(super) fn end(&mut self, place: SegmentPosition) -> Result<(), Doubt> {
         let Self {
             first,
             last,
             names_a_stream,
+            hides_dots,
+            has_name: _,
         } = std::mem::take(self);
         let is_sound = match (first, last) {
             (Some(first), Some(last)) => {
-                !names_a_stream && first != ' ' && first != '(' && last != ' ' && last != '.'
+                !names_a_stream && !hides_dots && first != ' ' && last != ' ' && last != '.'
             }
             _ => place == SegmentPosition::Last,
         };

@@ -174,6 +174,14 @@ fn a_session_in_the_path_hides_nothing() {
         "/x/(/y/)/antrag/versand",
         "/(x)antrag/versand",
         "/(/antrag/versand",
+        // SAP cuts a segment at its `(`.
+        "/.(/antrag/versand",
+        "/.(x)/antrag/versand",
+        "/x/..(x)/antrag/versand",
+        "/.%20(x)/antrag/versand",
+        "/.%28x%29/antrag/versand",
+        "/antrag.(x)/versand",
+        "/antrag/versand.(x)",
     ] {
         assert_eq!(
             judged("POST", target),
@@ -195,6 +203,8 @@ fn a_session_in_the_path_hides_nothing() {
         "/x(a)(b)/",
         "/a(b)c/d)",
         "/sap(bD1kZQ==)/tarif",
+        "/dokumente/Angebot%20(1).pdf",
+        "/a.b(c).d/x",
         "/antrag(x)/vorschau",
     ] {
         assert_eq!(judged("POST", target), Intent::Use, "{target}");
@@ -718,7 +728,7 @@ proptest! {
         parts in prop::collection::vec(prop::sample::select(vec![
             "/", "antrag", "versand", "%61ntrag", "VERSAND", "ver%73and", "%2f", "%5c", "\\", ".", "..", "%2e", ";x", ";", "//", "%25", "%2561", "?", "#", "%00",
             "%20", " ", "\t", "x", "ver%c5%bfand", "http://h", "%3b", "%u002f", "%u0061ntrag", "+", "%", "%c0%af", "%e2%80%8b", "/antrag/versand", "::$DATA", "..;",
-            "index.php", "?r=", "&", "r", "r=", "_method", "=", "POST", "[]", "[x]", "%5b", "%5d", "%26", "%3d", "%72", "%255fmethod", "(", ")", "/(S(x))/",
+            "index.php", "?r=", "&", "r", "r=", "_method", "=", "POST", "[]", "[x]", "%5b", "%5d", "%26", "%3d", "%72", "%255fmethod", "(", ")", ".(", "..(x)", "/(S(x))/",
             "%u0072", "%u005fmethod", "%3f", "%0aPOST ", "%99=", "%81%95%a3%99%81%87%61%a5%85%99%a2%81%95%84", "+AHI-",
         ]), 0..10),
         method in prop::sample::select(vec!["POST", "PUT", "DELETE", "post", "GET", "HEAD"]),
