@@ -2,7 +2,7 @@
 
 use super::route::PublicRoute;
 use super::session::{Level, Liveness, Session, SessionLimits};
-use super::submission::{Doubt, Intent};
+use super::submission::{Doubt, Intent, Request, SubmissionRules};
 use super::time::Timestamp;
 use super::vtnr::Vtnr;
 
@@ -45,10 +45,11 @@ impl Permit {
     }
 }
 
-/// Decides on a request for a protected path. Absence means refusal: no session, no permit. `intent` is asked for only where
-/// it matters: a full session's requests pass as they are.
+/// Decides on a request for a protected path. Absence means refusal: no session, no permit. The submission rules are
+/// consulted only where they matter: a full session's requests pass as they are.
 pub fn decide(
-    intent: impl FnOnce() -> Intent,
+    request: &Request<'_>,
+    rules: &SubmissionRules,
     session: Option<&Session>,
     limits: &SessionLimits,
     now: Timestamp,
@@ -65,7 +66,7 @@ pub fn decide(
     }));
     match session.level {
         Level::Full { .. } => allow,
-        Level::WithoutSubmission => match intent() {
+        Level::WithoutSubmission => match rules.judge(request) {
             Intent::Use => allow,
             Intent::Submit => Decision::BlockSubmission(*session),
             Intent::Unclear(doubt) => Decision::Refuse(doubt),
@@ -77,6 +78,7 @@ pub fn decide(
 mod tests {
     use super::super::route::public_route;
     use super::super::session::Proof;
+    use super::super::submission::samples::{post, rules};
     use super::*;
     use std::time::Duration;
 
@@ -96,22 +98,28 @@ mod tests {
         )
     }
 
-    fn decided(intent: Intent, session: Option<&Session>, now: u64) -> Decision {
-        decide(|| intent, session, &LIMITS, Timestamp::from_millis(now))
+    const USE: &str = "/tarif";
+    const SUBMIT: &str = "/antrag/versand";
+    const UNCLEAR: &str = "/antrag%2Fversand";
+
+    fn decided(target: &str, session: Option<&Session>, now: u64) -> Decision {
+        let rules = rules(&[SUBMIT]);
+        let now = Timestamp::from_millis(now);
+        decide(&post(target), &rules, session, &LIMITS, now)
     }
 
     #[test]
     fn nobody_passes_without_a_session() {
-        for intent in [Intent::Use, Intent::Submit] {
-            assert_eq!(decided(intent, None, 0), Decision::SignIn);
+        for target in [USE, SUBMIT] {
+            assert_eq!(decided(target, None, 0), Decision::SignIn);
         }
     }
 
     #[test]
     fn a_session_that_ended_is_no_session() {
-        for intent in [Intent::Use, Intent::Submit] {
+        for target in [USE, SUBMIT] {
             assert_eq!(
-                decided(intent, Some(&session(FULL)), 60_000),
+                decided(target, Some(&session(FULL)), 60_000),
                 Decision::SignIn
             );
         }
@@ -121,23 +129,23 @@ mod tests {
     fn only_the_submission_needs_a_confirmed_address() {
         let reduced = session(Level::WithoutSubmission);
         assert!(matches!(
-            decided(Intent::Use, Some(&reduced), 1),
+            decided(USE, Some(&reduced), 1),
             Decision::Allow(_)
         ));
         assert_eq!(
-            decided(Intent::Submit, Some(&reduced), 1),
+            decided(SUBMIT, Some(&reduced), 1),
             Decision::BlockSubmission(reduced)
         );
         assert_eq!(
-            decided(Intent::Unclear(Doubt::Escape), Some(&reduced), 1),
+            decided(UNCLEAR, Some(&reduced), 1),
             Decision::Refuse(Doubt::Escape)
         );
         assert!(matches!(
-            decided(Intent::Unclear(Doubt::Escape), Some(&session(FULL)), 1),
+            decided(UNCLEAR, Some(&session(FULL)), 1),
             Decision::Allow(_)
         ));
         assert!(matches!(
-            decided(Intent::Submit, Some(&session(FULL)), 1),
+            decided(SUBMIT, Some(&session(FULL)), 1),
             Decision::Allow(_)
         ));
     }
@@ -145,18 +153,14 @@ mod tests {
     #[test]
     fn a_session_that_ended_is_asked_to_sign_in_before_it_is_told_of_a_block() {
         assert_eq!(
-            decided(
-                Intent::Submit,
-                Some(&session(Level::WithoutSubmission)),
-                60_000
-            ),
+            decided(SUBMIT, Some(&session(Level::WithoutSubmission)), 60_000),
             Decision::SignIn
         );
     }
 
     #[test]
     fn a_permit_names_the_broker_it_was_given_to() {
-        let Decision::Allow(permit) = decided(Intent::Use, Some(&session(FULL)), 1) else {
+        let Decision::Allow(permit) = decided(USE, Some(&session(FULL)), 1) else {
             panic!("must be allowed")
         };
         assert_eq!(permit.broker(), Some((session(FULL).vtnr, FULL)));

@@ -1,6 +1,6 @@
 //! What a request is for, judged by the very bytes that would be forwarded.
 
-use super::submission::Intent;
+use super::submission::{Intent, Request, SubmissionRules};
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,10 +75,11 @@ impl Routes {
         }
     }
 
-    /// Classifies a request target. `intent` is asked for only where it matters: a submission rule with a query may match any
-    /// path, so whatever could be the submission is never public on the calculator's servers.
-    pub fn of(&self, target: &[u8], intent: impl FnOnce() -> Intent) -> Route {
-        let path = target
+    /// Classifies a request. The submission rules are consulted only where they matter: a rule with a query may match any
+    /// path, so a request that could be the submission is never public on the calculator's servers.
+    pub fn of(&self, request: &Request<'_>, rules: &SubmissionRules) -> Route {
+        let path = request
+            .target
             .split(|byte| *byte == b'?')
             .next()
             .unwrap_or_default();
@@ -91,7 +92,7 @@ impl Routes {
         }
         let is_public = self.public.iter().any(|public| path == public.as_bytes());
         if is_public {
-            return match intent() {
+            return match rules.judge(request) {
                 Intent::Use => Route::Public(PublicRoute(())),
                 Intent::Submit | Intent::Unclear(_) => Route::Protected,
             };
@@ -101,7 +102,8 @@ impl Routes {
             .iter()
             .any(|portal| path.starts_with(portal.as_bytes()));
         if is_portal && is_plain(path) {
-            let is_open = self.portal_servers == PortalServers::Own || intent() == Intent::Use;
+            let is_open =
+                self.portal_servers == PortalServers::Own || rules.judge(request) == Intent::Use;
             if is_open {
                 return Route::Portal(PublicRoute(()));
             }
@@ -150,7 +152,7 @@ pub(crate) const fn public_route() -> PublicRoute {
 
 #[cfg(test)]
 mod tests {
-    use super::super::submission::Doubt;
+    use super::super::submission::samples::{get, post, rules};
     use super::*;
 
     const PUBLIC: Route = Route::Public(PublicRoute(()));
@@ -163,7 +165,7 @@ mod tests {
     }
 
     fn route(target: &str) -> Route {
-        routes(PortalServers::Calculator).of(target.as_bytes(), || Intent::Use)
+        routes(PortalServers::Calculator).of(&get(target), &rules(&["/antrag/versand"]))
     }
 
     #[test]
@@ -210,15 +212,22 @@ mod tests {
 
     #[test]
     fn what_could_be_the_submission_is_public_on_no_server_of_the_calculator() {
-        for intent in [Intent::Submit, Intent::Unclear(Doubt::Escape)] {
-            for (servers, expected) in [
-                (PortalServers::Calculator, Route::Protected),
-                (PortalServers::Own, PORTAL),
+        let rules = rules(&["/favicon.ico", "/portal/versand"]);
+        for (servers, in_portal) in [
+            (PortalServers::Calculator, Route::Protected),
+            (PortalServers::Own, PORTAL),
+        ] {
+            let routes = routes(servers);
+            for (target, expected) in [
+                ("/favicon.ico", Route::Protected),
+                ("/favicon.ico?x", Route::Protected),
+                ("/portal/versand", in_portal.clone()),
+                ("/portal/Versand?x", in_portal.clone()),
+                ("/portal/x", PORTAL),
             ] {
-                let routes = routes(servers);
-                assert_eq!(routes.of(b"/favicon.ico", || intent), Route::Protected);
-                assert_eq!(routes.of(b"/portal/x", || intent), expected, "{intent:?}");
+                assert_eq!(routes.of(&post(target), &rules), expected, "{target}");
             }
+            assert_eq!(routes.of(&get("/portal/versand"), &rules), PORTAL);
         }
     }
 }

@@ -413,5 +413,33 @@ fn split(target: &[u8]) -> (&[u8], &[u8]) {
     (path, query.get(1..).unwrap_or_default())
 }
 
+/// Rules and requests for tests of what takes them.
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+
+    pub(crate) fn rules(paths: &[&str]) -> SubmissionRules {
+        let paths = paths.iter().map(|path| (*path).to_owned());
+        SubmissionRules::new(paths, LetterCase::Folded, PathAlphabet::Ascii).expect("sound rules")
+    }
+
+    pub(crate) fn get(target: &str) -> Request<'_> {
+        request("GET", target, Body::None)
+    }
+
+    pub(crate) fn post(target: &str) -> Request<'_> {
+        request("POST", target, Body::Some)
+    }
+
+    fn request<'a>(method: &'a str, target: &'a str, body: Body) -> Request<'a> {
+        Request {
+            method,
+            target: target.as_bytes(),
+            body,
+            charset: Charset::of([]),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use crate::gateway::build::{Parts, assemble};
 use crate::gateway::context::RequestContext;
 use crate::gateway::proxy::WorkerProxy;
 use crate::gateway::request::conformance;
+use crate::gateway::request::kind::as_forwarded;
 use crate::gateway::upstream::reuse::ConnectionReuse;
 use domain::ids::SessionToken;
 use domain::policy::{self, Decision, Permit};
@@ -88,8 +89,9 @@ impl HotPath {
     /// What the policy gives for this session.
     pub fn decide(&self, session: Option<&BrokerSession>, now: Timestamp) -> Option<Permit> {
         let admission = &self.gateway.admission;
-        let intent = || admission.intent(self.http.req_header(), Body::None);
-        match policy::decide(intent, session, &admission.limits, now) {
+        let request = as_forwarded(self.http.req_header(), Body::None);
+        let rules = admission.submission.now();
+        match policy::decide(&request, &rules, session, &admission.limits, now) {
             Decision::Allow(permit) => Some(permit),
             _ => None,
         }

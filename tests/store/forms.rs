@@ -7,7 +7,7 @@ use domain::parking::{FormStage, ParkedForm, ParkingLimits};
 use domain::policy::Permit;
 use domain::return_to::ReturnTo;
 use domain::route::{PortalServers, Route, Routes};
-use domain::submission::Intent;
+use domain::submission::{self, Body, Charset, LetterCase, PathAlphabet, SubmissionRules};
 use domain::throttle::Counter;
 use domain::time::Timestamp;
 use std::sync::Arc;
@@ -24,7 +24,15 @@ fn body() -> Vec<u8> {
 
 fn public() -> Permit {
     let routes = Routes::new("/ui/", &["/".to_owned()], &[], PortalServers::Calculator);
-    match routes.of(b"/", || Intent::Use) {
+    let paths = ["/antrag".to_owned()];
+    let rules = SubmissionRules::new(paths, LetterCase::AsWritten, PathAlphabet::Ascii);
+    let request = submission::Request {
+        method: "GET",
+        target: b"/",
+        body: Body::None,
+        charset: Charset::of([]),
+    };
+    match routes.of(&request, &rules.expect("sound rules")) {
         Route::Public(route) => Permit::public(route),
         other => panic!("{other:?}"),
     }

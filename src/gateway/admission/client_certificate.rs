@@ -12,7 +12,7 @@ use crate::gateway::listener::presented_certificate::{CachedVerdict, PresentedCh
 use crate::gateway::request::audience::Audience;
 use crate::gateway::request::conformance::{Hosts, names_host};
 use crate::gateway::request::form::{BadForm, crosses_sites};
-use crate::gateway::request::kind::is_safe_method;
+use crate::gateway::request::kind::{as_forwarded, is_safe_method};
 use crate::gateway::request::links::requested_target;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
@@ -222,7 +222,8 @@ impl Admission {
                 .map(Disposition::Reply);
         }
         match policy::decide(
-            || self.intent(request, context.body),
+            &as_forwarded(request, context.body),
+            &self.submission.now(),
             Some(&session),
             &self.limits,
             context.now,

@@ -8,7 +8,7 @@ use crate::gateway::admission::form_intake::host_in;
 use crate::gateway::context::RequestContext;
 use crate::gateway::outgoing::OutgoingForm;
 use crate::gateway::request::cookies::{CookieNames, RequestCookies};
-use crate::gateway::request::kind::intent_of_form;
+use crate::gateway::request::kind::form_as_forwarded;
 use crate::gateway::request::links::{Links, with_mark};
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
@@ -174,8 +174,8 @@ impl HeldForms {
             return Ok(FormLookup::Not(self.page(why, now)));
         }
         let rules = self.submission.now();
-        let intent = || intent_of_form(form, &rules);
-        match policy::decide(intent, Some(session), &self.limits, now) {
+        let request = form_as_forwarded(form);
+        match policy::decide(&request, &rules, Some(session), &self.limits, now) {
             Decision::Allow(permit) => Ok(FormLookup::Sendable {
                 place,
                 seen,

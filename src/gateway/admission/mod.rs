@@ -18,7 +18,7 @@ use crate::gateway::request::audience::Audience;
 use crate::gateway::request::conformance::{self, Hosts};
 use crate::gateway::request::cookies::CookieNames;
 use crate::gateway::request::form::{self, BadForm};
-use crate::gateway::request::kind;
+use crate::gateway::request::kind::as_forwarded;
 use crate::gateway::request::links::{
     Links, may_stay_silent, requested_target, retarget, without_mark,
 };
@@ -34,7 +34,7 @@ use domain::ids::FormId;
 use domain::policy::{self, Decision, Permit};
 use domain::route::{Page, Route, Routes};
 use domain::session::{Session as BrokerSession, SessionLimits};
-use domain::submission::{Body, Intent, SubmissionRules};
+use domain::submission::{Body, SubmissionRules};
 use domain::vtnr::Vtnr;
 use form_intake::is_press;
 use held_forms::{HeldForms, Press};
@@ -170,7 +170,8 @@ impl Admission {
         };
         self.acquire_slot(session.as_ref(), http.req_header(), context)?;
         let decision = policy::decide(
-            || self.intent(http.req_header(), context.body),
+            &as_forwarded(http.req_header(), context.body),
+            &self.submission.now(),
             session.as_ref(),
             &self.limits,
             context.now,
@@ -210,7 +211,7 @@ impl Admission {
         context: &mut RequestContext,
     ) -> Result<Option<BrokerSession>, Failure> {
         let body = context.body;
-        let intent = || self.intent(request, body);
+        let intent = || self.submission.now().judge(&as_forwarded(request, body));
         portal.or_own(own, intent, request, context).await
     }
 
@@ -352,12 +353,7 @@ impl Admission {
     /// What a request is for.
     pub(crate) fn route(&self, request: &RequestHeader, body: Body) -> Route {
         self.routes
-            .of(request.raw_path(), || self.intent(request, body))
-    }
-
-    /// What a request means to do, judged by the bytes that are forwarded.
-    pub(crate) fn intent(&self, request: &RequestHeader, body: Body) -> Intent {
-        kind::intent(request, body, &self.submission.now())
+            .of(&as_forwarded(request, body), &self.submission.now())
     }
 
     /// Takes a slot for the time of the request, in the name of this session or as a stranger.

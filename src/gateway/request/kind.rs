@@ -2,7 +2,7 @@
 
 use crate::gateway::request::conformance::announces_body;
 use domain::parking::ParkedForm;
-use domain::submission::{self, Body, Charset, Intent, SubmissionRules};
+use domain::submission::{self, Body, Charset};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::RequestHeader;
@@ -22,24 +22,24 @@ pub(crate) fn body_of(http: &mut Session) -> Body {
     }
 }
 
-/// Judges what a request means to do by the bytes that are forwarded.
-pub(crate) fn intent(request: &RequestHeader, body: Body, rules: &SubmissionRules) -> Intent {
-    rules.judge(&submission::Request {
+/// The parts of a request that decide whether it could be the submission: the bytes that are forwarded.
+pub(crate) fn as_forwarded(request: &RequestHeader, body: Body) -> submission::Request<'_> {
+    submission::Request {
         method: request.method.as_str(),
         target: request.raw_path(),
         body,
         charset: charset_of(&request.headers),
-    })
+    }
 }
 
-/// Judges what a held form means to do.
-pub(crate) fn intent_of_form(form: &ParkedForm, rules: &SubmissionRules) -> Intent {
-    rules.judge(&submission::Request {
+/// The same parts of a held form.
+pub(crate) fn form_as_forwarded(form: &ParkedForm) -> submission::Request<'_> {
+    submission::Request {
         method: Method::POST.as_str(),
         target: form.target.as_str().as_bytes(),
         body: Body::Some,
         charset: Charset::of([form.content_type.as_bytes()]),
-    })
+    }
 }
 
 fn charset_of(headers: &HeaderMap) -> Charset {

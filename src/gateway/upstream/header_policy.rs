@@ -206,7 +206,7 @@ mod tests {
     use domain::return_to::ReturnTo;
     use domain::route::{PortalServers, Route, Routes};
     use domain::session::{Session, SessionLimits};
-    use domain::submission::Intent;
+    use domain::submission::{self, Body, Charset, LetterCase, PathAlphabet, SubmissionRules};
     use domain::time::Timestamp;
     use domain::vtnr::Vtnr;
     use std::time::Duration;
@@ -226,6 +226,21 @@ mod tests {
         }
     }
 
+    fn rules() -> SubmissionRules {
+        let paths = ["/antrag/versand".to_owned()];
+        SubmissionRules::new(paths, LetterCase::AsWritten, PathAlphabet::Ascii)
+            .expect("sound rules")
+    }
+
+    fn request() -> submission::Request<'static> {
+        submission::Request {
+            method: "GET",
+            target: b"/",
+            body: Body::None,
+            charset: Charset::of([]),
+        }
+    }
+
     fn permit() -> Permit {
         let now = Timestamp::from_millis(1);
         let session = Session::begin(
@@ -237,7 +252,7 @@ mod tests {
             idle: Duration::from_secs(60),
             absolute: Duration::from_secs(60),
         };
-        match decide(|| Intent::Use, Some(&session), &limits, now) {
+        match decide(&request(), &rules(), Some(&session), &limits, now) {
             Decision::Allow(permit) => permit,
             other => panic!("{other:?}"),
         }
@@ -245,7 +260,7 @@ mod tests {
 
     fn public() -> Permit {
         let routes = Routes::new("/ui/", &["/".to_owned()], &[], PortalServers::Calculator);
-        match routes.of(b"/", || Intent::Use) {
+        match routes.of(&request(), &rules()) {
             Route::Public(route) => Permit::public(route),
             other => panic!("{other:?}"),
         }
