@@ -1,6 +1,5 @@
 //! Builds everything from the configuration and runs it: the only place that knows all parts.
 
-mod directory;
 mod error;
 mod handover;
 mod leaving;
@@ -8,7 +7,7 @@ mod listeners;
 mod passwords;
 mod readiness;
 mod reload;
-mod standing;
+mod reports;
 mod stores;
 
 use crate::application_sessions::ApplicationSessions;
@@ -29,16 +28,14 @@ use crate::store::{FullStore, Vault};
 use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::Metrics;
-use directory::DirectoryFile;
 pub use error::Error;
 use handover::Inherited;
 use leaving::{Leaving, Why};
 pub use listeners::TakesOver;
 use listeners::{Listeners, await_successor, bind, handed_over, inherit};
-use passwords::UsersFile;
 use readiness::Readiness;
 pub use reload::ConfigSource;
-use reload::{Reloader, Replaceable};
+use reload::Replaceable;
 use std::sync::Arc;
 use std::time::Duration;
 pub use stores::{follow_store, open_store};
@@ -82,7 +79,7 @@ impl App {
         source: Option<ConfigSource>,
         takes_over: TakesOver,
     ) -> Result<Self, Error> {
-        let source = source.map(|source| source.and_all_that_it_names(&config));
+        let source = source.map(|source| source.with_named_files(&config));
         let mut inherited = inherit(&config, takes_over)?;
         let metrics = Arc::new(Metrics::new()?);
         let trust = config.certificate.as_ref().map(load_trust).transpose()?;
@@ -161,10 +158,10 @@ impl App {
             clock: clock.clone(),
             chance,
         };
-        let doors = listeners
+        let tls = listeners
             .clients
             .iter()
-            .map(|door| door.tls.clone())
+            .map(|listener| listener.tls.clone())
             .collect();
         let replaceable = Replaceable {
             rules,
@@ -172,7 +169,7 @@ impl App {
             pages,
             letters,
             certificates,
-            doors,
+            listeners: tls,
         };
         let edge = gateway::build(&config, parts, down).await;
         let parts = Running {
@@ -237,33 +234,39 @@ impl App {
         let mails_in_hand = parts.outbox.in_flight();
         let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));
         tasks.spawn(Arc::clone(&parts.sessions).listen());
-        let directory = DirectoryFile::of(
-            parts.directory,
-            Arc::clone(&parts.metrics),
-            parts.clock.clone(),
-        );
-        let users = parts
-            .users
-            .map(|users| UsersFile::of(users, Arc::clone(&parts.metrics), parts.clock.clone()));
+        let clock = || {
+            let clock = parts.clock.clone();
+            move || clock.now()
+        };
         if let Some(source) = source {
-            let directory = Arc::clone(&directory);
-            let users = users.clone();
-            let hangup = move || {
-                directory.reload();
-                users.iter().for_each(|users| users.reload());
-            };
-            let reloader = Reloader::new(
-                source,
-                config.clone(),
-                replaceable,
-                Arc::clone(&parts.metrics),
-            )?;
-            tasks.spawn(reloader.run(config.directory.poll, hangup));
+            let metrics = Arc::clone(&parts.metrics);
+            let files = reload::watch(source, config.clone(), replaceable, Arc::clone(&metrics));
+            metrics.config_reloaded();
+            let report = move |reloaded| reports::configuration(reloaded, &metrics);
+            let system = || Clock::System.now();
+            tasks.spawn(
+                files
+                    .keep_up_to_date(system, report)
+                    .map_err(Error::Signals)?,
+            );
         }
-        if let Some(users) = users {
-            tasks.spawn(users.watch());
+        if let Some(users) = parts.users {
+            let metrics = Arc::clone(&parts.metrics);
+            let report = move |reloaded| reports::users(reloaded, &metrics);
+            tasks.spawn(
+                users
+                    .keep_up_to_date(clock(), report)
+                    .map_err(Error::Signals)?,
+            );
         }
-        tasks.spawn(directory.watch());
+        let report = {
+            let directory = Arc::clone(&parts.directory);
+            let metrics = Arc::clone(&parts.metrics);
+            let clock = parts.clock.clone();
+            move |reloaded| reports::directory(reloaded, &directory, &metrics, &clock)
+        };
+        let watch = parts.directory.keep_up_to_date(clock(), report);
+        tasks.spawn(watch.map_err(Error::Signals)?);
         tasks.spawn(keep_house(parts.store, parts.sessions, parts.metrics, log));
         if !matches!(config.store.url, StoreUrl::Redis(_)) {
             tasks.spawn(catch_up(parts.clock));

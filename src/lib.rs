@@ -20,13 +20,14 @@ pub mod clock;
 pub mod config;
 mod csv_lines;
 mod digest;
-mod fingerprint;
+
 pub mod gateway;
 pub mod held_forms;
 pub mod identity;
 pub mod live;
 pub mod mail;
 pub mod pages;
+mod reloadable;
 pub mod sign_in;
 pub mod store;
 pub mod telemetry;

@@ -1,41 +1,37 @@
 //! Puts a changed configuration in force while the gateway runs: on SIGHUP, and when one of its files has changed.
 //!
-//! All of it is read and made first; only if nothing is wrong does any of it come into force. What cannot change while the gateway
-//! runs is named in the log and waits for a restart.
-
-mod waiting;
+//! Everything is read and built first, and put in force only if nothing is wrong. Keys that cannot change while the
+//! gateway runs are named in the log and wait for a restart.
 
 use super::Error;
-use super::standing::ReloadHealth;
 use crate::clock::Clock;
 use crate::config::{self, Config, LoginMethod};
-use crate::fingerprint::FileFingerprint;
 use crate::gateway::{self, Acceptor, ClientCertAcceptor, Tls};
 use crate::identity::certificate::TrustStore;
 use crate::live::Live;
 use crate::mail::Writer;
 use crate::pages::Pages;
+use crate::reloadable::{ChangeDetector, Fingerprints, Reloadable, Source};
 use crate::sign_in::Rules;
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::Metrics;
 use domain::submission::SubmissionRules;
-use std::collections::HashMap;
+use domain::time::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
 
+/// The parts of the running gateway that a reload replaces.
 pub(super) struct Replaceable {
     pub(super) rules: Arc<Live<Rules>>,
     pub(super) submission: Arc<Live<SubmissionRules>>,
     pub(super) pages: Arc<Live<Pages>>,
     pub(super) letters: Arc<Live<Writer>>,
     pub(super) certificates: Option<Arc<Live<TrustStore>>>,
-    pub(super) doors: Vec<Tls>,
+    pub(super) listeners: Vec<Tls>,
 }
 
-/// What takes its place.
+/// The replacements.
 struct NextConfig {
     config: Config,
     rules: Rules,
@@ -45,148 +41,135 @@ struct NextConfig {
     certified: Option<(TrustStore, ClientCertAcceptor)>,
 }
 
-/// Why a configuration does not come into force.
+/// Why a configuration is not put in force.
 #[derive(Debug, thiserror::Error)]
-enum ReloadRefusal {
+pub(super) enum ReloadRefusal {
     #[error("{0}")]
     Mistakes(String),
     #[error(transparent)]
     Unusable(#[from] Error),
-    #[error(
-        "a list of revoked certificates is too old to be believed, and older than the one in force"
-    )]
+    #[error("a list of revoked certificates is out of date, and older than the one in force")]
     OldList,
-    #[error("the reading of it was broken off")]
-    BrokenOff,
 }
 
-/// Keeps the configuration up to date.
-pub(super) struct Reloader {
-    file: PathBuf,
-    /// With which the gateway was started.
-    first: Config,
-    /// In force, as far as it can be.
-    current: Config,
-    replaceable: Replaceable,
-    metrics: Arc<Metrics>,
-    hangup: Signal,
-    /// Of the files that were read last, whether that came into force or not.
-    read: Stamps,
-    seen: Stamps,
-    standing: ReloadHealth,
-    /// Why what was read last did not come into force, as it was told.
-    refused: Option<String>,
-}
-
-type Stamps = Vec<(PathBuf, Option<FileFingerprint>)>;
-
-/// Where the configuration came from, and what its files were like before they were read.
+/// Where the configuration came from, and the fingerprints of its files from before they were read.
 pub struct ConfigSource {
     file: PathBuf,
-    read: Stamps,
+    read: Fingerprints,
 }
 
 impl ConfigSource {
-    /// Watches the file, which is about to be read.
+    /// Notes the state of the file, which is about to be read.
     pub fn new(file: PathBuf) -> Self {
-        let read = vec![(file.clone(), FileFingerprint::of_file(&file))];
+        let read = Fingerprints::of([file.clone()]);
         Self { file, read }
     }
 
-    /// The files that the configuration names are about to be read.
-    pub(super) fn and_all_that_it_names(self, config: &Config) -> Self {
+    /// Notes the state of the files that the configuration names, which are about to be read.
+    pub(super) fn with_named_files(self, config: &Config) -> Self {
         Self {
-            read: after(self.read, stamps(&self.file, config)),
+            read: fingerprints(&self.file, config).preferring(&self.read),
             ..self
         }
     }
 }
 
-impl Reloader {
-    pub(super) fn new(
-        source: ConfigSource,
-        config: Config,
-        replaceable: Replaceable,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, Error> {
-        let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
-        let ConfigSource { file, read } = source;
-        metrics.config_reloaded();
-        let first = config.clone();
-        let seen = read.clone();
-        let standing = ReloadHealth::default();
-        Ok(Self {
-            file,
-            first,
-            current: config,
-            replaceable,
-            metrics,
-            hangup,
-            seen,
-            read,
-            standing,
-            refused: None,
-        })
-    }
+/// The configuration's files while the gateway runs.
+pub(super) struct ConfigFiles {
+    file: PathBuf,
+    poll: Duration,
+    /// The configuration that the gateway was started with.
+    first: Config,
+    replaceable: Replaceable,
+    metrics: Arc<Metrics>,
+    changes: ChangeDetector,
+    /// The last refusal, as it was reported.
+    refused: Option<String>,
+}
 
-    /// Looks after the files every `directory.poll`, and at each SIGHUP whether they have changed or not; never returns.
-    pub(super) async fn run(mut self, poll: Duration, on_hangup: impl Fn()) {
-        let mut ticks = interval(poll);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = self.hangup.recv() => {
-                    on_hangup();
-                    self.refused = None;
-                    self.reload().await;
-                }
-                _ = ticks.tick() => if self.is_due() {
-                    self.reload().await;
-                },
-            }
-        }
-    }
+/// The outcome of a reload.
+pub(super) struct ConfigReport {
+    pub(super) warnings: Vec<String>,
+    /// Changed keys that wait for a restart.
+    pub(super) restart_required: Vec<&'static str>,
+}
 
-    /// Whether a file is another than was read, and has come to rest. What else a refused configuration names is not known: it is read again
-    /// at each look, and what it is refused for is told once.
-    fn is_due(&mut self) -> bool {
-        let now = stamps(&self.file, &self.current);
-        let at_rest = now == self.seen;
-        self.seen = now;
-        if self.seen != self.read {
+/// Watches the files of the configuration that is in force.
+pub(super) fn watch(
+    source: ConfigSource,
+    config: Config,
+    replaceable: Replaceable,
+    metrics: Arc<Metrics>,
+) -> Arc<Reloadable<ConfigFiles>> {
+    let poll = config.directory.poll;
+    let files = ConfigFiles {
+        file: source.file,
+        poll,
+        first: config.clone(),
+        replaceable,
+        metrics,
+        changes: ChangeDetector::begin(source.read),
+        refused: None,
+    };
+    Arc::new(Reloadable::new(files, config, poll))
+}
+
+impl Source for ConfigFiles {
+    type Value = Config;
+    type Report = ConfigReport;
+    type Error = ReloadRefusal;
+
+    fn is_due(&mut self, current: &Config, now: Timestamp) -> bool {
+        let seen = fingerprints(&self.file, current);
+        let is_due = self.changes.poll(seen, self.poll, now);
+        if self.changes.is_pending() {
             self.refused = None;
-            return at_rest;
+            return is_due;
         }
-        at_rest && self.refused.is_some()
+        // A refused configuration may name files that are not watched: it is read again at each poll.
+        self.refused.is_some()
     }
 
-    async fn reload(&mut self) {
-        self.read = stamps(&self.file, &self.current);
-        let file = self.file.clone();
-        let first = self.first.clone();
+    fn read(
+        &mut self,
+        current: &Config,
+        _: Timestamp,
+    ) -> Result<(Option<Config>, ConfigReport), ReloadRefusal> {
+        let before = fingerprints(&self.file, current);
         let trusted = self
             .replaceable
             .certificates
             .as_ref()
             .map(|trust| trust.now());
-        let next = tokio::task::spawn_blocking(move || prepare(&file, &first, trusted.as_deref()));
-        let next = next.await.map_err(|_| ReloadRefusal::BrokenOff);
-        match next.and_then(|next| next) {
-            Ok(next) => self.put(next),
+        let next = match prepare(&self.file, &self.first, trusted.as_deref()) {
+            Ok(next) => next,
             Err(refusal) => {
-                let reason = chain(&refusal);
-                if self.refused.as_ref() == Some(&reason) {
-                    return;
-                }
-                self.standing.bad();
-                self.metrics.config_reload_failed();
-                tracing::error!(target: "config", "failed to reload the configuration, keeping the previous one: {reason}");
-                self.refused = Some(reason);
+                self.changes = ChangeDetector::begin(before);
+                return Err(refusal);
             }
-        }
+        };
+        // What changed while it was read is read again.
+        let read = fingerprints(&self.file, &next.config).preferring(&before);
+        self.changes = ChangeDetector::begin(read);
+        self.refused = None;
+        let report = ConfigReport {
+            warnings: next.config.warnings.clone(),
+            restart_required: self.first.keys.restart_required(&next.config.keys),
+        };
+        Ok((Some(self.put(next)), report))
     }
 
-    fn put(&mut self, next: NextConfig) {
+    /// Each refusal is reported once.
+    fn is_silent(&mut self, refusal: &ReloadRefusal) -> bool {
+        let reason = Some(chain(refusal));
+        let is_known = self.refused == reason;
+        self.refused = reason;
+        is_known
+    }
+}
+
+impl ConfigFiles {
+    fn put(&self, next: NextConfig) -> Config {
         let NextConfig {
             config,
             rules,
@@ -196,37 +179,25 @@ impl Reloader {
             certified,
         } = next;
         let (trust, mut certified) = certified.unzip();
-        let waiting = waiting::waiting(&self.first, &config);
         self.replaceable.rules.put(rules);
         self.replaceable.submission.put(config.submission.clone());
         self.replaceable.pages.put(pages);
         self.replaceable.letters.put(letters);
-        for door in &self.replaceable.doors {
-            match door {
+        for listener in &self.replaceable.listeners {
+            match listener {
                 Tls::None => {}
-                Tls::Server(door) => tls.take().into_iter().for_each(|tls| door.put(tls)),
-                Tls::Certificates(door) => {
-                    certified.take().into_iter().for_each(|tls| door.put(tls))
-                }
+                Tls::Server(listener) => tls.take().into_iter().for_each(|tls| listener.put(tls)),
+                Tls::Certificates(listener) => certified
+                    .take()
+                    .into_iter()
+                    .for_each(|tls| listener.put(tls)),
             }
         }
         if let Some((current, trust)) = self.replaceable.certificates.as_ref().zip(trust) {
             self.metrics.certificate_lists_end(trust.lists_end());
             current.put(trust);
         }
-        self.refused = None;
-        self.metrics.config_reloaded();
-        for warning in &config.warnings {
-            tracing::warn!(target: "config", "{warning}");
-        }
-        let again = if self.standing.good() {
-            ", and valid again"
-        } else {
-            ""
-        };
-        tracing::info!(target: "config", needs_restart = (!waiting.is_empty()).then(|| waiting.join(", ")), "configuration reloaded{again}");
-        self.read = after(std::mem::take(&mut self.read), stamps(&self.file, &config));
-        self.current = config;
+        config
     }
 }
 
@@ -237,7 +208,7 @@ fn prepare(
 ) -> Result<NextConfig, ReloadRefusal> {
     let mut config =
         Config::load(file).map_err(|mistakes| ReloadRefusal::Mistakes(mistakes.to_string()))?;
-    keep_doors(&mut config, first);
+    keep_methods(&mut config, first);
     let pages = Pages::load(&config.brand, &config.login, &config.parking).map_err(Error::from)?;
     let letters = Writer::new(&config.mail, &config.login, &config.brand).map_err(Error::from)?;
     let tls = config
@@ -247,7 +218,7 @@ fn prepare(
         .map(gateway::tls)
         .transpose()
         .map_err(Error::Tls)?;
-    // Who a certificate stands for is read from the directory by the first configuration's columns.
+    // The directory was read by the columns of the first configuration.
     let certificate = config.certificate.as_ref().filter(|next| {
         first
             .certificate
@@ -278,34 +249,24 @@ fn prepare(
     })
 }
 
-/// Ways in that come or go wait for a restart, and no page is to link one that is not there.
-fn keep_doors(config: &mut Config, first: &Config) {
-    let doors = &mut config.login.doors;
+/// Sign-in methods that are added or removed wait for a restart: no page may link one that is not there.
+fn keep_methods(config: &mut Config, first: &Config) {
+    let methods = &mut config.login.doors;
     let before = &first.login.doors;
-    let is_page = |door: &Option<LoginMethod>| matches!(door, Some(LoginMethod::Page(_)));
-    if is_page(&doors.password) != is_page(&before.password) {
-        doors.password.clone_from(&before.password);
+    let is_page = |method: &Option<LoginMethod>| matches!(method, Some(LoginMethod::Page(_)));
+    if is_page(&methods.password) != is_page(&before.password) {
+        methods.password.clone_from(&before.password);
     }
-    let is_host = |door: &Option<LoginMethod>| matches!(door, Some(LoginMethod::Host(_)));
-    if is_host(&doors.certificate) || is_host(&before.certificate) {
-        doors.certificate.clone_from(&before.certificate);
+    let is_host = |method: &Option<LoginMethod>| matches!(method, Some(LoginMethod::Host(_)));
+    if is_host(&methods.certificate) || is_host(&before.certificate) {
+        methods.certificate.clone_from(&before.certificate);
     }
-    doors.portal.clone_from(&before.portal);
-    doors.portal_sign_out.clone_from(&before.portal_sign_out);
+    methods.portal.clone_from(&before.portal);
+    methods.portal_sign_out.clone_from(&before.portal_sign_out);
 }
 
-/// What is there now, but with the stamps of before where there are any: what changed while it was read is to be read again.
-fn after(before: Stamps, now: Stamps) -> Stamps {
-    let before: HashMap<_, _> = before.into_iter().collect();
-    let stamp = |(file, now): (PathBuf, _)| {
-        let stamp = before.get(&file).copied().unwrap_or(now);
-        (file, stamp)
-    };
-    now.into_iter().map(stamp).collect()
-}
-
-/// The configuration's file, and those that it names and that are read again with it.
-fn stamps(file: &Path, config: &Config) -> Stamps {
+/// The configuration's file, and the files that it names and that are read with it.
+fn fingerprints(file: &Path, config: &Config) -> Fingerprints {
     let mut files = vec![file.to_owned()];
     files.extend(
         config
@@ -335,9 +296,5 @@ fn stamps(file: &Path, config: &Config) -> Stamps {
     }
     files.sort();
     files.dedup();
-    files
-        .into_iter()
-        .map(|file| (FileFingerprint::of_file(&file), file))
-        .map(|(stamp, file)| (file, stamp))
-        .collect()
+    Fingerprints::of(files)
 }

@@ -48,8 +48,12 @@ impl Config {
     fn read(origin: ConfigOrigin<'_>, text: &str) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(origin, text);
         let config = sections::config(&mut reader);
-        let (config, warnings) = reader.finish(config)?;
-        Ok(Self { warnings, ..config })
+        let (config, warnings, keys) = reader.finish(config)?;
+        Ok(Self {
+            warnings,
+            keys,
+            ..config
+        })
     }
 }
 

@@ -24,6 +24,7 @@ mod templates;
 mod tests;
 mod url;
 
+pub use self::live::KeyDigests;
 pub use self::load::known_keys;
 pub use self::mistakes::{Mistake, Mistakes};
 pub use self::read::{Absent, KeyDoc, TakesEffect};
@@ -68,6 +69,7 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// Risky but valid settings, one line each, for the log and for `check`.
     pub warnings: Vec<String>,
+    pub keys: KeyDigests,
 }
 
 #[derive(Clone, Debug, PartialEq)]

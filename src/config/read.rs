@@ -4,6 +4,7 @@
 //! that were read are the keys that exist.
 
 use super::document::{Document, Value};
+use super::live::KeyDigests;
 use super::mistakes::{Mistake, Mistakes};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,7 @@ pub(super) struct Reader<'a> {
     origin: ConfigOrigin<'a>,
     document: Document,
     keys: Vec<KeyDoc>,
+    digests: KeyDigests,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
 }
@@ -79,6 +81,7 @@ impl<'a> Reader<'a> {
             origin,
             document,
             keys: Vec::new(),
+            digests: KeyDigests::default(),
             mistakes: Vec::new(),
             warnings: Vec::new(),
         }
@@ -118,6 +121,9 @@ impl<'a> Reader<'a> {
         let default = default.into();
         self.keys
             .push(KeyDoc::new(key, Absent::Default(default.to_string())));
+        if !self.document.values.contains_key(key) {
+            self.digests.add(key, default.to_string().as_bytes());
+        }
         self.taken(key, &kind).or_else(|| kind(&default).ok())
     }
 
@@ -220,9 +226,19 @@ impl<'a> Reader<'a> {
         sound
     }
 
-    fn taken<T>(&mut self, key: &str, kind: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
+    fn taken<T>(
+        &mut self,
+        key: &'static str,
+        kind: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
         let value = self.document.values.remove(key)?;
+        self.digests.add(key, value.to_string().as_bytes());
         kind(&value).map_err(|what| self.mistake(key, what)).ok()
+    }
+
+    /// Adds the content of a file to the value of the key that names it.
+    pub(super) fn add_content(&mut self, key: &'static str, content: &[u8]) {
+        self.digests.add(key, content);
     }
 
     /// Records a mistake at the line of a key, or of its section if the key is absent.
@@ -287,11 +303,14 @@ impl<'a> Reader<'a> {
         self.keys
     }
 
-    /// Finishes with `config` and its warnings; keys that nobody read are unknown.
+    /// Finishes with `config`, its warnings and its keys' digests; keys that nobody read are unknown.
     ///
     /// # Errors
     /// All mistakes.
-    pub(super) fn finish<T>(mut self, config: Option<T>) -> Result<(T, Vec<String>), Mistakes> {
+    pub(super) fn finish<T>(
+        mut self,
+        config: Option<T>,
+    ) -> Result<(T, Vec<String>, KeyDigests), Mistakes> {
         self.refuse_unknown();
         let faults = std::mem::take(&mut self.document.faults);
         let broken: BTreeSet<_> = faults.iter().map(|(line, _)| Some(*line)).collect();
@@ -304,7 +323,7 @@ impl<'a> Reader<'a> {
                 .map(|(line, what)| Mistake::new(self.origin.file, Some(line), None, what)),
         );
         match config {
-            Some(config) if self.mistakes.is_empty() => Ok((config, self.warnings)),
+            Some(config) if self.mistakes.is_empty() => Ok((config, self.warnings, self.digests)),
             _ => Err(Mistakes::new(self.mistakes)),
         }
     }

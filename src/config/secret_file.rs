@@ -92,6 +92,9 @@ impl Reader<'_> {
             self.warn(file_key, &warning);
         }
         let secret = contents(&path).and_then(|bytes| shaped(bytes, shape));
+        if let Ok(secret) = &secret {
+            self.add_content(file_key, secret.reveal());
+        }
         let secret = secret.map(|secret| secret.of(file_key));
         secret
             .map_err(|what| self.mistake(file_key, format!("{} {what}", path.display())))

@@ -22,6 +22,7 @@ use super::document::Value;
 use super::kinds::{
     address, days, duration, flag, hours, line, minutes, quoted, seconds, text, word,
 };
+use super::live::KeyDigests;
 use super::read::Reader;
 use super::url::host_and_port;
 use super::{
@@ -104,6 +105,7 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
         log: log?,
         shutdown: shutdown?,
         warnings: Vec::new(),
+        keys: KeyDigests::default(),
     })
 }
 

@@ -6,12 +6,12 @@ use domain::vtnr::Vtnr;
 use std::collections::HashMap;
 
 /// The certificates of all brokers, by the holder's name.
-#[derive(Debug, Default)]
-pub(super) struct Holders(HashMap<Box<str>, Vec<Entry>>);
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Holders(HashMap<Box<str>, Vec<CertificateOwner>>);
 
 /// What a certificate with a name must have besides, and for whom it then stands.
-#[derive(Debug)]
-pub(super) struct Entry {
+#[derive(Debug, PartialEq)]
+pub(super) struct CertificateOwner {
     /// Issuer; without a column for it, any of the bundle.
     pub(super) issuer: Option<Box<str>>,
     /// The SHA-256 of its public key; any where the cell is empty.
@@ -21,7 +21,7 @@ pub(super) struct Entry {
 
 impl Holders {
     /// Adds one, unless a certificate that it is for could stand for another broker too.
-    pub(super) fn add(&mut self, name: &str, entry: Entry) -> Result<(), LineFault> {
+    pub(super) fn add(&mut self, name: &str, entry: CertificateOwner) -> Result<(), LineFault> {
         let entries = self.0.entry(name.into()).or_default();
         if entries
             .iter()
@@ -43,7 +43,7 @@ impl Holders {
     }
 }
 
-impl Entry {
+impl CertificateOwner {
     fn is_for(&self, holder: &Holder) -> bool {
         self.issuer
             .as_deref()

@@ -1,13 +1,13 @@
-//! The brokers of one state of the file.
+//! All brokers at one time.
 
+use super::BrokerList;
 use super::holders::Holders;
-use super::parse::Content;
 use crate::identity::certificate::Holder;
 use domain::email::Email;
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
 
-/// All brokers, as they stood in the file when it was read.
+/// All brokers, as their source had them when it was read.
 pub struct Snapshot {
     /// In the order of their numbers, each once: half the memory of a hash map.
     brokers: Box<[Broker]>,
@@ -23,13 +23,13 @@ pub struct Broker {
 }
 
 impl Snapshot {
-    /// Puts the lines of a file together, at least one.
-    pub(super) fn new(content: Content, generation: u64, loaded_at: Timestamp) -> Self {
-        let Content {
+    /// Joins the addresses of each broker.
+    pub(super) fn new(list: BrokerList, generation: u64, loaded_at: Timestamp) -> Self {
+        let BrokerList {
             brokers: mut lines,
             holders,
-        } = content;
-        // Stable: addresses of a broker stay in the order of the file.
+        } = list;
+        // Stable: addresses of a broker stay in their order.
         lines.sort_by_key(|(vtnr, _)| *vtnr);
         let mut brokers = Vec::with_capacity(lines.len());
         let mut lines = lines.into_iter().peekable();
@@ -60,28 +60,40 @@ impl Snapshot {
         self.brokers.get(at)
     }
 
-    /// The broker for whom a certificate stands that names this holder.
+    /// The broker whose certificate names this holder.
     pub fn find_holder(&self, holder: &Holder) -> Option<Vtnr> {
         self.holders.find(holder)
     }
 
-    /// How many brokers there are.
+    /// The number of brokers.
     #[expect(
         clippy::len_without_is_empty,
-        reason = "a file without brokers is refused"
+        reason = "a source without brokers is refused"
     )]
     pub fn len(&self) -> usize {
         self.brokers.len()
     }
 
-    /// Rises by one with each change of the brokers; 1 is the first.
+    /// Rises by one with each change of the brokers, from 1.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// When the file was read.
+    /// When the source was read.
     pub fn loaded_at(&self) -> Timestamp {
         self.loaded_at
+    }
+
+    /// Whether brokers, addresses and certificates are the same.
+    pub(super) fn has_the_brokers_of(&self, other: &Self) -> bool {
+        // Spellings count too: mail goes to the address as it is on file.
+        let is_same = |(one, other): (&Broker, &Broker)| {
+            let emails = one.emails.iter().map(Email::as_str);
+            one.vtnr == other.vtnr && emails.eq(other.emails.iter().map(Email::as_str))
+        };
+        self.len() == other.len()
+            && self.brokers.iter().zip(&other.brokers).all(is_same)
+            && self.holders == other.holders
     }
 
     /// How many of these brokers `other` does not have.
@@ -98,7 +110,7 @@ impl Broker {
         self.vtnr
     }
 
-    /// The addresses on file, in the order of the file; empty where there is none.
+    /// The addresses on file, in the order of the source; may be empty.
     pub fn emails(&self) -> &[Email] {
         &self.emails
     }

@@ -4,6 +4,7 @@ use super::*;
 use domain::email::Email;
 use domain::vtnr::Vtnr;
 use std::fs;
+use std::time::Duration;
 use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -233,7 +234,12 @@ fn a_reload_puts_a_whole_file_in_force_or_nothing_of_it() {
 fn a_look_tells_of_each_change_once() {
     let office = Office::with(TWO);
     let directory = office.open();
-    let look = || directory.look(MUCH_LATER);
+    let look = || {
+        directory
+            .0
+            .reload_if_due(MUCH_LATER)
+            .map(|reloaded| reloaded.outcome)
+    };
     assert!(look().is_none());
     office.write(TWO);
     assert!(matches!(look(), Some(Ok(Reload::Unchanged))));
@@ -274,7 +280,12 @@ fn a_file_that_was_just_written_is_read_once_two_looks_agree() {
     let office = Office::with(TWO);
     let directory = office.open();
     // By this clock the file is always young.
-    let look = || directory.look(NOW);
+    let look = || {
+        directory
+            .0
+            .reload_if_due(NOW)
+            .map(|reloaded| reloaded.outcome)
+    };
     let grow = |content: &str| fs::write(office.config().file, content).expect("written");
     grow("vtnr;email\n60/123/4567;ada@makler.example\n");
     assert!(look().is_none());
@@ -294,10 +305,11 @@ fn a_file_that_was_just_written_is_read_once_two_looks_agree() {
 #[tokio::test]
 async fn the_watch_tells_its_owner_of_a_swap() {
     let office = Office::with(TWO);
-    let directory = Arc::new(office.open());
+    let directory = office.open();
     let (told, mut events) = tokio::sync::mpsc::unbounded_channel();
-    let watch = Arc::clone(&directory).watch(|| MUCH_LATER, move |event| drop(told.send(event)));
-    let watch = tokio::spawn(watch);
+    let report = move |reloaded: Reloaded<Brokers>| drop(told.send(reloaded.outcome));
+    let watch = directory.keep_up_to_date(|| MUCH_LATER, report);
+    let watch = tokio::spawn(watch.expect("a signal handler"));
     office.write("vtnr;email\n60/123/4569;c@d.example\n");
     let event = tokio::time::timeout(Duration::from_secs(20), events.recv())
         .await

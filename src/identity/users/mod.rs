@@ -57,114 +57,71 @@ use self::edit::Patience;
 use self::table::Table;
 use crate::clock::Rng;
 use crate::config::{self, HashCost};
-use crate::fingerprint::{ChangeDetector, FileFingerprint};
-use arc_swap::ArcSwap;
+use crate::reloadable::{ReadError, Reloadable, Reloaded, Source, WatchedFile, read_once};
 use domain::device::UserTag;
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
-use parking_lot::Mutex;
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::MissedTickBehavior;
 
-/// No users file is larger; what is, was not meant.
+/// Upper bound for the size of a users file, in bytes.
 const LARGEST: u64 = 256 << 20;
 
 /// The users of a file.
 pub struct Users {
     file: PathBuf,
-    poll: Duration,
-    current: ArcSwap<UsersSnapshot>,
-    /// Held over a whole reload, so that two of them cannot overtake each other.
-    watch: Mutex<ChangeDetector>,
+    current: Arc<Reloadable<UsersFile>>,
     /// Whether the failure to renew hashes was reported.
     unwritable: AtomicBool,
 }
 
+/// Reads the users file.
+pub(crate) struct UsersFile(WatchedFile);
+
 impl Users {
-    /// Reads the file for the first time. It will be looked at anew every `poll`.
+    /// Reads the file for the first time. It is checked for changes every `poll`.
     ///
     /// # Errors
     /// [`Error`] if it cannot be read or used.
     pub fn open(file: &Path, poll: Duration) -> Result<Self, Error> {
-        let content = read(file)?;
-        let table = table(file, &content)?;
+        let mut source = UsersFile(WatchedFile::new(file.to_owned(), poll));
+        let first = source.snapshot()?;
         Ok(Self {
             file: file.to_owned(),
-            poll,
-            current: ArcSwap::from_pointee(UsersSnapshot::new(table.into_users())),
-            watch: Mutex::new(ChangeDetector::begin(content.stamp)),
+            current: Arc::new(Reloadable::new(source, first, poll)),
             unwritable: AtomicBool::new(false),
         })
     }
 
-    /// The users as they are now. Who holds on to it sees them unchanged.
+    /// The current users. A caller who keeps the snapshot sees it unchanged.
     pub fn snapshot(&self) -> Arc<UsersSnapshot> {
-        self.current.load_full()
+        self.current.snapshot()
     }
 
-    /// Whether the broker has a user with this tag now. It is asked for each request of a session that began with a password.
+    /// Whether the broker has a user with this tag now. Asked for each request of a session that began with a password.
     pub fn knows(&self, vtnr: Vtnr, user: UserTag) -> bool {
         self.current.load().has(vtnr, user)
     }
 
-    /// Reads the file and puts its users in force in one step; how many there are. It blocks while it reads.
+    /// Reloads the users whenever the file changes, and at each SIGHUP; never returns.
     ///
     /// # Errors
-    /// [`Error`] says why the old users stay in force.
-    pub fn reload(&self) -> Result<usize, Error> {
-        self.judge(&mut self.watch.lock())
-    }
-
-    /// Looks at the file every so often and reloads it when it changed; never returns. `on_event` is told what became of each change, once.
-    pub async fn watch(
-        self: Arc<Self>,
-        clock: impl Fn() -> Timestamp + Send,
-        on_event: impl Fn(Result<usize, Error>) + Send,
-    ) {
-        let mut ticks = tokio::time::interval(self.poll);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let users = Arc::clone(&self);
-            let now = clock();
-            match tokio::task::spawn_blocking(move || users.look(now)).await {
-                Ok(Some(outcome)) => on_event(outcome),
-                Ok(None) => {}
-                Err(error) => tracing::error!(%error, "reading the users file was aborted"),
-            }
-        }
-    }
-
-    /// One look: reloads the file if it changed and may be read.
-    fn look(&self, now: Timestamp) -> Option<Result<usize, Error>> {
-        let mut watch = self.watch.lock();
-        if !watch.poll(&self.file, self.poll, now) {
-            return None;
-        }
-        match self.judge(&mut watch) {
-            // Somebody is at it; the next look sees another stamp.
-            Err(Error::Unusable(_, UsersFault::BeingWritten)) => None,
-            outcome => Some(outcome),
-        }
-    }
-
-    fn judge(&self, watch: &mut ChangeDetector) -> Result<usize, Error> {
-        let content = read(&self.file).inspect_err(|error| {
-            if !matches!(error, Error::Unusable(_, UsersFault::BeingWritten)) {
-                watch.could_not_read();
-            }
-        })?;
-        watch.has_read(content.stamp);
-        let snapshot = UsersSnapshot::new(table(&self.file, &content)?.into_users());
-        let users = snapshot.len();
-        self.current.store(Arc::new(snapshot));
-        Ok(users)
+    /// The signal cannot be received.
+    pub(crate) fn keep_up_to_date<C, R>(
+        &self,
+        clock: C,
+        report: R,
+    ) -> io::Result<impl Future<Output = ()> + Send + use<C, R>>
+    where
+        C: Fn() -> Timestamp + Send,
+        R: Fn(Reloaded<UsersFile>) + Send,
+    {
+        Arc::clone(&self.current).keep_up_to_date(clock, report)
     }
 
     /// Puts a renewed hash into the file, if the user has the former one still.
@@ -181,6 +138,42 @@ impl Users {
             }
             Err(_) => {}
         }
+    }
+}
+
+impl UsersFile {
+    fn snapshot(&mut self) -> Result<UsersSnapshot, Error> {
+        let path = self.0.path().to_owned();
+        let bytes = self
+            .0
+            .read(|metadata| refuse_if_open(metadata).map_err(NotRead::Unusable));
+        let bytes = bytes.map_err(|error| error.of(&path))?;
+        Ok(UsersSnapshot::new(table(&path, &bytes)?.into_users()))
+    }
+}
+
+impl Source for UsersFile {
+    type Value = UsersSnapshot;
+    /// The number of users.
+    type Report = usize;
+    type Error = Error;
+
+    fn is_due(&mut self, _: &UsersSnapshot, now: Timestamp) -> bool {
+        self.0.is_due(now)
+    }
+
+    fn read(
+        &mut self,
+        _: &UsersSnapshot,
+        _: Timestamp,
+    ) -> Result<(Option<UsersSnapshot>, usize), Error> {
+        let next = self.snapshot()?;
+        let users = next.len();
+        Ok((Some(next), users))
+    }
+
+    fn is_silent(&mut self, error: &Error) -> bool {
+        matches!(error, Error::Unusable(_, UsersFault::BeingWritten))
     }
 }
 
@@ -314,7 +307,7 @@ pub fn put(
 pub fn is_there(file: &Path, key: &UserKey) -> Result<bool, Error> {
     match read(file) {
         Err(Error::Unreadable(_, error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        content => Ok(table(file, &content?)?.find(key).is_some()),
+        bytes => Ok(table(file, &bytes?)?.find(key).is_some()),
     }
 }
 
@@ -340,31 +333,39 @@ pub fn list(file: &Path) -> Result<Vec<(String, Vtnr, HashCost)>, Error> {
         .collect())
 }
 
-struct UsersContent {
-    bytes: Vec<u8>,
-    stamp: FileFingerprint,
+/// Why the users file was not read.
+enum NotRead {
+    Io(io::Error),
+    Unusable(UsersFault),
 }
 
-fn read(file: &Path) -> Result<UsersContent, Error> {
-    let unreadable = |error: io::Error| Error::Unreadable(file.to_owned(), error);
-    let unusable = |fault| Error::Unusable(file.to_owned(), fault);
-    let open = File::open(file).map_err(unreadable)?;
-    let before = open.metadata().map_err(unreadable)?;
-    refuse_if_open(&before).map_err(unusable)?;
-    let mut bytes = Vec::new();
-    (&open)
-        .take(LARGEST)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    let stamp = FileFingerprint::of(&open.metadata().map_err(unreadable)?);
-    if stamp != FileFingerprint::of(&before) {
-        return Err(unusable(UsersFault::BeingWritten));
+impl From<ReadError> for NotRead {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => Self::Io(error),
+            ReadError::BeingWritten => Self::Unusable(UsersFault::BeingWritten),
+        }
     }
-    Ok(UsersContent { bytes, stamp })
 }
 
-fn table(file: &Path, content: &UsersContent) -> Result<Table, Error> {
-    Table::parse(&content.bytes).map_err(|fault| Error::Unusable(file.to_owned(), fault))
+impl NotRead {
+    fn of(self, file: &Path) -> Error {
+        match self {
+            Self::Io(error) => Error::Unreadable(file.to_owned(), error),
+            Self::Unusable(fault) => Error::Unusable(file.to_owned(), fault),
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Error> {
+    let bytes = read_once(file, |metadata| {
+        refuse_if_open(metadata).map_err(NotRead::Unusable)
+    });
+    bytes.map_err(|error| error.of(file))
+}
+
+fn table(file: &Path, bytes: &[u8]) -> Result<Table, Error> {
+    Table::parse(bytes).map_err(|fault| Error::Unusable(file.to_owned(), fault))
 }
 
 fn refuse_if_open(metadata: &Metadata) -> Result<(), UsersFault> {

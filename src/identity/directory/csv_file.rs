@@ -1,31 +1,53 @@
-//! From the bytes of a CSV file to brokers. One malformed line is enough to refuse the whole: a file that is
-//! wrong in one place may be wrong in others, and half a directory locks the other half out.
+//! The brokers in a CSV file. One malformed line is enough to refuse the whole file: a file that is wrong in one
+//! place may be wrong in others, and half a directory locks the other half out.
 
-use super::error::{BadLines, DirectoryFault, LineFault};
-use super::holders::{Entry, Holders};
-use crate::config::CertificateColumns;
+use super::error::{BadLines, DirectoryFault, Error, LineFault};
+use super::holders::{CertificateOwner, Holders};
+use super::{BrokerList, BrokerSource};
+use crate::config::{CertificateColumns, DirectoryConfig};
 use crate::csv_lines::{first_line_of, is_blank, line_at};
+use crate::reloadable::{ReadError, WatchedFile};
 use csv::{ReaderBuilder, StringRecord};
 use domain::email::Email;
+use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
 
-/// What a file says.
-#[derive(Debug, Default)]
-pub(super) struct Content {
-    /// Brokers, each with the address of the line, if any.
-    pub(super) brokers: Vec<(Vtnr, Option<Email>)>,
-    /// Whose certificate is whose.
-    pub(super) holders: Holders,
+/// The operator's CSV file.
+pub(super) struct CsvFile {
+    file: WatchedFile,
+    certificates: Option<CertificateColumns>,
+}
+
+impl CsvFile {
+    pub(super) fn new(config: &DirectoryConfig) -> Self {
+        Self {
+            file: WatchedFile::new(config.file.clone(), config.poll),
+            certificates: config.certificates.clone(),
+        }
+    }
+}
+
+impl BrokerSource for CsvFile {
+    fn is_due(&mut self, now: Timestamp) -> bool {
+        self.file.is_due(now)
+    }
+
+    fn read(&mut self) -> Result<BrokerList, Error> {
+        let path = self.file.path().to_owned();
+        let bytes = self.file.read(|_| Ok::<_, ReadError>(()));
+        let bytes = bytes.map_err(|error| match error {
+            ReadError::Io(error) => Error::Unreadable(path.clone(), error),
+            ReadError::BeingWritten => Error::Unusable(path.clone(), DirectoryFault::BeingWritten),
+        })?;
+        parse(&bytes, self.certificates.as_ref()).map_err(|fault| Error::Unusable(path, fault))
+    }
 }
 
 /// Reads all lines, at least one.
-///
-/// # Errors
-/// What is wrong with the file; of malformed lines, where they are.
-pub(super) fn content(
+fn parse(
     bytes: &[u8],
     certificates: Option<&CertificateColumns>,
-) -> Result<Content, DirectoryFault> {
+) -> Result<BrokerList, DirectoryFault> {
     const BYTE_ORDER_MARK: char = '\u{feff}';
     let text = std::str::from_utf8(bytes)
         .map_err(|error| DirectoryFault::NotUtf8(line_at(bytes, error.valid_up_to())))?;
@@ -43,19 +65,19 @@ pub(super) fn content(
         return Err(DirectoryFault::Empty);
     }
     let columns = DirectoryColumns::of(&record, certificates)?;
-    let mut content = Content::default();
+    let mut list = BrokerList::default();
     let mut bad = BadLines::default();
     while reader
         .read_record(&mut record)
         .map_err(|_| DirectoryFault::Empty)?
     {
-        if let Err(fault) = columns.line(&record, &mut content) {
+        if let Err(fault) = columns.line(&record, &mut list) {
             bad.add(fault, || first_line_of(&record, text));
         }
     }
     if bad.listed.is_empty() {
-        Some(content)
-            .filter(|content| !content.brokers.is_empty())
+        Some(list)
+            .filter(|list| !list.brokers.is_empty())
             .ok_or(DirectoryFault::NoBrokers)
     } else {
         Err(DirectoryFault::Lines(bad))
@@ -111,7 +133,7 @@ impl DirectoryColumns {
     }
 
     /// Reads one line, which may be blank.
-    fn line(&self, record: &StringRecord, content: &mut Content) -> Result<(), LineFault> {
+    fn line(&self, record: &StringRecord, list: &mut BrokerList) -> Result<(), LineFault> {
         let vtnr = record.get(self.vtnr).unwrap_or_default();
         let email = record.get(self.email).unwrap_or_default();
         if vtnr.trim().is_empty() && is_blank(record.iter()) {
@@ -129,11 +151,10 @@ impl DirectoryColumns {
             .filter(|email| !email.trim().is_empty())
             .map(Email::parse)
             .transpose();
-        content
-            .brokers
+        list.brokers
             .push((vtnr, email.map_err(|_| LineFault::NotAnEmail)?));
         match &self.certificate {
-            Some(at) => at.read(record, vtnr, &mut content.holders),
+            Some(at) => at.read(record, vtnr, &mut list.holders),
             None => Ok(()),
         }
     }
@@ -166,7 +187,7 @@ impl CertificateAt {
             .transpose()?;
         holders.add(
             name,
-            Entry {
+            CertificateOwner {
                 issuer: issuer.map(Into::into),
                 key,
                 vtnr,
