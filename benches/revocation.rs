@@ -29,7 +29,7 @@ use vtnr_gateway::telemetry::metrics::Metrics;
 
 const ENDED: usize = 10_000;
 /// Promised.
-const MOST: Duration = Duration::from_millis(50);
+const MAX: Duration = Duration::from_millis(50);
 /// Sessions that end at the same time.
 const WORKERS: usize = 8;
 /// Of each gateway: connections that ask again as soon as they are answered, and the sessions that they ask for in turn.
@@ -133,7 +133,7 @@ fn main() -> ExitCode {
             took.iter().filter(|took| took.end == end),
         );
     }
-    if report("all", took.iter()) <= MOST {
+    if report("all", took.iter()) <= MAX {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -28,7 +28,7 @@ use vtnr_gateway::telemetry::metrics::Metrics;
 
 const MILLION: usize = 1_000_000;
 const ROOM: usize = 1_048_576;
-const MOST_BYTES: f64 = 80.0;
+const MAX_BYTES: f64 = 80.0;
 const DAY: Duration = Duration::from_secs(86_400);
 const LIMITS: SessionLimits = SessionLimits {
     idle: DAY,
@@ -203,7 +203,7 @@ fn main() -> ExitCode {
         begun.elapsed().as_secs_f64() * 4e6 / number as f64,
         gateway.sessions.len()
     );
-    let holds = !is_bench || bytes <= MOST_BYTES && gateway.sessions.len() <= ROOM;
+    let holds = !is_bench || bytes <= MAX_BYTES && gateway.sessions.len() <= ROOM;
     if holds {
         ExitCode::SUCCESS
     } else {

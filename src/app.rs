@@ -1,8 +1,8 @@
-//! Builds everything from the configuration and runs it: the only place that knows all parts.
+//! Builds and runs the gateway: the only place that knows all parts.
 
+mod drain;
 mod error;
 mod handover;
-mod leaving;
 mod listeners;
 mod passwords;
 mod readiness;
@@ -28,29 +28,29 @@ use crate::store::{FullStore, Vault};
 use crate::telemetry::admin;
 use crate::telemetry::logging::Guard;
 use crate::telemetry::metrics::Metrics;
+use drain::{Drain, DrainCause};
 pub use error::Error;
 use handover::Inherited;
-use leaving::{Leaving, Why};
 pub use listeners::TakesOver;
 use listeners::{Listeners, await_successor, bind, handed_over, inherit};
-use readiness::Readiness;
+use readiness::ReadinessProbe;
 pub use reload::ConfigSource;
 use reload::Replaceable;
 use std::sync::Arc;
 use std::time::Duration;
 pub use stores::{follow_store, open_store};
-use stores::{refuse_wrong_credentials, signs_in};
+use stores::{refuse_wrong_credentials, wait_until_writable};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How often what has ended is deleted and gauges are set.
+/// How often expired entries are deleted and gauges are updated.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
-/// A gateway that listens.
+/// A gateway whose listeners are bound.
 pub struct App {
     config: Config,
     source: Option<ConfigSource>,
-    edge: Arc<Server>,
+    server: Arc<Server>,
     parts: Running,
     listeners: Listeners,
     inherited: Option<Inherited>,
@@ -69,11 +69,11 @@ struct Running {
 }
 
 impl App {
-    /// Builds the gateway and binds its addresses. Must be called within the runtime that is to run it. `source` is where the
-    /// configuration came from, if changes there are to come into force while the gateway runs.
+    /// Builds the gateway and binds its addresses. Must be called within the runtime that will run it. With a `source`, changes to the
+    /// configuration files take effect while the gateway runs.
     ///
     /// # Errors
-    /// [`Error`] says what in the configuration or the surroundings keeps it from starting.
+    /// [`Error`] if the configuration or the environment prevents the start.
     pub async fn build(
         config: Config,
         source: Option<ConfigSource>,
@@ -87,21 +87,21 @@ impl App {
         metrics.certificate_lists_end(trust.as_ref().and_then(TrustStore::lists_end));
         let certificates = trust.map(Live::new);
         let clock = Clock::steady();
-        let chance = Rng;
+        let rng = Rng;
         watch_panics(Arc::clone(&metrics));
-        let vault = Vault::new(config.store.secret.reveal(), chance);
+        let vault = Vault::new(config.store.secret.reveal(), rng);
         let store = open_store(&config, vault.clone(), clock.clone(), Arc::clone(&metrics))?;
         match takes_over {
             TakesOver::No => refuse_wrong_credentials(store.as_ref()).await?,
-            TakesOver::Yes => signs_in(store.as_ref())
+            TakesOver::Yes => wait_until_writable(store.as_ref())
                 .await
                 .map_err(Error::NobodyCouldSignIn)?,
         }
-        // While Redis is down, it will be followed when it is back.
+        // If Redis is down, the clock is synchronized once it is back.
         follow_store(&clock, store.as_ref(), &config.store, config.store.timeout).await;
         let directory = Arc::new(Directory::open(&config.directory, clock.now())?);
         metrics.directory_loaded(directory.snapshot().len(), clock.now());
-        let passwords = passwords::open(&config, chance, &metrics)?;
+        let passwords = passwords::open(&config, rng, &metrics)?;
         let users = passwords
             .as_ref()
             .map(|passwords| Arc::clone(&passwords.users));
@@ -129,7 +129,7 @@ impl App {
         let sign_ins = Arc::new(SignIns {
             store: Arc::clone(&store) as _,
             directory: Arc::clone(&directory),
-            rng: chance,
+            rng,
             passwords,
             rules: Arc::clone(&rules),
             sessions: config.session,
@@ -142,10 +142,10 @@ impl App {
             sessions: Arc::clone(&sessions),
             sign_ins,
             directory: Arc::clone(&directory),
-            parking: Arc::new(Forms::new(
+            held_forms: Arc::new(Forms::new(
                 Arc::clone(&store) as _,
                 config.parking,
-                chance,
+                rng,
                 Arc::clone(&metrics),
                 vault,
             )),
@@ -156,7 +156,7 @@ impl App {
             portal: portal(&config, &metrics)?,
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
-            chance,
+            rng,
         };
         let tls = listeners
             .clients
@@ -169,9 +169,9 @@ impl App {
             pages,
             letters,
             certificates,
-            listeners: tls,
+            tls,
         };
-        let edge = gateway::build(&config, parts, down).await;
+        let server = gateway::build(&config, parts, down).await;
         let parts = Running {
             store,
             sessions,
@@ -184,7 +184,7 @@ impl App {
         Ok(Self {
             config,
             source,
-            edge,
+            server,
             parts,
             listeners,
             inherited,
@@ -193,31 +193,31 @@ impl App {
         })
     }
 
-    /// Runs until `stop` completes; then lets requests under way finish for the configured grace.
+    /// Runs until `stop` completes, then drains within the configured grace period.
     ///
     /// # Errors
-    /// [`Error::Threads`] if there are no threads to serve clients.
+    /// [`Error::Threads`] if worker threads cannot be started.
     pub async fn run(self, log: Arc<Guard>, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self {
             config,
             source,
-            edge,
+            server,
             parts,
             listeners,
             inherited,
             shutdown,
             replaceable,
         } = self;
-        let (leaving, leaves) = watch::channel(false);
+        let (draining, is_draining) = watch::channel(false);
         let outbox_trouble = parts.outbox.trouble();
-        let bell_stop = shutdown.subscribe();
+        let outbox_stop = shutdown.subscribe();
         let store = Arc::clone(&parts.store);
-        let readiness = Arc::new(Readiness {
+        let readiness = Arc::new(ReadinessProbe {
             store: Arc::clone(&parts.store) as _,
             directory: Arc::clone(&parts.directory),
             mail: outbox_trouble,
-            leaving: leaves.clone(),
-            edge: Arc::clone(&edge),
+            is_draining: is_draining.clone(),
+            server: Arc::clone(&server),
             certificates: replaceable.certificates.clone(),
         });
         let mut tasks = JoinSet::new();
@@ -232,7 +232,7 @@ impl App {
         );
         let admin = tokio::spawn(admin);
         let mails_in_hand = parts.outbox.in_flight();
-        let outbox = tokio::spawn(parts.outbox.run(announced(bell_stop)));
+        let outbox = tokio::spawn(parts.outbox.run(announced(outbox_stop)));
         tasks.spawn(Arc::clone(&parts.sessions).listen());
         let clock = || {
             let clock = parts.clock.clone();
@@ -271,36 +271,36 @@ impl App {
         if !matches!(config.store.url, StoreUrl::Redis(_)) {
             tasks.spawn(catch_up(parts.clock));
         }
-        // First all that may fail: a client whom this process lets in is lost to the former one.
-        let awaited = await_successor(&config, &listeners.clients, listeners.admin_too)?;
-        let workers = Workers::start(&edge, &listeners.clients).map_err(Error::Threads)?;
+        // Everything that may fail comes first: a client accepted here is lost to the previous process.
+        let successor = await_successor(&config, &listeners.clients, listeners.admin_handle)?;
+        let workers = Workers::start(&server, &listeners.clients).map_err(Error::Threads)?;
         drop(listeners.clients);
-        // Before the former process ends, or systemd would take that for the end of the service.
+        // Before the previous process exits, which systemd would take for the end of the service.
         handover::notify(&format!("READY=1\nMAINPID={}", std::process::id()));
-        if let Some(Err(error)) = inherited.map(Inherited::serves) {
+        if let Some(Err(error)) = inherited.map(Inherited::confirm) {
             tracing::warn!(target: "gateway", %error, "the previous process has already exited");
         }
         tracing::info!(target: "gateway", public_url = config.listen.public_url.authority, version = env!("CARGO_PKG_VERSION"), "ready");
 
-        let why = tokio::select! {
-            () = stop => Why::Asked,
-            () = handed_over(awaited) => Why::TakenOver,
+        let cause = tokio::select! {
+            () = stop => DrainCause::Stopped,
+            () = handed_over(successor) => DrainCause::TakenOver,
         };
-        match why {
-            Why::Asked => handover::notify("STOPPING=1"),
-            // The new process says how it is.
-            Why::TakenOver => drop(admin_stop.send_replace(true)),
+        match cause {
+            DrainCause::Stopped => handover::notify("STOPPING=1"),
+            // The new process serves the admin listener.
+            DrainCause::TakenOver => drop(admin_stop.send_replace(true)),
         }
-        leaving.send_replace(true);
-        Leaving {
-            edge,
+        draining.send_replace(true);
+        Drain {
+            server,
             workers,
             outbox,
             mails_in_hand,
             store,
             shutdown,
         }
-        .end(why, config.shutdown)
+        .run(cause, config.shutdown)
         .await;
         admin_stop.send_replace(true);
         let _ = admin.await;
@@ -310,7 +310,7 @@ impl App {
 }
 
 async fn announced(mut shutdown: watch::Receiver<bool>) {
-    // A sender that is gone means that everything ends.
+    // A dropped sender means shutdown, too.
     let _ = shutdown.wait_for(|down| *down).await;
 }
 
@@ -334,7 +334,7 @@ async fn keep_house(
 ) {
     loop {
         sessions.tidy();
-        // Failures are counted and logged by the store itself.
+        // The store counts and logs failures itself.
         let _ = store.tidy().await;
         if let Ok(letters) = store.outbox_length().await {
             metrics.outbox_holds(letters);
@@ -350,7 +350,7 @@ async fn keep_house(
     }
 }
 
-/// With Redis, its clock is followed; without, this machine's, but never back.
+/// Follows the machine's clock, never backwards, for a store without a clock of its own.
 async fn catch_up(clock: Clock) {
     loop {
         tokio::time::sleep(HOUSEKEEPING).await;
@@ -358,7 +358,7 @@ async fn catch_up(clock: Clock) {
     }
 }
 
-/// A panic ends one connection's task. It is counted and logged, without its message, which may quote what was sent.
+/// Counts and logs panics, which end a single connection's task. The message is omitted, since it may quote client data.
 fn watch_panics(metrics: Arc<Metrics>) {
     std::panic::set_hook(Box::new(move |panic| {
         metrics.panicked();

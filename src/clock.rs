@@ -2,7 +2,7 @@
 //! bytes from them.
 
 use domain::ids::{
-    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken, TOKEN_BYTES,
+    BrowserToken, DeviceToken, FlowToken, FormId, FormToken, LetterId, SessionToken, TOKEN_BYTES,
 };
 use domain::tan::{Alphabet, Tan, TanLength};
 use domain::time::Timestamp;
@@ -41,11 +41,11 @@ pub enum Step {
 
 impl Step {
     /// The longest delay between reading the followed clock and applying its time.
-    const LEAST: Duration = Duration::from_secs(2);
+    const MIN_STEP: Duration = Duration::from_secs(2);
 
     fn between(before: u64, now: u64) -> Option<Self> {
         let by = Duration::from_millis(now.abs_diff(before));
-        (by > Self::LEAST).then_some(if now > before {
+        (by > Self::MIN_STEP).then_some(if now > before {
             Self::Forward(by)
         } else {
             Self::Back(by)
@@ -167,8 +167,8 @@ impl Rng {
     }
 
     /// Draws a token for a browser with held forms.
-    pub fn parking_token(self) -> ParkingToken {
-        ParkingToken::from_bytes(self.token())
+    pub fn form_token(self) -> FormToken {
+        FormToken::from_bytes(self.token())
     }
 
     /// Draws the id of a held form.

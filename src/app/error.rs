@@ -1,4 +1,4 @@
-//! Why a gateway does not start: the messages that `serve` ends with.
+//! Errors that prevent the start of a gateway, with the messages that `serve` prints.
 
 use crate::identity::certificate;
 use crate::identity::directory;
@@ -11,7 +11,7 @@ use crate::telemetry::metrics;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why the gateway cannot start.
+/// The reason why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{key}: cannot listen on {address}")]

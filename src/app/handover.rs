@@ -1,10 +1,10 @@
-//! One process of the gateway takes another's place: it is given the sockets that are listened on, so that they are never closed, and
-//! says when it serves; only then does the former one end.
+//! Hands the listening sockets from one gateway process to the next, so that they are never closed. The old process exits only after
+//! the new one has confirmed that it serves.
 //!
-//! The socket for this is for this user alone: whoever can connect to it could serve in the gateway's name. So its folder must be
-//! nobody else's, and who connects must be of the same user. Pingora has such a hand-over too; it is not used, since its socket is open
-//! to everybody on the machine, the former process ends without knowing whether the new one works, and what it hands over are
-//! bare numbers, which only unsafe code can turn into sockets.
+//! The handover socket is for one user alone: a process that can connect to it could serve in the gateway's name. So its folder must
+//! belong to this user, and the peer must run as the same user. Pingora's own handover is not used: its socket is open to everybody on
+//! the machine, the old process exits without knowing whether the new one works, and it passes raw descriptor numbers, which only
+//! unsafe code can turn into sockets.
 
 use rustix::cmsg_space;
 use rustix::net::{
@@ -24,81 +24,82 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixListener;
 
-/// As many sockets as a gateway listens on.
-const MOST_SOCKETS: usize = 3;
-/// For a word that is due at once.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// A new process may take so long until it serves.
-const START: Duration = Duration::from_secs(60);
+/// A gateway has at most two client listeners and one admin listener.
+const MAX_SOCKETS: usize = 3;
+/// The timeout for a message that is due at once.
+const IO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a new process may take to start serving.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 const SOCKETS: u8 = b's';
-const SERVES: u8 = b'r';
+const READY: u8 = b'r';
 
-/// What a former process handed over.
+/// Sockets inherited from the previous process.
 pub(super) struct Inherited {
     sockets: Vec<TcpListener>,
-    former: UnixStream,
+    previous: UnixStream,
 }
 
 impl Inherited {
-    /// Asks the process that waits at this path. It blocks for some seconds at most.
+    /// Requests the sockets from the process that listens at this path. Blocks for a few seconds at most.
     pub(super) fn from(path: &Path) -> io::Result<Self> {
-        let former = UnixStream::connect(path)?;
-        former.set_read_timeout(Some(PATIENCE))?;
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_SOCKETS))];
+        let previous = UnixStream::connect(path)?;
+        previous.set_read_timeout(Some(IO_TIMEOUT))?;
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_SOCKETS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut word = [0];
-        let told = recvmsg(
-            &former,
+        let received = recvmsg(
+            &previous,
             &mut [IoSliceMut::new(&mut word)],
             &mut control,
             RecvFlags::CMSG_CLOEXEC,
         )?;
-        if told.bytes != 1 || word != [SOCKETS] || told.flags.contains(ReturnFlags::CTRUNC) {
+        if received.bytes != 1 || word != [SOCKETS] || received.flags.contains(ReturnFlags::CTRUNC)
+        {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
-                "what waits there does not hand sockets over",
+                "the process at that path does not hand over sockets",
             ));
         }
         let mut sockets = Vec::new();
         for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(handed) = message {
-                sockets.extend(handed.map(TcpListener::from));
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                sockets.extend(descriptors.map(TcpListener::from));
             }
         }
-        Ok(Self { sockets, former })
+        Ok(Self { sockets, previous })
     }
 
-    /// Whether a process waits at this path. It sees somebody come and go away again.
-    pub(super) fn is_to_be_had(path: &Path) -> bool {
+    /// Returns whether a process listens at this path. It sees a connection that closes at once.
+    pub(super) fn is_available(path: &Path) -> bool {
         UnixStream::connect(path).is_ok()
     }
 
-    /// The socket that listens on this address, if there is one.
+    /// Takes the socket that listens on this address, if there is one.
     pub(super) fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let at = self
             .sockets
             .iter()
-            .position(|socket| socket.local_addr().is_ok_and(|own| own == address))?;
+            .position(|socket| socket.local_addr().is_ok_and(|bound| bound == address))?;
         Some(self.sockets.swap_remove(at))
     }
 
-    /// Says that this process serves. Sockets that nobody took are closed.
-    pub(super) fn serves(mut self) -> io::Result<()> {
-        self.former.write_all(&[SERVES])
+    /// Tells the previous process that this one serves. Closes the sockets that were not taken.
+    pub(super) fn confirm(mut self) -> io::Result<()> {
+        self.previous.write_all(&[READY])
     }
 }
 
-/// Waits for a process that is to take this one's place.
+/// Listens for the process that will replace this one.
 pub(super) struct Handover {
     listener: UnixListener,
     sockets: Vec<TcpListener>,
 }
 
 impl Handover {
-    /// Waits at this path, where a former process may have waited.
-    pub(super) fn wait_at(path: &Path, sockets: Vec<TcpListener>) -> io::Result<Self> {
+    /// Listens at this path, where the previous process may have listened.
+    pub(super) fn bind(path: &Path, sockets: Vec<TcpListener>) -> io::Result<Self> {
         refuse_folder_of_others(path)?;
-        // Another name first, so that there always is somebody at the path.
+        // Bind another name first and rename it, so that the path always has a listener.
         let new = with_suffix(path, ".new");
         match fs::remove_file(&new) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -110,11 +111,11 @@ impl Handover {
         Ok(Self { listener, sockets })
     }
 
-    /// Returns once another process serves in this one's place.
+    /// Returns once another process has taken over.
     pub(super) async fn done(self) {
         loop {
             let Ok((stream, _)) = self.listener.accept().await else {
-                tokio::time::sleep(PATIENCE).await;
+                tokio::time::sleep(IO_TIMEOUT).await;
                 continue;
             };
             let is_ours = stream
@@ -124,13 +125,13 @@ impl Handover {
                 tracing::warn!(target: "gateway", "refused to hand the sockets over to another user");
                 continue;
             }
-            let given = stream.into_std().and_then(|stream| {
+            let sent = stream.into_std().and_then(|stream| {
                 stream.set_nonblocking(false)?;
-                self.give(&stream)?;
+                self.send_sockets(&stream)?;
                 Ok(stream)
             });
             tracing::info!(target: "gateway", "handed the sockets over to a new process");
-            let answer = tokio::task::spawn_blocking(move || given.and_then(await_word)).await;
+            let answer = tokio::task::spawn_blocking(move || sent.and_then(await_ready)).await;
             match answer {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => {
@@ -143,14 +144,12 @@ impl Handover {
         }
     }
 
-    fn give(&self, stream: &UnixStream) -> io::Result<()> {
+    fn send_sockets(&self, stream: &UnixStream) -> io::Result<()> {
         let sockets: Vec<_> = self.sockets.iter().map(AsFd::as_fd).collect();
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_SOCKETS))];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_SOCKETS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !control.push(SendAncillaryMessage::ScmRights(&sockets)) {
-            return Err(io::Error::other(
-                "there are more sockets than can be handed over",
-            ));
+            return Err(io::Error::other("there are too many sockets to hand over"));
         }
         sendmsg(
             stream,
@@ -162,11 +161,11 @@ impl Handover {
     }
 }
 
-fn await_word(mut stream: UnixStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(START))?;
+fn await_ready(mut stream: UnixStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(START_TIMEOUT))?;
     let mut word = [0];
     stream.read_exact(&mut word)?;
-    if word == [SERVES] {
+    if word == [READY] {
         Ok(())
     } else {
         Err(ErrorKind::InvalidData.into())
@@ -179,7 +178,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Others could put a socket of theirs in the place of ours, in a folder that they can write to.
+/// In a folder that other users can write to, they could replace the socket by their own.
 fn refuse_folder_of_others(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
@@ -198,24 +197,24 @@ fn refuse_folder_of_others(path: &Path) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::PermissionDenied, what))
 }
 
-/// Tells systemd, where it started this process, something about it (`sd_notify(3)`).
-pub(super) fn notify(what: &str) {
+/// Notifies systemd, if it started this process (`sd_notify(3)`).
+pub(super) fn notify(state: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
     };
-    if let Err(error) = send(&socket, what) {
-        tracing::warn!(target: "gateway", %error, "failed to notify systemd: {}", what.replace('\n', " "));
+    if let Err(error) = send(&socket, state) {
+        tracing::warn!(target: "gateway", %error, "failed to notify systemd: {}", state.replace('\n', " "));
     }
 }
 
-fn send(socket: &OsStr, what: &str) -> io::Result<()> {
+fn send(socket: &OsStr, state: &str) -> io::Result<()> {
     let bytes = socket.as_encoded_bytes();
     let address = match bytes.strip_prefix(b"@") {
         Some(name) => UnixAddress::from_abstract_name(name)?,
         None => UnixAddress::from_pathname(socket)?,
     };
     UnixDatagram::unbound()?
-        .send_to_addr(what.as_bytes(), &address)
+        .send_to_addr(state.as_bytes(), &address)
         .map(drop)
 }
 
@@ -237,12 +236,12 @@ mod tests {
         let addresses = sockets
             .each_ref()
             .map(|socket| socket.local_addr().expect("bound"));
-        let waits = Handover::wait_at(&path, sockets.into_iter().collect()).expect("it waits");
+        let handover = Handover::bind(&path, sockets.into_iter().collect()).expect("it waits");
         assert_eq!(
             fs::metadata(&path).expect("it is there").mode() & 0o777,
             0o600
         );
-        let mut former = tokio::spawn(waits.done());
+        let mut former = tokio::spawn(handover.done());
         let connect = |path: PathBuf| tokio::task::spawn_blocking(move || Inherited::from(&path));
 
         // One that does not come to serve changes nothing.
@@ -267,7 +266,7 @@ mod tests {
                     .take("127.0.0.1:1".parse().expect("an address"))
                     .is_none()
         );
-        inherited.serves().expect("told");
+        inherited.confirm().expect("sent");
         former.await.expect("no panic");
         // What was queued meanwhile is not lost.
         let client = std::net::TcpStream::connect(addresses[1]).expect("it is still listened on");
@@ -286,7 +285,7 @@ mod tests {
             .build()
             .expect("a runtime");
         let _inside = runtime.enter();
-        let refused = Handover::wait_at(&folder.path().join("x"), Vec::new())
+        let refused = Handover::bind(&folder.path().join("x"), Vec::new())
             .err()
             .expect("refused");
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied);

@@ -1,42 +1,42 @@
-//! The sockets that a gateway listens on: bound here, or handed over by the process whose place it takes.
+//! The listening sockets: bound here, or inherited from the process that this one replaces.
 
 use super::error::Error;
 use super::handover::{Handover, Inherited};
 use crate::config::Config;
-use crate::gateway::{self, Door, Tls};
+use crate::gateway::{self, Listener, Tls};
 use crate::identity::certificate::TrustStore;
 use crate::live::Live;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections that may wait to be accepted; with the usual 128, a burst of clients waits for a second or more. The kernel has its own limit.
+/// The accept queue's length; with the usual 128, a burst of clients waits for a second or more. The kernel may lower it.
 const BACKLOG: u32 = 4_096;
 
 pub(super) struct Listeners {
-    pub(super) clients: Vec<Door>,
+    pub(super) clients: Vec<Listener>,
     pub(super) admin: TcpListener,
-    /// Another handle of its socket, to be handed over.
-    pub(super) admin_too: std::net::TcpListener,
+    /// A duplicate handle, for the handover to the next process.
+    pub(super) admin_handle: std::net::TcpListener,
 }
 
-/// Whether the process takes another one's place.
+/// Whether the process replaces a running one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakesOver {
-    /// Takes over the sockets that wait at `listen.handover`.
+    /// Inherits the sockets from the process at `listen.handover`.
     Yes,
-    /// Binds sockets of its own.
+    /// Binds its own sockets.
     No,
 }
 
 pub(super) fn inherit(config: &Config, takes_over: TakesOver) -> Result<Option<Inherited>, Error> {
     if takes_over == TakesOver::No {
-        // Its socket would be replaced, and nobody could take its place any more.
+        // Starting would replace the handover socket of the running process, and nobody could take over from it.
         let taken = config
             .listen
             .handover
             .clone()
-            .filter(|path| Inherited::is_to_be_had(path));
+            .filter(|path| Inherited::is_available(path));
         return taken.map_or(Ok(None), |path| Err(Error::SomebodyThere { path }));
     }
     let path = config
@@ -44,31 +44,31 @@ pub(super) fn inherit(config: &Config, takes_over: TakesOver) -> Result<Option<I
         .handover
         .clone()
         .ok_or(Error::NobodyToTakeOverFrom)?;
-    let nobody = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
+    let absent = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
     Inherited::from(&path)
         .map(Some)
         .map_err(|source| match source.kind() {
-            kind if nobody.contains(&kind) => Error::NobodyThere { path },
+            kind if absent.contains(&kind) => Error::NobodyThere { path },
             _ => Error::Handover { path, source },
         })
 }
 
-/// Waits for a process that is to take this one's place, where one may.
+/// Opens the handover socket for the next process, if `listen.handover` is set.
 pub(super) fn await_successor(
     config: &Config,
-    doors: &[Door],
+    listeners: &[Listener],
     admin: std::net::TcpListener,
 ) -> Result<Option<Handover>, Error> {
     let Some(path) = config.listen.handover.clone() else {
         return Ok(None);
     };
-    let sockets = doors
+    let sockets = listeners
         .iter()
-        .map(|door| door.listener.try_clone())
+        .map(|listener| listener.socket.try_clone())
         .chain([Ok(admin)])
         .collect::<std::io::Result<_>>();
-    let waits = sockets.and_then(|sockets| Handover::wait_at(&path, sockets));
-    waits
+    let handover = sockets.and_then(|sockets| Handover::bind(&path, sockets));
+    handover
         .map(Some)
         .map_err(|source| Error::Handover { path, source })
 }
@@ -99,23 +99,23 @@ pub(super) fn bind(
     };
     let mut clients = Vec::new();
     if let Some(address) = config.listen.http {
-        clients.push(Door {
-            listener: listen("listen.http", address)?,
+        clients.push(Listener {
+            socket: listen("listen.http", address)?,
             tls: Tls::None,
         });
     }
     if let Some(https) = &config.listen.https {
-        let listener = listen("listen.https", https.address)?;
-        clients.push(Door {
-            listener,
+        let socket = listen("listen.https", https.address)?;
+        clients.push(Listener {
+            socket,
             tls: Tls::Server(Live::new(gateway::tls(https).map_err(Error::Tls)?)),
         });
     }
     if let Some((certificate, trust)) = config.certificate.as_ref().zip(trust) {
-        let listener = listen("certificate.listen", certificate.https.address)?;
+        let socket = listen("certificate.listen", certificate.https.address)?;
         let acceptor = gateway::certificate_tls(&certificate.https, trust).map_err(Error::Tls)?;
-        clients.push(Door {
-            listener,
+        clients.push(Listener {
+            socket,
             tls: Tls::Certificates(Live::new(acceptor)),
         });
     }
@@ -128,11 +128,11 @@ pub(super) fn bind(
         source,
     };
     admin.set_nonblocking(true).map_err(failed)?;
-    let admin_too = admin.try_clone().map_err(failed)?;
+    let admin_handle = admin.try_clone().map_err(failed)?;
     Ok(Listeners {
         clients,
         admin: TcpListener::from_std(admin).map_err(failed)?,
-        admin_too,
+        admin_handle,
     })
 }
 
@@ -142,7 +142,7 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     } else {
         TcpSocket::new_v6()
     }?;
-    // The port of a gateway that was restarted is still in use by the connections that it had.
+    // After a restart, connections of the previous process still occupy the port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()

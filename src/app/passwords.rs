@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Opens it where the configuration does.
 pub(super) fn open(
     config: &Config,
-    chance: Rng,
+    rng: Rng,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Passwords>, Error> {
     let Some(password) = &config.password else {
@@ -20,5 +20,5 @@ pub(super) fn open(
     metrics.users_loaded(users.snapshot().len());
     let hashers = Hashers::start(password.hashers.get(), password.queue, Arc::clone(metrics))
         .map_err(Error::Threads)?;
-    Ok(Some(Passwords::new(password, users, hashers, chance)))
+    Ok(Some(Passwords::new(password, users, hashers, rng)))
 }

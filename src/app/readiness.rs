@@ -1,4 +1,4 @@
-//! What the gateway cannot do at the moment, for `/readyz`.
+//! Collects current problems for `/readyz`.
 
 use crate::clock::Clock;
 use crate::gateway::Server;
@@ -13,21 +13,21 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Asks all parts how they are.
-pub(super) struct Readiness {
+/// Checks the health of all parts.
+pub(super) struct ReadinessProbe {
     pub(super) store: Arc<dyn StoreHealth>,
     pub(super) directory: Arc<Directory>,
     pub(super) mail: MailTrouble,
-    pub(super) leaving: watch::Receiver<bool>,
-    pub(super) edge: Arc<Server>,
+    pub(super) is_draining: watch::Receiver<bool>,
+    pub(super) server: Arc<Server>,
     pub(super) certificates: Option<Arc<Live<TrustStore>>>,
 }
 
 #[async_trait]
-impl admin::Readiness for Readiness {
+impl admin::Readiness for ReadinessProbe {
     async fn problems(&self) -> Vec<AdminProblem> {
         let mut problems = Vec::new();
-        if *self.leaving.borrow() {
+        if *self.is_draining.borrow() {
             problems.push(AdminProblem {
                 part: "shutdown",
                 detail: "shutting down".into(),
@@ -69,8 +69,8 @@ impl admin::Readiness for Readiness {
                 fatal: Fatal::No,
             });
         }
-        // Whoever took this gateway out for it would take the pages away that keep brokers signed in; the others have the same calculator.
-        if let Some(trouble) = self.edge.calculator_trouble() {
+        // Not fatal: the other gateways have the same calculator, and removing this one would only remove its pages.
+        if let Some(trouble) = self.server.calculator_trouble() {
             problems.push(AdminProblem {
                 part: "calculator",
                 detail: trouble,

@@ -28,7 +28,7 @@ pub(super) struct Replaceable {
     pub(super) pages: Arc<Live<Pages>>,
     pub(super) letters: Arc<Live<Writer>>,
     pub(super) certificates: Option<Arc<Live<TrustStore>>>,
-    pub(super) listeners: Vec<Tls>,
+    pub(super) tls: Vec<Tls>,
 }
 
 /// The replacements.
@@ -183,14 +183,13 @@ impl ConfigFiles {
         self.replaceable.submission.put(config.submission.clone());
         self.replaceable.pages.put(pages);
         self.replaceable.letters.put(letters);
-        for listener in &self.replaceable.listeners {
+        for listener in &self.replaceable.tls {
             match listener {
                 Tls::None => {}
-                Tls::Server(listener) => tls.take().into_iter().for_each(|tls| listener.put(tls)),
-                Tls::Certificates(listener) => certified
-                    .take()
-                    .into_iter()
-                    .for_each(|tls| listener.put(tls)),
+                Tls::Server(live) => tls.take().into_iter().for_each(|tls| live.put(tls)),
+                Tls::Certificates(live) => {
+                    certified.take().into_iter().for_each(|tls| live.put(tls))
+                }
             }
         }
         if let Some((current, trust)) = self.replaceable.certificates.as_ref().zip(trust) {
@@ -251,8 +250,8 @@ fn prepare(
 
 /// Sign-in methods that are added or removed wait for a restart: no page may link one that is not there.
 fn keep_methods(config: &mut Config, first: &Config) {
-    let methods = &mut config.login.doors;
-    let before = &first.login.doors;
+    let methods = &mut config.login.methods;
+    let before = &first.login.methods;
     let is_page = |method: &Option<LoginMethod>| matches!(method, Some(LoginMethod::Page(_)));
     if is_page(&methods.password) != is_page(&before.password) {
         methods.password.clone_from(&before.password);

@@ -1,4 +1,4 @@
-//! The store: opened as `store.url` says, followed by the clock, and asked whether it takes us.
+//! Opens the store that `store.url` names, synchronizes the clock with it, and checks the credentials.
 
 use crate::clock::Clock;
 use crate::config::{self, Config, StoreUrl};
@@ -11,9 +11,9 @@ use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a process that is to take another one's place waits for its store: long enough to find a master that is about to be replaced.
-const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
-const STORE_ASKED_EVERY: Duration = Duration::from_millis(250);
+/// How long a process that takes over waits for the store: long enough for a failover to another Redis master.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Opens the store that `store.url` names. Must be called within the runtime that is to drive its connections.
 ///
@@ -47,8 +47,8 @@ pub fn open_store(
     })
 }
 
-/// Sets the clock by that of the store, where it has one and answers: the same for all that share it.
-/// Says whether that could be done; where the store has none, there is nothing to do.
+/// Synchronizes the clock with the store's, which all gateways on it share. Returns false if the store did not answer; a store without
+/// a clock needs no synchronization.
 pub async fn follow_store(
     clock: &Clock,
     store: &dyn SessionStore,
@@ -58,10 +58,10 @@ pub async fn follow_store(
     if !matches!(config.url, StoreUrl::Redis(_)) {
         return true;
     }
-    let mut told = store.invalidations();
+    let mut invalidations = store.invalidations();
     let time = async {
         loop {
-            if let Invalidation::Watermark(time) = told.recv().await.ok()? {
+            if let Invalidation::Watermark(time) = invalidations.recv().await.ok()? {
                 return Some(time);
             }
         }
@@ -73,7 +73,7 @@ pub async fn follow_store(
     time.is_some()
 }
 
-/// A store that refuses us is an operator's mistake, to be told at once; one that is merely down will come back.
+/// Fails if the store rejects the credentials, which is a configuration mistake. A store that is down may recover.
 pub(super) async fn refuse_wrong_credentials(store: &dyn StoreHealth) -> store::Result<()> {
     match store.ping().await {
         Err(error @ store::Error::Refused(_)) => Err(error),
@@ -81,16 +81,16 @@ pub(super) async fn refuse_wrong_credentials(store: &dyn StoreHealth) -> store::
     }
 }
 
-/// Returns once the store can be written to, or with the reason why it cannot.
-pub(super) async fn signs_in(store: &dyn StoreHealth) -> store::Result<()> {
-    let until = tokio::time::Instant::now() + STORE_ANSWERS_WITHIN;
+/// Waits until the store is writable, up to [`STORE_TIMEOUT`].
+pub(super) async fn wait_until_writable(store: &dyn StoreHealth) -> store::Result<()> {
+    let until = tokio::time::Instant::now() + STORE_TIMEOUT;
     let mut trouble = store.ping().await;
     while let Err(error) = trouble {
         if matches!(error, store::Error::Refused(_)) {
             return Err(error);
         }
         let again = async {
-            tokio::time::sleep(STORE_ASKED_EVERY).await;
+            tokio::time::sleep(PING_INTERVAL).await;
             store.ping().await
         };
         trouble = tokio::time::timeout_at(until, again)

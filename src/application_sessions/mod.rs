@@ -147,10 +147,7 @@ impl ApplicationSessions {
             Some(seen) => (seen.value.and(vtnr), RateLimits::none()),
             None => (
                 ApplicationSession::of(vtnr),
-                RateLimits::take(vec![ApplicationSession::charge(
-                    learnt.client,
-                    learnt.origin,
-                )]),
+                RateLimits::take(vec![ApplicationSession::hit(learnt.client, learnt.origin)]),
             ),
         };
         // A session that was only set may never be used: an application can begin one with every

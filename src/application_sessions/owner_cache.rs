@@ -28,7 +28,7 @@ struct Halves([HashSet<Key>; 2]);
 
 impl Halves {
     /// Limits each half. Evicted pairs are looked up in the store again.
-    const MOST: usize = 131_072;
+    const MAX: usize = 131_072;
 
     fn contain(&self, key: Key) -> bool {
         self.0.iter().any(|half| half.contains(&key))
@@ -36,7 +36,7 @@ impl Halves {
 
     fn insert(&mut self, key: Key) {
         let [newer, older] = &mut self.0;
-        if newer.len() >= Self::MOST {
+        if newer.len() >= Self::MAX {
             *older = std::mem::take(newer);
         }
         newer.insert(key);
@@ -112,10 +112,10 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten_and_memory_stays_bounded() {
         let mut halves = Halves::default();
-        for number in 0..3 * Halves::MOST as u64 {
+        for number in 0..3 * Halves::MAX as u64 {
             halves.insert(Key(number));
         }
-        assert!(halves.contain(Key(3 * Halves::MOST as u64 - 1)) && !halves.contain(Key(0)));
-        assert!(halves.0.iter().map(HashSet::len).sum::<usize>() <= 2 * Halves::MOST);
+        assert!(halves.contain(Key(3 * Halves::MAX as u64 - 1)) && !halves.contain(Key(0)));
+        assert!(halves.0.iter().map(HashSet::len).sum::<usize>() <= 2 * Halves::MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! `revoke` and `pseudonym`: what an operator can do about one broker.
+//! `revoke` and `pseudonym`: commands about a single broker.
 
 use super::{ConfigFile, USAGE, complain, fail, runtime};
 use crate::app;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Long enough to find a master that is about to be replaced.
+/// Long enough for a failover to another Redis master.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
@@ -64,7 +64,7 @@ async fn revoke(config: &Config, vtnr: Vtnr) -> Result<(), Box<dyn std::error::E
     let metrics = Arc::new(Metrics::new()?);
     let vault = Vault::new(config.store.secret.reveal(), Rng);
     let store = app::open_store(config, vault, clock.clone(), metrics)?;
-    // By the clock that the gateways go by: else sessions that just began might not be among those that end.
+    // Use the gateways' clock; otherwise sessions that have just begun might survive.
     if !app::follow_store(&clock, &*store, &config.store, STORE_ANSWERS_WITHIN).await {
         return Err("the store does not answer; nothing was revoked".into());
     }

@@ -1,4 +1,4 @@
-//! `check`: everything that could keep the gateway from starting, at once.
+//! `check`: reports at once all mistakes that could keep the gateway from starting.
 
 use super::{ConfigFile, USAGE, chain, complain};
 use crate::clock::Clock;
@@ -36,30 +36,30 @@ impl Check {
     }
 }
 
-/// What is wrong with the files that the configuration names.
+/// Finds the mistakes in the files that the configuration names.
 fn mistakes(config: &Config) -> Vec<String> {
     let clock = Clock::default();
     let mut mistakes = Vec::new();
     let mut note = |key: &str, result: Result<(), String>| {
-        mistakes.extend(result.err().map(|why| format!("{key}: {why}")))
+        mistakes.extend(result.err().map(|cause| format!("{key}: {cause}")))
     };
     note(
         "directory.file",
-        told(Directory::open(&config.directory, clock.now())),
+        describe(Directory::open(&config.directory, clock.now())),
     );
     note(
         "brand",
-        told(Pages::load(&config.brand, &config.login, &config.parking)),
+        describe(Pages::load(&config.brand, &config.login, &config.parking)),
     );
     note(
         "mail",
-        told(Writer::new(&config.mail, &config.login, &config.brand)),
+        describe(Writer::new(&config.mail, &config.login, &config.brand)),
     );
-    note("mail", told(Smtp::new(&config.mail, clock)));
+    note("mail", describe(Smtp::new(&config.mail, clock)));
     if let Some(password) = &config.password {
         note(
             "password.file",
-            told(Users::open(&password.file, config.directory.poll)),
+            describe(Users::open(&password.file, config.directory.poll)),
         );
     }
     if let Some(https) = &config.listen.https {
@@ -68,6 +68,6 @@ fn mistakes(config: &Config) -> Vec<String> {
     mistakes
 }
 
-fn told<T, E: Error + 'static>(result: Result<T, E>) -> Result<(), String> {
+fn describe<T, E: Error + 'static>(result: Result<T, E>) -> Result<(), String> {
     result.map(|_| ()).map_err(|error| chain(&error))
 }

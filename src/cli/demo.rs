@@ -1,4 +1,4 @@
-//! `demo`: the whole thing on this machine, with nothing else needed.
+//! `demo`: the gateway with a demo calculator and a mail server, without any setup.
 
 use super::serve::asked_to_stop;
 use super::{fail, runtime, start_log};
@@ -27,7 +27,7 @@ pub(super) struct Demo {
     admin: u16,
 }
 
-/// The demo's brokers: number, address on file, and what they are there for.
+/// The demo's brokers: number, address on file, and purpose.
 const BROKERS: [(&str, &str, &str); 3] = [
     (
         "60/123/4567",
@@ -46,7 +46,7 @@ const BROKERS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// The demo's user key with its password, and whose it is.
+/// The demo's user key, password and broker.
 const USER: (&str, &str, &str) = ("mustermann", "Tarife gut verglichen", "60/123/4567");
 
 impl Demo {
@@ -76,7 +76,7 @@ impl Demo {
         let log = start_log(&config).map_err(|_| "the log cannot be started")?;
         let app = App::build(config, None, TakesOver::No).await?;
         let postbox = Postbox::new();
-        // They end with the runtime.
+        // These tasks end with the runtime.
         tokio::spawn(Calculator::new("/ui/login/de/abmelden").serve(calculator));
         tokio::spawn(postbox.clone().serve_smtp(mails));
         tokio::spawn(postbox.serve_http(postbox_page));
@@ -154,7 +154,7 @@ async fn any_port() -> std::io::Result<TcpListener> {
     TcpListener::bind(loopback(0)).await
 }
 
-/// Makes the users file.
+/// Creates the users file.
 fn add_user(config: &config::PasswordConfig) -> Result<(), Box<dyn std::error::Error>> {
     let (user, password, vtnr) = USER;
     let key = UserKey::parse(user).map_err(|_| "the demo's user key cannot be one")?;
@@ -165,7 +165,7 @@ fn add_user(config: &config::PasswordConfig) -> Result<(), Box<dyn std::error::E
     Ok(())
 }
 
-/// A folder of the demo's own, gone when the demo ends.
+/// A temporary folder, removed when the demo ends.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -183,7 +183,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left behind is three lines in the temporary folder.
+        // On failure, three lines stay behind in the temporary folder.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

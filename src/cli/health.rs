@@ -1,4 +1,4 @@
-//! `health`: asks a running gateway on this machine whether it lives, for containers that have no other program to ask with.
+//! `health`: checks a gateway that runs on this machine, for containers without another HTTP client.
 
 use super::{ConfigFile, fail};
 use crate::config::Config;
@@ -43,7 +43,7 @@ fn ask(config: &Config) -> Result<(), Error> {
     }
 }
 
-/// An address that stands for all addresses cannot be connected to.
+/// Replaces the unspecified address, which cannot be connected to, by the loopback address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         ip if !ip.is_unspecified() => ip,

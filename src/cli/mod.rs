@@ -35,14 +35,14 @@ enum Command {
     /// Ends all sessions and all 30-day trust of a broker
     Revoke(brokers::Revoke),
     /// Manages user keys and passwords
-    Users(users::Users),
-    /// Prints the pseudonym by which the log knows a broker
+    Users(users::ManageUsers),
+    /// Prints the pseudonym that identifies a broker in the log
     Pseudonym(brokers::Pseudonym),
     /// Checks the health of a locally running gateway; exit code 0 if it is healthy
     Health(health::HealthCommand),
 }
 
-/// Where the configuration is.
+/// The argument that names the configuration.
 #[derive(clap::Args)]
 struct ConfigFile {
     /// The configuration file, in TOML
@@ -54,9 +54,9 @@ struct ConfigFile {
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
 
-/// Carries out a command.
+/// Runs a command.
 pub fn run(arguments: Arguments) -> ExitCode {
-    // rustls must be told once which implementation it is to use; a second time is no failure.
+    // rustls needs a process-wide default provider; installing it twice is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match arguments.command {
         Command::Serve(serve) => serve.run(),
@@ -70,9 +70,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Says what is wrong with the arguments, or shows the help that was asked for.
+/// Reports a wrong argument, or prints the requested help.
 pub fn refuse(usage: &clap::Error) -> ExitCode {
-    // A terminal that is gone is no reason for another exit code.
+    // A closed terminal must not change the exit code.
     let _ = usage.print();
     if usage.use_stderr() {
         ExitCode::from(USAGE)
@@ -82,7 +82,7 @@ pub fn refuse(usage: &clap::Error) -> ExitCode {
 }
 
 impl ConfigFile {
-    /// The configuration, or every mistake in it on stderr.
+    /// Loads the configuration, or prints every mistake in it to stderr.
     fn load(&self) -> Result<Config, ExitCode> {
         let config = self.load_quietly()?;
         for warning in &config.warnings {
@@ -100,18 +100,18 @@ impl ConfigFile {
     }
 }
 
-/// Says something on stderr. Where that takes nothing, a full disk perhaps, the gateway has to run all the same.
+/// Prints to stderr and ignores failures, such as a full disk: the gateway must run all the same.
 fn complain(what: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
-/// Says why something failed and gives the exit code for it.
+/// Prints an error and returns its exit code.
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     complain(format_args!("vtnr-gateway: {}", chain(error)));
     ExitCode::from(UNAVAILABLE)
 }
 
-/// For all but clients' requests, which have threads of their own.
+/// Builds the runtime for everything except client requests, which have their own threads.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

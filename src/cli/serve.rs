@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(super) struct Serve {
     #[command(flatten)]
     config: ConfigFile,
-    /// Takes the place of the gateway that runs with `listen.handover`, without closing a socket; that one then ends
+    /// Replaces the running gateway at `listen.handover` without closing a socket; the old process then exits
     #[arg(long)]
     takeover: bool,
 }
@@ -38,7 +38,7 @@ impl Serve {
             let app = App::build(config, Some(source), takes_over).await?;
             app.run(log, asked_to_stop()?).await
         });
-        // What is still open, a WebSocket perhaps, had its grace.
+        // Whatever is still open, such as a WebSocket, had its grace period.
         runtime.shutdown_background();
         match ended {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! `users`: who may sign in with a user key and a password. No password stands on the command line, in the environment or in the log.
+//! `users`: manages user keys and passwords. No password is passed on the command line or in the environment, or logged.
 
 use super::{ConfigFile, USAGE, complain, fail};
 use crate::clock::{Clock, Rng};
@@ -13,18 +13,18 @@ use std::process::ExitCode;
 use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
-pub(super) struct Users {
+pub(super) struct ManageUsers {
     #[command(subcommand)]
     command: UsersCommand,
 }
 
 #[derive(clap::Subcommand)]
 enum UsersCommand {
-    /// Puts a user in; the password is asked for twice, or read as one line from stdin where that is no terminal
+    /// Adds a user; prompts for the password twice, or reads it as one line from stdin if that is not a terminal
     Add(Add),
-    /// Takes a user out
+    /// Removes a user
     Remove(Remove),
-    /// Prints the users with their broker numbers and what their hashes cost
+    /// Lists the users with their broker numbers and the cost of their hashes
     List(ListUsers),
 }
 
@@ -32,10 +32,10 @@ enum UsersCommand {
 struct Add {
     #[command(flatten)]
     config: ConfigFile,
-    /// Gives a user who is there already another password and broker number
+    /// Changes the password and broker number of an existing user
     #[arg(long)]
     replace: bool,
-    /// The user key; capital and small letters are the same
+    /// The user key; case is ignored
     user: String,
     /// The broker's number, such as 60/123/4567
     vtnr: String,
@@ -54,20 +54,20 @@ struct ListUsers {
     config: ConfigFile,
 }
 
-/// Why a command was not carried out.
+/// The reason why a command failed.
 enum UsersRefusal {
-    /// What was asked for cannot be done.
+    /// The arguments or the file are wrong.
     Usage(String),
     Failed(Box<dyn std::error::Error>),
-    /// The configuration is wrong, which was told.
-    Told(ExitCode),
+    /// The configuration is wrong, which has been reported.
+    Reported(ExitCode),
 }
 
 impl From<Error> for UsersRefusal {
     fn from(error: Error) -> Self {
         match error {
             Error::Unusable(_, UsersFault::BeingWritten) => Self::Failed(Box::new(error)),
-            // Whoever gave the file can put it right.
+            // The operator can correct the file.
             Error::Unusable(..) => Self::Usage(error.to_string()),
             Error::Unreadable(..) | Error::Unwritable(..) | Error::Locked(_) => {
                 Self::Failed(Box::new(error))
@@ -76,7 +76,7 @@ impl From<Error> for UsersRefusal {
     }
 }
 
-impl Users {
+impl ManageUsers {
     pub(super) fn run(self) -> ExitCode {
         let done = match self.command {
             UsersCommand::Add(add) => add.run(),
@@ -85,7 +85,7 @@ impl Users {
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(UsersRefusal::Told(code)) => code,
+            Err(UsersRefusal::Reported(code)) => code,
             Err(UsersRefusal::Usage(what)) => {
                 complain(format_args!("vtnr-gateway: {what}"));
                 ExitCode::from(USAGE)
@@ -110,7 +110,7 @@ impl Add {
         } else {
             Put::Added
         };
-        // Nobody is to type a password twice for nothing.
+        // Check before the prompt, so that nobody types a password in vain.
         if let Some(refusal) = self.mismatch(put, users::is_there(&password_config.file, &key)?) {
             return Err(refusal);
         }
@@ -130,7 +130,7 @@ impl Add {
         if done.is_none() {
             return Err(self
                 .mismatch(put, put == Put::Added)
-                .unwrap_or(UsersRefusal::Told(ExitCode::from(USAGE))));
+                .unwrap_or(UsersRefusal::Reported(ExitCode::from(USAGE))));
         }
         warn_of_unknown(&config, vtnr);
         match put {
@@ -201,7 +201,7 @@ impl ListUsers {
 }
 
 fn load(config: &ConfigFile) -> Result<(Config, config::PasswordConfig), UsersRefusal> {
-    let config = config.load().map_err(UsersRefusal::Told)?;
+    let config = config.load().map_err(UsersRefusal::Reported)?;
     let password = config.password.clone();
     let password = password.ok_or_else(|| {
         UsersRefusal::Usage(
@@ -220,7 +220,7 @@ fn user_key(text: &str) -> Result<UserKey, UsersRefusal> {
     })
 }
 
-/// A password that a person chooses.
+/// Prompts for a new password.
 fn ask() -> Result<Password, UsersRefusal> {
     let failed = |error: io::Error| UsersRefusal::Failed(Box::new(error));
     let typed = if io::stdin().is_terminal() {
@@ -233,12 +233,12 @@ fn ask() -> Result<Password, UsersRefusal> {
         }
         first
     } else {
-        // A byte and a line's end more than the longest password show what is too long.
-        let most = u64::try_from(Password::LONGEST + 3).unwrap_or(u64::MAX);
+        // One byte and a line end more than the maximum, to detect a password that is too long.
+        let limit = u64::try_from(Password::LONGEST + 3).unwrap_or(u64::MAX);
         let mut line = Zeroizing::new(String::with_capacity(Password::LONGEST + 3));
         io::stdin()
             .lock()
-            .take(most)
+            .take(limit)
             .read_line(&mut line)
             .map_err(failed)?;
         let end = line.strip_suffix('\n').map_or(line.len(), |rest| {
@@ -257,7 +257,7 @@ fn ask() -> Result<Password, UsersRefusal> {
     })
 }
 
-/// The directory may follow later; until then nobody signs in as this broker.
+/// Warns if the broker is not in the directory, where it may be added later.
 fn warn_of_unknown(config: &Config, vtnr: Vtnr) {
     let directory = Directory::open(&config.directory, Clock::default().now());
     if directory.is_ok_and(|directory| !directory.knows(vtnr)) {

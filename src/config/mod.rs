@@ -34,7 +34,7 @@ pub use self::templates::templates;
 
 use crate::identity::certificate::Identity;
 use domain::challenge::TanLimits;
-use domain::parking::ParkingLimits;
+use domain::held_form::HeldFormLimits;
 use domain::session::SessionLimits;
 use domain::submission::SubmissionRules;
 use domain::tan::Alphabet;
@@ -54,7 +54,7 @@ pub struct Config {
     pub directory: DirectoryConfig,
     pub mail: MailConfig,
     pub submission: SubmissionRules,
-    pub parking: ParkingLimits,
+    pub parking: HeldFormLimits,
     pub login: LoginConfig,
     pub password: Option<PasswordConfig>,
     pub session: SessionLimits,
@@ -308,7 +308,7 @@ pub struct LoginConfig {
     pub trust: Duration,
     pub without_email: bool,
     pub enumeration: Enumeration,
-    pub doors: LoginMethods,
+    pub methods: LoginMethods,
     /// Lower-case origins of other sites whose forms are held, without default ports.
     pub entry_origins: Vec<String>,
     /// IANA name, such as `Europe/Berlin`.
@@ -357,7 +357,7 @@ impl HashCost {
     }
 
     /// Upper bound for hashes in the users file, so that none can stall the gateway.
-    pub const MOST: Self = Self {
+    pub const MAX: Self = Self {
         memory: 1_024 * 1_024,
         iterations: 64,
         lanes: 16,

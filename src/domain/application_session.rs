@@ -1,7 +1,7 @@
 //! Sessions that the calculator keeps by cookies of its own. Each belongs to the broker under whom it began (product rule): its cookie
 //! never goes up with another broker's request, whatever the browser sends.
 
-use super::throttle::{Allowance, Charge, ClientAddress, Counter};
+use super::throttle::{Allowance, ClientAddress, Counter, RateLimitHit};
 use super::vtnr::Vtnr;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -17,11 +17,11 @@ pub struct SessionCookies {
     /// The first letters of the prefixes.
     prefix_initials: u32,
     /// Values with fewer letters and digits are no secret, and so no session.
-    least: usize,
+    min_value: usize,
 }
 
 /// What a value must have to be a session of a cookie that only goes by a usual name: short ones are flags that scripts set.
-const LEAST_OF_USUAL: usize = 8;
+const MIN_USUAL_VALUE: usize = 8;
 
 /// Longer names are compared one by one.
 const LONGEST_NAME: usize = 32;
@@ -140,7 +140,7 @@ impl SessionCookies {
     /// Cookies of the usual names and these. `*` at the beginning or end of a name stands for any text.
     pub fn usual<'n>(further: impl IntoIterator<Item = &'n str>) -> Self {
         Self {
-            least: LEAST_OF_USUAL,
+            min_value: MIN_USUAL_VALUE,
             ..Self::new(Self::USUAL.into_iter().chain(further))
         }
     }
@@ -172,7 +172,7 @@ impl SessionCookies {
             suffixes: suffixes.into(),
             initials,
             prefix_initials,
-            least: 1,
+            min_value: 1,
         }
     }
 
@@ -204,9 +204,9 @@ impl SessionCookies {
                 .value
                 .iter()
                 .filter(|byte| byte.is_ascii_alphanumeric())
-                .take(self.least)
+                .take(self.min_value)
                 .count()
-                == self.least
+                == self.min_value
     }
 
     fn name_is_one(&self, name: &[u8]) -> bool {
@@ -346,7 +346,7 @@ impl ApplicationSession {
     const SET: Allowance = Allowance::per(500_000, 86_400);
     /// Limits sessions without an owner: a client can make up any number of them, an honest one has few.
     const SEEN: Allowance = Allowance::per(2_000, 86_400);
-    const MOST_OWNERS: usize = 8;
+    const MAX_OWNERS: usize = 8;
 
     /// Belongs to this broker.
     pub fn of(vtnr: Vtnr) -> Self {
@@ -371,7 +371,7 @@ impl ApplicationSession {
     /// Adds a broker whom the calculator has given the session too.
     #[must_use]
     pub fn and(&self, vtnr: Vtnr) -> Self {
-        let surplus = (self.owners.len() + 1).saturating_sub(Self::MOST_OWNERS);
+        let surplus = (self.owners.len() + 1).saturating_sub(Self::MAX_OWNERS);
         let kept = self.owners.iter().skip(surplus).copied();
         Self {
             owners: kept.chain([vtnr]).collect(),
@@ -379,13 +379,13 @@ impl ApplicationSession {
     }
 
     /// What remembering one more is charged to.
-    pub const fn charge(client: ClientAddress, origin: SessionOrigin) -> Charge {
+    pub const fn hit(client: ClientAddress, origin: SessionOrigin) -> RateLimitHit {
         match origin {
             SessionOrigin::Answer => {
-                Charge::one(Counter::ApplicationSessionsSetFor(client), Self::SET)
+                RateLimitHit::one(Counter::ApplicationSessionsSetFor(client), Self::SET)
             }
             SessionOrigin::Request => {
-                Charge::one(Counter::ApplicationSessionsSeenFrom(client), Self::SEEN)
+                RateLimitHit::one(Counter::ApplicationSessionsSeenFrom(client), Self::SEEN)
             }
         }
     }
@@ -393,7 +393,7 @@ impl ApplicationSession {
 
 impl CookieScopes {
     /// Enough for an application's parts; beyond, a scope is not learnt.
-    const MOST: usize = 64;
+    const MAX: usize = 64;
 
     pub fn from_scopes(scopes: Vec<CookieScope>) -> Self {
         Self(scopes)
@@ -417,7 +417,7 @@ impl CookieScopes {
     pub fn add(&mut self, scopes: &[CookieScope]) -> bool {
         let before = self.0.len();
         for scope in scopes {
-            if self.0.len() < Self::MOST && !self.has(scope) {
+            if self.0.len() < Self::MAX && !self.has(scope) {
                 self.0.push(scope.clone());
             }
         }

@@ -4,7 +4,7 @@ use super::ids::LetterId;
 use super::tan::{EnteredTan, Tan};
 use super::throttle::Subject;
 use super::time::Timestamp;
-use super::trust::Standing;
+use super::trust::TrustLevel;
 use std::time::Duration;
 
 /// A TAN that was asked for and not yet answered. Asking for the mail again sends the same TAN, so
@@ -21,7 +21,7 @@ pub struct Challenge {
     /// The mails that carry the TAN, first to last; never empty.
     pub letters: Vec<LetterId>,
     /// How well the browser was known when it asked; says which budgets wrong answers are charged to.
-    pub standing: Standing,
+    pub trust_level: TrustLevel,
     /// Whose budgets those are. No answer to a decoy is right.
     pub subject: Subject,
 }
@@ -161,7 +161,7 @@ mod tests {
             asked_at: at(0),
             mailed_at: at(0),
             letters,
-            standing: Standing::Stranger,
+            trust_level: TrustLevel::Stranger,
             subject,
         }
     }

@@ -68,7 +68,7 @@ pub struct DeviceEntry {
 
 impl Device {
     /// How many user keys are remembered for one browser; the one that was used longest ago makes room.
-    pub const MOST: usize = 16;
+    pub const MAX: usize = 16;
     /// How long after the last sign-in. A revocation is remembered for longer.
     pub const LIFETIME: Duration = Duration::from_secs(180 * 86_400);
 
@@ -93,7 +93,7 @@ impl Device {
     pub fn noting(mut self, entry: DeviceEntry) -> Self {
         self.entries.retain(|old| old.user != entry.user);
         self.entries.push(entry);
-        let surplus = self.entries.len().saturating_sub(Self::MOST);
+        let surplus = self.entries.len().saturating_sub(Self::MAX);
         self.entries.drain(..surplus);
         self
     }

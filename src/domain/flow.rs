@@ -5,7 +5,7 @@ use super::email::Email;
 use super::ids::{BrowserToken, LetterId, SessionToken};
 use super::tan::Tan;
 use super::time::Timestamp;
-use super::trust::Standing;
+use super::trust::TrustLevel;
 use super::vtnr::Vtnr;
 
 /// What a broker says they are: well-formed, not yet proven.
@@ -77,5 +77,5 @@ pub struct SignedIn {
 pub struct Redeemed {
     pub tan: Tan,
     /// How well the browser was known when it asked; says which budgets a wrong answer after the sign-in is charged to.
-    pub standing: Standing,
+    pub trust_level: TrustLevel,
 }

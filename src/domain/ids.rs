@@ -51,10 +51,10 @@ token! {
 
 token! {
     /// What the cookie of a browser holds that posted a form which could not be forwarded.
-    ParkingToken
+    FormToken
 }
 
-/// Names one of a browser's kept forms. Not a secret: without the browser's [`ParkingToken`] it finds nothing.
+/// Names one of a browser's kept forms. Not a secret: without the browser's [`FormToken`] it finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FormId(u64);
 
@@ -129,7 +129,7 @@ mod tests {
             FlowToken([7; 32])
         );
         assert_eq!(text, "SessionToken(…)BrowserToken(…)FlowToken(…)");
-        assert_eq!(format!("{:?}", ParkingToken([7; 32])), "ParkingToken(…)");
+        assert_eq!(format!("{:?}", FormToken([7; 32])), "FormToken(…)");
     }
 
     #[test]

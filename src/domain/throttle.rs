@@ -18,7 +18,7 @@
 
 use super::device::UserMark;
 use super::tan::TanLength;
-use super::trust::Standing;
+use super::trust::TrustLevel;
 use super::vtnr::Vtnr;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -75,8 +75,8 @@ pub enum Subject {
 /// What is counted, and for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counter {
-    /// Mails to a broker; the pace tells the three apart.
-    Mails(Subject, Pace),
+    /// Mails to a broker, in one of three windows.
+    Mails(Subject, MailWindow),
     /// Mails to a broker from the reserve for known browsers.
     ReserveMails(Subject),
     /// Wrong TANs for a broker from browsers that are not known.
@@ -111,7 +111,7 @@ pub enum Counter {
 
 /// Which of the windows for mails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Pace {
+pub enum MailWindow {
     /// One mail, then a pause.
     Pause,
     /// A few mails in a quarter of an hour.
@@ -128,14 +128,14 @@ pub enum Span {
 
 /// One counter and how far it may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Charge {
+pub struct RateLimitHit {
     pub counter: Counter,
     pub allowance: Allowance,
     /// How much this event counts.
     pub amount: u32,
 }
 
-impl Charge {
+impl RateLimitHit {
     /// An event that counts once.
     pub const fn one(counter: Counter, allowance: Allowance) -> Self {
         Self {
@@ -210,17 +210,17 @@ impl Default for Limits {
 
 impl Limits {
     /// What one mail to a broker is charged to.
-    pub fn mail(&self, subject: Subject) -> Vec<Charge> {
+    pub fn mail(&self, subject: Subject) -> Vec<RateLimitHit> {
         vec![
-            Charge::one(Counter::Mails(subject, Pace::Pause), self.mail_pause),
-            Charge::one(Counter::Mails(subject, Pace::Burst), self.mail_burst),
-            Charge::one(Counter::Mails(subject, Pace::Day), self.mail_day),
+            RateLimitHit::one(Counter::Mails(subject, MailWindow::Pause), self.mail_pause),
+            RateLimitHit::one(Counter::Mails(subject, MailWindow::Burst), self.mail_burst),
+            RateLimitHit::one(Counter::Mails(subject, MailWindow::Day), self.mail_day),
         ]
     }
 
     /// What one mail is charged to when the usual allowance is used up and the browser is known.
-    pub fn reserve_mail(&self, subject: Subject) -> Vec<Charge> {
-        vec![Charge::one(
+    pub fn reserve_mail(&self, subject: Subject) -> Vec<RateLimitHit> {
+        vec![RateLimitHit::one(
             Counter::ReserveMails(subject),
             self.mail_reserve,
         )]
@@ -228,21 +228,21 @@ impl Limits {
 
     /// The budgets of wrong answers to a TAN of the usual length. While they last such a TAN is compared;
     /// once one is spent, only a long TAN is, and for that they set no limit.
-    pub fn guesses(&self, subject: Subject, standing: Standing) -> Vec<Charge> {
-        match standing {
-            Standing::Known | Standing::Trusted => {
-                vec![Charge::one(
+    pub fn guesses(&self, subject: Subject, trust_level: TrustLevel) -> Vec<RateLimitHit> {
+        match trust_level {
+            TrustLevel::Known | TrustLevel::Trusted => {
+                vec![RateLimitHit::one(
                     Counter::WrongTansOfKnown(subject),
                     self.wrong_tans_known,
                 )]
             }
-            Standing::Stranger => vec![
-                Charge::one(Counter::WrongTans(subject, Span::Day), self.wrong_tans_day),
-                Charge::one(
+            TrustLevel::Stranger => vec![
+                RateLimitHit::one(Counter::WrongTans(subject, Span::Day), self.wrong_tans_day),
+                RateLimitHit::one(
                     Counter::WrongTans(subject, Span::Month),
                     self.wrong_tans_month,
                 ),
-                Charge::one(Counter::WrongTansOfAll, self.wrong_tans_all),
+                RateLimitHit::one(Counter::WrongTansOfAll, self.wrong_tans_all),
             ],
         }
     }
@@ -251,24 +251,24 @@ impl Limits {
     pub fn answer(
         &self,
         subject: Subject,
-        standing: Standing,
+        trust_level: TrustLevel,
         length: TanLength,
         client: ClientAddress,
-    ) -> Vec<Charge> {
-        let client = Charge::one(Counter::WrongTansFrom(client), self.wrong_tans_client);
-        let mut charges = match length {
-            TanLength::Usual => self.guesses(subject, standing),
+    ) -> Vec<RateLimitHit> {
+        let client = RateLimitHit::one(Counter::WrongTansFrom(client), self.wrong_tans_client);
+        let mut hits = match length {
+            TanLength::Usual => self.guesses(subject, trust_level),
             TanLength::Long => Vec::new(),
         };
-        charges.push(client);
-        charges
+        hits.push(client);
+        hits
     }
 
     /// What a failed sign-in is charged to, and a good one measured by.
-    pub fn sign_in(&self, client: ClientAddress, vtnr: Option<Vtnr>) -> Vec<Charge> {
-        let failures = Charge::one(Counter::FailuresFrom(client), self.failures_client);
+    pub fn sign_in(&self, client: ClientAddress, vtnr: Option<Vtnr>) -> Vec<RateLimitHit> {
+        let failures = RateLimitHit::one(Counter::FailuresFrom(client), self.failures_client);
         let distinct =
-            vtnr.map(|vtnr| Charge::one(Counter::VtnrsFrom(client, vtnr), self.vtnrs_client));
+            vtnr.map(|vtnr| RateLimitHit::one(Counter::VtnrsFrom(client, vtnr), self.vtnrs_client));
         std::iter::once(failures).chain(distinct).collect()
     }
 
@@ -277,35 +277,35 @@ impl Limits {
     pub fn password(
         &self,
         user: UserMark,
-        standing: Standing,
+        trust_level: TrustLevel,
         client: ClientAddress,
-    ) -> Vec<Charge> {
-        match standing {
-            Standing::Known | Standing::Trusted => {
-                vec![Charge::one(
+    ) -> Vec<RateLimitHit> {
+        match trust_level {
+            TrustLevel::Known | TrustLevel::Trusted => {
+                vec![RateLimitHit::one(
                     Counter::WrongPasswordsOfKnown(user),
                     self.wrong_passwords_known,
                 )]
             }
-            Standing::Stranger => vec![
-                Charge::one(
+            TrustLevel::Stranger => vec![
+                RateLimitHit::one(
                     Counter::WrongPasswords(user, Span::Month),
                     self.wrong_passwords_month,
                 ),
-                Charge::one(
+                RateLimitHit::one(
                     Counter::WrongPasswords(user, Span::Day),
                     self.wrong_passwords_day,
                 ),
-                Charge::one(Counter::FailuresFrom(client), self.failures_client),
+                RateLimitHit::one(Counter::FailuresFrom(client), self.failures_client),
             ],
         }
     }
 
     /// What a sign-in without e-mail is charged to.
-    pub fn without_email(&self, client: ClientAddress, vtnr: Vtnr) -> Vec<Charge> {
+    pub fn without_email(&self, client: ClientAddress, vtnr: Vtnr) -> Vec<RateLimitHit> {
         vec![
-            Charge::one(Counter::WithoutEmailFrom(client), self.without_email_client),
-            Charge::one(Counter::WithoutEmailOf(vtnr), self.without_email_vtnr),
+            RateLimitHit::one(Counter::WithoutEmailFrom(client), self.without_email_client),
+            RateLimitHit::one(Counter::WithoutEmailOf(vtnr), self.without_email_vtnr),
         ]
     }
 }
@@ -334,26 +334,26 @@ mod tests {
     #[test]
     fn a_long_tan_is_compared_whatever_the_brokers_budgets_say() {
         let client = ClientAddress::of("192.0.2.7".parse().expect("an address"));
-        let counters = |standing, length| -> Vec<_> {
+        let counters = |trust_level, length| -> Vec<_> {
             Limits::default()
-                .answer(Subject::Broker(vtnr()), standing, length, client)
+                .answer(Subject::Broker(vtnr()), trust_level, length, client)
                 .into_iter()
-                .map(|charge| charge.counter)
+                .map(|hit| hit.counter)
                 .collect()
         };
         assert_eq!(
-            counters(Standing::Stranger, TanLength::Long),
+            counters(TrustLevel::Stranger, TanLength::Long),
             [Counter::WrongTansFrom(client)]
         );
         assert_eq!(
-            counters(Standing::Known, TanLength::Usual),
+            counters(TrustLevel::Known, TanLength::Usual),
             [
                 Counter::WrongTansOfKnown(Subject::Broker(vtnr())),
                 Counter::WrongTansFrom(client)
             ]
         );
         assert_eq!(
-            counters(Standing::Stranger, TanLength::Usual),
+            counters(TrustLevel::Stranger, TanLength::Usual),
             [
                 Counter::WrongTans(Subject::Broker(vtnr()), Span::Day),
                 Counter::WrongTans(Subject::Broker(vtnr()), Span::Month),
@@ -369,19 +369,19 @@ mod tests {
             ClientAddress::of("192.0.2.7".parse().expect("an address")),
             UserMark::from_digest([1; 32]),
         );
-        let counters = |standing| -> Vec<_> {
+        let counters = |trust_level| -> Vec<_> {
             Limits::default()
-                .password(user, standing, client)
+                .password(user, trust_level, client)
                 .into_iter()
-                .map(|charge| charge.counter)
+                .map(|hit| hit.counter)
                 .collect()
         };
         assert_eq!(
-            counters(Standing::Known),
+            counters(TrustLevel::Known),
             [Counter::WrongPasswordsOfKnown(user)]
         );
         assert_eq!(
-            counters(Standing::Stranger),
+            counters(TrustLevel::Stranger),
             [
                 Counter::WrongPasswords(user, Span::Month),
                 Counter::WrongPasswords(user, Span::Day),

@@ -24,7 +24,7 @@ pub struct TrustEntry {
 
 /// How well a browser is known for one broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TrustLevel {
     /// Never confirmed an address for this broker, or the trust was revoked.
     Stranger,
     /// Confirmed one too long ago, or another address: a TAN is due, within the budgets of a trusted browser.
@@ -35,7 +35,7 @@ pub enum Standing {
 
 impl Trust {
     /// How many brokers one browser can be trusted for; the oldest makes room.
-    pub const MOST: usize = 16;
+    pub const MAX: usize = 16;
 
     /// The trust with these entries.
     pub fn from_entries(entries: Vec<TrustEntry>) -> Self {
@@ -51,30 +51,30 @@ impl Trust {
     pub fn granting(mut self, entry: TrustEntry) -> Self {
         self.entries.retain(|old| old.vtnr != entry.vtnr);
         self.entries.push(entry);
-        let surplus = self.entries.len().saturating_sub(Self::MOST);
+        let surplus = self.entries.len().saturating_sub(Self::MAX);
         self.entries.drain(..surplus);
         self
     }
 
     /// How well the browser is known for this broker with this address on file. What was granted at or before `revoked_at` counts for nothing.
-    pub fn standing(
+    pub fn trust_level(
         &self,
         vtnr: Vtnr,
         email: &Email,
         lifetime: Duration,
         revoked_at: Option<Timestamp>,
         now: Timestamp,
-    ) -> Standing {
+    ) -> TrustLevel {
         let entry = self.entries.iter().find(|entry| entry.vtnr == vtnr);
         let Some(entry) =
             entry.filter(|entry| revoked_at.is_none_or(|revoked| entry.granted_at > revoked))
         else {
-            return Standing::Stranger;
+            return TrustLevel::Stranger;
         };
         if entry.email == *email && now.since(entry.granted_at) < lifetime {
-            Standing::Trusted
+            TrustLevel::Trusted
         } else {
-            Standing::Known
+            TrustLevel::Known
         }
     }
 }
@@ -109,24 +109,36 @@ mod tests {
     #[test]
     fn trust_holds_for_30_days_for_one_broker_and_one_address() {
         let trust = Trust::default().granting(entry("60/123/4567", DAY));
-        let standing = |number, address, now| {
-            trust.standing(vtnr(number), &email(address), DAYS_30, None, at(now))
+        let trust_level = |number, address, now| {
+            trust.trust_level(vtnr(number), &email(address), DAYS_30, None, at(now))
         };
-        assert_eq!(standing("60/123/4567", "A@B.de", DAY), Standing::Trusted);
         assert_eq!(
-            standing("60/123/4567", "a@b.de", 31 * DAY - 1),
-            Standing::Trusted
+            trust_level("60/123/4567", "A@B.de", DAY),
+            TrustLevel::Trusted
         );
-        assert_eq!(standing("60/123/4567", "a@b.de", 31 * DAY), Standing::Known);
-        assert_eq!(standing("60/123/4567", "new@b.de", DAY), Standing::Known);
-        assert_eq!(standing("60/123/4568", "a@b.de", DAY), Standing::Stranger);
+        assert_eq!(
+            trust_level("60/123/4567", "a@b.de", 31 * DAY - 1),
+            TrustLevel::Trusted
+        );
+        assert_eq!(
+            trust_level("60/123/4567", "a@b.de", 31 * DAY),
+            TrustLevel::Known
+        );
+        assert_eq!(
+            trust_level("60/123/4567", "new@b.de", DAY),
+            TrustLevel::Known
+        );
+        assert_eq!(
+            trust_level("60/123/4568", "a@b.de", DAY),
+            TrustLevel::Stranger
+        );
     }
 
     #[test]
     fn revocation_ends_what_was_granted_before_it() {
         let trust = Trust::default().granting(entry("60/123/4567", 100));
-        let standing = |revoked| {
-            trust.standing(
+        let trust_level = |revoked| {
+            trust.trust_level(
                 vtnr("60/123/4567"),
                 &email("a@b.de"),
                 DAYS_30,
@@ -134,8 +146,8 @@ mod tests {
                 at(200),
             )
         };
-        assert_eq!(standing(Some(at(100))), Standing::Stranger);
-        assert_eq!(standing(Some(at(99))), Standing::Trusted);
+        assert_eq!(trust_level(Some(at(100))), TrustLevel::Stranger);
+        assert_eq!(trust_level(Some(at(99))), TrustLevel::Trusted);
     }
 
     #[test]
@@ -143,7 +155,7 @@ mod tests {
         let trust = (0..20).fold(Trust::default(), |trust, n| {
             trust.granting(entry(&format!("60/123/{n:04}"), n))
         });
-        assert_eq!(trust.entries().len(), Trust::MOST);
+        assert_eq!(trust.entries().len(), Trust::MAX);
         assert_eq!(trust.entries()[0].granted_at, at(4));
         let trust = trust.granting(entry("60/123/0010", 99));
         assert_eq!(
@@ -154,6 +166,6 @@ mod tests {
                 .count(),
             1
         );
-        assert_eq!(trust.entries().len(), Trust::MOST);
+        assert_eq!(trust.entries().len(), Trust::MAX);
     }
 }

@@ -12,7 +12,7 @@ use crate::gateway::concurrency::ConcurrencyLimit;
 use crate::gateway::listener::accept::{GatewayServer, ServerParts};
 use crate::gateway::listener::client_cert_tls::ClientCertAcceptor;
 use crate::gateway::listener::connections::{ConnectionLimits, Connections};
-use crate::gateway::listener::min_rate::MOST_CREDIT;
+use crate::gateway::listener::min_rate::MAX_CREDIT;
 use crate::gateway::listener::upload_rate::H2_STREAM_WINDOW;
 use crate::gateway::membership::Membership;
 use crate::gateway::proxy::{Gateway, WorkerProxy};
@@ -68,7 +68,7 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     pub sign_ins: Arc<SignIns>,
     pub directory: Arc<Directory>,
-    pub parking: Arc<Forms>,
+    pub held_forms: Arc<Forms>,
     pub application_sessions: Arc<ApplicationSessions>,
     pub certificates: Option<Arc<Live<TrustStore>>>,
     pub portal: Option<Arc<Portal>>,
@@ -76,7 +76,7 @@ pub struct Parts {
     pub submission: Arc<Live<SubmissionRules>>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
-    pub chance: Rng,
+    pub rng: Rng,
 }
 
 /// Puts a gateway together. Must be called within the runtime for all that is not a request.
@@ -164,7 +164,7 @@ pub(crate) async fn assemble(config: &Config, parts: Parts) -> Gateway {
             cookie_names,
         },
         held_forms: HeldForms {
-            parking: Arc::clone(&parts.parking),
+            forms: Arc::clone(&parts.held_forms),
             links: Arc::clone(&links),
             pages: Arc::clone(&parts.pages),
             directory: Arc::clone(&parts.directory),
@@ -206,7 +206,7 @@ pub(crate) async fn assemble(config: &Config, parts: Parts) -> Gateway {
                 AccessLog::Off
             },
             metrics: Arc::clone(&parts.metrics),
-            chance: parts.chance,
+            rng: parts.rng,
         },
         websockets,
         connections,
@@ -215,7 +215,7 @@ pub(crate) async fn assemble(config: &Config, parts: Parts) -> Gateway {
         metrics: parts.metrics,
         clock: parts.clock,
         keepalive: listen.keepalive.as_secs().max(1),
-        io_timeout: listen.body_timeout.saturating_mul(MOST_CREDIT + 1),
+        io_timeout: listen.body_timeout.saturating_mul(MAX_CREDIT + 1),
     }
 }
 

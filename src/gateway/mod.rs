@@ -33,7 +33,7 @@ mod upstream;
 mod websocket;
 
 pub use build::{Parts, Server, build, certificate_tls, tls};
-pub use listener::accept::{Door, DrainReport, DrainTimeouts, Tls};
+pub use listener::accept::{DrainReport, DrainTimeouts, Listener, Tls};
 pub use listener::client_cert_tls::ClientCertAcceptor;
 pub use listener::workers::Workers;
 pub use pingora::listeners::tls::Acceptor;

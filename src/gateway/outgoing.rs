@@ -2,7 +2,7 @@
 
 use crate::held_forms::{Claimed, Forms};
 use bytes::Bytes;
-use domain::parking::ParkedForm;
+use domain::held_form::HeldForm;
 use domain::time::Timestamp;
 
 /// A form on its way up.
@@ -24,7 +24,7 @@ impl OutgoingForm {
         }
     }
 
-    pub(crate) fn form(&self) -> &ParkedForm {
+    pub(crate) fn form(&self) -> &HeldForm {
         &self.taken.form
     }
 
@@ -38,9 +38,9 @@ impl OutgoingForm {
     }
 
     /// A connection to the calculator stands.
-    pub(crate) async fn connected(&mut self, parking: &Forms, now: Timestamp) {
+    pub(crate) async fn connected(&mut self, forms: &Forms, now: Timestamp) {
         if !std::mem::replace(&mut self.connected, true) {
-            parking.note_sent(&self.taken, now).await;
+            forms.note_sent(&self.taken, now).await;
         }
     }
 

@@ -271,8 +271,7 @@ impl ProxyHttp for WorkerProxy {
             self.metrics.upstream_connected(Connect::Ok);
         }
         if let Some(outgoing) = &mut context.outgoing {
-            Box::pin(outgoing.connected(&self.admission.held_forms.parking, self.clock.now()))
-                .await;
+            Box::pin(outgoing.connected(&self.admission.held_forms.forms, self.clock.now())).await;
         }
         Ok(())
     }

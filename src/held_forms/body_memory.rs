@@ -1,6 +1,6 @@
 //! Limits the memory for bodies of forms being received, in total and per client.
 
-use domain::parking::ParkingLimits;
+use domain::held_form::HeldFormLimits;
 use domain::throttle::ClientAddress;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -35,7 +35,7 @@ pub struct Reservation {
 
 impl BodyMemory {
     /// Creates the limit; one of the largest bodies always has room.
-    pub(super) fn new(limits: &ParkingLimits) -> Arc<Self> {
+    pub(super) fn new(limits: &HeldFormLimits) -> Arc<Self> {
         let one = limits.largest.saturating_mul(COPIES);
         let most = usize::try_from(limits.coming_in())
             .unwrap_or(usize::MAX)
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn one_client_cannot_take_all_the_room_and_all_together_not_more_than_there_is() {
         let (largest, per_client, total) = (1 << 20, 16 << 20, 512 << 20);
-        let room = BodyMemory::new(&ParkingLimits {
+        let room = BodyMemory::new(&HeldFormLimits {
             lifetime: SECOND,
             largest,
             per_client,

@@ -6,7 +6,7 @@
 //! sent at most once. A claimed form counts as on its way for a while, then as sent; it is saved
 //! again only if the connection to the calculator failed before a single byte was sent. A form
 //! leaves only with a permit. [`crate::gateway`] receives and sends forms; this module knows no
-//! HTTP. A form that cannot be saved is [`NotKept`], reported while the browser still has it, and
+//! HTTP. If saving fails, the [`SaveError`] is reported while the browser still has it, and
 //! never an admission.
 //!
 //! ```text
@@ -29,10 +29,10 @@ use crate::clock::Rng;
 use crate::store::{
     FormDraft, FormStore, FormUpdate, RateLimits, Result, Seen, Vault, WriteOutcome,
 };
-use crate::telemetry::metrics::{Label as _, Metrics, Parking as Outcome};
+use crate::telemetry::metrics::{HeldFormOutcome as Outcome, Label as _, Metrics};
 use body_memory::BodyMemory;
-use domain::ids::{FormId, ParkingToken};
-use domain::parking::{ParkedForm, ParkingLimits};
+use domain::held_form::{HeldForm, HeldFormLimits};
+use domain::ids::{FormId, FormToken};
 use domain::policy::Permit;
 use domain::throttle::ClientAddress;
 use domain::time::Timestamp;
@@ -42,7 +42,7 @@ use std::sync::Arc;
 /// Saves, finds and claims held forms.
 pub struct Forms {
     store: Arc<dyn FormStore>,
-    limits: ParkingLimits,
+    limits: HeldFormLimits,
     rng: Rng,
     metrics: Arc<Metrics>,
     vault: Vault,
@@ -51,7 +51,7 @@ pub struct Forms {
 
 /// The client and the broker that act on a form, for the audit log.
 #[derive(Clone, Copy, Debug)]
-pub struct Who {
+pub struct Actor {
     /// The client's address, as counters identify it.
     pub client: ClientAddress,
     /// The broker of the session, if there is one.
@@ -62,13 +62,13 @@ pub struct Who {
 #[derive(Clone, Copy, Debug)]
 pub struct FormKey {
     /// The token in the browser's cookie.
-    pub token: ParkingToken,
+    pub token: FormToken,
     pub id: FormId,
 }
 
 /// The reason why a form is not saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotKept {
+pub enum SaveError {
     /// The form did not come from a page of the calculator: saving it would let other sites send
     /// forms in a broker's name.
     Foreign,
@@ -86,18 +86,18 @@ pub enum NotKept {
 pub struct Claimed {
     pub place: FormKey,
     /// The form as it was before the claim.
-    pub form: ParkedForm,
+    pub form: HeldForm,
     pub body: Vec<u8>,
     /// The record left behind by the claim.
-    going: Seen<ParkedForm>,
-    pub who: Who,
+    going: Seen<HeldForm>,
+    pub actor: Actor,
 }
 
 impl Forms {
     /// Creates the service on this store.
     pub fn new(
         store: Arc<dyn FormStore>,
-        limits: ParkingLimits,
+        limits: HeldFormLimits,
         rng: Rng,
         metrics: Arc<Metrics>,
         vault: Vault,
@@ -113,22 +113,22 @@ impl Forms {
     }
 
     /// Returns the limits on size and lifetime.
-    pub fn limits(&self) -> &ParkingLimits {
+    pub fn limits(&self) -> &HeldFormLimits {
         &self.limits
     }
 
     /// Reserves memory for a body that is about to be read, announced with `length` bytes.
     ///
     /// # Errors
-    /// [`NotKept::TooLarge`] before the body is read.
+    /// [`SaveError::TooLarge`] before the body is read.
     pub fn reserve(
         &self,
         client: ClientAddress,
         length: Option<usize>,
-    ) -> std::result::Result<Reservation, NotKept> {
+    ) -> std::result::Result<Reservation, SaveError> {
         let largest = self.limits.largest;
         if largest == 0 || length.is_some_and(|length| length > largest) {
-            return Err(NotKept::TooLarge);
+            return Err(SaveError::TooLarge);
         }
         Ok(BodyMemory::reserve(&self.body_memory, client))
     }
@@ -137,16 +137,16 @@ impl Forms {
     /// sets.
     ///
     /// # Errors
-    /// [`NotKept::NoRoom`], or [`NotKept::Failed`] if the store cannot answer.
+    /// [`SaveError::NoRoom`], or [`SaveError::Failed`] if the store cannot answer.
     pub async fn keep(
         &self,
-        holder: Option<ParkingToken>,
+        holder: Option<FormToken>,
         client: ClientAddress,
-        form: &ParkedForm,
+        form: &HeldForm,
         body: &[u8],
-    ) -> std::result::Result<FormKey, NotKept> {
+    ) -> std::result::Result<FormKey, SaveError> {
         let place = FormKey {
-            token: holder.unwrap_or_else(|| self.rng.parking_token()),
+            token: holder.unwrap_or_else(|| self.rng.form_token()),
             id: self.rng.form_id(),
         };
         let rate_limits = RateLimits::take(self.limits.room(client, form.size() + body.len()));
@@ -156,9 +156,9 @@ impl Forms {
             .await
         {
             Ok(WriteOutcome::Done) => Ok(place),
-            Ok(WriteOutcome::OverLimit { .. } | WriteOutcome::Conflict) => Err(NotKept::NoRoom),
+            Ok(WriteOutcome::OverLimit { .. } | WriteOutcome::Conflict) => Err(SaveError::NoRoom),
             // Counted and logged by the store.
-            Err(_) => Err(NotKept::Failed),
+            Err(_) => Err(SaveError::Failed),
         }
     }
 
@@ -166,7 +166,7 @@ impl Forms {
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer.
-    pub async fn find(&self, place: &FormKey) -> Result<Option<Seen<ParkedForm>>> {
+    pub async fn find(&self, place: &FormKey) -> Result<Option<Seen<HeldForm>>> {
         self.store.find_form(&place.token, place.id).await
     }
 
@@ -178,9 +178,9 @@ impl Forms {
     pub async fn take(
         &self,
         place: FormKey,
-        seen: &Seen<ParkedForm>,
+        seen: &Seen<HeldForm>,
         permit: &Permit,
-        who: Who,
+        actor: Actor,
         now: Timestamp,
     ) -> Result<Option<Claimed>> {
         let going = seen.value.going(permit, now);
@@ -199,7 +199,7 @@ impl Forms {
             form: seen.value.clone(),
             body,
             going,
-            who,
+            actor,
         }))
     }
 
@@ -217,7 +217,7 @@ impl Forms {
             .store
             .update_form(&claimed.place.token, claimed.place.id, update)
             .await;
-        self.note(Outcome::Sent, claimed.who);
+        self.note(Outcome::Sent, claimed.actor);
     }
 
     /// Saves a claimed form again for the rest of its lifetime, because the calculator could not be
@@ -238,7 +238,7 @@ impl Forms {
         };
         let is_back = self.store.save_form(draft, &RateLimits::none()).await? == WriteOutcome::Done;
         if is_back {
-            self.note(Outcome::Returned, claimed.who);
+            self.note(Outcome::Returned, claimed.actor);
         }
         Ok(is_back)
     }
@@ -247,21 +247,21 @@ impl Forms {
     ///
     /// # Errors
     /// [`crate::store::Error`] if the store cannot answer.
-    pub async fn discard(&self, place: &FormKey, who: Who) -> Result<()> {
+    pub async fn discard(&self, place: &FormKey, actor: Actor) -> Result<()> {
         self.store.discard_form(&place.token, place.id).await?;
-        self.note(Outcome::Discarded, who);
+        self.note(Outcome::Discarded, actor);
         Ok(())
     }
 
     /// Counts an outcome and writes it to the audit log, with the broker's pseudonym and nothing of
     /// the form itself.
-    pub fn note(&self, outcome: Outcome, who: Who) {
+    pub fn note(&self, outcome: Outcome, actor: Actor) {
         self.metrics.form_parked(outcome);
-        let broker = who.broker.map(|broker| self.vault.pseudonym(broker));
-        tracing::info!(target: "audit", event = "kept_form", outcome = outcome.as_str(), broker, client = %who.client.ip());
+        let broker = actor.broker.map(|broker| self.vault.pseudonym(broker));
+        tracing::info!(target: "audit", event = "kept_form", outcome = outcome.as_str(), broker, client = %actor.client.ip());
     }
 
-    fn draft<'a>(&self, place: &'a FormKey, form: &'a ParkedForm, body: &'a [u8]) -> FormDraft<'a> {
+    fn draft<'a>(&self, place: &'a FormKey, form: &'a HeldForm, body: &'a [u8]) -> FormDraft<'a> {
         FormDraft {
             token: &place.token,
             id: place.id,
@@ -273,14 +273,14 @@ impl Forms {
     }
 }
 
-impl From<NotKept> for Outcome {
-    fn from(reason: NotKept) -> Self {
+impl From<SaveError> for Outcome {
+    fn from(reason: SaveError) -> Self {
         match reason {
-            NotKept::Foreign => Self::Foreign,
-            NotKept::Unfit => Self::Unfit,
-            NotKept::TooLarge => Self::TooLarge,
-            NotKept::NoRoom => Self::NoRoom,
-            NotKept::Failed => Self::Failed,
+            SaveError::Foreign => Self::Foreign,
+            SaveError::Unfit => Self::Unfit,
+            SaveError::TooLarge => Self::TooLarge,
+            SaveError::NoRoom => Self::NoRoom,
+            SaveError::Failed => Self::Failed,
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Context<'c> {
     /// The path that all pages lie under.
     pub(super) prefix: &'c str,
     /// The other ways in.
-    pub(super) doors: &'c LoginMethods,
+    pub(super) methods: &'c LoginMethods,
     pub(super) clock: &'c PageClock,
     /// When the page is made.
     pub(super) now: Timestamp,
@@ -87,8 +87,8 @@ impl Context<'_> {
                 utf8_percent_encode(target, KEPT)
             ),
         };
-        let door = |door: &Option<LoginMethod>| {
-            door.as_ref().map(|door| match door {
+        let method = |method: &Option<LoginMethod>| {
+            method.as_ref().map(|method| match method {
                 LoginMethod::Page(name) => to(name),
                 LoginMethod::Host(origin) => format!(
                     "{origin}{}",
@@ -104,10 +104,10 @@ impl Context<'_> {
             here_portal => to("portal"),
             sign_out => format!("{}abmelden", self.prefix),
             help => to("hilfe"),
-            password => door(&self.doors.password),
-            certificate => door(&self.doors.certificate),
-            portal => door(&self.doors.portal),
-            portal_sign_out => &self.doors.portal_sign_out,
+            password => method(&self.methods.password),
+            certificate => method(&self.methods.certificate),
+            portal => method(&self.methods.portal),
+            portal_sign_out => &self.methods.portal_sign_out,
         };
         let usual = context! { year => self.clock.year(self.now), status => (), refresh => (), has_errors => false, return_to, link };
         context! { ..page, ..usual }

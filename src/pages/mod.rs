@@ -23,7 +23,7 @@ use self::clock::PageClock;
 use self::context::Context;
 use self::templates::Templates;
 use crate::config::{Brand, Enumeration, LoginConfig, LoginMethods};
-use domain::parking::ParkingLimits;
+use domain::held_form::HeldFormLimits;
 use domain::time::Timestamp;
 use minijinja::context;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ pub struct Pages {
     assets: Assets,
     clock: PageClock,
     prefix: String,
-    doors: LoginMethods,
+    methods: LoginMethods,
 }
 
 /// Why the pages cannot be shown as the operator wants them.
@@ -88,7 +88,7 @@ impl Pages {
     pub fn load(
         brand: &Brand,
         login: &LoginConfig,
-        parking: &ParkingLimits,
+        parking: &HeldFormLimits,
     ) -> Result<Self, Error> {
         let mut templates = Templates::load(brand.templates.as_deref())?;
         let assets = Assets::load(brand, &login.prefix, &mut templates)?;
@@ -104,7 +104,7 @@ impl Pages {
             assets,
             clock,
             prefix: login.prefix.clone(),
-            doors: login.doors.clone(),
+            methods: login.methods.clone(),
         };
         for (_, view) in sample::views() {
             pages.try_render(&view, sample::NOW)?;
@@ -140,7 +140,7 @@ impl Pages {
     fn try_render(&self, view: &View<'_>, now: Timestamp) -> Result<String, Error> {
         let (template, values) = Context {
             prefix: &self.prefix,
-            doors: &self.doors,
+            methods: &self.methods,
             clock: &self.clock,
             now,
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const HOSTILE: &str = r#""><script>alert('1')</script>&amp;"#;
 
-const PARKING: ParkingLimits = ParkingLimits {
+const PARKING: HeldFormLimits = HeldFormLimits {
     lifetime: Duration::from_secs(900),
     largest: 1 << 20,
     per_client: 1 << 24,
@@ -44,7 +44,7 @@ fn login() -> LoginConfig {
         trust: Duration::from_secs(30 * 24 * 60 * 60),
         without_email: true,
         enumeration: Enumeration::Open,
-        doors: LoginMethods {
+        methods: LoginMethods {
             password: Some(LoginMethod::Page("benutzerschluessel")),
             certificate: Some(LoginMethod::Host(
                 "https://zertifikat.insurer.example".into(),

@@ -11,7 +11,7 @@ use domain::ids::FlowToken;
 use domain::session::{Level, Proof};
 use domain::throttle::Subject;
 use domain::time::Timestamp;
-use domain::trust::Standing;
+use domain::trust::TrustLevel;
 
 /// The directory's verdict on a claim.
 enum ClaimCheck {
@@ -68,8 +68,8 @@ impl SignIns {
         on_file: Email,
         now: Timestamp,
     ) -> Result<Answer> {
-        let (standing, revoked_at) = self.standing(visitor, &claim, &on_file, now).await?;
-        if standing == Standing::Trusted {
+        let (trust_level, revoked_at) = self.trust_level(visitor, &claim, &on_file, now).await?;
+        if trust_level == TrustLevel::Trusted {
             return self.admit_trusted(visitor, &claim, revoked_at, now).await;
         }
         // In neutral mode a right claim counts like a wrong one: the limit would tell them apart.
@@ -90,7 +90,7 @@ impl SignIns {
             token,
             claim,
             to: Some(on_file),
-            standing,
+            trust_level,
             subject,
             rate_limits,
         };
@@ -122,7 +122,7 @@ impl SignIns {
             token,
             claim,
             to: None,
-            standing: Standing::Stranger,
+            trust_level: TrustLevel::Stranger,
             subject,
             rate_limits,
         };
@@ -220,23 +220,23 @@ impl SignIns {
 
     /// Returns how well the browser is known, and the broker's revocation if it had to be looked
     /// up.
-    async fn standing(
+    async fn trust_level(
         &self,
         visitor: &Visitor,
         claim: &Claim,
         on_file: &Email,
         now: Timestamp,
-    ) -> Result<(Standing, Option<Timestamp>)> {
+    ) -> Result<(TrustLevel, Option<Timestamp>)> {
         let Some(browser) = &visitor.browser else {
-            return Ok((Standing::Stranger, None));
+            return Ok((TrustLevel::Stranger, None));
         };
         let trust = self.store.find_trust(browser).await?;
         if trust.entries().is_empty() {
-            return Ok((Standing::Stranger, None));
+            return Ok((TrustLevel::Stranger, None));
         }
         let revoked_at = self.store.revoked_at(claim.vtnr).await?;
         Ok((
-            trust.standing(
+            trust.trust_level(
                 claim.vtnr,
                 on_file,
                 self.rules.now().login.trust,

@@ -8,16 +8,16 @@ use domain::flow::{Flow, Redeemed, SignedIn, Stage};
 use domain::ids::FlowToken;
 use domain::session::{Level, Proof};
 use domain::tan::{EnteredTan, TanLength};
-use domain::throttle::{Charge, Subject};
+use domain::throttle::{RateLimitHit, Subject};
 use domain::time::Timestamp;
-use domain::trust::{Standing, Trust, TrustEntry};
+use domain::trust::{Trust, TrustEntry, TrustLevel};
 
 /// An answer to a challenge, with everything needed to process it.
 struct TanAttempt<'a> {
     visitor: &'a Visitor,
     token: FlowToken,
     seen: Seen<Flow>,
-    rate_limits: Vec<Charge>,
+    rate_limits: Vec<RateLimitHit>,
     now: Timestamp,
 }
 
@@ -68,28 +68,29 @@ impl SignIns {
         entered: &str,
         now: Timestamp,
     ) -> Result<Option<Answer>> {
-        let Some(Redeemed { tan, standing }) = &signed_in.redeemed else {
+        let Some(Redeemed { tan, trust_level }) = &signed_in.redeemed else {
             return Ok(Some(Answer::NoSignIn));
         };
         let length = tan.length();
-        let standing = *standing;
+        let trust_level = *trust_level;
         let vtnr = seen.value.claim.vtnr;
         let Ok(entered) = EnteredTan::parse(entered, &self.rules.now().login.alphabet, length)
         else {
             return Ok(Some(Answer::NoSignIn));
         };
-        let rate_limits =
-            self.rules
-                .now()
-                .limits
-                .answer(Subject::Broker(vtnr), standing, length, visitor.client);
+        let rate_limits = self.rules.now().limits.answer(
+            Subject::Broker(vtnr),
+            trust_level,
+            length,
+            visitor.client,
+        );
         let is_right = tan.matches(&entered);
         let written = if is_right {
             self.store
                 .hit_limits_in_flow(&token, &seen, &RateLimits::check(rate_limits))
                 .await?
         } else {
-            let rate_limits = self.wrong(rate_limits, length, Subject::Broker(vtnr), standing);
+            let rate_limits = self.wrong(rate_limits, length, Subject::Broker(vtnr), trust_level);
             self.store.end_flow(&token, &seen, &rate_limits).await?
         };
         Ok(match written {
@@ -114,17 +115,17 @@ impl SignIns {
     /// Returns the counters that a wrong answer is counted in.
     fn wrong(
         &self,
-        rate_limits: Vec<Charge>,
+        rate_limits: Vec<RateLimitHit>,
         length: TanLength,
         subject: Subject,
-        standing: Standing,
+        trust_level: TrustLevel,
     ) -> RateLimits {
         match length {
             TanLength::Usual => RateLimits::take(rate_limits),
             // Guessing a long TAN is hopeless, but the attempt still counts.
             TanLength::Long => RateLimits {
                 take: rate_limits,
-                count: self.rules.now().limits.guesses(subject, standing),
+                count: self.rules.now().limits.guesses(subject, trust_level),
                 ..RateLimits::none()
             },
         }
@@ -142,7 +143,7 @@ impl SignIns {
     ) -> Result<Option<Answer>> {
         let length = challenge.tan.length();
         let subject = challenge.subject;
-        let standing = challenge.standing;
+        let trust_level = challenge.trust_level;
         let entered = match EnteredTan::parse(entered, &self.rules.now().login.alphabet, length) {
             Ok(entered) => entered,
             Err(malformed) => {
@@ -155,11 +156,12 @@ impl SignIns {
             visitor,
             token,
             seen,
-            rate_limits: self
-                .rules
-                .now()
-                .limits
-                .answer(subject, standing, length, visitor.client),
+            rate_limits: self.rules.now().limits.answer(
+                subject,
+                trust_level,
+                length,
+                visitor.client,
+            ),
             now,
         };
         match challenge.answer(&entered, &deliveries, &self.rules.now().login.tan, now) {
@@ -197,7 +199,12 @@ impl SignIns {
             rate_limits,
             now,
         } = attempt;
-        let rate_limits = self.wrong(rate_limits, left.tan.length(), left.subject, left.standing);
+        let rate_limits = self.wrong(
+            rate_limits,
+            left.tan.length(),
+            left.subject,
+            left.trust_level,
+        );
         let tries_left = left.tries_left;
         let vtnr = seen.value.claim.vtnr;
         let next = Flow {
@@ -244,7 +251,7 @@ impl SignIns {
         let redeemed = match &seen.value.stage {
             Stage::Tan(challenge) => Some(Redeemed {
                 tan: challenge.tan.clone(),
-                standing: challenge.standing,
+                trust_level: challenge.trust_level,
             }),
             Stage::UnknownEmail | Stage::SignedIn(_) => None,
         };

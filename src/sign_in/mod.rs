@@ -31,7 +31,7 @@ use domain::flow::{Flow, Redeemed, SignedIn, Stage};
 use domain::ids::{BrowserToken, FlowToken, SessionToken};
 use domain::session::{Level, Session, SessionLimits};
 use domain::tan::MalformedTan;
-use domain::throttle::{Charge, ClientAddress, Counter, Limits};
+use domain::throttle::{ClientAddress, Counter, Limits, RateLimitHit};
 use domain::time::Timestamp;
 use domain::trust::Trust;
 use domain::vtnr::Vtnr;
@@ -221,7 +221,7 @@ impl SignIns {
     }
 
     /// Returns the answer when a counter has no room.
-    fn over(&self, step: Step, hit: Charge, retry_after: Duration, now: Timestamp) -> Answer {
+    fn over(&self, step: Step, hit: RateLimitHit, retry_after: Duration, now: Timestamp) -> Answer {
         let until = now.plus(retry_after);
         match hit.counter {
             Counter::Mails(..) | Counter::ReserveMails(..) => {

@@ -7,9 +7,9 @@ use crate::telemetry::metrics::{Outcome, Step};
 use domain::device::{Device, DeviceEntry, UserMark, UserTag};
 use domain::ids::DeviceToken;
 use domain::session::{Level, Proof, Session};
-use domain::throttle::{Charge, Counter};
+use domain::throttle::{Counter, RateLimitHit};
 use domain::time::Timestamp;
-use domain::trust::Standing;
+use domain::trust::TrustLevel;
 use domain::vtnr::Vtnr;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub enum PasswordAnswer {
         /// When the next one is compared.
         until: Timestamp,
         /// Tells whether the user key has signed in from this browser.
-        standing: Standing,
+        trust_level: TrustLevel,
     },
     /// Too many sign-ins from this client failed.
     TooMany {
@@ -51,8 +51,8 @@ struct PasswordAttempt<'a> {
     visitor: &'a Visitor,
     user: UserKey,
     device: (Option<DeviceToken>, Device),
-    standing: Standing,
-    rate_limits: Vec<Charge>,
+    trust_level: TrustLevel,
+    rate_limits: Vec<RateLimitHit>,
     now: Timestamp,
 }
 
@@ -85,18 +85,18 @@ impl SignIns {
             Some(token) => self.store.find_device(token).await?,
             None => Device::default(),
         };
-        let standing = self.standing_of(&device, mark, now).await?;
+        let trust_level = self.trust_level_of(&device, mark, now).await?;
         let rate_limits = self
             .rules
             .now()
             .limits
-            .password(mark, standing, visitor.client);
+            .password(mark, trust_level, visitor.client);
         let attempt = PasswordAttempt {
             passwords,
             visitor,
             user,
             device: (token, device),
-            standing,
+            trust_level,
             rate_limits,
             now,
         };
@@ -139,20 +139,20 @@ impl SignIns {
         }
     }
 
-    async fn standing_of(
+    async fn trust_level_of(
         &self,
         device: &Device,
         user: UserMark,
         now: Timestamp,
-    ) -> Result<Standing> {
+    ) -> Result<TrustLevel> {
         let Some(entry) = device.find(user, now) else {
-            return Ok(Standing::Stranger);
+            return Ok(TrustLevel::Stranger);
         };
         let revoked_at = self.store.revoked_at(entry.vtnr).await?;
         Ok(if revoked_at.is_none_or(|revoked| entry.at > revoked) {
-            Standing::Known
+            TrustLevel::Known
         } else {
-            Standing::Stranger
+            TrustLevel::Stranger
         })
     }
 
@@ -257,7 +257,7 @@ impl SignIns {
     fn spent(
         &self,
         attempt: &PasswordAttempt<'_>,
-        hit: Charge,
+        hit: RateLimitHit,
         retry_after: Duration,
     ) -> PasswordAnswer {
         self.metrics.sign_in(Step::Password, Outcome::OverLimit);
@@ -266,7 +266,7 @@ impl SignIns {
             Counter::WrongPasswords(..) | Counter::WrongPasswordsOfKnown(_) => {
                 PasswordAnswer::Exhausted {
                     until,
-                    standing: attempt.standing,
+                    trust_level: attempt.trust_level,
                 }
             }
             _ => PasswordAnswer::TooMany { until },

@@ -9,9 +9,9 @@ use domain::flow::{Claim, Flow, Stage};
 use domain::ids::FlowToken;
 use domain::letter::Letter;
 use domain::tan::TanLength;
-use domain::throttle::{Charge, Counter, Subject};
+use domain::throttle::{Counter, RateLimitHit, Subject};
 use domain::time::Timestamp;
-use domain::trust::Standing;
+use domain::trust::TrustLevel;
 
 /// A request for a TAN.
 pub(super) struct TanRequest<'a> {
@@ -21,7 +21,7 @@ pub(super) struct TanRequest<'a> {
     pub(super) claim: Claim,
     /// The address on file; `None` for a decoy.
     pub(super) to: Option<Email>,
-    pub(super) standing: Standing,
+    pub(super) trust_level: TrustLevel,
     pub(super) subject: Subject,
     /// Counted in addition to the mail.
     pub(super) rate_limits: RateLimits,
@@ -35,14 +35,14 @@ impl SignIns {
         flow: Option<(FlowToken, Seen<Flow>)>,
         now: Timestamp,
     ) -> Result<Option<Answer>> {
-        let length = self.length(request.subject, request.standing).await?;
+        let length = self.length(request.subject, request.trust_level).await?;
         let challenge = Challenge {
             tan: self.rng.tan(&self.rules.now().login.alphabet, length),
             tries_left: self.rules.now().login.tries,
             asked_at: now,
             mailed_at: now,
             letters: vec![self.rng.letter_id()],
-            standing: request.standing,
+            trust_level: request.trust_level,
             subject: request.subject,
         };
         self.mail(request, flow, challenge, now).await
@@ -69,7 +69,7 @@ impl SignIns {
                     None => return self.begin(visitor, claim, now).await,
                 },
             };
-            let standing = challenge.standing;
+            let trust_level = challenge.trust_level;
             let subject = challenge.subject;
             // The claim was made under this token, which therefore stays.
             let request = TanRequest {
@@ -77,7 +77,7 @@ impl SignIns {
                 token,
                 claim,
                 to,
-                standing,
+                trust_level,
                 subject,
                 rate_limits: RateLimits::none(),
             };
@@ -98,7 +98,9 @@ impl SignIns {
 
     /// Returns the challenge with one more letter, if its TAN may be mailed again.
     async fn again(&self, challenge: &Challenge, now: Timestamp) -> Result<Option<Challenge>> {
-        let length = self.length(challenge.subject, challenge.standing).await?;
+        let length = self
+            .length(challenge.subject, challenge.trust_level)
+            .await?;
         if !challenge.can_be_mailed_again(&self.rules.now().login.tan, now)
             || challenge.tan.length() != length
         {
@@ -111,15 +113,15 @@ impl SignIns {
     }
 
     /// Returns the length of a new TAN: long once a budget of wrong answers is spent.
-    async fn length(&self, subject: Subject, standing: Standing) -> Result<TanLength> {
-        let budgets = self.rules.now().limits.guesses(subject, standing);
+    async fn length(&self, subject: Subject, trust_level: TrustLevel) -> Result<TanLength> {
+        let budgets = self.rules.now().limits.guesses(subject, trust_level);
         match self.store.hit_limits(&RateLimits::check(budgets)).await? {
             WriteOutcome::OverLimit { hit, .. } => {
                 self.note_breaker(hit.counter);
                 Ok(TanLength::Long)
             }
             WriteOutcome::Done | WriteOutcome::Conflict => {
-                if standing == Standing::Stranger {
+                if trust_level == TrustLevel::Stranger {
                     self.metrics.guess_breaker_closed();
                 }
                 Ok(TanLength::Usual)
@@ -184,7 +186,7 @@ impl SignIns {
             )
             .await?;
         if is_over_mails(&written)
-            && request.standing != Standing::Stranger
+            && request.trust_level != TrustLevel::Stranger
             && self.has_paused(seen, now)
         {
             written = self
@@ -228,7 +230,7 @@ impl SignIns {
     }
 }
 
-fn with(rate_limits: &RateLimits, mails: Vec<Charge>) -> RateLimits {
+fn with(rate_limits: &RateLimits, mails: Vec<RateLimitHit>) -> RateLimits {
     let take = rate_limits.take.iter().copied().chain(mails).collect();
     RateLimits {
         take,
@@ -240,7 +242,7 @@ fn is_over_mails(written: &WriteOutcome) -> bool {
     matches!(
         written,
         WriteOutcome::OverLimit {
-            hit: Charge {
+            hit: RateLimitHit {
                 counter: Counter::Mails(..),
                 ..
             },

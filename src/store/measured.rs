@@ -15,11 +15,11 @@ use domain::application_session::{ApplicationSession, CookieScopes};
 use domain::challenge::Delivery;
 use domain::device::Device;
 use domain::flow::Flow;
+use domain::held_form::HeldForm;
 use domain::ids::{
-    BrowserToken, DeviceToken, FlowToken, FormId, LetterId, ParkingToken, SessionToken,
+    BrowserToken, DeviceToken, FlowToken, FormId, FormToken, LetterId, SessionToken,
 };
 use domain::letter::Letter;
-use domain::parking::ParkedForm;
 use domain::session::Session;
 use domain::time::Timestamp;
 use domain::trust::Trust;
@@ -358,18 +358,14 @@ impl<S: FormStore> FormStore for Measured<S> {
         .await
     }
 
-    async fn find_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-    ) -> Result<Option<Seen<ParkedForm>>> {
+    async fn find_form(&self, token: &FormToken, id: FormId) -> Result<Option<Seen<HeldForm>>> {
         self.watch(StoreOperation::FindForm, self.store.find_form(token, id))
             .await
     }
 
     async fn claim_form(
         &self,
-        token: &ParkingToken,
+        token: &FormToken,
         id: FormId,
         update: FormUpdate<'_>,
     ) -> Result<Option<ClaimedForm>> {
@@ -382,10 +378,10 @@ impl<S: FormStore> FormStore for Measured<S> {
 
     async fn update_form(
         &self,
-        token: &ParkingToken,
+        token: &FormToken,
         id: FormId,
         update: FormUpdate<'_>,
-    ) -> Result<Option<Seen<ParkedForm>>> {
+    ) -> Result<Option<Seen<HeldForm>>> {
         self.watch(
             StoreOperation::NoteForm,
             self.store.update_form(token, id, update),
@@ -393,7 +389,7 @@ impl<S: FormStore> FormStore for Measured<S> {
         .await
     }
 
-    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
+    async fn discard_form(&self, token: &FormToken, id: FormId) -> Result<()> {
         self.watch(
             StoreOperation::DiscardForm,
             self.store.discard_form(token, id),

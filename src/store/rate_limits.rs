@@ -1,17 +1,17 @@
 //! Rate limits as part of an atomic step.
 
-use domain::throttle::Charge;
+use domain::throttle::RateLimitHit;
 use std::time::Duration;
 
 /// The counters that an event is checked against and counted in.
 #[derive(Clone, Debug, Default)]
 pub struct RateLimits {
     /// Counters that must have room and are raised.
-    pub take: Vec<Charge>,
+    pub take: Vec<RateLimitHit>,
     /// Counters that must have room and are not raised.
-    pub check: Vec<Charge>,
+    pub check: Vec<RateLimitHit>,
     /// Counters that are raised whether they have room or not.
-    pub count: Vec<Charge>,
+    pub count: Vec<RateLimitHit>,
 }
 
 impl RateLimits {
@@ -21,7 +21,7 @@ impl RateLimits {
     }
 
     /// Requires room in these counters and raises them.
-    pub fn take(hits: Vec<Charge>) -> Self {
+    pub fn take(hits: Vec<RateLimitHit>) -> Self {
         Self {
             take: hits,
             ..Self::default()
@@ -29,7 +29,7 @@ impl RateLimits {
     }
 
     /// Requires room in these counters without raising them.
-    pub fn check(hits: Vec<Charge>) -> Self {
+    pub fn check(hits: Vec<RateLimitHit>) -> Self {
         Self {
             check: hits,
             ..Self::default()
@@ -45,7 +45,7 @@ pub enum WriteOutcome {
     Conflict,
     /// Nothing was written: a counter has no room.
     OverLimit {
-        hit: Charge,
+        hit: RateLimitHit,
         /// The time left until the counter's window ends.
         retry_after: Duration,
     },

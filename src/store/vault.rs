@@ -9,8 +9,8 @@
 
 use crate::clock::Rng;
 use domain::device::UserMark;
+use domain::held_form::HeldFormLimits;
 use domain::ids::SessionToken;
-use domain::parking::ParkingLimits;
 use domain::vtnr::Vtnr;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
@@ -92,7 +92,7 @@ impl Kind {
     /// write access to the store must not fill this process's memory.
     pub(crate) const fn longest(self) -> usize {
         match self {
-            Self::FormBody => ParkingLimits::LARGEST + 1_024,
+            Self::FormBody => HeldFormLimits::MAX_BODY + 1_024,
             _ => 64 * 1_024,
         }
     }

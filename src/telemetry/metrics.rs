@@ -8,8 +8,8 @@ mod labels;
 mod registration;
 
 pub use labels::{
-    Connect, Label, Lookup, Mail, Outcome, Parking, PortalCheck, Refusal, Rejection, Request,
-    SessionLevel, Step, StoreOperation, StoreTrouble, Withheld,
+    Connect, HeldFormOutcome, Label, Lookup, Mail, Outcome, PortalCheck, Refusal, Rejection,
+    Request, SessionLevel, Step, StoreOperation, StoreTrouble, Withheld,
 };
 
 use domain::time::Timestamp;
@@ -42,7 +42,7 @@ pub struct Metrics {
     refusals: Counters<Refusal>,
     submissions_blocked: IntCounter,
     cookies_withheld: Counters<Withheld>,
-    forms_parked: Counters<Parking>,
+    forms_parked: Counters<HeldFormOutcome>,
     sign_ins: IntCounterVec,
     sessions_begun: Counters<SessionLevel>,
     sessions_ended: Counters<SessionLevel>,
@@ -161,7 +161,7 @@ impl Metrics {
     }
 
     /// Counts a step in the life of a held form.
-    pub fn form_parked(&self, outcome: Parking) {
+    pub fn form_parked(&self, outcome: HeldFormOutcome) {
         self.forms_parked.count(outcome);
     }
 

@@ -254,7 +254,7 @@ async fn all_spellings_and_all_addresses_share_the_budget_of_a_user_key(store: S
         21.0,
         "once the budget is spent none is hashed"
     );
-    // The doors that remain.
+    // The methods that remain.
     world.signed_in(ADA).await.open("/").await.is(200);
 }
 

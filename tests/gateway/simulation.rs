@@ -6,7 +6,7 @@ use domain::ids::SessionToken;
 use domain::session::Level;
 use domain::tan::TanLength;
 use domain::time::Timestamp;
-use domain::trust::Standing;
+use domain::trust::TrustLevel;
 use std::collections::BTreeMap;
 use vtnr_gateway::sign_in::{Answer, TanOver};
 
@@ -196,7 +196,7 @@ async fn enter(dice: &mut Dice, desk: &Desk, tab: &mut Tab, past: &mut History, 
         past.long += usize::from(before.tan.length() == TanLength::Long);
         if cost == 1
             && before.tan.length() == TanLength::Usual
-            && before.standing == Standing::Stranger
+            && before.trust_level == TrustLevel::Stranger
         {
             past.wrong.entry(asked_for).or_default().push(now);
         }

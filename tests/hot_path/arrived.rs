@@ -139,12 +139,12 @@ fn vtnr(number: u32) -> Vtnr {
 }
 
 fn parts(config: &Config) -> (Parts, Arc<dyn FullStore>) {
-    let (clock, chance, metrics) = (
+    let (clock, rng, metrics) = (
         Clock::default(),
         Rng,
         Arc::new(Metrics::new().expect("sound")),
     );
-    let vault = Vault::new(config.store.secret.reveal(), chance);
+    let vault = Vault::new(config.store.secret.reveal(), rng);
     let engine = Embedded::in_memory(clock.clone()).expect("memory suffices");
     let store: Arc<dyn FullStore> = Arc::new(Sealed::new(engine, vault.clone(), clock.clone()));
     let grace = config.store.outage_grace;
@@ -160,7 +160,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn FullStore>) {
     let sign_ins = SignIns {
         store: Arc::clone(&store) as _,
         directory: Arc::clone(&directory),
-        rng: chance,
+        rng,
         passwords: None,
         rules: Live::new(Rules::of(config)),
         sessions: config.session,
@@ -168,10 +168,10 @@ fn parts(config: &Config) -> (Parts, Arc<dyn FullStore>) {
         metrics: Arc::clone(&metrics),
         vault: vault.clone(),
     };
-    let parking = Forms::new(
+    let held_forms = Forms::new(
         Arc::clone(&store) as _,
         config.parking,
-        chance,
+        rng,
         Arc::clone(&metrics),
         vault,
     );
@@ -180,7 +180,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn FullStore>) {
         sessions: Arc::new(sessions),
         sign_ins: Arc::new(sign_ins),
         directory,
-        parking: Arc::new(parking),
+        held_forms: Arc::new(held_forms),
         application_sessions: Arc::new(ApplicationSessions::new(Arc::clone(&store) as _)),
         certificates: None,
         portal: None,
@@ -188,7 +188,7 @@ fn parts(config: &Config) -> (Parts, Arc<dyn FullStore>) {
         submission: Live::new(config.submission.clone()),
         metrics,
         clock,
-        chance,
+        rng,
     };
     (parts, store)
 }

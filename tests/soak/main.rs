@@ -29,7 +29,7 @@ const DESKS: usize = 12;
 const BROKERS: usize = 20_000;
 const CONFIG: &str = "[shutdown]\ndelay = \"2s\"\n[limits]\nvtnrs_client = \"1000000 in 1h\"\nfailures_client = \"1000000 in 1h\"";
 /// A gateway that was just started has this much less than one that has been busy for long.
-const MOST_MEMORY: u64 = 400 << 20;
+const MAX_MEMORY: u64 = 400 << 20;
 
 /// The broker of this number, and the address on file.
 fn broker(number: usize) -> (String, String) {
@@ -124,7 +124,7 @@ async fn whatever_fails_nothing_is_lost_nothing_happens_twice_and_nobody_sees_an
     }
     for gateway in &gateways {
         let memory = memory_of(gateway.pid());
-        account.expect(memory < MOST_MEMORY, || {
+        account.expect(memory < MAX_MEMORY, || {
             format!("a gateway has {} MiB in use", memory >> 20)
         });
     }

@@ -224,7 +224,7 @@ async fn where_more_ends_were_announced_than_could_be_heard_none_of_the_ended_is
         .store
         .announce(Invalidation::Session(vault().session_key(&token)));
     // No other task runs on this thread meanwhile.
-    for _ in 0..Staged::MOST_ANNOUNCEMENTS {
+    for _ in 0..Staged::MAX_ANNOUNCEMENTS {
         gateway.store.announce(Invalidation::Session(
             vault().session_key(&Rng.session_token()),
         ));

@@ -2,7 +2,7 @@
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{another_vtnr, client, counts, failures, hit, standing_at, vtnr};
-use domain::throttle::{Allowance, Charge, Counter, Pace, Span, Subject};
+use domain::throttle::{Allowance, Counter, MailWindow, RateLimitHit, Span, Subject};
 use std::sync::Arc;
 use std::time::Duration;
 use vtnr_gateway::store::{RateLimits, WriteOutcome};
@@ -14,7 +14,7 @@ async fn settle(on: &Fixture, rate_limits: RateLimits) -> WriteOutcome {
         .expect("the store answers")
 }
 
-async fn take(on: &Fixture, hit: Charge) -> WriteOutcome {
+async fn take(on: &Fixture, hit: RateLimitHit) -> WriteOutcome {
     settle(on, RateLimits::take(vec![hit])).await
 }
 
@@ -129,7 +129,7 @@ pub(crate) async fn a_refused_event_counts_nothing_either(on: Fixture) {
     assert_eq!(standing_at(&*on.store, counted.counter).await, 0);
 }
 
-fn distinct(last: u32) -> Charge {
+fn distinct(last: u32) -> RateLimitHit {
     let vtnr = domain::vtnr::Vtnr::from_number(601_230_000 + last).expect("nine digits");
     hit(Counter::VtnrsFrom(client(7), vtnr), 3)
 }
@@ -169,8 +169,8 @@ pub(crate) async fn a_broker_number_that_was_counted_passes_a_full_counter(on: F
     assert_eq!(take(&on, distinct(2)).await, WriteOutcome::Done);
 }
 
-fn short(counter: Counter, limit: u32, window: Duration) -> Charge {
-    Charge::one(counter, Allowance { limit, window })
+fn short(counter: Counter, limit: u32, window: Duration) -> RateLimitHit {
+    RateLimitHit::one(counter, Allowance { limit, window })
 }
 
 pub(crate) async fn a_window_ends(on: Fixture) {
@@ -197,7 +197,7 @@ pub(crate) async fn events_within_a_window_do_not_put_its_end_off(on: Fixture) {
 }
 
 pub(crate) async fn a_broker_number_counts_again_in_the_next_window(on: Fixture) {
-    let hit = |last| Charge {
+    let hit = |last| RateLimitHit {
         allowance: Allowance {
             limit: 1,
             window: SHORT,
@@ -226,7 +226,10 @@ pub(crate) async fn no_counter_touches_another(on: Fixture) {
         Counter::WithoutEmailOf(another_vtnr()),
     ];
     for subject in [broker, decoy, other_broker, other_decoy] {
-        all.extend([Pace::Pause, Pace::Burst, Pace::Day].map(|pace| Counter::Mails(subject, pace)));
+        all.extend(
+            [MailWindow::Pause, MailWindow::Burst, MailWindow::Day]
+                .map(|pace| Counter::Mails(subject, pace)),
+        );
         all.extend([Span::Day, Span::Month].map(|span| Counter::WrongTans(subject, span)));
         all.extend([
             Counter::ReserveMails(subject),

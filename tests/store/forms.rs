@@ -2,8 +2,8 @@
 
 use crate::fixture::{Fixture, HOUR, SHORT};
 use crate::samples::{client, vtnr};
-use domain::ids::{FormId, ParkingToken};
-use domain::parking::{FormStage, ParkedForm, ParkingLimits};
+use domain::held_form::{FormStage, HeldForm, HeldFormLimits};
+use domain::ids::{FormId, FormToken};
 use domain::policy::Permit;
 use domain::return_to::ReturnTo;
 use domain::route::{PortalServers, Route, Routes};
@@ -38,19 +38,19 @@ fn public() -> Permit {
     }
 }
 
-fn form(now: Timestamp) -> ParkedForm {
-    ParkedForm {
+fn form(now: Timestamp) -> HeldForm {
+    HeldForm {
         target: ReturnTo::parse("/kfz/antrag?schritt=2").expect("a path"),
         content_type: "multipart/form-data; boundary=----x".into(),
         referer: Some("https://rechner.example/kfz/antrag".into()),
         origin: Some("https://vergleich.example".into()),
         owner: Some(vtnr()),
-        parked_at: now,
+        held_since: now,
         stage: FormStage::Waits,
     }
 }
 
-async fn keep(on: &Fixture, token: &ParkingToken, id: FormId, lives: Duration) -> ParkedForm {
+async fn keep(on: &Fixture, token: &FormToken, id: FormId, lives: Duration) -> HeldForm {
     let (form, body) = (form(on.now()), body());
     let parking = FormDraft {
         token,
@@ -70,17 +70,17 @@ async fn keep(on: &Fixture, token: &ParkingToken, id: FormId, lives: Duration) -
     form
 }
 
-async fn find(on: &Fixture, token: &ParkingToken, id: FormId) -> Option<Seen<ParkedForm>> {
+async fn find(on: &Fixture, token: &FormToken, id: FormId) -> Option<Seen<HeldForm>> {
     on.store.find_form(token, id).await.expect("answers")
 }
 
 pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
-    let (token, id) = (Rng.parking_token(), Rng.form_id());
+    let (token, id) = (Rng.form_token(), Rng.form_id());
     let form = keep(&on, &token, id, HOUR).await;
     let seen = find(&on, &token, id).await.expect("it is there");
     assert_eq!(seen.value, form);
     assert!(
-        find(&on, &Rng.parking_token(), id).await.is_none(),
+        find(&on, &Rng.form_token(), id).await.is_none(),
         "by no other browser"
     );
     assert!(
@@ -125,7 +125,7 @@ pub(crate) async fn a_form_is_found_by_its_browser_as_it_came(on: Fixture) {
 }
 
 pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
-    let (token, id) = (Rng.parking_token(), Rng.form_id());
+    let (token, id) = (Rng.form_token(), Rng.form_id());
     let form = keep(&on, &token, id, HOUR).await;
     let seen = Arc::new(find(&on, &token, id).await.expect("it is there"));
     let sent = Arc::new(form.going(&public(), on.now()));
@@ -153,7 +153,7 @@ pub(crate) async fn of_100_that_take_a_form_one_gets_it(on: Fixture) {
 }
 
 pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded(on: Fixture) {
-    let (token, id, body) = (Rng.parking_token(), Rng.form_id(), body());
+    let (token, id, body) = (Rng.form_token(), Rng.form_id(), body());
     let form = keep(&on, &token, id, HOUR).await;
     let sent = form.going(&public(), on.now());
     let take = async || {
@@ -173,7 +173,7 @@ pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded
             .expect("it waits")
             .1
     };
-    let put_back = async |over: &Seen<ParkedForm>| {
+    let put_back = async |over: &Seen<HeldForm>| {
         let parking = FormDraft {
             token: &token,
             id,
@@ -213,7 +213,7 @@ pub(crate) async fn a_form_that_was_taken_can_be_kept_on_unless_it_was_discarded
 }
 
 pub(crate) async fn a_form_is_gone_when_its_time_is_over(on: Fixture) {
-    let (token, id) = (Rng.parking_token(), Rng.form_id());
+    let (token, id) = (Rng.form_token(), Rng.form_id());
     keep(&on, &token, id, SHORT).await;
     on.after(SHORT, "the form is gone", async || {
         find(&on, &token, id).await.is_none()
@@ -222,7 +222,7 @@ pub(crate) async fn a_form_is_gone_when_its_time_is_over(on: Fixture) {
 }
 
 pub(crate) async fn forms_are_kept_up_to_a_size_for_each_client_and_for_all(on: Fixture) {
-    let limits = ParkingLimits {
+    let limits = HeldFormLimits {
         lifetime: HOUR,
         largest: 1 << 20,
         per_client: 10 << 10,
@@ -232,7 +232,7 @@ pub(crate) async fn forms_are_kept_up_to_a_size_for_each_client_and_for_all(on: 
     let (form, body) = (form(on.now()), vec![0; 5 << 10]);
     let park = async |last: u8| {
         let (token, rate_limits) = (
-            Rng.parking_token(),
+            Rng.form_token(),
             RateLimits::take(limits.room(client(last), body.len())),
         );
         let parking = FormDraft {

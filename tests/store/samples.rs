@@ -8,9 +8,9 @@ use domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
 use domain::letter::Letter;
 use domain::session::{Level, Proof, Session};
 use domain::tan::Tan;
-use domain::throttle::{Allowance, Charge, ClientAddress, Counter, Subject};
+use domain::throttle::{Allowance, ClientAddress, Counter, RateLimitHit, Subject};
 use domain::time::Timestamp;
-use domain::trust::{Standing, Trust, TrustEntry};
+use domain::trust::{Trust, TrustEntry, TrustLevel};
 use domain::vtnr::Vtnr;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub(crate) fn tan_asked(now: Timestamp, tries_left: u8) -> Flow {
         asked_at: now,
         mailed_at: now,
         letters: vec![LetterId::from_bits(1)],
-        standing: Standing::Stranger,
+        trust_level: TrustLevel::Stranger,
         subject: Subject::Broker(vtnr()),
     }))
 }
@@ -90,8 +90,8 @@ pub(crate) fn client(last: u8) -> ClientAddress {
     ClientAddress::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
 }
 
-pub(crate) fn hit(counter: Counter, limit: u32) -> Charge {
-    Charge::one(
+pub(crate) fn hit(counter: Counter, limit: u32) -> RateLimitHit {
+    RateLimitHit::one(
         counter,
         Allowance {
             limit,
@@ -101,11 +101,11 @@ pub(crate) fn hit(counter: Counter, limit: u32) -> Charge {
 }
 
 /// Limits the failures of one client per hour.
-pub(crate) fn failures(limit: u32) -> Charge {
+pub(crate) fn failures(limit: u32) -> RateLimitHit {
     hit(Counter::FailuresFrom(client(7)), limit)
 }
 
-pub(crate) fn counts(rate_limits: Vec<Charge>) -> RateLimits {
+pub(crate) fn counts(rate_limits: Vec<RateLimitHit>) -> RateLimits {
     RateLimits {
         count: rate_limits,
         ..RateLimits::none()
@@ -260,7 +260,7 @@ impl Attempt {
             browser: Some(self.browser),
             redeemed: Some(Redeemed {
                 tan: Tan::from_record(TAN),
-                standing: Standing::Known,
+                trust_level: TrustLevel::Known,
             }),
             at: self.now,
         }));

@@ -10,7 +10,7 @@ use crate::support;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use domain::challenge::Delivery;
-use domain::throttle::{Counter, Pace, Span, Subject};
+use domain::throttle::{Counter, MailWindow, Span, Subject};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn use_it_all(on: &Fixture) -> Canaries {
     let (store, now) = (&*on.store, on.now());
     let attempt = Attempt::begun(on).await;
     let all_counters = [
-        Counter::Mails(Subject::Broker(vtnr()), Pace::Day),
+        Counter::Mails(Subject::Broker(vtnr()), MailWindow::Day),
         Counter::ReserveMails(Subject::Broker(vtnr())),
         Counter::WrongTans(Subject::Broker(vtnr()), Span::Month),
         Counter::WrongTans(Subject::Decoy(vtnr(), 7), Span::Day),

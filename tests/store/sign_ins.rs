@@ -9,7 +9,7 @@ use domain::flow::{Flow, Stage};
 use domain::ids::{FlowToken, LetterId};
 use domain::letter::Letter;
 use domain::throttle::{Counter, Subject};
-use domain::trust::Standing;
+use domain::trust::TrustLevel;
 use futures_util::future::join_all;
 use std::sync::Arc;
 use vtnr_gateway::clock::Rng;
@@ -48,8 +48,8 @@ pub(crate) async fn a_sign_in_under_way_is_found_as_it_was_kept(on: Fixture) {
     );
     assert_eq!((challenge.asked_at, challenge.mailed_at), (now, now));
     assert_eq!(
-        (challenge.standing, challenge.subject),
-        (Standing::Stranger, Subject::Broker(vtnr()))
+        (challenge.trust_level, challenge.subject),
+        (TrustLevel::Stranger, Subject::Broker(vtnr()))
     );
     assert_eq!(
         stage(&*on.store, &Rng.flow_token()).await,
@@ -125,8 +125,8 @@ pub(crate) async fn signing_in_begins_the_session_trusts_the_browser_and_spends_
     );
     let redeemed = signed_in.redeemed.expect("the TAN that was right");
     assert_eq!(
-        (redeemed.tan.reveal(), redeemed.standing),
-        (TAN, Standing::Known)
+        (redeemed.tan.reveal(), redeemed.trust_level),
+        (TAN, TrustLevel::Known)
     );
 }
 

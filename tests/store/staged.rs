@@ -40,7 +40,7 @@ struct Gate {
 
 impl Staged {
     /// The capacity of the channel, beyond which a receiver lags.
-    pub(crate) const MOST_ANNOUNCEMENTS: usize = 64;
+    pub(crate) const MAX_ANNOUNCEMENTS: usize = 64;
 
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Staged {
             hearings: AtomicU32::new(1),
             is_down: AtomicBool::new(false),
             damaged: Mutex::default(),
-            announcements: broadcast::channel(Self::MOST_ANNOUNCEMENTS).0,
+            announcements: broadcast::channel(Self::MAX_ANNOUNCEMENTS).0,
             gate: Mutex::default(),
         }
     }

@@ -8,7 +8,7 @@ use domain::session::{Session, SessionLimits};
 use domain::tan::Alphabet;
 use domain::throttle::{ClientAddress, Limits};
 use domain::time::Timestamp;
-use domain::trust::Standing;
+use domain::trust::TrustLevel;
 use domain::vtnr::Vtnr;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -343,7 +343,7 @@ impl Desk {
 
 impl Asked {
     pub fn is_stranger(&self) -> bool {
-        self.challenge.standing == Standing::Stranger
+        self.challenge.trust_level == TrustLevel::Stranger
     }
 }
 
@@ -359,7 +359,7 @@ fn rules() -> LoginConfig {
         trust: Duration::from_secs(30 * 86_400),
         without_email: true,
         enumeration: Enumeration::Open,
-        doors: LoginMethods::default(),
+        methods: LoginMethods::default(),
         entry_origins: Vec::new(),
         time_zone: "Europe/Berlin".into(),
     }

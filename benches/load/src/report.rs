@@ -136,7 +136,7 @@ const GOALS: [Goal; 10] = [
 ];
 
 /// MiB with 5,000 idle connections.
-const MOST_MEMORY: f64 = 120.0;
+const MAX_MEMORY: f64 = 120.0;
 
 impl Report {
     pub(crate) fn note(&mut self, load: Load, name: &'static str, cost: Cost) {
@@ -241,12 +241,12 @@ impl Report {
             .iter()
             .filter(|(name, ..)| [GATEWAY, TRAINED].contains(name))
         {
-            let verdict = if *mebibytes <= MOST_MEMORY {
+            let verdict = if *mebibytes <= MAX_MEMORY {
                 "met"
             } else {
                 "MISSED"
             };
-            println!("| {name} | {over} | {mebibytes:.0} | {MOST_MEMORY:.0} | {verdict} |");
+            println!("| {name} | {over} | {mebibytes:.0} | {MAX_MEMORY:.0} | {verdict} |");
         }
     }
 }

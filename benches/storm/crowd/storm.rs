@@ -187,13 +187,13 @@ pub async fn signed_in(
 /// Everybody arrives at a moment of their own, all moments equally likely, whatever became of those before; gives how many
 /// were signed in.
 async fn arrive(plan: &Plan, stage: &Stage, record: &Arc<Record>) -> Result<u32> {
-    let (mut chance, begin, mut visits) = (
+    let (mut rng, begin, mut visits) = (
         StdRng::seed_from_u64(plan.seed),
         Instant::now(),
         JoinSet::new(),
     );
     for number in 0..plan.brokers {
-        let at = begin + plan.within.mul_f64(chance.random::<f64>());
+        let at = begin + plan.within.mul_f64(rng.random::<f64>());
         let (record, office, address, think) = (
             Arc::clone(record),
             stage.office.clone(),

@@ -107,9 +107,9 @@ fn by_itself(brokers: u32) -> Result<(Duration, Duration, f64)> {
     );
     let reload = begun.elapsed();
 
-    let mut chance = StdRng::seed_from_u64(1);
+    let mut rng = StdRng::seed_from_u64(1);
     let wanted: Vec<_> = (0..LOOK_UPS)
-        .map(|_| broker(chance.random_range(0..brokers)))
+        .map(|_| broker(rng.random_range(0..brokers)))
         .collect();
     let wanted: Vec<_> = wanted
         .into_iter()

@@ -10,7 +10,7 @@ use domain::flow::{Claim, Flow, Stage};
 use domain::letter::Letter;
 use domain::tan::{Alphabet, TanLength};
 use domain::throttle::Subject;
-use domain::trust::Standing;
+use domain::trust::TrustLevel;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::time::{Duration, Instant};
 use vtnr_gateway::clock::{Clock, Rng};
@@ -83,7 +83,7 @@ async fn put(store: &impl FullStore, number: u32) -> Result<()> {
         asked_at: now,
         mailed_at: now,
         letters: vec![id],
-        standing: Standing::Stranger,
+        trust_level: TrustLevel::Stranger,
         subject: Subject::Broker(broker.vtnr),
     };
     let claim = Claim {

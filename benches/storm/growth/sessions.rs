@@ -164,7 +164,7 @@ async fn used_memory(stage: &Stage) -> Result<u64> {
 struct Switching {
     browser: Browser,
     cookies: Arc<Vec<String>>,
-    chance: StdRng,
+    rng: StdRng,
 }
 
 impl Switching {
@@ -173,7 +173,7 @@ impl Switching {
         Self {
             browser,
             cookies: Arc::clone(cookies),
-            chance: StdRng::seed_from_u64(number.into()),
+            rng: StdRng::seed_from_u64(number.into()),
         }
     }
 
@@ -190,7 +190,7 @@ impl Switching {
 
 impl Reader for Switching {
     async fn look_at(&mut self, _: u32) -> Result<()> {
-        let session = self.chance.random_range(0..self.cookies.len());
+        let session = self.rng.random_range(0..self.cookies.len());
         self.look_as(session.try_into()?).await
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const LOGO: &str = "brand.logo";
 const TEMPLATES: &str = "brand.templates";
 // WCAG 2.2, 1.4.3 (AA).
-const LEAST_CONTRAST: f64 = 4.5;
+const MIN_CONTRAST: f64 = 4.5;
 
 pub(super) fn brand(reader: &mut Reader<'_>) -> Option<Brand> {
     let name = reader.or("brand.name", "Musterversicherung", line);
@@ -36,7 +36,7 @@ pub(super) fn brand(reader: &mut Reader<'_>) -> Option<Brand> {
     }
     let color = color?;
     let on_color = on_color?;
-    if contrast(&color, &on_color).is_some_and(|contrast| contrast < LEAST_CONTRAST) {
+    if contrast(&color, &on_color).is_some_and(|contrast| contrast < MIN_CONTRAST) {
         reader.warn(
             "brand.on_color",
             "is hard to read on brand.color; WCAG 2.2 (1.4.3) requires a contrast of 4.5",

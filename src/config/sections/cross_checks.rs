@@ -181,7 +181,8 @@ fn login_takes_no_path(reader: &mut Reader<'_>, key: &str, paths: &[String], pre
 /// Warns of links on sign-in pages that need a sign-in themselves.
 fn links_lead_somewhere(reader: &mut Reader<'_>, sections: &Sections<'_>, public: &[String]) {
     let elsewhere =
-        |door: fn(&LoginMethods) -> Option<&LoginMethod>| match door(&sections.login?.doors)? {
+        |method: fn(&LoginMethods) -> Option<&LoginMethod>| match method(&sections.login?.methods)?
+        {
             LoginMethod::Elsewhere(address) => Some(address),
             LoginMethod::Page(_) | LoginMethod::Host(_) => None,
         };
@@ -196,11 +197,11 @@ fn links_lead_somewhere(reader: &mut Reader<'_>, sections: &Sections<'_>, public
         ),
         (
             "login.password_url",
-            elsewhere(|doors| doors.password.as_ref()),
+            elsewhere(|methods| methods.password.as_ref()),
         ),
         (
             "login.certificate_url",
-            elsewhere(|doors| doors.certificate.as_ref()),
+            elsewhere(|methods| methods.certificate.as_ref()),
         ),
     ];
     for (key, link) in links {

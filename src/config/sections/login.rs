@@ -55,7 +55,7 @@ pub(super) fn login(reader: &mut Reader<'_>) -> Option<LoginConfig> {
         trust: trust?,
         without_email: without_email.unwrap_or(enumeration == Enumeration::Open),
         enumeration,
-        doors: LoginMethods {
+        methods: LoginMethods {
             password: password_url,
             certificate: certificate_url,
             portal: None,

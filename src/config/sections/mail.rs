@@ -19,7 +19,7 @@ const PASSWORD: Places = Places {
     file_key: "mail.password_file",
 };
 /// Brokers wait while servers are tried in turn.
-const MOST_RELAYS: usize = 5;
+const MAX_RELAYS: usize = 5;
 
 pub(super) fn mail(reader: &mut Reader<'_>) -> Option<MailConfig> {
     let servers = reader.required_one_or_more(URL, server);
@@ -124,11 +124,11 @@ fn spread<T: Clone>(
 }
 
 fn check_relays(reader: &mut Reader<'_>, servers: &[MailServer]) {
-    if servers.len() > MOST_RELAYS {
+    if servers.len() > MAX_RELAYS {
         reader.mistake(
             URL,
             format!(
-                "has {} servers; at most {MOST_RELAYS} are allowed",
+                "has {} servers; at most {MAX_RELAYS} are allowed",
                 servers.len()
             ),
         );

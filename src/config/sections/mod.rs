@@ -48,22 +48,25 @@ pub(super) fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let portal = portal::portal(reader);
     let mut login = login::login(reader);
     if let Some((login, portal)) = login.as_mut().zip(portal.as_ref()) {
-        login.doors.portal = portal
+        login.methods.portal = portal
             .sign_in_url
             .as_ref()
             .map(|_| LoginMethod::Page("portal"));
-        login.doors.portal_sign_out.clone_from(&portal.sign_out_url);
+        login
+            .methods
+            .portal_sign_out
+            .clone_from(&portal.sign_out_url);
     }
     if let (Some(login), Some(certificate)) = (&mut login, &certificate) {
-        let door = LoginMethod::Host(format!("https://{}", certificate.public_url.authority));
-        if login.doors.certificate.replace(door).is_some() {
+        let method = LoginMethod::Host(format!("https://{}", certificate.public_url.authority));
+        if login.methods.certificate.replace(method).is_some() {
             reader.mistake(
                 "login.certificate_url",
                 "conflicts with [certificate], which has an address of its own; delete one of them",
             );
         }
     }
-    let password = password::password(reader, login.as_mut().map(|login| &mut login.doors));
+    let password = password::password(reader, login.as_mut().map(|login| &mut login.methods));
     let session = session(reader);
     let limits = limits::limits(reader);
     let brand = brand::brand(reader);

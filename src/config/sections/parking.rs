@@ -2,7 +2,7 @@
 
 use super::super::kinds::{duration, minutes, size};
 use super::super::read::Reader;
-use domain::parking::ParkingLimits;
+use domain::held_form::HeldFormLimits;
 use std::time::Duration;
 
 const LARGEST: &str = "parking.largest";
@@ -17,19 +17,19 @@ const SETTLES: Duration = Duration::from_secs(2);
 pub(super) fn parking(
     reader: &mut Reader<'_>,
     connecting: Option<Duration>,
-) -> Option<ParkingLimits> {
+) -> Option<HeldFormLimits> {
     let lifetime = reader.or(
         "parking.lifetime",
         "15m",
         duration(minutes(1)..=minutes(60)),
     );
-    let largest = reader.or(LARGEST, "1MiB", size(0..=ParkingLimits::LARGEST as u64));
+    let largest = reader.or(LARGEST, "1MiB", size(0..=HeldFormLimits::MAX_BODY as u64));
     let per_client = reader.or(PER_CLIENT, "16MiB", size(0..=TIB));
     let total = reader.or(TOTAL, "256MiB", size(0..=TIB));
     let largest = largest?;
     let per_client = per_client?;
     let total = total?;
-    if (1..ParkingLimits::LEAST).contains(&largest) {
+    if (1..HeldFormLimits::MIN_COUNTED).contains(&largest) {
         reader.mistake(
             LARGEST,
             "must be 0B, which keeps none, or at least 4KiB, the size that the smallest form counts",
@@ -44,7 +44,7 @@ pub(super) fn parking(
     if total < 2 * per_client {
         reader.mistake(TOTAL, format!("must be at least twice {PER_CLIENT}"));
     }
-    Some(ParkingLimits {
+    Some(HeldFormLimits {
         lifetime: lifetime?,
         largest: usize::try_from(largest).ok()?,
         per_client,

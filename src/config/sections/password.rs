@@ -14,21 +14,21 @@ const KIB: u64 = 1_024;
 /// Reads `[password]`; without the section this sign-in method is closed.
 pub(super) fn password(
     reader: &mut Reader<'_>,
-    doors: Option<&mut LoginMethods>,
+    methods: Option<&mut LoginMethods>,
 ) -> Option<PasswordConfig> {
     let file = reader.optional(FILE, line).map(|name| reader.path(&name));
     let least = 8 * KIB;
-    let most = u64::from(HashCost::MOST.memory) * KIB;
+    let most = u64::from(HashCost::MAX.memory) * KIB;
     let memory = reader.or(MEMORY, "19MiB", size(least..=most));
     let iterations = reader.or(
         ITERATIONS,
         2,
-        number(1..=i64::from(HashCost::MOST.iterations)),
+        number(1..=i64::from(HashCost::MAX.iterations)),
     );
     let lanes = reader.or(
         "password.lanes",
         1,
-        number(1..=i64::from(HashCost::MOST.lanes)),
+        number(1..=i64::from(HashCost::MAX.lanes)),
     );
     let hashers = reader.or("password.hashers", 0, number(0..=256));
     let queue = reader.or("password.queue", 64, number(0..=10_000));
@@ -44,8 +44,8 @@ pub(super) fn password(
             "conflicts with [password], which has a page of its own; delete one of them",
         );
     }
-    if let Some(doors) = doors {
-        doors.password = Some(LoginMethod::Page("benutzerschluessel"));
+    if let Some(methods) = methods {
+        methods.password = Some(LoginMethod::Page("benutzerschluessel"));
     }
     let cost = HashCost {
         memory: u32::try_from(memory? / KIB).ok()?,
@@ -67,14 +67,14 @@ pub(super) fn password(
 
 /// Whether the parameters reach a minimum of the OWASP Password Storage Cheat Sheet.
 fn is_owasp_minimum(cost: HashCost) -> bool {
-    const LEAST: [(u32, u32); 5] = [
+    const MIN_COSTS: [(u32, u32); 5] = [
         (47_104, 1),
         (19_456, 2),
         (12_288, 3),
         (9_216, 4),
         (7_168, 5),
     ];
-    LEAST
+    MIN_COSTS
         .iter()
         .any(|(memory, iterations)| cost.memory >= *memory && cost.iterations >= *iterations)
 }

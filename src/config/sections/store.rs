@@ -27,7 +27,7 @@ const SECRET: Places = Places {
 /// Strength of the derived keys, in bytes.
 const SHORTEST_SECRET: usize = 32;
 /// Upper bound: each confirmation adds to a broker's wait.
-const MOST_REPLICAS: i64 = 5;
+const MAX_REPLICAS: i64 = 5;
 
 pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
     let written = reader.required(URL, written);
@@ -36,7 +36,7 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
         user: reader.optional(SENTINEL_USER, user),
         password: reader.secret(&SENTINEL_PASSWORD, Shape::Line),
     };
-    let replicas = reader.or(REPLICAS, 0, number(0..=MOST_REPLICAS));
+    let replicas = reader.or(REPLICAS, 0, number(0..=MAX_REPLICAS));
     let secret = reader.secret(&SECRET, Shape::Bytes(SHORTEST_SECRET));
     if !reader.is_given(SECRET.key) && !reader.is_given(SECRET.file_key) {
         reader.missing(

@@ -15,7 +15,7 @@ const URL: &str = "upstream.url";
 const ROUTES: &str = "upstream.routes";
 const WEBSOCKET_ORIGINS: &str = "upstream.websocket_origins";
 /// Upper bound: each gateway checks each server.
-const MOST_SERVERS: usize = 64;
+const MAX_SERVERS: usize = 64;
 
 /// Header fields with a meaning of their own in HTTP.
 pub(super) const RESERVED_HEADERS: [&str; 18] = [
@@ -162,8 +162,8 @@ fn servers(reader: &mut Reader<'_>, targets: Vec<Target>) -> (bool, Vec<Server>)
             "mixes http:// and https://; use the same for all servers",
         );
     }
-    if targets.len() > MOST_SERVERS {
-        reader.mistake(URL, format!("has more than {MOST_SERVERS} servers"));
+    if targets.len() > MAX_SERVERS {
+        reader.mistake(URL, format!("has more than {MAX_SERVERS} servers"));
     }
     let mut servers: Vec<Server> = Vec::with_capacity(targets.len());
     for Target { server, .. } in targets {

@@ -15,9 +15,9 @@ use tokio::time::timeout;
 /// The longest command line: RFC 5321, 4.5.3.1.4 asks for 512 bytes, and extensions add to it.
 const LONGEST_COMMAND: usize = 2_048;
 /// RFC 5321, 4.5.3.1.8 asks for at least 100.
-const MOST_RECIPIENTS: usize = 100;
+const MAX_RECIPIENTS: usize = 100;
 /// How many clients are talked to at once; others wait to be accepted.
-const MOST_CONVERSATIONS: usize = 200;
+const MAX_CONVERSATIONS: usize = 200;
 /// How long a client may be silent: RFC 5321, 4.5.3.2.7.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -39,7 +39,7 @@ pub(super) async fn serve(postbox: Postbox, listener: TcpListener) {
     let mut conversations = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if conversations.len() < MOST_CONVERSATIONS => match accepted {
+            accepted = listener.accept(), if conversations.len() < MAX_CONVERSATIONS => match accepted {
                 Ok((stream, _)) => { conversations.spawn(Conversation::new(postbox.clone(), stream).hold()); }
                 // Out of file descriptors, say: without a pause this loop would spin.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -138,7 +138,7 @@ impl Conversation {
         match self.postbox.fault() {
             PostboxFault::Refuse => return REFUSED,
             PostboxFault::PutOff => return PUT_OFF,
-            _ if envelope.to.len() >= MOST_RECIPIENTS => return TOO_MANY_RECIPIENTS,
+            _ if envelope.to.len() >= MAX_RECIPIENTS => return TOO_MANY_RECIPIENTS,
             _ => envelope.to.push(to),
         }
         OK

@@ -1,6 +1,6 @@
-//! The door for clients with a certificate: a listener and a host of its own, where a certificate is asked for and not required.
+//! The listener for clients with a certificate, on a host of its own, where a certificate is asked for and not required.
 //!
-//! On it, the certificate shown on the very connection is all that counts: each request is judged by it, and neither a session
+//! On it, the certificate shown on the very connection is all that counts: each request is validated by it, and neither a session
 //! cookie nor a header field says anything about who asks. A browser sends its certificate along whoever's page made the request, so
 //! what `SameSite=Lax` does for cookies is done here for it.
 
@@ -17,8 +17,8 @@ use crate::gateway::request::links::requested_target;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::websocket::recheck::RecheckTask;
-use crate::held_forms::NotKept;
-use crate::identity::certificate::{Flaw, Holder, TrustStore};
+use crate::held_forms::SaveError;
+use crate::identity::certificate::{Holder, RejectReason, TrustStore};
 use crate::identity::directory::Directory;
 use crate::live::Live;
 use crate::pages::{CertificatePage, CertificateState, SignInBy, View};
@@ -40,13 +40,13 @@ const HOLDS: Duration = Duration::from_secs(60);
 /// Lifetime of a rejecting verdict: a mended certificate need not wait.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(1);
 /// So many verdicts are remembered.
-const MOST_REMEMBERED: usize = 16_384;
+const MAX_REMEMBERED: usize = 16_384;
 /// So many sign-outs may happen while a WebSocket's watch looks elsewhere.
 const TOLD_AT_ONCE: usize = 64;
 /// How often an open WebSocket's certificate is looked at.
 const LOCAL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The door, for all its connections.
+/// Client certificate admission for all connections of the listener.
 pub(crate) struct ClientCertificates {
     trust: Arc<Live<TrustStore>>,
     hosts: Hosts,
@@ -63,7 +63,7 @@ pub(crate) struct ClientCertificates {
 /// Why a certificate lets nobody in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    Flaw(Flaw),
+    Certificate(RejectReason),
     /// Stands for no broker of the directory.
     UnknownBroker,
 }
@@ -102,8 +102,8 @@ impl ClientCertificates {
 
     /// For whom a certificate stands. The directory is asked each time: a broker who has left it is out with the next request.
     fn find(&self, shown: &PresentedChain) -> CertificateFinding {
-        let (holder, is_new) = self.judge(shown, self.clock.now());
-        let whose = holder.map_err(Refused::Flaw).and_then(|holder| {
+        let (holder, is_new) = self.validate(shown, self.clock.now());
+        let whose = holder.map_err(Refused::Certificate).and_then(|holder| {
             self.directory
                 .snapshot()
                 .find_holder(&holder)
@@ -112,7 +112,11 @@ impl ClientCertificates {
         CertificateFinding { whose, is_new }
     }
 
-    fn judge(&self, shown: &PresentedChain, now: Timestamp) -> (Result<Holder, Flaw>, bool) {
+    fn validate(
+        &self,
+        shown: &PresentedChain,
+        now: Timestamp,
+    ) -> (Result<Holder, RejectReason>, bool) {
         let trust = self.trust.now();
         let mut here = shown.verdict.lock();
         if let Some(known) = here.as_ref().filter(|known| known.holds(&trust, now)) {
@@ -124,15 +128,15 @@ impl ClientCertificates {
             *here = Some(known.clone());
             return (known.holder.clone(), false);
         }
-        let judged = trust.judge(&shown.chain, now);
-        let holds_until = match &judged {
+        let verdict = trust.validate(&shown.chain, now);
+        let holds_until = match &verdict {
             Ok(accepted) => accepted.until.min(now.plus(HOLDS)),
             Err(_) => now.plus(REFUSAL_HOLDS),
         };
         let verdict = CachedVerdict {
             by: trust,
             holds_until,
-            holder: judged.map(|accepted| accepted.holder),
+            holder: verdict.map(|accepted| accepted.holder),
         };
         *here = Some(verdict.clone());
         let holder = verdict.holder.clone();
@@ -146,8 +150,8 @@ impl ClientCertificates {
     /// What strangers show is not remembered: nobody can fill this but holders of accepted certificates.
     fn remember(&self, sum: [u8; 32], verdict: CachedVerdict) {
         let mut accepted = self.accepted.lock();
-        if accepted.len() >= MOST_REMEMBERED && !accepted.contains_key(&sum) {
-            // Any of them: it is judged again when it is shown again.
+        if accepted.len() >= MAX_REMEMBERED && !accepted.contains_key(&sum) {
+            // Any of them: it is validated again when it is shown again.
             let gone = accepted.keys().next().copied();
             gone.and_then(|gone| accepted.remove(&gone));
         }
@@ -247,7 +251,7 @@ impl Admission {
         context: &RequestContext,
     ) -> Result<Vtnr, Refused> {
         let CertificateFinding { whose, is_new } = certificates.find(shown);
-        if is_new && whose != Err(Refused::Flaw(Flaw::Missing)) {
+        if is_new && whose != Err(Refused::Certificate(RejectReason::Missing)) {
             let outcome = whose
                 .as_ref()
                 .map_or_else(|refused| refused.outcome(), |_| Outcome::Ok);
@@ -312,7 +316,7 @@ impl Admission {
             return Err(Failure::Form(BadForm::Foreign));
         }
         context.outcome = Request::Refused;
-        let refused = Err(NotKept::Foreign);
+        let refused = Err(SaveError::Foreign);
         Ok(self
             .held_forms
             .form_of_another_site(request, refused, context.now))
@@ -351,11 +355,11 @@ impl Admission {
 impl Refused {
     fn outcome(self) -> Outcome {
         match self {
-            Self::Flaw(Flaw::Expired) => Outcome::Expired,
-            Self::Flaw(Flaw::Revoked) => Outcome::Revoked,
-            Self::Flaw(Flaw::Untrusted) => Outcome::Untrusted,
-            Self::Flaw(Flaw::Unverifiable) => Outcome::Unverifiable,
-            Self::Flaw(_) => Outcome::Unfit,
+            Self::Certificate(RejectReason::Expired) => Outcome::Expired,
+            Self::Certificate(RejectReason::Revoked) => Outcome::Revoked,
+            Self::Certificate(RejectReason::Untrusted) => Outcome::Untrusted,
+            Self::Certificate(RejectReason::Unverifiable) => Outcome::Unverifiable,
+            Self::Certificate(_) => Outcome::Unfit,
             Self::UnknownBroker => Outcome::InvalidVtnr,
         }
     }
@@ -363,34 +367,42 @@ impl Refused {
     /// What a program is told.
     fn title(self) -> &'static str {
         match self {
-            Self::Flaw(Flaw::Missing) => "client certificate required",
-            Self::Flaw(Flaw::Malformed) => "client certificate malformed",
-            Self::Flaw(Flaw::Outdated) => {
+            Self::Certificate(RejectReason::Missing) => "client certificate required",
+            Self::Certificate(RejectReason::Malformed) => "client certificate malformed",
+            Self::Certificate(RejectReason::Outdated) => {
                 "client certificate outdated: X.509 v3, SHA-2, and RSA of 2048 bits, P-256, P-384 or Ed25519 needed"
             }
-            Self::Flaw(Flaw::NotYetValid) => "client certificate not yet valid",
-            Self::Flaw(Flaw::Expired) => "client certificate expired",
-            Self::Flaw(Flaw::Revoked) => "client certificate revoked",
-            Self::Flaw(Flaw::Untrusted) => "client certificate of an unknown issuer",
-            Self::Flaw(Flaw::WrongPurpose) => "client certificate not for client authentication",
-            Self::Flaw(Flaw::Unnamed) => "client certificate without the holder's identity",
-            Self::Flaw(Flaw::Unverifiable) => "client certificate cannot be checked at the moment",
+            Self::Certificate(RejectReason::NotYetValid) => "client certificate not yet valid",
+            Self::Certificate(RejectReason::Expired) => "client certificate expired",
+            Self::Certificate(RejectReason::Revoked) => "client certificate revoked",
+            Self::Certificate(RejectReason::Untrusted) => "client certificate of an unknown issuer",
+            Self::Certificate(RejectReason::WrongPurpose) => {
+                "client certificate not for client authentication"
+            }
+            Self::Certificate(RejectReason::Unnamed) => {
+                "client certificate without the holder's identity"
+            }
+            Self::Certificate(RejectReason::Unverifiable) => {
+                "client certificate cannot be checked at the moment"
+            }
             Self::UnknownBroker => "client certificate of nobody known",
         }
     }
 
     pub(crate) fn state(self) -> CertificateState {
         match self {
-            Self::Flaw(Flaw::Missing) => CertificateState::Missing,
-            Self::Flaw(Flaw::Malformed) => CertificateState::Malformed,
-            Self::Flaw(Flaw::Outdated) => CertificateState::Outdated,
-            Self::Flaw(Flaw::NotYetValid) => CertificateState::NotYetValid,
-            Self::Flaw(Flaw::Expired) => CertificateState::Expired,
-            Self::Flaw(Flaw::Revoked) => CertificateState::Revoked,
-            Self::Flaw(Flaw::Untrusted) => CertificateState::Untrusted,
-            Self::Flaw(Flaw::WrongPurpose) => CertificateState::WrongPurpose,
-            Self::Flaw(Flaw::Unverifiable) => CertificateState::Unverifiable,
-            Self::Flaw(Flaw::Unnamed) | Self::UnknownBroker => CertificateState::UnknownBroker,
+            Self::Certificate(RejectReason::Missing) => CertificateState::Missing,
+            Self::Certificate(RejectReason::Malformed) => CertificateState::Malformed,
+            Self::Certificate(RejectReason::Outdated) => CertificateState::Outdated,
+            Self::Certificate(RejectReason::NotYetValid) => CertificateState::NotYetValid,
+            Self::Certificate(RejectReason::Expired) => CertificateState::Expired,
+            Self::Certificate(RejectReason::Revoked) => CertificateState::Revoked,
+            Self::Certificate(RejectReason::Untrusted) => CertificateState::Untrusted,
+            Self::Certificate(RejectReason::WrongPurpose) => CertificateState::WrongPurpose,
+            Self::Certificate(RejectReason::Unverifiable) => CertificateState::Unverifiable,
+            Self::Certificate(RejectReason::Unnamed) | Self::UnknownBroker => {
+                CertificateState::UnknownBroker
+            }
         }
     }
 }

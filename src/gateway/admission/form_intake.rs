@@ -13,10 +13,10 @@ use crate::gateway::request::audience::Audience;
 use crate::gateway::request::cookies::RequestCookies;
 use crate::gateway::request::form::{self, BadForm, Initiator, read_body};
 use crate::gateway::respond::reply::Reply;
-use crate::held_forms::{FormKey, NotKept, Who};
+use crate::held_forms::{Actor, FormKey, SaveError};
 use crate::pages::{FormOfAnotherSite, SessionEnded, View};
-use crate::telemetry::metrics::{Parking as Outcome, Request};
-use domain::parking::{FormStage, ParkedForm, is_keepable, is_of_html_forms};
+use crate::telemetry::metrics::{HeldFormOutcome as Outcome, Request};
+use domain::held_form::{FormStage, HeldForm, is_keepable, is_of_html_forms};
 use domain::return_to::ReturnTo;
 use domain::session::Session as BrokerSession;
 use domain::time::Timestamp;
@@ -114,7 +114,7 @@ impl HeldForms {
     pub(crate) fn form_of_another_site(
         &self,
         request: &RequestHeader,
-        kept: Result<(), NotKept>,
+        kept: Result<(), SaveError>,
         now: Timestamp,
     ) -> Reply {
         let view = View::FormOfAnotherSite(FormOfAnotherSite {
@@ -148,18 +148,18 @@ impl HeldForms {
         cookies: &RequestCookies,
         owner: Option<Vtnr>,
         context: &RequestContext,
-    ) -> Result<Kept, NotKept> {
+    ) -> Result<Kept, SaveError> {
         let kept = self.try_to_keep(http, cookies, owner, context).await;
-        let who = Who {
+        let actor = Actor {
             client: context.rate_limit_key(),
             broker: owner,
         };
         // Programs post all the time what is not kept.
         let is_form = Audience::of(&http.req_header().headers) == Audience::Navigation
-            || !matches!(kept, Err(NotKept::Unfit));
+            || !matches!(kept, Err(SaveError::Unfit));
         if is_form {
             let outcome = kept.map_or_else(Outcome::from, |_| Outcome::Kept);
-            self.parking.note(outcome, who);
+            self.forms.note(outcome, actor);
         }
         kept
     }
@@ -170,26 +170,26 @@ impl HeldForms {
         cookies: &RequestCookies,
         owner: Option<Vtnr>,
         context: &RequestContext,
-    ) -> Result<Kept, NotKept> {
+    ) -> Result<Kept, SaveError> {
         let form = self.particulars(http.req_header(), owner, context)?;
         let client = context.rate_limit_key();
         let announced = length(&http.req_header().headers);
-        let mut reservation = self.parking.reserve(client, announced)?;
-        let largest = self.parking.limits().largest;
+        let mut reservation = self.forms.reserve(client, announced)?;
+        let largest = self.forms.limits().largest;
         let body = read_body(http, INTAKE_TIMEOUT, |length| match length {
             length if length > largest => Err(BadForm::TooLarge),
             length if !reservation.grow(length) => Err(BadForm::NoRoom),
             _ => Ok(()),
         });
         let body = body.await.map_err(|bad| match bad {
-            BadForm::TooLarge => NotKept::TooLarge,
-            BadForm::NoRoom => NotKept::NoRoom,
-            BadForm::BrokenOff | BadForm::Malformed | BadForm::Foreign => NotKept::Failed,
+            BadForm::TooLarge => SaveError::TooLarge,
+            BadForm::NoRoom => SaveError::NoRoom,
+            BadForm::BrokenOff | BadForm::Malformed | BadForm::Foreign => SaveError::Failed,
         })?;
-        let place = self.parking.keep(cookies.parking, client, &form, &body);
+        let place = self.forms.keep(cookies.form_token, client, &form, &body);
         let place = place.await;
         drop(reservation);
-        let holder = if form.origin.is_some() && cookies.parking.is_none() {
+        let holder = if form.origin.is_some() && cookies.form_token.is_none() {
             TokenCookie::Form
         } else {
             TokenCookie::Browser
@@ -203,14 +203,14 @@ impl HeldForms {
         request: &RequestHeader,
         owner: Option<Vtnr>,
         context: &RequestContext,
-    ) -> Result<ParkedForm, NotKept> {
+    ) -> Result<HeldForm, SaveError> {
         let origin = match form::initiator_of(request, context.scheme) {
             Initiator::Own => None,
-            Initiator::Foreign => Some(self.entry_origin(request).ok_or(NotKept::Foreign)?),
-            Initiator::Person | Initiator::Unknown => return Err(NotKept::Unfit),
+            Initiator::Foreign => Some(self.entry_origin(request).ok_or(SaveError::Foreign)?),
+            Initiator::Person | Initiator::Unknown => return Err(SaveError::Unfit),
         };
         if request.method != Method::POST || request.headers.contains_key(CONTENT_ENCODING) {
-            return Err(NotKept::Unfit);
+            return Err(SaveError::Unfit);
         }
         let target = std::str::from_utf8(request.raw_path())
             .ok()
@@ -218,31 +218,32 @@ impl HeldForms {
         let content_type = text(&request.headers, CONTENT_TYPE)
             .filter(|kind| kind.len() <= MAX_MEDIA_TYPE && is_keepable(kind))
             .filter(|kind| !is_scripts(kind, request));
-        let (target, content_type) = target.zip(content_type).ok_or(NotKept::Unfit)?;
+        let (target, content_type) = target.zip(content_type).ok_or(SaveError::Unfit)?;
         let referer =
             text(&request.headers, REFERER).filter(|referer| referer.len() <= ReturnTo::LONGEST);
-        Ok(ParkedForm {
+        Ok(HeldForm {
             target,
             content_type,
             referer,
             origin,
             owner,
-            parked_at: context.now,
+            held_since: context.now,
             stage: FormStage::Waits,
         })
     }
 
     /// Adds the cookie that opens the form. It lives as long as the form, and as the browser's other kept forms.
-    fn with_token(&self, reply: Reply, kept: Result<Kept, NotKept>) -> Reply {
+    fn with_token(&self, reply: Reply, kept: Result<Kept, SaveError>) -> Reply {
         let Ok(Kept { place, holder }) = kept else {
             return reply;
         };
-        let lifetime = self.parking.limits().lifetime;
+        let lifetime = self.forms.limits().lifetime;
         reply.with_cookie(match holder {
-            TokenCookie::Browser => self.cookie_names.set_parking(&place.token, lifetime),
-            TokenCookie::Form => self
-                .cookie_names
-                .set_parking_of(place.id, &place.token, lifetime),
+            TokenCookie::Browser => self.cookie_names.set_form_token(&place.token, lifetime),
+            TokenCookie::Form => {
+                self.cookie_names
+                    .set_form_token_of(place.id, &place.token, lifetime)
+            }
         })
     }
 }

@@ -12,15 +12,15 @@ use crate::gateway::request::kind::form_as_forwarded;
 use crate::gateway::request::links::{Links, with_mark};
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
-use crate::held_forms::{FormKey, Forms, NotKept, Who};
+use crate::held_forms::{Actor, FormKey, Forms, SaveError};
 use crate::identity::directory::Directory;
 use crate::live::Live;
 use crate::pages::{BlockedSubmission, Keeping, KeptForm, OnFile, Pages, View};
 use crate::sign_in::SignIns;
 use crate::store::Seen;
-use crate::telemetry::metrics::Parking as Outcome;
+use crate::telemetry::metrics::HeldFormOutcome as Outcome;
+use domain::held_form::{FormStage, FormStatus, HeldForm};
 use domain::ids::FormId;
-use domain::parking::{Fate, FormStage, ParkedForm};
 use domain::policy::{self, Decision, Permit};
 use domain::session::{Session as BrokerSession, SessionLimits};
 use domain::submission::SubmissionRules;
@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 /// Keeps forms, shows them, and hands them out once.
 pub(crate) struct HeldForms {
-    pub(crate) parking: Arc<Forms>,
+    pub(crate) forms: Arc<Forms>,
     pub(crate) links: Arc<Links>,
     pub(crate) pages: Arc<Live<Pages>>,
     pub(crate) directory: Arc<Directory>,
@@ -47,7 +47,7 @@ enum FormLookup {
     /// Send it, with this permit, as this broker.
     Sendable {
         place: FormKey,
-        seen: Seen<ParkedForm>,
+        seen: Seen<HeldForm>,
         permit: Permit,
         vtnr: Vtnr,
     },
@@ -77,7 +77,7 @@ impl HeldForms {
         context: &RequestContext,
     ) -> Result<Press, Failure> {
         let now = context.now;
-        let who = Who {
+        let actor = Actor {
             client: context.rate_limit_key(),
             broker: session.map(|session| session.vtnr),
         };
@@ -89,7 +89,7 @@ impl HeldForms {
             ..
         } = &found
         {
-            let taken = self.parking.take(*place, seen, permit, who, now).await?;
+            let taken = self.forms.take(*place, seen, permit, actor, now).await?;
             if let Some(taken) = taken {
                 return Ok(Press::Send(*permit, Box::new(OutgoingForm::of(taken))));
             }
@@ -99,7 +99,7 @@ impl HeldForms {
             FormLookup::Sendable { .. } => self.look_up(id, cookies, session, now).await?,
             found => found,
         };
-        self.parking.note(Outcome::Missed, who);
+        self.forms.note(Outcome::Missed, actor);
         Ok(Press::Reply(match found {
             FormLookup::Not(reply) => reply,
             // A form that is sendable again was put back meanwhile.
@@ -132,8 +132,8 @@ impl HeldForms {
             action: with_mark(form.target.as_str(), id),
             vtnr: vtnr.to_string(),
             site: form.origin.as_deref().and_then(host_in).map(str::to_owned),
-            parked_at: form.parked_at,
-            until: form.kept_until(self.parking.limits()),
+            parked_at: form.held_since,
+            until: form.kept_until(self.forms.limits()),
         };
         Ok(self.page(waits, now))
     }
@@ -146,9 +146,9 @@ impl HeldForms {
         session: Option<&BrokerSession>,
         now: Timestamp,
     ) -> Result<FormLookup, Failure> {
-        let place = cookies.parking.map(|token| FormKey { token, id });
+        let place = cookies.form_token.map(|token| FormKey { token, id });
         let seen = match &place {
-            Some(place) => self.parking.find(place).await?,
+            Some(place) => self.forms.find(place).await?,
             None => None,
         };
         let Some((place, seen)) = place.zip(seen) else {
@@ -161,14 +161,14 @@ impl HeldForms {
             return Ok(to_sign_in());
         };
         let form = &seen.value;
-        let unsendable = match form.fate(session.vtnr, self.parking.limits(), now) {
-            Fate::Waits => None,
-            Fate::Going => return Ok(FormLookup::Going),
-            Fate::Sent { at } => Some(KeptForm::Sent { at }),
-            Fate::Others => Some(KeptForm::Others {
+        let unsendable = match form.status(session.vtnr, self.forms.limits(), now) {
+            FormStatus::Waits => None,
+            FormStatus::Going => return Ok(FormLookup::Going),
+            FormStatus::Sent { at } => Some(KeptForm::Sent { at }),
+            FormStatus::OfAnotherBroker => Some(KeptForm::Others {
                 vtnr: session.vtnr.to_string(),
             }),
-            Fate::Expired => Some(KeptForm::Gone),
+            FormStatus::Expired => Some(KeptForm::Gone),
         };
         if let Some(why) = unsendable {
             return Ok(FormLookup::Not(self.page(why, now)));
@@ -184,7 +184,7 @@ impl HeldForms {
             }),
             Decision::SignIn => Ok(to_sign_in()),
             Decision::BlockSubmission(session) => {
-                let keeping = Keeping::Until(form.kept_until(self.parking.limits()));
+                let keeping = Keeping::Until(form.kept_until(self.forms.limits()));
                 Ok(FormLookup::Not(self.blocked(
                     session.vtnr,
                     keeping,
@@ -205,11 +205,11 @@ impl HeldForms {
         id: Option<FormId>,
         cookies: &RequestCookies,
     ) -> Result<Option<FormKey>, Failure> {
-        let Some((token, id)) = cookies.parking.zip(id) else {
+        let Some((token, id)) = cookies.form_token.zip(id) else {
             return Ok(None);
         };
         let key = FormKey { token, id };
-        let seen = self.parking.find(&key).await?;
+        let seen = self.forms.find(&key).await?;
         let waits = seen.is_some_and(|seen| seen.value.stage == FormStage::Waits);
         Ok(waits.then_some(key))
     }
@@ -225,14 +225,14 @@ impl HeldForms {
         client: ClientAddress,
     ) -> Result<(), Failure> {
         let broker = session.map(|session| session.vtnr);
-        Ok(self.parking.discard(key, Who { client, broker }).await?)
+        Ok(self.forms.discard(key, Actor { client, broker }).await?)
     }
 
     /// Puts a form back that was taken, where the calculator could not be reached. Says where its page is.
     pub(crate) async fn put_back(&self, context: &mut RequestContext) -> Option<String> {
         let taken = context.outgoing.take()?.into_unsent()?;
         // The store itself counts and logs a failure; the page promises nothing then.
-        let is_back = self.parking.put_back(&taken, context.now).await.ok()?;
+        let is_back = self.forms.put_back(&taken, context.now).await.ok()?;
         is_back.then(|| self.links.form_page(taken.place.id))
     }
 
@@ -280,15 +280,15 @@ impl HeldForms {
     }
 
     /// What a page says of a form that came just now.
-    pub(crate) fn keeping<T>(&self, kept: &Result<T, NotKept>, now: Timestamp) -> Keeping {
+    pub(crate) fn keeping<T>(&self, kept: &Result<T, SaveError>, now: Timestamp) -> Keeping {
         match kept {
-            Ok(_) => Keeping::Until(now.plus(self.parking.limits().lifetime)),
-            Err(NotKept::Foreign) => Keeping::Foreign,
-            Err(NotKept::TooLarge) => Keeping::TooLarge,
-            Err(NotKept::NoRoom) => Keeping::NoRoom,
-            Err(NotKept::Unfit) => Keeping::Failed,
+            Ok(_) => Keeping::Until(now.plus(self.forms.limits().lifetime)),
+            Err(SaveError::Foreign) => Keeping::Foreign,
+            Err(SaveError::TooLarge) => Keeping::TooLarge,
+            Err(SaveError::NoRoom) => Keeping::NoRoom,
+            Err(SaveError::Unfit) => Keeping::Failed,
             // Nobody is left to read the page of a form that broke off.
-            Err(NotKept::Failed) => Keeping::StoreDown,
+            Err(SaveError::Failed) => Keeping::StoreDown,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Finds the session that a request belongs to: by its cookie, in the store, and while the store cannot be asked, by the browser's
 //! offline token.
 
-use crate::gateway::context::{BrowserSession, RequestContext, TicketDue};
+use crate::gateway::context::{BrowserSession, OfflineTokenDue, RequestContext};
 use crate::gateway::membership::Membership;
 use crate::gateway::request::audience::Audience;
 use crate::gateway::request::cookies::{CookieNames, RequestCookies};
@@ -49,20 +49,22 @@ impl BrokerSessions {
         let Some(token) = &cookies.session else {
             return Ok(None);
         };
-        let ticket = || self.cookie_names.read_ticket(headers);
-        let found = self.sessions.find_or_offline(token, ticket, context.now);
+        let offline_token = || self.cookie_names.read_offline_token(headers);
+        let found = self
+            .sessions
+            .find_or_offline(token, offline_token, context.now);
         let Some(session) = found.await? else {
-            ticket().inspect(|ticket| self.sessions.note_ended(token, ticket));
+            offline_token().inspect(|offline_token| self.sessions.note_ended(token, offline_token));
             return Ok(None);
         };
         context.session = Some(BrowserSession {
             token: *token,
-            ticket_as_of: cookies.ticket_as_of,
+            offline_token_as_of: cookies.offline_token_as_of,
         });
-        context.ticket_due = if Audience::of(headers) == Audience::Navigation {
-            TicketDue::IfOld
+        context.offline_token_due = if Audience::of(headers) == Audience::Navigation {
+            OfflineTokenDue::IfOld
         } else {
-            TicketDue::No
+            OfflineTokenDue::No
         };
         Ok(self.membership.has(&session).then_some(session))
     }
@@ -75,11 +77,14 @@ impl BrokerSessions {
         now: Timestamp,
     ) -> Option<BrokerSession> {
         let token = cookies.session?;
-        let ticket = || self.cookie_names.read_ticket(headers);
+        let offline_token = || self.cookie_names.read_offline_token(headers);
         let session = match self.sessions.peek(&token, now).await {
             Ok(session) => session,
             Err(_) => {
-                let found = self.sessions.find_or_offline(&token, ticket, now).await;
+                let found = self
+                    .sessions
+                    .find_or_offline(&token, offline_token, now)
+                    .await;
                 found.ok().flatten()
             }
         };
@@ -94,22 +99,22 @@ impl BrokerSessions {
         context: &RequestContext,
         owned: impl FnOnce() -> Vec<u64>,
     ) -> pingora::Result<()> {
-        let may_have = context.ticket_due != TicketDue::No
+        let may_have = context.offline_token_due != OfflineTokenDue::No
             && !response.status.is_informational()
             && !is_shared(response);
         let Some(session) = context.session.filter(|_| may_have) else {
             return Ok(());
         };
         let held = session
-            .ticket_as_of
-            .filter(|_| context.ticket_due == TicketDue::IfOld);
-        let ticket = self
-            .sessions
-            .issue_offline_token(&session.token, held, owned, context.now);
-        let Some((as_of, ticket)) = ticket else {
+            .offline_token_as_of
+            .filter(|_| context.offline_token_due == OfflineTokenDue::IfOld);
+        let offline_token =
+            self.sessions
+                .issue_offline_token(&session.token, held, owned, context.now);
+        let Some((as_of, offline_token)) = offline_token else {
             return Ok(());
         };
-        let cookie = self.cookie_names.set_ticket(as_of, &ticket);
+        let cookie = self.cookie_names.set_offline_token(as_of, &offline_token);
         response.append_header(SET_COOKIE, cookie).map(|_| ())
     }
 }

@@ -9,7 +9,7 @@ pub(crate) struct SessionCookieChanges {
     pub(crate) withholds_all: bool,
     /// Names of those that the browser is to delete.
     pub(crate) expire: Vec<String>,
-    /// Sessions that the calculator begins, as tickets name them.
+    /// Sessions that the calculator begins, as offline tokens name them.
     pub(crate) begun: Vec<u64>,
 }
 

@@ -61,12 +61,12 @@ impl RequestKind {
 pub(crate) struct BrowserSession {
     pub(crate) token: SessionToken,
     /// The store's time up to which the browser's offline token is valid evidence.
-    pub(crate) ticket_as_of: Option<Timestamp>,
+    pub(crate) offline_token_as_of: Option<Timestamp>,
 }
 
 /// Whether the answer is to carry a new offline token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TicketDue {
+pub(crate) enum OfflineTokenDue {
     No,
     /// Only in place of an old one.
     IfOld,
@@ -110,7 +110,7 @@ pub struct RequestContext {
     pub(crate) outgoing: Option<OutgoingForm>,
     /// The browser's session, for a new offline token.
     pub(crate) session: Option<BrowserSession>,
-    pub(crate) ticket_due: TicketDue,
+    pub(crate) offline_token_due: OfflineTokenDue,
     /// Changes to the calculator's session cookies; most requests have none.
     pub(crate) session_cookies: Option<Box<SessionCookieChanges>>,
     pub(crate) to_portal: bool,
@@ -144,7 +144,7 @@ impl RequestContext {
             lease: None,
             outgoing: None,
             session: None,
-            ticket_due: TicketDue::No,
+            offline_token_due: OfflineTokenDue::No,
             session_cookies: None,
             to_portal: false,
             slot: None,

@@ -87,8 +87,8 @@ pub struct DrainReport {
 }
 
 /// Where clients come in: a socket that is listened on, and TLS where it is spoken.
-pub struct Door {
-    pub listener: std::net::TcpListener,
+pub struct Listener {
+    pub socket: std::net::TcpListener,
     /// What is spoken below HTTP.
     pub tls: Tls,
 }
@@ -203,7 +203,7 @@ where
         let Some(connection) = self.connections.admit(address.ip()) else {
             return;
         };
-        let edge = Arc::clone(self);
+        let server = Arc::clone(self);
         let proxy = Arc::clone(proxy);
         // Not awaited: `drain` waits for the requests, and the runtime's end for the rest.
         tokio::spawn(async move {
@@ -213,9 +213,9 @@ where
             // The cell is new, so that this cannot fail.
             let _ = digest.peer_addr.set(Some(address.into()));
             let digest = Arc::new(digest);
-            edge.connections.register(&connection, &digest);
+            server.connections.register(&connection, &digest);
             let stream = ClientStream::new(tcp, digest, Arc::clone(&connection));
-            let Some(stream) = edge.shake_hands(stream, &connection, tls).await else {
+            let Some(stream) = server.shake_hands(stream, &connection, tls).await else {
                 return;
             };
             if stream.selected_alpn_proto() == Some(ALPN::H2) {
@@ -226,7 +226,7 @@ where
             drop(connection);
             tokio::select! {
                 biased;
-                () = edge.serve_requests(stream, &proxy) => {}
+                () = server.serve_requests(stream, &proxy) => {}
                 () = overdue(&handle) => {}
             }
         });

@@ -48,7 +48,7 @@ struct Bound {
 }
 
 /// So many are kept for one connection of a client's. A browser needs one at a time over HTTP/1.1.
-const MOST: usize = 8;
+const MAX: usize = 8;
 
 impl BoundKeys {
     pub(crate) fn is_empty(&self) -> bool {
@@ -67,7 +67,7 @@ impl BoundKeys {
     /// The owner may take this connection again, and nobody else.
     pub(crate) fn put(&self, class: u64, key: u64, owner: Owner) {
         let mut all = self.0.lock();
-        if all.len() >= MOST {
+        if all.len() >= MAX {
             all.remove(0);
         }
         all.push(Bound { class, key, owner });

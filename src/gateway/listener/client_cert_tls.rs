@@ -1,4 +1,4 @@
-//! TLS for the certificates' door. Pingora's own stream looks into the certificate in the handshake, and breaks off where it cannot read
+//! TLS for the certificate listener. Pingora's own stream looks into the certificate in the handshake, and breaks off where it cannot read
 //! it; a client with such a certificate is to get a page.
 
 use crate::gateway::listener::client_stream::ClientStream;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Shakes hands at the certificates' door.
+/// Performs the TLS handshake on the certificate listener.
 pub struct ClientCertAcceptor(Arc<ServerConfig>);
 
 impl ClientCertAcceptor {

@@ -26,7 +26,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// So long, and so much, a client may go on sending after its answer.
 const LINGER: Duration = Duration::from_secs(5);
-const MOST_LINGERING: u64 = 64 << 20;
+const MAX_LINGERING: u64 = 64 << 20;
 
 /// How the client takes what is sent to it.
 #[derive(Debug)]
@@ -225,7 +225,7 @@ impl Drop for ClientStream {
 async fn linger(socket: std::net::TcpStream) -> io::Result<u64> {
     let mut tcp = TcpStream::from_std(socket)?;
     tcp.shutdown().await?;
-    tokio::io::copy(&mut tcp.take(MOST_LINGERING), &mut tokio::io::sink()).await
+    tokio::io::copy(&mut tcp.take(MAX_LINGERING), &mut tokio::io::sink()).await
 }
 
 #[async_trait]

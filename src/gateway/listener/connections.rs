@@ -65,7 +65,7 @@ pub(crate) struct Connection {
     upload_rate: UploadRate,
     following: Following,
     close_handle: Arc<CloseHandle>,
-    /// What was shown in the handshake, at the certificates' door.
+    /// What was shown in the handshake, on the certificate listener.
     shown: OnceLock<PresentedChain>,
     /// Connections to a server that nobody else's requests may take.
     bound: BoundKeys,
@@ -283,7 +283,7 @@ impl Connection {
         let _ = self.shown.set(shown);
     }
 
-    /// What was shown at the certificates' door; `None` if it came in by another.
+    /// What was shown on the certificate listener; `None` on other listeners.
     pub(crate) fn shown(&self) -> Option<&PresentedChain> {
         self.shown.get()
     }
@@ -313,7 +313,7 @@ impl Connection {
         self.all
             .limits
             .body_timeout
-            .saturating_mul(crate::gateway::listener::min_rate::MOST_CREDIT)
+            .saturating_mul(crate::gateway::listener::min_rate::MAX_CREDIT)
     }
 
     /// The client was too slow. It may be found so again before the connection is gone, and counts once.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const EARNED_A_BYTE: Duration = Duration::from_millis(2);
 
 /// The most that a client earns for a pause, as a multiple of what it began with (`listen.body_timeout`).
-pub(crate) const MOST_CREDIT: u32 = 3;
+pub(crate) const MAX_CREDIT: u32 = 3;
 
 /// One direction's credit. Only the time counts in which the client is waited for, so that a slow calculator is not its fault.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The certificate that a client presented in its TLS handshake, and the verdict on it.
 
 use crate::digest::sha256;
-use crate::identity::certificate::{Flaw, Holder, TrustStore};
+use crate::identity::certificate::{Holder, RejectReason, TrustStore};
 use domain::time::Timestamp;
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
@@ -24,7 +24,7 @@ pub(crate) struct PresentedChain {
 pub(crate) struct CachedVerdict {
     pub(crate) by: Arc<TrustStore>,
     pub(crate) holds_until: Timestamp,
-    pub(crate) holder: Result<Holder, Flaw>,
+    pub(crate) holder: Result<Holder, RejectReason>,
 }
 
 impl std::fmt::Debug for CachedVerdict {

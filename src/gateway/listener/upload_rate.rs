@@ -96,7 +96,7 @@ impl UploadState {
     fn new(version: Version, credit: Duration, now: Instant) -> Self {
         let pace = MinRate::new(
             credit,
-            credit.saturating_mul(crate::gateway::listener::min_rate::MOST_CREDIT),
+            credit.saturating_mul(crate::gateway::listener::min_rate::MAX_CREDIT),
         );
         let window = (version == Version::HTTP_2).then_some(Window {
             untaken: 0,

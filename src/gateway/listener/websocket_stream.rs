@@ -78,7 +78,7 @@ impl<S: IO> WebSocketStream<S> {
         self.connection.close_handle().is_open()
     }
 
-    /// Whether the tunnel was cut. The edge waits for that in this same task, which is so woken.
+    /// Whether the WebSocket was closed. The server waits for that in this same task, which it wakes.
     fn is_cut(&self) -> bool {
         self.connection.close_handle().close_reason().is_some()
     }

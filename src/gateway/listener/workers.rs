@@ -3,7 +3,7 @@
 //! So nothing of a request moves between cores, and no lock of a shared scheduler is taken. What is not a request (the store's
 //! connections, the outbox, the admin listener) runs elsewhere.
 
-use crate::gateway::listener::accept::{Door, GatewayServer};
+use crate::gateway::listener::accept::{GatewayServer, Listener};
 use pingora::proxy::{HttpProxy, ProxyHttp};
 use std::io;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts a thread for each of the edge's proxies. All of them accept clients at all of these doors.
+    /// Starts a thread for each of the server's proxies. Every thread accepts clients on all of these listeners.
     ///
     /// # Errors
     /// Whatever keeps the operating system from giving a thread, or another handle of a socket.
-    pub fn start<S>(server: &Arc<GatewayServer<S>>, doors: &[Door]) -> io::Result<Self>
+    pub fn start<S>(server: &Arc<GatewayServer<S>>, listeners: &[Listener]) -> io::Result<Self>
     where
         S: ProxyHttp + Send + Sync + 'static,
         S::CTX: Send + Sync,
@@ -35,9 +35,9 @@ impl Workers {
             over: watch::Sender::new(false),
         };
         for (nr, proxy) in server.proxies().iter().enumerate() {
-            let doors = doors
+            let listeners = listeners
                 .iter()
-                .map(Door::another)
+                .map(Listener::another)
                 .collect::<io::Result<Vec<_>>>()?;
             let server = Arc::clone(server);
             let proxy = Arc::clone(proxy);
@@ -49,7 +49,7 @@ impl Workers {
                     Err(error) => return drop(begins.send(Err(error))),
                 };
                 drop(begins.send(Ok(())));
-                runtime.block_on(serve(server, proxy, doors, over));
+                runtime.block_on(serve(server, proxy, listeners, over));
                 // What is still open, a WebSocket perhaps, had its grace.
                 runtime.shutdown_background();
             };
@@ -76,10 +76,10 @@ impl Workers {
     }
 }
 
-impl Door {
+impl Listener {
     fn another(&self) -> io::Result<Self> {
         Ok(Self {
-            listener: self.listener.try_clone()?,
+            socket: self.socket.try_clone()?,
             tls: self.tls.clone(),
         })
     }
@@ -88,15 +88,15 @@ impl Door {
 async fn serve<S>(
     server: Arc<GatewayServer<S>>,
     proxy: Arc<HttpProxy<S>>,
-    doors: Vec<Door>,
+    listeners: Vec<Listener>,
     mut over: watch::Receiver<bool>,
 ) where
     S: ProxyHttp + Send + Sync + 'static,
     S::CTX: Send + Sync,
 {
     let mut serving = JoinSet::new();
-    for Door { listener, tls } in doors {
-        match TcpListener::from_std(listener) {
+    for Listener { socket, tls } in listeners {
+        match TcpListener::from_std(socket) {
             Ok(listener) => {
                 drop(serving.spawn(Arc::clone(&server).serve(Arc::clone(&proxy), listener, tls)))
             }

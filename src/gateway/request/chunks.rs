@@ -5,9 +5,9 @@
 /// The longest line of a chunk's size with its extensions, as with Pingora.
 const LONGEST_LINE: usize = 8 * 1_024;
 /// As much as may follow the last chunk.
-const MOST_TRAILERS: usize = 64 * 1_024;
+const MAX_TRAILERS: usize = 64 * 1_024;
 /// More digits than this are no length that anybody can count.
-const MOST_DIGITS: u8 = 15;
+const MAX_DIGITS: u8 = 15;
 
 /// Follows a body in chunks from the end of the header on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Chunks {
     fn after(&mut self, byte: u8) -> Result<ChunkPosition, MalformedChunks> {
         self.line += 1;
         let longest = if self.place.is_of_trailers() {
-            MOST_TRAILERS
+            MAX_TRAILERS
         } else {
             LONGEST_LINE
         };
@@ -129,7 +129,7 @@ impl Chunks {
             (
                 ChunkPosition::Size { size: 0, .. }
                 | ChunkPosition::Size {
-                    digits: MOST_DIGITS..,
+                    digits: MAX_DIGITS..,
                     ..
                 },
                 _,
@@ -212,7 +212,7 @@ impl Part {
     }
 }
 
-/// A size with one more digit; at most [`MOST_DIGITS`] of them, so that none is lost.
+/// A size with one more digit; at most [`MAX_DIGITS`] of them, so that none is lost.
 fn digit(size: u64, byte: u8) -> Option<u64> {
     char::from(byte)
         .to_digit(16)

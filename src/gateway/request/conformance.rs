@@ -10,7 +10,7 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession as HttpSession;
 
 /// All header fields together, in bytes.
-const MOST_HEADER: usize = 64 * 1_024;
+const MAX_HEADER: usize = 64 * 1_024;
 /// No method in use has as many letters; what is longer only fills logs.
 const LONGEST_METHOD: usize = 32;
 /// Methods that echo or tunnel. `CONNECT` is refused by Pingora itself.
@@ -91,7 +91,7 @@ pub(crate) fn check(request: &RequestHeader, hosts: &Hosts) -> Result<(), Refusa
         return Err(Refusal::Method);
     }
     let is_sound = has_sound_framing(&request.headers) && !upgrades_with_body(request);
-    if size(&request.headers) > MOST_HEADER || !is_sound {
+    if size(&request.headers) > MAX_HEADER || !is_sound {
         return Err(Refusal::Header);
     }
     match authority(request) {

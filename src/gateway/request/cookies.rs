@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cookie::{Cookie, SameSite};
 use domain::device::Device;
 use domain::ids::{
-    BrowserToken, DeviceToken, FlowToken, FormId, ParkingToken, SessionToken, TOKEN_BYTES,
+    BrowserToken, DeviceToken, FlowToken, FormId, FormToken, SessionToken, TOKEN_BYTES,
 };
 use domain::time::Timestamp;
 use http::header::COOKIE;
@@ -32,9 +32,9 @@ pub(crate) struct RequestCookies {
     pub(crate) browser: Option<BrowserToken>,
     pub(crate) flow: Option<FlowToken>,
     pub(crate) device: Option<DeviceToken>,
-    pub(crate) parking: Option<ParkingToken>,
-    /// As of when the session ticket is, by its own words.
-    pub(crate) ticket_as_of: Option<Timestamp>,
+    pub(crate) form_token: Option<FormToken>,
+    /// As of when the offline token is, by its own words.
+    pub(crate) offline_token_as_of: Option<Timestamp>,
 }
 
 const OURS: [&[u8]; 8] = [
@@ -82,14 +82,14 @@ impl CookieNames {
         }
     }
 
-    pub(crate) const fn parking(self) -> &'static str {
+    pub(crate) const fn form_token(self) -> &'static str {
         match self {
             Self::Secure => "__Host-vtnr_parked",
             Self::Plain => "vtnr_parked",
         }
     }
 
-    pub(crate) const fn ticket(self) -> &'static str {
+    pub(crate) const fn offline_token(self) -> &'static str {
         match self {
             Self::Secure => "__Host-vtnr_ticket",
             Self::Plain => "vtnr_ticket",
@@ -118,16 +118,16 @@ impl CookieNames {
         let mut browser = None;
         let mut flow = None;
         let mut device = None;
-        let mut parking = None;
-        let mut ticket = None;
+        let mut form_token = None;
+        let mut offline_token = None;
         for (name, value) in pairs(headers) {
             let place = match name {
                 name if name == self.session().as_bytes() => &mut session,
                 name if name == self.browser().as_bytes() => &mut browser,
                 name if name == self.flow().as_bytes() => &mut flow,
                 name if name == self.device().as_bytes() => &mut device,
-                name if name == self.parking().as_bytes() => &mut parking,
-                name if name == self.ticket().as_bytes() => &mut ticket,
+                name if name == self.form_token().as_bytes() => &mut form_token,
+                name if name == self.offline_token().as_bytes() => &mut offline_token,
                 _ => continue,
             };
             if place.is_some_and(|before| before != value) {
@@ -140,8 +140,8 @@ impl CookieNames {
             browser: browser.and_then(token).map(BrowserToken::from_bytes),
             flow: flow.and_then(token).map(FlowToken::from_bytes),
             device: device.and_then(token).map(DeviceToken::from_bytes),
-            parking: parking.and_then(token).map(ParkingToken::from_bytes),
-            ticket_as_of: ticket.and_then(as_of),
+            form_token: form_token.and_then(token).map(FormToken::from_bytes),
+            offline_token_as_of: offline_token.and_then(as_of),
         })
     }
 
@@ -152,12 +152,12 @@ impl CookieNames {
         headers: &HeaderMap,
     ) -> Result<RequestCookies, Ambiguous> {
         let held = self.read(headers)?;
-        let name = self.parking_of(form);
+        let name = self.form_token_of(form);
         let own = pairs(headers)
             .find(|(found, _)| *found == name.as_bytes())
             .and_then(|(_, value)| token(value));
         Ok(RequestCookies {
-            parking: own.map(ParkingToken::from_bytes).or(held.parking),
+            form_token: own.map(FormToken::from_bytes).or(held.form_token),
             ..held
         })
     }
@@ -166,23 +166,24 @@ impl CookieNames {
     pub(crate) fn apart(self, headers: &HeaderMap) -> Vec<String> {
         let id = |name: &[u8]| {
             let digits = name
-                .strip_prefix(self.parking().as_bytes())?
+                .strip_prefix(self.form_token().as_bytes())?
                 .strip_prefix(b"_")?;
             FormId::parse(std::str::from_utf8(digits).ok()?)
         };
         pairs(headers)
             .filter_map(|(name, _)| id(name))
-            .map(|form| self.parking_of(form))
+            .map(|form| self.form_token_of(form))
             .collect()
     }
 
-    fn parking_of(self, form: FormId) -> String {
-        format!("{}_{form}", self.parking())
+    fn form_token_of(self, form: FormId) -> String {
+        format!("{}_{form}", self.form_token())
     }
 
-    /// The session ticket, sealed.
-    pub(crate) fn read_ticket(self, headers: &HeaderMap) -> Option<Vec<u8>> {
-        let (_, value) = pairs(headers).find(|(name, _)| *name == self.ticket().as_bytes())?;
+    /// The offline token, sealed.
+    pub(crate) fn read_offline_token(self, headers: &HeaderMap) -> Option<Vec<u8>> {
+        let (_, value) =
+            pairs(headers).find(|(name, _)| *name == self.offline_token().as_bytes())?;
         let at = value.iter().position(|byte| *byte == b'.')?;
         URL_SAFE_NO_PAD.decode(value.get(at + 1..)?).ok()
     }
@@ -257,22 +258,22 @@ impl CookieNames {
         self.set(self.device(), token.reveal(), Some(Device::LIFETIME))
     }
 
-    pub(crate) fn set_parking(self, token: &ParkingToken, lives: Duration) -> String {
-        self.set(self.parking(), token.reveal(), Some(lives))
+    pub(crate) fn set_form_token(self, token: &FormToken, lives: Duration) -> String {
+        self.set(self.form_token(), token.reveal(), Some(lives))
     }
 
-    pub(crate) fn set_parking_of(
+    pub(crate) fn set_form_token_of(
         self,
         form: FormId,
-        token: &ParkingToken,
+        token: &FormToken,
         lives: Duration,
     ) -> String {
-        self.set(self.parking_of(form), token.reveal(), Some(lives))
+        self.set(self.form_token_of(form), token.reveal(), Some(lives))
     }
 
-    pub(crate) fn set_ticket(self, as_of: Timestamp, sealed: &[u8]) -> String {
+    pub(crate) fn set_offline_token(self, as_of: Timestamp, sealed: &[u8]) -> String {
         let value = format!("{}.{}", as_of.as_millis(), URL_SAFE_NO_PAD.encode(sealed));
-        self.build(self.ticket(), value).build().to_string()
+        self.build(self.offline_token(), value).build().to_string()
     }
 
     /// The broker has signed out of the certificate with this digest.
@@ -361,8 +362,8 @@ pub(crate) fn name_and_value(crumb: &[u8]) -> (&[u8], &[u8]) {
     )
 }
 
-fn as_of(ticket: &[u8]) -> Option<Timestamp> {
-    let digits = ticket.split(|byte| *byte == b'.').next()?;
+fn as_of(offline_token: &[u8]) -> Option<Timestamp> {
+    let digits = offline_token.split(|byte| *byte == b'.').next()?;
     std::str::from_utf8(digits)
         .ok()?
         .parse()
@@ -508,9 +509,9 @@ mod tests {
     #[test]
     fn a_form_of_another_site_has_a_cookie_of_its_own() {
         let (form, other) = (FormId::from_bits(0xab), FormId::from_bits(0xac));
-        let cookie = CookieNames::Secure.set_parking_of(
+        let cookie = CookieNames::Secure.set_form_token_of(
             form,
-            &ParkingToken::from_bytes([3; 32]),
+            &FormToken::from_bytes([3; 32]),
             Duration::from_secs(900),
         );
         let (pair, attributes) = cookie.split_once("; ").expect("attributes");
@@ -526,10 +527,10 @@ mod tests {
             CookieNames::Secure
                 .read_for(form, &headers)
                 .expect("unambiguous")
-                .parking
+                .form_token
         };
-        assert_eq!(token(form), Some(ParkingToken::from_bytes([3; 32])));
-        assert_eq!(token(other), Some(ParkingToken::from_bytes([4; 32])));
+        assert_eq!(token(form), Some(FormToken::from_bytes([3; 32])));
+        assert_eq!(token(other), Some(FormToken::from_bytes([4; 32])));
         assert_eq!(
             CookieNames::Secure.apart(&headers),
             ["__Host-vtnr_parked_00000000000000ab"]
@@ -537,25 +538,25 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_comes_back_as_it_was_given() {
-        let cookie =
-            CookieNames::Secure.set_ticket(Timestamp::from_millis(1_700_000_000_123), b"sealed");
+    fn an_offline_token_comes_back_as_it_was_given() {
+        let cookie = CookieNames::Secure
+            .set_offline_token(Timestamp::from_millis(1_700_000_000_123), b"sealed");
         let (pair, attributes) = cookie.split_once("; ").expect("attributes");
         assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/");
         let headers = headers(&["a=b", pair]);
         assert_eq!(
-            CookieNames::Secure.read_ticket(&headers).as_deref(),
+            CookieNames::Secure.read_offline_token(&headers).as_deref(),
             Some(&b"sealed"[..])
         );
         let held = CookieNames::Secure.read(&headers).expect("unambiguous");
         assert_eq!(
-            held.ticket_as_of,
+            held.offline_token_as_of,
             Some(Timestamp::from_millis(1_700_000_000_123))
         );
     }
 
     #[test]
-    fn what_is_no_ticket_is_none() {
+    fn what_is_no_offline_token_is_none() {
         for value in [
             "",
             ".",
@@ -567,8 +568,8 @@ mod tests {
             let headers = headers(&[&format!("vtnr_ticket={value}")]);
             assert_eq!(
                 CookieNames::Plain
-                    .read_ticket(&headers)
-                    .filter(|ticket| !ticket.is_empty()),
+                    .read_offline_token(&headers)
+                    .filter(|offline_token| !offline_token.is_empty()),
                 None,
                 "{value}"
             );

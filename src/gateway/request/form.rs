@@ -12,7 +12,7 @@ use std::time::Duration;
 use zeroize::Zeroize as _;
 
 /// Our longest form has a broker number, an address and a path.
-const MOST_FORM: usize = 16 * 1_024;
+const MAX_FORM: usize = 16 * 1_024;
 /// By so much room for a body grows.
 const STEP: usize = 64 * 1_024;
 const FORM_TIME: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ impl Form {
             return Err(BadForm::Foreign);
         }
         let mut body = read_body(session, FORM_TIME, |length| {
-            if length > MOST_FORM {
+            if length > MAX_FORM {
                 Err(BadForm::TooLarge)
             } else {
                 Ok(())

@@ -1,7 +1,7 @@
 //! What kind of request this is: with a body or without, a WebSocket handshake, what it means to do.
 
 use crate::gateway::request::conformance::announces_body;
-use domain::parking::ParkedForm;
+use domain::held_form::HeldForm;
 use domain::submission::{self, Body, Charset};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
@@ -33,7 +33,7 @@ pub(crate) fn as_forwarded(request: &RequestHeader, body: Body) -> submission::R
 }
 
 /// The same parts of a held form.
-pub(crate) fn form_as_forwarded(form: &ParkedForm) -> submission::Request<'_> {
+pub(crate) fn form_as_forwarded(form: &HeldForm) -> submission::Request<'_> {
     submission::Request {
         method: Method::POST.as_str(),
         target: form.target.as_str().as_bytes(),

@@ -29,7 +29,7 @@ pub(crate) struct Responder {
     pub(crate) cookie_names: CookieNames,
     pub(crate) access_log: AccessLog,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) chance: Rng,
+    pub(crate) rng: Rng,
 }
 
 impl Responder {
@@ -101,7 +101,7 @@ impl Responder {
         request: &RequestHeader,
         context: &mut RequestContext,
     ) -> Reply {
-        let incident = incident(self.chance);
+        let incident = incident(self.rng);
         let target = failure.target(&context.about, request);
         let return_to = match &context.about {
             RequestKind::SignIn | RequestKind::Tan => self.links.return_to(request.raw_path()),
@@ -152,13 +152,13 @@ impl Responder {
 }
 
 /// A number short enough to be read out on the telephone, of symbols that are not mistaken for one another.
-fn incident(chance: Rng) -> String {
+fn incident(rng: Rng) -> String {
     const SYMBOLS: [char; 32] = [
         'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T',
         'U', 'V', 'W', 'X', 'Y', 'Z', '2', '3', '4', '5', '6', '7', '8', '9',
     ];
     let mut bytes = [0; 8];
-    chance.fill(&mut bytes);
+    rng.fill(&mut bytes);
     bytes
         .iter()
         .filter_map(|byte| SYMBOLS.get(usize::from(byte % 32)))

@@ -15,7 +15,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; scr
                                        form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
 /// An unread body is read this far and this long before the answer, so that the connection can be used again and the client
 /// reads the answer instead of a reset.
-const MOST_UNREAD: usize = 256 * 1_024;
+const MAX_UNREAD: usize = 256 * 1_024;
 const UNREAD_TIME: Duration = Duration::from_secs(5);
 
 /// An answer: status, fields, body.
@@ -220,7 +220,7 @@ pub(crate) async fn discard_body(session: &mut Session) {
         return;
     }
     let discard = async {
-        let mut left = MOST_UNREAD;
+        let mut left = MAX_UNREAD;
         while let Ok(Some(chunk)) = session.as_mut().read_request_body().await {
             match left.checked_sub(chunk.len()) {
                 Some(rest) => left = rest,

@@ -86,7 +86,7 @@ impl SignInPages {
 
     /// Whoever has a certificate works on its host.
     pub(crate) fn on_certificates_host(&self, visit: &Visit) -> Result<Reply, Failure> {
-        match &self.sign_ins.rules.now().login.doors.certificate {
+        match &self.sign_ins.rules.now().login.methods.certificate {
             Some(LoginMethod::Host(origin)) => Ok(Reply::see_other(&format!(
                 "{origin}{}",
                 visit.return_to.as_str()

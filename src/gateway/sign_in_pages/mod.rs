@@ -219,8 +219,8 @@ impl SignInPages {
             .with_cookie(self.cookie_names.set_session(&admission.session))
             .with_cookie(self.cookie_names.clear(self.cookie_names.flow()));
         // It is another session's; the next page comes with a new one.
-        let reply = if visit.held.ticket_as_of.is_some() {
-            reply.with_cookie(self.cookie_names.clear(self.cookie_names.ticket()))
+        let reply = if visit.held.offline_token_as_of.is_some() {
+            reply.with_cookie(self.cookie_names.clear(self.cookie_names.offline_token()))
         } else {
             reply
         };

@@ -9,7 +9,7 @@ use crate::pages::{PasswordError, PasswordPage, Spent, View};
 use crate::sign_in::{PasswordAnswer, PasswordClaim};
 use crate::telemetry::metrics::{Outcome, Step};
 use domain::session::Level;
-use domain::trust::Standing;
+use domain::trust::TrustLevel;
 use http::StatusCode;
 
 /// What was typed is shown again, up to a length that no user key has.
@@ -50,8 +50,8 @@ impl SignInPages {
             PasswordAnswer::Wrong => {
                 Ok(self.password_page(visit, typed, Some(PasswordError::Wrong)))
             }
-            PasswordAnswer::Exhausted { until, standing } => {
-                let spent = if standing == Standing::Stranger {
+            PasswordAnswer::Exhausted { until, trust_level } => {
+                let spent = if trust_level == TrustLevel::Stranger {
                     Spent::ByOthers { until }
                 } else {
                     Spent::Here { until }

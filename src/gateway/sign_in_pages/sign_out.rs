@@ -93,7 +93,7 @@ impl SignInPages {
             &View::SignedOut(SignedOut {
                 browser_forgotten,
                 trust_ended: browser_forgotten && visit.held.browser.is_some(),
-                forms_lost: visit.held.parking.is_some() || !visit.apart.is_empty(),
+                forms_lost: visit.held.form_token.is_some() || !visit.apart.is_empty(),
                 outside,
             }),
             visit,
@@ -101,9 +101,9 @@ impl SignInPages {
         // Without its cookie nobody can open a form that is kept.
         let cookies = [
             self.cookie_names.session(),
-            self.cookie_names.ticket(),
+            self.cookie_names.offline_token(),
             self.cookie_names.flow(),
-            self.cookie_names.parking(),
+            self.cookie_names.form_token(),
         ];
         let page = cookies
             .into_iter()

@@ -177,7 +177,7 @@ struct PinnedSessions {
 
 impl PinnedSessions {
     /// In each half. Beyond, the oldest are forgotten: these brokers go back to their own server.
-    const MOST: usize = 65_536;
+    const MAX: usize = 65_536;
 
     fn has_any(&self) -> bool {
         self.has_any.load(Ordering::Relaxed)
@@ -194,7 +194,7 @@ impl PinnedSessions {
     fn remember(&self, value: &[u8], address: SocketAddr) {
         let mut halves = self.halves.write();
         let [newer, older] = &mut *halves;
-        if newer.len() >= Self::MOST {
+        if newer.len() >= Self::MAX {
             *older = std::mem::take(newer);
         }
         newer.insert(self.hasher.hash_one(value), address);

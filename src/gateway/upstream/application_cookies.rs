@@ -5,7 +5,7 @@
 
 use crate::application_sessions::{ApplicationSessions, Learnt, Ownership, Reach};
 use crate::gateway::context::cookie_changes::SessionCookieChanges;
-use crate::gateway::context::{RequestContext, TicketDue};
+use crate::gateway::context::{OfflineTokenDue, RequestContext};
 use crate::gateway::request::cookies::{CookieNames, crumbs, name_and_value};
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::upstream::cookie_scope::{deletion, folders, scope, scope_of};
@@ -24,11 +24,11 @@ use pingora::proxy::Session;
 use std::sync::Arc;
 
 /// No browser has more session cookies of one application: of a request with more of them no cookie goes up.
-const MOST_ASKED: usize = 16;
+const MAX_ASKED: usize = 16;
 /// No longer name is deleted, in bytes.
 const LONGEST_DELETED: usize = 128;
-/// As many sessions as a ticket names; the latest count.
-const MOST_IN_A_TICKET: usize = 8;
+/// Maximum number of sessions named in an offline token; the latest count.
+const MAX_IN_OFFLINE_TOKEN: usize = 8;
 
 /// Keeps the calculator's sessions apart: each belongs to one broker.
 pub(crate) struct ApplicationCookies {
@@ -96,12 +96,12 @@ impl ApplicationCookies {
         let odd = crumbs(headers).filter(|crumb| {
             self.session_in(crumb).is_none() && may_hide(crumb) && self.hides_session(crumb)
         });
-        changes.withheld.extend(odd.take(MOST_ASKED).map(Box::from));
+        changes.withheld.extend(odd.take(MAX_ASKED).map(Box::from));
         for (asked, crumb) in crumbs(headers)
             .filter(|crumb| self.session_in(crumb).is_some())
             .enumerate()
         {
-            let Some(id) = self.session_in(crumb).filter(|_| asked < MOST_ASKED) else {
+            let Some(id) = self.session_in(crumb).filter(|_| asked < MAX_ASKED) else {
                 changes.withholds_all = true;
                 reasons.push(Reason::OverLimit);
                 break;
@@ -146,7 +146,7 @@ impl ApplicationCookies {
         if self.application_sessions.is_known(id, vtnr) {
             return Ownership::Own;
         }
-        let has_proof = |id: &[u8]| self.is_in_ticket(id, http, context);
+        let has_proof = |id: &[u8]| self.is_in_offline_token(id, http, context);
         let learnt = Learnt {
             origin: SessionOrigin::Request,
             client: context.rate_limit_key(),
@@ -156,7 +156,7 @@ impl ApplicationCookies {
             .claim(id, vtnr, learnt, self.reach(), has_proof)
             .await;
         if ownership == Ownership::Own {
-            context.ticket_due = TicketDue::Now;
+            context.offline_token_due = OfflineTokenDue::Now;
         }
         ownership
     }
@@ -169,12 +169,15 @@ impl ApplicationCookies {
         }
     }
 
-    fn is_in_ticket(&self, id: &[u8], http: &Session, context: &RequestContext) -> bool {
+    fn is_in_offline_token(&self, id: &[u8], http: &Session, context: &RequestContext) -> bool {
         let token = context.session.as_ref().map(|session| session.token);
-        let ticket = token.zip(self.cookie_names.read_ticket(&http.req_header().headers));
-        ticket.is_some_and(|(token, ticket)| {
+        let offline_token = token.zip(
+            self.cookie_names
+                .read_offline_token(&http.req_header().headers),
+        );
+        offline_token.is_some_and(|(token, offline_token)| {
             self.sessions
-                .owned_by_offline_token(&token, &ticket)
+                .owned_by_offline_token(&token, &offline_token)
                 .contains(&self.sessions.mark(id))
         })
     }
@@ -286,22 +289,22 @@ impl ApplicationCookies {
                 .get_or_insert_default()
                 .begun
                 .push(self.sessions.mark(&id.to_bytes()));
-            context.ticket_due = TicketDue::Now;
+            context.offline_token_due = OfflineTokenDue::Now;
         }
         reason.is_none()
     }
 
-    /// The sessions of the calculator that a ticket names: those of the former ticket, of this request and of its answer.
+    /// The sessions of the calculator that an offline token names: those of the previous one, of this request and of its answer.
     pub(crate) fn owned_sessions(&self, http: &Session, context: &RequestContext) -> Vec<u64> {
         let headers = &http.req_header().headers;
         let former = context
             .session
             .as_ref()
-            .zip(self.cookie_names.read_ticket(headers));
+            .zip(self.cookie_names.read_offline_token(headers));
         let mut owned = former
-            .map(|(session, ticket)| {
+            .map(|(session, offline_token)| {
                 self.sessions
-                    .owned_by_offline_token(&session.token, &ticket)
+                    .owned_by_offline_token(&session.token, &offline_token)
             })
             .unwrap_or_default();
         let changes = context.session_cookies.as_ref();
@@ -318,7 +321,7 @@ impl ApplicationCookies {
             owned.retain(|known| *known != mark);
             owned.push(mark);
         }
-        owned.split_off(owned.len().saturating_sub(MOST_IN_A_TICKET))
+        owned.split_off(owned.len().saturating_sub(MAX_IN_OFFLINE_TOKEN))
     }
 
     /// `Set-Cookie` fields that delete these cookies wherever the calculator sets them; where that is not known, in the folders above the

@@ -5,7 +5,7 @@ use crate::gateway::context::cookie_changes::SessionCookieChanges;
 use crate::gateway::request::cookies::CookieNames;
 use bytes::Bytes;
 use domain::client_fields::ClientFields;
-use domain::parking::ParkedForm;
+use domain::held_form::HeldForm;
 use domain::policy::Permit;
 use domain::session::Level;
 use http::header::{
@@ -115,7 +115,7 @@ impl HeaderPolicy {
     pub(crate) fn apply_held_form(
         &self,
         request: &mut RequestHeader,
-        form: &ParkedForm,
+        form: &HeldForm,
         length: usize,
     ) -> pingora::Result<()> {
         request.set_raw_path(form.target.as_str().as_bytes())?;
@@ -201,7 +201,7 @@ fn written(what: impl Display) -> pingora::Result<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::parking::FormStage;
+    use domain::held_form::FormStage;
     use domain::policy::{Decision, decide};
     use domain::return_to::ReturnTo;
     use domain::route::{PortalServers, Route, Routes};
@@ -358,13 +358,13 @@ mod tests {
         for (name, value) in press {
             request.append_header(name, value).expect("a field");
         }
-        let form = ParkedForm {
+        let form = HeldForm {
             target: ReturnTo::parse("/kfz?x=1").expect("a path"),
             content_type: "application/json".into(),
             referer: None,
             origin: Some("https://vergleich.example".into()),
             owner: None,
-            parked_at: Timestamp::from_millis(1),
+            held_since: Timestamp::from_millis(1),
             stage: FormStage::Waits,
         };
         header_policy()

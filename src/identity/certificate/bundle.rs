@@ -1,4 +1,4 @@
-//! The issuers that are trusted: a PEM file of their certificates. One that is not fit to be trusted is enough to refuse all.
+//! The trusted issuers: a PEM file of their certificates. A single unfit one makes the file unusable.
 
 use super::{Error, key, moment};
 use domain::time::Timestamp;
@@ -24,12 +24,12 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// The common name of its subject.
+    /// Returns the common name of its subject.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// When its own certificate is over.
+    /// Returns the end of its own certificate's validity.
     pub fn ends_at(&self) -> Timestamp {
         self.ends_at
     }
@@ -46,13 +46,13 @@ impl Issuer {
         &self.anchor
     }
 
-    /// Whether it has signed this list.
+    /// Returns whether it signed this CRL.
     pub(super) fn has_signed(&self, list: &CertificateRevocationList<'_>) -> bool {
         SubjectPublicKeyInfo::from_der(&self.key)
             .is_ok_and(|(_, key)| list.verify_signature(&key).is_ok())
     }
 
-    /// Subject in DER.
+    /// Returns the subject in DER.
     pub(super) fn subject(&self) -> &[u8] {
         &self.subject
     }
@@ -72,7 +72,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Issuer>, Error> {
         );
     }
     for (number, issuer) in issuers.iter().enumerate() {
-        // The directory tells issuers apart by their names.
+        // The directory identifies issuers by name.
         if issuers
             .iter()
             .take(number)

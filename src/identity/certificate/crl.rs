@@ -1,4 +1,4 @@
-//! Lists of revoked certificates, in PEM or DER, each of an issuer of the bundle.
+//! Certificate revocation lists (CRLs), in PEM or DER, each signed by an issuer of the bundle.
 
 use super::{Error, Issuer, moment};
 use domain::time::Timestamp;
@@ -24,18 +24,18 @@ impl RevocationList {
         self.issuer == issuer.subject()
     }
 
-    /// Whether it is of the authority with this subject, in DER without its outermost frame.
+    /// Returns whether it was issued by this subject, in DER without the outer tag and length.
     pub(super) fn is_by(&self, subject: &[u8]) -> bool {
         self.issuer.ends_with(subject)
     }
 
-    /// Whether both say the same of the same certificates, one perhaps later than the other.
+    /// Returns whether both cover the same certificates, possibly at different times.
     pub(super) fn stands_for(&self, other: &Self) -> bool {
         self.issuer == other.issuer
             && self.list.issuing_distribution_point() == other.list.issuing_distribution_point()
     }
 
-    /// When there is to be a newer one. From then on it is not believed.
+    /// Returns the time of the next update, from which on the list has expired.
     pub(super) fn next_update(&self) -> Timestamp {
         self.next_update
     }

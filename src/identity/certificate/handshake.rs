@@ -1,4 +1,4 @@
-//! The handshake's part: asks for a certificate, lets every one through, and has those prove their key that could.
+//! The TLS handshake: requests a certificate, accepts every one, and checks the proof of the key if possible.
 
 use super::{TrustStore, key};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -7,16 +7,16 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-/// Tells rustls to ask and not to judge. A certificate that it refused would end in an alert, which browsers show as a dead connection.
+/// A verifier that requests certificates and rejects none: browsers show a rejection in the handshake as a dead connection.
 #[derive(Debug)]
 pub struct Handshake {
-    /// Whose certificates are asked for, so that browsers offer no others.
+    /// The acceptable issuers, so that browsers offer no other certificates.
     issuers: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Handshake {
-    /// Asks for certificates of these issuers.
+    /// Requests certificates of these issuers.
     pub fn new(trust: &TrustStore) -> Self {
         let issuers = trust
             .issuers()
@@ -45,7 +45,7 @@ impl ClientCertVerifier for Handshake {
         between: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        // This one is no broker's, and would be kept with the connection and for its resumption.
+        // No broker has such a chain, and it would be kept with the connection and for its resumption.
         if super::is_excessive(leaf, between) {
             return Err(Error::General(
                 "more certificates than a client has".to_owned(),
@@ -60,7 +60,7 @@ impl ClientCertVerifier for Handshake {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        // What has no key that could be checked is refused in the judgement, by the same word.
+        // If the key cannot be checked, the validation rejects the certificate by the same function.
         if key::check(certificate).is_err() {
             return Ok(HandshakeSignatureValid::assertion());
         }

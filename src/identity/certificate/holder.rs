@@ -1,16 +1,16 @@
-//! Whom a certificate names: one field of it, there exactly once.
+//! The holder's identity: one field of the certificate, which must occur exactly once.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry::{OID_X509_COMMON_NAME, OID_X509_SERIALNUMBER, Oid};
 
-/// Longer names are no names.
+/// Longer values are not names.
 const LONGEST: usize = 256;
 
-/// Which field says who the holder is: `certificate.identity`.
+/// The field with the holder's identity: `certificate.identity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// `serialNumber` of the subject: a number of the holder, not of the certificate.
+    /// `serialNumber` of the subject: a number of the holder, not the certificate's serial number.
     SerialNumber,
     /// `commonName` of the subject.
     CommonName,
@@ -23,14 +23,14 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// What the field says, if it is there exactly once and a name.
+    /// Returns the field's value, if it occurs exactly once and is a name.
     pub(super) fn of(self, certificate: &X509Certificate<'_>) -> Option<String> {
         let mut values = match self {
             Self::SerialNumber => of_subject(certificate, &OID_X509_SERIALNUMBER),
             Self::CommonName => of_subject(certificate, &OID_X509_COMMON_NAME),
             Self::Email | Self::Uri | Self::HostName => self.of_alternatives(certificate),
         };
-        // Two of them would leave it to chance which one counts.
+        // With two values, the choice would be arbitrary.
         let only = values.pop().filter(|_| values.is_empty())?;
         let name = only?.trim();
         let is_name =
@@ -53,7 +53,7 @@ impl Identity {
     }
 }
 
-/// The values of one kind in the subject; none where it is no text.
+/// Returns the subject's values of one kind; `None` for a value that is not text.
 fn of_subject<'c>(
     certificate: &'c X509Certificate<'_>,
     kind: &Oid<'static>,

@@ -1,9 +1,9 @@
-//! Which certificates can prove in a handshake that their holder has the key.
+//! The kinds of certificates and keys that can be proven in a handshake.
 //!
-//! One function says so, to the handshake and to the judgement alike: what it refuses is let through a handshake without a proof, and
-//! refused in the judgement for that. So the two cannot part ways.
+//! The handshake and the validation use the same function: a certificate that it rejects passes the handshake without a proof, and
+//! fails the validation. So the two cannot diverge.
 
-use super::{Flaw, parse};
+use super::{RejectReason, parse};
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 use x509_parser::asn1_rs::{Oid, oid};
@@ -14,7 +14,7 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::public_key::PublicKey;
 
-/// Bits of an RSA key.
+/// The minimum length of an RSA key in bits.
 const RSA: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
 /// MD5 and SHA-1 with RSA (RFC 3279, 2.2.1, and the older names of NIST), ECDSA with SHA-1 (RFC 3279, 2.2.3).
@@ -26,20 +26,20 @@ const OUTDATED_SIGNATURES: [Oid<'static>; 5] = [
     oid!(1.2.840.10045.4.1),
 ];
 
-/// Whether it is a certificate of today's kind with a key of today's kind.
+/// Checks that certificate and key are of a supported kind.
 ///
 /// # Errors
-/// [`Flaw::Malformed`] or [`Flaw::Outdated`].
-pub(super) fn check(der: &CertificateDer<'_>) -> Result<(), Flaw> {
+/// [`RejectReason::Malformed`] or [`RejectReason::Outdated`].
+pub(super) fn check(der: &CertificateDer<'_>) -> Result<(), RejectReason> {
     match EndEntityCert::try_from(der) {
         Ok(_) => {}
-        Err(webpki::Error::UnsupportedCertVersion) => return Err(Flaw::Outdated),
-        Err(_) => return Err(Flaw::Malformed),
+        Err(webpki::Error::UnsupportedCertVersion) => return Err(RejectReason::Outdated),
+        Err(_) => return Err(RejectReason::Malformed),
     }
     if has_sound_key(&parse(der)?) {
         Ok(())
     } else {
-        Err(Flaw::Outdated)
+        Err(RejectReason::Outdated)
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn has_sound_key(certificate: &X509Certificate<'_>) -> bool {
     *kind == OID_SIG_ED25519
 }
 
-/// Whether its issuer signed it as nobody should any more.
+/// Returns whether the issuer's signature uses an outdated algorithm.
 pub(super) fn has_outdated_signature(certificate: &X509Certificate<'_>) -> bool {
     OUTDATED_SIGNATURES.contains(&certificate.signature_algorithm.algorithm)
 }

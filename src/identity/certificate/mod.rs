@@ -1,41 +1,40 @@
-//! Client certificates: which of them prove who somebody is, what is wrong with the others, and whom they name.
+//! Client certificates: validates them, gives a reason for each rejection, and names the holder.
 //!
-//! It knows X.509 and no HTTP: [`crate::gateway`] brings what was shown on a connection, [`crate::identity::directory`] knows whose it is. The
-//! handshake lets every certificate through, so that a browser is told on a page what is wrong instead of being cut off
-//! ([`Handshake`]); nothing is proven by that. Each request's certificate is judged here, by what is trusted at that time: so a
-//! connection that was resumed, or has been open for long, is judged like a new one.
+//! This module knows X.509 and no HTTP: [`crate::gateway`] passes the chain presented on a connection,
+//! [`crate::identity::directory`] knows the broker. The handshake accepts every certificate, so that a browser gets a page with the
+//! reason instead of a closed connection ([`Handshake`]); it proves nothing. The certificate is validated here on each request,
+//! against the current trust store, so that a resumed or long-lived connection is treated like a new one.
 //!
-//! # How a certificate is judged
+//! # How a certificate is validated
 //!
 //! ```text
 //!                    handshake.rs                       client_certificate: each request
-//! client ── TLS ── asks, lets all through ── Shown ── same judgement still holds? ── yes ──┐
-//!                  proof of the key, if               └─ no: Trust::judge                  ├── directory: for whom? ── policy
-//!                  it has one that counts                key, chain, dates, lists, field ──┘
+//! client ── TLS ── requests, accepts all ─ PresentedChain ─ cached verdict still valid? ── yes ──┐
+//!                  proof of the key, if                        └─ no: TrustStore::validate         ├── directory: broker? ── policy
+//!                  the kind of key is known                       key, chain, dates, CRLs, field ──┘
 //! ```
 //!
-//! - **Proof of the key.** rustls asks the verifier whether the client's signature is right. It is checked
-//!   wherever `key::check` passes; where it does not (malformed, outdated kinds of keys), the handshake goes on
-//!   without a proof, and the judgement refuses the certificate by the same function.
-//! - **Nothing is proven by the handshake.** A resumed connection brings the chain of the first one, unchecked.
-//!   `PresentedChain` holds it; a judgement holds for a minute at most, never beyond a date in chain or lists,
-//!   and only while the `Trust` that made it is in force (`Arc::ptr_eq`). Accepted ones are remembered over
-//!   connections, by the SHA-256 of all that was shown; refused ones are not, so that nobody can fill that
-//!   memory.
-//! - **What strangers can show** is bounded in the handshake (`is_excessive`): a chain is kept with the
-//!   connection and for its resumption, and webpki tries the ways through it in every order.
-//! - **Issuers** are known to the directory by their common names, so that `bundle.rs` takes no two authorities
-//!   of one name. A list must be signed by an issuer of the bundle, and of two lists of one issuer, of which
-//!   webpki would look at the first alone, neither is taken.
-//! - **A reload** puts issuers in force only if the field and the columns by which the directory was read are
-//!   the same (`app/reload.rs`): else a new issuer could speak for brokers whose lines name none.
-//! - **The clock** is the machine's, not the store's: what a certificate says of its time is meant by it.
-//! - **The host.** A request that came in by this door must name its host, and that of the handshake if the
-//!   client named one: else 421. The main listener knows no certificate, and this one no session cookie.
-//! - **Other sites.** `crosses_sites`: what `SameSite=Lax` is for cookies.
-//! - **TLS by rustls itself** (`listener/client_cert_tls.rs`): Pingora's stream reads subject and serial number
-//!   of every certificate in the handshake and panics where it cannot.
-//! - **A WebSocket** is looked after by a task of its own (`RecheckTask`), once a second and at each sign-out.
+//! - **Proof of the key.** rustls asks the verifier to check the client's signature. It is checked if `key::check`
+//!   passes; otherwise (malformed, outdated kinds of keys) the handshake continues without a proof, and the
+//!   validation rejects the certificate by the same function.
+//! - **The handshake proves nothing.** A resumed connection brings the chain of the first one, unchecked, in a
+//!   `PresentedChain`. A verdict is valid for a minute at most, never beyond a date in the chain or the CRLs, and
+//!   only with the `TrustStore` that made it (`Arc::ptr_eq`). Positive verdicts are cached across connections, by
+//!   the SHA-256 of the whole chain; negative ones are not, so that nobody can fill the cache.
+//! - **Chains from strangers** are limited in the handshake (`is_excessive`): a chain is kept with the connection
+//!   and for its resumption, and webpki tries its certificates in every order.
+//! - **Issuers.** The directory identifies issuers by common name, so `bundle.rs` rejects two authorities with one
+//!   name. A CRL must be signed by an issuer of the bundle. Two CRLs of one issuer are an error, because webpki
+//!   would use the first alone.
+//! - **A reload** replaces the issuers only if the field, and the columns by which the directory was read, are
+//!   unchanged (`app/reload.rs`); otherwise a new issuer could speak for brokers whose lines name none.
+//! - **The clock** is the machine's, not the store's: validity dates refer to real time.
+//! - **The host.** A request on this listener must name its host, and the same host as in the handshake if the
+//!   client named one there; otherwise 421. The main listener accepts no certificate, this one no session cookie.
+//! - **Other sites.** `crosses_sites` corresponds to `SameSite=Lax` for cookies.
+//! - **TLS by rustls itself** (`listener/client_cert_tls.rs`): Pingora's stream reads subject and serial number of
+//!   every certificate in the handshake, and panics if it cannot.
+//! - **A WebSocket** is re-checked by its own task (`RecheckTask`), once a second and at each sign-out.
 
 mod bundle;
 mod crl;
@@ -62,26 +61,25 @@ use webpki::{
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
-/// As many authorities may stand between a certificate and its issuer. What it takes to look for a way through them grows with every order
-/// that they can be put in.
-const MOST_BETWEEN: usize = 4;
-/// All that is shown together, in bytes: more than any client has.
-const MOST_SHOWN: usize = 16 * 1_024;
+/// The maximum number of intermediate certificates. The cost of finding a path grows with the number of their permutations.
+const MAX_INTERMEDIATES: usize = 4;
+/// The maximum size of a chain in bytes, larger than any real one.
+const MAX_CHAIN_BYTES: usize = 16 * 1_024;
 
-/// Whether this is more than a client with a certificate has to show.
+/// Returns whether a chain is larger than any real one.
 fn is_excessive(leaf: &CertificateDer<'_>, between: &[CertificateDer<'_>]) -> bool {
     let bytes = between.iter().fold(leaf.len(), |bytes, certificate| {
         bytes.saturating_add(certificate.len())
     });
-    between.len() > MOST_BETWEEN || bytes > MOST_SHOWN
+    between.len() > MAX_INTERMEDIATES || bytes > MAX_CHAIN_BYTES
 }
 
-/// Whom a certificate that was accepted names.
+/// The holder of an accepted certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The name of the issuer of the bundle under which it was issued.
+    /// The common name of the issuer in the bundle.
     pub issuer: Arc<str>,
-    /// What the configured field says.
+    /// The value of the configured field.
     pub name: String,
     /// SHA-256 of the public key, as SubjectPublicKeyInfo in DER.
     pub key: [u8; 32],
@@ -91,13 +89,13 @@ pub struct Holder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
     pub holder: Holder,
-    /// Until when that holds, if nothing else changes.
+    /// The end of the verdict's validity, if nothing else changes.
     pub until: Timestamp,
 }
 
-/// Why a certificate proves nothing.
+/// The reason for rejecting a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub enum RejectReason {
     Missing,
     Malformed,
     /// X.509 v1, SHA-1 or older, RSA of less than 2,048 bits, or a kind of key that is not supported.
@@ -109,24 +107,22 @@ pub enum Flaw {
     Untrusted,
     /// Issued for another purpose than client authentication.
     WrongPurpose,
-    /// The configured field is missing, there more than once, or no name.
+    /// The configured field is missing, repeated, or not a name.
     Unnamed,
-    /// Whether it was revoked cannot be known: there is no list of its issuer, or the list is too old.
+    /// The revocation status is unknown: the issuer has no CRL, or it has expired.
     Unverifiable,
 }
 
-/// Why what is trusted cannot be read.
+/// The reason why the trust store cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file cannot be read.
     #[error("{}", .0.display())]
     Unreadable(PathBuf, #[source] std::io::Error),
-    /// A file can be read and not be used.
     #[error("{}: {}", .0.display(), .1)]
     Unusable(PathBuf, String),
 }
 
-/// What is trusted: issuers, and their lists of what they revoked.
+/// The trusted issuers and their certificate revocation lists.
 pub struct TrustStore {
     issuers: Vec<Issuer>,
     lists: Vec<crl::RevocationList>,
@@ -134,10 +130,10 @@ pub struct TrustStore {
 }
 
 impl TrustStore {
-    /// Reads the issuers' certificates, and their lists of revoked ones, where there are any.
+    /// Reads the issuers' certificates and their CRLs, if there are any.
     ///
     /// # Errors
-    /// [`Error`] if one of them is missing, or there is something in it that is not fit to be trusted.
+    /// [`Error`] if a file is missing, or contains something that must not be trusted.
     pub fn load(ca_file: &Path, crl_files: &[PathBuf], identity: Identity) -> Result<Self, Error> {
         let issuers = bundle::read(ca_file)?;
         let lists = crl_files
@@ -152,7 +148,7 @@ impl TrustStore {
                 .any(|other| other.stands_for(list))
         });
         if let Some(file) = crl_files.first().filter(|_| twice) {
-            let what = "two lists of one issuer, of which only one would be looked at".to_owned();
+            let what = "two lists of one issuer, of which only one would be used".to_owned();
             return Err(Error::Unusable(file.clone(), what));
         }
         if !crl_files.is_empty() {
@@ -179,7 +175,7 @@ impl TrustStore {
         &self.issuers
     }
 
-    /// When the first of the lists of revoked certificates is too old to be believed.
+    /// Returns the time when the first CRL expires.
     pub fn lists_end(&self) -> Option<Timestamp> {
         self.lists
             .iter()
@@ -187,26 +183,30 @@ impl TrustStore {
             .min()
     }
 
-    /// Judges what was shown on a connection: a certificate, and perhaps those of the authorities between it and its issuer.
+    /// Validates the chain presented on a connection: a certificate, followed by any intermediates.
     ///
     /// # Errors
-    /// [`Flaw`] says why it proves nothing.
-    pub fn judge(&self, shown: &[CertificateDer<'_>], now: Timestamp) -> Result<Accepted, Flaw> {
+    /// [`RejectReason`]
+    pub fn validate(
+        &self,
+        shown: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Result<Accepted, RejectReason> {
         let [leaf, between @ ..] = shown else {
-            return Err(Flaw::Missing);
+            return Err(RejectReason::Missing);
         };
         if is_excessive(leaf, between) {
-            return Err(Flaw::Malformed);
+            return Err(RejectReason::Malformed);
         }
-        // What does not pass this was not asked in the handshake to prove that it has the key.
+        // Without this check, the handshake did not require a proof of the key.
         key::check(leaf)?;
-        let certificate = EndEntityCert::try_from(leaf).map_err(|_| Flaw::Malformed)?;
+        let certificate = EndEntityCert::try_from(leaf).map_err(|_| RejectReason::Malformed)?;
         let parsed = parse(leaf)?;
         if key::has_outdated_signature(&parsed) {
-            return Err(Flaw::Outdated);
+            return Err(RejectReason::Outdated);
         }
         if !is_for_signing(&parsed) {
-            return Err(Flaw::WrongPurpose);
+            return Err(RejectReason::WrongPurpose);
         }
         let anchors: Vec<_> = self
             .issuers
@@ -233,30 +233,30 @@ impl TrustStore {
                 revocation,
                 None,
             )
-            .map_err(|error| flaw(&error, &parsed, now))?;
-        // webpki takes anchors as they are; of those with one key, one that was renewed perhaps, each has its own time.
+            .map_err(|error| reason(&error, &parsed, now))?;
+        // webpki ignores the validity of anchors; two with the same key, one of them renewed, have different dates.
         let mut issuers = self
             .issuers
             .iter()
             .filter(|issuer| issuer.anchor() == path.anchor());
         let issuer = issuers
             .find(|issuer| issuer.begins_at() <= now && now < issuer.ends_at())
-            .ok_or(Flaw::Untrusted)?;
-        let name = self.identity.of(&parsed).ok_or(Flaw::Unnamed)?;
+            .ok_or(RejectReason::Untrusted)?;
+        let name = self.identity.of(&parsed).ok_or(RejectReason::Unnamed)?;
         let holder = Holder {
             issuer: Arc::clone(issuer.shared_name()),
             name,
             key: sha256(parsed.public_key().raw),
         };
-        let on_the_way: Vec<_> = path
+        let intermediates: Vec<_> = path
             .intermediate_certificates()
             .map(webpki::Cert::der)
             .collect();
-        let ends = on_the_way
+        let ends = intermediates
             .iter()
             .filter_map(|between| parse(between).ok())
             .map(|between| moment(between.validity().not_after));
-        let is_asked = |list: &&crl::RevocationList| {
+        let is_used = |list: &&crl::RevocationList| {
             list.is_of(issuer)
                 || path
                     .intermediate_certificates()
@@ -265,7 +265,7 @@ impl TrustStore {
         let lists = self
             .lists
             .iter()
-            .filter(is_asked)
+            .filter(is_used)
             .map(crl::RevocationList::next_update);
         let until = ends
             .chain([moment(parsed.validity().not_after), issuer.ends_at()])
@@ -278,26 +278,28 @@ impl TrustStore {
     }
 }
 
-fn flaw(error: &webpki::Error, leaf: &X509Certificate<'_>, now: Timestamp) -> Flaw {
+fn reason(error: &webpki::Error, leaf: &X509Certificate<'_>, now: Timestamp) -> RejectReason {
     use webpki::Error as E;
     match error {
-        E::CertNotValidYet { .. } if now < moment(leaf.validity().not_before) => Flaw::NotYetValid,
-        E::CertExpired { .. } if now >= moment(leaf.validity().not_after) => Flaw::Expired,
-        E::CertRevoked => Flaw::Revoked,
+        E::CertNotValidYet { .. } if now < moment(leaf.validity().not_before) => {
+            RejectReason::NotYetValid
+        }
+        E::CertExpired { .. } if now >= moment(leaf.validity().not_after) => RejectReason::Expired,
+        E::CertRevoked => RejectReason::Revoked,
         E::UnknownRevocationStatus
         | E::CrlExpired { .. }
         | E::InvalidCrlSignatureForPublicKey
-        | E::IssuerNotCrlSigner => Flaw::Unverifiable,
+        | E::IssuerNotCrlSigner => RejectReason::Unverifiable,
         E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension | E::CaUsedAsEndEntity => {
-            Flaw::WrongPurpose
+            RejectReason::WrongPurpose
         }
         E::UnsupportedSignatureAlgorithmContext(_)
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Flaw::Outdated,
-        _ => Flaw::Untrusted,
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => RejectReason::Outdated,
+        _ => RejectReason::Untrusted,
     }
 }
 
-/// Whether its key may sign a handshake. Where nothing is said of that, it may (RFC 5280, 4.2.1.3).
+/// Returns whether the key may sign a handshake, as it may without a key usage extension (RFC 5280, 4.2.1.3).
 fn is_for_signing(certificate: &X509Certificate<'_>) -> bool {
     match certificate.key_usage() {
         Ok(Some(usage)) => usage.value.digital_signature(),
@@ -306,14 +308,14 @@ fn is_for_signing(certificate: &X509Certificate<'_>) -> bool {
     }
 }
 
-fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, Flaw> {
+fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, RejectReason> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
-        _ => Err(Flaw::Malformed),
+        _ => Err(RejectReason::Malformed),
     }
 }
 
-/// A moment of X.509. Before 1970 is never.
+/// Converts an X.509 time; times before 1970 become 0.
 fn moment(time: x509_parser::time::ASN1Time) -> Timestamp {
     Timestamp::from_millis(
         u64::try_from(time.timestamp())

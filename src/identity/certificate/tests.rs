@@ -108,8 +108,11 @@ impl Files {
     }
 }
 
-fn judged(trust: &TrustStore, certificate: &CertificateDer<'static>) -> Result<Accepted, Flaw> {
-    trust.judge(std::slice::from_ref(certificate), noon())
+fn validated(
+    trust: &TrustStore,
+    certificate: &CertificateDer<'static>,
+) -> Result<Accepted, RejectReason> {
+    trust.validate(std::slice::from_ref(certificate), noon())
 }
 
 #[test]
@@ -118,7 +121,7 @@ fn a_sound_certificate_names_its_holder_and_issuer_until_it_expires() {
     let trust = Files::new()
         .trust(&[&Authority::named("Other CA"), &authority], &[])
         .expect("trust");
-    let accepted = judged(&trust, &authority.issue(&sound())).expect("accepted");
+    let accepted = validated(&trust, &authority.issue(&sound())).expect("accepted");
     assert_eq!(
         (&*accepted.holder.issuer, accepted.holder.name.as_str()),
         ("Makler CA", "VM-0815")
@@ -140,40 +143,40 @@ fn each_flaw_is_told_from_the_others() {
     };
     let cases = [
         (
-            Flaw::Expired,
+            RejectReason::Expired,
             with(|params| params.not_after = date_time_ymd(2026, 2, 1)),
         ),
         (
-            Flaw::NotYetValid,
+            RejectReason::NotYetValid,
             with(|params| params.not_before = date_time_ymd(2026, 7, 1)),
         ),
         (
-            Flaw::WrongPurpose,
+            RejectReason::WrongPurpose,
             with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]),
         ),
         (
-            Flaw::WrongPurpose,
+            RejectReason::WrongPurpose,
             with(|params| params.key_usages = vec![KeyUsagePurpose::KeyEncipherment]),
         ),
         (
-            Flaw::WrongPurpose,
+            RejectReason::WrongPurpose,
             with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
         ),
         (
-            Flaw::Unnamed,
+            RejectReason::Unnamed,
             with(|params| params.distinguished_name = rcgen::DistinguishedName::new()),
         ),
         (
-            Flaw::Unnamed,
+            RejectReason::Unnamed,
             with(|params| {
                 params
                     .distinguished_name
                     .push(DnType::CustomDnType(vec![2, 5, 4, 5]), " \t ")
             }),
         ),
-        (Flaw::Untrusted, stranger.issue(&sound())),
+        (RejectReason::Untrusted, stranger.issue(&sound())),
         (
-            Flaw::Untrusted,
+            RejectReason::Untrusted,
             sound()
                 .self_signed(&KeyPair::generate().expect("a key"))
                 .expect("a certificate")
@@ -181,18 +184,22 @@ fn each_flaw_is_told_from_the_others() {
                 .clone(),
         ),
         (
-            Flaw::Malformed,
+            RejectReason::Malformed,
             CertificateDer::from(b"no certificate".to_vec()),
         ),
         (
-            Flaw::Malformed,
+            RejectReason::Malformed,
             CertificateDer::from([authority.issue(&sound()).as_ref(), b"x"].concat()),
         ),
     ];
-    for (number, (flaw, certificate)) in cases.iter().enumerate() {
-        assert_eq!(judged(&trust, certificate), Err(*flaw), "case {number}");
+    for (number, (reason, certificate)) in cases.iter().enumerate() {
+        assert_eq!(
+            validated(&trust, certificate),
+            Err(*reason),
+            "case {number}"
+        );
     }
-    assert_eq!(trust.judge(&[], noon()), Err(Flaw::Missing));
+    assert_eq!(trust.validate(&[], noon()), Err(RejectReason::Missing));
 }
 
 #[test]
@@ -214,17 +221,17 @@ fn an_authority_between_is_followed_and_its_end_counts() {
         .clone();
     let trust = Files::new().trust(&[&root], &[]).expect("trust");
     let shown = [leaf.clone(), between.der().clone()];
-    let accepted = trust.judge(&shown, noon()).expect("accepted");
+    let accepted = trust.validate(&shown, noon()).expect("accepted");
     assert_eq!(
         (&*accepted.holder.issuer, accepted.until),
         ("Root", at(date_time_ymd(2026, 8, 1).unix_timestamp()))
     );
     // Its own certificate is good; the way to the root is not.
     assert_eq!(
-        trust.judge(&shown, at(date_time_ymd(2026, 9, 1).unix_timestamp())),
-        Err(Flaw::Untrusted)
+        trust.validate(&shown, at(date_time_ymd(2026, 9, 1).unix_timestamp())),
+        Err(RejectReason::Untrusted)
     );
-    assert_eq!(judged(&trust, &leaf), Err(Flaw::Untrusted));
+    assert_eq!(validated(&trust, &leaf), Err(RejectReason::Untrusted));
 }
 
 #[test]
@@ -234,13 +241,13 @@ fn a_list_says_who_was_revoked_and_only_while_it_is_new() {
     let certificate = authority.issue(&sound());
     let trust = |list| files.trust(&[&authority], &[list]).expect("trust");
     assert_eq!(
-        judged(&trust(authority.revoke(&[7], 2027)), &certificate),
-        Err(Flaw::Revoked)
+        validated(&trust(authority.revoke(&[7], 2027)), &certificate),
+        Err(RejectReason::Revoked)
     );
-    assert!(judged(&trust(authority.revoke(&[8], 2027)), &certificate).is_ok());
+    assert!(validated(&trust(authority.revoke(&[8], 2027)), &certificate).is_ok());
     assert_eq!(
-        judged(&trust(authority.revoke(&[8], 2026)), &certificate),
-        Err(Flaw::Unverifiable)
+        validated(&trust(authority.revoke(&[8], 2026)), &certificate),
+        Err(RejectReason::Unverifiable)
     );
     // A list of that name that another key has signed says nothing.
     let forged = Authority::named("Makler CA").revoke(&[], 2027);
@@ -327,7 +334,7 @@ fn of_an_issuer_that_was_renewed_the_certificate_counts_that_is_valid() {
     let trust = Files::new()
         .trust(&[&former, &renewed], &[])
         .expect("trust");
-    assert!(judged(&trust, &former.issue(&sound())).is_ok());
+    assert!(validated(&trust, &former.issue(&sound())).is_ok());
 }
 
 /// What comes between may be put in many orders, each of which would be tried.
@@ -339,17 +346,17 @@ fn more_than_a_client_has_to_show_is_not_looked_at() {
     let between = Authority::named("Between").0.der().clone();
     let shown = |count: usize| [vec![leaf.clone()], vec![between.clone(); count]].concat();
     assert!(
-        trust.judge(&shown(MOST_BETWEEN), noon()).is_ok(),
+        trust.validate(&shown(MAX_INTERMEDIATES), noon()).is_ok(),
         "what leads nowhere does no harm"
     );
     assert_eq!(
-        trust.judge(&shown(MOST_BETWEEN + 1), noon()),
-        Err(Flaw::Malformed)
+        trust.validate(&shown(MAX_INTERMEDIATES + 1), noon()),
+        Err(RejectReason::Malformed)
     );
-    let long = CertificateDer::from(vec![0x30; MOST_SHOWN]);
+    let long = CertificateDer::from(vec![0x30; MAX_CHAIN_BYTES]);
     assert_eq!(
-        trust.judge(&[leaf.clone(), long], noon()),
-        Err(Flaw::Malformed)
+        trust.validate(&[leaf.clone(), long], noon()),
+        Err(RejectReason::Malformed)
     );
 }
 

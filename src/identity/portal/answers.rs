@@ -1,4 +1,4 @@
-//! What the portal said, for as long as it counts, and what it is being asked.
+//! The portal's cached answers, and the checks in flight.
 
 use super::PortalAnswer;
 use domain::vtnr::Vtnr;
@@ -7,21 +7,20 @@ use std::sync::{Arc, Weak};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-/// So many times a no is remembered: anybody can fill this.
-const MOST_NOES: usize = 4_096;
-/// Where there is no more room, one in so many has to go.
-const GO: usize = 8;
+/// The maximum number of cached negative answers, which anybody can cause.
+const MAX_NEGATIVE: usize = 4_096;
+/// A full cache evicts one entry in eight.
+const EVICTED: usize = 8;
 
-/// By the digest of the cookies that were asked about.
+/// The digest of the cookies that were checked.
 type Sum = [u8; 32];
 
 pub(super) struct Answers {
-    most: usize,
-    /// Only who is signed in at the portal has a place here. Those who do not count any more stay until it is needed: the same answer
-    /// anew is no new sign-in.
+    max: usize,
+    /// Positive answers. Expired ones stay until their room is needed: the same answer again is not a new sign-in.
     signed_in: HashMap<Sum, KnownAnswer>,
     nobody: HashMap<Sum, Instant>,
-    /// Gone when nobody waits for them any more.
+    /// Checks in flight, shared by all callers; an entry is dead once no caller waits.
     questions: HashMap<Sum, Weak<OnceCell<PortalAnswer>>>,
 }
 
@@ -32,9 +31,9 @@ struct KnownAnswer {
 }
 
 impl Answers {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Self {
-            most,
+            max,
             signed_in: HashMap::new(),
             nobody: HashMap::new(),
             questions: HashMap::new(),
@@ -55,12 +54,12 @@ impl Answers {
         })
     }
 
-    /// The question about these cookies, the same for all who ask it at once.
+    /// Returns the check of these cookies, shared by all concurrent callers.
     pub(super) fn question(&mut self, sum: Sum) -> Arc<OnceCell<PortalAnswer>> {
         if let Some(question) = self.questions.get(&sum).and_then(Weak::upgrade) {
             return question;
         }
-        // Those whose askers all went away.
+        // Remove checks that all callers have abandoned.
         self.questions
             .retain(|_, question| question.strong_count() > 0);
         let question = Arc::default();
@@ -73,7 +72,7 @@ impl Answers {
         self.questions.len()
     }
 
-    /// The question was answered, and the answer counts until then. Gives whom it names, unless the one before did so too.
+    /// Caches an answer until `until`. Returns the broker it names, unless the previous answer named the same one.
     pub(super) fn answered(
         &mut self,
         sum: Sum,
@@ -92,13 +91,13 @@ impl Answers {
         match answer {
             PortalAnswer::SignedIn(vtnr) => {
                 let before = self.signed_in.remove(&sum);
-                make_room(&mut self.signed_in, self.most, |known| now < known.until);
+                make_room(&mut self.signed_in, self.max, |known| now < known.until);
                 self.nobody.remove(&sum);
                 self.signed_in.insert(sum, KnownAnswer { vtnr, until });
                 (before.map(|known| known.vtnr) != Some(vtnr)).then_some(vtnr)
             }
             PortalAnswer::Nobody => {
-                make_room(&mut self.nobody, MOST_NOES, |until| now < *until);
+                make_room(&mut self.nobody, MAX_NEGATIVE, |until| now < *until);
                 self.signed_in.remove(&sum);
                 self.nobody.insert(sum, until);
                 None
@@ -108,14 +107,14 @@ impl Answers {
     }
 }
 
-/// Where there is none, drops what does not count any more, and if that is not enough some of the others, whichever: they can be asked
-/// about again. Never all, or one broker who has many cookies made up would take everybody's place.
+/// Makes room for one entry: removes expired ones, and if that is not enough some others, in no order; they can be checked again.
+/// Never removes all, so that a broker with many made-up cookies cannot evict everybody.
 fn make_room<V>(answers: &mut HashMap<Sum, V>, most: usize, counts: impl Fn(&V) -> bool) {
     if answers.len() < most {
         return;
     }
     answers.retain(|_, answer| counts(answer));
-    let mut surplus = answers.len().saturating_sub(most - most.div_ceil(GO));
+    let mut surplus = answers.len().saturating_sub(most - most.div_ceil(EVICTED));
     answers.retain(|_, _| {
         let goes = surplus > 0;
         surplus -= usize::from(goes);

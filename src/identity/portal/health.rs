@@ -1,19 +1,19 @@
-//! Whether the portal is well: one that fails several times in a row is left alone for a moment.
+//! A circuit breaker for the portal: after several failures in a row, no checks are sent for a moment.
 
 use crate::telemetry::metrics::PortalCheck;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// After so many failures in a row it is left alone for so long.
+/// Failures in a row that open the breaker.
 const FAILURES: u32 = 3;
+/// How long the breaker stays open.
 const REST: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct PortalHealth {
-    /// Failures in a row.
     failures: u32,
-    /// Whether a fault was reported and no recovery since.
-    told: bool,
+    /// A fault was logged, and no recovery since.
+    reported: bool,
     rests_until: Option<Instant>,
 }
 
@@ -27,29 +27,29 @@ impl PortalHealth {
             PortalCheck::SignedIn | PortalCheck::Nobody => self.recover(),
             PortalCheck::Unfit => {
                 self.failures = 0;
-                self.tell("its answers name no broker: portal.vtnr_header is missing, there more than once, or no broker number");
+                self.report("its answers name no broker: portal.vtnr_header is missing, there more than once, or no broker number");
             }
             PortalCheck::Failed => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= FAILURES {
-                    self.tell("it gives no answer, or an error");
+                    self.report("it gives no answer, or an error");
                     self.rests_until = Some(now + REST);
                 }
             }
-            // It was not asked, which says nothing of it.
+            // No check was sent, which says nothing about the portal.
             PortalCheck::NotAsked | PortalCheck::NoRoom => {}
         }
     }
 
-    fn tell(&mut self, what: &'static str) {
-        if !std::mem::replace(&mut self.told, true) {
+    fn report(&mut self, what: &'static str) {
+        if !std::mem::replace(&mut self.reported, true) {
             tracing::warn!(target: "portal", what, "portal unavailable");
         }
     }
 
     fn recover(&mut self) {
         self.failures = 0;
-        if std::mem::take(&mut self.told) {
+        if std::mem::take(&mut self.reported) {
             tracing::info!(target: "portal", "portal recovered");
         }
     }

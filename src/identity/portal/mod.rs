@@ -1,34 +1,30 @@
-//! The insurer's portal: who is signed in there, by the cookies that it gave the browser.
+//! The insurer's portal: checks whether a browser is signed in there, by the cookies that the portal set.
 //!
-//! It is asked with a request of its own, and its word counts for a while. What it said of one browser's cookies is never believed of
-//! another's: answers are kept by a digest of all names and values that were asked about. Whatever is not a clear yes is a no, and a
-//! portal that does not answer says nothing.
+//! The gateway sends a check request of its own and caches the answer for a while. An answer never applies to other cookies: the
+//! cache key is a digest of all names and values that were checked. Anything but a clear yes is a no; a portal that cannot answer
+//! decides nothing.
 //!
-//! # How the portal is asked
+//! # How a check works
 //!
-//! A question is named by the SHA-256 of the names and values of all cookies that it is about, with their
-//! lengths. Who asks the same at once shares one question (`answers.rs`); if the asker goes away, another one
-//! of those who wait puts it. Answers have a place for the signed in and one for the others: whoever makes up
-//! cookies pushes no broker out, and a broker who does so pushes out some. A yes that does not count any more
-//! stays as long as there is room: the same answer anew is no new sign-in. The gateway's own session goes
-//! first, and the portal is asked only where that does not suffice; a session without e-mail is lifted by the
-//! portal for the same broker only.
+//! A check is identified by the SHA-256 of the names and values of its cookies, with their lengths. Concurrent
+//! callers share one check (`answers.rs`); if the caller that sends it goes away, another waiting caller sends it.
+//! Positive and negative answers are cached apart: made-up cookies evict no broker's answer, and a broker who makes
+//! up cookies evicts only a few. An expired positive answer stays while there is room: the same answer again is not
+//! a new sign-in. The gateway's own session comes first; the portal is asked only if that does not suffice. The
+//! portal lifts a session without e-mail for the same broker only.
 //!
-//! - **Room** (`room.rs`). A question waits for a place of its client's part first and for one of all
-//!   afterwards, so that whoever waits for the part stands in nobody's way. Time that runs out before there was
-//!   a place, or too soon after, is no failure of the portal (`no_room`); else strangers could have it left
-//!   alone (`health.rs`).
-//! - **Times** go by the machine's steady clock: no other gateway needs them, and Redis' clock may jump.
-//! - **A sign-out** sets its cookie wherever there are cookies of the portal's and it has not just said that
-//!   they are nobody's. What it said is looked up, never asked for: the sign-out waits for nobody and takes no
-//!   seat.
-//! - **A WebSocket** is looked after by a task of its own (`PortalRecheck`). That its broker signed out here
-//!   cannot be seen from it: the cookie came with another request. So it ends by the portal's word, or for want
-//!   of it.
+//! - **Limits** (`limit.rs`). A check waits for a slot of its client's share first, then for one of all, so that a
+//!   waiting client delays nobody else. A timeout before a slot was free, or soon after, is not a failure of the
+//!   portal (`no_room`); otherwise strangers could open the circuit breaker (`health.rs`).
+//! - **Times** use the machine's monotonic clock: no other gateway needs them, and Redis' clock may jump.
+//! - **A sign-out** sets its cookie if the request has portal cookies, unless a cached answer says that they are
+//!   nobody's. It reads the cache and never sends a check: a sign-out waits for nobody and takes no slot.
+//! - **A WebSocket** has its own task (`PortalRecheck`). It cannot see that its broker signed out here, because the
+//!   cookie came with another request. So it closes when the portal says no, or does not answer.
 
 mod answers;
 mod health;
-mod room;
+mod limit;
 #[cfg(test)]
 mod tests;
 
@@ -41,9 +37,9 @@ use domain::vtnr::Vtnr;
 use health::PortalHealth;
 use http::header::{COOKIE, USER_AGENT};
 use http::{HeaderValue, StatusCode};
+use limit::PortalLimit;
 use parking_lot::Mutex;
 use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
-use room::Room;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -52,8 +48,8 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 
-/// So long a no counts: the images of a page are one question.
-const NO_HOLDS: Duration = Duration::from_secs(2);
+/// How long a negative answer is cached, so that a page with its images causes one check.
+const NEGATIVE_LIFETIME: Duration = Duration::from_secs(2);
 
 /// The portal's cookies of one request.
 pub struct PortalClaim {
@@ -63,36 +59,36 @@ pub struct PortalClaim {
 }
 
 impl PortalClaim {
-    /// What tells these cookies from all others.
+    /// Returns the digest that identifies these cookies.
     pub fn sum(&self) -> &[u8; 32] {
         &self.sum
     }
 }
 
-/// Who has sent them, as the portal is told.
+/// The browser behind a check, forwarded to the portal.
 #[derive(Clone, Debug, Default)]
 pub struct QuestionSender {
     pub address: Option<IpAddr>,
-    /// What it says it is.
+    /// Its `User-Agent`.
     pub agent: Option<HeaderValue>,
 }
 
-/// What the portal says.
+/// The portal's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortalAnswer {
     SignedIn(Vtnr),
-    /// Nobody is, or nobody whom the answer names clearly.
+    /// Nobody is signed in, or the answer names no single broker.
     Nobody,
     Unavailable,
 }
 
-/// Nothing can be asked: the HTTP client cannot be made.
+/// The HTTP client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file with its certificates cannot be read.
+    /// `portal.ca_file` cannot be read.
     #[error("{} cannot be read", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    /// Neither the system's certificates nor those of the file are of use.
+    /// Neither the system's certificates nor those of the file can be used.
     #[error("no HTTP client")]
     Client(#[from] reqwest::Error),
 }
@@ -101,24 +97,24 @@ pub struct Portal {
     config: config::PortalConfig,
     client: Client,
     answers: Mutex<Answers>,
-    room: Room,
+    limit: PortalLimit,
     health: Mutex<PortalHealth>,
     metrics: Arc<Metrics>,
 }
 
 impl Portal {
-    /// A portal that nobody has asked yet.
+    /// Creates the client, with an empty cache.
     ///
     /// # Errors
     /// [`Error`] if `portal.ca_file` or the system's certificates cannot be used.
     pub fn new(config: config::PortalConfig, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
-            // A proxy that the environment names is none of the operator's configuration, and would learn the cookies.
+            // A proxy from the environment is not the operator's configuration, and would see the cookies.
             .no_proxy()
             .connect_timeout(config.timeout)
             .pool_max_idle_per_host(config.connections)
-            // Less than most servers keep a connection: a question that meets its end is a failure.
+            // Shorter than most servers' keep-alive: a check on a connection that is just closing fails.
             .pool_idle_timeout(Duration::from_secs(4));
         let client = match &config.ca_file {
             Some(path) => {
@@ -131,19 +127,19 @@ impl Portal {
             None => client,
         };
         let answers = Mutex::new(Answers::new(config.cache_size));
-        let room = Room::new(config.connections);
+        let limit = PortalLimit::new(config.connections);
         Ok(Self {
             client: client.build()?,
             config,
             answers,
-            room,
+            limit,
             health: Mutex::default(),
             metrics,
         })
     }
 
-    /// The portal's cookies among those of a request, if there are any. A cookie that comes twice with different values makes
-    /// unclear what the portal would be asked.
+    /// Extracts the portal's cookies from those of a request. Returns `None` if there are none, or if one comes twice with
+    /// different values.
     pub fn claim<'c>(
         &self,
         cookies: impl Iterator<Item = (&'c [u8], &'c [u8])>,
@@ -154,7 +150,7 @@ impl Portal {
                 .config
                 .cookies
                 .iter()
-                .position(|wanted| wanted.as_bytes() == name)
+                .position(|configured| configured.as_bytes() == name)
             else {
                 continue;
             };
@@ -186,18 +182,18 @@ impl Portal {
         })
     }
 
-    /// Where one signs in at the portal.
+    /// The portal's sign-in page.
     pub fn sign_in_url(&self) -> Option<&str> {
         self.config.sign_in_url.as_deref()
     }
 
-    /// What the portal said of these cookies a moment ago. This and all times here go by the machine's steady clock, which nobody sets.
+    /// Returns the cached answer for these cookies.
     pub fn known(&self, claim: &PortalClaim) -> Option<PortalAnswer> {
         self.answers.lock().find(&claim.sum, Instant::now())
     }
 
-    /// Asks the portal, unless it has just been asked the same. `on_sign_in` is told of a broker whom the last answer about
-    /// these cookies did not name already.
+    /// Checks the cookies at the portal, unless the answer is cached. Calls `on_sign_in` with the broker, unless the previous
+    /// answer for these cookies named the same one.
     pub async fn ask(
         &self,
         claim: &PortalClaim,
@@ -215,7 +211,7 @@ impl Portal {
         let answer = *question
             .get_or_init(|| {
                 is_first = true;
-                self.put(claim, client)
+                self.check(claim, client)
             })
             .await;
         if is_first {
@@ -224,7 +220,7 @@ impl Portal {
         answer
     }
 
-    /// Remembers the answer, and says whose sign-in it is news of.
+    /// Caches the answer. Returns the broker if this is a new sign-in.
     fn note(
         &self,
         claim: &PortalClaim,
@@ -233,7 +229,7 @@ impl Portal {
     ) -> Option<Vtnr> {
         let holds = match answer {
             PortalAnswer::SignedIn(_) => self.config.cache,
-            PortalAnswer::Nobody => NO_HOLDS.min(self.config.cache),
+            PortalAnswer::Nobody => NEGATIVE_LIFETIME.min(self.config.cache),
             PortalAnswer::Unavailable => Duration::ZERO,
         };
         let now = Instant::now();
@@ -242,15 +238,15 @@ impl Portal {
             .answered(claim.sum, answer, now + holds, now, question)
     }
 
-    async fn put(&self, claim: &PortalClaim, client: &QuestionSender) -> PortalAnswer {
-        let (outcome, answer) = self.question(claim, client).await;
+    async fn check(&self, claim: &PortalClaim, client: &QuestionSender) -> PortalAnswer {
+        let (outcome, answer) = self.send(claim, client).await;
         self.health.lock().note(outcome, Instant::now());
         self.metrics.portal_checked(outcome);
         answer
     }
 
-    /// One question to the portal.
-    async fn question(
+    /// Sends one check to the portal.
+    async fn send(
         &self,
         claim: &PortalClaim,
         client: &QuestionSender,
@@ -259,19 +255,19 @@ impl Portal {
         if self.health.lock().rests(begun) {
             return (PortalCheck::NotAsked, PortalAnswer::Unavailable);
         }
-        // The limit is for the waiting too.
+        // The timeout includes the wait for a slot.
         let ends = begun + self.config.timeout;
         let address =
             ClientAddress::of(client.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
-        let Ok(Some(_place)) = timeout_at(ends, self.room.take(address)).await else {
+        let Ok(Some(_slot)) = timeout_at(ends, self.limit.take(address)).await else {
             return (PortalCheck::NoRoom, PortalAnswer::Unavailable);
         };
-        // Where others' questions took most of the time, that it runs out says nothing of the portal.
+        // If the wait for a slot took most of the time, a timeout says nothing about the portal.
         let has_waited = begun.elapsed() > self.config.timeout / 2;
         match timeout_at(ends, self.request(claim, client).send()).await {
             Ok(Ok(response)) => self.read(&response),
             Ok(Err(error)) => {
-                // The address may hold what nobody should read in a log.
+                // The URL may contain secrets.
                 tracing::debug!(target: "portal", error = %error.without_url(), "no answer");
                 (PortalCheck::Failed, PortalAnswer::Unavailable)
             }
@@ -300,7 +296,7 @@ impl Portal {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 return (PortalCheck::Nobody, PortalAnswer::Nobody);
             }
-            // To its page for signing in.
+            // A redirect to the portal's sign-in page.
             status if status.is_redirection() => {
                 return (PortalCheck::Nobody, PortalAnswer::Nobody);
             }

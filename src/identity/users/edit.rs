@@ -1,4 +1,4 @@
-//! Changing the users file: one writer at a time, and whoever reads it finds it whole, before or after.
+//! Changes the users file: one writer at a time, and readers always see a complete file.
 
 use super::error::{Error, UsersFault};
 use super::table::Table;
@@ -8,16 +8,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// What to do while somebody else is at it.
+/// What to do while another process holds the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    Waits,
-    None,
+pub(super) enum LockWait {
+    Block,
+    Fail,
 }
 
 const OWNER_ALONE: u32 = 0o600;
 
-/// Makes an empty users file where there is none yet.
+/// Creates an empty users file, unless there is one.
 ///
 /// # Errors
 /// [`Error::Unwritable`]
@@ -37,19 +37,19 @@ pub(super) fn create(file: &Path) -> Result<(), Error> {
     }
 }
 
-/// Reads the file, has `change` made, and puts the outcome in its place, unless `change` gives nothing.
+/// Reads the file, applies `change`, and replaces the file, unless `change` returns `None`.
 ///
 /// # Errors
 /// [`Error`] says why nothing was changed.
 pub(super) fn change<T>(
     file: &Path,
-    patience: Patience,
+    wait: LockWait,
     change: impl FnOnce(&mut Table) -> Option<T>,
 ) -> Result<Option<T>, Error> {
-    // A link, such as those of a mounted secret, stays one.
+    // A symbolic link, such as those of a mounted secret, is kept.
     let place =
         fs::canonicalize(file).map_err(|error| Error::Unreadable(file.to_owned(), error))?;
-    let locked = lock(&place, patience)?;
+    let locked = lock(&place, wait)?;
     let mut table = table(file, &read(&place)?)?;
     let Some(outcome) = change(&mut table) else {
         return Ok(None);
@@ -63,14 +63,15 @@ pub(super) fn change<T>(
     Ok(Some(outcome))
 }
 
-/// The file, locked until it is dropped. Whoever replaced it meanwhile had locked what is gone now, so that it is looked at once more.
-fn lock(place: &Path, patience: Patience) -> Result<File, Error> {
+/// Opens the file and locks it until the handle is dropped. If the file was replaced meanwhile, the lock is on the old one, and the
+/// loop opens it again.
+fn lock(place: &Path, wait: LockWait) -> Result<File, Error> {
     let unreadable = |error| Error::Unreadable(place.to_owned(), error);
     loop {
         let open = File::open(place).map_err(unreadable)?;
-        match patience {
-            Patience::Waits => open.lock().map_err(unreadable)?,
-            Patience::None => open.try_lock().map_err(|error| match error {
+        match wait {
+            LockWait::Block => open.lock().map_err(unreadable)?,
+            LockWait::Fail => open.try_lock().map_err(|error| match error {
                 TryLockError::WouldBlock => Error::Locked(place.to_owned()),
                 TryLockError::Error(error) => unreadable(error),
             })?,
@@ -85,17 +86,17 @@ fn lock(place: &Path, patience: Patience) -> Result<File, Error> {
     }
 }
 
-/// Puts a new file in the place of the former one, with its owner and permissions.
+/// Replaces the file by a new one with the same owner and permissions.
 fn replace(place: &Path, former: &Metadata, bytes: &[u8]) -> io::Result<()> {
     let new = beside(place)?;
-    // Of a writer that was killed; whoever holds the lock is alone here.
+    // Left by a writer that was killed; the lock excludes any other.
     let _ = fs::remove_file(&new);
     let written = write(&new, former, bytes).and_then(|()| fs::rename(&new, place));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
     written?;
-    // The name is on disk once its folder is.
+    // The rename is durable once the folder is synced.
     File::open(place.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 

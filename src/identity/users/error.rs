@@ -1,33 +1,33 @@
-//! Why a users file is not taken. No text here holds a user key, a VTNR or a hash: errors are logged.
+//! Errors of a users file. They are logged, so no text contains a user key, a VTNR or a hash.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why a users file is not taken.
+/// The reason why a users file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
     #[error("{}: {}", .0.display(), .1)]
     Unusable(PathBuf, UsersFault),
-    /// Somebody else is changing it.
+    /// Another process is changing it.
     #[error("{} is being changed by somebody else", .0.display())]
     Locked(PathBuf),
     #[error("{} cannot be written", .0.display())]
     Unwritable(PathBuf, #[source] io::Error),
 }
 
-/// What is wrong with a users file.
+/// A fault of a users file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsersFault {
     #[error("the file is empty; a header line with user;vtnr;hash is wanted")]
     Empty,
-    /// Whoever can read it can try out passwords; whoever can write it can sign in as anybody.
+    /// Everybody with read access can guess passwords; everybody with write access can sign in as anybody.
     #[error("the file can be read or written by everybody; chmod o= it")]
     Open,
     /// Not a regular file, or larger than any users file.
-    #[error("this is not a file of at most {} MiB", super::LARGEST >> 20)]
+    #[error("this is not a file of at most {} MiB", super::MAX_FILE >> 20)]
     NoFile,
     /// The header lacks a column, or has it twice.
     #[error("the header line does not have the column {0} exactly once; columns are divided by ;")]
@@ -45,16 +45,16 @@ pub enum UsersFault {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BadUserLines(pub Vec<(usize, UserLineFault)>);
 
-/// What is wrong with a line.
+/// A fault of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserLineFault {
-    /// There is no user key, or one that nobody can have.
+    /// The user key is missing or malformed.
     NotAUser,
     /// A line above has the same user key, perhaps in another spelling.
     Twice,
-    /// There is no VTNR.
+    /// The VTNR is missing or malformed.
     NotAVtnr,
-    /// There is no hash of argon2id.
+    /// The hash is missing, or is not argon2id.
     NotAHash,
     /// The hash would cost too much to compare with.
     TooCostly,

@@ -1,4 +1,4 @@
-//! Hashes of passwords: argon2id and nothing else, in the notation of the PHC.
+//! Password hashes: argon2id only, as PHC strings.
 
 use super::password::Password;
 use crate::clock::Rng;
@@ -8,41 +8,41 @@ use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
 use std::sync::Arc;
 
-/// A hash as it stands in the users file. Like a password it has no `Debug`.
+/// A hash as written in the users file. Like a password it has no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hash {
     text: Arc<str>,
     cost: HashCost,
 }
 
-/// Why a text is no hash of ours.
+/// The reason why a text is not an accepted hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoHash {
     /// Not argon2id, or incomplete.
     Foreign,
-    /// More costly than the gateway affords.
+    /// Above the maximum cost.
     TooCostly,
 }
 
-/// A password could not be hashed: there was not enough memory.
+/// Not enough memory to hash a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a password could not be hashed")]
 pub struct NotHashed;
 
-/// NIST SP 800-63B-4, 3.1.1.2, asks for 4 bytes, the PHC for 16.
+/// NIST SP 800-63B-4, 3.1.1.2, requires 4 bytes, the PHC recommends 16.
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
-/// A hash that can be met by chance protects nothing.
-const LEAST_OUTPUT: usize = 16;
+/// A shorter hash could be matched by chance.
+const MIN_OUTPUT: usize = 16;
 
 impl Hash {
-    /// Hashes a password, which takes its time.
+    /// Hashes a password, which is slow on purpose.
     ///
     /// # Errors
     /// [`NotHashed`] if there is not enough memory.
-    pub fn of(password: &Password, cost: HashCost, chance: Rng) -> Result<Self, NotHashed> {
+    pub fn of(password: &Password, cost: HashCost, rng: Rng) -> Result<Self, NotHashed> {
         let mut salt = [0; SALT_BYTES];
-        chance.fill(&mut salt);
+        rng.fill(&mut salt);
         let hash = hasher(cost)
             .ok_or(NotHashed)?
             .hash_password_with_salt(password.reveal(), &salt)
@@ -53,7 +53,7 @@ impl Hash {
         })
     }
 
-    /// What a password is compared with where there is no user: it takes as long, and none matches.
+    /// Returns the hash for unknown users: comparing takes as long, and no password matches.
     pub(super) fn of_nobody(cost: HashCost) -> Option<Self> {
         let params = params(cost)?;
         let hash = PasswordHash {
@@ -76,7 +76,7 @@ impl Hash {
             && hash.salt.is_some();
         let output = hash.hash.as_ref().map_or(0, Output::len);
         let params = Params::try_from(&hash).map_err(|_| NoHash::Foreign)?;
-        if !is_ours || output < LEAST_OUTPUT {
+        if !is_ours || output < MIN_OUTPUT {
             return Err(NoHash::Foreign);
         }
         let cost = HashCost {
@@ -88,7 +88,7 @@ impl Hash {
             memory,
             iterations,
             lanes,
-        } = HashCost::MOST;
+        } = HashCost::MAX;
         if cost.memory > memory || cost.iterations > iterations || cost.lanes > lanes {
             return Err(NoHash::TooCostly);
         }
@@ -98,7 +98,7 @@ impl Hash {
         })
     }
 
-    /// What it costs to compare a password with it.
+    /// Returns the cost of a comparison.
     pub fn cost(&self) -> HashCost {
         self.cost
     }
@@ -107,7 +107,7 @@ impl Hash {
         &self.text
     }
 
-    /// Whether it is this password's, which takes its time.
+    /// Returns whether the hash is this password's, which is slow on purpose.
     ///
     /// # Errors
     /// [`NotHashed`] if there is not enough memory.

@@ -1,4 +1,5 @@
-//! The threads that hash passwords, so many at once and so many waiting: whoever floods the sign-in gets no more of the machine.
+//! Threads that hash passwords. The number of running and queued jobs is limited, so that a flood of sign-ins
+//! cannot take over the machine.
 
 use crate::telemetry::metrics::Metrics;
 use parking_lot::Mutex;
@@ -7,94 +8,90 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
-/// As many are waiting as may.
+/// The queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// Threads that do one piece of work after the other.
+/// A pool of threads that hash passwords.
 pub struct Hashers {
-    /// Places, of those that are at work and those that wait.
-    places: Arc<Semaphore>,
-    /// Turns, of those that are at work.
-    turns: Arc<Semaphore>,
-    /// The threads end when it is gone. Nobody waits for that: a hash may take longer than the gateway has left, and whoever renews one
-    /// leaves the file whole, wherever it is broken off.
-    work: Sender<Work>,
+    /// Permits for running and queued jobs.
+    slots: Arc<Semaphore>,
+    /// Permits for running jobs.
+    running: Arc<Semaphore>,
+    /// Dropping the sender ends the threads. Nobody waits for them: a hash may take longer than the shutdown, and a renewal
+    /// that is cut off leaves the users file intact.
+    jobs: Sender<Job>,
     metrics: Arc<Metrics>,
 }
 
-type Work = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
-/// Not so important that a signed-in broker's request should wait for it.
+/// Hashing must not delay the requests of signed-in brokers.
 const NICE: i32 = 5;
 
 impl Hashers {
-    /// Starts so many threads, for which so many may wait.
+    /// Starts the threads, with a queue of this length.
     ///
     /// # Errors
-    /// Whatever keeps the operating system from giving a thread.
+    /// The operating system cannot start a thread.
     pub fn start(threads: usize, queue: usize, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let places = Arc::new(Semaphore::new(threads + queue));
-        let turns = Arc::new(Semaphore::new(threads));
-        let (work, waiting) = channel();
-        let waiting = Arc::new(Mutex::new(waiting));
+        let slots = Arc::new(Semaphore::new(threads + queue));
+        let running = Arc::new(Semaphore::new(threads));
+        let (jobs, queued) = channel();
+        let queued = Arc::new(Mutex::new(queued));
         for nr in 0..threads {
-            let waiting = Arc::clone(&waiting);
+            let queued = Arc::clone(&queued);
             std::thread::Builder::new()
                 .name(format!("hasher-{nr}"))
-                .spawn(move || toil(&waiting))?;
+                .spawn(move || worker_loop(&queued))?;
         }
         Ok(Self {
-            places,
-            turns,
-            work,
+            slots,
+            running,
+            jobs,
             metrics,
         })
     }
 
-    /// Has a thread do this when it is its turn. Whoever gives up waiting leaves the queue; what was begun is done to its end.
+    /// Runs the work on a thread, once one is free. A caller that stops waiting leaves the queue; work that has begun runs to
+    /// its end.
     ///
     /// # Errors
-    /// [`Full`] if there is no place to wait.
+    /// [`Full`] if the queue is full.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Full> {
-        let place = Arc::clone(&self.places)
+        let slot = Arc::clone(&self.slots)
             .try_acquire_owned()
             .map_err(|_| Full)?;
         let waiting = Waiting::of(&self.metrics);
-        let turn = Arc::clone(&self.turns)
+        let running = Arc::clone(&self.running)
             .acquire_owned()
             .await
             .map_err(|_| Full)?;
         drop(waiting);
         let (done, result) = oneshot::channel();
         let metrics = Arc::clone(&self.metrics);
-        let held = (place, turn);
-        let work = move || {
+        let permits = (slot, running);
+        let job = move || {
             let begun = Instant::now();
-            let held = held;
+            let permits = permits;
             let outcome = work();
             metrics.password_hashed(begun.elapsed());
-            leave(held);
-            // Nobody may be waiting any more.
+            // Before the outcome is sent: its receiver finds the slot free.
+            drop(permits);
+            // The caller may have stopped waiting.
             let _ = done.send(outcome);
         };
-        self.work.send(Box::new(work)).map_err(|_| Full)?;
+        self.jobs.send(Box::new(job)).map_err(|_| Full)?;
         result.await.map_err(|_| Full)
     }
 }
 
-/// Before the outcome is told: whoever hears of it finds the place free.
-fn leave((place, turn): (OwnedSemaphorePermit, OwnedSemaphorePermit)) {
-    drop(turn);
-    drop(place);
-}
-
-/// Whoever waits for a turn, as the metrics count.
+/// Counts a waiting caller in the metrics.
 struct Waiting(Arc<Metrics>);
 
 impl Waiting {
@@ -110,16 +107,16 @@ impl Drop for Waiting {
     }
 }
 
-fn toil(waiting: &Mutex<Receiver<Work>>) {
-    // On Linux that is the thread's own. Where it is not allowed, hashing is as important as anything else.
+fn worker_loop(queued: &Mutex<Receiver<Job>>) {
+    // On Linux the nice value belongs to the thread. If it cannot be set, hashing runs at normal priority.
     let _ = rustix::process::nice(NICE);
     loop {
-        // One thread waits for work, the others for its place; at the end nobody sends any more.
-        let Ok(work) = waiting.lock().recv() else {
+        // One thread waits for a job, the others for the lock; receiving fails once the sender is dropped.
+        let Ok(job) = queued.lock().recv() else {
             return;
         };
-        // What broke off is logged already, and its owner is told; the thread goes on.
-        let _ = catch_unwind(AssertUnwindSafe(work));
+        // The panic hook has logged a panic, and the caller gets an error; the thread goes on.
+        let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }
 

@@ -1,4 +1,4 @@
-//! User keys: however one is written, it is one.
+//! User keys: all spellings of a user key are equal.
 
 use domain::device::UserMark;
 use ring::digest::{SHA256, digest};
@@ -8,34 +8,33 @@ use unicode_normalization::UnicodeNormalization as _;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UserKey(String);
 
-/// What is no user key.
+/// The text is not a user key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MalformedUser {
-    /// There is nothing but blanks.
     Empty,
     /// Longer than any user key, or with control characters.
     Unusable,
 }
 
 impl UserKey {
-    /// Characters of the longest, in canonical form.
+    /// The maximum number of characters, in canonical form.
     pub const LONGEST: usize = 128;
-    /// Bytes beyond which nothing is looked at.
-    const MOST_BYTES: usize = 4 * Self::LONGEST;
+    /// Longer texts are refused unread.
+    const MAX_BYTES: usize = 4 * Self::LONGEST;
 
     /// Reads a user key in any spelling.
     ///
     /// # Errors
-    /// [`MalformedUser`] if nobody can have it.
+    /// [`MalformedUser`] if it cannot be a user key.
     pub fn parse(text: &str) -> Result<Self, MalformedUser> {
         let text = text.trim();
         if text.is_empty() {
             return Err(MalformedUser::Empty);
         }
-        if text.len() > Self::MOST_BYTES {
+        if text.len() > Self::MAX_BYTES {
             return Err(MalformedUser::Unusable);
         }
-        // Lower case can bring forth what has a shorter form again.
+        // Lower case can yield characters that NFKC composes again.
         let lower: String = text.nfkc().collect::<String>().to_lowercase();
         let canonical = lower.nfkc().collect::<String>().trim().to_owned();
         let is_sound =
@@ -51,7 +50,7 @@ impl UserKey {
         &self.0
     }
 
-    /// What counters and devices know it by.
+    /// Returns the digest that identifies the key in counters and devices.
     pub fn mark(&self) -> UserMark {
         let mut mark = [0; 32];
         for (byte, from) in mark

@@ -1,39 +1,38 @@
-//! Who has a user key and a password: the operator's file, reloaded when it changes, and the threads that compare passwords.
+//! User keys and passwords: the operator's file, reloaded when it changes, and the threads that compare passwords.
 //!
-//! A file that is missing, half-written or wrong in one line never takes the place of the last good one, and no error repeats what a
-//! line holds. No password is shown, kept, or compared on a thread that serves requests. The sign-in asks it; `app` opens it and owns
-//! the watch; the command line changes the file.
+//! A file that is missing, half-written or wrong in one line never replaces the last good one, and no error quotes a line. No
+//! password is shown, kept, or compared on a thread that serves requests. The sign-in compares passwords here; `app` opens the
+//! file and watches it; the command line changes it.
 //!
 //! # How a password is compared
 //!
 //! ```text
 //! benutzerschluessel ──POST──> device ── budgets have room? ── hashers: compare ──┬─ wrong, or nobody ── budgets + 1 ──> same page
-//!                              u:        c: (looked at)        places, turns      └─ right ── sign_in_on_device ────────> full session, device known
-//!                                        └─ no: 429, nothing hashed                           (budgets looked at again)
+//!                              u:        c: (read only)        slots, running     └─ right ── sign_in_on_device ────────> full session, device known
+//!                                        └─ no: 429, nothing hashed                           (budgets checked again)
 //! ```
 //!
-//! - **Counted first.** What a comparison gave is told only by the atomic step that counts it: a wrong password
-//!   is charged, a right one signs in only while the budgets have room. Of any number of parallel guesses as
-//!   many are told apart as there is room for, at however many gateways; the others get 429, right or wrong.
-//!   Before the comparison the budgets are looked at, so that a spent one costs no hashing. It is not charged
-//!   beforehand and given back: a broker house that signs in at eight o'clock would meet its own address's
-//!   limit.
-//! - **Nobody costs what somebody does** (`users/snapshot.rs`): an unknown user key is compared with a hash
-//!   that no password has, with the parameters of one of the users, drawn by a keyed digest of the user key. So
-//!   while some hashes are older than others, times tell nothing, and the same user key always takes the same.
-//! - **A session knows its user** by 24 bits of the mark, which is enough among the users of one broker and
-//!   makes sessions no larger; `gateway/membership.rs` asks for each request whether that user is still there,
-//!   as it does for the broker.
-//! - **A device is not trust.** It has a cookie and a kind of record of its own, and a token that changes with
-//!   each sign-in with a password, so that a planted cookie gains nothing. It decides which budget counts and
-//!   nothing else: the password is asked for each time, and no TAN is spared. A sign-in with a password leaves
-//!   trust as it is.
-//! - **Threads** (`users/hashers.rs`): a semaphore of places (at work and waiting) and one of turns (at work).
-//!   Whoever gives up waiting drops out of both; what was begun keeps its turn to the end, so that memory is
-//!   bounded by the threads. They are nicer than the threads that serve.
-//! - **The file** (`users/edit.rs`): whoever changes it, a command or a gateway that renews a hash, holds
-//!   `flock` on it, looks whether it still is the file of that name, and renames a new one with the same owner
-//!   and mode onto it. A renewed hash takes the place only of the one that was compared.
+//! - **Counted first.** The result of a comparison is revealed only by the atomic step that counts it: a wrong
+//!   password is counted, and a right one signs in only while the budgets have room. Of any number of parallel
+//!   guesses, on any number of gateways, only as many are answered as there is room for; the others get 429, right
+//!   or wrong. The budgets are also checked before the comparison, so that an exhausted one costs no hashing. They
+//!   are not charged in advance and refunded: a broker house that signs in at eight o'clock would hit its own
+//!   address's limit.
+//! - **Unknown users cost the same** (`users/snapshot.rs`): an unknown user key is compared with a hash that no
+//!   password has, with the parameters of one of the users, chosen by a keyed digest of the user key. So timing
+//!   reveals nothing while hashes have different costs, and the same user key always takes the same time.
+//! - **A session identifies its user** by 24 bits of the mark, enough among the users of one broker, without making
+//!   sessions larger. `gateway/membership.rs` checks on each request that the user still exists, as it does for the
+//!   broker.
+//! - **A device is not trust.** It has its own cookie and kind of record, and a token that changes with each sign-in
+//!   with a password, so that a planted cookie gains nothing. It only selects the budget: the password is required
+//!   each time, and no TAN is skipped. A sign-in with a password leaves trust unchanged.
+//! - **Threads** (`users/hashers.rs`): one semaphore for slots (running and queued), one for running jobs. A caller
+//!   that stops waiting frees both; work that has begun keeps its permits to the end, so that the number of threads
+//!   bounds memory. The threads run at lower priority than those that serve requests.
+//! - **The file** (`users/edit.rs`): a command or a gateway that changes it holds `flock` on it, checks that it is
+//!   still the file of that name, and renames a new one with the same owner and mode over it. A renewed hash
+//!   replaces only the one that was compared.
 
 mod edit;
 mod error;
@@ -53,7 +52,7 @@ pub use self::key::{MalformedUser, UserKey};
 pub use self::password::{MalformedPassword, Password, Unfit};
 pub use self::snapshot::{User, UsersSnapshot};
 
-use self::edit::Patience;
+use self::edit::LockWait;
 use self::table::Table;
 use crate::clock::Rng;
 use crate::config::{self, HashCost};
@@ -69,14 +68,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Upper bound for the size of a users file, in bytes.
-const LARGEST: u64 = 256 << 20;
+/// A larger file is a mistake.
+const MAX_FILE: u64 = 256 << 20;
 
 /// The users of a file.
 pub struct Users {
     file: PathBuf,
     current: Arc<Reloadable<UsersFile>>,
-    /// Whether the failure to renew hashes was reported.
+    /// The failure to renew hashes was logged.
     unwritable: AtomicBool,
 }
 
@@ -98,12 +97,12 @@ impl Users {
         })
     }
 
-    /// The current users. A caller who keeps the snapshot sees it unchanged.
+    /// Returns the current users; the snapshot never changes.
     pub fn snapshot(&self) -> Arc<UsersSnapshot> {
         self.current.snapshot()
     }
 
-    /// Whether the broker has a user with this tag now. Asked for each request of a session that began with a password.
+    /// Returns whether the broker has a user with this tag. Called for each request of a session that began with a password.
     pub fn knows(&self, vtnr: Vtnr, user: UserTag) -> bool {
         self.current.load().has(vtnr, user)
     }
@@ -124,13 +123,13 @@ impl Users {
         Arc::clone(&self.current).keep_up_to_date(clock, report)
     }
 
-    /// Puts a renewed hash into the file, if the user has the former one still.
+    /// Writes a renewed hash to the file, if the user still has the previous one.
     fn renew(&self, key: &UserKey, former: &Hash, renewed: Hash) {
-        match edit::change(&self.file, Patience::None, |table| {
+        match edit::change(&self.file, LockWait::Fail, |table| {
             table.renew(key, former, renewed).then_some(())
         }) {
             Ok(Some(())) => tracing::info!(target: "users", "renewed a password hash"),
-            // Somebody has changed it, or is about to; there will be another sign-in.
+            // Somebody has changed the file, or is changing it; the next sign-in tries again.
             Ok(None) | Err(Error::Locked(_)) => {}
             Err(error) if !self.unwritable.swap(true, Ordering::Relaxed) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -177,21 +176,19 @@ impl Source for UsersFile {
     }
 }
 
-/// The way in with user key and password: the users, and what comparing their passwords takes.
+/// Compares passwords of users, on the hashing threads.
 pub struct Passwords {
-    /// Who has a user key.
     pub users: Arc<Users>,
     hashers: Hashers,
     cost: HashCost,
-    chance: Rng,
+    rng: Rng,
 }
 
-/// A password was not compared.
+/// The reason why a password was not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotCompared {
-    /// As many are waiting as may.
+    /// The queue of the hashing threads is full.
     Full,
-    /// There was not enough memory.
     NoMemory,
 }
 
@@ -208,26 +205,26 @@ impl From<NotHashed> for NotCompared {
 }
 
 impl Passwords {
-    /// For these users, on these threads.
+    /// Combines the users with the threads that hash.
     pub fn new(
         config: &config::PasswordConfig,
         users: Arc<Users>,
         hashers: Hashers,
-        chance: Rng,
+        rng: Rng,
     ) -> Self {
         Self {
             users,
             hashers,
             cost: config.cost,
-            chance,
+            rng,
         }
     }
 
-    /// Whether this is the password of this user, and the password back. For nobody it takes as long and is never so; `lot` is what
-    /// [`crate::store::Vault::lot`] draws for the user key.
+    /// Returns the password, and whether it is this user's. For `None` it takes as long and is always wrong; `lot` is the result of
+    /// [`crate::store::Vault::lot`] for the user key.
     ///
     /// # Errors
-    /// [`NotCompared`] if it was not compared; nothing is known then.
+    /// [`NotCompared`] if the password was not compared.
     pub async fn compare(
         &self,
         password: Password,
@@ -251,7 +248,7 @@ impl Passwords {
         Ok(compared?)
     }
 
-    /// After a right password: where its hash took less work than is configured now, it is renewed; one that took more stays. That it cannot be is no failure.
+    /// Renews the hash after a right password, if it is cheaper than configured now. Errors are ignored.
     pub async fn renew_if_due(&self, key: &UserKey, user: &User, password: Password) {
         if user.hash.cost().work() >= self.cost.work() {
             return;
@@ -259,28 +256,27 @@ impl Passwords {
         let key = key.clone();
         let former = user.hash.clone();
         let cost = self.cost;
-        let chance = self.chance;
+        let rng = self.rng;
         let users = Arc::clone(&self.users);
         let renew = move || {
-            if let Ok(renewed) = Hash::of(&password, cost, chance) {
+            if let Ok(renewed) = Hash::of(&password, cost, rng) {
                 users.renew(&key, &former, renewed);
             }
         };
-        // With no place to wait, this time is not the time.
+        // If the queue is full, the next sign-in renews it.
         let _ = self.hashers.run(renew).await;
     }
 }
 
-/// Whether there is such a user already.
+/// Whether a user is added or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     Added,
-    /// The former one was replaced.
     Replaced,
 }
 
-/// Puts a user into the file, which is made where it is missing. `replaces` says whether there must be one with this key; none is put in
-/// if that is not so.
+/// Writes a user to the file, and creates the file if it is missing. Returns `None`, and changes nothing, if [`Put::Added`] finds a
+/// user with this key, or [`Put::Replaced`] finds none.
 ///
 /// # Errors
 /// [`Error`] says why nothing was changed.
@@ -294,13 +290,13 @@ pub fn put(
     if put == Put::Added {
         edit::create(file)?;
     }
-    edit::change(file, Patience::Waits, |table| {
+    edit::change(file, LockWait::Block, |table| {
         let is_there = table.find(&key).is_some();
         (is_there == (put == Put::Replaced)).then(|| table.put(key, written.trim(), user))
     })
 }
 
-/// Whether there is a user with this key; in a file that is not there yet there is none.
+/// Returns whether there is a user with this key; a missing file has none.
 ///
 /// # Errors
 /// [`Error`] if it cannot be read or used.
@@ -311,17 +307,17 @@ pub fn is_there(file: &Path, key: &UserKey) -> Result<bool, Error> {
     }
 }
 
-/// Takes a user out of the file; whose it was, if there was one.
+/// Removes a user from the file. Returns its broker, or `None` if there was no such user.
 ///
 /// # Errors
 /// [`Error`] says why nothing was changed.
 pub fn remove(file: &Path, key: &UserKey) -> Result<Option<Vtnr>, Error> {
-    edit::change(file, Patience::Waits, |table| {
+    edit::change(file, LockWait::Block, |table| {
         table.remove(key).map(|user| user.vtnr)
     })
 }
 
-/// All users of the file as they are written there, with what their hashes cost.
+/// Lists all users of the file as they are written there, with the costs of their hashes.
 ///
 /// # Errors
 /// [`Error`] if it cannot be read or used.
@@ -369,7 +365,7 @@ fn table(file: &Path, bytes: &[u8]) -> Result<Table, Error> {
 }
 
 fn refuse_if_open(metadata: &Metadata) -> Result<(), UsersFault> {
-    if !metadata.is_file() || metadata.len() > LARGEST {
+    if !metadata.is_file() || metadata.len() > MAX_FILE {
         return Err(UsersFault::NoFile);
     }
     if metadata.permissions().mode() & 0o006 != 0 {

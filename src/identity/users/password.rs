@@ -1,4 +1,4 @@
-//! Passwords: never shown, never cut short, gone from memory once they were compared.
+//! Passwords: never shown, never truncated, wiped from memory after the comparison.
 
 use super::key::UserKey;
 use unicode_normalization::UnicodeNormalization as _;
@@ -9,21 +9,20 @@ use zeroize::Zeroizing;
 /// It has no `Debug` and no `Display`, and its memory is overwritten when it is dropped.
 pub struct Password(Zeroizing<String>);
 
-/// What is no password.
+/// The text cannot be a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MalformedPassword {
     Empty,
-    /// Longer than what is hashed.
     TooLong,
 }
 
 /// Why a password must not be chosen. There are no rules of composition (NIST SP 800-63B-4, 3.1.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// Too short where nothing else is asked for.
+    /// Too short for a password that is the only factor.
     #[error("the password has fewer than {} characters", Password::FEWEST)]
     TooShort,
-    /// Among the first guesses of anybody who knows the user key.
+    /// A likely guess for anybody who knows the user key.
     #[error("the password contains the user key")]
     HasUserKey,
     #[error("the password is one short piece over and over")]
@@ -31,17 +30,17 @@ pub enum Unfit {
 }
 
 impl Password {
-    /// Bytes of the longest, as it was entered.
+    /// The maximum length in bytes, as entered.
     pub const LONGEST: usize = 1_024;
-    /// Characters of the shortest that can be chosen (NIST SP 800-63B-4, 3.1.1.2: for a password that is the only factor).
+    /// The minimum length in characters of a chosen password (NIST SP 800-63B-4, 3.1.1.2: for a password that is the only factor).
     pub const FEWEST: usize = 15;
-    /// A piece of so many characters, repeated, is no better than the piece.
+    /// A repeated piece of up to this length is as weak as the piece alone.
     const SHORT_PIECE: usize = 4;
 
     /// Reads a password as it was entered.
     ///
     /// # Errors
-    /// [`MalformedPassword`] if it can be nobody's.
+    /// [`MalformedPassword`] if it cannot be anybody's password.
     pub fn parse(text: &str) -> Result<Self, MalformedPassword> {
         if text.is_empty() {
             return Err(MalformedPassword::Empty);
@@ -49,13 +48,13 @@ impl Password {
         if text.len() > Self::LONGEST {
             return Err(MalformedPassword::TooLong);
         }
-        // Composing makes a text at most three times as long (UAX 15), so that no copy is left behind where it grew.
+        // NFC makes a text at most three times as long (UAX 15): with this capacity, no reallocation leaves a copy behind.
         let mut composed = Zeroizing::new(String::with_capacity(3 * text.len()));
         composed.extend(text.nfc());
         Ok(Self(composed))
     }
 
-    /// Why this user must not choose it, if there is a reason.
+    /// Returns the reason why this user must not choose the password, if there is one.
     pub fn unfit_for(&self, user: &UserKey) -> Option<Unfit> {
         let characters: Zeroizing<Vec<char>> = Zeroizing::new(self.0.chars().collect());
         if characters.len() < Self::FEWEST {

@@ -1,4 +1,4 @@
-//! The users at one time.
+//! An immutable snapshot of the users file.
 
 use super::hash::Hash;
 use super::key::UserKey;
@@ -9,17 +9,17 @@ use std::collections::{HashMap, HashSet};
 
 #[derive(Clone)]
 pub struct User {
-    /// As which broker they are signed in.
+    /// The broker as whom the user is signed in.
     pub vtnr: Vtnr,
     pub hash: Hash,
 }
 
-/// The users at one time.
+/// An immutable snapshot of the users file.
 pub struct UsersSnapshot {
     users: HashMap<UserKey, User>,
-    /// As sessions know them.
+    /// Users as sessions identify them.
     tags: HashSet<(Vtnr, UserTag)>,
-    /// What the hashes cost, in order.
+    /// Costs of the hashes, sorted.
     costs: Vec<HashCost>,
 }
 
@@ -35,28 +35,26 @@ impl UsersSnapshot {
         Self { users, tags, costs }
     }
 
-    /// Whether the broker has a user with this tag.
+    /// Returns whether the broker has a user with this tag.
     pub(super) fn has(&self, vtnr: Vtnr, user: UserTag) -> bool {
         self.tags.contains(&(vtnr, user))
     }
 
-    /// The user with this key.
+    /// Finds the user with this key.
     pub fn find(&self, key: &UserKey) -> Option<&User> {
         self.users.get(key)
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// What comparing takes for a user key that nobody has: of the hashes that there are, each is as likely as any, so that the time tells
-    /// nothing even while some are older than others. The same `lot` draws the same one, as the same user has the same hash.
+    /// Returns the cost of a comparison for an unknown user key: the cost of one of the users, each equally likely, so that timing
+    /// reveals nothing while hashes have different costs. The same `lot` always selects the same cost.
     pub(super) fn cost_of_nobody(&self, lot: u64) -> Option<HashCost> {
         let count = u128::try_from(self.costs.len()).ok()?;
         // A share of the whole, so that a user more or less moves nobody else.

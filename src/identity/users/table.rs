@@ -1,4 +1,4 @@
-//! From the bytes of a users file to its lines, and back. One malformed line is enough to refuse the whole.
+//! Parses a users file into lines, and writes it back. A single malformed line makes the file unusable.
 
 use super::error::{BadUserLines, UserLineFault, UsersFault};
 use super::hash::{Hash, NoHash};
@@ -9,7 +9,7 @@ use csv::{ReaderBuilder, StringRecord, WriterBuilder};
 use domain::vtnr::Vtnr;
 use std::collections::HashSet;
 
-/// A users file, line by line. Columns that are none of ours stay as they are.
+/// The lines of a users file. Unknown columns are preserved.
 pub(super) struct Table {
     header: StringRecord,
     columns: UserColumns,
@@ -23,13 +23,13 @@ struct UserLine {
 }
 
 impl Table {
-    /// What a new file begins with.
+    /// The header of a new file.
     pub(super) const HEADER: &'static str = "user;vtnr;hash\n";
 
     /// Reads all lines.
     ///
     /// # Errors
-    /// What is wrong with the file; of malformed lines, where they are.
+    /// The fault of the file, with the numbers of malformed lines.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, UsersFault> {
         const BYTE_ORDER_MARK: char = '\u{feff}';
         let text = std::str::from_utf8(bytes)
@@ -78,12 +78,12 @@ impl Table {
         }
     }
 
-    /// The users, in the order of their lines.
+    /// Returns the users, in file order.
     pub(super) fn into_users(self) -> impl Iterator<Item = (UserKey, User)> {
         self.lines.into_iter().map(|line| (line.key, line.user))
     }
 
-    /// The users as they are written, in the order of their lines.
+    /// Returns the users with their keys as written, in file order.
     pub(super) fn written(&self) -> impl Iterator<Item = (&str, &User)> {
         self.lines.iter().map(|line| {
             (
@@ -103,7 +103,7 @@ impl Table {
             .map(|line| &line.user)
     }
 
-    /// Puts a user in, in the place of the one with this key where there is one. `written` is the key as it is to stand there.
+    /// Adds a user, or replaces the one with this key. `written` is the key as it will appear in the file.
     pub(super) fn put(&mut self, key: UserKey, written: &str, user: User) {
         let UserColumns {
             user: user_column,
@@ -132,13 +132,13 @@ impl Table {
         }
     }
 
-    /// Takes a user out; the one that was there.
+    /// Removes a user and returns it.
     pub(super) fn remove(&mut self, key: &UserKey) -> Option<User> {
         let at = self.lines.iter().position(|line| line.key == *key)?;
         Some(self.lines.remove(at).user)
     }
 
-    /// Puts another hash in the place of this one, if it is this user's still.
+    /// Replaces the hash of a user, if it still is `from`.
     pub(super) fn renew(&mut self, key: &UserKey, from: &Hash, to: Hash) -> bool {
         let line = self
             .lines
@@ -159,7 +159,7 @@ impl Table {
         true
     }
 
-    /// The file's new content.
+    /// Serializes the file.
     pub(super) fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
         let mut writer = WriterBuilder::new()
             .delimiter(b';')
@@ -174,7 +174,7 @@ impl Table {
     }
 }
 
-/// Where the columns of interest are.
+/// Positions of the known columns.
 #[derive(Clone, Copy)]
 struct UserColumns {
     user: usize,
@@ -185,11 +185,11 @@ struct UserColumns {
 impl UserColumns {
     fn of(header: &StringRecord) -> Result<Self, UsersFault> {
         let column = |name: &'static str| {
-            let mut places = header
+            let mut positions = header
                 .iter()
                 .enumerate()
                 .filter(|(_, title)| title.trim().eq_ignore_ascii_case(name));
-            match (places.next(), places.next()) {
+            match (positions.next(), positions.next()) {
                 (Some((at, _)), None) => Ok(at),
                 _ => Err(UsersFault::Column(name)),
             }
@@ -202,7 +202,7 @@ impl UserColumns {
     }
 
     fn line(&self, record: &StringRecord) -> Result<UserLine, UserLineFault> {
-        // A quote that is never closed swallows the lines below, and with them users.
+        // An unclosed quote swallows the following lines, and their users.
         if record.as_slice().contains('\n') {
             return Err(UserLineFault::OpenQuote);
         }

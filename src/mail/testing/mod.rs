@@ -65,7 +65,7 @@ pub(super) fn login() -> config::LoginConfig {
         trust: HOUR * 24 * 30,
         without_email: true,
         enumeration: config::Enumeration::Open,
-        doors: config::LoginMethods::default(),
+        methods: config::LoginMethods::default(),
         entry_origins: Vec::new(),
         time_zone: "Europe/Berlin".to_owned(),
     }

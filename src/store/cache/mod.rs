@@ -46,7 +46,7 @@ const TOUCH_EVERY: Duration = Duration::from_secs(60);
 const TOUCHES_PER_IDLE_LIMIT: u32 = 12;
 /// Capacity of the channel of ends; a receiver that lags further behind must check all its sessions
 /// again.
-const MOST_ENDS: usize = 1_024;
+const MAX_ENDS: usize = 1_024;
 
 /// Finds sessions by token, with a cache in front of the store.
 pub struct Sessions {
@@ -90,7 +90,7 @@ impl Sessions {
             revocations: Mutex::default(),
             watermark_at: AtomicU64::new(0),
             began: Instant::now(),
-            ends: broadcast::channel(MOST_ENDS).0,
+            ends: broadcast::channel(MAX_ENDS).0,
             outage: Mutex::default(),
             grace,
             limits,

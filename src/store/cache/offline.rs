@@ -58,7 +58,7 @@ impl Sessions {
         let is_alive = session.liveness(&self.limits, now) == Liveness::Alive
             && self.revocations.lock().none_since(as_of, names);
         is_alive.then(|| {
-            self.metrics.session_looked_up(Lookup::Ticket);
+            self.metrics.session_looked_up(Lookup::OfflineToken);
             session
         })
     }

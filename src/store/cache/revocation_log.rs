@@ -12,7 +12,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 /// Capacity of the log. On overflow everything is forgotten, and older tokens are refused.
-const MOST: usize = 65_536;
+const MAX: usize = 65_536;
 
 /// Limits how far the watermarks of two gateways may lie apart, which read the store's clock at
 /// different moments.
@@ -35,7 +35,7 @@ impl RevocationLog {
         if self.keys.insert(key) {
             self.order.push_back(key);
         }
-        if self.order.len() > MOST {
+        if self.order.len() > MAX {
             self.note_gap();
         }
     }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_due_where_there_is_none_or_it_is_old_or_from_before_a_gap() {
+    fn an_offline_token_is_due_where_there_is_none_or_it_is_old_or_from_before_a_gap() {
         let mut log = RevocationLog::default();
         assert_eq!(log.token_due(None, MINUTE), None, "no time was read yet");
         log.note_watermark(at(100_000));
@@ -204,11 +204,11 @@ mod tests {
     fn so_many_ends_that_they_cannot_be_remembered_are_a_gap() {
         let mut log = RevocationLog::default();
         log.note_watermark(at(1_000));
-        (0..MOST).for_each(|number| log.note(key(number)));
-        assert!(!none_since(&log, 1_500, 0) && none_since(&log, 1_500, MOST));
-        log.note(key(MOST));
-        assert!(!none_since(&log, 1_500, 0) && !none_since(&log, 1_500, MOST + 1));
+        (0..MAX).for_each(|number| log.note(key(number)));
+        assert!(!none_since(&log, 1_500, 0) && none_since(&log, 1_500, MAX));
+        log.note(key(MAX));
+        assert!(!none_since(&log, 1_500, 0) && !none_since(&log, 1_500, MAX + 1));
         log.note_watermark(at(2_000));
-        assert!(none_since(&log, 2_500, MOST + 1));
+        assert!(none_since(&log, 2_500, MAX + 1));
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::mem::{replace, take};
 
 const SHARDS: usize = 64;
-const MOST_PER_SHARD: usize = 16_384;
+const MAX_PER_SHARD: usize = 16_384;
 
 /// Sessions by the key of their record.
 pub(super) struct SessionCache(Box<[Mutex<Shard>]>);
@@ -41,7 +41,7 @@ pub(super) struct Shard {
 
 impl SessionCache {
     pub(super) fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(MOST_PER_SHARD)));
+        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(MAX_PER_SHARD)));
         Self(shards.collect())
     }
 

@@ -13,7 +13,7 @@ pub(super) const QUEUE: TableDefinition<'_, u128, (u64, u32)> = TableDefinition:
 const DUE: TableDefinition<'_, (u64, u128), ()> = TableDefinition::new("due");
 
 /// Limits how many leased letters are scanned to find a new one behind them.
-const MOST_SCANNED: usize = 1_000;
+const MAX_SCANNED: usize = 1_000;
 
 /// Queued letters within a write transaction.
 pub(super) struct LetterQueue<'t> {
@@ -69,7 +69,7 @@ impl<'t> LetterQueue<'t> {
     fn first(&self, among: Due, now: Timestamp) -> Result<Option<u128>> {
         let until_now = ..=(now.as_millis(), u128::MAX);
         let due = self.due.range(until_now).map_err(failed)?;
-        for entry in due.take(MOST_SCANNED) {
+        for entry in due.take(MAX_SCANNED) {
             let (_, id) = entry.map_err(failed)?.0.value();
             if among == Due::All || self.leased(id)? == Some(0) {
                 return Ok(Some(id));

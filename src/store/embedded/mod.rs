@@ -37,7 +37,7 @@ const PINGS: TableDefinition<'_, (), ()> = TableDefinition::new("pings");
 
 /// Limits concurrent operations. Only one can write, and each thread that copied a large record
 /// keeps memory for the next.
-const MOST_AT_ONCE: usize = 4;
+const MAX_AT_ONCE: usize = 4;
 
 /// Capacity of the broadcast channel; a receiver that lags further behind must clear its cache.
 const INVALIDATIONS: usize = 4_096;
@@ -88,7 +88,7 @@ impl Embedded {
         Ok(Self {
             database: Arc::new(database),
             bodies,
-            permits: Semaphore::new(MOST_AT_ONCE),
+            permits: Semaphore::new(MAX_AT_ONCE),
             clock,
             invalidations: broadcast::channel(INVALIDATIONS).0,
         })

@@ -8,7 +8,7 @@ use domain::ids::{BrowserToken, FlowToken, LetterId, SessionToken};
 use domain::tan::Tan;
 use domain::throttle::Subject;
 use domain::time::Timestamp;
-use domain::trust::Standing;
+use domain::trust::TrustLevel;
 use domain::vtnr::Vtnr;
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ impl Record for Challenge {
             asked_at: self.asked_at.as_millis(),
             mailed_at: self.mailed_at.as_millis(),
             letters: self.letters.iter().map(|letter| letter.bits()).collect(),
-            known: self.standing != Standing::Stranger,
+            known: self.trust_level != TrustLevel::Stranger,
             vtnr: vtnr.number(),
             decoy,
         }
@@ -79,7 +79,7 @@ impl Record for Challenge {
                 .into_iter()
                 .map(LetterId::from_bits)
                 .collect(),
-            standing: standing(written.known),
+            trust_level: trust_level(written.known),
             subject: written.decoy.map_or(Subject::Broker(vtnr), |fingerprint| {
                 Subject::Decoy(vtnr, fingerprint)
             }),
@@ -106,7 +106,7 @@ impl Record for Flow {
                 known: signed_in
                     .redeemed
                     .as_ref()
-                    .is_some_and(|redeemed| redeemed.standing != Standing::Stranger),
+                    .is_some_and(|redeemed| redeemed.trust_level != TrustLevel::Stranger),
                 at: signed_in.at.as_millis(),
             },
         };
@@ -140,7 +140,7 @@ impl Record for Flow {
                     .map(BrowserToken::from_bytes),
                 redeemed: tan.map(|tan| Redeemed {
                     tan: Tan::from_record(&tan),
-                    standing: standing(known),
+                    trust_level: trust_level(known),
                 }),
                 at: Timestamp::from_millis(at),
             }),
@@ -162,11 +162,11 @@ impl Record for FlowToken {
     }
 }
 
-fn standing(known: bool) -> Standing {
+fn trust_level(known: bool) -> TrustLevel {
     if known {
-        Standing::Known
+        TrustLevel::Known
     } else {
-        Standing::Stranger
+        TrustLevel::Stranger
     }
 }
 
@@ -190,8 +190,8 @@ mod tests {
             panic!("it succeeded")
         };
         assert_eq!(
-            (redeemed.tan.reveal(), redeemed.standing),
-            ("BCDFGH", Standing::Stranger)
+            (redeemed.tan.reveal(), redeemed.trust_level),
+            ("BCDFGH", TrustLevel::Stranger)
         );
     }
 }

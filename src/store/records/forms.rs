@@ -1,7 +1,7 @@
 //! Held forms, without their bodies.
 
 use super::Record;
-use domain::parking::{FormStage, ParkedForm};
+use domain::held_form::{FormStage, HeldForm};
 use domain::return_to::ReturnTo;
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
@@ -27,7 +27,7 @@ enum FormStageRecord {
     Sent(u64),
 }
 
-impl Record for ParkedForm {
+impl Record for HeldForm {
     type Written = FormRecord;
 
     fn write(&self) -> FormRecord {
@@ -37,7 +37,7 @@ impl Record for ParkedForm {
             referer: self.referer.clone(),
             origin: self.origin.clone(),
             owner: self.owner.map(Vtnr::number),
-            parked_at: self.parked_at.as_millis(),
+            parked_at: self.held_since.as_millis(),
             stage: match self.stage {
                 FormStage::Waits => FormStageRecord::Waits,
                 FormStage::Going { since } => FormStageRecord::Going(since.as_millis()),
@@ -53,7 +53,7 @@ impl Record for ParkedForm {
             referer: written.referer,
             origin: written.origin,
             owner: written.owner.map(Vtnr::from_number).transpose().ok()?,
-            parked_at: Timestamp::from_millis(written.parked_at),
+            held_since: Timestamp::from_millis(written.parked_at),
             stage: match written.stage {
                 FormStageRecord::Waits => FormStage::Waits,
                 FormStageRecord::Going(since) => FormStage::Going {

@@ -7,12 +7,12 @@ use crate::store::{
     ClaimedForm, FormDraft, FormStore, FormUpdate, RateLimits, Result, Seen, WriteOutcome,
 };
 use async_trait::async_trait;
-use domain::ids::{FormId, ParkingToken};
-use domain::parking::ParkedForm;
+use domain::held_form::HeldForm;
+use domain::ids::{FormId, FormToken};
 
 impl<E: Engine> Sealed<E> {
     /// Names the records of a form's particulars and of its body.
-    pub(super) fn form_keys(&self, token: &ParkingToken, id: FormId) -> (RecordKey, RecordKey) {
+    pub(super) fn form_keys(&self, token: &FormToken, id: FormId) -> (RecordKey, RecordKey) {
         let found_by = [&token.reveal()[..], &id.bits().to_be_bytes()].concat();
         (
             self.vault.name(Kind::Form, &found_by),
@@ -23,10 +23,10 @@ impl<E: Engine> Sealed<E> {
     /// Writes a form's next state, and deletes `delete` in the same step.
     async fn advance_form(
         &self,
-        (name, token): (RecordKey, &ParkingToken),
+        (name, token): (RecordKey, &FormToken),
         update: FormUpdate<'_>,
         delete: Vec<RecordKey>,
-    ) -> Result<Option<Seen<ParkedForm>>> {
+    ) -> Result<Option<Seen<HeldForm>>> {
         let FormUpdate { seen, next, lives } = update;
         let version = self.seal(name, token.reveal(), next)?;
         let expect = vec![(name, Expect::Is(seen.version.clone()))];
@@ -77,17 +77,13 @@ impl<E: Engine> FormStore for Sealed<E> {
         self.settle(change, rate_limits).await
     }
 
-    async fn find_form(
-        &self,
-        token: &ParkingToken,
-        id: FormId,
-    ) -> Result<Option<Seen<ParkedForm>>> {
+    async fn find_form(&self, token: &FormToken, id: FormId) -> Result<Option<Seen<HeldForm>>> {
         self.find(self.form_keys(token, id).0, token.reveal()).await
     }
 
     async fn claim_form(
         &self,
-        token: &ParkingToken,
+        token: &FormToken,
         id: FormId,
         update: FormUpdate<'_>,
     ) -> Result<Option<ClaimedForm>> {
@@ -104,15 +100,15 @@ impl<E: Engine> FormStore for Sealed<E> {
 
     async fn update_form(
         &self,
-        token: &ParkingToken,
+        token: &FormToken,
         id: FormId,
         update: FormUpdate<'_>,
-    ) -> Result<Option<Seen<ParkedForm>>> {
+    ) -> Result<Option<Seen<HeldForm>>> {
         self.advance_form((self.form_keys(token, id).0, token), update, Vec::new())
             .await
     }
 
-    async fn discard_form(&self, token: &ParkingToken, id: FormId) -> Result<()> {
+    async fn discard_form(&self, token: &FormToken, id: FormId) -> Result<()> {
         let (name, body_name) = self.form_keys(token, id);
         self.apply(Change {
             delete: vec![name, body_name],

@@ -2,7 +2,7 @@ use super::*;
 use crate::clock::Rng;
 use crate::store::embedded::Embedded;
 use crate::store::{FormDraft, FormStore as _};
-use domain::parking::{FormStage, ParkedForm};
+use domain::held_form::{FormStage, HeldForm};
 use domain::return_to::ReturnTo;
 use domain::time::Timestamp;
 use std::time::Duration;
@@ -16,15 +16,15 @@ async fn with_the_secret_alone_nobody_reads_a_kept_form() {
         vault.clone(),
         clock.clone(),
     );
-    let token = Rng.parking_token();
+    let token = Rng.form_token();
     let id = Rng.form_id();
-    let form = ParkedForm {
+    let form = HeldForm {
         target: ReturnTo::start(),
         content_type: "application/json".into(),
         referer: None,
         origin: None,
         owner: None,
-        parked_at: clock.now(),
+        held_since: clock.now(),
         stage: FormStage::Waits,
     };
     let parking = FormDraft {

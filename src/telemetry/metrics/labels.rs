@@ -113,7 +113,7 @@ labels! {
     }
 
     /// Outcome of a held form.
-    Parking {
+    HeldFormOutcome {
         Kept => "kept",
         Sent => "sent",
         /// Put back, because the calculator was unreachable.
@@ -156,7 +156,7 @@ labels! {
         Hit => "hit",
         Miss => "miss",
         /// Store down; accepted the browser's offline token.
-        Ticket => "ticket",
+        OfflineToken => "ticket",
     }
 
     /// Operation of the store.

@@ -81,7 +81,7 @@ fn no_label_has_a_value_from_outside_its_enum() {
             "calculator_cookies_withheld_total reason",
             values_of::<Withheld>(),
         ),
-        ("parked_forms_total outcome", values_of::<Parking>()),
+        ("parked_forms_total outcome", values_of::<HeldFormOutcome>()),
         ("sign_ins_total step", values_of::<Step>()),
         ("sign_ins_total outcome", values_of::<Outcome>()),
         ("sessions_begun_total level", values_of::<SessionLevel>()),

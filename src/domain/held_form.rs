@@ -2,14 +2,14 @@
 
 use super::policy::Permit;
 use super::return_to::ReturnTo;
-use super::throttle::{Allowance, Charge, ClientAddress, Counter};
+use super::throttle::{Allowance, ClientAddress, Counter, RateLimitHit};
 use super::time::Timestamp;
 use super::vtnr::Vtnr;
 use std::time::Duration;
 
 /// A form that was posted to the calculator and did not go there. Its body is kept apart from this.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParkedForm {
+pub struct HeldForm {
     /// Where it was posted to.
     pub target: ReturnTo,
     /// `Content-Type`, with the boundary of a multipart body.
@@ -20,7 +20,7 @@ pub struct ParkedForm {
     pub origin: Option<String>,
     /// Whose session it came with; `None` if it came without one.
     pub owner: Option<Vtnr>,
-    pub parked_at: Timestamp,
+    pub held_since: Timestamp,
     /// How far it has come.
     pub stage: FormStage,
 }
@@ -42,7 +42,7 @@ pub enum FormStage {
 
 /// What may be kept, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ParkingLimits {
+pub struct HeldFormLimits {
     /// How long a form is kept.
     pub lifetime: Duration,
     /// The longest body, in bytes; 0 keeps none.
@@ -57,36 +57,36 @@ pub struct ParkingLimits {
 
 /// What may become of a kept form when its broker asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum FormStatus {
     Waits,
     Going,
     Sent {
         at: Timestamp,
     },
     /// Kept for another broker than the one who is signed in.
-    Others,
+    OfAnotherBroker,
     Expired,
 }
 
-impl ParkedForm {
+impl HeldForm {
     /// What may become of it at the hands of `broker`.
-    pub fn fate(&self, broker: Vtnr, limits: &ParkingLimits, now: Timestamp) -> Fate {
+    pub fn status(&self, broker: Vtnr, limits: &HeldFormLimits, now: Timestamp) -> FormStatus {
         if self.owner.is_some_and(|owner| owner != broker) {
-            return Fate::Others;
+            return FormStatus::OfAnotherBroker;
         }
         match self.stage {
-            FormStage::Sent { at } => Fate::Sent { at },
-            FormStage::Going { since } if now.since(since) < limits.settles => Fate::Going,
+            FormStage::Sent { at } => FormStatus::Sent { at },
+            FormStage::Going { since } if now.since(since) < limits.settles => FormStatus::Going,
             // Whoever took it ended before it could say so.
-            FormStage::Going { since } => Fate::Sent { at: since },
-            FormStage::Waits if now >= self.kept_until(limits) => Fate::Expired,
-            FormStage::Waits => Fate::Waits,
+            FormStage::Going { since } => FormStatus::Sent { at: since },
+            FormStage::Waits if now >= self.kept_until(limits) => FormStatus::Expired,
+            FormStage::Waits => FormStatus::Waits,
         }
     }
 
     /// Until when it can be sent.
-    pub fn kept_until(&self, limits: &ParkingLimits) -> Timestamp {
-        self.parked_at.plus(limits.lifetime)
+    pub fn kept_until(&self, limits: &HeldFormLimits) -> Timestamp {
+        self.held_since.plus(limits.lifetime)
     }
 
     /// Marks the form as taken `now` to be sent, as the policy permitted.
@@ -136,23 +136,23 @@ fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-impl ParkingLimits {
-    /// The most that [`ParkingLimits::largest`] can be, in bytes.
-    pub const LARGEST: usize = 4 << 20;
+impl HeldFormLimits {
+    /// The most that [`HeldFormLimits::largest`] can be, in bytes.
+    pub const MAX_BODY: usize = 4 << 20;
     /// What even the smallest form is counted as, in bytes: it takes room as well.
-    pub const LEAST: u64 = 4 << 10;
+    pub const MIN_COUNTED: u64 = 4 << 10;
 
-    /// What forms that are coming in may take of [`ParkingLimits::total`], in bytes.
+    /// What forms that are coming in may take of [`HeldFormLimits::total`], in bytes.
     pub fn coming_in(&self) -> u64 {
-        const MOST: u64 = 64 << 20;
-        MOST.min(self.total / 4)
+        const MAX: u64 = 64 << 20;
+        MAX.min(self.total / 4)
             .min(self.total.saturating_sub(2 * self.per_client))
     }
 
     /// What keeping a form of so many bytes in all is charged to. Counters count kibibytes, begun ones whole.
-    pub fn room(&self, client: ClientAddress, bytes: usize) -> Vec<Charge> {
+    pub fn room(&self, client: ClientAddress, bytes: usize) -> Vec<RateLimitHit> {
         let kib = |bytes: u64| u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
-        let amount = kib(Self::LEAST.max(bytes as u64));
+        let amount = kib(Self::MIN_COUNTED.max(bytes as u64));
         let within = |bytes| Allowance {
             limit: kib(bytes),
             window: self.lifetime,
@@ -160,12 +160,12 @@ impl ParkingLimits {
         // A window begins with its first form: of two that follow each other, the forms may be alive at once.
         let kept = self.total.saturating_sub(self.coming_in()) / 2;
         vec![
-            Charge {
+            RateLimitHit {
                 counter: Counter::FormsFrom(client),
                 allowance: within(self.per_client),
                 amount,
             },
-            Charge {
+            RateLimitHit {
                 counter: Counter::FormsOfAll,
                 allowance: within(kept),
                 amount,
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
     use crate::policy::Permit;
 
-    const LIMITS: ParkingLimits = ParkingLimits {
+    const LIMITS: HeldFormLimits = HeldFormLimits {
         lifetime: Duration::from_secs(900),
         largest: 1 << 20,
         per_client: 1 << 24,
@@ -193,14 +193,14 @@ mod tests {
         Vtnr::parse(text).expect("well-formed")
     }
 
-    fn form(owner: Option<Vtnr>) -> ParkedForm {
-        ParkedForm {
+    fn form(owner: Option<Vtnr>) -> HeldForm {
+        HeldForm {
             target: ReturnTo::start(),
             content_type: "application/json".into(),
             referer: None,
             origin: None,
             owner,
-            parked_at: Timestamp::from_millis(1_000),
+            held_since: Timestamp::from_millis(1_000),
             stage: FormStage::Waits,
         }
     }
@@ -212,20 +212,30 @@ mod tests {
         let going = form(Some(ada)).going(&Permit::public(crate::route::public_route()), at(5_000));
         let sent = going.sent(at(5_100));
         let cases = [
-            (form(None), ben, 1_000, Fate::Waits),
-            (form(Some(ada)), ada, 900_999, Fate::Waits),
-            (form(Some(ada)), ada, 901_000, Fate::Expired),
-            (form(Some(ada)), ben, 1_000, Fate::Others),
-            (going.clone(), ada, 11_999, Fate::Going),
-            (going.clone(), ada, 12_000, Fate::Sent { at: at(5_000) }),
-            (going, ben, 6_000, Fate::Others),
-            (sent.clone(), ada, 6_000, Fate::Sent { at: at(5_100) }),
-            (sent.clone(), ada, 901_000, Fate::Sent { at: at(5_100) }),
-            (sent, ben, 6_000, Fate::Others),
+            (form(None), ben, 1_000, FormStatus::Waits),
+            (form(Some(ada)), ada, 900_999, FormStatus::Waits),
+            (form(Some(ada)), ada, 901_000, FormStatus::Expired),
+            (form(Some(ada)), ben, 1_000, FormStatus::OfAnotherBroker),
+            (going.clone(), ada, 11_999, FormStatus::Going),
+            (
+                going.clone(),
+                ada,
+                12_000,
+                FormStatus::Sent { at: at(5_000) },
+            ),
+            (going, ben, 6_000, FormStatus::OfAnotherBroker),
+            (sent.clone(), ada, 6_000, FormStatus::Sent { at: at(5_100) }),
+            (
+                sent.clone(),
+                ada,
+                901_000,
+                FormStatus::Sent { at: at(5_100) },
+            ),
+            (sent, ben, 6_000, FormStatus::OfAnotherBroker),
         ];
         for (form, broker, now, expected) in cases {
             assert_eq!(
-                form.fate(broker, &LIMITS, at(now)),
+                form.status(broker, &LIMITS, at(now)),
                 expected,
                 "{form:?} {now}"
             );
@@ -238,7 +248,7 @@ mod tests {
         for (per_client, total) in [(16, 256), (16, 32), (1, 16), (1, 2), (1, 3), (16, 1 << 20)]
             .map(|(one, all)| (one << 20, all << 20))
         {
-            let limits = ParkingLimits {
+            let limits = HeldFormLimits {
                 per_client,
                 total,
                 ..LIMITS
