@@ -28,6 +28,7 @@ pub mod live;
 pub mod mail;
 pub mod pages;
 mod reloadable;
+mod share_limit;
 pub mod sign_in;
 pub mod store;
 pub mod telemetry;

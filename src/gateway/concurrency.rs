@@ -5,13 +5,11 @@
 //! WebSocket or event stream may last for hours and costs next to nothing: these have a pool of their own, of which one broker gets
 //! only a share. Where the calculator has several servers, one that hangs holds at most a share of each pool.
 
+use crate::share_limit::ShareLimit;
 use domain::throttle::ClientAddress;
 use domain::vtnr::Vtnr;
-use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One client address gets this fraction of the strangers' slots, and two at least.
 const ADDRESSES: usize = 8;
@@ -44,12 +42,9 @@ pub(crate) struct ConcurrencyLimit {
 
 #[derive(Debug)]
 struct Pool {
-    in_use: AtomicUsize,
-    slots: usize,
-    /// The limit for one holder.
+    slots: ShareLimit<SlotHolder>,
+    /// The limit for one client or broker.
     share: usize,
-    /// At most two entries for each slot in use: holders without a slot are removed.
-    holders: Mutex<HashMap<SlotHolder, usize>>,
 }
 
 /// Anything that may hold only a share of a pool.
@@ -72,12 +67,9 @@ impl ConcurrencyLimit {
     /// `all` for requests, and as many as half of the connections for what stays open.
     pub(crate) fn new(all: usize, connections: usize) -> Self {
         let pool = |slots: usize, holders: usize, least: usize| {
-            let share = (slots / holders).max(least);
             Arc::new(Pool {
-                in_use: AtomicUsize::new(0),
-                slots: slots.max(1),
-                share,
-                holders: Mutex::default(),
+                slots: ShareLimit::new(slots.max(1)),
+                share: (slots / holders).max(least),
             })
         };
         Self {
@@ -97,38 +89,19 @@ impl ConcurrencyLimit {
             Class::SignedIn => (&self.signed_in, None),
             Class::KeptOpen(vtnr) => (&self.kept_open, Some(SlotHolder::Broker(vtnr))),
         };
-        // Counted first, so that of many at once none takes one too many.
+        if !pool.slots.take(1) {
+            return Err(Overloaded);
+        }
         let mut slot = Slot {
             pool: Arc::clone(pool),
             whose: None,
             server: None,
         };
-        let before = pool.in_use.fetch_add(1, Ordering::AcqRel);
-        if before >= pool.slots || holder.is_some_and(|holder| !pool.reserve(holder, pool.share)) {
+        if holder.is_some_and(|holder| !pool.slots.charge(holder, 1, pool.share)) {
             return Err(Overloaded);
         }
         slot.whose = holder;
         Ok(slot)
-    }
-}
-
-impl Pool {
-    /// Counts one more slot for this holder, unless it has its share.
-    fn reserve(&self, holder: SlotHolder, most: usize) -> bool {
-        let mut holders = self.holders.lock();
-        let held = holders.get(&holder).copied().unwrap_or(0);
-        if held < most {
-            holders.insert(holder, held + 1);
-        }
-        held < most
-    }
-
-    fn release(&self, holder: SlotHolder) {
-        let mut holders = self.holders.lock();
-        match holders.get_mut(&holder) {
-            Some(held) if *held > 1 => *held -= 1,
-            _ => drop(holders.remove(&holder)),
-        }
     }
 }
 
@@ -137,15 +110,14 @@ impl Slot {
     /// At least half of the slots are left to the others; with more than four servers, a share is twice the fair one.
     pub(crate) fn bind_to_server(&mut self, server: SocketAddr, up: usize) -> bool {
         if let Some(former) = self.server.take() {
-            self.pool.release(former);
+            self.pool.slots.discharge(former, 1);
         }
         if up < 2 {
             return true;
         }
         let holder = SlotHolder::Server(server);
-        let has_room = self
-            .pool
-            .reserve(holder, (self.pool.slots / (up / 2).max(2)).max(1));
+        let slots = &self.pool.slots;
+        let has_room = slots.charge(holder, 1, (slots.size() / (up / 2).max(2)).max(1));
         self.server = has_room.then_some(holder);
         has_room
     }
@@ -154,9 +126,9 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         for holder in [self.whose, self.server].into_iter().flatten() {
-            self.pool.release(holder);
+            self.pool.slots.discharge(holder, 1);
         }
-        self.pool.in_use.fetch_sub(1, Ordering::AcqRel);
+        self.pool.slots.release(1);
     }
 }
 
@@ -176,7 +148,7 @@ mod tests {
     }
 
     fn is_empty(pool: &Pool) -> bool {
-        pool.in_use.load(Ordering::SeqCst) == 0 && pool.holders.lock().is_empty()
+        pool.slots.is_empty()
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Limits the memory for bodies of forms being received, in total and per client.
 
+use crate::share_limit::ShareLimit;
 use domain::held_form::HeldFormLimits;
 use domain::throttle::ClientAddress;
-use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A body is in memory as received and, while the store writes it, sealed.
@@ -11,24 +10,16 @@ const COPIES: usize = 2;
 /// The share of one client is this fraction of the total.
 const SHARES: usize = 4;
 
-/// Memory taken by bodies that are being received.
+/// Memory taken by bodies that are being received, in bytes.
 pub(super) struct BodyMemory {
-    /// The limit in bytes over all clients.
-    most: usize,
-    /// The limit in bytes for one client.
-    most_of_one: usize,
-    held: Mutex<BytesHeld>,
-}
-
-#[derive(Default)]
-struct BytesHeld {
-    total: usize,
-    clients: HashMap<ClientAddress, usize>,
+    bytes: ShareLimit<ClientAddress>,
+    /// The limit for one client.
+    share: usize,
 }
 
 /// Memory for one body, released on drop.
 pub struct Reservation {
-    room: Arc<BodyMemory>,
+    memory: Arc<BodyMemory>,
     client: ClientAddress,
     bytes: usize,
 }
@@ -37,20 +28,19 @@ impl BodyMemory {
     /// Creates the limit; one of the largest bodies always has room.
     pub(super) fn new(limits: &HeldFormLimits) -> Arc<Self> {
         let one = limits.largest.saturating_mul(COPIES);
-        let most = usize::try_from(limits.coming_in())
+        let all = usize::try_from(limits.coming_in())
             .unwrap_or(usize::MAX)
             .max(one);
         Arc::new(Self {
-            most,
-            most_of_one: (most / SHARES).max(one),
-            held: Mutex::default(),
+            bytes: ShareLimit::new(all),
+            share: (all / SHARES).max(one),
         })
     }
 
     /// Starts a reservation for a body of which nothing has been received yet.
-    pub(super) fn reserve(room: &Arc<Self>, client: ClientAddress) -> Reservation {
+    pub(super) fn reserve(memory: &Arc<Self>, client: ClientAddress) -> Reservation {
         Reservation {
-            room: Arc::clone(room),
+            memory: Arc::clone(memory),
             client,
             bytes: 0,
         }
@@ -62,32 +52,27 @@ impl Reservation {
     /// Returns false if there is no room.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
+        let BodyMemory {
+            bytes: limit,
+            share,
+        } = &*self.memory;
         let more = bytes.saturating_mul(COPIES).saturating_sub(self.bytes);
-        let mut held = self.room.held.lock();
-        let share = held.clients.get(&self.client).copied().unwrap_or(0);
-        let has_room = held.total + more <= self.room.most && share + more <= self.room.most_of_one;
-        if has_room && more > 0 {
-            held.total += more;
-            held.clients.insert(self.client, share + more);
-            self.bytes += more;
+        if !limit.charge(self.client, more, *share) {
+            return false;
         }
-        has_room
+        if !limit.take(more) {
+            limit.discharge(self.client, more);
+            return false;
+        }
+        self.bytes += more;
+        true
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut held = self.room.held.lock();
-        held.total -= self.bytes;
-        let left = held
-            .clients
-            .get(&self.client)
-            .map_or(0, |share| share - self.bytes);
-        if left == 0 {
-            held.clients.remove(&self.client);
-        } else {
-            held.clients.insert(self.client, left);
-        }
+        self.memory.bytes.discharge(self.client, self.bytes);
+        self.memory.bytes.release(self.bytes);
     }
 }
 
@@ -135,9 +120,6 @@ mod tests {
         );
         drop(announced);
         drop(others);
-        assert!(
-            room.held.lock().clients.is_empty(),
-            "nobody is remembered for long"
-        );
+        assert!(room.bytes.is_empty(), "nobody is remembered for long");
     }
 }

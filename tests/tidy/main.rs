@@ -59,7 +59,7 @@ fn code(text: &str) -> &str {
 }
 
 /// Who may import whom. What is not listed is forbidden.
-const MAY_IMPORT: [(&str, &[&str]); 24] = [
+const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("domain", &[]),
     ("identity", &[]),
     ("live", &[]),
@@ -67,6 +67,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("clock", &["domain"]),
     ("csv_lines", &[]),
     ("digest", &[]),
+    ("share_limit", &[]),
     ("identity/certificate", &["digest", "domain"]),
     (
         "config",
@@ -119,7 +120,10 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
         "identity/portal",
         &["domain", "config", "digest", "telemetry"],
     ),
-    ("held_forms", &["domain", "clock", "store", "telemetry"]),
+    (
+        "held_forms",
+        &["domain", "clock", "share_limit", "store", "telemetry"],
+    ),
     (
         "gateway",
         &[
@@ -134,6 +138,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
             "pages",
             "held_forms",
             "identity/portal",
+            "share_limit",
             "sign_in",
             "store",
             "telemetry",

@@ -6,6 +6,7 @@ use crate::gateway::listener::upload_rate::UploadRate;
 use crate::gateway::request::following::Following;
 use crate::gateway::request::trusted_proxies::TrustedProxies;
 use crate::gateway::websocket::control::CloseHandle;
+use crate::share_limit::ShareLimit;
 use crate::telemetry::metrics::{Metrics, Rejection};
 use domain::throttle::ClientAddress;
 use http::HeaderMap;
@@ -22,14 +23,13 @@ use tokio::sync::Notify;
 const SHARDS: usize = 32;
 
 pub(crate) struct Connections {
-    open: AtomicUsize,
+    open: ShareLimit<ClientAddress>,
     requests: AtomicUsize,
     /// Whether clients are to go elsewhere with their next request.
     draining: AtomicBool,
     /// Requests that ended since.
     finished: AtomicUsize,
     limits: ConnectionLimits,
-    clients: Mutex<HashMap<ClientAddress, usize>>,
     /// By the address of the socket digest that Pingora hands on with each request: the only thing of ours that it does.
     registry: Vec<Mutex<HashMap<usize, Weak<Connection>>>>,
     /// Whenever the last request or the last connection ended.
@@ -81,9 +81,8 @@ impl std::fmt::Debug for Connection {
 impl Connections {
     pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Arc<Self> {
         let registry = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let clients = Mutex::default();
         let fewer = Notify::new();
-        let open = AtomicUsize::new(0);
+        let open = ShareLimit::new(limits.most);
         let requests = AtomicUsize::new(0);
         let draining = AtomicBool::new(false);
         let finished = AtomicUsize::new(0);
@@ -93,7 +92,6 @@ impl Connections {
             draining,
             finished,
             limits,
-            clients,
             registry,
             fewer,
             metrics,
@@ -104,13 +102,13 @@ impl Connections {
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Connection>> {
         let client =
             (!self.limits.trusted_proxies.trust(address)).then(|| ClientAddress::of(address));
-        if self.open.fetch_add(1, Ordering::AcqRel) >= self.limits.most {
-            self.open.fetch_sub(1, Ordering::AcqRel);
+        if !self.open.take(1) {
             self.metrics.connection_rejected(Rejection::Total);
             return None;
         }
-        if client.is_some_and(|client| !self.has_room_for(client)) {
-            self.open.fetch_sub(1, Ordering::AcqRel);
+        let share = self.limits.most_per_client;
+        if client.is_some_and(|client| !self.open.charge(client, 1, share)) {
+            self.open.release(1);
             self.metrics.connection_rejected(Rejection::PerClient);
             return None;
         }
@@ -132,15 +130,6 @@ impl Connections {
             bound: BoundKeys::default(),
             all: Arc::clone(self),
         }))
-    }
-
-    /// Counts one more connection of this client's, unless it has as many as it may.
-    fn has_room_for(&self, client: ClientAddress) -> bool {
-        let mut clients = self.clients.lock();
-        let theirs = clients.entry(client).or_insert(0);
-        let has_room = *theirs < self.limits.most_per_client;
-        *theirs += usize::from(has_room);
-        has_room
     }
 
     /// Makes a connection known under its socket digest.
@@ -198,18 +187,18 @@ impl Connections {
 
     /// Returns once no request is under way.
     pub(crate) async fn quiet(&self) {
-        self.none_left(&self.requests).await;
+        self.none_left(|| self.under_way()).await;
     }
 
     /// Returns once nobody is connected.
     pub(crate) async fn empty(&self) {
-        self.none_left(&self.open).await;
+        self.none_left(|| self.open.taken()).await;
     }
 
-    async fn none_left(&self, count: &AtomicUsize) {
+    async fn none_left(&self, count: impl Fn() -> usize) {
         loop {
             let woken = self.fewer.notified();
-            if count.load(Ordering::Acquire) == 0 {
+            if count() == 0 {
                 return;
             }
             woken.await;
@@ -341,15 +330,9 @@ impl Drop for Connection {
             }
         }
         if let Some(client) = self.client {
-            let mut clients = self.all.clients.lock();
-            if let Some(theirs) = clients.get_mut(&client) {
-                *theirs -= 1;
-                if *theirs == 0 {
-                    clients.remove(&client);
-                }
-            }
+            self.all.open.discharge(client, 1);
         }
-        if self.all.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.all.open.release(1) == 0 {
             self.all.fewer.notify_waiters();
         }
         self.all.metrics.connection_closed();
