@@ -11,7 +11,7 @@ use crate::identity::certificate::TrustStore;
 use crate::live::Live;
 use crate::mail::Writer;
 use crate::pages::Pages;
-use crate::reloadable::{ChangeDetector, Fingerprints, Reloadable, Source};
+use crate::reloadable::{ChangeDetector, Fingerprints, Reloadable, Source, Update};
 use crate::sign_in::Rules;
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::Metrics;
@@ -130,11 +130,7 @@ impl Source for ConfigFiles {
         self.refused.is_some()
     }
 
-    fn read(
-        &mut self,
-        current: &Config,
-        _: Timestamp,
-    ) -> Result<(Option<Config>, ConfigReport), ReloadRefusal> {
+    fn read(&mut self, current: &Config, _: Timestamp) -> Result<Update<Self>, ReloadRefusal> {
         let before = fingerprints(&self.file, current);
         let trusted = self
             .replaceable
@@ -156,7 +152,10 @@ impl Source for ConfigFiles {
             warnings: next.config.warnings.clone(),
             restart_required: self.first.keys.restart_required(&next.config.keys),
         };
-        Ok((Some(self.put(next)), report))
+        Ok(Update {
+            value: Some(self.put(next)),
+            report,
+        })
     }
 
     /// Each refusal is reported once.

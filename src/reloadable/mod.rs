@@ -28,15 +28,20 @@ pub(crate) trait Source: Send + 'static {
     /// Whether the source changed since it was read, and has come to rest.
     fn is_due(&mut self, current: &Self::Value, now: Timestamp) -> bool;
 
-    /// Reads the source. No new value means that `current` stays.
-    fn read(
-        &mut self,
-        current: &Self::Value,
-        now: Timestamp,
-    ) -> Result<(Option<Self::Value>, Self::Report), Self::Error>;
+    /// Reads the source.
+    fn read(&mut self, current: &Self::Value, now: Timestamp) -> Result<Update<Self>, Self::Error>
+    where
+        Self: Sized;
 
     /// Whether a poll that ends in this error goes unreported, because the next one may succeed or it was reported before.
     fn is_silent(&mut self, error: &Self::Error) -> bool;
+}
+
+/// What a source yields.
+pub(crate) struct Update<S: Source> {
+    /// The new value; none if the current one stays.
+    pub(crate) value: Option<S::Value>,
+    pub(crate) report: S::Report,
 }
 
 /// A value that is replaced as a whole when its source changes.
@@ -96,8 +101,8 @@ impl<S: Source> Reloadable<S> {
     }
 
     fn read(&self, source: &mut S, now: Timestamp) -> Result<S::Report, S::Error> {
-        let (next, report) = source.read(&self.current.load(), now)?;
-        if let Some(next) = next {
+        let Update { value, report } = source.read(&self.current.load(), now)?;
+        if let Some(next) = value {
             self.current.store(Arc::new(next));
         }
         Ok(report)

@@ -19,7 +19,7 @@ pub use self::snapshot::{Broker, Snapshot};
 use self::csv_file::CsvFile;
 use self::holders::Holders;
 use crate::config;
-use crate::reloadable::{Reloadable, Reloaded, Source};
+use crate::reloadable::{Reloadable, Reloaded, Source, Update};
 use domain::email::Email;
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
@@ -122,21 +122,23 @@ impl Source for Brokers {
         self.0.is_due(now)
     }
 
-    fn read(
-        &mut self,
-        current: &Snapshot,
-        now: Timestamp,
-    ) -> Result<(Option<Snapshot>, Reload), Error> {
+    fn read(&mut self, current: &Snapshot, now: Timestamp) -> Result<Update<Self>, Error> {
         let next = Snapshot::new(self.0.read()?, current.generation() + 1, now);
         if next.has_the_brokers_of(current) {
-            return Ok((None, Reload::Unchanged));
+            return Ok(Update {
+                value: None,
+                report: Reload::Unchanged,
+            });
         }
         let report = Reload::Swapped {
             brokers: next.len(),
             added: next.count_missing_in(current),
             removed: current.count_missing_in(&next),
         };
-        Ok((Some(next), report))
+        Ok(Update {
+            value: Some(next),
+            report,
+        })
     }
 
     fn is_silent(&mut self, error: &Error) -> bool {

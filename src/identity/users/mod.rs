@@ -56,7 +56,7 @@ use self::edit::LockWait;
 use self::table::Table;
 use crate::clock::Rng;
 use crate::config::{self, HashCost};
-use crate::reloadable::{ReadError, Reloadable, Reloaded, Source, WatchedFile, read_once};
+use crate::reloadable::{ReadError, Reloadable, Reloaded, Source, Update, WatchedFile, read_once};
 use domain::device::UserTag;
 use domain::time::Timestamp;
 use domain::vtnr::Vtnr;
@@ -161,14 +161,12 @@ impl Source for UsersFile {
         self.0.is_due(now)
     }
 
-    fn read(
-        &mut self,
-        _: &UsersSnapshot,
-        _: Timestamp,
-    ) -> Result<(Option<UsersSnapshot>, usize), Error> {
+    fn read(&mut self, _: &UsersSnapshot, _: Timestamp) -> Result<Update<Self>, Error> {
         let next = self.snapshot()?;
-        let users = next.len();
-        Ok((Some(next), users))
+        Ok(Update {
+            report: next.len(),
+            value: Some(next),
+        })
     }
 
     fn is_silent(&mut self, error: &Error) -> bool {
