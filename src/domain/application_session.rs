@@ -1,64 +1,62 @@
-//! Sessions that the calculator keeps by cookies of its own. Each belongs to the broker under whom it began (product rule): its cookie
-//! never goes up with another broker's request, whatever the browser sends.
+//! The calculator's own sessions, identified by its cookies. Each belongs to the broker under whom it began (product rule): its cookie
+//! is never forwarded with another broker's request, whatever the browser sends.
 
 use super::throttle::{Allowance, ClientAddress, Counter, RateLimitHit};
 use super::vtnr::Vtnr;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Names of the calculator's session cookies, compared without regard to case: some servers do not tell upper from lower.
+/// Names of the calculator's session cookies. Case is ignored, as some servers ignore it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCookies {
     exact: Box<[Box<[u8]>]>,
     prefixes: Box<[Box<[u8]>]>,
     suffixes: Box<[Box<[u8]>]>,
-    /// For each length of an exact name, the first letters that such names have: rejects most cookies at once.
+    /// For each length of an exact name, the set of first letters, as a bit mask: rejects most cookies at once.
     initials: [u32; LONGEST_NAME],
-    /// The first letters of the prefixes.
+    /// The set of first letters of the prefixes, as a bit mask.
     prefix_initials: u32,
-    /// Values with fewer letters and digits are no secret, and so no session.
+    /// Values with fewer letters and digits are not secret, and so not sessions.
     min_value: usize,
 }
 
-/// What a value must have to be a session of a cookie that only goes by a usual name: short ones are flags that scripts set.
+/// The minimum number of letters and digits in a cookie with a usual name: shorter values are flags set by scripts.
 const MIN_USUAL_VALUE: usize = 8;
 
-/// Longer names are compared one by one.
+/// The prefilter treats longer names alike.
 const LONGEST_NAME: usize = 32;
 
-/// A browser's cookie that stands for a session of the calculator's.
+/// A browser's cookie that identifies a session of the calculator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApplicationSessionId<'a> {
     pub name: &'a [u8],
-    /// Value as received.
     pub value: &'a [u8],
 }
 
-/// Who may use a session of the calculator's.
+/// The owners of a session of the calculator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplicationSession {
-    /// The calculator may give one value to several brokers, such as that of an empty session that lies in the cookie itself.
+    /// The calculator may issue one value to several brokers, such as an empty session stored in the cookie itself.
     owners: Vec<Vtnr>,
 }
 
-/// How the gateway learnt of a session.
+/// How the gateway learned of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionOrigin {
-    /// The calculator set it in its answer to this broker.
+    /// The calculator set it in a response to this broker.
     Answer,
-    /// Seen in a request without an owner: a script set it, or the session is older than the gateway.
+    /// Seen in a request, without an owner: a script set it, or the session is older than the gateway.
     Request,
 }
 
-/// Where a cookie was set: what a browser has to be told to delete it.
+/// The scope of a cookie, needed to delete it in a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieScope {
     pub name: String,
-    /// `Path`, where it was given.
+    /// The `Path` attribute, if any.
     pub path: Option<String>,
-    /// `Domain`, where it was given.
+    /// The `Domain` attribute, if any.
     pub domain: Option<String>,
-    /// Whether it was set with `Partitioned`.
     pub partitioned: bool,
 }
 
@@ -67,7 +65,7 @@ pub struct CookieScope {
 pub struct CookieScopes(Vec<CookieScope>);
 
 impl SessionCookies {
-    /// The names that servers and frameworks use by default.
+    /// Default names of servers and frameworks.
     pub const USUAL: [&'static str; 56] = [
         // Servlet containers, Spring Session, WebSphere, WebLogic, Domino.
         "JSESSIONID",
@@ -117,7 +115,7 @@ impl SessionCookies {
         "TWISTED_SESSION",
         "_ZopeId",
         "__ac",
-        // Ruby; also Laravel and others that call it so.
+        // Ruby; also Laravel and others.
         "*_session",
         "_session_id",
         "rack.session",
@@ -133,11 +131,11 @@ impl SessionCookies {
         "sap-contextid",
         "ORA_WWV_APP_*",
         "OAMAuthnCookie*",
-        // What applications of their own call it.
+        // Custom applications.
         "sid",
     ];
 
-    /// Cookies of the usual names and these. `*` at the beginning or end of a name stands for any text.
+    /// Matches the usual names and these. `*` at the beginning or end of a name matches any text.
     pub fn usual<'n>(further: impl IntoIterator<Item = &'n str>) -> Self {
         Self {
             min_value: MIN_USUAL_VALUE,
@@ -145,7 +143,7 @@ impl SessionCookies {
         }
     }
 
-    /// Cookies of these names, whatever their values.
+    /// Matches these names, whatever the values.
     pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         let mut exact: Vec<Box<[u8]>> = Vec::new();
         let mut prefixes: Vec<Box<[u8]>> = Vec::new();
@@ -176,24 +174,24 @@ impl SessionCookies {
         }
     }
 
-    /// Leaves out cookies of these names.
+    /// Excludes these names.
     #[must_use]
     pub fn except(mut self, names: &[String]) -> Self {
-        let is_named = |own: &[u8]| {
+        let is_named = |candidate: &[u8]| {
             names
                 .iter()
-                .any(|name| is_alike(bare(name.as_bytes()), own))
+                .any(|name| is_alike(bare(name.as_bytes()), candidate))
         };
         self.exact = self
             .exact
             .into_iter()
-            .filter(|own| !is_named(own))
+            .filter(|name| !is_named(name))
             .collect();
         self
     }
 
-    /// Whether a cookie is a session of the calculator's. `__Host-` and `__Secure-` before a name change nothing, nor does a sign in the place
-    /// of another: PHP takes `.` for `_`. Escapes and what is not ASCII are passed over, as some servers do.
+    /// Returns whether a cookie is a session of the calculator. The prefixes `__Host-` and `__Secure-` are ignored, and all signs are
+    /// equal: PHP takes `.` for `_`. Escapes are decoded and non-ASCII bytes skipped, as some servers do.
     pub fn contain(&self, id: &ApplicationSessionId<'_>) -> bool {
         let is_one = match plain_name(id.name) {
             Cow::Borrowed(name) => self.name_is_one(bare(name)),
@@ -215,14 +213,14 @@ impl SessionCookies {
             .initials
             .get(length_class(name))
             .is_some_and(|initials| initials & first != 0);
-        may_be_exact && self.exact.iter().any(|own| is_alike(name, own))
+        may_be_exact && self.exact.iter().any(|exact| is_alike(name, exact))
             || self.prefix_initials & first != 0
                 && self.prefixes.iter().any(|prefix| begins(name, prefix))
             || self.suffixes.iter().any(|suffix| ends(name, suffix))
     }
 }
 
-/// A pattern's text, and whether any text may follow or precede it.
+/// Splits a pattern into its text and whether any text may follow or precede it.
 fn parts(pattern: &str) -> (Box<[u8]>, bool, bool) {
     let ends_open = pattern.ends_with('*');
     let begins_open = pattern.starts_with('*');
@@ -236,7 +234,7 @@ fn bare(name: &[u8]) -> &[u8] {
         .unwrap_or(name)
 }
 
-/// A name without escapes and without what is not visible ASCII.
+/// Decodes escapes and removes everything but visible ASCII.
 fn plain_name(name: &[u8]) -> Cow<'_, [u8]> {
     if name
         .iter()
@@ -251,7 +249,7 @@ fn plain_name(name: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// What names have in common that some server takes for one.
+/// Maps bytes to a common form, equal for names that some server confuses.
 const fn normal(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() {
         byte.to_ascii_lowercase()
@@ -260,13 +258,13 @@ const fn normal(byte: u8) -> u8 {
     }
 }
 
-/// Whether a name is this one, which is given as [`normal`] makes it.
-fn is_alike(name: &[u8], own: &[u8]) -> bool {
-    name.len() == own.len()
+/// Returns whether two names are equal by [`normal`].
+fn is_alike(name: &[u8], other: &[u8]) -> bool {
+    name.len() == other.len()
         && name
             .iter()
-            .zip(own)
-            .all(|(byte, own)| normal(*byte) == normal(*own))
+            .zip(other)
+            .all(|(byte, other)| normal(*byte) == normal(*other))
 }
 
 fn begins(name: &[u8], prefix: &[u8]) -> bool {
@@ -285,15 +283,15 @@ fn length_class(name: &[u8]) -> usize {
     name.len().min(LONGEST_NAME - 1)
 }
 
-/// A bit that names share if they begin alike.
+/// Returns a bit shared by all names with the same first letter.
 fn initial(name: &[u8]) -> u32 {
     name.first().map_or(0, |first| 1 << (normal(*first) % 32))
 }
 
 impl ApplicationSessionId<'_> {
-    /// Gives the bytes of the name and the value to `sink` in the one form that all spellings share: servers take quotes and escapes off a
-    /// value, some fold case, and decoders of base64 pass over other signs. So a value is its letters and digits. What servlet containers
-    /// put after a session's number names a node of theirs.
+    /// Writes name and value to `sink` in a canonical form, equal for all spellings. Servers remove quotes and escapes, some fold case, and
+    /// base64 decoders skip other signs, so only letters and digits of the value count. The suffix that servlet containers append to a
+    /// session id names one of their nodes, and is dropped.
     pub fn canonical(&self, mut sink: impl FnMut(u8)) {
         let name = plain_name(self.name);
         bare(&name).iter().for_each(|byte| sink(normal(*byte)));
@@ -308,7 +306,7 @@ impl ApplicationSessionId<'_> {
         });
     }
 
-    /// Collects name and value into one key.
+    /// Returns the canonical form as a key.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.name.len() + 1 + self.value.len());
         self.canonical(|byte| bytes.push(byte));
@@ -316,7 +314,7 @@ impl ApplicationSessionId<'_> {
     }
 }
 
-/// Gives each byte to `sink`, escapes decoded once.
+/// Writes each byte to `sink`, with escapes decoded once.
 fn unescape(text: &[u8], mut sink: impl FnMut(u8)) {
     let mut rest = text.iter();
     while let Some(byte) = rest.next() {
@@ -337,38 +335,38 @@ fn escaped(high: u8, low: u8) -> Option<u8> {
 }
 
 impl ApplicationSession {
-    /// How long its owner is remembered after it was last claimed.
+    /// How long the owner is remembered after the last claim.
     pub const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
-    /// How long the owner of a value is remembered that no request has brought yet, or that the calculator has replaced.
+    /// How long the owner is remembered of a value that no request has used yet, or that the calculator has replaced.
     pub const UNUSED_LIFETIME: Duration = Duration::from_secs(86_400);
-    /// Sessions that are remembered a day for one client, so that nobody fills the store with them. A broker's number sets no limit: others
-    /// can sign in with it. A broker house shares an address, and some applications begin a session with every answer.
+    /// Limits the sessions remembered per client and day, so that nobody fills the store. There is no limit per broker, whose number others
+    /// can use, too. The limit is high: a broker house shares an address, and some applications begin a session with every response.
     const SET: Allowance = Allowance::per(500_000, 86_400);
-    /// Limits sessions without an owner: a client can make up any number of them, an honest one has few.
+    /// Limits sessions without an owner: a client can invent any number of them; an honest one has few.
     const SEEN: Allowance = Allowance::per(2_000, 86_400);
     const MAX_OWNERS: usize = 8;
 
-    /// Belongs to this broker.
+    /// Creates a session of this broker.
     pub fn of(vtnr: Vtnr) -> Self {
         Self { owners: vec![vtnr] }
     }
 
-    /// Belongs to these brokers.
+    /// Creates a session of these brokers.
     pub fn from_owners(owners: Vec<Vtnr>) -> Self {
         Self { owners }
     }
 
-    /// Owners, the latest last.
+    /// Returns the owners, latest last.
     pub fn owners(&self) -> &[Vtnr] {
         &self.owners
     }
 
-    /// Whether this broker may use it.
+    /// Returns whether this broker may use the session.
     pub fn belongs_to(&self, vtnr: Vtnr) -> bool {
         self.owners.contains(&vtnr)
     }
 
-    /// Adds a broker whom the calculator has given the session too.
+    /// Adds an owner.
     #[must_use]
     pub fn and(&self, vtnr: Vtnr) -> Self {
         let surplus = (self.owners.len() + 1).saturating_sub(Self::MAX_OWNERS);
@@ -378,7 +376,7 @@ impl ApplicationSession {
         }
     }
 
-    /// What remembering one more is charged to.
+    /// Returns the rate limit that remembering a session counts in.
     pub const fn hit(client: ClientAddress, origin: SessionOrigin) -> RateLimitHit {
         match origin {
             SessionOrigin::Answer => {
@@ -392,7 +390,7 @@ impl ApplicationSession {
 }
 
 impl CookieScopes {
-    /// Enough for an application's parts; beyond, a scope is not learnt.
+    /// Enough for all parts of an application; further scopes are ignored.
     const MAX: usize = 64;
 
     pub fn from_scopes(scopes: Vec<CookieScope>) -> Self {
@@ -403,17 +401,16 @@ impl CookieScopes {
         &self.0
     }
 
-    /// Scopes in which this cookie is set.
+    /// Returns the scopes in which this cookie is set.
     pub fn of(&self, name: &str) -> impl Iterator<Item = &CookieScope> {
         self.0.iter().filter(move |scope| scope.name == name)
     }
 
-    /// Whether this one is among them.
     pub fn has(&self, scope: &CookieScope) -> bool {
         self.0.contains(scope)
     }
 
-    /// Adds what is missing. False if nothing was added.
+    /// Adds missing scopes. Returns false if nothing was added.
     pub fn add(&mut self, scopes: &[CookieScope]) -> bool {
         let before = self.0.len();
         for scope in scopes {

@@ -1,9 +1,8 @@
-//! What kind of browser a request comes from, in words that a broker recognises.
+//! Names the kind of browser in words that a broker recognises.
 
-/// The browser's kind in German, such as `Firefox unter Windows`.
+/// Names browser and system in German, such as `Firefox unter Windows`.
 ///
-/// The text is made of words of ours only, whatever the header field says: it stands in a mail, and strangers can
-/// have one sent.
+/// The text consists of fixed words only, whatever the header field says: it appears in a mail that strangers can trigger.
 pub fn family(user_agent: &str) -> String {
     let browser = first(&BROWSERS, user_agent);
     let system = first(&SYSTEMS, user_agent);
@@ -15,7 +14,7 @@ pub fn family(user_agent: &str) -> String {
     }
 }
 
-/// Marks in the order in which they decide: nearly every browser also claims to be Chrome, Safari and Mozilla.
+/// Marks by precedence: nearly every browser also claims to be Chrome, Safari and Mozilla.
 const BROWSERS: [(&str, &str); 14] = [
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),
@@ -33,7 +32,7 @@ const BROWSERS: [(&str, &str); 14] = [
     ("Safari/", "Safari"),
 ];
 
-/// Likewise: iPhones claim to be like Mac OS X, Android is a Linux.
+/// Marks by precedence: iPhones claim to be like Mac OS X, and Android is a Linux.
 const SYSTEMS: [(&str, &str); 8] = [
     ("iPhone", "auf dem iPhone"),
     ("iPad", "auf dem iPad"),

@@ -1,4 +1,4 @@
-//! A TAN that was asked for, and what an answer to it is worth.
+//! Challenges: requested TANs, and the verdict on an answer.
 
 use super::ids::LetterId;
 use super::tan::{EnteredTan, Tan};
@@ -7,64 +7,64 @@ use super::time::Timestamp;
 use super::trust::TrustLevel;
 use std::time::Duration;
 
-/// A TAN that was asked for and not yet answered. Asking for the mail again sends the same TAN, so
-/// that an older mail that arrives late still works; all mails share one number of tries (product rule).
+/// A requested TAN that has not been answered. A repeated request mails the same TAN, so that an earlier mail
+/// that arrives late still works; all mails share one number of tries (product rule).
 #[derive(Clone)]
 pub struct Challenge {
     pub tan: Tan,
-    /// How many more wrong answers will be compared.
+    /// The number of wrong answers still allowed.
     pub tries_left: u8,
-    /// When the first mail was asked for.
+    /// The time of the first request.
     pub asked_at: Timestamp,
-    /// When the last mail was asked for.
+    /// The time of the last request for a mail.
     pub mailed_at: Timestamp,
     /// The mails that carry the TAN, first to last; never empty.
     pub letters: Vec<LetterId>,
-    /// How well the browser was known when it asked; says which budgets wrong answers are charged to.
+    /// The browser's trust level at the request; selects the budgets that wrong answers count in.
     pub trust_level: TrustLevel,
-    /// Whose budgets those are. No answer to a decoy is right.
+    /// The owner of those budgets. No answer to a decoy is right.
     pub subject: Subject,
 }
 
-/// What became of one mail.
+/// The delivery status of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// Waits for the first hand-over.
     Queued,
-    /// The mail server could not be reached or put it off.
+    /// The mail server was unreachable or deferred the mail.
     Delayed {
-        /// When it is tried again.
         next_try_at: Timestamp,
     },
-    /// The mail server took it; the TAN's life counts from here.
-    Accepted { at: Timestamp },
-    /// The mail server refused it for good, or it came too late to be of use.
-    Refused { at: Timestamp },
+    /// The mail server accepted it; the TAN's lifetime begins here.
+    Accepted {
+        at: Timestamp,
+    },
+    /// The mail server rejected it permanently, or it would be too late.
+    Refused {
+        at: Timestamp,
+    },
 }
 
-/// How long TANs and attempts live.
+/// Lifetimes of TANs and sign-in attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TanLimits {
-    /// A TAN is valid this long from the moment the mail server took the mail.
+    /// The validity of a TAN, from the acceptance of the mail.
     pub lifetime: Duration,
-    /// Nothing of an attempt is of use this long after the first mail was asked for, however late the mail server is.
+    /// The lifetime of an attempt, from the first request, however late the mail is.
     pub attempt: Duration,
 }
 
-/// What an answer is worth.
+/// The verdict on an answer.
 pub enum Verdict {
-    /// The TAN is right.
     Accepted,
-    /// Wrong; the challenge with one try fewer replaces the old one.
+    /// Wrong; the challenge with one try less replaces the old one.
     Wrong(Challenge),
-    /// The tries are used up.
+    /// No tries are left.
     Spent,
-    /// The TAN is no longer valid.
     Expired,
 }
 
 impl Challenge {
-    /// Judges an answer. It consumes the challenge: what is left of it comes back in [`Verdict::Wrong`].
+    /// Checks an answer. Consumes the challenge; [`Verdict::Wrong`] returns it with one try less.
     pub fn answer(
         self,
         entered: &EnteredTan,
@@ -87,7 +87,7 @@ impl Challenge {
         self.tan.matches(entered) && matches!(self.subject, Subject::Broker(_))
     }
 
-    /// How the challenge stands at `now`, with what became of its mails.
+    /// Returns the challenge's state at `now`, given the status of its mails.
     pub fn state(
         &self,
         deliveries: &[Delivery],
@@ -115,24 +115,23 @@ impl Challenge {
         }
     }
 
-    /// Whether asking for the mail once more sends this TAN again: while its first mail would still be
-    /// valid if it had been taken at once. Later, a new TAN is due; so none lives longer than two lifetimes.
+    /// Returns whether another request for a mail sends the same TAN: while it would still be valid had the first
+    /// mail been accepted at once. After that, a new TAN is sent, so that none lives longer than two lifetimes.
     pub fn can_be_mailed_again(&self, limits: &TanLimits, now: Timestamp) -> bool {
         self.tries_left > 0 && now.since(self.asked_at) < limits.lifetime
     }
 }
 
-/// How a challenge stands.
+/// The state of a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChallengeState {
     /// An answer will be compared.
     Open {
-        /// Until when, once the mail server has taken a mail.
+        /// The end of the validity, once a mail has been accepted.
         valid_until: Option<Timestamp>,
     },
-    /// The tries are used up.
+    /// No tries are left.
     Spent,
-    /// The TAN is no longer valid.
     Expired,
 }
 

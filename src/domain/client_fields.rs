@@ -1,25 +1,25 @@
-//! Which request fields of a client go on to the calculator.
+//! Filters a client's request fields on the way to the calculator.
 //!
-//! Never those by which servers and applications learn from a trusted front who asks, or for what (`untrusted.rs`). And none whose name
-//! has anything but letters, digits and `-`: CGI, WSGI and PHP take `SCRIPT_NAME`, `script.name` and `Script-Name` for one.
+//! It drops the fields by which a trusted front tells a server the client's identity or the target (`untrusted.rs`), and every field
+//! whose name has other characters than letters, digits and `-`: CGI, WSGI and PHP confuse `SCRIPT_NAME`, `script.name` and `Script-Name`.
 
 mod untrusted;
 
 use self::untrusted::UNTRUSTED;
 
-/// Decides by their names. Asking allocates nothing.
+/// Decides by field name, without allocation.
 #[derive(Clone, Debug)]
 pub struct ClientFields {
-    /// Sorted; none begins with one that stands for a beginning, so that only the last one up to a name can match it.
+    /// Sorted; no pattern is covered by a prefix pattern, so that only the last one up to a name can match it.
     patterns: Vec<Pattern>,
     passed: Vec<Box<[u8]>>,
     openings: Openings,
 }
 
-/// Names that are dropped: one, or all that begin so.
+/// A pattern of dropped names: an exact name, or a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Pattern {
-    /// As [`normal`] gives it.
+    /// In the form of [`normal`].
     name: Vec<u8>,
     extent: Extent,
 }
@@ -30,13 +30,13 @@ enum Extent {
     Whole,
 }
 
-/// What names that are dropped begin with, and how long they are, with false positives: few of a browser's fields are in it.
+/// A prefilter over first bytes and lengths of dropped names, with false positives; few of a browser's fields pass it.
 #[derive(Clone, Debug)]
 struct Openings([u64; 256]);
 
 impl ClientFields {
-    /// Drops all untrusted fields, those that may be taken for one of `own`, and those that a pattern in `strip` covers; passes the names
-    /// in `pass` although they have other characters.
+    /// Drops all untrusted fields, names that may be taken for one of `own`, and names that a pattern in `strip` covers. Passes the names in
+    /// `pass` despite their other characters.
     pub fn new<'n>(
         own: impl IntoIterator<Item = &'n str>,
         strip: &'n [String],
@@ -62,7 +62,7 @@ impl ClientFields {
         }
     }
 
-    /// Whether a field of this name, in lower case as parsers give it, is dropped.
+    /// Returns whether a field is dropped, by its name in lower case.
     #[must_use]
     pub fn drops(&self, name: &[u8]) -> bool {
         if !is_plain(name) {
@@ -82,7 +82,7 @@ impl ClientFields {
     }
 }
 
-/// Why a field of this name, or one that may be taken for it, is never passed: the pattern, and the products it comes from.
+/// Returns the reason why a field of this name is never passed: the pattern, and the products that use it.
 #[must_use]
 pub fn untrusted(name: &str) -> Option<(&'static str, &'static str)> {
     let in_group = |(source, patterns): &(&'static str, &'static [&'static str])| {
@@ -94,26 +94,26 @@ pub fn untrusted(name: &str) -> Option<(&'static str, &'static str)> {
     UNTRUSTED.iter().find_map(in_group)
 }
 
-/// Whether a pattern covers a name, or one that may be taken for it.
+/// Returns whether a pattern covers a name, or one that may be taken for it.
 #[must_use]
 pub fn covers(pattern: &str, name: &str) -> bool {
     Pattern::new(pattern).covers(&normal(name))
 }
 
-/// Whether all characters of a name are letters, digits and `-`.
+/// Returns whether a name consists of letters, digits and `-`.
 #[must_use]
 pub fn is_plain_name(name: &str) -> bool {
     is_plain(name.to_ascii_lowercase().as_bytes())
 }
 
-/// Whether there are only lower-case letters, digits and `-`, eight bytes at a time: this is asked of each field of each request.
+/// Returns whether all bytes are lower-case letters, digits and `-`. Checks eight bytes at a time, since it runs for every field.
 fn is_plain(name: &[u8]) -> bool {
     let Some(last) = name.last_chunk::<8>() else {
         return name
             .iter()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-');
     };
-    // The last eight may have been among those before.
+    // The last eight bytes may overlap the previous ones.
     let (eights, _) = name.as_chunks::<8>();
     are_plain(last) && eights.iter().all(are_plain)
 }
@@ -123,15 +123,15 @@ fn are_plain(eight: &[u8; 8]) -> bool {
     const EACH: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * EACH;
     let low = eight & !HIGH;
-    // The high bit of each byte that is not below `least`. No sum runs over into the next byte.
+    // Sets the high bit of each byte that is at least `least`. No sum carries into the next byte.
     let from = |least: u8| low + (0x80 - u64::from(least)) * EACH;
     let is_between = |first: u8, last: u8| from(first) & !from(last + 1);
     let plain = is_between(b'a', b'z') | is_between(b'0', b'9') | is_between(b'-', b'-');
     plain & !eight & HIGH == HIGH
 }
 
-/// What names have in common that applications may take for one: WSGI, CGI and PHP turn hyphens into underscores, some turn dots, and
-/// servers as old as Apache 2.2 every character that is no letter or digit.
+/// Maps characters to a common form, equal for names that applications confuse: WSGI, CGI and PHP replace hyphens by underscores, some
+/// replace dots, and servers as old as Apache 2.2 every character that is not a letter or digit.
 fn normal(name: &str) -> Vec<u8> {
     name.bytes()
         .map(|byte| {
@@ -166,7 +166,7 @@ impl Pattern {
     }
 }
 
-/// The patterns in their order, without those that cover nothing that another does not.
+/// Sorts the patterns and removes those that another one covers.
 fn without_covered(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
     patterns.sort();
     patterns.dedup_by(|later, kept| kept.covers(&later.name));
@@ -202,7 +202,7 @@ impl Openings {
     }
 }
 
-/// The word and the bit in it for what begins with these three bytes and is so long, or 0 for any length: a multiplicative hash.
+/// Returns the prefilter's word and bit for names with these first three bytes and this length, or 0 for any length (a multiplicative hash).
 fn place(name: &[u8], length: usize) -> (usize, u64) {
     let byte = |at: usize| name.get(at).copied().unwrap_or_default();
     let length = u8::try_from(length).unwrap_or(u8::MAX);

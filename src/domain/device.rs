@@ -1,17 +1,16 @@
-//! Which user keys a browser has signed in with: their owner is not locked out of it by guesses that others make elsewhere.
+//! Devices: browsers that have signed in with a user key. Guesses made elsewhere do not lock its owner out of them.
 //!
-//! It is no trust: a device needs the password each time, and no TAN is spared for it.
+//! A device is not trust: it needs the password each time, and no TAN is skipped.
 
 use super::time::Timestamp;
 use super::vtnr::Vtnr;
 use std::time::Duration;
 
-/// What counters and devices know a user key by: the SHA-256 of its one canonical form.
+/// Identifies a user key in counters and devices: the SHA-256 of its canonical form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UserMark([u8; 32]);
 
 impl UserMark {
-    /// The mark with this digest.
     pub const fn from_digest(digest: [u8; 32]) -> Self {
         Self(digest)
     }
@@ -21,18 +20,17 @@ impl UserMark {
     }
 }
 
-/// As much of a mark as tells one user of a broker from another, for sessions, of which there are many.
+/// A truncated mark that distinguishes the users of one broker. It keeps sessions small, of which there are many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UserTag([u8; 3]);
 
 impl UserTag {
-    /// The tag of this mark.
     pub const fn of(mark: UserMark) -> Self {
         let [one, two, three, ..] = mark.0;
         Self([one, two, three])
     }
 
-    /// The tag with this number, of which it has 24 bits.
+    /// Reads a tag of 24 bits.
     pub const fn from_number(number: u32) -> Self {
         let [_, one, two, three] = number.to_be_bytes();
         Self([one, two, three])
@@ -44,14 +42,14 @@ impl UserTag {
     }
 }
 
-/// Short user keys can be found out from their digest.
+/// Redacted: short user keys can be guessed from their digest.
 impl std::fmt::Debug for UserMark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("UserMark(…)")
     }
 }
 
-/// The user keys of one browser, which is found by its cookie.
+/// The user keys of one browser, identified by its cookie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {
     entries: Vec<DeviceEntry>,
@@ -61,35 +59,34 @@ pub struct Device {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceEntry {
     pub user: UserMark,
-    /// Whose it was then: revoking the broker ends it.
+    /// The broker of the user key; revoking it ends the entry.
     pub vtnr: Vtnr,
     pub at: Timestamp,
 }
 
 impl Device {
-    /// How many user keys are remembered for one browser; the one that was used longest ago makes room.
+    /// The maximum number of user keys per browser; the least recently used one is evicted.
     pub const MAX: usize = 16;
-    /// How long after the last sign-in. A revocation is remembered for longer.
+    /// How long an entry is valid after the last sign-in. Revocations are remembered for longer.
     pub const LIFETIME: Duration = Duration::from_secs(180 * 86_400);
 
-    /// The device with these entries.
     pub fn from_entries(entries: Vec<DeviceEntry>) -> Self {
         Self { entries }
     }
 
-    /// The entries, in the order in which they were last used.
+    /// Returns the entries, least recently used first.
     pub fn entries(&self) -> &[DeviceEntry] {
         &self.entries
     }
 
-    /// What is remembered of this user key, unless that is too long ago.
+    /// Finds the entry of this user key, unless it has expired.
     pub fn find(&self, user: UserMark, now: Timestamp) -> Option<&DeviceEntry> {
         self.entries
             .iter()
             .find(|entry| entry.user == user && now.since(entry.at) < Self::LIFETIME)
     }
 
-    /// The device after another sign-in.
+    /// Returns the device after another sign-in.
     pub fn noting(mut self, entry: DeviceEntry) -> Self {
         self.entries.retain(|old| old.user != entry.user);
         self.entries.push(entry);

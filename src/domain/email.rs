@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 /// A well-formed e-mail address, kept as written and compared without regard to letter case.
 ///
 /// Stricter than RFC 5321: exactly one `@`, no quoted local part, no comment, no address literal.
-/// What is refused here can neither reach a mail header nor name a second recipient.
+/// A refused address can neither reach a mail header nor add a second recipient.
 #[derive(Clone)]
 pub struct Email {
     written: Box<str>,
@@ -17,14 +17,14 @@ pub struct Email {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAnEmail;
 
-/// RFC 5321, 4.5.3.1: octets in a local part, in a domain, and in a whole address.
+/// Maximum octets of local part, domain and address (RFC 5321, 4.5.3.1).
 const MAX_LOCAL: usize = 64;
 const MAX_DOMAIN: usize = 253;
 const MAX_TOTAL: usize = 254;
 const MAX_LABEL: usize = 63;
 
 impl Email {
-    /// Reads an address; blanks and invisible characters around it are forgiven.
+    /// Parses an address; ignores blanks and invisible characters around it.
     ///
     /// # Errors
     /// [`NotAnEmail`] for anything but `local@domain` with a dot in the domain.
@@ -40,17 +40,17 @@ impl Email {
         })
     }
 
-    /// The address as it was written: what a page repeats and what a mail is addressed to.
+    /// Returns the address as written, for pages and mails.
     pub fn as_str(&self) -> &str {
         &self.written
     }
 
-    /// The form in which two spellings of one address are equal.
+    /// Returns the form in which all spellings of an address are equal.
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
 
-    /// What stands behind the `@`; this part may be logged.
+    /// Returns the domain, which may be logged.
     pub fn domain(&self) -> &str {
         self.written
             .split_once('@')
@@ -102,7 +102,7 @@ impl Hash for Email {
     }
 }
 
-/// Shows the domain only: a log may carry a `Debug` text, and never a full address.
+/// Shows the domain only: `Debug` texts may be logged, full addresses may not.
 impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Email(…@{})", self.domain())

@@ -1,4 +1,4 @@
-//! A sign-in under way in one browser.
+//! Flows: a sign-in in progress, in one browser.
 
 use super::challenge::Challenge;
 use super::email::Email;
@@ -8,16 +8,15 @@ use super::time::Timestamp;
 use super::trust::TrustLevel;
 use super::vtnr::Vtnr;
 
-/// What a broker says they are: well-formed, not yet proven.
+/// A claim of identity: well-formed, not yet proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub vtnr: Vtnr,
-    /// The address as it was typed.
     pub email: Email,
 }
 
 impl Claim {
-    /// A number that tells one claim from another (FNV-1a, 64 bits); it names counters of decoys and protects nothing.
+    /// Returns a hash of the claim (FNV-1a, 64 bits), which names counters of decoys and protects nothing.
     pub fn fingerprint(&self) -> u64 {
         let bytes = self
             .vtnr
@@ -31,17 +30,15 @@ impl Claim {
     }
 }
 
-/// A sign-in under way. There is one a browser, which all of its tabs share; where each tab wanted to
-/// go stays in the tab.
+/// A sign-in in progress. A browser has one, shared by all its tabs; each tab keeps its own target.
 #[derive(Clone)]
 pub struct Flow {
     pub claim: Claim,
-    /// How far it has come.
     pub stage: Stage,
 }
 
 impl Flow {
-    /// The letters that carry its TAN, while that is of use.
+    /// Returns the letters with its TAN, while the TAN is of use.
     pub fn letters(&self) -> &[LetterId] {
         match &self.stage {
             Stage::Tan(challenge) if challenge.tries_left > 0 => &challenge.letters,
@@ -50,32 +47,31 @@ impl Flow {
     }
 }
 
-/// How far a sign-in has come.
+/// The stage of a sign-in.
 #[derive(Clone)]
 pub enum Stage {
-    /// The address is not the one on file: the broker may correct it, or go on without.
+    /// The address is not the one on file: the broker may correct it, or continue without e-mail.
     UnknownEmail,
-    /// A TAN was asked for.
     Tan(Challenge),
-    /// Led to a session; kept for a short while, so that a form sent twice gets the same answer twice.
+    /// Complete; kept for a short while, so that a form sent twice gets the same answer.
     SignedIn(SignedIn),
 }
 
-/// What a sign-in led to.
+/// The result of a sign-in.
 #[derive(Clone)]
 pub struct SignedIn {
     pub session: SessionToken,
-    /// The browser's new token, where it became a trusted one.
+    /// The browser's new token, if it became trusted.
     pub browser: Option<BrowserToken>,
-    /// The TAN that was right, where one was needed.
+    /// The redeemed TAN, if one was needed.
     pub redeemed: Option<Redeemed>,
     pub at: Timestamp,
 }
 
-/// A TAN that was right.
+/// A redeemed TAN.
 #[derive(Clone)]
 pub struct Redeemed {
     pub tan: Tan,
-    /// How well the browser was known when it asked; says which budgets a wrong answer after the sign-in is charged to.
+    /// The browser's trust level at the request; selects the budgets that a wrong answer after the sign-in counts in.
     pub trust_level: TrustLevel,
 }

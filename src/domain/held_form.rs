@@ -1,4 +1,4 @@
-//! Forms that could not be forwarded when they came: kept until the broker may send them, and sent once.
+//! Held forms: posts that could not be forwarded at once. They are stored until the broker may send them, and sent once.
 
 use super::policy::Permit;
 use super::return_to::ReturnTo;
@@ -7,69 +7,63 @@ use super::time::Timestamp;
 use super::vtnr::Vtnr;
 use std::time::Duration;
 
-/// A form that was posted to the calculator and did not go there. Its body is kept apart from this.
+/// A held form without its body, which is stored separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldForm {
-    /// Where it was posted to.
     pub target: ReturnTo,
     /// `Content-Type`, with the boundary of a multipart body.
     pub content_type: String,
-    /// The page that it was filled in on, as the browser named it.
+    /// The browser's `Referer`.
     pub referer: Option<String>,
-    /// The origin of the other site whose page posted it; `None` if it was one of this host's.
+    /// The origin of the page that posted it, if that was another site's.
     pub origin: Option<String>,
-    /// Whose session it came with; `None` if it came without one.
+    /// The broker of the session it came with, if any.
     pub owner: Option<Vtnr>,
     pub held_since: Timestamp,
-    /// How far it has come.
     pub stage: FormStage,
 }
 
-/// How far a kept form has come.
+/// The stage of a held form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormStage {
     Waits,
-    /// Taken to be sent; whether the calculator can be reached is known shortly.
+    /// Claimed for sending; the connection to the calculator is being established.
     Going {
-        /// When it was taken.
         since: Timestamp,
     },
-    /// Sent. The body is gone, and the form is never sent again.
+    /// Sent: the body is deleted, and the form is never sent again.
     Sent {
         at: Timestamp,
     },
 }
 
-/// What may be kept, and for how long.
+/// Limits on size, number and lifetime of held forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldFormLimits {
     /// How long a form is kept.
     pub lifetime: Duration,
-    /// The longest body, in bytes; 0 keeps none.
+    /// The maximum body size in bytes; 0 disables held forms.
     pub largest: usize,
-    /// From one client within a lifetime, in bytes.
+    /// The quota of one client within a lifetime, in bytes.
     pub per_client: u64,
-    /// From all clients at once, in bytes, with those that are coming in; at least twice `per_client`.
+    /// The quota of all clients, in bytes, including bodies being received; at least twice `per_client`.
     pub total: u64,
-    /// After this long a form that was taken has gone up, or was put back.
+    /// The time after which a claimed form has been sent or put back.
     pub settles: Duration,
 }
 
-/// What may become of a kept form when its broker asks for it.
+/// The status of a held form, as its broker sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormStatus {
     Waits,
     Going,
-    Sent {
-        at: Timestamp,
-    },
-    /// Kept for another broker than the one who is signed in.
+    Sent { at: Timestamp },
     OfAnotherBroker,
     Expired,
 }
 
 impl HeldForm {
-    /// What may become of it at the hands of `broker`.
+    /// Returns the status for `broker`.
     pub fn status(&self, broker: Vtnr, limits: &HeldFormLimits, now: Timestamp) -> FormStatus {
         if self.owner.is_some_and(|owner| owner != broker) {
             return FormStatus::OfAnotherBroker;
@@ -77,19 +71,19 @@ impl HeldForm {
         match self.stage {
             FormStage::Sent { at } => FormStatus::Sent { at },
             FormStage::Going { since } if now.since(since) < limits.settles => FormStatus::Going,
-            // Whoever took it ended before it could say so.
+            // The gateway that claimed it ended before it could record the result.
             FormStage::Going { since } => FormStatus::Sent { at: since },
             FormStage::Waits if now >= self.kept_until(limits) => FormStatus::Expired,
             FormStage::Waits => FormStatus::Waits,
         }
     }
 
-    /// Until when it can be sent.
+    /// Returns the time until which it can be sent.
     pub fn kept_until(&self, limits: &HeldFormLimits) -> Timestamp {
         self.held_since.plus(limits.lifetime)
     }
 
-    /// Marks the form as taken `now` to be sent, as the policy permitted.
+    /// Marks the form as claimed `now`, with the policy's permit.
     pub fn going(&self, _: &Permit, now: Timestamp) -> Self {
         Self {
             stage: FormStage::Going { since: now },
@@ -105,11 +99,11 @@ impl HeldForm {
         }
     }
 
-    /// At most how many bytes it takes to write down, without its body.
+    /// Returns an upper bound for the size of its record, without the body.
     pub fn size(&self) -> usize {
         const FRAME: usize = 512;
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        // Written, a character may take two.
+        // A serialized character may take two bytes.
         FRAME
             + 2 * (self.target.as_str().len()
                 + self.content_type.len()
@@ -118,12 +112,12 @@ impl HeldForm {
     }
 }
 
-/// The media types that forms are kept in: those of HTML forms that carry fields, and JSON (product rule).
+/// Returns whether a media type can be held: HTML forms with fields, and JSON (product rule).
 pub fn is_keepable(content_type: &str) -> bool {
     is_of_html_forms(content_type) || essence(content_type).eq_ignore_ascii_case("application/json")
 }
 
-/// The media types of HTML forms that carry fields.
+/// Returns whether a media type is that of an HTML form with fields.
 pub fn is_of_html_forms(content_type: &str) -> bool {
     let kinds = ["application/x-www-form-urlencoded", "multipart/form-data"];
     kinds
@@ -131,25 +125,25 @@ pub fn is_of_html_forms(content_type: &str) -> bool {
         .any(|kind| essence(content_type).eq_ignore_ascii_case(kind))
 }
 
-/// A media type without its parameters.
+/// Returns a media type without its parameters.
 fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
 impl HeldFormLimits {
-    /// The most that [`HeldFormLimits::largest`] can be, in bytes.
+    /// The maximum of [`HeldFormLimits::largest`], in bytes.
     pub const MAX_BODY: usize = 4 << 20;
-    /// What even the smallest form is counted as, in bytes: it takes room as well.
+    /// The size that the smallest form counts as, in bytes, because of its overhead.
     pub const MIN_COUNTED: u64 = 4 << 10;
 
-    /// What forms that are coming in may take of [`HeldFormLimits::total`], in bytes.
+    /// Returns the part of [`HeldFormLimits::total`] for bodies being received, in bytes.
     pub fn coming_in(&self) -> u64 {
         const MAX: u64 = 64 << 20;
         MAX.min(self.total / 4)
             .min(self.total.saturating_sub(2 * self.per_client))
     }
 
-    /// What keeping a form of so many bytes in all is charged to. Counters count kibibytes, begun ones whole.
+    /// Returns the rate limits that a form of this total size counts in, in kibibytes, rounded up.
     pub fn room(&self, client: ClientAddress, bytes: usize) -> Vec<RateLimitHit> {
         let kib = |bytes: u64| u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
         let amount = kib(Self::MIN_COUNTED.max(bytes as u64));
@@ -157,7 +151,7 @@ impl HeldFormLimits {
             limit: kib(bytes),
             window: self.lifetime,
         };
-        // A window begins with its first form: of two that follow each other, the forms may be alive at once.
+        // A window begins with its first form: the forms of two consecutive windows may be alive at once.
         let kept = self.total.saturating_sub(self.coming_in()) / 2;
         vec![
             RateLimitHit {

@@ -1,11 +1,11 @@
-//! Secrets that only a browser holds, and numbers that name things.
+//! Tokens, which are secrets that only a browser holds, and ids.
 
 use std::fmt;
 
-/// Bytes in a token: 256 bits (product rule), twice what OWASP ASVS 5.0 (7.2.3) asks for.
+/// Bytes in a token: 256 bits (product rule), twice the requirement of OWASP ASVS 5.0 (7.2.3).
 pub const TOKEN_BYTES: usize = 32;
 
-/// Makes a token type: no `Display`, no serialisation, and a `Debug` that shows nothing.
+/// Declares a token type: no `Display`, no serialization, and a redacted `Debug`.
 macro_rules! token {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -13,12 +13,12 @@ macro_rules! token {
         pub struct $name([u8; TOKEN_BYTES]);
 
         impl $name {
-            /// The token of these random bytes.
+            /// Creates the token from random bytes.
             pub const fn from_bytes(bytes: [u8; TOKEN_BYTES]) -> Self {
                 Self(bytes)
             }
 
-            /// The bytes: for the cookie, and for the keys derived from it.
+            /// Returns the bytes, for the cookie and for key derivation only.
             pub const fn reveal(&self) -> &[u8; TOKEN_BYTES] {
                 &self.0
             }
@@ -33,36 +33,36 @@ macro_rules! token {
 }
 
 token! {
-    /// What the session cookie holds.
+    /// The value of the session cookie.
     SessionToken
 }
 token! {
-    /// What the cookie of a trusted browser holds.
+    /// The value of a trusted browser's cookie.
     BrowserToken
 }
 token! {
-    /// What the cookie of a sign-in under way holds.
+    /// The value of the cookie of a sign-in in progress.
     FlowToken
 }
 token! {
-    /// What the cookie of a browser holds in which somebody signed in with a user key.
+    /// The value of a device's cookie.
     DeviceToken
 }
 
 token! {
-    /// What the cookie of a browser holds that posted a form which could not be forwarded.
+    /// The value of the cookie for held forms.
     FormToken
 }
 
-/// Names one of a browser's kept forms. Not a secret: without the browser's [`FormToken`] it finds nothing.
+/// Identifies one of a browser's held forms. Not a secret: it is useless without the browser's [`FormToken`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FormId(u64);
 
 impl FormId {
-    /// How many digits it is written with.
+    /// The number of digits in its text form.
     pub const DIGITS: usize = 16;
 
-    /// The id of these random bits.
+    /// Creates the id from random bits.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
@@ -71,7 +71,7 @@ impl FormId {
         self.0
     }
 
-    /// Reads what [`fmt::Display`] writes: sixteen hexadecimal digits in lower case.
+    /// Parses the text form: sixteen hexadecimal digits in lower case.
     pub fn parse(text: &str) -> Option<Self> {
         let is_ours = text.len() == Self::DIGITS
             && text
@@ -89,12 +89,12 @@ impl fmt::Display for FormId {
     }
 }
 
-/// Names one TAN mail in the outbox and what became of it. Not a secret, but hard to guess.
+/// Identifies a TAN mail in the outbox and its delivery status. Not a secret, but hard to guess.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LetterId(u128);
 
 impl LetterId {
-    /// The id of these random bits.
+    /// Creates the id from random bits.
     pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
     }

@@ -1,22 +1,21 @@
-//! A TAN mail, before it becomes text.
+//! TAN mails, before they are rendered.
 
 use super::email::Email;
 use super::ids::LetterId;
 use super::tan::Tan;
 use super::time::Timestamp;
 
-/// A TAN mail that waits in the outbox. It says nothing of the broker's number.
+/// A TAN mail in the outbox. It does not contain the broker's number.
 #[derive(Clone)]
 pub struct Letter {
-    /// Also in the `Message-ID`, so that a mail handed over twice can be recognised as one.
+    /// Also part of the `Message-ID`, so that a mail sent twice is recognised as one.
     pub id: LetterId,
     /// The address on file; `None` for the decoys of `enumeration = "neutral"`, which are never sent.
     pub to: Option<Email>,
     pub tan: Tan,
-    /// When it was asked for.
     pub asked_at: Timestamp,
-    /// From what kind of browser, in German, such as `Firefox unter Windows`.
+    /// The kind of browser, in German, such as `Firefox unter Windows`.
     pub browser: String,
-    /// After this the sign-in is over and the mail of no use.
+    /// The end of the sign-in, after which the mail is useless.
     pub not_after: Timestamp,
 }

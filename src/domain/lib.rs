@@ -1,7 +1,7 @@
-//! What the gateway knows and decides: brokers, TANs, sessions, trust, limits, and the policy.
+//! The gateway's rules: brokers, TANs, sessions, trust, limits, and the policy.
 //!
-//! Pure: no IO, no clock, no randomness, nothing asynchronous; time and chance come in as arguments.
-//! Everything else in this crate may call it; it imports only `std`.
+//! Pure functions: no IO, no clock, no randomness, nothing asynchronous; time and random bytes are arguments.
+//! The whole gateway may call this crate; it imports only `std`.
 
 #![cfg_attr(
     not(test),

@@ -1,7 +1,7 @@
-//! Characters that some server may take for an ASCII character, or for none at all.
+//! Characters that some server may turn into ASCII, or drop.
 
-/// Whether a server that tidies what it reads (compatibility normalisation, upper or lower case, dropping what cannot be seen) may
-/// make ASCII, or nothing, of this character.
+/// Returns whether a server that normalizes its input (compatibility normalization, case, removal of invisible characters) may turn this
+/// character into ASCII, or drop it.
 pub fn may_become_ascii(symbol: char) -> bool {
     let after = RANGES.partition_point(|(first, _)| *first <= symbol);
     after
@@ -10,9 +10,9 @@ pub fn may_become_ascii(symbol: char) -> bool {
         .is_some_and(|(_, last)| symbol <= *last)
 }
 
-/// From Unicode 17: all characters above U+007F whose NFKC form, upper case, lower case or case folding holds an ASCII character,
-/// and all that are of category Cc, Cf, Zs, Zl or Zp, variation selectors, tags or blank fillers. `ß` and its capital are not among
-/// them, since they occur in honest German paths; comparisons take them for `ss`.
+/// From Unicode 17: all characters above U+007F whose NFKC form, upper case, lower case or case folding contains an ASCII character, and
+/// all of category Cc, Cf, Zs, Zl or Zp, variation selectors, tags and blank fillers. `ß` and its capital are excluded, since they occur
+/// in honest German paths; comparisons treat them as `ss`.
 #[rustfmt::skip]
 const RANGES: [(char, char); 164] = [
     ('\u{80}', '\u{a0}'), ('\u{a8}', '\u{a8}'), ('\u{aa}', '\u{aa}'), ('\u{ad}', '\u{ad}'), ('\u{af}', '\u{af}'),

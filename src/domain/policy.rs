@@ -1,4 +1,4 @@
-//! Who may send what to the calculator.
+//! The policy: which requests may be forwarded to the calculator.
 
 use super::route::PublicRoute;
 use super::session::{Level, Liveness, Session, SessionLimits};
@@ -6,12 +6,11 @@ use super::submission::{Doubt, Intent, Request, SubmissionRules};
 use super::time::Timestamp;
 use super::vtnr::Vtnr;
 
-/// What the policy makes of a request.
+/// The policy's decision about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The request may go to the calculator.
     Allow(Permit),
-    /// Nobody is signed in, or no longer.
+    /// There is no live session.
     SignIn,
     /// The request is the Antragsversand, and the session has no confirmed e-mail address.
     BlockSubmission(Session),
@@ -19,8 +18,8 @@ pub enum Decision {
     Refuse(Doubt),
 }
 
-/// Proof that the policy was asked and said yes. Only [`decide`] and [`Permit::public`] make one, and
-/// nothing goes to the calculator without it.
+/// Proof that the policy allowed a request. Only [`decide`] and [`Permit::public`] create one, and
+/// nothing is forwarded without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit(Grounds);
 
@@ -36,7 +35,7 @@ impl Permit {
         Self(Grounds::Public)
     }
 
-    /// Who is signed in and at which level; `None` on a public path.
+    /// Returns broker and level; `None` on a public path.
     pub const fn broker(&self) -> Option<(Vtnr, Level)> {
         match self.0 {
             Grounds::Public => None,
@@ -45,8 +44,8 @@ impl Permit {
     }
 }
 
-/// Decides on a request for a protected path. Absence means refusal: no session, no permit. The submission rules are
-/// consulted only where they matter: a full session's requests pass as they are.
+/// Decides about a request for a protected path. Without a session there is no permit. The submission rules apply only
+/// to sessions without submission; full sessions pass unchecked.
 pub fn decide(
     request: &Request<'_>,
     rules: &SubmissionRules,

@@ -1,8 +1,8 @@
-//! Where a broker wanted to go.
+//! The page that a broker requested before the sign-in.
 
-/// A path on this very host, with its query, that a browser may be sent back to after signing in.
+/// A path on this host, with its query, to which a browser may be redirected after the sign-in.
 ///
-/// Whatever a browser could read as another host is refused: `//host`, `/\host`, control characters
+/// Anything that a browser could read as another host is refused: `//host`, `/\host`, control characters
 /// (browsers drop tabs and line ends before they read a URL) and anything that does not begin with `/`.
 /// To browsers a backslash is a slash before the query, and a character like any other within it (WHATWG URL, path state), where old
 /// applications have paths of Windows.
@@ -14,10 +14,10 @@ pub struct ReturnTo(Box<str>);
 pub struct NotAReturnPath;
 
 impl ReturnTo {
-    /// The longest target that is remembered, in bytes; it travels in a query and in a hidden field.
+    /// The maximum length in bytes; the path travels in a query and in a hidden field.
     pub const LONGEST: usize = 8_192;
 
-    /// Reads a path with its query.
+    /// Parses a path with its query.
     ///
     /// # Errors
     /// [`NotAReturnPath`] for anything that a browser might not read as a path on this host.
@@ -39,13 +39,13 @@ impl ReturnTo {
         Self("/".into())
     }
 
-    /// The path and query, fit for a `Location` field.
+    /// Returns path and query, safe for a `Location` field.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// All before the first `?`, a fragment included.
+/// Returns everything before the first `?`, including a fragment.
 fn path_of(text: &str) -> &str {
     text.split('?').next().unwrap_or(text)
 }

@@ -1,8 +1,8 @@
-//! What a request is for, judged by the very bytes that would be forwarded.
+//! Classifies the target of a request, by the exact bytes that would be forwarded.
 
 use super::submission::{Intent, Request, SubmissionRules};
 
-/// What a request is for.
+/// The target class of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     /// A file of the gateway's own pages.
@@ -11,15 +11,15 @@ pub enum Route {
     Page(Page),
     /// A path of the calculator that needs no sign-in.
     Public(PublicRoute),
-    /// A path of the insurer's portal, which needs no sign-in here either.
+    /// A path of the insurer's portal, which needs no sign-in here.
     Portal(PublicRoute),
-    /// Everything else: the calculator, for brokers who are signed in.
+    /// Everything else: the calculator, for signed-in brokers.
     Protected,
 }
 
 /// Proof that the operator opened this path to everybody and that nothing sent to it can be the Antragsversand.
 ///
-/// Only [`Routes::of`] makes one, and [`Permit::public`](super::policy::Permit::public) takes nothing else.
+/// Only [`Routes::of`] creates one, and [`Permit::public`](super::policy::Permit::public) takes nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicRoute(());
 
@@ -41,16 +41,16 @@ pub enum Page {
     Unknown,
 }
 
-/// Which servers answer below the portal's paths.
+/// The servers that answer below the portal's paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortalServers {
-    /// The portal has servers of its own, which know no Antragsversand.
+    /// The portal has its own servers, which have no Antragsversand.
     Own,
     /// The calculator's servers answer for the portal too.
     Calculator,
 }
 
-/// The operator's paths: where the gateway's pages are, and what needs no sign-in.
+/// The configured paths: the gateway's pages, and paths that need no sign-in.
 #[derive(Clone, Debug)]
 pub struct Routes {
     prefix: String,
@@ -75,8 +75,8 @@ impl Routes {
         }
     }
 
-    /// Classifies a request. The submission rules are consulted only where they matter: a rule with a query may match any
-    /// path, so a request that could be the submission is never public on the calculator's servers.
+    /// Classifies a request. A submission rule with a query may match any path, so a request that could be the submission is
+    /// never public on the calculator's servers.
     pub fn of(&self, request: &Request<'_>, rules: &SubmissionRules) -> Route {
         let path = request
             .target
@@ -112,8 +112,8 @@ impl Routes {
     }
 }
 
-/// Whether all servers take this path for the same one, so that what begins below a prefix stays there: no escapes, no
-/// parameters, no empty or dotted segments, nothing but letters, digits and signs without a meaning.
+/// Returns whether all servers read this path alike, so that a path below a prefix stays there: no escapes, no parameters, no
+/// empty or dotted segments, nothing but letters, digits and signs without a meaning.
 fn is_plain(path: &[u8]) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~!$'()*+,=:@".contains(byte);
     let mut segments = path.split(|byte| *byte == b'/').skip(1).peekable();
@@ -144,7 +144,7 @@ fn own(page: &[u8]) -> Route {
     })
 }
 
-/// A public route, for tests of what takes one.
+/// A public route for tests.
 #[cfg(test)]
 pub(crate) const fn public_route() -> PublicRoute {
     PublicRoute(())

@@ -1,71 +1,62 @@
-//! A broker's session and how long it lives.
+//! A broker's session and its lifetime.
 
 use super::device::UserTag;
 use super::time::Timestamp;
 use super::vtnr::Vtnr;
 use std::time::Duration;
 
-/// A signed-in broker, as one browser's session cookie stands for them.
+/// The session of a signed-in broker in one browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     pub vtnr: Vtnr,
-    /// What the sign-in entitles to.
     pub level: Level,
-    /// When the broker signed in; the absolute limit counts from here.
+    /// The time of the sign-in, from which the absolute limit counts.
     pub signed_in_at: Timestamp,
-    /// When the session was last known to be used; the idle limit counts from here.
+    /// The last known use, from which the idle limit counts.
     pub seen_at: Timestamp,
 }
 
-/// What a session may do.
+/// The rights of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Everything, the Antragsversand included.
-    Full {
-        /// What entitled to it.
-        proof: Proof,
-    },
+    Full { proof: Proof },
     /// Everything but the Antragsversand: no e-mail address was confirmed.
     WithoutSubmission,
 }
 
-/// By what a full session was proven.
+/// The proof behind a full session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// A TAN that was mailed to the address on file, now or within the 30 days of trust.
+    /// A TAN mailed to the address on file, now or within the 30 days of trust.
     Mailbox,
     /// A user key and its password.
-    Password {
-        /// Which of the broker's users it is.
-        user: UserTag,
-    },
-    /// A client certificate of a trusted issuer, shown on the very connection.
+    Password { user: UserTag },
+    /// A client certificate of a trusted issuer, on the same connection.
     Certificate,
-    /// The insurer's portal says so of the browser's cookies.
+    /// A sign-in at the insurer's portal, confirmed by the portal for the browser's cookies.
     Portal,
 }
 
-/// The limits of a session's life.
+/// The lifetime limits of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionLimits {
-    /// Without a request for this long, a session ends.
+    /// The maximum time without a request.
     pub idle: Duration,
-    /// A session ends this long after the sign-in, whatever happens.
+    /// The maximum time after the sign-in.
     pub absolute: Duration,
 }
 
-/// Whether a session still lives.
+/// Whether a session is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
     Alive,
-    /// Not used within the idle limit.
     Idle,
-    /// Older than the absolute limit.
     TooOld,
 }
 
 impl Session {
-    /// A session that begins `now`.
+    /// Creates a session that begins `now`.
     pub fn begin(vtnr: Vtnr, level: Level, now: Timestamp) -> Self {
         Self {
             vtnr,
@@ -75,7 +66,7 @@ impl Session {
         }
     }
 
-    /// Judges the session's age at `now`. A limit is over in the very millisecond that it names.
+    /// Checks the session's age at `now`. A session whose age equals a limit has expired.
     pub fn liveness(&self, limits: &SessionLimits, now: Timestamp) -> Liveness {
         if now.since(self.signed_in_at) >= limits.absolute {
             Liveness::TooOld
@@ -86,7 +77,7 @@ impl Session {
         }
     }
 
-    /// How much longer the session can live if nothing more is heard of it.
+    /// Returns the remaining lifetime if the session is not used again.
     pub fn remaining(&self, limits: &SessionLimits, now: Timestamp) -> Duration {
         let idle = self.seen_at.plus(limits.idle).after(now);
         let absolute = self.signed_in_at.plus(limits.absolute).after(now);

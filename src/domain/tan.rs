@@ -1,32 +1,32 @@
-//! The TAN: the one-time code that is mailed.
+//! TANs: one-time codes sent by mail.
 
 use self::constant_time::equal as equal_in_constant_time;
 
-/// The letters a TAN may be made of.
+/// The letters of TANs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alphabet(Box<[u8]>);
 
-/// Why a text cannot serve as the alphabet of TANs.
+/// The reason why a text cannot be the alphabet of TANs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadAlphabet {
     /// Fewer than [`Alphabet::FEWEST`] different letters.
     TooFew,
-    /// A letter occurs twice, which would make it likelier than the others.
+    /// A letter occurs twice, which would make it more likely than the others.
     Repeated(char),
-    /// Only the capital letters A to Z can be used.
+    /// Only the capital letters A to Z are allowed.
     NotACapitalLetter(char),
 }
 
 impl Alphabet {
-    /// The smallest number of letters (product rule): 20^6 TANs are 25.9 bits, OWASP ASVS 5.0 (6.5.4) asks for 20.
+    /// The smallest number of letters (product rule): 20^6 TANs are 25.9 bits; OWASP ASVS 5.0 (6.5.4) requires 20.
     pub const FEWEST: usize = 20;
-    /// Consonants without those that are taken for another letter or digit: no word can come of them.
+    /// Consonants that are not mistaken for another letter or digit, and form no words.
     pub const DEFAULT: &'static str = "BCDFGHJKLMNPQRSTVWXZ";
 
-    /// Reads an alphabet, one letter after the other.
+    /// Parses an alphabet, one letter after the other.
     ///
     /// # Errors
-    /// [`BadAlphabet`] says which rule is broken.
+    /// [`BadAlphabet`] names the broken rule.
     pub fn parse(text: &str) -> Result<Self, BadAlphabet> {
         let mut letters = Vec::with_capacity(text.len());
         for symbol in text.chars() {
@@ -47,17 +47,16 @@ impl Alphabet {
     }
 }
 
-/// How long a TAN is.
+/// The length of a TAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TanLength {
-    /// Six letters, as brokers know it.
+    /// Six letters, the usual length.
     Usual,
-    /// Ten letters, once a budget of wrong guesses is spent (product rule: no lock that a stranger could cause).
+    /// Ten letters, once a budget of wrong guesses is exhausted (product rule: strangers must not be able to lock a broker out).
     Long,
 }
 
 impl TanLength {
-    /// The number of letters.
     pub const fn letters(self) -> usize {
         match self {
             Self::Usual => 6,
@@ -66,15 +65,15 @@ impl TanLength {
     }
 }
 
-/// A TAN as it is mailed. It has no `Debug`, so that no log can show it.
+/// A TAN. It has no `Debug`, so that no log can show it.
 #[derive(Clone)]
 pub struct Tan(Box<str>);
 
 impl Tan {
     /// Draws a TAN, each letter equally likely; `random` fills a buffer with random bytes.
     ///
-    /// Bytes at or above the largest multiple of the alphabet's size are thrown away, since taking
-    /// a remainder of them would favour the first letters.
+    /// Bytes at or above the largest multiple of the alphabet's size are discarded, since their
+    /// remainder would favour the first letters.
     pub fn draw(alphabet: &Alphabet, length: TanLength, mut random: impl FnMut(&mut [u8])) -> Self {
         let size = alphabet.0.len();
         let fair = 256 - 256 % size;
@@ -96,17 +95,17 @@ impl Tan {
         Self(tan.into())
     }
 
-    /// The letters, for the mail and for the sealed record; for nothing else.
+    /// Returns the letters, for the mail and the sealed record only.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// The TAN back from the sealed record.
+    /// Restores a TAN from the sealed record.
     pub fn from_record(letters: &str) -> Self {
         Self(letters.into())
     }
 
-    /// Number of letters, which a page may say.
+    /// Returns the length, which a page may show.
     pub fn length(&self) -> TanLength {
         if self.0.len() == TanLength::Long.letters() {
             TanLength::Long
@@ -115,31 +114,31 @@ impl Tan {
         }
     }
 
-    /// Whether `entered` is this TAN, in a time that does not depend on where they differ.
+    /// Compares the TANs in constant time.
     pub fn matches(&self, entered: &EnteredTan) -> bool {
         equal_in_constant_time(self.0.as_bytes(), entered.0.as_bytes())
     }
 }
 
-/// A TAN as a person entered it, made tidy. Like [`Tan`] it has no `Debug`.
+/// A TAN as entered, normalized. Like [`Tan`] it has no `Debug`.
 #[derive(Clone)]
 pub struct EnteredTan(Box<str>);
 
-/// What was entered cannot be a TAN; it costs no try (product rule).
+/// The entry cannot be a TAN; it costs no try (product rule).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MalformedTan {
     Empty,
-    /// As many letters as no TAN has.
+    /// Not the length of a TAN.
     WrongLength(usize),
-    /// A character that no TAN has.
+    /// A character that does not occur in TANs.
     ForeignCharacter,
 }
 
 impl EnteredTan {
-    /// Reads an entry for a TAN of `length`: lower case, blanks, hyphens, full-width letters and invisible characters are forgiven.
+    /// Parses an entry for a TAN of `length`; accepts lower case and full-width letters, ignores blanks, hyphens and invisible characters.
     ///
     /// # Errors
-    /// [`MalformedTan`] says what is wrong with the entry.
+    /// [`MalformedTan`] describes the mistake.
     pub fn parse(text: &str, alphabet: &Alphabet, length: TanLength) -> Result<Self, MalformedTan> {
         let mut letters = String::with_capacity(length.letters());
         for symbol in text.chars().filter(|symbol| !is_filler(*symbol)) {
@@ -166,7 +165,7 @@ fn capital(symbol: char) -> Option<u8> {
     u8::try_from(narrow).ok().filter(u8::is_ascii_uppercase)
 }
 
-/// Blanks, dashes and characters that nobody sees, as they come with copy and paste from a mail.
+/// Blanks, dashes and invisible characters, as copied from a mail.
 fn is_filler(symbol: char) -> bool {
     symbol.is_whitespace()
         || matches!(
@@ -178,7 +177,7 @@ fn is_filler(symbol: char) -> bool {
 }
 
 mod constant_time {
-    /// Compares all bytes whatever they are; only the lengths, which are public, end it early.
+    /// Compares all bytes; only different lengths, which are public, end it early.
     pub(super) fn equal(left: &[u8], right: &[u8]) -> bool {
         if left.len() != right.len() {
             return false;

@@ -1,20 +1,19 @@
-//! How often something may happen: which counters an event is charged to, and up to what.
-//!
-//! The arithmetic behind the numbers stands below, under "Guessing".
+//! Rate limits: the counters that an event counts in, and their limits.
 //!
 //! # Guessing
 //!
 //! A TAN has 6 of 20 letters: 20^6 = 6.4e7, 25.9 bits. Wrong TANs of unknown browsers are budgeted per broker,
-//! 10 in 24 hours and 30 in 30 days: 360 a year. Chance of one hit for one broker in a year: 360 / 6.4e7 =
-//! 5.6e-6. With 500 a day over all brokers, 182,500 a year: 0.0029 for any hit at all, however many brokers
-//! there are. Whatever the budgets say, nobody is locked out: beyond them new TANs have 10 letters (20^10 =
-//! 1e13), and an outstanding short one is no longer compared. With `enumeration = "neutral"` a right claim of a
-//! browser that is not trusted counts among its client's failures like a wrong one; else the limit would tell
-//! which is which. A password is guessed for a user key, in the same windows: 10 in 24 hours and 30 in 30 days
-//! from browsers in which nobody signed in with it, 10 in 24 hours from those in which somebody did, and
-//! failures of the client's address count for the former. There are no longer passwords to ask for, so that
-//! beyond the budget strangers wait; who is known goes on. Counters are windows that begin with the first
-//! event. Around the end of a window up to twice a budget less one can be spent within its length.
+//! 10 in 24 hours and 30 in 30 days: 360 a year. The probability of a hit for one broker in a year is 360 / 6.4e7 =
+//! 5.6e-6. With 500 a day over all brokers, 182,500 a year, any hit at all has a probability of 0.0029, whatever
+//! the number of brokers. Exhausted budgets lock nobody out: new TANs have 10 letters then (20^10 = 1e13), and an
+//! outstanding short one is no longer compared. With `enumeration = "neutral"`, a right claim of an untrusted
+//! browser counts as a failure of its client, like a wrong one; otherwise the limit would tell them apart.
+//!
+//! Passwords are guessed per user key, in the same windows: 10 in 24 hours and 30 in 30 days from unknown
+//! browsers, 10 in 24 hours from devices of that user key. Failures of the client's address count for unknown
+//! browsers only. There is no longer password to ask for, so beyond the budget unknown browsers wait; known ones
+//! continue. A window begins with the first event. Around the end of a window, up to twice a budget less one
+//! can be spent within its length.
 
 use super::device::UserMark;
 use super::tan::TanLength;
@@ -27,7 +26,6 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     pub limit: u32,
-    /// In how long a window.
     pub window: Duration,
 }
 
@@ -41,12 +39,12 @@ impl Allowance {
     }
 }
 
-/// A client's address as counters know it: one IPv4 address, or one IPv6 network of 64 bits, since a client can choose the rest.
+/// A client's address for counters: an IPv4 address, or an IPv6 network of 64 bits, since a client can choose the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
-    /// The counted form of an address.
+    /// Converts an address to its counted form.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self(v4.into()),
@@ -57,86 +55,85 @@ impl ClientAddress {
         }
     }
 
-    /// The address that stands for all that share the counter.
+    /// Returns the address that represents all that share the counter.
     pub const fn ip(self) -> IpAddr {
         self.0
     }
 }
 
-/// Whose mails and guesses are counted.
+/// The owner of counters for mails and guesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     Broker(Vtnr),
-    /// A claim that is answered as if it were right (`enumeration = "neutral"`), told apart by its fingerprint. It has counters of
-    /// its own, so that a wrong address costs the broker nothing.
+    /// A wrong claim answered like a right one (`enumeration = "neutral"`), identified by its fingerprint. It has its own counters,
+    /// so that a wrong address costs the broker nothing.
     Decoy(Vtnr, u64),
 }
 
-/// What is counted, and for whom.
+/// A counter of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counter {
     /// Mails to a broker, in one of three windows.
     Mails(Subject, MailWindow),
-    /// Mails to a broker from the reserve for known browsers.
+    /// Mails to a broker, from the reserve for known browsers.
     ReserveMails(Subject),
-    /// Wrong TANs for a broker from browsers that are not known.
+    /// Wrong TANs for a broker, from unknown browsers.
     WrongTans(Subject, Span),
-    /// Wrong TANs for a broker from known browsers.
+    /// Wrong TANs for a broker, from known browsers.
     WrongTansOfKnown(Subject),
     /// Wrong TANs for all brokers together.
     WrongTansOfAll,
     /// Wrong TANs from a client.
     WrongTansFrom(ClientAddress),
-    /// Sign-ins that failed, from a client.
+    /// Failed sign-ins from a client.
     FailuresFrom(ClientAddress),
-    /// Different broker numbers in failed sign-ins from a client; each counts once.
+    /// Distinct broker numbers in failed sign-ins from a client; each counts once.
     VtnrsFrom(ClientAddress, Vtnr),
-    /// Wrong passwords for a user key, whether there is such a user or not, from browsers in which nobody signed in with it.
+    /// Wrong passwords for a user key, existing or not, from browsers that are no devices of it.
     WrongPasswords(UserMark, Span),
-    /// Wrong passwords for a user key from browsers in which somebody did.
+    /// Wrong passwords for a user key, from its devices.
     WrongPasswordsOfKnown(UserMark),
     /// Sign-ins without e-mail from a client.
     WithoutEmailFrom(ClientAddress),
     /// Sign-ins without e-mail for a broker.
     WithoutEmailOf(Vtnr),
-    /// Kibibytes of forms that are kept for a client.
+    /// Kibibytes of held forms of a client.
     FormsFrom(ClientAddress),
-    /// Kibibytes of forms that are kept for all.
+    /// Kibibytes of all held forms.
     FormsOfAll,
-    /// Sessions that the calculator began for a client, and whose owner is remembered.
+    /// The calculator's sessions begun for a client, with a remembered owner.
     ApplicationSessionsSetFor(ClientAddress),
-    /// Sessions of the calculator that a client brought, that nobody owned, and whose owner is remembered.
+    /// The calculator's sessions first seen in a client's request, with a remembered owner.
     ApplicationSessionsSeenFrom(ClientAddress),
 }
 
-/// Which of the windows for mails.
+/// A window for mails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MailWindow {
-    /// One mail, then a pause.
+    /// A pause after each mail.
     Pause,
     /// A few mails in a quarter of an hour.
     Burst,
     Day,
 }
 
-/// Which of the windows for wrong TANs and passwords.
+/// A window for wrong TANs and passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Span {
     Day,
     Month,
 }
 
-/// One counter and how far it may go.
+/// A counter that an event counts in, with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimitHit {
     pub counter: Counter,
     pub allowance: Allowance,
-    /// How much this event counts.
     pub amount: u32,
 }
 
 impl RateLimitHit {
-    /// An event that counts once.
+    /// Creates a hit with an amount of one.
     pub const fn one(counter: Counter, allowance: Allowance) -> Self {
         Self {
             counter,
@@ -149,17 +146,17 @@ impl RateLimitHit {
 /// All limits; the defaults are the product's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Mails to a broker between two of which a pause must lie.
+    /// The pause between two mails to a broker.
     pub mail_pause: Allowance,
     /// Mails to a broker in a short time.
     pub mail_burst: Allowance,
     /// Mails to a broker a day.
     pub mail_day: Allowance,
-    /// Further mails a day for known browsers only, so that nobody can starve a broker of mails on their own machine.
+    /// Further mails a day for known browsers only, so that strangers cannot starve a broker of mails.
     pub mail_reserve: Allowance,
-    /// Wrong TANs for a broker from browsers that are not known, a day.
+    /// Wrong TANs for a broker from unknown browsers, a day.
     pub wrong_tans_day: Allowance,
-    /// Wrong TANs in 30 days.
+    /// Wrong TANs for a broker from unknown browsers, in 30 days.
     pub wrong_tans_month: Allowance,
     /// Wrong TANs for a broker from known browsers, a day.
     pub wrong_tans_known: Allowance,
@@ -167,15 +164,15 @@ pub struct Limits {
     pub wrong_tans_all: Allowance,
     /// Wrong TANs from one client, a day.
     pub wrong_tans_client: Allowance,
-    /// Wrong passwords for a user key from browsers in which nobody signed in with it, a day.
+    /// Wrong passwords for a user key from unknown browsers, a day.
     pub wrong_passwords_day: Allowance,
-    /// Wrong passwords in 30 days.
+    /// Wrong passwords for a user key from unknown browsers, in 30 days.
     pub wrong_passwords_month: Allowance,
-    /// Wrong passwords for a user key from browsers in which somebody did, a day.
+    /// Wrong passwords for a user key from its devices, a day.
     pub wrong_passwords_known: Allowance,
     /// Failed sign-ins from one client.
     pub failures_client: Allowance,
-    /// Different broker numbers in failed sign-ins from one client.
+    /// Distinct broker numbers in failed sign-ins from one client.
     pub vtnrs_client: Allowance,
     /// Sign-ins without e-mail from one client.
     pub without_email_client: Allowance,
@@ -209,7 +206,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What one mail to a broker is charged to.
+    /// Returns the limits of a mail to a broker.
     pub fn mail(&self, subject: Subject) -> Vec<RateLimitHit> {
         vec![
             RateLimitHit::one(Counter::Mails(subject, MailWindow::Pause), self.mail_pause),
@@ -218,7 +215,7 @@ impl Limits {
         ]
     }
 
-    /// What one mail is charged to when the usual allowance is used up and the browser is known.
+    /// Returns the limits of a mail to a known browser, once the usual allowance is exhausted.
     pub fn reserve_mail(&self, subject: Subject) -> Vec<RateLimitHit> {
         vec![RateLimitHit::one(
             Counter::ReserveMails(subject),
@@ -226,8 +223,8 @@ impl Limits {
         )]
     }
 
-    /// The budgets of wrong answers to a TAN of the usual length. While they last such a TAN is compared;
-    /// once one is spent, only a long TAN is, and for that they set no limit.
+    /// Returns the budgets of wrong answers to a TAN of the usual length. Once one is exhausted, only long
+    /// TANs are compared, to which the budgets do not apply.
     pub fn guesses(&self, subject: Subject, trust_level: TrustLevel) -> Vec<RateLimitHit> {
         match trust_level {
             TrustLevel::Known | TrustLevel::Trusted => {
@@ -247,7 +244,7 @@ impl Limits {
         }
     }
 
-    /// What an answer to a TAN is measured by: budgets of the broker while the TAN is short, and always the client's own.
+    /// Returns the limits of an answer to a TAN: the broker's budgets for a short TAN, and always the client's.
     pub fn answer(
         &self,
         subject: Subject,
@@ -264,7 +261,7 @@ impl Limits {
         hits
     }
 
-    /// What a failed sign-in is charged to, and a good one measured by.
+    /// Returns the limits that a failed sign-in counts in, and a successful one is checked against.
     pub fn sign_in(&self, client: ClientAddress, vtnr: Option<Vtnr>) -> Vec<RateLimitHit> {
         let failures = RateLimitHit::one(Counter::FailuresFrom(client), self.failures_client);
         let distinct =
@@ -272,8 +269,8 @@ impl Limits {
         std::iter::once(failures).chain(distinct).collect()
     }
 
-    /// What a wrong password is charged to, and a right one measured by. The budget that is spent for longest comes first, so that it is
-    /// the one that is told of. What others do from the same address is nothing to a browser that is known.
+    /// Returns the limits that a wrong password counts in, and a right one is checked against. The budget with the longest window comes first,
+    /// so that it is the one reported. A known browser is not affected by others at the same address.
     pub fn password(
         &self,
         user: UserMark,
@@ -301,7 +298,7 @@ impl Limits {
         }
     }
 
-    /// What a sign-in without e-mail is charged to.
+    /// Returns the limits of a sign-in without e-mail.
     pub fn without_email(&self, client: ClientAddress, vtnr: Vtnr) -> Vec<RateLimitHit> {
         vec![
             RateLimitHit::one(Counter::WithoutEmailFrom(client), self.without_email_client),

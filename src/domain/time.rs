@@ -1,4 +1,4 @@
-//! Points in time as the domain sees them: an argument, never a call to a clock.
+//! Points in time. The domain takes them as arguments and never reads a clock.
 
 use std::time::Duration;
 
@@ -7,27 +7,25 @@ use std::time::Duration;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The point `milliseconds` after the Unix epoch.
     pub const fn from_millis(milliseconds: u64) -> Self {
         Self(milliseconds)
     }
 
-    /// Milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// The later point `by` from here; the end of time where that cannot be written.
+    /// Adds a duration, saturating.
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(millis(by)))
     }
 
-    /// How long ago `earlier` was; zero if it lies ahead, as it can when two machines' clocks differ.
+    /// Returns the time since `earlier`; zero if that is in the future, as with two machines' clocks.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// How long it is until this point; zero if it has passed.
+    /// Returns the time from `now` until this point; zero if it has passed.
     pub fn after(self, now: Self) -> Duration {
         self.since(now)
     }

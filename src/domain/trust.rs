@@ -1,11 +1,11 @@
-//! The 30-day rule: which browsers need no TAN for which brokers.
+//! Trust: browsers that need no TAN for a broker for 30 days.
 
 use super::email::Email;
 use super::time::Timestamp;
 use super::vtnr::Vtnr;
 use std::time::Duration;
 
-/// What one browser has proven: by its cookie it is found, and each entry holds for one broker only.
+/// The addresses that one browser, identified by its cookie, has confirmed. Each entry is valid for one broker only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     entries: Vec<TrustEntry>,
@@ -14,40 +14,38 @@ pub struct Trust {
 /// Records that this browser confirmed an address for a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustEntry {
-    /// The broker it holds for; it never passes to another.
     pub vtnr: Vtnr,
-    /// The address that was confirmed; trust ends when another one is on file.
+    /// The confirmed address; trust ends when another one is on file.
     pub email: Email,
-    /// When the TAN was entered.
+    /// The time of the TAN's entry.
     pub granted_at: Timestamp,
 }
 
-/// How well a browser is known for one broker.
+/// A browser's trust level for one broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustLevel {
-    /// Never confirmed an address for this broker, or the trust was revoked.
+    /// No address confirmed for this broker, or trust revoked.
     Stranger,
-    /// Confirmed one too long ago, or another address: a TAN is due, within the budgets of a trusted browser.
+    /// Confirmed too long ago, or another address: needs a TAN, with the budgets of known browsers.
     Known,
-    /// No TAN is due.
+    /// Needs no TAN.
     Trusted,
 }
 
 impl Trust {
-    /// How many brokers one browser can be trusted for; the oldest makes room.
+    /// The maximum number of brokers per browser; the oldest entry is evicted.
     pub const MAX: usize = 16;
 
-    /// The trust with these entries.
     pub fn from_entries(entries: Vec<TrustEntry>) -> Self {
         Self { entries }
     }
 
-    /// The entries, oldest first.
+    /// Returns the entries, oldest first.
     pub fn entries(&self) -> &[TrustEntry] {
         &self.entries
     }
 
-    /// The trust with this entry added, an older one for the same broker replaced.
+    /// Adds an entry, replacing an older one for the same broker.
     pub fn granting(mut self, entry: TrustEntry) -> Self {
         self.entries.retain(|old| old.vtnr != entry.vtnr);
         self.entries.push(entry);
@@ -56,7 +54,7 @@ impl Trust {
         self
     }
 
-    /// How well the browser is known for this broker with this address on file. What was granted at or before `revoked_at` counts for nothing.
+    /// Returns the trust level for this broker, with this address on file. Entries granted at or before `revoked_at` do not count.
     pub fn trust_level(
         &self,
         vtnr: Vtnr,

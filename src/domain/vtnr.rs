@@ -4,8 +4,8 @@ use std::fmt;
 
 /// A well-formed broker number: nine digits, written `60/123/4567`.
 ///
-/// One value stands for all spellings, so that counters and records keyed by it cannot be doubled
-/// by writing the number differently (product rule: all spellings of a VTNR share one counter).
+/// One value represents all spellings, so that another spelling never gets another counter or record
+/// (product rule: all spellings of a VTNR share one counter).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Vtnr(u32);
 
@@ -14,19 +14,19 @@ pub struct Vtnr(u32);
 pub struct NotAVtnr;
 
 const DIGITS: usize = 9;
-/// A separator may stand after this many digits.
+/// Positions of separators, in digits.
 const GROUP_ENDS: [usize; 2] = [2, 5];
 
 impl Vtnr {
-    /// The number `00/000/0000`, for questions that are asked as if there were somebody.
+    /// The number `00/000/0000`, for look-ups that only imitate a real one.
     pub const NOBODYS: Self = Self(0);
 
-    /// Reads a broker number as brokers write it: with slashes, hyphens or dots between the groups,
+    /// Parses a broker number as brokers write it: with slashes, hyphens or dots between the groups,
     /// with blanks anywhere, or as bare digits; full-width digits count as digits.
     ///
     /// # Errors
-    /// [`NotAVtnr`] if there are not exactly nine digits, a separator stands elsewhere than between
-    /// the groups of 2, 3 and 4, or any other character occurs.
+    /// [`NotAVtnr`] if there are not exactly nine digits, a separator occurs elsewhere than between
+    /// the groups of 2, 3 and 4, or there is any other character.
     pub fn parse(text: &str) -> Result<Self, NotAVtnr> {
         let mut value = 0_u32;
         let mut digits = 0_usize;
@@ -54,12 +54,12 @@ impl Vtnr {
         }
     }
 
-    /// The nine digits as a number, the form that records and digests use.
+    /// Returns the nine digits as a number, for records and digests.
     pub const fn number(self) -> u32 {
         self.0
     }
 
-    /// The number back from [`Vtnr::number`].
+    /// Restores a VTNR from [`Vtnr::number`].
     ///
     /// # Errors
     /// [`NotAVtnr`] if it has more than nine digits.
