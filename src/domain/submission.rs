@@ -1,43 +1,41 @@
-//! Which requests count as the Antragsversand, whatever a server may read into them.
+//! Classifies requests: the Antragsversand, in every way that a server may read it, or not.
 //!
-//! Servers differ in what they make of a path: they decode it, once or twice, cut parameters, merge slashes, resolve dots, fold case.
-//! So a request of a session without submission is judged like this (security.md, 1): what any server could read differently from
-//! plain sight is refused as doubtful; what is left has one reading, and that is compared. It is judged in the very bytes that are
-//! forwarded, and judging allocates nothing. A safe method sends no application, whatever the address, unless something in the request
-//! could turn it into another method.
+//! Servers differ in how they read a path: they decode it once or twice, cut parameters, merge slashes, resolve dots, fold case. So for
+//! sessions without submission (security.md, 1), a request that any server could read differently is refused as doubtful. All others
+//! have a single reading, which is compared with the rules.
 //!
 //! # The rule
 //!
-//! For sessions without e-mail `domain/submission.rs` judges method, target, the charset that `Content-Type`
-//! names and whether a body comes, in the very bytes that are forwarded. Whatever any server could read
-//! differently from plain sight is doubtful and refused (400); what is left has one reading, and if that begins
-//! with a configured path, it is the Antragsversand (403). Full sessions are not judged: the calculator stays
-//! transparent. Judging allocates nothing and looks at each byte a few times.
+//! The rule applies to method, target, the charset in `Content-Type` and the presence of a body, in the exact
+//! bytes that are forwarded. A request that servers could read differently is doubtful (400). A request whose
+//! single reading begins with a configured path is the Antragsversand (403). Requests of full sessions are not
+//! classified: the calculator stays transparent. Classifying allocates nothing and reads each byte a few times.
 //!
-//! - **Safe methods** (GET, HEAD, OPTIONS) pass as sent, whatever the path, unless another method may become of
-//!   them: by a body; by `_method`, also behind a `?` that a server decodes in the path; by a line end that a
-//!   server decodes in the path and writes on (`proxy_pass http://server$uri`); by a charset in which the query
-//!   says something else.
-//! - **Doubtful** with all others: methods that are not three to ten capital letters; raw bytes that browsers
-//!   escape; broken and doubled escapes, and escapes of `/ \ . ; ? #` and controls; `%u`; UTF-8 that is none;
-//!   odd path parameters; empty segments, dot segments, blanks and dots at a segment's ends; streams of Windows
-//!   (`:$`); segments that begin with `(` (ASP.NET's sessions without cookies); a dot before `(`, where SAP cuts
-//!   its sessions and would leave a dot segment; characters that case folding, compatibility or dropping turn
-//!   into ASCII or nothing (`lookalikes.rs`). What follows `(` within a segment is compared with and without it.
-//! - **Queries** (`submission/query.rs`) are read, not refused, since honest ones hold anything: decoded up to
-//!   twice, parted before or after, names up to a NUL or `[`, `_` for any sign, values by their letters and
-//!   digits only. So a rule's parameters are found in every spelling that PHP, Express or a framework that
-//!   tidies takes for them, and in some that none does. Two things are refused where a rule has a query: `%u`
-//!   with four digits (ASP.NET, Mono, Jetty, Perl), and a charset in which ASCII is not ASCII
-//!   (`submission/charset.rs`; Tomcat, ASP.NET, Django).
-//! - **Folders**: a rule for `index.*` or `default.*` guards the folder that a server answers with it; with a
-//!   query all of the folder, as servers lead other addresses to their front controller. A path that ends in
-//!   `/` is found without it too.
-//! - What is the Antragsversand or in doubt is never public on the calculator's servers:
-//!   `upstream.public_paths` and `portal.paths` do not open it.
-//! - **Fields** that name another method, path or address are taken away from every request, whoever sends it
-//!   (`domain/client_fields.rs`), and so are all whose names have anything but letters, digits and `-`; framing
-//!   that two servers could read differently is refused before (`gateway/request/conformance.rs`).
+//! - **Safe methods** (GET, HEAD, OPTIONS) pass, whatever the path, unless a server could turn them into another
+//!   method: by a body; by `_method`, also after a `?` that a server decodes in the path; by a line end that a
+//!   server decodes in the path and forwards (`proxy_pass http://server$uri`); by a charset in which the query
+//!   reads differently.
+//! - **Doubtful**, with all other methods: methods that are not three to ten capital letters; raw bytes that
+//!   browsers escape; broken and doubled escapes, and escapes of `/ \ . ; ? #` and controls; `%u`; invalid UTF-8;
+//!   odd path parameters; empty segments, dot segments, blanks and dots at the ends of segments; Windows streams
+//!   (`:$`); segments that begin with `(` (ASP.NET's cookieless sessions); a dot before `(`, where SAP cuts its
+//!   sessions and would leave a dot segment; characters that case folding, compatibility normalization or removal
+//!   turn into ASCII or nothing (`lookalikes.rs`). A `(` within a segment is compared with and without what
+//!   follows it.
+//! - **Queries** (`submission/query.rs`) are read, not refused, since honest ones contain anything: decoded up to
+//!   twice, split before or after, names up to a NUL or `[`, `_` for any sign, values by letters and digits only.
+//!   So a rule's parameters are found in every spelling that PHP, Express or a normalizing framework accepts, and
+//!   in some that none accepts. Two things are refused if a rule has a query: `%u` with four digits (ASP.NET,
+//!   Mono, Jetty, Perl), and a charset that is not ASCII-compatible (`submission/charset.rs`; Tomcat, ASP.NET,
+//!   Django).
+//! - **Folders**: a rule for `index.*` or `default.*` also covers the folder that a server answers with that file;
+//!   with a query, everything below it, since servers route other addresses to their front controller. A path that
+//!   ends in `/` also matches without it.
+//! - The Antragsversand and doubtful requests are never public on the calculator's servers:
+//!   `upstream.public_paths` and `portal.paths` do not open them.
+//! - **Fields** that name another method, path or address are removed from every request
+//!   (`domain/client_fields.rs`), and so are all whose names have other characters than letters, digits and `-`.
+//!   Ambiguous framing is refused earlier (`gateway/request/conformance.rs`).
 //!
 //! Shown by: `domain/submission/tests.rs` (tables; a property against models of servers), `tests/fuzz/` (the
 //! same law, `make fuzz`; its corpus is replayed by `tests/guard/main.rs`), `tests/gateway/real_servers.rs` (Tomcat, Jetty,
@@ -46,13 +44,13 @@
 //! test-servers`), `tests/gateway/real_servers/fields.rs` (gunicorn with Flask and plain WSGI, PHP's `$_SERVER`),
 //! `tests/gateway/submission.rs` (bodies, upgrades, pipelining, three gateways), `benches/guard.rs`.
 //!
-//! What it cannot know: a route that only the body names (no body is read: it would have to be held back to its
-//! end, in every encoding and charset that some framework knows), or a message on a WebSocket; a path of the
-//! calculator that sends applications and is not configured, such as one that an alias, a rewriting server
-//! before the calculator, Zope's acquisition or its VirtualHostRoot leads there; a GET that sends an
-//! application; letters that a server replaces by *similar* ones (`ā` for `a`; `submission.ascii_only` is for
-//! those); a field, a parameter or a cookie that one application alone takes for method or address
-//! (`?action_override=POST`, `X-Path-Of-Mine`; `upstream.strip` takes such a field away).
+//! Limits: a route named only in the body (no body is read: it would have to be held back to its end, in every
+//! encoding and charset of every framework), or in a message on a WebSocket; a path that sends applications but
+//! is not configured, such as one reached by an alias, a rewriting server before the calculator, Zope's
+//! acquisition or its VirtualHostRoot; a GET that sends an application; letters that a server replaces by
+//! *similar* ones (`ā` for `a`; use `submission.ascii_only`); a field, parameter or cookie that only one
+//! application takes for method or address (`?action_override=POST`, `X-Path-Of-Mine`; `upstream.strip` removes
+//! such a field).
 
 mod charset;
 mod pieces;
@@ -64,60 +62,58 @@ use self::pieces::{Piece, Pieces, Segment, SegmentPosition};
 use self::query::{Parameter, breaks_line, has_numbered_escape, overrides_method};
 use super::lookalikes::may_become_ascii;
 
-/// What a request means to do, as far as the policy is concerned.
+/// The purpose of a request, as far as the policy is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
     /// Anything but the Antragsversand, by every reading.
     Use,
-    /// The Antragsversand: needs a confirmed e-mail address.
+    /// The Antragsversand, which needs a confirmed e-mail address.
     Submit,
     /// Servers could read it in several ways.
     Unclear(Doubt),
 }
 
-/// What could be read in several ways.
+/// The reason why a request could be read in several ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// A method that is not three to ten capital letters.
     Method,
-    /// A byte in the path that browsers escape, or that does not begin with `/`.
+    /// A byte in the path that browsers escape, or a path that does not begin with `/`.
     RawByte,
-    /// A broken escape, a doubled one, or one of a character with a meaning of its own.
+    /// A broken escape, a doubled one, or one of a character with a special meaning.
     Escape,
-    /// Path parameters (`;name=value`) of unusual characters.
+    /// Path parameters (`;name=value`) with unusual characters.
     Parameters,
-    /// An empty segment within the path, one of dots or with blanks or a dot at its end, one that names a stream or begins with `(`.
+    /// A segment that is empty, consists of dots, ends in a blank or dot, names a stream, or begins with `(`.
     Segment,
-    /// A character that may become ASCII or vanish.
+    /// A character that may become ASCII or disappear.
     Character,
-    /// A body, `_method=` or the end of a line with a method that promises to change nothing.
+    /// A safe method with a body, `_method=` or a line end.
     Override,
     /// A charset in which the query's bytes may mean other characters.
     Charset,
 }
 
-/// What of a request is judged.
+/// The parts of a request that the rules read.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub method: &'a str,
-    /// The request's target as it is forwarded.
+    /// The target as forwarded.
     pub target: &'a [u8],
-    /// Whether a body comes with it.
     pub body: Body,
-    /// The charset that it names.
     pub charset: Charset,
 }
 
-/// Whether a body comes with a request.
+/// Whether a request has a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
     /// None, or an empty one.
     None,
-    /// One of some length, or of unknown length.
+    /// A body of any length, or of unknown length.
     Some,
 }
 
-/// The calculator's ways of sending an application.
+/// The configured paths of the Antragsversand.
 #[derive(Clone, Debug)]
 pub struct SubmissionRules {
     paths: Box<[Rule]>,
@@ -125,25 +121,25 @@ pub struct SubmissionRules {
     alphabet: PathAlphabet,
 }
 
-/// A path, and what the query must hold for it.
+/// A path, with the parameters that the query must contain.
 #[derive(Clone, Debug)]
 struct Rule {
-    /// Guarded with all that begins like it.
+    /// A prefix.
     path: Box<str>,
-    /// A folder that is guarded by itself, since the server answers it with the file that `path` names.
+    /// The exact folder that a server answers with the file at `path`.
     folder: Option<Box<str>>,
     query: Box<[Parameter]>,
 }
 
-/// Whether the calculator tells upper from lower case in paths.
+/// Whether the calculator's paths are case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LetterCase {
-    /// Paths are compared without regard to case.
+    /// Paths are compared case-insensitively.
     Folded,
     AsWritten,
 }
 
-/// Which characters paths may have.
+/// The characters allowed in paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathAlphabet {
     /// All but those that may become ASCII.
@@ -152,24 +148,24 @@ pub enum PathAlphabet {
     Ascii,
 }
 
-/// Why a rule can never match a request.
+/// The reason why a rule can never match a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NeverMatches {
     /// Does not begin with `/`.
     NotAPath,
-    /// A request with such a path is refused as doubtful before it is compared.
+    /// Requests with such a path are refused as doubtful.
     Doubtful(Doubt),
-    /// A parameter without letters, which every query would hold.
+    /// A parameter without letters, which would match every query.
     EmptyQuery,
 }
 
-/// Methods that send no application, by RFC 9110, 9.2.1 ("safe").
+/// Safe methods, which send no application (RFC 9110, 9.2.1).
 const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
-/// The names, with any extension, of files that servers answer a folder with.
+/// File names, with any extension, that servers answer a folder with.
 const INDEX_FILES: [&str; 2] = ["index", "default"];
 
-/// The folder, with its slash, that a server answers with the file of this path: `/` for `/index.php`. `None` for other files.
+/// Returns the folder, with its slash, that a server answers with this file: `/` for `/index.php`. `None` for other files.
 pub fn index_folder(path: &str) -> Option<&str> {
     let (folder, file) = path.rsplit_once('/')?;
     let stem = file.split('.').next().unwrap_or_default();
@@ -180,10 +176,10 @@ pub fn index_folder(path: &str) -> Option<&str> {
 }
 
 impl SubmissionRules {
-    /// Rules for these paths. A path matches with everything that begins with it. With `?` and parameters, such as
-    /// `/index.php?r=antrag/versand` or `/index.php?module=antrag&action=versand`, it matches if the query holds all of them, in any order.
-    /// A file that servers answer a folder with ([`index_folder`]) guards the folder too: with a query all of it, since servers lead
-    /// other addresses there as well, else the folder's own address.
+    /// Creates rules for these paths. A path is a prefix. With `?` and parameters, such as `/index.php?r=antrag/versand` or
+    /// `/index.php?module=antrag&action=versand`, it matches if the query contains all of them, in any order. A file that servers answer a
+    /// folder with ([`index_folder`]) covers the folder, too: with a query everything below it, since servers route other addresses there,
+    /// otherwise the folder's own address.
     ///
     /// # Errors
     /// The first path that can never match, and why.
@@ -240,7 +236,7 @@ impl SubmissionRules {
         })
     }
 
-    /// A rule is written as people read it, without escapes.
+    /// Rules are written without escapes.
     fn check_rule(&self, path: &str) -> Result<(), Doubt> {
         let mut segment = Segment::default();
         for symbol in path.chars().skip(1) {
@@ -323,8 +319,8 @@ impl SubmissionRules {
         }
     }
 
-    /// Whether the path, which was found to have one reading only, begins with the rule's or is its folder, and the query holds the
-    /// rule's parameters. What follows a `(` in a segment may be a session's mark (`/sap(bD1kZQ==)/x`) and is read both ways.
+    /// Returns whether the path, known to have a single reading, begins with the rule's path or is its folder, and the query contains the
+    /// rule's parameters. The text after a `(` in a segment may be a session mark (`/sap(bD1kZQ==)/x`), so both readings count.
     fn matches(&self, rule: &Rule, path: &[u8], query: &[u8]) -> bool {
         let is_at = |parentheses| match self.letters {
             LetterCase::AsWritten => rule.is_at(|| read(path, parentheses)),
@@ -336,7 +332,7 @@ impl SubmissionRules {
 }
 
 impl Rule {
-    /// Whether this is the path as it was read, with one more `/` at its end.
+    /// Returns whether this is the path as read, with a `/` appended.
     fn is_at<I: Iterator<Item = char>>(&self, read: impl Fn() -> I) -> bool {
         let begins_with =
             |read: &mut I, path: &str| path.chars().all(|symbol| read.next() == Some(symbol));
@@ -350,9 +346,8 @@ impl Rule {
     }
 }
 
-/// A safe method is never the submission, unless another one may become of it: by a body or a parameter, also one that a server finds
-/// behind an escaped `?`; by a line's end, where a server decodes the path and writes the request anew; by a charset in which the query
-/// says something else.
+/// Classifies a safe method: never the submission, unless a server could turn it into another method by a body or a parameter, also after
+/// an escaped `?`; by a line end, if it decodes the path and rewrites the request; or by a charset in which the query reads differently.
 fn check_safe(request: &Request<'_>, path: &[u8], query: &[u8]) -> Result<(), Doubt> {
     let overrides = overrides_method(query) || overrides_method(path.get(1..).unwrap_or_default());
     if request.body == Body::Some || overrides || breaks_line(path) {
@@ -365,15 +360,15 @@ fn check_safe(request: &Request<'_>, path: &[u8], query: &[u8]) -> Result<(), Do
     }
 }
 
-/// What is made of a `(` in a segment, and of what follows it there.
+/// How a `(` in a segment, and the text after it, is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Parentheses {
     Kept,
-    /// SAP puts marks of sessions there.
+    /// SAP writes session marks there.
     Cut,
 }
 
-/// The characters of a path that was found to have one reading. They end in a `/`, so that a folder is found without it too.
+/// The characters of a path with a single reading. A final `/` is appended, so that a folder also matches without it.
 fn read(path: &[u8], parentheses: Parentheses) -> impl Iterator<Item = char> {
     let mut is_cut = false;
     let read = Pieces::of(path)
@@ -393,7 +388,7 @@ fn read(path: &[u8], parentheses: Parentheses) -> impl Iterator<Item = char> {
     std::iter::once('/').chain(read).chain(std::iter::once('/'))
 }
 
-/// A character as comparisons without regard to case see it; servers that compare in upper case take `ß` for `SS`.
+/// Folds the case of a character; servers that compare in upper case turn `ß` into `SS`.
 fn folded(symbol: char) -> impl Iterator<Item = char> {
     let sharp = matches!(symbol, 'ß' | 'ẞ');
     let pair = if sharp { ['s', 's'].as_slice() } else { &[] };
@@ -413,7 +408,7 @@ fn split(target: &[u8]) -> (&[u8], &[u8]) {
     (path, query.get(1..).unwrap_or_default())
 }
 
-/// Rules and requests for tests of what takes them.
+/// Rules and requests for tests.
 #[cfg(test)]
 pub(crate) mod samples {
     use super::*;

@@ -1,14 +1,14 @@
-//! Request fields by which some server or application learns from its front what a client must not decide.
+//! Request fields that some server or application trusts, and that a client must not set.
 //!
-//! Lower case; `*` at the end stands for any rest. Each group names the products or documents that these fields come from. Of a product
-//! whose fields have `_` in their names (`SM_USER`, `MELLON_uid`), the spelling with `-` is listed: CGI, WSGI and PHP take both for one.
+//! Names are in lower case; a final `*` matches any rest. Each group names the products or documents that use these fields. For products
+//! with `_` in field names (`SM_USER`, `MELLON_uid`), the spelling with `-` is listed: CGI, WSGI and PHP treat both alike.
 
-/// Where fields come from, and their names.
+/// The products that use the fields, and the field names.
 pub(super) type Group = (&'static str, &'static [&'static str]);
 
 #[rustfmt::skip]
 pub(super) const UNTRUSTED: &[Group] = &[
-    // What was asked for: path, query and method.
+    // Path, query and method.
     ("variables of CGI (RFC 3875), WSGI (PEP 3333), PSGI and Rack", &[
         "script-*", "path-info", "path-translated", "request-uri", "request-method", "query-string", "document-root", "document-uri",
         "gateway-interface", "server-addr", "server-name", "server-port", "server-protocol", "wsgi-*", "psgi-*", "rack-*",
@@ -43,7 +43,7 @@ pub(super) const UNTRUSTED: &[Group] = &[
     ("X-Forwarded-* of nearly all fronts, Forwarded (RFC 7239), request-ip, WordPress, TYPO3", &["x-forward*", "forwarded*"]),
     ("Django, Rails, mod_wsgi and Pyramid idioms for host and scheme", &["x-host", "x-scheme", "x-url-scheme", "x-https", "https*", "x-proto"]),
     ("Microsoft ISA, TMG and Exchange", &["front-end-https"]),
-    // Whence: addresses.
+    // Client addresses.
     ("nginx's realip", &["x-real-*"]),
     ("Rails, Zend, Drupal, request-ip and lists of fields for getting past limits", &[
         "client-ip", "clientip", "x-client-ip", "x-client-address", "x-client-host", "x-client-port", "x-originating-ip", "x-true-ip", "x-true-client-ip", "real-ip", "pc-remote-addr", "x-coming-from",
@@ -65,7 +65,7 @@ pub(super) const UNTRUSTED: &[Group] = &[
     ("WebLogic", &["wl-*", "x-weblogic-*", "proxy-client-*"]),
     ("WebObjects", &["x-webobjects-*"]),
     ("Citrix NetScaler, F5 BIG-IP", &["x-citrix-*", "ns-client-*", "x-ns-*", "x-f5-*", "sslclient*"]),
-    // Who, by a certificate.
+    // Identity, by a certificate.
     ("Client-Cert (RFC 9440)", &["client-cert*"]),
     ("Apache's and HAProxy's idioms, Tomcat's SSLValve, Undertow, Keycloak, ingress-nginx", &["ssl-*", "x-ssl*", "x-tls-*", "cert-*"]),
     ("nginx's and HAProxy's idioms for certificates", &[
@@ -75,7 +75,7 @@ pub(super) const UNTRUSTED: &[Group] = &[
     ("IIS's ARR and ASP.NET Core Module", &["x-arr-*", "ms-aspnetcore-*", "x-iis-*"]),
     ("AWS ALB, API Gateway and Lambda Web Adapter", &["x-amzn-mtls-*", "x-amzn-oidc-*", "x-amzn-tls-*", "x-amzn-request-context", "x-amzn-lambda-context"]),
     ("linkerd", &["l5d-*"]),
-    // Who, by name.
+    // Identity, by name.
     ("REMOTE_USER and its like; Authelia, Traefik, Paperless", &["remote-*"]),
     ("X-Remote-User: Kubernetes, Splunk, Hue, ArgoCD", &["x-remote-*"]),
     ("Kubernetes impersonation", &["impersonate-*"]),

@@ -1,16 +1,15 @@
-//! The charset that a request names: Tomcat (`useBodyEncodingForURI`), ASP.NET and Django read its query in it.
+//! The charset named by a request, in which Tomcat (`useBodyEncodingForURI`), ASP.NET and Django read the query.
 
-/// Whether ASCII is ASCII in the charset that a request names.
+/// Whether a request's charset is ASCII-compatible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charset {
     /// No charset, or one in which every ASCII byte means itself.
     AsciiCompatible,
-    /// Another charset (`IBM037`, `UTF-7`, `UTF-16`, `Shift_JIS`), an unknown one, or one that cannot be read for
-    /// certain.
+    /// Another charset (`IBM037`, `UTF-7`, `UTF-16`, `Shift_JIS`), an unknown or an ambiguous one.
     Other,
 }
 
-/// Charsets that are extensions of ASCII and have single bytes, or none below 0x80, for everything else.
+/// Charsets that extend ASCII, with single bytes, or no bytes below 0x80, for other characters.
 const COMPATIBLE: [&[u8]; 6] = [
     b"utf-8",
     b"utf8",
@@ -39,8 +38,8 @@ const NUMBERED: [(&[u8], &[&[u8]]); 3] = [
 const PARAMETER: &[u8] = b"charset";
 
 impl Charset {
-    /// What the values of all `Content-Type` fields name. Servers search for `charset=` in different ways, so every place counts
-    /// where one could find it.
+    /// Reads the values of all `Content-Type` fields. Servers search for `charset=` in different ways, so every place where one
+    /// could find it counts.
     pub fn of<'a>(content_types: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let all = content_types.into_iter().all(is_compatible);
         if all {
@@ -52,7 +51,7 @@ impl Charset {
 }
 
 fn is_compatible(content_type: &[u8]) -> bool {
-    // .NET compares without regard to characters that cannot be seen: `char\xadset`.
+    // .NET ignores invisible characters in comparisons: `char\xadset`.
     if !content_type
         .iter()
         .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
@@ -72,11 +71,11 @@ fn is_compatible(content_type: &[u8]) -> bool {
     true
 }
 
-/// Whether what follows the word `charset` is a compatible one's name, or makes it no parameter.
+/// Returns whether the text after the word `charset` names a compatible one, or shows that it is not a parameter.
 fn is_followed_by_compatible(text: &[u8]) -> bool {
     let value = match text.split_first() {
         Some((b'=', value)) => value.trim_ascii_start(),
-        // A word's end, or more letters of it.
+        // The end of a word, or more letters of it.
         None | Some((b';' | b',' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z', _)) => {
             return true;
         }

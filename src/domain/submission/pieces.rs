@@ -1,8 +1,8 @@
-//! The pieces of a path: its characters as servers decode them, with path parameters cut off, and the rules for its segments.
+//! Splits a path into decoded characters, with path parameters removed, and checks its segments.
 
 use super::Doubt;
 
-/// What a path is made of, decoded, its parameters cut; after the first `/`.
+/// Iterates over a path after the first `/`, decoded and without parameters.
 pub(super) enum Piece {
     Slash,
     Character(char),
@@ -43,7 +43,7 @@ impl<'a> Pieces<'a> {
         u8::try_from(high << 4 | low).map_err(|_| Doubt::Escape)
     }
 
-    /// The character that begins with this escaped byte.
+    /// Reads the character that begins with this escaped byte.
     pub(super) fn character(&mut self, first: u8) -> Result<char, Doubt> {
         match first {
             b'/' | b'\\' | b'.' | b';' | b'?' | b'#' | 0..=0x1f | 0x7f => Err(Doubt::Escape),
@@ -63,7 +63,7 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// A character of two to four bytes, each escaped.
+    /// Reads a character of two to four escaped bytes.
     pub(super) fn beyond_ascii(&mut self, first: u8) -> Result<char, Doubt> {
         let length = match first {
             0xc2..=0xdf => 2,
@@ -120,23 +120,23 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// Where a segment stands.
+/// The position of a segment.
 #[derive(PartialEq, Eq)]
 pub(super) enum SegmentPosition {
     Inner,
     Last,
 }
 
-/// A segment as far as it was read.
+/// The part of a segment read so far.
 #[derive(Default)]
 pub(super) struct Segment {
     first: Option<char>,
     last: Option<char>,
-    /// Whether `:$` occurs, by which Windows names what else a file or folder holds (`antrag::$INDEX_ALLOCATION` is `antrag`).
+    /// Whether `:$` occurs, which names a stream on Windows (`antrag::$INDEX_ALLOCATION` is `antrag`).
     names_a_stream: bool,
     /// Whether anything but dots and blanks occurs.
     has_name: bool,
-    /// Whether SAP, which cuts a segment at its `(`, is left with a dot segment, or with one that ends in a dot.
+    /// Whether SAP, which cuts a segment at its `(`, would be left with a segment that ends in a dot.
     hides_dots: bool,
 }
 
@@ -149,8 +149,8 @@ impl Segment {
         self.last = Some(symbol);
     }
 
-    /// Ends the segment and begins the next. Only the last may be empty. Windows ignores a dot at the end of a segment. ASP.NET
-    /// cuts a session's mark from a segment that begins with `(`, up to the next `)/`.
+    /// Ends the segment and begins the next. Only the last one may be empty. Windows ignores a dot at the end of a segment. ASP.NET
+    /// removes a session mark from `(` at the beginning of a segment up to the next `)/`.
     pub(super) fn end(&mut self, place: SegmentPosition) -> Result<(), Doubt> {
         let Self {
             first,

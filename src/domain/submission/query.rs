@@ -1,12 +1,12 @@
-//! Whether a query holds a parameter, whatever a server may read into it.
+//! Finds parameters in a query, in every way that a server may read it.
 //!
-//! Servers decode once or twice, before or after they part the query; PHP ends a name at a NUL, cuts blanks before it, takes `.` and `[`
-//! for `_` and `r[x]` for `r`; frameworks trim values and merge slashes. So names are compared up to what ends them, and of values the
-//! ASCII letters and digits only. Nothing here allocates.
+//! Servers decode once or twice, before or after they split the query. PHP ends a name at a NUL, removes blanks before it, and takes `.`
+//! and `[` for `_` and `r[x]` for `r`. Frameworks trim values and merge slashes. So names are compared up to any terminator, and values by
+//! their ASCII letters and digits only. Nothing here allocates.
 
 use crate::lookalikes::may_become_ascii;
 
-/// A parameter that a rule asks for.
+/// A parameter that a rule requires.
 #[derive(Clone, Debug)]
 pub(super) struct Parameter {
     name: Box<str>,
@@ -15,7 +15,7 @@ pub(super) struct Parameter {
 }
 
 impl Parameter {
-    /// From `name=value`, or a text that any parameter's name or value may hold. `None` if every query would hold it.
+    /// Parses `name=value`, or a text to find in any parameter's name or value. `None` if every query would match.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (name, value) = text.split_once('=').unwrap_or(("", text));
         let value: String = value
@@ -34,20 +34,20 @@ impl Parameter {
     }
 }
 
-/// Whether the query has a parameter that some framework takes for the request's method.
+/// Returns whether the query has a parameter that some framework takes for the method.
 pub(super) fn overrides_method(query: &[u8]) -> bool {
     holds(query, b"_method", b"")
 }
 
-/// Whether a path holds the end of a line, by which a server that writes requests anew would begin another one.
+/// Returns whether a path contains a line end, with which a server that rewrites requests would begin another one.
 pub(super) fn breaks_line(path: &[u8]) -> bool {
     (0..=decodings(path))
         .any(|decodings| Decoded::of(path, decodings).any(|byte| matches!(byte, b'\r' | b'\n')))
 }
 
-/// Whether the query holds `%uXXXX`, which some servers read as a character, and others as it stands.
+/// Returns whether the query contains `%uXXXX`, which only some servers decode.
 pub(super) fn has_numbered_escape(query: &[u8]) -> bool {
-    // Where every `%` begins an escape of a byte, and none of a `%`, no decoding leaves one.
+    // If every `%` begins an escape of a byte other than `%`, no decoding leaves a `%`.
     let most = decodings(query);
     let mut escapes = query
         .iter()
@@ -99,7 +99,7 @@ fn holds(query: &[u8], name: &[u8], value: &[u8]) -> bool {
     })
 }
 
-/// What begins a parameter anew, or may become that or a character beyond ASCII.
+/// Bytes that begin a new parameter, or may decode to that or to a character beyond ASCII.
 fn is_sign(byte: u8) -> bool {
     (byte == b'%')
         | (byte == b'&')
@@ -109,7 +109,7 @@ fn is_sign(byte: u8) -> bool {
         | (byte >= 0x80)
 }
 
-/// Where the first such byte is. Looks at several bytes at once.
+/// Returns the position of the first such byte; checks several bytes at once.
 fn first(text: &[u8], is_one: impl Fn(u8) -> bool) -> Option<usize> {
     let (chunks, rest) = text.as_chunks::<16>();
     let found = chunks.iter().position(|chunk| {
@@ -130,7 +130,7 @@ fn first(text: &[u8], is_one: impl Fn(u8) -> bool) -> Option<usize> {
         .map(|at| start + at)
 }
 
-/// How often decoding changes something: never without an escape, and again if the first time leaves a `%`.
+/// Returns how often decoding changes the text: never without an escape, twice if the first decoding leaves a `%`.
 fn decodings(text: &[u8]) -> u8 {
     let mut most = 0;
     let mut rest = text;
@@ -145,10 +145,10 @@ fn decodings(text: &[u8]) -> u8 {
     most
 }
 
-/// Whether this reading comes by the name and then by the value, or by something after the name that may become anything.
+/// Returns whether this reading contains the name and then the value, or after the name something that may become anything.
 fn reads_as(mut reading: Decoded<'_>, name: &[u8], value: &[u8]) -> bool {
     let mut name = Name::of(name);
-    // How many bytes are left of a character beyond ASCII.
+    // The remaining bytes of a character beyond ASCII.
     let mut left = 0_u8;
     loop {
         let is_found = name.state == State::Found;
@@ -173,7 +173,7 @@ fn reads_as(mut reading: Decoded<'_>, name: &[u8], value: &[u8]) -> bool {
     }
 }
 
-/// How many bytes a character of UTF-8 has that begins with this one.
+/// Returns the length of a UTF-8 character by its first byte.
 fn length_of(first: u8) -> u8 {
     match first {
         0xc2..=0xdf => 2,
@@ -183,7 +183,7 @@ fn length_of(first: u8) -> u8 {
     }
 }
 
-/// How far a name was found.
+/// The progress in matching a name.
 struct Name<'a> {
     whole: &'a [u8],
     left: &'a [u8],
@@ -192,10 +192,10 @@ struct Name<'a> {
 
 #[derive(PartialEq, Eq)]
 enum State {
-    /// Before it; blanks are passed over.
+    /// Before the name; skips blanks.
     Before,
     Within,
-    /// All of it was there; what else a name may end with is passed over, up to `=`.
+    /// After the whole name; skips other endings up to `=`.
     Ended,
     Missed,
     Found,
@@ -235,12 +235,12 @@ impl<'a> Name<'a> {
             None if byte == b'=' => State::Found,
             None if is_letter => State::Missed,
             None => State::Ended,
-            Some((wanted, left)) => {
-                let is_sign = !wanted.is_ascii_alphanumeric() && *wanted < 0x80;
+            Some((expected, left)) => {
+                let is_sign = !expected.is_ascii_alphanumeric() && *expected < 0x80;
                 let is_it = if is_sign {
                     !is_letter && byte != b'='
                 } else {
-                    fold(*wanted) == fold(byte)
+                    fold(*expected) == fold(byte)
                 };
                 self.left = left;
                 if is_it { State::Within } else { State::Missed }
@@ -253,7 +253,7 @@ fn fold(byte: u8) -> u8 {
     byte.to_ascii_lowercase()
 }
 
-/// A query's bytes, decoded up to so many times.
+/// A query's bytes, decoded up to a number of times.
 #[derive(Clone)]
 struct Decoded<'a> {
     rest: &'a [u8],
@@ -261,7 +261,7 @@ struct Decoded<'a> {
     signs: Signs,
 }
 
-/// Whether there is anything that begins a parameter anew, or may become that.
+/// Returns whether anything begins a new parameter, or may decode to that.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Signs {
     None,
@@ -277,7 +277,7 @@ impl<'a> Decoded<'a> {
         }
     }
 
-    /// Passes over what can neither begin a parameter nor become something that does.
+    /// Skips bytes that can neither begin a parameter nor decode to something that does.
     fn skip_to_sign(&mut self) {
         let mut next = if self.signs == Signs::None {
             None
@@ -288,7 +288,7 @@ impl<'a> Decoded<'a> {
             self.rest = self.rest.get(at..).unwrap_or_default();
             let is_letter = match self.rest {
                 [b'%', ..] if self.decodings == 0 => true,
-                // Whatever comes of it, once or twice decoded, is beyond ASCII.
+                // However often it is decoded, the result is beyond ASCII.
                 [b'%', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F', ..] | [0x80..=0xff, ..] => true,
                 _ => false,
             };
@@ -301,22 +301,22 @@ impl<'a> Decoded<'a> {
         self.rest = &[];
     }
 
-    /// Whether these letters come next, with whatever else between them.
+    /// Returns whether these letters follow, with anything else in between.
     fn begins_with(&self, letters: &[u8]) -> bool {
         let mut reading = self.clone();
         let mut is_first = true;
-        letters.iter().all(|wanted| {
+        letters.iter().all(|letter| {
             let found = if is_first {
                 reading.next()
             } else {
                 reading.find(u8::is_ascii_alphanumeric)
             };
             is_first = false;
-            found.is_some_and(|found| fold(found) == *wanted)
+            found.is_some_and(|found| fold(found) == *letter)
         })
     }
 
-    /// Whether a character comes next that may become ASCII, by itself in Latin-1 too, or bytes that are none.
+    /// Returns whether a character follows that may become ASCII, also when read as Latin-1, or invalid bytes.
     fn begins_oddly(&self) -> bool {
         let mut reading = self.clone();
         let length = match reading.next() {
@@ -348,7 +348,7 @@ impl Iterator for Decoded<'_> {
     }
 }
 
-/// The first byte, decoded up to `decodings` times, and what follows it.
+/// Returns the first byte, decoded up to `decodings` times, and the rest.
 fn escaped_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
     let (first, rest) = text.split_first()?;
     let Some(less) = decodings.checked_sub(1) else {
@@ -375,8 +375,8 @@ fn byte_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
         .map(|byte| (byte, after))
 }
 
-/// Reads an escape of ASP.NET, Jetty and Perl's CGI module: `u` and four digits. A value beyond a byte stays as
-/// it is.
+/// Decodes an escape of ASP.NET, Jetty and Perl's CGI module: `u` and four digits. Leaves a value above a byte
+/// unchanged.
 fn numbered_at(text: &[u8], decodings: u8) -> Option<(u8, &[u8])> {
     let (letter, after) = escaped_at(text, decodings)?;
     if !letter.eq_ignore_ascii_case(&b'u') {
