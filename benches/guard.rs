@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     for (name, method, target) in REQUESTS {
         let mut group = criterion.benchmark_group(name);
         group.bench_function("guard", |bencher| {
-            bencher.iter(|| judge(&rules, black_box(method), black_box(target)))
+            bencher.iter(|| classify(&rules, black_box(method), black_box(target)))
         });
         group.bench_function("peer", |bencher| {
             bencher.iter(|| compare(black_box(method), black_box(target)))
@@ -77,8 +77,8 @@ fn rules() -> SubmissionRules {
     SubmissionRules::new(paths, LetterCase::Folded, PathAlphabet::Unicode).expect("sound rules")
 }
 
-fn judge(rules: &SubmissionRules, method: &str, target: &str) -> Intent {
-    rules.judge(&Request {
+fn classify(rules: &SubmissionRules, method: &str, target: &str) -> Intent {
+    rules.classify(&Request {
         method,
         target: target.as_bytes(),
         body: Body::None,
@@ -108,7 +108,8 @@ fn report(rules: &SubmissionRules) -> bool {
             continue;
         };
         let allocated =
-            allocation_counter::measure(|| _ = black_box(judge(rules, method, target))).count_total;
+            allocation_counter::measure(|| _ = black_box(classify(rules, method, target)))
+                .count_total;
         let peers =
             allocation_counter::measure(|| _ = black_box(compare(method, target))).count_total;
         println!(
@@ -142,7 +143,7 @@ fn is_proportional(rules: &SubmissionRules) -> bool {
         let target = format!("/index.php?{}", piece.repeat(length / piece.len()));
         let run = || {
             let begun = Instant::now();
-            _ = black_box(judge(rules, "POST", &target));
+            _ = black_box(classify(rules, "POST", &target));
             begun.elapsed()
         };
         (0..20)

@@ -151,7 +151,7 @@ listen = "127.0.0.1:9090"
         body: Body::Some,
         charset: Charset::AsciiCompatible,
     };
-    assert_eq!(config.submission.judge(&submit), Intent::Submit);
+    assert_eq!(config.submission.classify(&submit), Intent::Submit);
     assert_eq!(
         (config.upstream.servers.as_slice(), config.upstream.tls),
         ([server("127.0.0.1", 9_000)].as_slice(), false)

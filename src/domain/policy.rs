@@ -65,7 +65,7 @@ pub fn decide(
     }));
     match session.level {
         Level::Full { .. } => allow,
-        Level::WithoutSubmission => match rules.judge(request) {
+        Level::WithoutSubmission => match rules.classify(request) {
             Intent::Use => allow,
             Intent::Submit => Decision::BlockSubmission(*session),
             Intent::Unclear(doubt) => Decision::Refuse(doubt),

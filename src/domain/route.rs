@@ -92,7 +92,7 @@ impl Routes {
         }
         let is_public = self.public.iter().any(|public| path == public.as_bytes());
         if is_public {
-            return match rules.judge(request) {
+            return match rules.classify(request) {
                 Intent::Use => Route::Public(PublicRoute(())),
                 Intent::Submit | Intent::Unclear(_) => Route::Protected,
             };
@@ -103,7 +103,7 @@ impl Routes {
             .any(|portal| path.starts_with(portal.as_bytes()));
         if is_portal && is_plain(path) {
             let is_open =
-                self.portal_servers == PortalServers::Own || rules.judge(request) == Intent::Use;
+                self.portal_servers == PortalServers::Own || rules.classify(request) == Intent::Use;
             if is_open {
                 return Route::Portal(PublicRoute(()));
             }

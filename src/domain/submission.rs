@@ -252,7 +252,7 @@ impl SubmissionRules {
         segment.end(SegmentPosition::Last)
     }
 
-    pub fn judge(&self, request: &Request<'_>) -> Intent {
+    pub fn classify(&self, request: &Request<'_>) -> Intent {
         let method = request.method;
         if !(3..=10).contains(&method.len())
             || !method.bytes().all(|byte| byte.is_ascii_uppercase())
@@ -263,13 +263,13 @@ impl SubmissionRules {
         if path.first() != Some(&b'/') {
             return Intent::Unclear(Doubt::RawByte);
         }
-        let judged = if SAFE_METHODS.contains(&method) {
+        let intent = if SAFE_METHODS.contains(&method) {
             check_safe(request, path, query).map(|()| Intent::Use)
         } else {
             self.check(request, path, query)
                 .map(|()| self.compare(path, query))
         };
-        judged.unwrap_or_else(Intent::Unclear)
+        intent.unwrap_or_else(Intent::Unclear)
     }
 
     fn compare(&self, path: &[u8], query: &[u8]) -> Intent {

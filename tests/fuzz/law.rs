@@ -1,4 +1,4 @@
-//! The law of the guard, for the fuzzer, the replay of its corpus and the property test: whatever the bytes, the judge does not
+//! The law of the guard, for the fuzzer, the replay of its corpus and the property test: whatever the bytes, the rule does not
 //! panic, and what it allows no model of a server reads as the Antragsversand.
 //!
 //! The models are written from what servers did in tests and from their advisories. They know nothing of the guard.
@@ -31,7 +31,7 @@ pub(crate) fn holds(rules: &SubmissionRules, bytes: &[u8]) -> Result<(), String>
         .into_iter()
         .flat_map(|body| [Charset::AsciiCompatible, Charset::Other].map(|charset| (body, charset)))
     {
-        let judged = rules.judge(&Request {
+        let judged = rules.classify(&Request {
             method: &method,
             target,
             body,

@@ -53,7 +53,7 @@ fn judging_an_honest_request_allocates_nothing() {
         let counted = allocation_counter::measure(|| {
             let charset =
                 Charset::of([b"application/x-www-form-urlencoded; charset=\"UTF-8\"".as_slice()]);
-            judged = Some(rules.judge(&Request {
+            judged = Some(rules.classify(&Request {
                 method,
                 target: target.as_bytes(),
                 body: Body::None,

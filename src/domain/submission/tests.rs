@@ -18,8 +18,8 @@ fn rules() -> SubmissionRules {
     SubmissionRules::new(paths, LetterCase::Folded, PathAlphabet::Unicode).expect("sound rules")
 }
 
-fn judged(method: &str, target: &str) -> Intent {
-    rules().judge(&Request {
+fn classify(method: &str, target: &str) -> Intent {
+    rules().classify(&Request {
         method,
         target: target.as_bytes(),
         body: Body::None,
@@ -31,13 +31,13 @@ fn judged(method: &str, target: &str) -> Intent {
 fn the_plain_path_is_the_submission_with_every_method_but_the_safe_ones() {
     for method in ["POST", "PUT", "PATCH", "DELETE", "JEFF", "PROPFIND"] {
         assert_eq!(
-            judged(method, "/antrag/versand"),
+            classify(method, "/antrag/versand"),
             Intent::Submit,
             "{method}"
         );
     }
     for method in SAFE_METHODS {
-        assert_eq!(judged(method, "/antrag/versand"), Intent::Use, "{method}");
+        assert_eq!(classify(method, "/antrag/versand"), Intent::Use, "{method}");
     }
     for method in [
         "post",
@@ -50,7 +50,7 @@ fn the_plain_path_is_the_submission_with_every_method_but_the_safe_ones() {
         "",
     ] {
         assert_eq!(
-            judged(method, "/antrag/versand"),
+            classify(method, "/antrag/versand"),
             Intent::Unclear(Doubt::Method),
             "{method}"
         );
@@ -80,7 +80,7 @@ fn one_reading_and_it_is_the_submission() {
         "/%C3%9Cbermitteln/jetzt",
     ];
     for target in spellings {
-        assert_eq!(judged("POST", target), Intent::Submit, "{target}");
+        assert_eq!(classify("POST", target), Intent::Submit, "{target}");
     }
 }
 
@@ -141,13 +141,17 @@ fn what_servers_read_in_several_ways_is_in_doubt() {
         ("/%EF%BD%81ntrag/versand", Doubt::Character),
     ];
     for (target, doubt) in cases {
-        assert_eq!(judged("POST", target), Intent::Unclear(doubt), "{target:?}");
+        assert_eq!(
+            classify("POST", target),
+            Intent::Unclear(doubt),
+            "{target:?}"
+        );
         for method in SAFE_METHODS
             .into_iter()
             .filter(|_| target.starts_with('/') && !target.contains("%0a"))
         {
             assert_eq!(
-                judged(method, target),
+                classify(method, target),
                 Intent::Use,
                 "{method} {target:?}: what it asks for is never the submission"
             );
@@ -184,7 +188,7 @@ fn a_session_in_the_path_hides_nothing() {
         "/antrag/versand.(x)",
     ] {
         assert_eq!(
-            judged("POST", target),
+            classify("POST", target),
             Intent::Unclear(Doubt::Segment),
             "{target}"
         );
@@ -195,7 +199,7 @@ fn a_session_in_the_path_hides_nothing() {
         "/antrag%28x%29/versand",
         "/antrag(x/versand",
     ] {
-        assert_eq!(judged("POST", target), Intent::Submit, "{target}");
+        assert_eq!(classify("POST", target), Intent::Submit, "{target}");
     }
     for target in [
         "/f(1)/x",
@@ -207,7 +211,7 @@ fn a_session_in_the_path_hides_nothing() {
         "/a.b(c).d/x",
         "/antrag(x)/vorschau",
     ] {
-        assert_eq!(judged("POST", target), Intent::Use, "{target}");
+        assert_eq!(classify("POST", target), Intent::Use, "{target}");
     }
 }
 
@@ -218,8 +222,8 @@ fn a_rule_for_an_index_file_guards_its_folder() {
         SubmissionRules::new([path.to_owned()], LetterCase::Folded, PathAlphabet::Unicode)
             .expect("a sound rule")
     };
-    let judged = |rules: &SubmissionRules, target: &str| {
-        rules.judge(&Request {
+    let classify = |rules: &SubmissionRules, target: &str| {
+        rules.classify(&Request {
             method: "POST",
             target: target.as_bytes(),
             body: Body::Some,
@@ -250,19 +254,19 @@ fn a_rule_for_an_index_file_guards_its_folder() {
             "/kfz/index.php/x",
         ] {
             assert_eq!(
-                judged(&with_query, &format!("{path}?r=antrag%2Fversand")),
+                classify(&with_query, &format!("{path}?r=antrag%2Fversand")),
                 Intent::Submit,
                 "{file} {path}"
             );
             assert_eq!(
-                judged(&with_query, &format!("{path}?r=tarif")),
+                classify(&with_query, &format!("{path}?r=tarif")),
                 Intent::Use,
                 "{file} {path}"
             );
         }
         for path in ["/", "/kf", "/kfzx", "/x/kfz/"] {
             assert_eq!(
-                judged(&with_query, &format!("{path}?r=antrag/versand")),
+                classify(&with_query, &format!("{path}?r=antrag/versand")),
                 Intent::Use,
                 "{file} {path}"
             );
@@ -276,7 +280,7 @@ fn a_rule_for_an_index_file_guards_its_folder() {
             &format!("/kfz/{file}"),
             &format!("/KFZ/{file}/x?y"),
         ] {
-            assert_eq!(judged(&without, path), Intent::Submit, "{file} {path}");
+            assert_eq!(classify(&without, path), Intent::Submit, "{file} {path}");
         }
         for path in [
             "/",
@@ -286,7 +290,7 @@ fn a_rule_for_an_index_file_guards_its_folder() {
             "/kfz/main.php",
             "/x/kfz/",
         ] {
-            assert_eq!(judged(&without, path), Intent::Use, "{file} {path}");
+            assert_eq!(classify(&without, path), Intent::Use, "{file} {path}");
         }
     }
     for other in [
@@ -295,7 +299,7 @@ fn a_rule_for_an_index_file_guards_its_folder() {
         "/index.php/kfz?r=antrag/versand",
     ] {
         assert_eq!(
-            judged(&rules(other), "/kfz/?r=antrag/versand"),
+            classify(&rules(other), "/kfz/?r=antrag/versand"),
             Intent::Use,
             "{other}"
         );
@@ -303,7 +307,7 @@ fn a_rule_for_an_index_file_guards_its_folder() {
     let folder = rules("/kfz/?r=antrag/versand");
     for path in ["/kfz", "/kfz/", "/kfz/index.php"] {
         assert_eq!(
-            judged(&folder, &format!("{path}?r=antrag/versand")),
+            classify(&folder, &format!("{path}?r=antrag/versand")),
             Intent::Submit,
             "{path}"
         );
@@ -313,7 +317,7 @@ fn a_rule_for_an_index_file_guards_its_folder() {
 /// ASP.NET, Mono, Jetty and Perl's CGI module read `%uXXXX` as a character.
 #[test]
 fn a_query_with_numbered_escapes_is_in_doubt_where_a_rule_has_a_query() {
-    let query = |query: &str| judged("POST", &format!("/main?{query}"));
+    let query = |query: &str| classify("POST", &format!("/main?{query}"));
     for doubtful in [
         "r=%u0061ntrag/versand",
         "%u0072=antrag/versand",
@@ -349,7 +353,7 @@ fn a_query_with_numbered_escapes_is_in_doubt_where_a_rule_has_a_query() {
     }
     for method in SAFE_METHODS {
         assert_eq!(
-            judged(method, "/index.php?r=%u0061ntrag/versand"),
+            classify(method, "/index.php?r=%u0061ntrag/versand"),
             Intent::Use,
             "{method}"
         );
@@ -368,7 +372,7 @@ fn a_query_with_numbered_escapes_is_in_doubt_where_a_rule_has_a_query() {
         charset: Charset::Other,
     };
     assert_eq!(
-        path_alone.judge(&request),
+        path_alone.classify(&request),
         Intent::Use,
         "no rule looks at a query"
     );
@@ -377,8 +381,8 @@ fn a_query_with_numbered_escapes_is_in_doubt_where_a_rule_has_a_query() {
 /// Tomcat, ASP.NET and Django read the query in the charset that the request names.
 #[test]
 fn a_query_in_another_charset_is_in_doubt_where_a_rule_has_a_query() {
-    let judged = |method, target: &str, charset| {
-        rules().judge(&Request {
+    let classify = |method, target: &str, charset| {
+        rules().classify(&Request {
             method,
             target: target.as_bytes(),
             body: Body::None,
@@ -391,19 +395,19 @@ fn a_query_in_another_charset_is_in_doubt_where_a_rule_has_a_query() {
         "/index.php",
     ] {
         assert_eq!(
-            judged("POST", target, Charset::Other),
+            classify("POST", target, Charset::Other),
             Intent::Unclear(Doubt::Charset),
             "{target}"
         );
         assert_eq!(
-            judged("POST", target, Charset::AsciiCompatible),
+            classify("POST", target, Charset::AsciiCompatible),
             Intent::Use,
             "{target}"
         );
     }
     // It might name another method.
     assert_eq!(
-        judged(
+        classify(
             "GET",
             "/antrag/versand?%6d%94%85%a3%88%96%84=%d7%d6%e2%e3",
             Charset::Other
@@ -411,7 +415,7 @@ fn a_query_in_another_charset_is_in_doubt_where_a_rule_has_a_query() {
         Intent::Unclear(Doubt::Charset)
     );
     assert_eq!(
-        judged("GET", "/antrag/versand", Charset::Other),
+        classify("GET", "/antrag/versand", Charset::Other),
         Intent::Use
     );
 }
@@ -455,7 +459,7 @@ fn a_route_in_the_query_is_found_in_every_spelling() {
     ];
     for query in queries {
         assert_eq!(
-            judged("POST", &format!("/index.php?{query}")),
+            classify("POST", &format!("/index.php?{query}")),
             Intent::Submit,
             "{query}"
         );
@@ -474,7 +478,7 @@ fn a_route_in_the_query_is_found_in_every_spelling() {
         "r=x&[r=antrag/versand",
     ] {
         assert_eq!(
-            judged("POST", &format!("/index.php?{query}")),
+            classify("POST", &format!("/index.php?{query}")),
             Intent::Use,
             "{query}"
         );
@@ -486,9 +490,9 @@ fn a_route_of_several_parameters_is_found_in_any_order() {
     let path = ["/index.php?mein_modul=antrag&aktion=versand".to_owned()];
     let rules =
         SubmissionRules::new(path, LetterCase::Folded, PathAlphabet::Unicode).expect("sound");
-    let judged = |query: &str| {
+    let classify = |query: &str| {
         let target = format!("/index.php?{query}");
-        rules.judge(&Request {
+        rules.classify(&Request {
             method: "POST",
             target: target.as_bytes(),
             body: Body::None,
@@ -500,7 +504,7 @@ fn a_route_of_several_parameters_is_found_in_any_order() {
         "aktion=versand&x&mein.modul=antrag",
         "Aktion=Versand&mein+modul=Antrag",
     ] {
-        assert_eq!(judged(query), Intent::Submit, "{query}");
+        assert_eq!(classify(query), Intent::Submit, "{query}");
     }
     for query in [
         "mein_modul=antrag",
@@ -510,7 +514,7 @@ fn a_route_of_several_parameters_is_found_in_any_order() {
         "mein=modul=antrag&aktion=versand",
         "mein_modul=antrag&akt[ion]=versand",
     ] {
-        assert_eq!(judged(query), Intent::Use, "{query}");
+        assert_eq!(classify(query), Intent::Use, "{query}");
     }
 }
 
@@ -529,7 +533,7 @@ fn names_that_only_end_like_an_override_are_honest() {
         "_method[POST",
     ] {
         assert_eq!(
-            judged("GET", &format!("/suche?{query}")),
+            classify("GET", &format!("/suche?{query}")),
             Intent::Use,
             "{query}"
         );
@@ -539,7 +543,7 @@ fn names_that_only_end_like_an_override_are_honest() {
 #[test]
 fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
     let with_body = |method| {
-        rules().judge(&Request {
+        rules().classify(&Request {
             method,
             target: b"/tarif",
             body: Body::Some,
@@ -565,7 +569,7 @@ fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
         "a%u0026_method=POST",
     ] {
         assert_eq!(
-            judged("GET", &format!("/antrag/versand?{query}")),
+            classify("GET", &format!("/antrag/versand?{query}")),
             Intent::Unclear(Doubt::Override),
             "{query}"
         );
@@ -584,7 +588,7 @@ fn a_safe_method_with_a_body_or_an_override_is_in_doubt() {
     ] {
         for method in SAFE_METHODS {
             assert_eq!(
-                judged(method, path),
+                classify(method, path),
                 Intent::Unclear(Doubt::Override),
                 "{method} {path}"
             );
@@ -616,7 +620,7 @@ fn what_a_safe_method_asks_for_is_its_own_affair() {
         "/antrag/versand?zeilen=a%0d%0ab",
     ] {
         for method in SAFE_METHODS {
-            assert_eq!(judged(method, target), Intent::Use, "{method} {target}");
+            assert_eq!(classify(method, target), Intent::Use, "{method} {target}");
         }
     }
 }
@@ -648,7 +652,7 @@ fn honest_requests_are_neither_doubted_nor_blocked() {
         ("POST", "/a=b/c+d/e"),
     ];
     for (method, target) in honest {
-        assert_eq!(judged(method, target), Intent::Use, "{method} {target}");
+        assert_eq!(classify(method, target), Intent::Use, "{method} {target}");
     }
 }
 
@@ -657,18 +661,18 @@ fn the_operator_can_ask_for_exact_letters_and_for_ascii_only() {
     let paths = || ["/antrag/Versand".to_owned()];
     let exact =
         SubmissionRules::new(paths(), LetterCase::AsWritten, PathAlphabet::Ascii).expect("sound");
-    let judged = |target: &str| {
-        exact.judge(&Request {
+    let classify = |target: &str| {
+        exact.classify(&Request {
             method: "POST",
             target: target.as_bytes(),
             body: Body::None,
             charset: Charset::AsciiCompatible,
         })
     };
-    assert_eq!(judged("/antrag/Versand"), Intent::Submit);
-    assert_eq!(judged("/antrag/versand"), Intent::Use);
+    assert_eq!(classify("/antrag/Versand"), Intent::Submit);
+    assert_eq!(classify("/antrag/versand"), Intent::Use);
     assert_eq!(
-        judged("/%C4%81ntrag/Versand"),
+        classify("/%C4%81ntrag/Versand"),
         Intent::Unclear(Doubt::Character)
     );
 }
@@ -681,8 +685,8 @@ fn sharp_s_is_compared_as_two() {
         PathAlphabet::Unicode,
     )
     .expect("sound");
-    let judged = |target: &str| {
-        rules.judge(&Request {
+    let classify = |target: &str| {
+        rules.classify(&Request {
             method: "POST",
             target: target.as_bytes(),
             body: Body::None,
@@ -690,9 +694,9 @@ fn sharp_s_is_compared_as_two() {
         })
     };
     for target in ["/abschlu%C3%9F", "/ABSCHLU%E1%BA%9E", "/AbschluSS"] {
-        assert_eq!(judged(target), Intent::Submit, "{target}");
+        assert_eq!(classify(target), Intent::Submit, "{target}");
     }
-    assert_eq!(judged("/Stra%C3%9Fe"), Intent::Use);
+    assert_eq!(classify("/Stra%C3%9Fe"), Intent::Use);
 }
 
 #[test]
@@ -739,6 +743,6 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_judge_panic(target in prop::collection::vec(any::<u8>(), 0..100), method in ".{0,12}") {
-        let _ = rules().judge(&Request { method: &method, target: &target, body: Body::None, charset: Charset::AsciiCompatible });
+        let _ = rules().classify(&Request { method: &method, target: &target, body: Body::None, charset: Charset::AsciiCompatible });
     }
 }
