@@ -29,7 +29,7 @@ pub use self::load::known_keys;
 pub use self::mistakes::{Mistake, Mistakes};
 pub use self::read::{Absent, KeyDoc, TakesEffect};
 pub use self::secret::Secret;
-pub use self::servers::{Credentials, Deployment, RedisServers, Server, Transport};
+pub use self::servers::{Credentials, Deployment, HostPort, RedisServers, Transport};
 pub use self::templates::templates;
 
 use crate::identity::certificate::Identity;
@@ -133,7 +133,7 @@ impl PublicUrl {
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamConfig {
     pub tls: bool,
-    pub servers: Vec<Server>,
+    pub servers: Vec<HostPort>,
     /// Suffix of the application's session cookies per server, after a dot; empty if unused.
     pub routes: Vec<String>,
     pub affinity_cookies: Vec<String>,
@@ -248,7 +248,7 @@ pub struct PortalConfig {
     /// Path prefixes of the portal, which need no sign-in.
     pub paths: Vec<String>,
     /// Server of these paths, with whether it uses TLS; the calculator's if `None`.
-    pub server: Option<(bool, Server)>,
+    pub server: Option<(bool, HostPort)>,
 }
 
 impl PortalConfig {

@@ -12,7 +12,7 @@ const PORT_OF_SENTINELS: u16 = 26_379;
 pub struct RedisServers {
     pub deployment: Deployment,
     /// Redis itself, sentinels, or cluster nodes; at least one.
-    pub servers: Vec<Server>,
+    pub servers: Vec<HostPort>,
     pub transport: Transport,
     /// Credentials for Redis, not for sentinels.
     pub login: Credentials,
@@ -42,7 +42,7 @@ pub enum Transport {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Server {
+pub struct HostPort {
     /// Host name or address; IPv6 without brackets.
     pub host: String,
     pub port: u16,
@@ -105,7 +105,7 @@ impl RedisServers {
             password: decoded(first.password)?.map(Secret::new),
         };
         let hosts = std::iter::once((first.host, first.port)).chain(others);
-        let servers = distinct(hosts.map(|(host, given)| Server {
+        let servers = distinct(hosts.map(|(host, given)| HostPort {
             host,
             port: given.unwrap_or(port),
         }))?;
@@ -159,7 +159,7 @@ fn decoded(text: Option<&str>) -> Result<Option<String>, String> {
     }
 }
 
-fn distinct(servers: impl Iterator<Item = Server>) -> Result<Vec<Server>, String> {
+fn distinct(servers: impl Iterator<Item = HostPort>) -> Result<Vec<HostPort>, String> {
     let mut distinct = Vec::new();
     for server in servers {
         if distinct.contains(&server) {
@@ -170,7 +170,7 @@ fn distinct(servers: impl Iterator<Item = Server>) -> Result<Vec<Server>, String
     Ok(distinct)
 }
 
-impl Server {
+impl HostPort {
     /// Parses `host:port` as Redis writes it, IPv6 addresses without brackets included.
     pub fn parse(text: &str) -> Option<Self> {
         if let Ok((host, Some(port))) = host_and_port(text) {
@@ -186,7 +186,7 @@ impl Server {
     }
 }
 
-impl std::fmt::Display for Server {
+impl std::fmt::Display for HostPort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)

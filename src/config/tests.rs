@@ -88,8 +88,8 @@ fn text_with(lines: &str) -> String {
     given.chain(rest).map(|line| format!("{line}\n")).collect()
 }
 
-fn server(host: &str, port: u16) -> Server {
-    Server {
+fn server(host: &str, port: u16) -> HostPort {
+    HostPort {
         host: host.into(),
         port,
     }

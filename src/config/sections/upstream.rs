@@ -4,7 +4,7 @@ use super::super::document::Value;
 use super::super::kinds::{duration, hours, minutes, number, path, quoted, seconds, text};
 use super::super::read::Reader;
 use super::super::url::Url;
-use super::super::{Server, UpstreamConfig, WebSocketOriginsConfig};
+use super::super::{HostPort, UpstreamConfig, WebSocketOriginsConfig};
 use super::client_fields::client_fields;
 use super::timeout;
 use domain::client_fields::covers;
@@ -150,11 +150,11 @@ fn sound_origin(text: &str) -> Result<String, String> {
 
 pub(super) struct Target {
     pub(super) tls: bool,
-    pub(super) server: Server,
+    pub(super) server: HostPort,
 }
 
 /// Checks the servers against each other.
-fn servers(reader: &mut Reader<'_>, targets: Vec<Target>) -> (bool, Vec<Server>) {
+fn servers(reader: &mut Reader<'_>, targets: Vec<Target>) -> (bool, Vec<HostPort>) {
     let tls = targets.first().is_some_and(|first| first.tls);
     if targets.iter().any(|target| target.tls != tls) {
         reader.mistake(
@@ -165,7 +165,7 @@ fn servers(reader: &mut Reader<'_>, targets: Vec<Target>) -> (bool, Vec<Server>)
     if targets.len() > MAX_SERVERS {
         reader.mistake(URL, format!("has more than {MAX_SERVERS} servers"));
     }
-    let mut servers: Vec<Server> = Vec::with_capacity(targets.len());
+    let mut servers: Vec<HostPort> = Vec::with_capacity(targets.len());
     for Target { server, .. } in targets {
         if servers.contains(&server) {
             reader.mistake(URL, format!("names {server} twice"));
@@ -218,7 +218,7 @@ pub(super) fn target(value: &Value) -> Result<Target, String> {
     }
     Ok(Target {
         tls,
-        server: Server {
+        server: HostPort {
             host: url.host,
             port: url.port.unwrap_or(usual_port),
         },

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Server as Target;
+use crate::config::HostPort as Target;
 use domain::vtnr::Vtnr;
 use http::HeaderValue;
 use http::header::COOKIE;

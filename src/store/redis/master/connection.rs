@@ -4,7 +4,7 @@ use super::connector::Connector;
 use super::replica_ack::{Missing, ReplicaAck};
 use super::resolver::MasterAddress;
 use super::{Error, MasterOptions, Result};
-use crate::config::Server;
+use crate::config::HostPort;
 use crate::store::redis::command::RedisCommand;
 use crate::store::redis::invalidation_channel::InvalidationChannel;
 use domain::time::Timestamp;
@@ -29,7 +29,7 @@ pub(super) struct MasterConnection {
     listening: MultiplexedConnection,
     replica_ack: Option<ReplicaAck>,
     connector: Connector,
-    detour: Mutex<Option<(Server, MultiplexedConnection)>>,
+    detour: Mutex<Option<(HostPort, MultiplexedConnection)>>,
     suspected: Arc<Notify>,
     over: watch::Sender<bool>,
 }
@@ -93,7 +93,7 @@ impl MasterConnection {
     /// Runs a command on the node that this one's records are migrating to.
     pub(super) async fn ask_at(
         &self,
-        server: &Server,
+        server: &HostPort,
         request: &RedisCommand,
     ) -> RedisResult<Value> {
         let mut detour = self.detour.lock().await;

@@ -1,6 +1,6 @@
 //! Opens connections with the configured transport and credentials.
 
-use crate::config::{Credentials, Secret, Server, Transport};
+use crate::config::{Credentials, HostPort, Secret, Transport};
 use crate::store::redis::invalidation_channel::InvalidationChannel;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
@@ -57,14 +57,14 @@ impl Connector {
     }
 
     /// Opens a connection for commands, without timeouts: the caller limits each use.
-    pub(super) async fn commands(&self, server: &Server) -> RedisResult<MultiplexedConnection> {
+    pub(super) async fn commands(&self, server: &HostPort) -> RedisResult<MultiplexedConnection> {
         self.connect(server, ProtocolVersion::RESP2, config()).await
     }
 
     /// Opens a connection that receives invalidations and notifies `closed` when it ends.
     pub(super) async fn listening(
         &self,
-        server: &Server,
+        server: &HostPort,
         invalidations: &InvalidationChannel,
         closed: Arc<Notify>,
     ) -> RedisResult<MultiplexedConnection> {
@@ -89,7 +89,7 @@ impl Connector {
 
     async fn connect(
         &self,
-        server: &Server,
+        server: &HostPort,
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
     ) -> RedisResult<MultiplexedConnection> {

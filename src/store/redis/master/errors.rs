@@ -2,7 +2,7 @@
 
 use super::super::super::{Cause, Error};
 use super::connector::Connector;
-use crate::config::Server;
+use crate::config::HostPort;
 use crate::telemetry::metrics::StoreTrouble;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -15,7 +15,7 @@ pub(super) enum ErrorClass {
     /// Nothing was done: the records are migrating to another node, and some have arrived.
     UnderWay,
     /// Nothing was done: all records of the command that exist have arrived at this node.
-    Arrived(Server),
+    Arrived(HostPort),
     /// No answer arrived, and the command may have been carried out.
     Lost,
     /// Redis refuses the command.
@@ -34,7 +34,7 @@ impl ErrorClass {
             ErrorKind::Server(TryAgain) => Self::UnderWay,
             ErrorKind::Server(Ask) => error
                 .redirect_node()
-                .and_then(|(server, _)| Server::parse(server))
+                .and_then(|(server, _)| HostPort::parse(server))
                 .map_or(Self::UnderWay, Self::Arrived),
             ErrorKind::Io => Self::Lost,
             _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => {
@@ -130,7 +130,7 @@ impl Unavailable {
 
     /// Reports an error of this server, with a hint at the configuration if it refuses the
     /// password.
-    pub(super) fn with(server: &Server, connector: &Connector, error: RedisError) -> Self {
+    pub(super) fn with(server: &HostPort, connector: &Connector, error: RedisError) -> Self {
         let kind = kind_of(&error);
         let hint = if kind == StoreTrouble::Authentication {
             connector.password_hint()
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_redis_says_decides_on_what_follows() {
-        let there = Server {
+        let there = HostPort {
             host: "10.0.0.2".into(),
             port: 7_001,
         };

@@ -3,14 +3,14 @@
 use super::connector::Connector;
 use super::errors::Unavailable;
 use super::resolver::MasterAddress;
-use crate::config::{Server, Transport};
+use crate::config::{HostPort, Transport};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult};
 use std::collections::HashMap;
 
 pub(super) struct NodeProbe {
-    server: Server,
+    server: HostPort,
     connector: Connector,
     /// Reused after an answered query.
     connection: Mutex<Option<MultiplexedConnection>>,
@@ -34,7 +34,7 @@ impl TopologyQuery {
 }
 
 impl NodeProbe {
-    pub(super) fn new(server: Server, connector: Connector) -> Self {
+    pub(super) fn new(server: HostPort, connector: Connector) -> Self {
         Self {
             server,
             connector,
@@ -104,7 +104,7 @@ async fn of_sentinel(
         .and_then(|epoch| epoch.parse().ok())
         .unwrap_or(0);
     Ok(Some(MasterAddress {
-        server: Server { host, port },
+        server: HostPort { host, port },
         epoch,
     }))
 }
@@ -125,7 +125,7 @@ async fn of_node(
 
 /// Finds the owner of this slot in the output of `CLUSTER NODES`, with lines of
 /// `id ip:port@bus-port,hostname flags master ping pong epoch link slot first-last ...`.
-fn owner(nodes: &str, slot: u16, transport: Transport, asked: &Server) -> Option<MasterAddress> {
+fn owner(nodes: &str, slot: u16, transport: Transport, asked: &HostPort) -> Option<MasterAddress> {
     let has_slot = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if (first..=last).contains(&slot))
@@ -142,7 +142,7 @@ fn owner(nodes: &str, slot: u16, transport: Transport, asked: &Server) -> Option
     })
 }
 
-fn server(address: &str, transport: Transport, asked: &Server) -> Option<Server> {
+fn server(address: &str, transport: Transport, asked: &HostPort) -> Option<HostPort> {
     let mut parts = address.split(',');
     let (ip_and_port, _) = parts.next()?.split_once('@')?;
     // A node that does not know its own address yet.
@@ -150,17 +150,17 @@ fn server(address: &str, transport: Transport, asked: &Server) -> Option<Server>
         .strip_prefix(':')
         .and_then(|port| port.parse().ok());
     let server = match own {
-        Some(port) => Server {
+        Some(port) => HostPort {
             host: asked.host.clone(),
             port,
         },
-        None => Server::parse(ip_and_port)?,
+        None => HostPort::parse(ip_and_port)?,
     };
     // A certificate needs the host name, if the node announces one.
     let name = parts
         .next()
         .filter(|name| !name.is_empty() && !name.contains('=') && transport == Transport::Tls);
-    Some(Server {
+    Some(HostPort {
         host: name.map_or(server.host, str::to_owned),
         ..server
     })
@@ -179,7 +179,7 @@ dd 10.0.0.4:7003@17003 slave aa 0 1700000000000 3 connected
 
     #[test]
     fn the_owner_of_a_slot_is_read_from_what_a_node_says() {
-        let asked = Server {
+        let asked = HostPort {
             host: "seed".into(),
             port: 6_379,
         };
@@ -209,7 +209,7 @@ dd 10.0.0.4:7003@17003 slave aa 0 1700000000000 3 connected
 
     #[test]
     fn a_slot_that_nobody_has_has_no_owner() {
-        let asked = Server {
+        let asked = HostPort {
             host: "seed".into(),
             port: 6_379,
         };

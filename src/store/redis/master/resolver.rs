@@ -7,7 +7,7 @@
 use super::connector::Connector;
 use super::errors::Unavailable;
 use super::probe::{NodeProbe, TopologyQuery};
-use crate::config::{Deployment, RedisServers, Server};
+use crate::config::{Deployment, HostPort, RedisServers};
 use futures_util::future::join_all;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
@@ -19,14 +19,14 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) enum MasterResolver {
-    Fixed(Server),
+    Fixed(HostPort),
     Elected(Vec<NodeProbe>, TopologyQuery),
 }
 
 /// A server and the election that made it the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MasterAddress {
-    pub(super) server: Server,
+    pub(super) server: HostPort,
     /// Rises with every election.
     pub(super) epoch: u64,
 }
@@ -35,7 +35,7 @@ impl MasterResolver {
     /// Creates a resolver for these servers; `probe` names any record of the gateway.
     pub(super) fn to(servers: &RedisServers, connector: &Connector, probe: &[u8]) -> Self {
         let advised = |connector: Connector, question| {
-            let probe = |server: &Server| NodeProbe::new(server.clone(), connector.clone());
+            let probe = |server: &HostPort| NodeProbe::new(server.clone(), connector.clone());
             Self::Elected(servers.servers.iter().map(probe).collect(), question)
         };
         match (&servers.deployment, servers.servers.as_slice()) {
