@@ -1,7 +1,7 @@
 //! From a view to the template that shows it and the values it is given.
 
 use super::clock::PageClock;
-use super::problem::{Problem, ProblemKind, Server};
+use super::problem::{Problem, ProblemKind, UpstreamKind};
 use super::view::*;
 use crate::config::{LoginMethod, LoginMethods};
 use domain::device::Device;
@@ -218,10 +218,10 @@ impl Context<'_> {
         };
         let is_portal = matches!(
             page.kind,
-            ProblemKind::UpstreamDown(Server::Portal)
-                | ProblemKind::UpstreamSlow(Server::Portal)
-                | ProblemKind::UpstreamUnsent(Server::Portal)
-                | ProblemKind::UpstreamUncertain(Server::Portal)
+            ProblemKind::UpstreamDown(UpstreamKind::Portal)
+                | ProblemKind::UpstreamSlow(UpstreamKind::Portal)
+                | ProblemKind::UpstreamUnsent(UpstreamKind::Portal)
+                | ProblemKind::UpstreamUncertain(UpstreamKind::Portal)
         );
         context! {
             kind => problem_name(page.kind),

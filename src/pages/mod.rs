@@ -14,7 +14,7 @@ mod view;
 
 pub use self::assets::Asset;
 pub use self::color::{Color, NotAColor, READABLE, contrast};
-pub use self::problem::{Problem, ProblemKind, Server};
+pub use self::problem::{Problem, ProblemKind, UpstreamKind};
 pub use self::templates::TEMPLATES;
 pub use self::view::*;
 

@@ -67,18 +67,18 @@ pub enum ProblemKind {
         forget_browser: bool,
     },
     /// 502: the server cannot be reached, or sends what is no answer.
-    UpstreamDown(Server),
+    UpstreamDown(UpstreamKind),
     /// 504: the server did not answer in time.
-    UpstreamSlow(Server),
+    UpstreamSlow(UpstreamKind),
     /// 502 or 504: no connection came about, so that nothing of a form went up; the browser still has it.
-    UpstreamUnsent(Server),
+    UpstreamUnsent(UpstreamKind),
     /// 502 or 504: a form went up, and no answer came; it may have been carried out.
-    UpstreamUncertain(Server),
+    UpstreamUncertain(UpstreamKind),
     Internal,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Server {
+pub enum UpstreamKind {
     Calculator,
     Portal,
 }

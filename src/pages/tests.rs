@@ -635,7 +635,7 @@ fn a_wait_has_the_words_that_its_seconds_are() {
             NOW,
         )
     };
-    let server = Server::Calculator;
+    let server = UpstreamKind::Calculator;
     let kinds = [
         ProblemKind::Busy,
         ProblemKind::BusyForm,

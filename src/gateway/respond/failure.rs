@@ -4,7 +4,7 @@ use crate::gateway::concurrency::Overloaded;
 use crate::gateway::context::{RequestContext, RequestKind};
 use crate::gateway::request::cookies::Ambiguous;
 use crate::gateway::request::form::BadForm;
-use crate::pages::{ProblemKind, Server};
+use crate::pages::{ProblemKind, UpstreamKind};
 use crate::store;
 use crate::telemetry::metrics::{Refusal, Request};
 use domain::return_to::ReturnTo;
@@ -128,9 +128,9 @@ impl Failure {
     /// What the page says, which tells of what the broker was about: whoever posted a form, what became of it.
     pub(crate) fn kind_about(&self, context: &RequestContext) -> ProblemKind {
         let server = if context.to_portal {
-            Server::Portal
+            UpstreamKind::Portal
         } else {
-            Server::Calculator
+            UpstreamKind::Calculator
         };
         match (self, &context.about) {
             (Self::Store(_), RequestKind::Page) => ProblemKind::StoreDownPage,
@@ -191,11 +191,11 @@ impl Failure {
             Self::Busy | Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Busy),
             Self::UpstreamDown => (
                 StatusCode::BAD_GATEWAY,
-                ProblemKind::UpstreamDown(Server::Calculator),
+                ProblemKind::UpstreamDown(UpstreamKind::Calculator),
             ),
             Self::UpstreamSlow => (
                 StatusCode::GATEWAY_TIMEOUT,
-                ProblemKind::UpstreamSlow(Server::Calculator),
+                ProblemKind::UpstreamSlow(UpstreamKind::Calculator),
             ),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, ProblemKind::Internal),
         }

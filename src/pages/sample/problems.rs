@@ -1,7 +1,7 @@
 //! Samples of the pages for failures.
 
 use super::{SOON, TARGET, in_minutes};
-use crate::pages::problem::{Problem, ProblemKind, Server};
+use crate::pages::problem::{Problem, ProblemKind, UpstreamKind};
 use crate::pages::view::View;
 use domain::submission::Doubt;
 use std::time::Duration;
@@ -67,42 +67,42 @@ pub(super) fn views() -> Vec<(String, View<'static>)> {
         ),
         (
             "calculator-down",
-            ProblemKind::UpstreamDown(Server::Calculator),
+            ProblemKind::UpstreamDown(UpstreamKind::Calculator),
             Some(SOON),
         ),
         (
             "calculator-slow",
-            ProblemKind::UpstreamSlow(Server::Calculator),
+            ProblemKind::UpstreamSlow(UpstreamKind::Calculator),
             Some(later),
         ),
         (
             "calculator-unsent",
-            ProblemKind::UpstreamUnsent(Server::Calculator),
+            ProblemKind::UpstreamUnsent(UpstreamKind::Calculator),
             Some(SOON),
         ),
         (
             "calculator-uncertain",
-            ProblemKind::UpstreamUncertain(Server::Calculator),
+            ProblemKind::UpstreamUncertain(UpstreamKind::Calculator),
             Some(later),
         ),
         (
             "portal-uncertain",
-            ProblemKind::UpstreamUncertain(Server::Portal),
+            ProblemKind::UpstreamUncertain(UpstreamKind::Portal),
             Some(SOON),
         ),
         (
             "portal-down",
-            ProblemKind::UpstreamDown(Server::Portal),
+            ProblemKind::UpstreamDown(UpstreamKind::Portal),
             Some(SOON),
         ),
         (
             "portal-slow",
-            ProblemKind::UpstreamSlow(Server::Portal),
+            ProblemKind::UpstreamSlow(UpstreamKind::Portal),
             Some(later),
         ),
         (
             "portal-unsent",
-            ProblemKind::UpstreamUnsent(Server::Portal),
+            ProblemKind::UpstreamUnsent(UpstreamKind::Portal),
             Some(later),
         ),
         ("internal", ProblemKind::Internal, None),
@@ -111,10 +111,10 @@ pub(super) fn views() -> Vec<(String, View<'static>)> {
         // Whom the portal alone knows is signed in there.
         let signed_in = !matches!(
             kind,
-            ProblemKind::UpstreamDown(Server::Portal)
-                | ProblemKind::UpstreamSlow(Server::Portal)
-                | ProblemKind::UpstreamUnsent(Server::Portal)
-                | ProblemKind::UpstreamUncertain(Server::Portal)
+            ProblemKind::UpstreamDown(UpstreamKind::Portal)
+                | ProblemKind::UpstreamSlow(UpstreamKind::Portal)
+                | ProblemKind::UpstreamUnsent(UpstreamKind::Portal)
+                | ProblemKind::UpstreamUncertain(UpstreamKind::Portal)
         );
         Problem {
             kind,
