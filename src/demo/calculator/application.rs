@@ -1,6 +1,6 @@
 //! The application and the Antragsversand, its electronic submission. Every POST counts as one, as it did in 2005.
 
-use super::latin1::Form;
+use super::latin1::LatinForm;
 use super::memory::SubmittedApplication;
 use super::motor;
 use super::visit::CalculatorVisit;
@@ -30,7 +30,7 @@ pub(super) async fn submit(visit: CalculatorVisit, headers: HeaderMap, body: Byt
         .to_owned();
     let urlencoded = content_type.starts_with("application/x-www-form-urlencoded");
     let fields = if urlencoded {
-        Form::parse(&body).fields
+        LatinForm::parse(&body).fields
     } else {
         Vec::new()
     };
@@ -55,7 +55,7 @@ pub(super) async fn inbox(visit: CalculatorVisit) -> Response {
 }
 
 fn view(submission: &SubmittedApplication) -> Value {
-    let form = Form {
+    let form = LatinForm {
         fields: submission.fields.clone(),
     };
     context! {

@@ -23,11 +23,11 @@ pub(super) fn decode(bytes: &[u8]) -> String {
 
 /// The fields of a form or query, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Form {
+pub(super) struct LatinForm {
     pub(super) fields: Vec<(String, String)>,
 }
 
-impl Form {
+impl LatinForm {
     /// Reads `application/x-www-form-urlencoded`; it never fails, as a form is whatever was sent.
     pub(super) fn parse(body: &[u8]) -> Self {
         let fields = body
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_form_is_read_in_the_character_set_of_its_page() {
-        let form = Form::parse(b"name=J%FCrgen+Gro%DF&hsn=0603&leer=&ohne&&name=2");
+        let form = LatinForm::parse(b"name=J%FCrgen+Gro%DF&hsn=0603&leer=&ohne&&name=2");
         assert_eq!(form.get("name"), "Jürgen Groß");
         assert_eq!(
             (form.get("hsn"), form.get("leer"), form.get("fehlt")),

@@ -48,11 +48,11 @@ pub(super) struct CalculatorMemory {
     requests: VecDeque<SeenRequest>,
     submissions: VecDeque<SubmittedApplication>,
     submitted: usize,
-    sessions: VecDeque<Session>,
+    sessions: VecDeque<DemoSession>,
     offered: u32,
 }
 
-struct Session {
+struct DemoSession {
     id: String,
     offers: VecDeque<Offer>,
 }
@@ -96,7 +96,7 @@ impl CalculatorMemory {
         let id = session_id();
         push(
             &mut self.sessions,
-            Session {
+            DemoSession {
                 id: id.clone(),
                 offers: VecDeque::new(),
             },

@@ -1,6 +1,6 @@
 //! The motor tariff in the browser: form, price while typing, offer.
 
-use super::latin1::{self, Form};
+use super::latin1::{self, LatinForm};
 use super::memory::Offer;
 use super::tariff::{Risk, euros, german};
 use super::visit::CalculatorVisit;
@@ -19,7 +19,7 @@ const INCOMPLETE: &str = "Bitte vervollständigen Sie Ihre Angaben.";
 /// `GET /kfz/angebot`: the form, or with `?id=` the offer.
 pub(super) async fn show(visit: CalculatorVisit) -> Response {
     if visit.query.get("id").is_empty() {
-        return form_page(&visit, &Form::parse(DEFAULTS), &[]);
+        return form_page(&visit, &LatinForm::parse(DEFAULTS), &[]);
     }
     match visit.offer() {
         Some(offer) => visit.page("offer.html", context! { offer => view(&offer) }),
@@ -29,7 +29,7 @@ pub(super) async fn show(visit: CalculatorVisit) -> Response {
 
 /// `POST /kfz/angebot`: computes and keeps an offer, and redirects to it.
 pub(super) async fn offer(visit: CalculatorVisit, body: Bytes) -> Response {
-    let form = Form::parse(&body);
+    let form = LatinForm::parse(&body);
     match Risk::parse(&form) {
         Ok(risk) => visit.redirect(&format!("/kfz/angebot?id={}", visit.keep_offer(risk))),
         Err(mistakes) => form_page(&visit, &form, &mistakes),
@@ -68,7 +68,7 @@ pub(super) async fn price(visit: CalculatorVisit) -> Response {
     (headers, latin1::encode(&xml)).into_response()
 }
 
-fn form_page(visit: &CalculatorVisit, form: &Form, mistakes: &[&'static str]) -> Response {
+fn form_page(visit: &CalculatorVisit, form: &LatinForm, mistakes: &[&'static str]) -> Response {
     let classes: Vec<u32> = (0..=35).collect();
     visit.page(
         "motor.html",

@@ -1,6 +1,6 @@
 //! The motor tariff: what is asked, what is a mistake, and what it costs. Invented, but the same for everybody.
 
-use super::latin1::Form;
+use super::latin1::LatinForm;
 use jiff::civil::Date;
 
 /// What is insured, all of it checked.
@@ -67,7 +67,7 @@ pub(super) struct Price {
 
 impl Risk {
     /// Reads the form, or says everything that is wrong with it.
-    pub(super) fn parse(form: &Form) -> Result<Self, Vec<&'static str>> {
+    pub(super) fn parse(form: &LatinForm) -> Result<Self, Vec<&'static str>> {
         let mut mistakes = Vec::new();
         let mut check = |good: bool, mistake: &'static str| {
             if !good {
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn the_same_question_has_the_same_price() {
-        let risk = Risk::parse(&Form::parse(GOOD.as_bytes())).unwrap();
+        let risk = Risk::parse(&LatinForm::parse(GOOD.as_bytes())).unwrap();
         assert_eq!(
             (
                 risk.type_class(),
@@ -351,13 +351,13 @@ mod tests {
             ("name=J%FCrgen", "name=+", "Namen"),
         ] {
             let mistakes =
-                Risk::parse(&Form::parse(GOOD.replace(good, bad).as_bytes())).unwrap_err();
+                Risk::parse(&LatinForm::parse(GOOD.replace(good, bad).as_bytes())).unwrap_err();
             assert!(
                 mistakes.len() == 1 && mistakes[0].contains(word),
                 "{bad}: {mistakes:?}"
             );
         }
-        assert_eq!(Risk::parse(&Form::default()).unwrap_err().len(), 10);
+        assert_eq!(Risk::parse(&LatinForm::default()).unwrap_err().len(), 10);
     }
 
     #[test]

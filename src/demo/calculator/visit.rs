@@ -1,7 +1,7 @@
 //! One request of one visitor: their session here, and the answers that keep it.
 
 use super::Calculator;
-use super::latin1::{self, Form};
+use super::latin1::{self, LatinForm};
 use super::memory::Offer;
 use super::tariff::Risk;
 use axum::extract::FromRequestParts;
@@ -21,7 +21,7 @@ pub(super) struct CalculatorVisit {
     /// The header `X-VTNR`, if it came along.
     pub(super) broker: Option<String>,
     /// The query, as a form.
-    pub(super) query: Form,
+    pub(super) query: LatinForm,
     session: String,
     fresh: bool,
 }
@@ -41,7 +41,7 @@ impl FromRequestParts<Calculator> for CalculatorVisit {
                 .headers
                 .get("x-vtnr")
                 .map(|value| latin1::decode(value.as_bytes())),
-            query: Form::parse(parts.uri.query().unwrap_or_default().as_bytes()),
+            query: LatinForm::parse(parts.uri.query().unwrap_or_default().as_bytes()),
             fresh: known.is_none(),
             session: known.unwrap_or_else(|| calculator.memory(|memory| memory.begin_session())),
         })
