@@ -24,7 +24,7 @@ pub enum Error {
     Directory(#[from] directory::Error),
     #[error("password.file")]
     Users(#[from] users::Error),
-    #[error("the pages cannot be drawn")]
+    #[error("the pages cannot be rendered")]
     Pages(#[from] pages::Error),
     #[error("mails cannot be written")]
     Mail(#[from] mail::Error),
@@ -36,26 +36,24 @@ pub enum Error {
         source: std::io::Error,
     },
     #[error(
-        "--takeover: no gateway waits at {} (listen.handover) for another process to take its place; \
-         if none runs, start this one without --takeover", path.display()
+        "--takeover: no gateway listens at {} (listen.handover); \
+         if none is running, start this one without --takeover", path.display()
     )]
     NobodyThere { path: PathBuf },
     #[error(
-        "listen.handover: another gateway waits at {} for a process to take its place: \
-         give this one a path of its own, or start it with --takeover to take that one's place", path.display()
+        "listen.handover: another gateway listens at {}: \
+         give this one its own path, or start it with --takeover to replace the other", path.display()
     )]
     SomebodyThere { path: PathBuf },
-    #[error(
-        "--takeover needs listen.handover, the same that the gateway has whose place is to be taken"
-    )]
+    #[error("--takeover needs listen.handover, with the path of the gateway to replace")]
     NobodyToTakeOverFrom,
-    #[error("--takeover: nobody could sign in here, so that the former process keeps its place")]
+    #[error("--takeover: nobody could sign in here, so the previous process keeps running")]
     NobodyCouldSignIn(#[source] store::Error),
     #[error("listen.tls: {0}")]
     Tls(String),
     #[error("certificates cannot be accepted")]
     Certificates(#[from] certificate::Error),
-    #[error("the portal cannot be asked")]
+    #[error("the portal cannot be used")]
     Portal(#[from] portal::Error),
     #[error("the metrics cannot be set up")]
     Metrics(#[from] metrics::Error),

@@ -241,7 +241,7 @@ mod tests {
             fs::metadata(&path).expect("it is there").mode() & 0o777,
             0o600
         );
-        let mut former = tokio::spawn(handover.done());
+        let mut previous = tokio::spawn(handover.done());
         let connect = |path: PathBuf| tokio::task::spawn_blocking(move || Inherited::from(&path));
 
         // One that does not come to serve changes nothing.
@@ -252,7 +252,7 @@ mod tests {
                 .expect("sockets"),
         );
         assert!(
-            tokio::time::timeout(Duration::from_millis(200), &mut former)
+            tokio::time::timeout(Duration::from_millis(200), &mut previous)
                 .await
                 .is_err()
         );
@@ -267,7 +267,7 @@ mod tests {
                     .is_none()
         );
         inherited.confirm().expect("sent");
-        former.await.expect("no panic");
+        previous.await.expect("no panic");
         // What was queued meanwhile is not lost.
         let client = std::net::TcpStream::connect(addresses[1]).expect("it is still listened on");
         assert_eq!(
@@ -306,9 +306,12 @@ mod tests {
         ];
         for (address, socket) in sockets {
             send(&address, "READY=1").expect("it is sent");
-            let mut told = [0; 16];
-            let length = socket.expect("bound").recv(&mut told).expect("it is told");
-            assert_eq!(&told[..length], b"READY=1", "{address:?}");
+            let mut state = [0; 16];
+            let length = socket
+                .expect("bound")
+                .recv(&mut state)
+                .expect("a notification");
+            assert_eq!(&state[..length], b"READY=1", "{address:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The admin listener: `/metrics`, `/healthz` and `/readyz`, for the operator's machines only.
 //!
-//! It changes nothing, needs no sign-in, and so belongs on an address that brokers do not reach.
+//! It is read-only and needs no sign-in, and so belongs on an address that brokers cannot reach.
 
 mod hosts;
 
@@ -22,39 +22,38 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Something that the gateway cannot do now.
+/// A current problem of the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminProblem {
-    /// Which part: `store`, `directory`, `mail`, `certificate`, `calculator`, `shutdown`.
+    /// The affected part: `store`, `directory`, `mail`, `certificate`, `calculator`, `shutdown`.
     pub part: &'static str,
-    /// What is wrong, in one line for the operator; no secret, no e-mail address.
+    /// One line for the operator, without secrets and e-mail addresses.
     pub detail: String,
-    /// Whether brokers can still sign in.
     pub fatal: Fatal,
 }
 
 /// Whether a problem keeps brokers from signing in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fatal {
-    /// The state makes the gateway unready: a load balancer must send clients elsewhere.
+    /// The gateway is not ready: a load balancer must send clients elsewhere.
     Yes,
-    /// The state concerns the operator only; clients may come.
+    /// The operator must act, but clients can be served.
     No,
 }
 
-/// Knows what the gateway cannot do.
+/// A source of current problems.
 #[async_trait]
 pub trait Readiness: Send + Sync {
-    /// Everything that is wrong now; empty if all is well.
+    /// Returns all current problems.
     async fn problems(&self) -> Vec<AdminProblem>;
 }
 
-/// Longest that `/readyz` takes; load balancers ask again soon.
+/// The timeout of `/readyz`; load balancers ask again soon.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(3);
-/// The limit for answers under way after `shutdown`.
+/// The timeout for in-flight responses after `shutdown`.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long to wait after a failed accept, mostly for want of file descriptors.
+/// The pause after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
@@ -64,11 +63,11 @@ struct Admin {
     hosts: AdminHosts,
 }
 
-/// Serves `listener` until `shutdown` completes, and at most a second longer. Requests must name an address, `localhost` or one of
+/// Serves `listener` until `shutdown` completes, and up to a second longer. Requests must name an address, `localhost` or one of
 /// `hosts` (`admin.hosts`).
 ///
 /// # Errors
-/// The listener cannot accept any more.
+/// The listener cannot accept connections any more.
 pub async fn serve(
     listener: TcpListener,
     hosts: Vec<String>,
@@ -88,7 +87,7 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut shutdown => break,
         };
-        // A client that is gone before it was accepted is no reason to stop.
+        // A client may disconnect before it is accepted.
         let Ok((tcp, _)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
@@ -102,7 +101,7 @@ pub async fn serve(
             .timer(TokioTimer::new())
             .serve_connection(TokioIo::new(tcp), service);
         let connection = connections.watch(connection);
-        // What clients do to their connections is no failure of the gateway.
+        // Connection errors of clients are not failures of the gateway.
         tokio::spawn(async move { drop(connection.await) });
     }
     // A client that reads slowly must not keep the process alive.
@@ -164,7 +163,7 @@ impl Admin {
     }
 }
 
-/// One line for the verdict and one for each problem.
+/// Renders one line for the status and one for each problem.
 fn report(problems: &[AdminProblem]) -> (StatusCode, String) {
     let unready = problems.iter().any(|problem| problem.fatal == Fatal::Yes);
     let (status, verdict) = if unready {

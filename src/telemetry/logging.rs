@@ -1,11 +1,11 @@
-//! The log: one line an event, JSON or text, to stderr.
+//! The log: one line per event, JSON or text, to stderr.
 //!
-//! Only this crate may log in detail. Pingora, redis, lettre, hyper, h2 and whatever else is linked are capped at
-//! INFO whatever the filter says: at DEBUG and TRACE they print header fields, commands and mails, and with them
-//! cookies, TANs and passwords. The cap holds for every foreign target, so that a new dependency is not forgotten.
+//! Only this crate may log in detail. Pingora, redis, lettre, hyper, h2 and all other dependencies are capped at INFO,
+//! whatever the filter says: at DEBUG and TRACE they print header fields, commands and mails, and with them cookies,
+//! TANs and passwords. The cap applies to every foreign target, and so to new dependencies, too.
 //!
-//! Writing never delays a request: lines wait in a bounded queue for one thread, and are dropped and counted when
-//! stderr does not keep up.
+//! Logging never delays a request: lines wait in a bounded queue for the writer thread, and are dropped and counted if
+//! stderr is too slow.
 
 use crate::config::Log;
 use std::fmt;
@@ -24,12 +24,12 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
-/// The target of all that this crate logs.
+/// The root target of this crate.
 const OURS: &str = "vtnr_gateway";
-/// As much as foreign code may say.
+/// The maximum level of foreign targets.
 const FOREIGN_CAP: LevelFilter = LevelFilter::INFO;
-/// What these say is what clients did, an error line for each: garbage in place of HTTP/2, TLS that breaks off, odd lengths. It is
-/// counted, and answered; what fails on the other sides is logged by us. Whoever names one of them in the filter hears it all the same.
+/// Targets that log an error for each misbehaving client: invalid HTTP/2, aborted TLS, odd lengths. The gateway counts and answers these,
+/// and logs upstream failures itself. A filter that names one of these targets enables it.
 const OF_CLIENTS: [&str; 7] = [
     "h2",
     "hyper",
@@ -39,26 +39,26 @@ const OF_CLIENTS: [&str; 7] = [
     "pingora_proxy",
     "rustls",
 ];
-/// Lines that may wait: some megabytes, seconds of full load.
+/// The capacity of the queue in lines: a few megabytes, seconds of full load.
 const QUEUE: usize = 16_384;
 
-/// How long a line may wait for others.
+/// How long a line waits for others, to be written together.
 const REST: Duration = Duration::from_millis(5);
 
-/// Keeps the log going; dropping it writes what still waits.
+/// Keeps the writer alive; dropping it flushes the queue.
 pub struct Guard {
     _worker: WorkerGuard,
     dropped: ErrorCounter,
     unwritten: Arc<AtomicU64>,
 }
 
-/// Why the log cannot start.
+/// The reason why the log cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The filter is not one; `log.filter` of a checked configuration always is.
+    /// The filter is malformed; `log.filter` of a checked configuration never is.
     #[error("the log filter cannot be read")]
     Filter,
-    /// There is one in this process already.
+    /// The process has a log already.
     #[error("the log was started before")]
     StartedBefore,
 }
@@ -66,7 +66,7 @@ pub enum Error {
 /// Starts the log of this process.
 ///
 /// # Errors
-/// [`Error`] if the filter cannot be read, or a log was started before.
+/// [`Error`] if the filter is malformed, or a log was started before.
 pub fn start(config: &Log) -> Result<Guard, Error> {
     let (writer, guard) = queue(std::io::stderr());
     let subscriber = subscriber(config, writer)?;
@@ -79,7 +79,7 @@ pub fn start(config: &Log) -> Result<Guard, Error> {
     Ok(guard)
 }
 
-/// An error with all its causes, in one line.
+/// Formats an error with all its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes
@@ -89,18 +89,17 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Guard {
-    /// How many lines were dropped so far since stderr did not keep up, or takes none any more.
+    /// Returns the number of lines dropped because stderr was too slow or closed.
     pub fn dropped(&self) -> u64 {
         let not_queued = u64::try_from(self.dropped.dropped_lines()).unwrap_or(u64::MAX);
         not_queued.saturating_add(self.unwritten.load(Ordering::Relaxed))
     }
 }
 
-/// Lines leave together: the thread that writes them rests a little after each batch, so that under load neither it is woken for each
-/// line nor the operating system asked.
+/// A batching writer. The writer thread pauses after each batch, so that under load there is no wakeup and no system call per line.
 struct Gathered<W: Write> {
     out: BufWriter<W>,
-    /// Lines that could not be written, which the thread passes over.
+    /// Lines that could not be written, and were skipped.
     unwritten: Arc<AtomicU64>,
 }
 
@@ -109,7 +108,7 @@ impl<W: Write> Write for Gathered<W> {
         self.out.write(bytes)
     }
 
-    /// Called once a line.
+    /// Called once per line.
     fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
         let written = self.out.write_all(line);
         if written.is_err() {
@@ -189,7 +188,7 @@ fn is_ours(target: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// Text that stays on its line: what a client sent cannot pretend to be a further line, nor steer a terminal.
+/// Text without line ends and control characters: a client can neither forge a line nor control a terminal.
 struct OneLine(Format<Full, SystemTime>);
 
 impl<S, N> FormatEvent<S, N> for OneLine

@@ -127,7 +127,7 @@ impl Metrics {
 
     /// Removes a server that is no longer one of the calculator's.
     pub fn upstream_server_gone(&self, address: SocketAddr) {
-        // That it was never told of is as good.
+        // Removing an unknown server is harmless.
         let _ = self
             .upstream_up
             .remove_label_values(&[&address.to_string()]);

@@ -1,7 +1,7 @@
-//! What operators see of the gateway from outside: metrics and the listener that shows them, and the log.
+//! Telemetry for operators: metrics, the admin listener, and the log.
 //!
-//! It observes and never decides. Nothing here may show a TAN, a token, a password or an e-mail address. Everything else may
-//! call it; it calls nothing but the domain.
+//! Telemetry observes and never decides. It must not show a TAN, a token, a password or an e-mail address. All other modules may call
+//! it; it calls only the domain.
 
 pub mod admin;
 pub mod logging;

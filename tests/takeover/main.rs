@@ -189,7 +189,7 @@ async fn where_nobody_waits_to_be_taken_over_that_is_said_with_what_to_do() {
             drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
         }
         assert_eq!(world.gateways[0].take_over(Some(&config)).await, None);
-        let told = format!("no gateway waits at {} (listen.handover)", socket.display());
+        let told = format!("no gateway listens at {} (listen.handover)", socket.display());
         let log = world.log().await;
         let said = log
             .lines()
@@ -217,7 +217,7 @@ async fn another_gateway_does_not_take_the_place_away_where_one_waits() {
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(
         ended.status.code() == Some(69)
-            && said.contains("listen.handover: another gateway waits at "),
+            && said.contains("listen.handover: another gateway listens at "),
         "{said}"
     );
     let former = world.gateways[0].pid();

@@ -43,13 +43,13 @@ impl Identity {
             return Vec::new();
         };
         let names = names.value.general_names.iter();
-        let wanted = |name: &'c GeneralName<'_>| match (self, name) {
+        let value = |name: &'c GeneralName<'_>| match (self, name) {
             (Self::Email, GeneralName::RFC822Name(name))
             | (Self::Uri, GeneralName::URI(name))
             | (Self::HostName, GeneralName::DNSName(name)) => Some(Some(*name)),
             _ => None,
         };
-        names.filter_map(wanted).collect()
+        names.filter_map(value).collect()
     }
 }
 

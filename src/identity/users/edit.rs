@@ -54,10 +54,10 @@ pub(super) fn change<T>(
     let Some(outcome) = change(&mut table) else {
         return Ok(None);
     };
-    let written = locked.metadata().and_then(|former| {
+    let written = locked.metadata().and_then(|previous| {
         table
             .to_bytes()
-            .and_then(|bytes| replace(&place, &former, &bytes))
+            .and_then(|bytes| replace(&place, &previous, &bytes))
     });
     written.map_err(|error| Error::Unwritable(file.to_owned(), error))?;
     Ok(Some(outcome))
@@ -87,11 +87,11 @@ fn lock(place: &Path, wait: LockWait) -> Result<File, Error> {
 }
 
 /// Replaces the file by a new one with the same owner and permissions.
-fn replace(place: &Path, former: &Metadata, bytes: &[u8]) -> io::Result<()> {
+fn replace(place: &Path, previous: &Metadata, bytes: &[u8]) -> io::Result<()> {
     let new = beside(place)?;
     // Left by a writer that was killed; the lock excludes any other.
     let _ = fs::remove_file(&new);
-    let written = write(&new, former, bytes).and_then(|()| fs::rename(&new, place));
+    let written = write(&new, previous, bytes).and_then(|()| fs::rename(&new, place));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
@@ -100,7 +100,7 @@ fn replace(place: &Path, former: &Metadata, bytes: &[u8]) -> io::Result<()> {
     File::open(place.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-fn write(new: &Path, former: &Metadata, bytes: &[u8]) -> io::Result<()> {
+fn write(new: &Path, previous: &Metadata, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -108,10 +108,10 @@ fn write(new: &Path, former: &Metadata, bytes: &[u8]) -> io::Result<()> {
         .open(new)?;
     file.write_all(bytes)?;
     let made = file.metadata()?;
-    if (made.uid(), made.gid()) != (former.uid(), former.gid()) {
-        fchown(&file, Some(former.uid()), Some(former.gid()))?;
+    if (made.uid(), made.gid()) != (previous.uid(), previous.gid()) {
+        fchown(&file, Some(previous.uid()), Some(previous.gid()))?;
     }
-    file.set_permissions(Permissions::from_mode(former.mode() & 0o777))?;
+    file.set_permissions(Permissions::from_mode(previous.mode() & 0o777))?;
     file.sync_all()
 }
 

@@ -124,9 +124,9 @@ impl Users {
     }
 
     /// Writes a renewed hash to the file, if the user still has the previous one.
-    fn renew(&self, key: &UserKey, former: &Hash, renewed: Hash) {
+    fn renew(&self, key: &UserKey, previous: &Hash, renewed: Hash) {
         match edit::change(&self.file, LockWait::Fail, |table| {
-            table.renew(key, former, renewed).then_some(())
+            table.renew(key, previous, renewed).then_some(())
         }) {
             Ok(Some(())) => tracing::info!(target: "users", "renewed a password hash"),
             // Somebody has changed the file, or is changing it; the next sign-in tries again.
@@ -252,13 +252,13 @@ impl Passwords {
             return;
         }
         let key = key.clone();
-        let former = user.hash.clone();
+        let previous = user.hash.clone();
         let cost = self.cost;
         let rng = self.rng;
         let users = Arc::clone(&self.users);
         let renew = move || {
             if let Ok(renewed) = Hash::of(&password, cost, rng) {
-                users.renew(&key, &former, renewed);
+                users.renew(&key, &previous, renewed);
             }
         };
         // If the queue is full, the next sign-in renews it.

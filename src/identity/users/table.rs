@@ -110,10 +110,10 @@ impl Table {
             vtnr: vtnr_column,
             hash: hash_column,
         } = self.columns;
-        let former = self.lines.iter_mut().find(|line| line.key == key);
+        let previous = self.lines.iter_mut().find(|line| line.key == key);
         let count = self.header.len();
         let kept = |column: usize| {
-            former
+            previous
                 .as_ref()
                 .and_then(|line| line.record.get(column))
                 .unwrap_or_default()
@@ -126,8 +126,8 @@ impl Table {
             column => kept(column),
         };
         let record = (0..count).map(field).collect();
-        match former {
-            Some(former) => *former = UserLine { key, user, record },
+        match previous {
+            Some(previous) => *previous = UserLine { key, user, record },
             None => self.lines.push(UserLine { key, user, record }),
         }
     }

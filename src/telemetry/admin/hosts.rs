@@ -1,7 +1,7 @@
-//! For which hosts the admin listener answers.
+//! The hosts for which the admin listener responds.
 //!
-//! A page of an attacker's, in the browser of somebody in the operator's network, can have its own name lead to this listener (DNS
-//! rebinding) and read the answer as its own. Such a request names the attacker's host.
+//! An attacker's page, in a browser within the operator's network, can point its own name to this listener (DNS rebinding) and read
+//! the response as same-origin. Such a request names the attacker's host.
 
 use http::{HeaderMap, Uri, Version, header};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -16,7 +16,7 @@ impl AdminHosts {
         Self(names.iter().map(|name| canonical(name)).collect())
     }
 
-    /// Whether a request is for one of them, as every request that names an address or `localhost` is.
+    /// Returns whether a request names one of these hosts, an IP address, or `localhost`.
     pub(super) fn take(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut fields = headers.get_all(header::HOST).iter();
         let target = uri
@@ -24,7 +24,7 @@ impl AdminHosts {
             .is_none_or(|authority| self.contain(authority.as_str()));
         target
             && match (fields.next(), fields.next()) {
-                // No browser leaves it out.
+                // Browsers always send it.
                 (None, _) => version == Version::HTTP_10 || uri.authority().is_some(),
                 (Some(only), None) => only.to_str().is_ok_and(|host| self.contain(host)),
                 (Some(_), Some(_)) => false,
@@ -46,7 +46,7 @@ impl AdminHosts {
     }
 }
 
-/// In lower case and without the root's dot.
+/// Normalizes a host name: lower case, without the final dot.
 fn canonical(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
