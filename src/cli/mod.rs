@@ -54,7 +54,7 @@ struct ConfigFile {
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
 
-/// Runs a command.
+/// Runs the subcommand and returns its exit code.
 pub fn run(arguments: Arguments) -> ExitCode {
     // rustls needs a process-wide default provider; installing it twice is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -366,7 +366,6 @@ impl ApplicationSession {
         self.owners.contains(&vtnr)
     }
 
-    /// Adds an owner.
     #[must_use]
     pub fn and(&self, vtnr: Vtnr) -> Self {
         let surplus = (self.owners.len() + 1).saturating_sub(Self::MAX_OWNERS);

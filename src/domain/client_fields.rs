@@ -35,10 +35,10 @@ enum Extent {
 struct Openings([u64; 256]);
 
 impl ClientFields {
-    /// Drops all untrusted fields, names that may be taken for one of `own`, and names that a pattern in `strip` covers. Passes the names in
+    /// Drops all untrusted fields, names that may be taken for one of `reserved`, and names that a pattern in `strip` covers. Passes the names in
     /// `pass` despite their other characters.
     pub fn new<'n>(
-        own: impl IntoIterator<Item = &'n str>,
+        reserved: impl IntoIterator<Item = &'n str>,
         strip: &'n [String],
         pass: &[String],
     ) -> Self {
@@ -46,7 +46,7 @@ impl ClientFields {
             .iter()
             .flat_map(|(_, patterns)| patterns.iter().copied());
         let patterns = untrusted
-            .chain(own)
+            .chain(reserved)
             .chain(strip.iter().map(String::as_str))
             .map(Pattern::new);
         let patterns = without_covered(patterns.collect());

@@ -68,7 +68,7 @@ pub struct SignedIn {
     pub at: Timestamp,
 }
 
-/// A redeemed TAN.
+/// The TAN that completed a sign-in.
 #[derive(Clone)]
 pub struct Redeemed {
     pub tan: Tan,

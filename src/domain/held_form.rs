@@ -13,7 +13,7 @@ pub struct HeldForm {
     pub target: ReturnTo,
     /// `Content-Type`, with the boundary of a multipart body.
     pub content_type: String,
-    /// The browser's `Referer`.
+    /// `Referer` as sent by the browser.
     pub referer: Option<String>,
     /// The origin of the page that posted it, if that was another site's.
     pub origin: Option<String>,

@@ -84,7 +84,7 @@ impl Routes {
             .next()
             .unwrap_or_default();
         if let Some(page) = path.strip_prefix(self.prefix.as_bytes()) {
-            return own(page);
+            return page_route(page);
         }
         let bare_prefix = self.prefix.strip_suffix('/');
         if bare_prefix.is_some_and(|prefix| path == prefix.as_bytes()) {
@@ -124,7 +124,7 @@ fn is_plain(path: &[u8]) -> bool {
     is_sound
 }
 
-fn own(page: &[u8]) -> Route {
+fn page_route(page: &[u8]) -> Route {
     if let Some(asset) = page.strip_prefix(b"assets/") {
         return Route::Asset(String::from_utf8_lossy(asset).into_owned());
     }

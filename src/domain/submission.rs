@@ -124,7 +124,7 @@ pub struct SubmissionRules {
 /// A path, with the parameters that the query must contain.
 #[derive(Clone, Debug)]
 struct Rule {
-    /// A prefix.
+    /// Matches every path that begins with it.
     path: Box<str>,
     /// The exact folder that a server answers with the file at `path`.
     folder: Option<Box<str>>,

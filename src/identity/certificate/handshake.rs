@@ -48,7 +48,7 @@ impl ClientCertVerifier for Handshake {
         // No broker has such a chain, and it would be kept with the connection and for its resumption.
         if super::is_excessive(leaf, between) {
             return Err(Error::General(
-                "more certificates than a client has".to_owned(),
+                "the certificate chain is too long".to_owned(),
             ));
         }
         Ok(ClientCertVerified::assertion())

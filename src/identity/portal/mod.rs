@@ -69,11 +69,10 @@ impl PortalClaim {
 #[derive(Clone, Debug, Default)]
 pub struct QuestionSender {
     pub address: Option<IpAddr>,
-    /// Its `User-Agent`.
     pub agent: Option<HeaderValue>,
 }
 
-/// The portal's answer.
+/// The portal's answer to a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortalAnswer {
     SignedIn(Vtnr),

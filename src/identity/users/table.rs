@@ -159,7 +159,6 @@ impl Table {
         true
     }
 
-    /// Serializes the file.
     pub(super) fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
         let mut writer = WriterBuilder::new()
             .delimiter(b';')
