@@ -1,6 +1,6 @@
 //! What judging a request costs, beside what a gateway commonly does: decode the path, fold its case, compare its beginning.
 //!
-//! Fails if a judgement takes a microsecond or allocates, or if a hostile query of twice the length takes more than three times as long. The peer's allocations are counted too, which costs it some nanoseconds.
+//! Fails if classifying takes a microsecond or allocates, or if a hostile query of twice the length takes more than three times as long. The peer's allocations are counted too, which costs it some nanoseconds.
 
 #[path = "support/figures.rs"]
 mod figures;
@@ -117,7 +117,7 @@ fn report(rules: &SubmissionRules) -> bool {
             guard / peer
         );
         if guard >= 1_000.0 || allocated > 0 {
-            eprintln!("{name}: a judgement takes less than 1000 ns and allocates nothing");
+            eprintln!("{name}: classifying takes less than 1000 ns and allocates nothing");
             holds = false;
         }
     }

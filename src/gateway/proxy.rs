@@ -101,9 +101,16 @@ impl Gateway {
     }
 
     /// Withholds the calculator's session cookies of other brokers.
-    async fn judge_cookies(&self, http: &Session, permit: &Permit, context: &mut RequestContext) {
+    async fn withhold_cookies(
+        &self,
+        http: &Session,
+        permit: &Permit,
+        context: &mut RequestContext,
+    ) {
         let broker = self.admission.broker_of(http, permit, context).await;
-        self.application_cookies.judge(http, broker, context).await;
+        self.application_cookies
+            .withhold_foreign(http, broker, context)
+            .await;
     }
 
     /// Remembers whose the sessions are that the calculator begins, and has the browser delete what was withheld.
@@ -217,7 +224,7 @@ impl ProxyHttp for WorkerProxy {
                 if !self.upstream.is_for_portal_server(context)
                     && self.application_cookies.has_doubtful(headers, broker)
                 {
-                    Box::pin(self.judge_cookies(http, &permit, context)).await;
+                    Box::pin(self.withhold_cookies(http, &permit, context)).await;
                 }
                 context.grant(permit);
                 return Ok(TO_UPSTREAM);

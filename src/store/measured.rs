@@ -278,8 +278,11 @@ impl<S: SignInStore> SignInStore for Measured<S> {
     }
 
     async fn hit_limits(&self, rate_limits: &RateLimits) -> Result<WriteOutcome> {
-        self.watch(StoreOperation::Charge, self.store.hit_limits(rate_limits))
-            .await
+        self.watch(
+            StoreOperation::HitLimits,
+            self.store.hit_limits(rate_limits),
+        )
+        .await
     }
 
     async fn find_trust(&self, token: &BrowserToken) -> Result<Trust> {
@@ -352,7 +355,7 @@ impl<S: FormStore> FormStore for Measured<S> {
         rate_limits: &RateLimits,
     ) -> Result<WriteOutcome> {
         self.watch(
-            StoreOperation::Park,
+            StoreOperation::SaveForm,
             self.store.save_form(draft, rate_limits),
         )
         .await
@@ -370,7 +373,7 @@ impl<S: FormStore> FormStore for Measured<S> {
         update: FormUpdate<'_>,
     ) -> Result<Option<ClaimedForm>> {
         self.watch(
-            StoreOperation::TakeForm,
+            StoreOperation::ClaimForm,
             self.store.claim_form(token, id, update),
         )
         .await
@@ -383,7 +386,7 @@ impl<S: FormStore> FormStore for Measured<S> {
         update: FormUpdate<'_>,
     ) -> Result<Option<Seen<HeldForm>>> {
         self.watch(
-            StoreOperation::NoteForm,
+            StoreOperation::UpdateForm,
             self.store.update_form(token, id, update),
         )
         .await

@@ -32,7 +32,7 @@ const SUBMIT: [&str; 2] = ["-d", "angebot=42"];
 /// The serial number of a certificate that is revoked from the beginning.
 const REVOKED: u64 = 3;
 
-/// A world with a door for certificates, and the authority whose certificates are accepted there.
+/// A world with a listener for certificates, and the authority whose certificates are accepted there.
 struct Certified {
     world: World,
     authority: Authority,

@@ -62,9 +62,9 @@ async fn the_password_opens_the_deep_link_and_the_antragsversand(store: StoreKin
     let world = world(store, &users).await;
     let browser = world.browser();
     let first = browser.get("/kfz/angebot?id=42").await;
-    let door = first.href_of("Anmelden mit Benutzerschlüssel und Passwort");
-    assert_eq!(door.split('?').next(), Some(PAGE));
-    let form = browser.open(&door).await;
+    let link = first.href_of("Anmelden mit Benutzerschlüssel und Passwort");
+    assert_eq!(link.split('?').next(), Some(PAGE));
+    let form = browser.open(&link).await;
     form.is(200)
         .shows("Anmelden mit Benutzerschlüssel und Passwort")
         .shows("ANMELDEN");
@@ -75,7 +75,7 @@ async fn the_password_opens_the_deep_link_and_the_antragsversand(store: StoreKin
     );
     let (user, password) = ADA_KEY;
     browser
-        .post(&door, &[("user", user), ("password", password)])
+        .post(&link, &[("user", user), ("password", password)])
         .await
         .leads_to("/kfz/angebot?id=42");
     browser.open("/kfz/angebot?id=42").await.is(200);
@@ -101,7 +101,7 @@ async fn the_password_opens_the_deep_link_and_the_antragsversand(store: StoreKin
         "no cookie of ours goes up"
     );
     browser.open(PAGE).await.leads_to("/");
-    browser.open(&door).await.leads_to("/kfz/angebot?id=42");
+    browser.open(&link).await.leads_to("/kfz/angebot?id=42");
     assert_eq!(
         (world.mails().await.len(), counted(&world, "ok").await),
         (0, 1.0)
@@ -488,12 +488,12 @@ async fn a_form_that_was_posted_too_late_goes_out_once_after_the_password() {
         .await;
     late.is(401);
     let back = late.href_of("ZUR ANMELDUNG");
-    let door = browser
+    let link = browser
         .open(&back)
         .await
         .href_of("Anmelden mit Benutzerschlüssel und Passwort");
     let answer = browser
-        .post(&door, &[("user", ADA_KEY.0), ("password", ADA_KEY.1)])
+        .post(&link, &[("user", ADA_KEY.0), ("password", ADA_KEY.1)])
         .await;
     let kept = browser.follow(answer).await;
     browser.press(&kept, "Eingabe jetzt absenden").await.is(200);
@@ -519,16 +519,16 @@ async fn an_application_that_was_blocked_goes_out_once_after_the_password_of_the
             "angebot=42",
         )
         .await;
-    let door = blocked
+    let link = blocked
         .is(403)
         .href_of("Anmelden mit Benutzerschlüssel und Passwort");
     // Another broker's user key does not send it.
     let other = browser
-        .post(&door, &[("user", ADA_KEY.0), ("password", ADA_KEY.1)])
+        .post(&link, &[("user", ADA_KEY.0), ("password", ADA_KEY.1)])
         .await;
     browser.follow(other).await.is(403).shows("60/123/4567");
     let own = browser
-        .post(&door, &[("user", "cem"), ("password", BEN_KEY.1)])
+        .post(&link, &[("user", "cem"), ("password", BEN_KEY.1)])
         .await;
     let kept = browser.follow(own).await;
     browser.press(&kept, "Eingabe jetzt absenden").await.is(200);

@@ -189,7 +189,10 @@ async fn where_nobody_waits_to_be_taken_over_that_is_said_with_what_to_do() {
             drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
         }
         assert_eq!(world.gateways[0].take_over(Some(&config)).await, None);
-        let told = format!("no gateway listens at {} (listen.handover)", socket.display());
+        let told = format!(
+            "no gateway listens at {} (listen.handover)",
+            socket.display()
+        );
         let log = world.log().await;
         let said = log
             .lines()

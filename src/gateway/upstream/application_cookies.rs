@@ -83,7 +83,7 @@ impl ApplicationCookies {
     }
 
     /// Finds the cookies that must not go up.
-    pub(crate) async fn judge(
+    pub(crate) async fn withhold_foreign(
         &self,
         http: &Session,
         broker: Option<Vtnr>,

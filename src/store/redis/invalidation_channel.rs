@@ -18,7 +18,7 @@ pub(super) struct InvalidationChannel {
     name: Vec<u8>,
     receivers: broadcast::Sender<Invalidation>,
     /// Counts subscriptions and their ends; odd while subscribed.
-    turns: Arc<AtomicU32>,
+    epoch: Arc<AtomicU32>,
 }
 
 impl InvalidationChannel {
@@ -26,7 +26,7 @@ impl InvalidationChannel {
         Self {
             name,
             receivers: broadcast::channel(CAPACITY).0,
-            turns: Arc::default(),
+            epoch: Arc::default(),
         }
     }
 
@@ -39,19 +39,19 @@ impl InvalidationChannel {
     }
 
     pub(super) fn subscription(&self) -> Option<SubscriptionEpoch> {
-        let turn = self.turns.load(Ordering::Acquire);
-        (turn % 2 == 1).then_some(SubscriptionEpoch(turn))
+        let epoch = self.epoch.load(Ordering::Acquire);
+        (epoch % 2 == 1).then_some(SubscriptionEpoch(epoch))
     }
 
     /// Begins a new epoch: the subscription is established.
     pub(super) fn begin(&self) {
-        self.turns.fetch_add(1, Ordering::AcqRel);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         self.broadcast(Invalidation::Resubscribed);
     }
 
     /// Ends the current epoch: the subscription is lost.
     pub(super) fn cease(&self) {
-        let epoch = self.turns.fetch_add(1, Ordering::AcqRel);
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel);
         self.broadcast(Invalidation::Gap(SubscriptionEpoch(epoch)));
     }
 
