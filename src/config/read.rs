@@ -8,6 +8,7 @@ use super::live::KeyDigests;
 use super::mistakes::{Mistake, Mistakes};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use strsim::levenshtein;
 
 /// Documents one configuration key; the handbook's table is generated from these.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -416,34 +417,13 @@ fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n s
     let distance = |candidate: &str| {
         let misplaced = last(candidate) == last(name);
         if misplaced {
-            distance(name, candidate).min(FARTHEST)
+            levenshtein(name, candidate).min(FARTHEST)
         } else {
-            distance(name, candidate)
+            levenshtein(name, candidate)
         }
     };
     let (best, meant) = known
         .map(|candidate| (distance(candidate), candidate))
         .min()?;
     (best <= FARTHEST).then_some(meant)
-}
-
-/// Counts insertions, deletions and substitutions (Levenshtein distance).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        let mut left = i + 1;
-        next.push(left);
-        for (pair, to) in row.windows(2).zip(&b) {
-            if let [diagonal, above] = *pair {
-                left = (diagonal + usize::from(from != *to))
-                    .min(above + 1)
-                    .min(left + 1);
-                next.push(left);
-            }
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }

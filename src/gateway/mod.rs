@@ -20,7 +20,7 @@ mod admission;
 mod build;
 mod concurrency;
 mod context;
-#[doc(hidden)]
+#[cfg(feature = "bench")]
 pub mod hot_path;
 mod listener;
 mod membership;
