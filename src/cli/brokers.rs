@@ -51,7 +51,7 @@ impl Revoke {
         });
         match revoked {
             Ok(()) => {
-                println!("all sessions and all trusted browsers of {vtnr} are revoked");
+                println!("revoked all sessions and all trusted browsers of {vtnr}");
                 ExitCode::SUCCESS
             }
             Err(code) => code,

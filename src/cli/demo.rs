@@ -37,12 +37,12 @@ const BROKERS: [(&str, &str, &str); 3] = [
     (
         "60/123/4568",
         "max.beispiel@makler.example",
-        "a second one, to see that trust does not pass from one to another",
+        "a second broker: trust in a browser applies to one broker only",
     ),
     (
         "60/123/4569",
         "",
-        "no address on file: try any, and go on without e-mail",
+        "no address on file: enter any, and continue without e-mail",
     ),
 ];
 
@@ -142,7 +142,7 @@ access = false
         }
         let (user, password, vtnr) = USER;
         println!("    {vtnr}  user key {user}, password: {password}");
-        println!("\n  Everything is kept in memory. Ctrl-C ends it.\n");
+        println!("\n  All data is kept in memory. Press Ctrl-C to stop.\n");
     }
 }
 

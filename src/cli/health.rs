@@ -37,9 +37,7 @@ fn ask(config: &Config) -> Result<(), Error> {
     if answer.ends_with(b" 200") {
         Ok(())
     } else {
-        Err(Error::other(
-            "the gateway's admin listener gave another answer than 200",
-        ))
+        Err(Error::other("the admin listener did not respond with 200"))
     }
 }
 

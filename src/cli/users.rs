@@ -141,7 +141,7 @@ impl Add {
                     self.user.trim()
                 );
                 println!(
-                    "sessions that have begun go on; `vtnr-gateway revoke --config FILE {vtnr}` ends all of this broker"
+                    "existing sessions continue; `vtnr-gateway revoke --config FILE {vtnr}` ends all sessions of this broker"
                 );
             }
         }
@@ -152,11 +152,9 @@ impl Add {
         let user = self.user.trim();
         match (put, is_there) {
             (Put::Added, true) => Some(format!(
-                "there is a user {user} already; --replace gives another password"
+                "the user {user} already exists; use --replace to change the password"
             )),
-            (Put::Replaced, false) => {
-                Some(format!("there is no user {user} to give another password"))
-            }
+            (Put::Replaced, false) => Some(format!("there is no user {user} to replace")),
             (Put::Added, false) | (Put::Replaced, true) => None,
         }
         .map(UsersRefusal::Usage)
@@ -171,7 +169,7 @@ impl Remove {
         match users::remove(&password.file, &key)? {
             Some(vtnr) => {
                 println!(
-                    "{user} cannot sign in as {vtnr} any more; sessions end once the gateways have read the file"
+                    "{user} cannot sign in as {vtnr} any more; sessions end once the gateways have reloaded the file"
                 );
                 Ok(())
             }
@@ -205,7 +203,7 @@ fn load(config: &ConfigFile) -> Result<(Config, config::PasswordConfig), UsersRe
     let password = config.password.clone();
     let password = password.ok_or_else(|| {
         UsersRefusal::Usage(
-            "the configuration has no [password], so that there are no users".into(),
+            "the configuration has no [password] section, so there are no users".into(),
         )
     })?;
     Ok((config, password))
@@ -215,7 +213,7 @@ fn user_key(text: &str) -> Result<UserKey, UsersRefusal> {
     let longest = UserKey::LONGEST;
     UserKey::parse(text).map_err(|_| {
         UsersRefusal::Usage(format!(
-            "that is no user key: 1 to {longest} characters, none of them a control character"
+            "not a user key: must have 1 to {longest} characters, without control characters"
         ))
     })
 }
@@ -228,7 +226,7 @@ fn ask() -> Result<Password, UsersRefusal> {
         let second = Zeroizing::new(rpassword::prompt_password("Once more: ").map_err(failed)?);
         if *first != *second {
             return Err(UsersRefusal::Usage(
-                "that was another password; nothing was changed".into(),
+                "the passwords differ; nothing was changed".into(),
             ));
         }
         first

@@ -106,7 +106,7 @@ fn users_are_added_listed_replaced_and_removed() {
         (code, told.as_str()),
         (
             Some(64),
-            "vtnr-gateway: there is a user ADA already; --replace gives another password\n"
+            "vtnr-gateway: the user ADA already exists; use --replace to change the password\n"
         )
     );
     let before = desk.text();
@@ -140,10 +140,7 @@ fn users_are_added_listed_replaced_and_removed() {
     let (code, told) = desk.run(&["add", "--replace", "ben", BEN.0], PASSWORD);
     assert_eq!(
         (code, told.as_str()),
-        (
-            Some(64),
-            "vtnr-gateway: there is no user ben to give another password\n"
-        )
+        (Some(64), "vtnr-gateway: there is no user ben to replace\n")
     );
     assert_eq!(desk.run(&["list"], "").1, "ada;60/123/4567;m=64,t=1,p=1\n");
     assert_eq!(desk.check().0, Some(0));
@@ -161,7 +158,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
             PASSWORD,
             "`60/12` is not a broker number such as 60/123/4567",
         ),
-        (&["add", " ", BEN.0], PASSWORD, "that is no user key"),
+        (&["add", " ", BEN.0], PASSWORD, "not a user key"),
         (&["add", "ben", BEN.0], "", "no password was given"),
         (&["add", "ben", BEN.0], "\n", "no password was given"),
         (
@@ -177,14 +174,14 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         (
             &["add", "ben", BEN.0],
             "xyxyxyxyxyxyxyxy",
-            "the password is one short piece over and over",
+            "the password only repeats a short piece",
         ),
         (
             &["add", "ben", BEN.0],
             &long,
             "the password has more than 1024 bytes",
         ),
-        (&["remove", "\u{7}"], "", "that is no user key"),
+        (&["remove", "\u{7}"], "", "not a user key"),
     ];
     for (arguments, stdin, expected) in refusals {
         let (code, told) = desk.run(arguments, stdin);
@@ -277,7 +274,7 @@ fn without_the_section_there_are_no_users() {
         (code, told.as_str()),
         (
             Some(64),
-            "vtnr-gateway: the configuration has no [password], so that there are no users\n"
+            "vtnr-gateway: the configuration has no [password] section, so there are no users\n"
         )
     );
     for (section, expected) in [
@@ -319,7 +316,7 @@ fn on_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
     };
     let (code, shown) = typed(PASSWORD, "another horse battery staple");
     assert!(
-        code == Some(64) && shown.contains("that was another password; nothing was changed"),
+        code == Some(64) && shown.contains("the passwords differ; nothing was changed"),
         "{code:?} {shown}"
     );
     assert!(

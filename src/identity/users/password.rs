@@ -25,7 +25,7 @@ pub enum Unfit {
     /// A likely guess for anybody who knows the user key.
     #[error("the password contains the user key")]
     HasUserKey,
-    #[error("the password is one short piece over and over")]
+    #[error("the password only repeats a short piece")]
     Repeats,
 }
 
