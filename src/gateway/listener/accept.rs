@@ -86,19 +86,18 @@ pub struct DrainReport {
     pub websockets_told: usize,
 }
 
-/// Where clients come in: a socket that is listened on, and TLS where it is spoken.
+/// A listening socket for clients, with its TLS settings.
 pub struct Listener {
     pub socket: std::net::TcpListener,
-    /// What is spoken below HTTP.
     pub tls: Tls,
 }
 
-/// What is spoken below HTTP.
+/// The protocol below HTTP.
 #[derive(Clone)]
 pub enum Tls {
     None,
     Server(Arc<Live<Acceptor>>),
-    /// TLS with a certificate of the client's, if it has one.
+    /// TLS that requests a client certificate.
     Certificates(Arc<Live<ClientCertAcceptor>>),
 }
 

@@ -1,7 +1,7 @@
-//! The threads that serve clients: each has a runtime of its own and all the connections that it accepted, from beginning to end.
+//! Worker threads that serve clients. Each has its own runtime and keeps the connections that it accepted.
 //!
-//! So nothing of a request moves between cores, and no lock of a shared scheduler is taken. What is not a request (the store's
-//! connections, the outbox, the admin listener) runs elsewhere.
+//! So no request moves between cores, and there is no lock of a shared scheduler. Everything else (the store's connections, the
+//! outbox, the admin listener) runs on another runtime.
 
 use crate::gateway::listener::accept::{GatewayServer, Listener};
 use pingora::proxy::{HttpProxy, ProxyHttp};
@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Threads that run until they are told to stop.
+/// The running worker threads.
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
     over: watch::Sender<bool>,
@@ -24,7 +24,7 @@ impl Workers {
     /// Starts a thread for each of the server's proxies. Every thread accepts clients on all of these listeners.
     ///
     /// # Errors
-    /// Whatever keeps the operating system from giving a thread, or another handle of a socket.
+    /// The operating system cannot start a thread or duplicate a socket.
     pub fn start<S>(server: &Arc<GatewayServer<S>>, listeners: &[Listener]) -> io::Result<Self>
     where
         S: ProxyHttp + Send + Sync + 'static,
@@ -37,7 +37,7 @@ impl Workers {
         for (nr, proxy) in server.proxies().iter().enumerate() {
             let listeners = listeners
                 .iter()
-                .map(Listener::another)
+                .map(Listener::try_clone)
                 .collect::<io::Result<Vec<_>>>()?;
             let server = Arc::clone(server);
             let proxy = Arc::clone(proxy);
@@ -50,7 +50,7 @@ impl Workers {
                 };
                 drop(begins.send(Ok(())));
                 runtime.block_on(serve(server, proxy, listeners, over));
-                // What is still open, a WebSocket perhaps, had its grace.
+                // Whatever is still open, such as a WebSocket, had its grace period.
                 runtime.shutdown_background();
             };
             workers.threads.push(
@@ -63,7 +63,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Ends all threads with whatever they are at, and waits for them.
+    /// Stops all threads at once, and waits for them.
     pub async fn stop(self) {
         self.over.send_replace(true);
         let join = move || {
@@ -71,13 +71,13 @@ impl Workers {
                 .into_iter()
                 .for_each(|thread| drop(thread.join()))
         };
-        // That a thread broke off is no reason not to end.
+        // A panicked thread must not prevent the exit.
         let _ = tokio::task::spawn_blocking(join).await;
     }
 }
 
 impl Listener {
-    fn another(&self) -> io::Result<Self> {
+    fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             socket: self.socket.try_clone()?,
             tls: self.tls.clone(),
@@ -105,6 +105,6 @@ async fn serve<S>(
             }
         }
     }
-    // A sender that is gone means that everything ends.
+    // A dropped sender means shutdown, too.
     let _ = over.wait_for(|over| *over).await;
 }
