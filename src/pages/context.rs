@@ -43,7 +43,7 @@ impl Context<'_> {
             View::PasswordSpent { return_to, spent } => ("password-spent.html", self.waiting(return_to, self.spent(*spent))),
             View::BlockedSubmission(page) => ("blocked-submission.html", self.page(page.return_to, self.blocked(page))),
             View::SessionEnded(page) => {
-                ("session-ended.html", self.page(page.return_to, context! { keeping => self.keeping(page.keeping) }))
+                ("session-ended.html", self.page(page.return_to, context! { keeping => self.save_result(page.save_result) }))
             }
             View::SignInRequired { return_to, by } => {
                 let way = match by {
@@ -52,8 +52,8 @@ impl Context<'_> {
                 };
                 ("sign-in-required.html", self.page(return_to, context! { way }))
             }
-            View::FormOfAnotherSite(FormOfAnotherSite { site, keeping }) => {
-                ("form-of-another-site.html", self.page("/", context! { site, keeping => self.keeping(*keeping) }))
+            View::FormOfAnotherSite(FormOfAnotherSite { site, save_result }) => {
+                ("form-of-another-site.html", self.page("/", context! { site, keeping => self.save_result(*save_result) }))
             }
             View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
             View::SignOut(SignOut { signed_in, perhaps_at_portal, trusted, device }) => {
@@ -171,17 +171,17 @@ impl Context<'_> {
     }
 
     fn blocked(&self, page: &BlockedSubmission<'_>) -> Value {
-        context! { vtnr => &page.vtnr, on_file => page.on_file == OnFile::Some, keeping => self.keeping(page.keeping) }
+        context! { vtnr => &page.vtnr, on_file => page.on_file == OnFile::Some, keeping => self.save_result(page.save_result) }
     }
 
-    fn keeping(&self, keeping: Keeping) -> Value {
-        match keeping {
-            Keeping::Until(until) => context! { state => "kept", until => self.time(until) },
-            Keeping::Foreign => context! { state => "foreign" },
-            Keeping::TooLarge => context! { state => "too_large" },
-            Keeping::NoRoom => context! { state => "no_room" },
-            Keeping::StoreDown => context! { state => "store_down" },
-            Keeping::Failed => context! { state => "failed" },
+    fn save_result(&self, save_result: SaveResult) -> Value {
+        match save_result {
+            SaveResult::Until(until) => context! { state => "kept", until => self.time(until) },
+            SaveResult::Foreign => context! { state => "foreign" },
+            SaveResult::TooLarge => context! { state => "too_large" },
+            SaveResult::NoRoom => context! { state => "no_room" },
+            SaveResult::StoreDown => context! { state => "store_down" },
+            SaveResult::Failed => context! { state => "failed" },
         }
     }
 

@@ -35,55 +35,55 @@ pub fn views() -> Vec<(String, View<'static>)> {
 
 const SITE: &str = "vergleich.versicherungsportal.example";
 const KEPT: &str = "/ui/login/de/eingabe?nr=00000000000000ab";
-const KEEPINGS: [(&str, Keeping); 6] = [
+const SAVE_RESULTS: [(&str, SaveResult); 6] = [
     (
         "kept",
-        Keeping::Until(Timestamp::from_millis(NOW.as_millis() + 900_000)),
+        SaveResult::Until(Timestamp::from_millis(NOW.as_millis() + 900_000)),
     ),
-    ("foreign", Keeping::Foreign),
-    ("too-large", Keeping::TooLarge),
-    ("no-room", Keeping::NoRoom),
-    ("store-down", Keeping::StoreDown),
-    ("failed", Keeping::Failed),
+    ("foreign", SaveResult::Foreign),
+    ("too-large", SaveResult::TooLarge),
+    ("no-room", SaveResult::NoRoom),
+    ("store-down", SaveResult::StoreDown),
+    ("failed", SaveResult::Failed),
 ];
 
 fn blocked() -> Vec<(String, View<'static>)> {
-    let blocked = |on_file, keeping| {
+    let blocked = |on_file, save_result| {
         View::BlockedSubmission(BlockedSubmission {
             return_to: KEPT,
             vtnr: "60/123/4567".into(),
             on_file,
-            keeping,
+            save_result,
         })
     };
-    let mut views: Vec<_> = KEEPINGS
+    let mut views: Vec<_> = SAVE_RESULTS
         .into_iter()
-        .map(|(name, keeping)| {
+        .map(|(name, save_result)| {
             (
                 format!("blocked-submission-{name}"),
-                blocked(OnFile::Some, keeping),
+                blocked(OnFile::Some, save_result),
             )
         })
         .collect();
     views.push((
         "blocked-submission-no-address".into(),
-        blocked(OnFile::None, Keeping::Failed),
+        blocked(OnFile::None, SaveResult::Failed),
     ));
     views
 }
 
 fn session_ended() -> Vec<(String, View<'static>)> {
-    let ended = |keeping| {
+    let ended = |save_result| {
         View::SessionEnded(SessionEnded {
             return_to: KEPT,
-            keeping,
+            save_result,
         })
     };
     // One of another site has a page of its own.
-    let own = KEEPINGS
+    let own = SAVE_RESULTS
         .into_iter()
-        .filter(|(_, keeping)| *keeping != Keeping::Foreign);
-    own.map(|(name, keeping)| (format!("session-ended-{name}"), ended(keeping)))
+        .filter(|(_, save_result)| *save_result != SaveResult::Foreign);
+    own.map(|(name, save_result)| (format!("session-ended-{name}"), ended(save_result)))
         .collect()
 }
 
@@ -105,19 +105,19 @@ fn sign_in_required() -> Vec<(String, View<'static>)> {
 }
 
 fn forms_of_another_site() -> Vec<(String, View<'static>)> {
-    let page = |site, keeping| View::FormOfAnotherSite(FormOfAnotherSite { site, keeping });
-    let not_kept = KEEPINGS
+    let page = |site, save_result| View::FormOfAnotherSite(FormOfAnotherSite { site, save_result });
+    let not_kept = SAVE_RESULTS
         .into_iter()
-        .filter(|(_, keeping)| !matches!(keeping, Keeping::Until(_)));
-    let each = not_kept.map(|(name, keeping)| {
+        .filter(|(_, save_result)| !matches!(save_result, SaveResult::Until(_)));
+    let each = not_kept.map(|(name, save_result)| {
         (
             format!("form-of-another-site-{name}"),
-            page(Some(SITE), keeping),
+            page(Some(SITE), save_result),
         )
     });
     each.chain([(
         "form-of-another-site-unnamed".into(),
-        page(None, Keeping::Foreign),
+        page(None, SaveResult::Foreign),
     )])
     .collect()
 }

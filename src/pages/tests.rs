@@ -365,11 +365,11 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
             return_to: HOSTILE,
             vtnr: HOSTILE.into(),
             on_file: OnFile::Some,
-            keeping: Keeping::Until(NOW),
+            save_result: SaveResult::Until(NOW),
         }),
         View::SessionEnded(SessionEnded {
             return_to: HOSTILE,
-            keeping: Keeping::Until(NOW),
+            save_result: SaveResult::Until(NOW),
         }),
         View::SignInRequired {
             return_to: HOSTILE,
@@ -377,7 +377,7 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
         },
         View::FormOfAnotherSite(FormOfAnotherSite {
             site: Some(HOSTILE),
-            keeping: Keeping::Foreign,
+            save_result: SaveResult::Foreign,
         }),
         View::KeptForm(KeptForm::Waits {
             action: HOSTILE.into(),

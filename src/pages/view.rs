@@ -251,7 +251,7 @@ pub struct BlockedSubmission<'a> {
     /// Whether there is an address to confirm.
     pub on_file: OnFile,
     /// Whether the application is kept meanwhile.
-    pub keeping: Keeping,
+    pub save_result: SaveResult,
 }
 
 #[derive(Clone, Debug)]
@@ -259,7 +259,7 @@ pub struct SessionEnded<'a> {
     /// Where the broker goes on once signed in: path and query.
     pub return_to: &'a str,
     /// Whether what was typed is kept meanwhile.
-    pub keeping: Keeping,
+    pub save_result: SaveResult,
 }
 
 /// Which sign-in a page leads to.
@@ -276,22 +276,22 @@ pub struct FormOfAnotherSite<'a> {
     /// The other site's host, where it is known.
     pub site: Option<&'a str>,
     /// Why the form is not kept.
-    pub keeping: Keeping,
+    pub save_result: SaveResult,
 }
 
-/// Whether a form that could not be forwarded is kept.
+/// Whether a form that could not be forwarded was saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeping {
+pub enum SaveResult {
     Until(Timestamp),
-    /// No: it came from another site.
+    /// Not saved: it came from another site.
     Foreign,
-    /// No: it is longer than what is kept.
+    /// Not saved: it exceeds the maximum size.
     TooLarge,
-    /// No: as much as may be kept is kept already.
+    /// Not saved: the quota of held forms is used up.
     NoRoom,
-    /// No: the store failed.
+    /// Not saved: the store failed.
     StoreDown,
-    /// No, for another reason.
+    /// Not saved, for another reason.
     Failed,
 }
 

@@ -65,7 +65,7 @@ impl HeldForms {
         let page = kept.map(|kept| self.links.form_page(kept.place.id)).ok();
         let view = SessionEnded {
             return_to: page.as_deref().unwrap_or("/"),
-            keeping: self.keeping(&kept, context.now),
+            save_result: self.save_result(&kept, context.now),
         };
         let html = self
             .pages
@@ -103,7 +103,7 @@ impl HeldForms {
         let page = kept.map(|kept| self.links.form_page(kept.place.id)).ok();
         let page = self.blocked(
             session.vtnr,
-            self.keeping(&kept, context.now),
+            self.save_result(&kept, context.now),
             page.as_deref().unwrap_or("/"),
             context.now,
         );
@@ -119,7 +119,7 @@ impl HeldForms {
     ) -> Reply {
         let view = View::FormOfAnotherSite(FormOfAnotherSite {
             site: form::origin_of(request).and_then(host_in),
-            keeping: self.keeping(&kept, now),
+            save_result: self.save_result(&kept, now),
         });
         Reply::page(StatusCode::FORBIDDEN, self.pages.now().render(&view, now))
     }

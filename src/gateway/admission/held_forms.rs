@@ -15,7 +15,7 @@ use crate::gateway::respond::reply::Reply;
 use crate::held_forms::{Actor, FormKey, Forms, SaveError};
 use crate::identity::directory::Directory;
 use crate::live::Live;
-use crate::pages::{BlockedSubmission, Keeping, KeptForm, OnFile, Pages, View};
+use crate::pages::{BlockedSubmission, KeptForm, OnFile, Pages, SaveResult, View};
 use crate::sign_in::SignIns;
 use crate::store::Seen;
 use crate::telemetry::metrics::HeldFormOutcome as Outcome;
@@ -184,10 +184,10 @@ impl HeldForms {
             }),
             Decision::SignIn => Ok(to_sign_in()),
             Decision::BlockSubmission(session) => {
-                let keeping = Keeping::Until(form.kept_until(self.forms.limits()));
+                let save_result = SaveResult::Until(form.kept_until(self.forms.limits()));
                 Ok(FormLookup::Not(self.blocked(
                     session.vtnr,
-                    keeping,
+                    save_result,
                     &page,
                     now,
                 )))
@@ -250,7 +250,7 @@ impl HeldForms {
     pub(crate) fn blocked(
         &self,
         vtnr: Vtnr,
-        keeping: Keeping,
+        save_result: SaveResult,
         return_to: &str,
         now: Timestamp,
     ) -> Reply {
@@ -258,7 +258,7 @@ impl HeldForms {
             return_to,
             vtnr: vtnr.to_string(),
             on_file: self.on_file(vtnr),
-            keeping,
+            save_result,
         };
         Reply::page(
             StatusCode::FORBIDDEN,
@@ -280,15 +280,15 @@ impl HeldForms {
     }
 
     /// What a page says of a form that came just now.
-    pub(crate) fn keeping<T>(&self, kept: &Result<T, SaveError>, now: Timestamp) -> Keeping {
+    pub(crate) fn save_result<T>(&self, kept: &Result<T, SaveError>, now: Timestamp) -> SaveResult {
         match kept {
-            Ok(_) => Keeping::Until(now.plus(self.forms.limits().lifetime)),
-            Err(SaveError::Foreign) => Keeping::Foreign,
-            Err(SaveError::TooLarge) => Keeping::TooLarge,
-            Err(SaveError::NoRoom) => Keeping::NoRoom,
-            Err(SaveError::Unfit) => Keeping::Failed,
+            Ok(_) => SaveResult::Until(now.plus(self.forms.limits().lifetime)),
+            Err(SaveError::Foreign) => SaveResult::Foreign,
+            Err(SaveError::TooLarge) => SaveResult::TooLarge,
+            Err(SaveError::NoRoom) => SaveResult::NoRoom,
+            Err(SaveError::Unfit) => SaveResult::Failed,
             // Nobody is left to read the page of a form that broke off.
-            Err(SaveError::Failed) => Keeping::StoreDown,
+            Err(SaveError::Failed) => SaveResult::StoreDown,
         }
     }
 }
