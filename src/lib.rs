@@ -24,6 +24,7 @@ mod digest;
 pub mod gateway;
 pub mod held_forms;
 pub mod identity;
+pub mod language;
 pub mod live;
 pub mod mail;
 pub mod pages;

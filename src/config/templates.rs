@@ -1,14 +1,14 @@
 //! Files in the folder `brand.templates`: replacements of built-in templates, and mistakes.
 
+use crate::language::{GERMAN, SHARED, TEXTS};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-const MAILS: [&str; 3] = ["mail/subject.txt", "mail/tan.txt", "mail/tan.html"];
-
-/// Lists the replaceable templates, as paths below `brand.templates`.
+/// Lists the replaceable files, as paths below `brand.templates`.
 pub fn templates() -> impl Iterator<Item = &'static str> {
-    crate::pages::TEMPLATES.iter().copied().chain(MAILS)
+    let templates = GERMAN.pages.iter().chain(SHARED).chain(GERMAN.mails);
+    templates.map(|template| template.name).chain([TEXTS])
 }
 
 /// Extensions of templates. Leftovers of editors and copy tools (`help.html~`, `help.html.bak`) have others.

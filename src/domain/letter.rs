@@ -14,7 +14,7 @@ pub struct Letter {
     pub to: Option<Email>,
     pub tan: Tan,
     pub asked_at: Timestamp,
-    /// The kind of browser, in German, such as `Firefox unter Windows`.
+    /// The browser that asked for it, as [`family`](super::browser::family) names it.
     pub browser: String,
     /// The end of the sign-in, after which the mail is useless.
     pub not_after: Timestamp,

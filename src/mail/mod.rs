@@ -65,6 +65,9 @@ pub enum Error {
         line: usize,
         mistake: String,
     },
+    /// The catalogue of texts is incomplete or broken.
+    #[error(transparent)]
+    Texts(#[from] crate::language::TextsError),
     /// A configuration value cannot be used.
     #[error("{key}: {mistake}")]
     Setting {

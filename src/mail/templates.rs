@@ -1,16 +1,12 @@
 //! The three templates of a mail: subject, text and HTML; built in, or overridden by the operator.
 
 use super::Error;
+use crate::language::{BuiltIn, Language};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use std::path::{Path, PathBuf};
 
-/// The templates' names, which are also paths below `brand.templates`, with the built-in texts.
-const BUILT_IN: [(&str, &str); 3] = [
-    (SUBJECT, include_str!("../../pages/mail/subject.txt")),
-    (TEXT, include_str!("../../pages/mail/tan.txt")),
-    (HTML, include_str!("../../pages/mail/tan.html")),
-];
+/// Names of the templates, which are also paths below `brand.templates`.
 pub(super) const SUBJECT: &str = "mail/subject.txt";
 pub(super) const TEXT: &str = "mail/tan.txt";
 pub(super) const HTML: &str = "mail/tan.html";
@@ -22,8 +18,8 @@ pub(super) struct MailTemplates {
 }
 
 impl MailTemplates {
-    /// Compiles the templates; files in `folder` override the built-in ones.
-    pub(super) fn load(folder: Option<&Path>) -> Result<Self, Error> {
+    /// Compiles the language's templates; files in `folder` override the built-in ones.
+    pub(super) fn load(language: &Language, folder: Option<&Path>) -> Result<Self, Error> {
         let mut environment = Environment::new();
         // A misspelt variable must not leave a gap in a broker's mail.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -39,10 +35,10 @@ impl MailTemplates {
             environment,
             folder: folder.map(Path::to_owned),
         };
-        for (name, built_in) in BUILT_IN {
+        for &BuiltIn { name, source } in language.mails {
             let source = templates
                 .override_of(name)?
-                .unwrap_or_else(|| built_in.to_owned());
+                .unwrap_or_else(|| source.to_owned());
             let added = templates.environment.add_template_owned(name, source);
             added.map_err(|error| templates.mistake(name, &error))?;
         }

@@ -1,5 +1,6 @@
-//! Times of day as the pages write them.
+//! Times of day as the pages show them.
 
+use crate::language::TimeTexts;
 use domain::time::Timestamp;
 use jiff::Zoned;
 use jiff::tz::TimeZone;
@@ -8,36 +9,38 @@ use std::time::Duration;
 /// Beyond this a time of day alone could mean another day.
 const NEAR: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Writes times in one time zone.
+/// Formats times in one time zone and language.
 pub(super) struct PageClock {
     zone: TimeZone,
+    texts: TimeTexts,
 }
 
 impl PageClock {
-    /// A clock in the zone of this IANA name.
-    pub(super) fn in_zone(name: &str) -> Result<Self, jiff::Error> {
+    /// Takes the IANA name of the time zone.
+    pub(super) fn new(zone: &str, texts: TimeTexts) -> Result<Self, jiff::Error> {
         Ok(Self {
-            zone: TimeZone::get(name)?,
+            zone: TimeZone::get(zone)?,
+            texts,
         })
     }
 
-    /// `14:17 Uhr`, or `24.11., 14:17 Uhr` for another day: what "bis" and "ab" go before.
+    /// Formats a time like `14:17 Uhr`, or `24.11., 14:17 Uhr` if it is not within 12 hours of `now`.
     pub(super) fn time(&self, at: Timestamp, now: Timestamp) -> String {
-        self.written(at, now, ["%-H:%M Uhr", "%-d.%-m., %-H:%M Uhr"])
+        self.format(at, now, [&self.texts.near, &self.texts.far])
     }
 
-    /// `14:17:05 Uhr`, with the date for another day.
+    /// Like [`PageClock::time`], with the second.
     pub(super) fn to_the_second(&self, at: Timestamp, now: Timestamp) -> String {
-        self.written(at, now, ["%-H:%M:%S Uhr", "%-d.%-m., %-H:%M:%S Uhr"])
+        self.format(at, now, [&self.texts.near_second, &self.texts.far_second])
     }
 
-    fn written(&self, at: Timestamp, now: Timestamp, [near, far]: [&str; 2]) -> String {
-        let form = if is_near(at, now) { near } else { far };
+    fn format(&self, at: Timestamp, now: Timestamp, [near, far]: [&str; 2]) -> String {
+        let pattern = if is_near(at, now) { near } else { far };
         self.zoned(at)
-            .map_or_else(String::new, |time| time.strftime(form).to_string())
+            .map_or_else(String::new, |time| self.texts.format(pattern, &time))
     }
 
-    /// Like [`PageClock::time`], but the full minute after: whoever waits for it does not come too early.
+    /// Like [`PageClock::time`], rounded up to the minute, so that nobody tries again too early.
     pub(super) fn not_before(&self, at: Timestamp, now: Timestamp) -> String {
         let minute = 60_000;
         self.time(
@@ -69,7 +72,8 @@ mod tests {
     const THEN: Timestamp = Timestamp::from_millis(1_763_990_260_000);
 
     fn berlin() -> PageClock {
-        PageClock::in_zone("Europe/Berlin").expect("a zone")
+        let texts = crate::language::GERMAN.texts(None).expect("complete");
+        PageClock::new("Europe/Berlin", texts.time).expect("a zone")
     }
 
     #[test]

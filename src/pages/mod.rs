@@ -1,7 +1,7 @@
-//! The gateway's own pages: a view in, German HTML out, and the few files that the pages refer to.
+//! The gateway's own pages: a view in, HTML out, and the few files that the pages refer to.
 //!
 //! Nothing here decides who gets which page, reads a clock or sends anything; the gateway does.
-//! Templates lie in the folder `pages` at the top of the project and are part of the program.
+//! Templates and words come from a [`Language`].
 
 mod assets;
 mod clock;
@@ -15,7 +15,6 @@ mod view;
 pub use self::assets::Asset;
 pub use self::color::{Color, NotAColor, READABLE, contrast};
 pub use self::problem::{Problem, ProblemKind, UpstreamKind};
-pub use self::templates::TEMPLATES;
 pub use self::view::*;
 
 use self::assets::Assets;
@@ -23,19 +22,18 @@ use self::clock::PageClock;
 use self::context::Context;
 use self::templates::Templates;
 use crate::config::{Brand, Enumeration, LoginConfig, LoginMethods};
+use crate::language::{GERMAN, Language, TextsError};
 use domain::held_form::HeldFormLimits;
 use domain::time::Timestamp;
 use minijinja::context;
 use std::path::PathBuf;
-
-/// What is sent when a template fails, which `load` makes all but impossible.
-const LAST_RESORT: &str = include_str!("../../pages/last-resort.html");
 
 /// All pages, ready to be rendered.
 pub struct Pages {
     templates: Templates,
     assets: Assets,
     clock: PageClock,
+    last_resort: &'static str,
     prefix: String,
     methods: LoginMethods,
 }
@@ -75,34 +73,48 @@ pub enum Error {
         /// What is wrong there.
         reason: String,
     },
+    /// The catalogue of texts is incomplete or broken.
+    #[error(transparent)]
+    Texts(#[from] TextsError),
     /// The time zone is not known.
     #[error("login.time_zone: {0}")]
     TimeZone(#[source] jiff::Error),
 }
 
 impl Pages {
-    /// Compiles the templates, the operator's own included, and renders every page once.
+    /// Compiles the templates, including the operator's, and renders every page once.
     ///
     /// # Errors
-    /// [`Error`] for the first thing in the configuration that keeps a page from being shown.
+    /// [`Error`] for the first mistake that keeps a page from being shown.
     pub fn load(
         brand: &Brand,
         login: &LoginConfig,
         parking: &HeldFormLimits,
     ) -> Result<Self, Error> {
-        let mut templates = Templates::load(brand.templates.as_deref())?;
+        Self::in_language(&GERMAN, brand, login, parking)
+    }
+
+    fn in_language(
+        language: &Language,
+        brand: &Brand,
+        login: &LoginConfig,
+        parking: &HeldFormLimits,
+    ) -> Result<Self, Error> {
+        let texts = language.texts(brand.templates.as_deref())?;
+        let mut templates = Templates::load(language, brand.templates.as_deref())?;
         let assets = Assets::load(brand, &login.prefix, &mut templates)?;
         tell_templates(&mut templates, brand, login);
         let minutes = parking.lifetime.as_secs().div_ceil(60);
         templates.set(
             "parking",
-            context! { minutes, size => size(parking.largest) },
+            context! { minutes, size => texts.size.of(parking.largest) },
         );
-        let clock = PageClock::in_zone(&login.time_zone).map_err(Error::TimeZone)?;
+        let clock = PageClock::new(&login.time_zone, texts.time).map_err(Error::TimeZone)?;
         let pages = Self {
             templates,
             assets,
             clock,
+            last_resort: language.last_resort,
             prefix: login.prefix.clone(),
             methods: login.methods.clone(),
         };
@@ -118,7 +130,7 @@ impl Pages {
     pub fn render(&self, view: &View<'_>, now: Timestamp) -> String {
         self.try_render(view, now).unwrap_or_else(|error| {
             tracing::error!(%error, "failed to render a page");
-            LAST_RESORT.to_owned()
+            self.last_resort.to_owned()
         })
     }
 
@@ -174,17 +186,6 @@ fn tell_templates(templates: &mut Templates, brand: &Brand, login: &LoginConfig)
             tan_minutes => login.tan.lifetime.as_secs() / 60,
         },
     );
-}
-
-/// A size in bytes as people write it.
-fn size(bytes: usize) -> String {
-    const KIB: usize = 1_024;
-    let tenths = bytes * 10 / (KIB * KIB);
-    match (tenths / 10, tenths % 10) {
-        (0, _) => format!("{} KB", bytes / KIB),
-        (whole, 0) => format!("{whole} MB"),
-        (whole, tenth) => format!("{whole},{tenth} MB"),
-    }
 }
 
 /// A telephone number as a link has it: without blanks and brackets, and without the `(0)` of `+49 (0) 89`.

@@ -1,6 +1,7 @@
 //! The templates: the built-in ones, and those of the operator that take their place.
 
 use super::Error;
+use crate::language::{BuiltIn, Language, SHARED};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{
     AutoEscape, Environment, Output, State, UndefinedBehavior, Value, escape_formatter,
@@ -10,44 +11,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// A template that is part of the program.
-struct BuiltIn {
-    name: &'static str,
-    source: &'static str,
-}
-
-macro_rules! built_in {
-    ($($name:literal),* $(,)?) => {
-        const BUILT_IN: &[BuiltIn] = &[$(BuiltIn { name: $name, source: include_str!(concat!("../../pages/", $name)) }),*];
-        /// The names of the templates that pages are made of, each of which an operator can replace.
-        pub const TEMPLATES: &[&str] = &[$($name),*];
-    };
-}
-
-built_in![
-    "base.html",
-    "parts.html",
-    "sign-in.html",
-    "tan.html",
-    "tan-over.html",
-    "unknown-email.html",
-    "password.html",
-    "password-spent.html",
-    "blocked-submission.html",
-    "session-ended.html",
-    "sign-in-required.html",
-    "form-of-another-site.html",
-    "kept-form.html",
-    "sign-out.html",
-    "signed-out.html",
-    "certificate.html",
-    "portal.html",
-    "help.html",
-    "problem.html",
-    "assets/style.css",
-    "assets/icon.svg",
-];
-
 /// All templates, compiled, and where those of the operator come from.
 pub(super) struct Templates {
     environment: Environment<'static>,
@@ -55,13 +18,13 @@ pub(super) struct Templates {
 }
 
 impl Templates {
-    /// Reads and compiles them; a file in `folder` takes the place of the built-in template of that name.
-    pub(super) fn load(folder: Option<&Path>) -> Result<Self, Error> {
+    /// Compiles the language's templates; a file in `folder` replaces the built-in template of that name.
+    pub(super) fn load(language: &Language, folder: Option<&Path>) -> Result<Self, Error> {
         let mut templates = Self {
             environment: environment(),
             replaced: Vec::new(),
         };
-        for &BuiltIn { name, source } in BUILT_IN {
+        for &BuiltIn { name, source } in language.pages.iter().chain(SHARED) {
             let own = folder
                 .map(|folder| folder.join(name))
                 .map(read_if_there)

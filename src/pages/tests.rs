@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::LoginMethod;
+use crate::language::testing::{english, english_without};
 use domain::challenge::TanLimits;
 use domain::tan::Alphabet;
 use sample::NOW;
@@ -603,7 +604,7 @@ fn a_broken_template_of_the_operator_is_named_with_its_line() {
 #[test]
 fn a_broken_part_is_named_rather_than_the_page_that_uses_it() {
     let begin = "{% macro summary(entries) %}";
-    let parts = include_str!("../../pages/parts.html");
+    let parts = include_str!("../../pages/de/parts.html");
     let broken = parts.replace(begin, &format!("{begin}\n{{{{ entires }}}}"));
     let line = broken
         .lines()
@@ -742,7 +743,7 @@ fn how_to_reach_us_is_one_box_on_every_page_that_has_it() {
             .all(|(_, html)| !html.contains(parts))
     );
     let own = "{% macro reach_us() %}Rufen Sie an{% endmacro %}";
-    let parts = include_str!("../../pages/parts.html").replace(
+    let parts = include_str!("../../pages/de/parts.html").replace(
         "{% macro reach_us() %}",
         &format!("{own}{{% macro former() %}}"),
     );
@@ -768,7 +769,7 @@ fn a_template_that_fails_after_all_leaves_a_plain_page() {
                 email: "x",
                 why: Over::Spent,
             });
-            assert_eq!(pages.expect("pages").render(&view, NOW), LAST_RESORT);
+            assert_eq!(pages.expect("pages").render(&view, NOW), GERMAN.last_resort);
         },
     );
 }
@@ -859,13 +860,33 @@ fn every_page_is_written_to_a_file() {
 }
 
 #[test]
-fn sizes_are_told_as_people_write_them() {
-    for (bytes, told) in [
-        (512 << 10, "512 KB"),
-        (1 << 20, "1 MB"),
-        (3 << 19, "1,5 MB"),
-        (0, "0 KB"),
-    ] {
-        assert_eq!(size(bytes), told);
-    }
+fn a_second_language_is_rendered_with_its_own_words() {
+    let pages = Pages::in_language(&english(), &brand(), &login(), &PARKING).expect("pages");
+    let shown = |keeping, now| {
+        let return_to = "/";
+        pages.render(
+            &View::SessionEnded(SessionEnded { return_to, keeping }),
+            now,
+        )
+    };
+    assert_eq!(
+        shown(Keeping::TooLarge, NOW),
+        "It is larger than 1 megabytes."
+    );
+    let soon = Keeping::Until(NOW.plus(Duration::from_secs(900)));
+    assert_eq!(shown(soon, NOW), "We keep it until 2:17 PM.");
+    assert_eq!(
+        shown(soon, Timestamp::from_millis(0)),
+        "We keep it until 2:17 PM on 24 November."
+    );
+}
+
+#[test]
+fn a_text_that_a_language_lacks_is_named() {
+    let language = english_without("decimal_mark = \".\"\n");
+    let loaded = Pages::in_language(&language, &brand(), &login(), &PARKING);
+    assert_eq!(
+        loaded.err().expect("an error").to_string(),
+        "built-in en/texts.toml: `size.decimal_mark` is missing"
+    );
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use vtnr_gateway::config::{Absent, KeyDoc, TakesEffect};
+use vtnr_gateway::language::LANGUAGES;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -59,9 +60,10 @@ fn code(text: &str) -> &str {
 }
 
 /// Who may import whom. What is not listed is forbidden.
-const MAY_IMPORT: [(&str, &[&str]); 25] = [
+const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("domain", &[]),
     ("identity", &[]),
+    ("language", &["domain"]),
     ("live", &[]),
     ("reloadable", &["domain"]),
     ("clock", &["domain"]),
@@ -71,7 +73,14 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("identity/certificate", &["digest", "domain"]),
     (
         "config",
-        &["identity/certificate", "clock", "digest", "domain", "pages"],
+        &[
+            "identity/certificate",
+            "clock",
+            "digest",
+            "domain",
+            "language",
+            "pages",
+        ],
     ),
     ("telemetry", &["domain", "config"]),
     (
@@ -96,12 +105,20 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "telemetry",
         ],
     ),
-    ("pages", &["domain", "config"]),
+    ("pages", &["domain", "config", "language"]),
     ("store", &["domain", "clock", "config", "telemetry"]),
     ("application_sessions", &["clock", "domain", "store"]),
     (
         "mail",
-        &["domain", "clock", "config", "live", "store", "telemetry"],
+        &[
+            "domain",
+            "clock",
+            "config",
+            "language",
+            "live",
+            "store",
+            "telemetry",
+        ],
     ),
     (
         "sign_in",
@@ -407,21 +424,29 @@ fn the_handbook_names_every_template_that_can_be_replaced_and_all_that_are_built
     // What is sent when templates fail, the script, and the README's picture.
     let fixed = ["last-resort.html", "assets/gateway.js", "screenshot.png"];
     let pages = root().join("pages");
-    let there: BTreeSet<String> = files(&pages)
-        .iter()
-        .map(|file| {
-            file.strip_prefix(&pages)
-                .expect("below")
-                .to_string_lossy()
-                .into_owned()
-        })
+    let below = |folder: &Path| -> BTreeSet<String> {
+        let names = files(folder).into_iter().map(|file| {
+            let name = file.strip_prefix(folder).expect("below");
+            name.to_string_lossy().into_owned()
+        });
+        names
+            .filter(|name| !fixed.contains(&name.as_str()))
+            .collect()
+    };
+    let codes: BTreeSet<&str> = LANGUAGES.iter().map(|language| language.code).collect();
+    let is_translated = |name: &String| {
+        name.split_once('/')
+            .is_some_and(|(folder, _)| codes.contains(folder))
+    };
+    let shared: BTreeSet<String> = below(&pages)
+        .into_iter()
+        .filter(|name| !is_translated(name))
         .collect();
-    let replaced: BTreeSet<&str> = there
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !fixed.contains(name))
-        .collect();
-    assert_eq!(replaced, known);
+    for code in codes {
+        let own = below(&pages.join(code));
+        let there: BTreeSet<&str> = own.union(&shared).map(String::as_str).collect();
+        assert_eq!(there, known, "{code}");
+    }
 }
 
 /// All documents, each with the folder that its links start from.

@@ -1,15 +1,16 @@
-//! Composes the mail of a letter: text and HTML in German, without links, images or attachments.
+//! Composes the mail of a letter: text and HTML, without links, images or attachments.
 
 use super::Error;
 use super::templates::{HTML, MailTemplates, SUBJECT, TEXT};
 use crate::config;
+use crate::language::{GERMAN, Language, Texts};
 use domain::email::Email;
 use domain::ids::LetterId;
 use domain::letter::Letter;
 use domain::tan::Tan;
 use domain::time::Timestamp;
+use jiff::Zoned;
 use jiff::tz::TimeZone;
-use jiff::{Zoned, civil};
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
@@ -28,26 +29,12 @@ const AUTOMATIC: [(HeaderName, &str); 2] = [
     ),
 ];
 
-const MONTHS: [&str; 12] = [
-    "Januar",
-    "Februar",
-    "März",
-    "April",
-    "Mai",
-    "Juni",
-    "Juli",
-    "August",
-    "September",
-    "Oktober",
-    "November",
-    "Dezember",
-];
-
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Composes mails from the templates.
 pub struct Writer {
     templates: MailTemplates,
+    texts: Texts,
     zone: TimeZone,
     from: Mailbox,
     reply_to: Option<Mailbox>,
@@ -66,12 +53,22 @@ impl Writer {
         login: &config::LoginConfig,
         brand: &config::Brand,
     ) -> Result<Self, Error> {
+        Self::in_language(&GERMAN, mail, login, brand)
+    }
+
+    fn in_language(
+        language: &Language,
+        mail: &config::MailConfig,
+        login: &config::LoginConfig,
+        brand: &config::Brand,
+    ) -> Result<Self, Error> {
         let unknown_zone = |_| Error::Setting {
             key: "login.time_zone",
             mistake: format!("`{}` is unknown", login.time_zone),
         };
         let writer = Self {
-            templates: MailTemplates::load(brand.templates.as_deref())?,
+            templates: MailTemplates::load(language, brand.templates.as_deref())?,
+            texts: language.texts(brand.templates.as_deref())?,
             zone: TimeZone::get(&login.time_zone).map_err(unknown_zone)?,
             from: mailbox("mail.from", &mail.from)?,
             reply_to: mail
@@ -126,13 +123,14 @@ impl Writer {
     fn values(&self, letter: &Letter, now: Timestamp) -> Value {
         let valid_until = now.plus(self.lifetime).min(letter.not_after);
         let asked_at = self.local(letter.asked_at);
+        let time = &self.texts.time;
         context! {
             tan => letter.tan.reveal(),
             valid_minutes => valid_until.after(now).as_secs() / 60,
-            valid_until => until(&self.local(valid_until), &self.local(now)),
-            asked_date => date(asked_at.date()),
-            asked_time => clock_time(&asked_at),
-            browser => &letter.browser,
+            valid_until => self.until(&self.local(valid_until), &self.local(now)),
+            asked_date => time.format(&time.date, &asked_at),
+            asked_time => time.format(&time.clock, &asked_at),
+            browser => self.texts.browser.describe(&letter.browser),
             trust_days => self.trust_days,
             ..self.brand_values()
         }
@@ -156,6 +154,17 @@ impl Writer {
             .to_zoned(self.zone.clone())
     }
 
+    /// Formats a time, with the date unless that is today.
+    fn until(&self, end: &Zoned, now: &Zoned) -> String {
+        let time = &self.texts.time;
+        let pattern = if end.date() == now.date() {
+            &time.same_day
+        } else {
+            &time.other_day
+        };
+        time.format(pattern, end)
+    }
+
     /// Renders a sample letter, and checks that the TAN is where it must be and nowhere else.
     fn try_out(&self) -> Result<(), Error> {
         let now = Timestamp::from_millis(DAY.as_millis().try_into().unwrap_or(u64::MAX));
@@ -164,7 +173,7 @@ impl Writer {
             to: None,
             tan: Tan::from_record("BCDFGH"),
             asked_at: now,
-            browser: "Firefox".to_owned(),
+            browser: "Firefox/Windows".to_owned(),
             not_after: now.plus(DAY),
         };
         let values = self.values(&letter, now);
@@ -215,29 +224,6 @@ fn mailbox(key: &'static str, text: &str) -> Result<Mailbox, Error> {
 fn address(text: &str) -> Option<Address> {
     let (user, domain) = text.split_once('@')?;
     Address::new(user, idna::domain_to_ascii(domain).ok()?).ok()
-}
-
-fn clock_time(time: &Zoned) -> String {
-    format!("{}:{:02}", time.hour(), time.minute())
-}
-
-fn date(date: civil::Date) -> String {
-    let month = usize::try_from(date.month() - 1)
-        .ok()
-        .and_then(|month| MONTHS.get(month))
-        .copied()
-        .unwrap_or_default();
-    format!("{}. {month} {}", date.day(), date.year())
-}
-
-/// Formats a time, with the date unless that is today.
-fn until(end: &Zoned, now: &Zoned) -> String {
-    let time = clock_time(end);
-    if end.date() == now.date() {
-        format!("{time} Uhr")
-    } else {
-        format!("{time} Uhr am {}", date(end.date()))
-    }
 }
 
 #[cfg(test)]

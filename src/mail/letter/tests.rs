@@ -1,4 +1,5 @@
 use super::*;
+use crate::language::testing::{english, english_without};
 use crate::mail::testing::{ADDRESS, ASKED_AT, HOUR, TAN, brand, letter, login, mail};
 use mail_parser::{MessageParser, MimeHeaders as _};
 
@@ -331,4 +332,36 @@ fn a_sender_or_time_zone_that_cannot_be_used_is_a_mistake_with_its_key() {
         .expect("refused")
         .to_string();
     assert_eq!(mistake, "login.time_zone: `Europa/Berlin` is unknown");
+}
+
+#[test]
+fn a_second_language_is_rendered_with_its_own_words() {
+    let writer = Writer::in_language(&english(), &mail(25), &login(), &brand()).expect("complete");
+    let letter = Letter {
+        not_after: ASKED_AT.plus(HOUR * 30),
+        ..letter(7)
+    };
+    let text = |now| {
+        let values = writer.values(&letter, now);
+        writer.templates.render(TEXT, &values).expect("rendered")
+    };
+    assert_eq!(
+        text(ASKED_AT),
+        format!("{TAN}\nvalid until 2:17 PM, requested on 29 September 2026 in Firefox on Windows")
+    );
+    let late = text(ASKED_AT.plus(HOUR * 10 - MINUTE * 5));
+    assert!(
+        late.contains("valid until 12:12 AM on 30 September 2026,"),
+        "{late}"
+    );
+}
+
+#[test]
+fn a_text_that_a_language_lacks_is_named() {
+    let language = english_without("clock = \"%-I:%M %p\"\n");
+    let error = Writer::in_language(&language, &mail(25), &login(), &brand()).err();
+    assert_eq!(
+        error.expect("an error").to_string(),
+        "built-in en/texts.toml: `time.clock` is missing"
+    );
 }

@@ -27,7 +27,7 @@ pub(super) fn letter(id: u128) -> Letter {
         to: Some(Email::parse(ADDRESS).expect("well-formed")),
         tan: Tan::from_record(TAN),
         asked_at: ASKED_AT,
-        browser: "Firefox unter Windows".to_owned(),
+        browser: "Firefox/Windows".to_owned(),
         not_after: ASKED_AT.plus(HOUR),
     }
 }
