@@ -135,6 +135,33 @@ pub enum ChallengeState {
     Expired,
 }
 
+/// The reason why a TAN is no longer accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TanOver {
+    /// No tries are left.
+    Spent,
+    Expired,
+    /// A budget of wrong answers is spent, and only long TANs are accepted.
+    LongTanNeeded,
+}
+
+/// The delivery of the mail with a TAN, as shown to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailState {
+    Sending,
+    Accepted {
+        at: Timestamp,
+        valid_until: Timestamp,
+    },
+    /// The mail server deferred the mail, or could not be reached.
+    Delayed {
+        next_try_at: Timestamp,
+    },
+    /// The mail was delayed, and is being retried at this moment.
+    Retrying,
+    Refused,
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tan::{Alphabet, TanLength};

@@ -4,8 +4,10 @@ use super::clock::PageClock;
 use super::problem::{Problem, ProblemKind, UpstreamKind};
 use super::view::*;
 use crate::config::{LoginMethod, LoginMethods};
+use domain::challenge::{MailState, TanOver};
 use domain::device::Device;
 use domain::submission::Doubt;
+use domain::tan::MalformedTan;
 use domain::time::Timestamp;
 use minijinja::{Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -273,18 +275,22 @@ fn password(page: &PasswordPage<'_>) -> Value {
 
 fn tan_error(error: TanError) -> Value {
     match error {
-        TanError::Empty => context! { kind => "empty" },
-        TanError::WrongLength { entered } => context! { kind => "wrong_length", entered },
-        TanError::ForeignCharacter => context! { kind => "foreign_character" },
+        TanError::Malformed(MalformedTan::Empty) => context! { kind => "empty" },
+        TanError::Malformed(MalformedTan::WrongLength(entered)) => {
+            context! { kind => "wrong_length", entered }
+        }
+        TanError::Malformed(MalformedTan::ForeignCharacter) => {
+            context! { kind => "foreign_character" }
+        }
         TanError::Wrong { tries_left } => context! { kind => "wrong", tries_left },
     }
 }
 
-fn tan_over(page: &TanOver<'_>) -> Value {
+fn tan_over(page: &TanOverPage<'_>) -> Value {
     let why = match page.why {
-        Over::Spent => "spent",
-        Over::Expired => "expired",
-        Over::LongTanNeeded => "long_tan_needed",
+        TanOver::Spent => "spent",
+        TanOver::Expired => "expired",
+        TanOver::LongTanNeeded => "long_tan_needed",
     };
     context! { email => page.email, why }
 }

@@ -3,6 +3,8 @@
 mod problems;
 
 use super::view::*;
+use domain::challenge::{MailState, TanOver};
+use domain::tan::MalformedTan;
 use domain::time::Timestamp;
 use std::time::Duration;
 
@@ -242,12 +244,15 @@ fn tan() -> Vec<(String, View<'static>)> {
         ),
         ("tan-retrying", mailed(MailState::Retrying)),
         ("tan-refused", mailed(MailState::Refused)),
-        ("tan-empty", wrong(TanError::Empty)),
+        ("tan-empty", wrong(TanError::Malformed(MalformedTan::Empty))),
         (
             "tan-wrong-length",
-            wrong(TanError::WrongLength { entered: 5 }),
+            wrong(TanError::Malformed(MalformedTan::WrongLength(5))),
         ),
-        ("tan-foreign-character", wrong(TanError::ForeignCharacter)),
+        (
+            "tan-foreign-character",
+            wrong(TanError::Malformed(MalformedTan::ForeignCharacter)),
+        ),
         ("tan-wrong", wrong(TanError::Wrong { tries_left: 3 })),
         ("tan-wrong-last", wrong(TanError::Wrong { tries_left: 1 })),
         (
@@ -282,14 +287,14 @@ fn tan() -> Vec<(String, View<'static>)> {
 
 fn tan_over() -> Vec<(String, View<'static>)> {
     [
-        ("tan-over-spent", Over::Spent),
-        ("tan-over-expired", Over::Expired),
-        ("tan-over-long", Over::LongTanNeeded),
+        ("tan-over-spent", TanOver::Spent),
+        ("tan-over-expired", TanOver::Expired),
+        ("tan-over-long", TanOver::LongTanNeeded),
     ]
     .map(|(name, why)| {
         (
             name.into(),
-            View::TanOver(TanOver {
+            View::TanOver(TanOverPage {
                 return_to: TARGET,
                 email: EMAIL,
                 why,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::LoginMethod;
 use crate::language::testing::{english, english_without};
-use domain::challenge::TanLimits;
+use domain::challenge::{MailState, TanLimits, TanOver};
 use domain::tan::Alphabet;
 use sample::NOW;
 use std::collections::BTreeSet;
@@ -351,10 +351,10 @@ fn nothing_that_a_stranger_sends_becomes_markup() {
             resend: Resend::Now,
             sent_again: false,
         }),
-        View::TanOver(TanOver {
+        View::TanOver(TanOverPage {
             return_to: HOSTILE,
             email: HOSTILE,
-            why: Over::Spent,
+            why: TanOver::Spent,
         }),
         View::UnknownEmail(UnknownEmail {
             return_to: HOSTILE,
@@ -497,10 +497,10 @@ fn links_between_the_pages_carry_the_target() {
         "{html}"
     );
     let start = pages().render(
-        &View::TanOver(TanOver {
+        &View::TanOver(TanOverPage {
             return_to: "/",
             email: "a@b.example",
-            why: Over::Expired,
+            why: TanOver::Expired,
         }),
         NOW,
     );
@@ -764,10 +764,10 @@ fn a_template_that_fails_after_all_leaves_a_plain_page() {
         "tan-over.html",
         "{% if email == 'x' %}{{ nothing }}{% endif %}",
         |pages, _| {
-            let view = View::TanOver(TanOver {
+            let view = View::TanOver(TanOverPage {
                 return_to: "/",
                 email: "x",
-                why: Over::Spent,
+                why: TanOver::Spent,
             });
             assert_eq!(pages.expect("pages").render(&view, NOW), GERMAN.last_resort);
         },

@@ -1,6 +1,8 @@
 //! What each page is told. Plain data, already judged; the pages decide nothing.
 
 use super::problem::Problem;
+use domain::challenge::{MailState, TanOver};
+use domain::tan::MalformedTan;
 use domain::time::Timestamp;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ pub enum View<'a> {
     /// `tan`: the TAN is asked for.
     Tan(TanPage<'a>),
     /// `tan`, when the TAN is of no use any more: one button asks for a new one.
-    TanOver(TanOver<'a>),
+    TanOver(TanOverPage<'a>),
     /// `unbekannte-e-mail`: the e-mail is not the one on file.
     UnknownEmail(UnknownEmail<'a>),
     /// `benutzerschluessel`: user key and password are asked for.
@@ -119,43 +121,14 @@ pub struct TanPage<'a> {
     pub sent_again: bool,
 }
 
-/// What became of a mail with a TAN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MailState {
-    /// On its way to the mail server.
-    Sending,
-    /// The mail server took it.
-    Accepted {
-        at: Timestamp,
-        /// Until when the TAN is valid.
-        valid_until: Timestamp,
-    },
-    /// The mail server could not be reached or put it off; the TAN's life has not begun.
-    Delayed {
-        /// When sending is tried next.
-        next_try_at: Timestamp,
-    },
-    /// Delayed, and being retried at this moment.
-    Retrying,
-    /// The mail server takes no mail for this address.
-    Refused,
-}
-
 /// What is wrong with the TAN that was entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TanError {
-    /// Nothing was entered; costs no try.
-    Empty,
-    /// Too few or too many letters; costs no try.
-    WrongLength {
-        /// How many there were.
-        entered: usize,
-    },
-    /// A character that no TAN has; costs no try.
-    ForeignCharacter,
-    /// Not the TAN that was mailed.
+    /// The input cannot be a TAN, and cost no try.
+    Malformed(MalformedTan),
+    /// The input is not the TAN that was mailed.
     Wrong {
-        /// How many tries are left, at least one.
+        /// The number of tries left, at least one.
         tries_left: u8,
     },
 }
@@ -176,24 +149,13 @@ pub enum Resend {
 }
 
 #[derive(Clone, Debug)]
-pub struct TanOver<'a> {
+pub struct TanOverPage<'a> {
     /// Where the broker wants to go: path and query.
     pub return_to: &'a str,
     /// The address that a new TAN goes to.
     pub email: &'a str,
     /// Why the old one is of no use.
-    pub why: Over,
-}
-
-/// Why a TAN is of no use any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// All tries are used up.
-    Spent,
-    /// No longer valid.
-    Expired,
-    /// The budget of wrong guesses is spent, so that a longer one is needed.
-    LongTanNeeded,
+    pub why: TanOver,
 }
 
 #[derive(Clone, Debug)]

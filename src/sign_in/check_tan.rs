@@ -1,9 +1,9 @@
 //! The second step: compares the TAN that the broker entered.
 
-use super::{Admitting, Answer, NewSession, RACES, SignIns, TanOver, Visitor, dated};
+use super::{Admitting, Answer, NewSession, RACES, SignIns, Visitor, dated};
 use crate::store::{FlowChange, RateLimits, Result, Seen, WriteOutcome};
 use crate::telemetry::metrics::{Outcome, Step};
-use domain::challenge::{Challenge, Verdict};
+use domain::challenge::{Challenge, TanOver, Verdict};
 use domain::flow::{Flow, Redeemed, SignedIn, Stage};
 use domain::ids::FlowToken;
 use domain::session::{Level, Proof};

@@ -15,7 +15,7 @@ mod status;
 mod without_email;
 
 pub use password::{PasswordAnswer, PasswordClaim};
-pub use status::{Mailing, SignInState};
+pub use status::SignInState;
 
 use crate::clock::Rng;
 use crate::config::{Config, Enumeration, LoginConfig};
@@ -26,7 +26,7 @@ use crate::store::{
     FlowChange, RateLimits, Result, Seen, SignInCommit, SignInStore, Vault, WriteOutcome,
 };
 use crate::telemetry::metrics::{Label as _, Metrics, Outcome, Step};
-use domain::challenge::{Challenge, Delivery};
+use domain::challenge::{Challenge, Delivery, TanOver};
 use domain::flow::{Flow, Redeemed, SignedIn, Stage};
 use domain::ids::{BrowserToken, FlowToken, SessionToken};
 use domain::session::{Level, Session, SessionLimits};
@@ -128,16 +128,6 @@ pub enum Answer {
     SwitchedOff,
     /// Concurrent requests of one browser kept conflicting.
     Busy,
-}
-
-/// The reason why a TAN is no longer accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TanOver {
-    /// No tries are left.
-    Spent,
-    Expired,
-    /// A budget of wrong answers is spent, and only long TANs are accepted.
-    LongTanNeeded,
 }
 
 /// The tokens that a browser receives after a sign-in.

@@ -1,9 +1,9 @@
 //! The state of a sign-in in progress, for the pages. Reading it changes nothing: no page sends a
 //! mail or costs a try.
 
-use super::{SignIns, TanOver, Visitor};
+use super::{SignIns, Visitor};
 use crate::store::Result;
-use domain::challenge::{Challenge, ChallengeState, Delivery};
+use domain::challenge::{Challenge, ChallengeState, Delivery, MailState, TanOver};
 use domain::flow::{Claim, Stage};
 use domain::time::Timestamp;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub enum SignInState {
         claim: Claim,
         /// The length of the TAN.
         letters: usize,
-        mailing: Mailing,
+        mail: MailState,
         /// The time until the mail can be sent again.
         resend_after: Duration,
         /// Set if the mail was sent more than once, the last time a moment ago.
@@ -28,23 +28,6 @@ pub enum SignInState {
     },
     /// The TAN is no longer accepted.
     Over { claim: Claim, why: TanOver },
-}
-
-/// The delivery of the mail, as shown to the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mailing {
-    Sending,
-    Accepted {
-        at: Timestamp,
-        valid_until: Timestamp,
-    },
-    /// The mail server deferred the mail, or could not be reached.
-    Delayed {
-        next_try_at: Timestamp,
-    },
-    /// The mail was delayed, and is being retried at this moment.
-    Retrying,
-    Refused,
 }
 
 impl SignIns {
@@ -96,7 +79,7 @@ impl SignIns {
         SignInState::Tan {
             claim,
             letters: challenge.tan.length().letters(),
-            mailing: self.mailing(challenge, deliveries, valid_until, now),
+            mail: self.mail_state(challenge, deliveries, valid_until, now),
             resend_after,
             sent_again: challenge.letters.len() > 1 && !resend_after.is_zero(),
         }
@@ -104,15 +87,15 @@ impl SignIns {
 
     /// Describes the last mail's delivery. In neutral mode the truth would tell a right claim from
     /// a wrong one, so that every claim gets the same description.
-    fn mailing(
+    fn mail_state(
         &self,
         challenge: &Challenge,
         deliveries: &[Delivery],
         valid_until: Option<Timestamp>,
         now: Timestamp,
-    ) -> Mailing {
+    ) -> MailState {
         if self.is_neutral() {
-            return Mailing::Accepted {
+            return MailState::Accepted {
                 at: challenge.mailed_at,
                 valid_until: challenge
                     .mailed_at
@@ -120,18 +103,18 @@ impl SignIns {
             };
         }
         match (deliveries.last(), valid_until) {
-            (Some(Delivery::Accepted { at }), Some(valid_until)) => Mailing::Accepted {
+            (Some(Delivery::Accepted { at }), Some(valid_until)) => MailState::Accepted {
                 at: *at,
                 valid_until,
             },
             (Some(Delivery::Delayed { next_try_at }), _) if *next_try_at <= now => {
-                Mailing::Retrying
+                MailState::Retrying
             }
-            (Some(Delivery::Delayed { next_try_at }), _) => Mailing::Delayed {
+            (Some(Delivery::Delayed { next_try_at }), _) => MailState::Delayed {
                 next_try_at: *next_try_at,
             },
-            (Some(Delivery::Refused { .. }), _) => Mailing::Refused,
-            _ => Mailing::Sending,
+            (Some(Delivery::Refused { .. }), _) => MailState::Refused,
+            _ => MailState::Sending,
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::support;
 use crate::support::desk::{Desk, Tab};
+use domain::challenge::TanOver;
 use domain::session::Level;
-use vtnr_gateway::sign_in::{Answer, TanOver};
+use vtnr_gateway::sign_in::Answer;
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;

@@ -2,13 +2,14 @@
 
 use crate::support;
 use crate::support::desk::{ADDRESSES, Asked, Desk, NUMBERS, Tab};
+use domain::challenge::TanOver;
 use domain::ids::SessionToken;
 use domain::session::Level;
 use domain::tan::TanLength;
 use domain::time::Timestamp;
 use domain::trust::TrustLevel;
 use std::collections::BTreeMap;
-use vtnr_gateway::sign_in::{Answer, TanOver};
+use vtnr_gateway::sign_in::Answer;
 
 const DAY: u64 = 86_400_000;
 const STEPS: usize = 800;

@@ -3,7 +3,8 @@
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::pages::Pages;
-use crate::sign_in::{Mailing, SignInState};
+use crate::sign_in::SignInState;
+use domain::challenge::MailState;
 use domain::session::Level;
 use domain::time::Timestamp;
 use serde::Serialize;
@@ -33,7 +34,7 @@ pub(crate) fn reply(
     now: Timestamp,
 ) -> Result<Reply, Failure> {
     let mail = match state {
-        SignInState::Tan { mailing, .. } => mail_status(mailing, pages, now),
+        SignInState::Tan { mail, .. } => mail_status(mail, pages, now),
         SignInState::None | SignInState::UnknownEmail(_) | SignInState::Over { .. } => MailStatus {
             mail: "none",
             ..MailStatus::default()
@@ -52,23 +53,23 @@ pub(crate) fn reply(
         .map_err(|_| Failure::Internal)
 }
 
-fn mail_status(mailing: Mailing, pages: &Pages, now: Timestamp) -> MailStatus {
+fn mail_status(state: MailState, pages: &Pages, now: Timestamp) -> MailStatus {
     let mail = |mail| MailStatus {
         mail,
         ..MailStatus::default()
     };
-    match mailing {
-        Mailing::Sending => mail("sending"),
-        Mailing::Accepted { at, valid_until } => MailStatus {
+    match state {
+        MailState::Sending => mail("sending"),
+        MailState::Accepted { at, valid_until } => MailStatus {
             accepted_at: Some(pages.second_of_day(at, now)),
             valid_until: Some(pages.time_of_day(valid_until, now)),
             ..mail("accepted")
         },
-        Mailing::Delayed { next_try_at } => MailStatus {
+        MailState::Delayed { next_try_at } => MailStatus {
             next_try_at: Some(pages.second_of_day(next_try_at, now)),
             ..mail("delayed")
         },
-        Mailing::Retrying => mail("retrying"),
-        Mailing::Refused => mail("refused"),
+        MailState::Retrying => mail("retrying"),
+        MailState::Refused => mail("refused"),
     }
 }

@@ -4,10 +4,10 @@ use crate::gateway::request::form::Form;
 use crate::gateway::respond::failure::Failure;
 use crate::gateway::respond::reply::Reply;
 use crate::gateway::sign_in_pages::{SignInPages, Visit};
-use crate::pages::{MailState, Over, Resend, TanError, TanOver as TanOverPage, TanPage, View};
-use crate::sign_in::{Answer, Mailing, SignInState, TanOver};
+use crate::pages::{Resend, TanError, TanOverPage, TanPage, View};
+use crate::sign_in::{Answer, SignInState};
+use domain::challenge::TanOver;
 use domain::flow::Claim;
-use domain::tan::MalformedTan;
 use domain::time::Timestamp;
 use http::StatusCode;
 use std::time::Duration;
@@ -27,11 +27,7 @@ impl SignInPages {
             .await?;
         let error = match answer {
             Answer::WrongTan { tries_left } => TanError::Wrong { tries_left },
-            Answer::MalformedTan(MalformedTan::Empty) => TanError::Empty,
-            Answer::MalformedTan(MalformedTan::WrongLength(entered)) => {
-                TanError::WrongLength { entered }
-            }
-            Answer::MalformedTan(MalformedTan::ForeignCharacter) => TanError::ForeignCharacter,
+            Answer::MalformedTan(malformed) => TanError::Malformed(malformed),
             Answer::TanOver(why) => return self.tan_over(visit, why).await,
             Answer::NoSignIn => return self.without_cookie_or_sign_in(visit).await,
             answer => return self.follow(answer, visit).await,
@@ -53,7 +49,7 @@ impl SignInPages {
         error: Option<TanError>,
         exhausted: Option<Timestamp>,
     ) -> Result<Reply, Failure> {
-        let (claim, letters, mailing, resend_after, sent_again) =
+        let (claim, letters, mail, resend_after, sent_again) =
             match self.sign_ins.state(&visit.visitor, visit.now).await? {
                 SignInState::None => return self.without_cookie_or_sign_in(visit).await,
                 SignInState::UnknownEmail(_) => return Ok(self.on_to("unbekannte-e-mail", visit)),
@@ -65,10 +61,10 @@ impl SignInPages {
                 SignInState::Tan {
                     claim,
                     letters,
-                    mailing,
+                    mail,
                     resend_after,
                     sent_again,
-                } => (claim, letters, mailing, resend_after, sent_again),
+                } => (claim, letters, mail, resend_after, sent_again),
             };
         let status = if exhausted.is_some() {
             StatusCode::TOO_MANY_REQUESTS
@@ -79,7 +75,7 @@ impl SignInPages {
             return_to: visit.return_to.as_str(),
             email: claim.email.as_str(),
             letters,
-            mail: mail_state(mailing),
+            mail,
             error,
             resend: resend(resend_after, exhausted),
             sent_again,
@@ -101,11 +97,6 @@ impl SignInPages {
     }
 
     fn over_page(&self, visit: &Visit, claim: &Claim, why: TanOver) -> Reply {
-        let why = match why {
-            TanOver::Spent => Over::Spent,
-            TanOver::Expired => Over::Expired,
-            TanOver::LongTanNeeded => Over::LongTanNeeded,
-        };
         let view = TanOverPage {
             return_to: visit.return_to.as_str(),
             email: claim.email.as_str(),
@@ -122,15 +113,5 @@ fn resend(after: Duration, exhausted: Option<Timestamp>) -> Resend {
         None => Resend::After {
             seconds: after.as_secs() + u64::from(after.subsec_nanos() > 0),
         },
-    }
-}
-
-pub(crate) fn mail_state(mailing: Mailing) -> MailState {
-    match mailing {
-        Mailing::Sending => MailState::Sending,
-        Mailing::Accepted { at, valid_until } => MailState::Accepted { at, valid_until },
-        Mailing::Delayed { next_try_at } => MailState::Delayed { next_try_at },
-        Mailing::Retrying => MailState::Retrying,
-        Mailing::Refused => MailState::Refused,
     }
 }
