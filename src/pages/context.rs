@@ -9,6 +9,7 @@ use domain::device::Device;
 use domain::submission::Doubt;
 use domain::tan::MalformedTan;
 use domain::time::Timestamp;
+use minijinja::value::Serde;
 use minijinja::{Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -39,39 +40,63 @@ impl Context<'_> {
         match view {
             View::SignIn(page) => ("sign-in.html", self.waiting(page.return_to, sign_in(page))),
             View::Tan(page) => ("tan.html", self.waiting(page.return_to, self.tan(page))),
-            View::TanOver(page) => ("tan-over.html", self.waiting(page.return_to, tan_over(page))),
-            View::UnknownEmail(page) => ("unknown-email.html", self.waiting(page.return_to, unknown_email(page))),
-            View::Password(page) => ("password.html", self.waiting(page.return_to, password(page))),
-            View::PasswordSpent { return_to, spent } => ("password-spent.html", self.waiting(return_to, self.spent(*spent))),
-            View::BlockedSubmission(page) => ("blocked-submission.html", self.page(page.return_to, self.blocked(page))),
-            View::SessionEnded(page) => {
-                ("session-ended.html", self.page(page.return_to, context! { keeping => self.save_result(page.save_result) }))
-            }
-            View::SignInRequired { return_to, by } => {
-                let way = match by {
-                    SignInBy::Number => "sign_in",
-                    SignInBy::Certificate => "here_certificate",
-                };
-                ("sign-in-required.html", self.page(return_to, context! { way }))
-            }
-            View::FormOfAnotherSite(FormOfAnotherSite { site, save_result }) => {
-                ("form-of-another-site.html", self.page("/", context! { site, keeping => self.save_result(*save_result) }))
-            }
-            View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
-            View::SignOut(SignOut { signed_in, perhaps_at_portal, trusted, device }) => {
-                let device_days = Device::LIFETIME.as_secs() / 86_400;
-                ("sign-out.html", self.page("/", context! { signed_in, perhaps_at_portal, trusted, device, device_days }))
-            }
-            View::SignedOut(SignedOut { browser_forgotten, trust_ended, forms_lost, outside }) => (
-                "signed-out.html",
-                self.page("/", context! { browser_forgotten, trust_ended, forms_lost, outside => outside.map(outside_name) }),
+            View::TanOver(page) => (
+                "tan-over.html",
+                self.waiting(page.return_to, tan_over(page)),
             ),
-            View::Portal(PortalPage { return_to, state }) => ("portal.html", self.page(return_to, portal(*state))),
-            View::Certificate(CertificatePage { return_to, state, is_form }) => {
-                ("certificate.html", self.page(return_to, context! { state => certificate_state(*state), is_form }))
+            View::UnknownEmail(page) => (
+                "unknown-email.html",
+                self.waiting(page.return_to, Value::from(Serde(page))),
+            ),
+            View::Password(page) => (
+                "password.html",
+                self.waiting(page.return_to, password(page)),
+            ),
+            View::PasswordSpent { return_to, spent } => (
+                "password-spent.html",
+                self.waiting(return_to, self.spent(*spent)),
+            ),
+            View::BlockedSubmission(page) => (
+                "blocked-submission.html",
+                self.page(page.return_to, self.blocked(page)),
+            ),
+            View::SessionEnded(page) => (
+                "session-ended.html",
+                self.page(
+                    page.return_to,
+                    context! { keeping => self.save_result(page.save_result) },
+                ),
+            ),
+            View::SignInRequired { return_to, by } => (
+                "sign-in-required.html",
+                self.page(return_to, context! { way => Value::from(Serde(by)) }),
+            ),
+            View::FormOfAnotherSite(FormOfAnotherSite { site, save_result }) => (
+                "form-of-another-site.html",
+                self.page("/", context! { site, keeping => self.save_result(*save_result) }),
+            ),
+            View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
+            View::SignOut(page) => {
+                let device_days = Device::LIFETIME.as_secs() / 86_400;
+                (
+                    "sign-out.html",
+                    self.page("/", context! { device_days, ..Value::from(Serde(page)) }),
+                )
             }
+            View::SignedOut(page) => ("signed-out.html", self.page("/", Value::from(Serde(page)))),
+            View::Portal(page) => (
+                "portal.html",
+                self.page(page.return_to, Value::from(Serde(page))),
+            ),
+            View::Certificate(page) => (
+                "certificate.html",
+                self.page(page.return_to, Value::from(Serde(page))),
+            ),
             View::Help => ("help.html", self.page("/", context! {})),
-            View::Problem(page) => ("problem.html", self.page(page.return_to, self.problem(page))),
+            View::Problem(page) => (
+                "problem.html",
+                self.page(page.return_to, self.problem(page)),
+            ),
         }
     }
 
@@ -245,32 +270,17 @@ impl Context<'_> {
 
 fn sign_in(page: &SignIn<'_>) -> Value {
     context! {
-        vtnr => page.vtnr,
-        email => page.email,
         vtnr_error => page.vtnr_error.is_some(),
         email_error => page.email_error.is_some(),
         has_errors => page.vtnr_error.is_some() || page.email_error.is_some(),
-        notice => page.notice.map(|notice| match notice {
-            SignInNotice::CookiesBlocked => "cookies_blocked",
-            SignInNotice::SessionEnded => "session_ended",
-            SignInNotice::SignInExpired => "sign_in_expired",
-            SignInNotice::StoreDown => "store_down",
-        }),
         confirming => page.confirming.is_some(),
         on_file => page.confirming != Some(OnFile::None),
-        left_portal => page.left_portal,
+        ..Value::from(Serde(page))
     }
 }
 
 fn password(page: &PasswordPage<'_>) -> Value {
-    let error = page.error.map(|error| match error {
-        PasswordError::Empty => "empty",
-        PasswordError::NoUser => "no_user",
-        PasswordError::NoPassword => "no_password",
-        PasswordError::TooLong => "too_long",
-        PasswordError::Wrong => "wrong",
-    });
-    context! { user => page.user, error, has_errors => error.is_some(), store_down => page.store_down }
+    context! { has_errors => page.error.is_some(), ..Value::from(Serde(page)) }
 }
 
 fn tan_error(error: TanError) -> Value {
@@ -293,10 +303,6 @@ fn tan_over(page: &TanOverPage<'_>) -> Value {
         TanOver::LongTanNeeded => "long_tan_needed",
     };
     context! { email => page.email, why }
-}
-
-fn unknown_email(page: &UnknownEmail<'_>) -> Value {
-    context! { vtnr => &page.vtnr, email => page.email, without_email => page.without_email }
 }
 
 fn problem_name(kind: ProblemKind) -> &'static str {
@@ -324,38 +330,6 @@ fn problem_name(kind: ProblemKind) -> &'static str {
         ProblemKind::UpstreamUnsent(_) => "upstream_unsent",
         ProblemKind::UpstreamUncertain(_) => "upstream_uncertain",
         ProblemKind::Internal => "internal",
-    }
-}
-
-fn outside_name(outside: Outside) -> &'static str {
-    match outside {
-        Outside::Certificate => "certificate",
-        Outside::Portal => "portal",
-        Outside::PerhapsPortal => "perhaps_portal",
-    }
-}
-
-fn portal(state: PortalState) -> Value {
-    match state {
-        PortalState::Silent { wait } => context! { state => "silent", wait => wait.as_secs() },
-        PortalState::SignedOut => context! { state => "signed_out" },
-        PortalState::Unknown => context! { state => "unknown" },
-    }
-}
-
-fn certificate_state(state: CertificateState) -> &'static str {
-    match state {
-        CertificateState::Missing => "missing",
-        CertificateState::Malformed => "malformed",
-        CertificateState::Outdated => "outdated",
-        CertificateState::NotYetValid => "not_yet_valid",
-        CertificateState::Expired => "expired",
-        CertificateState::Revoked => "revoked",
-        CertificateState::Untrusted => "untrusted",
-        CertificateState::WrongPurpose => "wrong_purpose",
-        CertificateState::UnknownBroker => "unknown_broker",
-        CertificateState::Unverifiable => "unverifiable",
-        CertificateState::SignedOut => "signed_out",
     }
 }
 

@@ -1,9 +1,10 @@
-//! What each page is told. Plain data, already judged; the pages decide nothing.
+//! The content of each page: plain data, already decided. Templates receive a view by its field names.
 
 use super::problem::Problem;
 use domain::challenge::{MailState, TanOver};
 use domain::tan::MalformedTan;
 use domain::time::Timestamp;
+use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 /// A page, with what it shows.
@@ -54,7 +55,7 @@ pub enum View<'a> {
     Problem(Problem<'a>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SignIn<'a> {
     /// Where the broker wants to go: path and query.
     pub return_to: &'a str,
@@ -75,7 +76,8 @@ pub struct SignIn<'a> {
 }
 
 /// Whether there is an e-mail address to confirm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnFile {
     /// One or several are on file for the broker.
     Some,
@@ -84,14 +86,16 @@ pub enum OnFile {
 }
 
 /// What is wrong with a field of the sign-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FieldError {
     /// The VTNR is malformed or not in the directory; the e-mail address is malformed.
     Invalid,
 }
 
 /// Why a broker meets the sign-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SignInNotice {
     /// The browser sent no cookie back.
     CookiesBlocked,
@@ -158,7 +162,7 @@ pub struct TanOverPage<'a> {
     pub why: TanOver,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct UnknownEmail<'a> {
     /// Where the broker wants to go: path and query.
     pub return_to: &'a str,
@@ -170,7 +174,7 @@ pub struct UnknownEmail<'a> {
     pub without_email: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PasswordPage<'a> {
     /// Where the broker wants to go: path and query.
     pub return_to: &'a str,
@@ -183,7 +187,8 @@ pub struct PasswordPage<'a> {
 }
 
 /// What is wrong with a user key and a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PasswordError {
     Empty,
     /// No user key was.
@@ -225,11 +230,13 @@ pub struct SessionEnded<'a> {
 }
 
 /// Which sign-in a page leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum SignInBy {
     /// With the broker number.
+    #[serde(rename = "sign_in")]
     Number,
     /// With the certificate, on the certificates' host.
+    #[serde(rename = "here_certificate")]
     Certificate,
 }
 
@@ -285,7 +292,7 @@ pub enum KeptForm {
     Gone,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct CertificatePage<'a> {
     /// Where the broker wants to go: path and query.
     pub return_to: &'a str,
@@ -296,7 +303,8 @@ pub struct CertificatePage<'a> {
 }
 
 /// Why a certificate lets nobody in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CertificateState {
     /// The browser showed none.
     Missing,
@@ -318,7 +326,7 @@ pub enum CertificateState {
     SignedOut,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SignOut {
     /// The broker number of the session, as it is displayed; `None` where nobody is signed in.
     pub signed_in: Option<String>,
@@ -330,7 +338,7 @@ pub struct SignOut {
     pub device: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SignedOut {
     /// The broker also had the browser forgotten.
     pub browser_forgotten: bool,
@@ -343,7 +351,8 @@ pub struct SignedOut {
 }
 
 /// What a broker is signed in with that is not ours to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outside {
     /// The browser can show its certificate again.
     Certificate,
@@ -353,24 +362,31 @@ pub enum Outside {
     PerhapsPortal,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PortalPage<'a> {
     /// Where the broker wants to go: path and query.
     pub return_to: &'a str,
     /// Why the broker sees this page.
+    #[serde(flatten)]
     pub state: PortalState,
 }
 
 /// Why the portal's word does not lead into the calculator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum PortalState {
     /// The portal did not answer.
     Silent {
-        /// After what time trying again makes sense.
+        /// The number of seconds after which another attempt makes sense.
+        #[serde(serialize_with = "seconds")]
         wait: Duration,
     },
     /// The broker has signed out in this browser, and the portal may know it still.
     SignedOut,
     /// The portal names nobody on file.
     Unknown,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
 }
