@@ -78,11 +78,12 @@
     const button = form.querySelector('button');
     const text = form.querySelector('#wait');
     const ready = form.querySelector('[data-ready]');
+    const seconds = new Intl.NumberFormat(document.documentElement.lang, { style: 'unit', unit: 'second', unitDisplay: 'long' });
     const end = Date.now() + Number(form.dataset.wait) * 1000;
     const tick = () => {
       const left = Math.ceil((end - Date.now()) / 1000);
       if (left > 0) {
-        text.firstElementChild.textContent = left === 1 ? '1 Sekunde' : `${left} Sekunden`;
+        text.firstElementChild.textContent = seconds.format(left);
         return;
       }
       clearInterval(timer);
