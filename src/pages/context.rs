@@ -73,7 +73,10 @@ impl Context<'_> {
             ),
             View::FormOfAnotherSite(FormOfAnotherSite { site, save_result }) => (
                 "form-of-another-site.html",
-                self.page("/", context! { site, keeping => self.save_result(*save_result) }),
+                self.page(
+                    "/",
+                    context! { site, keeping => self.save_result(*save_result) },
+                ),
             ),
             View::KeptForm(page) => ("kept-form.html", self.page("/", self.kept_form(page))),
             View::SignOut(page) => {

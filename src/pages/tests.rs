@@ -862,18 +862,21 @@ fn every_page_is_written_to_a_file() {
 #[test]
 fn a_second_language_is_rendered_with_its_own_words() {
     let pages = Pages::in_language(&english(), &brand(), &login(), &PARKING).expect("pages");
-    let shown = |keeping, now| {
+    let shown = |save_result, now| {
         let return_to = "/";
         pages.render(
-            &View::SessionEnded(SessionEnded { return_to, keeping }),
+            &View::SessionEnded(SessionEnded {
+                return_to,
+                save_result,
+            }),
             now,
         )
     };
     assert_eq!(
-        shown(Keeping::TooLarge, NOW),
+        shown(SaveResult::TooLarge, NOW),
         "It is larger than 1 megabytes."
     );
-    let soon = Keeping::Until(NOW.plus(Duration::from_secs(900)));
+    let soon = SaveResult::Until(NOW.plus(Duration::from_secs(900)));
     assert_eq!(shown(soon, NOW), "We keep it until 2:17 PM.");
     assert_eq!(
         shown(soon, Timestamp::from_millis(0)),
