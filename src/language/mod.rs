@@ -5,6 +5,7 @@ mod texts;
 
 pub use self::texts::{BrowserTexts, SizeTexts, Texts, TextsError, TimeTexts};
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// The catalogue's file name, in the folder of a language and in `brand.templates`.
@@ -54,20 +55,18 @@ impl Language {
     /// # Errors
     /// [`TextsError`] if the file cannot be read, or names every key that is missing, unknown or unusable.
     pub fn texts(&self, folder: Option<&Path>) -> Result<Texts, TextsError> {
-        let replacement = folder
-            .map(|folder| folder.join(TEXTS))
-            .filter(|path| path.exists());
-        let Some(path) = replacement else {
-            return Texts::parse(
-                &format!("built-in {}/{TEXTS}", self.code),
-                self.catalogue,
-                GERMAN.catalogue,
-            );
-        };
-        let file = path.display().to_string();
-        let catalogue = std::fs::read_to_string(&path)
-            .map_err(|source| TextsError::Unreadable { path, source })?;
-        Texts::parse(&file, &catalogue, GERMAN.catalogue)
+        if let Some(path) = folder.map(|folder| folder.join(TEXTS)) {
+            match std::fs::read_to_string(&path) {
+                Ok(own) => {
+                    let file = path.display().to_string();
+                    return Texts::parse(&file, &own, GERMAN.catalogue);
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(source) => return Err(TextsError::Unreadable { path, source }),
+            }
+        }
+        let file = format!("built-in {}/{TEXTS}", self.code);
+        Texts::parse(&file, self.catalogue, GERMAN.catalogue)
     }
 }
 

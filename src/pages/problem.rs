@@ -1,4 +1,4 @@
-//! What a page is told about what went wrong.
+//! Failures, as the page shows them.
 
 use domain::submission::Doubt;
 use domain::time::Timestamp;
@@ -7,19 +7,19 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Problem<'a> {
     pub kind: ProblemKind,
-    /// The number that the log has the cause under.
+    /// The incident number, under which the log has the cause.
     pub incident: Option<&'a str>,
-    /// Where the broker wants to go: path and query.
+    /// The page that the broker requested: path and query.
     pub return_to: &'a str,
-    /// What can be asked for again without doing anything twice, or where what was typed is kept: path and query.
+    /// The address to try again without repeating an effect, or of the held form: path and query.
     pub target: Option<&'a str>,
-    /// Whether the gateway knows that somebody is signed in, who then stays so.
+    /// Set if the gateway knows that the broker is signed in, and stays so.
     pub signed_in: bool,
-    /// After what time trying again makes sense, as `Retry-After` says it.
+    /// The value of `Retry-After`.
     pub wait: Option<Duration>,
 }
 
-/// What went wrong, each with the status that its page goes out with.
+/// A kind of failure, with the status of its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
     /// 400: what the browser sent could not be read.

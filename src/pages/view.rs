@@ -14,7 +14,7 @@ pub enum View<'a> {
     SignIn(SignIn<'a>),
     /// `tan`: the TAN is asked for.
     Tan(TanPage<'a>),
-    /// `tan`, when the TAN is of no use any more: one button asks for a new one.
+    /// `tan`, if the TAN is no longer accepted: one button requests a new one.
     TanOver(TanOverPage<'a>),
     /// `unbekannte-e-mail`: the e-mail is not the one on file.
     UnknownEmail(UnknownEmail<'a>),
@@ -22,14 +22,14 @@ pub enum View<'a> {
     Password(PasswordPage<'a>),
     /// `benutzerschluessel`, when no password is compared for the moment; goes out with 429.
     PasswordSpent {
-        /// Where the broker wants to go: path and query.
+        /// The page that the broker requested: path and query.
         return_to: &'a str,
-        /// Until when, and whose doing it may be.
+        /// The end of the lockout, and its cause.
         spent: Spent,
     },
     /// Instead of what a client that does not say that it goes to a page asked for without a session; goes out with 401.
     SignInRequired {
-        /// Where the broker wants to go: path and query.
+        /// The page that the broker requested: path and query.
         return_to: &'a str,
         /// Which sign-in it leads to.
         by: SignInBy,
@@ -42,9 +42,9 @@ pub enum View<'a> {
     SessionEnded(SessionEnded<'a>),
     /// `eingabe`: a form that is kept can be sent, or cannot any more.
     KeptForm(KeptForm),
-    /// `zertifikat`, and in place of the calculator where a certificate lets nobody in; goes out with 403 then.
+    /// `zertifikat`, and 403 in place of the calculator if the certificate admits nobody.
     Certificate(CertificatePage<'a>),
-    /// `portal`, where it does not lead on at once.
+    /// `portal`, if it does not redirect.
     Portal(PortalPage<'a>),
     /// GET `abmelden`: buttons to sign out and to forget this browser.
     SignOut(SignOut),
@@ -57,21 +57,21 @@ pub enum View<'a> {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct SignIn<'a> {
-    /// Where the broker wants to go: path and query.
+    /// The page that the broker requested: path and query.
     pub return_to: &'a str,
-    /// What was typed as the VTNR, or known from the sign-in under way.
+    /// The VTNR as typed, or from the sign-in in progress.
     pub vtnr: &'a str,
-    /// What was typed as the e-mail address, or known from the sign-in under way.
+    /// The e-mail address as typed, or from the sign-in in progress.
     pub email: &'a str,
-    /// What is wrong with the VTNR.
+    /// The mistake in the VTNR.
     pub vtnr_error: Option<FieldError>,
-    /// What is wrong with the e-mail address.
+    /// The mistake in the e-mail address.
     pub email_error: Option<FieldError>,
-    /// Why the broker sees this page, where that needs saying.
+    /// The reason for this page, if the broker needs one.
     pub notice: Option<SignInNotice>,
-    /// Whether the broker is signed in without submission and is to confirm the e-mail address of that very VTNR.
+    /// Set if the broker is signed in without submission and confirms the e-mail address of that VTNR.
     pub confirming: Option<OnFile>,
-    /// Whether the broker has signed out here of what the portal knows, and can go on with that.
+    /// Set if the broker signed out here, but the portal's sign-in can be resumed.
     pub left_portal: bool,
 }
 
@@ -85,7 +85,7 @@ pub enum OnFile {
     None,
 }
 
-/// What is wrong with a field of the sign-in.
+/// A mistake in a field of the sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldError {
@@ -93,7 +93,7 @@ pub enum FieldError {
     Invalid,
 }
 
-/// Why a broker meets the sign-in.
+/// The reason why a broker has to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignInNotice {
@@ -101,23 +101,23 @@ pub enum SignInNotice {
     CookiesBlocked,
     /// The session ended while the broker worked.
     SessionEnded,
-    /// The sign-in under way was too old; the fields are kept.
+    /// The sign-in in progress expired; its fields are kept.
     SignInExpired,
-    /// Nobody can sign in at the moment, as far as is known.
+    /// The store is down, so that sign-ins fail.
     StoreDown,
 }
 
 #[derive(Clone, Debug)]
 pub struct TanPage<'a> {
-    /// Where the broker wants to go: path and query.
+    /// The page that the broker requested: path and query.
     pub return_to: &'a str,
     /// The address that the TAN goes to.
     pub email: &'a str,
-    /// How many letters the TAN has.
+    /// The length of the TAN.
     pub letters: usize,
-    /// What became of the mail so far.
+    /// The delivery of the mail so far.
     pub mail: MailState,
-    /// What is wrong with the TAN that was entered.
+    /// The mistake in the TAN that was entered.
     pub error: Option<TanError>,
     /// Whether the mail can be sent again.
     pub resend: Resend,
@@ -125,7 +125,7 @@ pub struct TanPage<'a> {
     pub sent_again: bool,
 }
 
-/// What is wrong with the TAN that was entered.
+/// The mistake in a TAN that was entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TanError {
     /// The input cannot be a TAN, and cost no try.
@@ -154,17 +154,17 @@ pub enum Resend {
 
 #[derive(Clone, Debug)]
 pub struct TanOverPage<'a> {
-    /// Where the broker wants to go: path and query.
+    /// The page that the broker requested: path and query.
     pub return_to: &'a str,
     /// The address that a new TAN goes to.
     pub email: &'a str,
-    /// Why the old one is of no use.
+    /// The reason why the old one is no longer accepted.
     pub why: TanOver,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct UnknownEmail<'a> {
-    /// Where the broker wants to go: path and query.
+    /// The page that the broker requested: path and query.
     pub return_to: &'a str,
     /// The broker number, as it is displayed.
     pub vtnr: String,
@@ -176,31 +176,31 @@ pub struct UnknownEmail<'a> {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct PasswordPage<'a> {
-    /// Where the broker wants to go: path and query.
+    /// The page that the broker requested: path and query.
     pub return_to: &'a str,
-    /// What was typed as the user key.
+    /// The user key as typed.
     pub user: &'a str,
-    /// What is wrong with what was entered.
+    /// The mistake in the input.
     pub error: Option<PasswordError>,
-    /// Nobody can sign in at the moment, as far as is known.
+    /// The store is down, so that sign-ins fail.
     pub store_down: bool,
 }
 
-/// What is wrong with a user key and a password.
+/// A mistake in a user key and password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PasswordError {
     Empty,
-    /// No user key was.
+    /// No user key was entered.
     NoUser,
     NoPassword,
     /// The password is longer than any.
     TooLong,
-    /// There is no such user, or the password is another one.
+    /// The user does not exist, or the password is wrong.
     Wrong,
 }
 
-/// Why no password is compared.
+/// The reason why no password is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spent {
     /// Wrong ones were entered in browsers in which nobody has signed in with this user key, as in this one.
@@ -211,9 +211,9 @@ pub enum Spent {
 
 #[derive(Clone, Debug)]
 pub struct BlockedSubmission<'a> {
-    /// Where the broker goes on once the e-mail is confirmed: path and query.
+    /// The page to return to once the e-mail is confirmed: path and query.
     pub return_to: &'a str,
-    /// Whose session it is, as the number is displayed.
+    /// The broker number of the session, as displayed.
     pub vtnr: String,
     /// Whether there is an address to confirm.
     pub on_file: OnFile,
@@ -223,7 +223,7 @@ pub struct BlockedSubmission<'a> {
 
 #[derive(Clone, Debug)]
 pub struct SessionEnded<'a> {
-    /// Where the broker goes on once signed in: path and query.
+    /// The page to return to after the sign-in: path and query.
     pub return_to: &'a str,
     /// Whether what was typed is kept meanwhile.
     pub save_result: SaveResult,
@@ -267,15 +267,15 @@ pub enum SaveResult {
 #[derive(Clone, Debug)]
 pub enum KeptForm {
     Waits {
-        /// Where the button posts to.
+        /// The address that the button posts to.
         action: String,
-        /// As whose it would be sent, as the number is displayed.
+        /// The broker number that it would be sent with, as displayed.
         vtnr: String,
         /// The host of the other site whose page posted it; `None` if it was one of the calculator's.
         site: Option<String>,
-        /// When it was posted at first.
+        /// The time of the first POST.
         parked_at: Timestamp,
-        /// Until when it is kept.
+        /// The time at which it is deleted.
         until: Timestamp,
     },
     Going,
@@ -285,24 +285,24 @@ pub enum KeptForm {
     },
     /// Posted under another VTNR; goes out with 403.
     Others {
-        /// Who is signed in, as the number is displayed.
+        /// The broker number that is signed in, as displayed.
         vtnr: String,
     },
-    /// Nothing is known of it any more; goes out with 410.
+    /// The form no longer exists; goes out with 410.
     Gone,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct CertificatePage<'a> {
-    /// Where the broker wants to go: path and query.
+    /// The page that the broker requested: path and query.
     pub return_to: &'a str,
-    /// Why the broker sees this page.
+    /// The reason for this page.
     pub state: CertificateState,
     /// A form was posted, and went nowhere.
     pub is_form: bool,
 }
 
-/// Why a certificate lets nobody in.
+/// The reason why a certificate admits nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CertificateState {
@@ -314,13 +314,13 @@ pub enum CertificateState {
     NotYetValid,
     Expired,
     Revoked,
-    /// Nobody whom we trust issued it.
+    /// Its issuer is not trusted.
     Untrusted,
     /// Issued for another purpose.
     WrongPurpose,
-    /// Valid, but stands for no broker on file.
+    /// Valid, but assigned to no broker on file.
     UnknownBroker,
-    /// Whether it was revoked cannot be known at the moment.
+    /// The revocation lists are out of date.
     Unverifiable,
     /// Valid, but the broker has signed out in this browser.
     SignedOut,
@@ -346,11 +346,11 @@ pub struct SignedOut {
     pub trust_ended: bool,
     /// Forms that were kept can no longer be sent.
     pub forms_lost: bool,
-    /// What the broker is still signed in with that is not ours to end.
+    /// A sign-in that the gateway cannot end.
     pub outside: Option<Outside>,
 }
 
-/// What a broker is signed in with that is not ours to end.
+/// A sign-in that the gateway cannot end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outside {
@@ -364,14 +364,14 @@ pub enum Outside {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct PortalPage<'a> {
-    /// Where the broker wants to go: path and query.
+    /// The page that the broker requested: path and query.
     pub return_to: &'a str,
-    /// Why the broker sees this page.
+    /// The reason for this page.
     #[serde(flatten)]
     pub state: PortalState,
 }
 
-/// Why the portal's word does not lead into the calculator.
+/// The reason why the portal's answer does not lead into the calculator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum PortalState {
