@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := demo
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: demo docs test test-servers soak bench bench-load bench-storm pgo fuzz build-tools bench-tools test-tools pgo-tools fuzz-tools server-tools lint
+.PHONY: demo docs test test-servers soak bench bench-load bench-storm pgo fuzz mutants build-tools bench-tools test-tools pgo-tools fuzz-tools mutants-tools server-tools lint
 
 # Runs the gateway with a calculator and a postbox to try it.
 demo: build-tools
@@ -75,6 +75,14 @@ fuzz: fuzz-tools
 	cd target/fuzz && $(HOST)/release/guard -merge=1 -use_counters=0 -max_len=160 kept corpus
 	target/fuzz/release/corpus pack target/fuzz/kept tests/fuzz/corpus.txt
 
+# Changes the rules one by one and reports the changes that no unit test beside them notices. SHARD=0/1 tries all of them, which takes
+# hours; the default is a sample.
+SHARD ?= 0/20
+MUTANTS := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo mutants --no-shuffle --output target/mutants --shard $(SHARD)
+mutants: mutants-tools
+	$(MUTANTS) --package vtnr-gateway-domain -- --lib
+	$(MUTANTS) --package vtnr-gateway -- --lib -- gateway::admission gateway::request gateway::upstream::header_policy sign_in store::vault
+
 # Half an hour of brokers at three gateways while all that can fail does, at random from a seed; `make test` runs a minute of it.
 # SOAK_SEED=… repeats what was done.
 soak: test-tools
@@ -94,6 +102,9 @@ build-tools:
 
 bench-tools: build-tools
 	@.ci/tools bench
+
+mutants-tools: build-tools
+	@.ci/tools mutants
 
 pgo-tools:
 	@.ci/tools pgo

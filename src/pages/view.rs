@@ -225,7 +225,7 @@ pub struct BlockedSubmission<'a> {
 pub struct SessionEnded<'a> {
     /// The page to return to after the sign-in: path and query.
     pub return_to: &'a str,
-    /// Whether what was typed is kept meanwhile.
+    /// Whether the form is kept meanwhile.
     pub save_result: SaveResult,
 }
 
