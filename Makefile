@@ -78,7 +78,7 @@ fuzz: fuzz-tools
 # Changes the rules one by one and reports the changes that no unit test beside them notices. SHARD=0/1 tries all of them, which takes
 # hours; the default is a sample.
 SHARD ?= 0/20
-MUTANTS := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo mutants --no-shuffle --output target/mutants --shard $(SHARD)
+MUTANTS := PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo mutants --sharding round-robin --output target/mutants --shard $(SHARD)
 mutants: mutants-tools
 	$(MUTANTS) --package vtnr-gateway-domain -- --lib
 	$(MUTANTS) --package vtnr-gateway -- --lib -- gateway::admission gateway::request gateway::upstream::header_policy sign_in store::vault

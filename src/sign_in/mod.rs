@@ -12,6 +12,8 @@ mod check_tan;
 mod password;
 mod request_tan;
 mod status;
+#[cfg(test)]
+mod tests;
 mod without_email;
 
 pub use password::{PasswordAnswer, PasswordClaim};

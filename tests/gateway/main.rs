@@ -34,7 +34,6 @@ mod redis_tls;
 mod reload;
 mod secrets;
 mod sign_in;
-mod simulation;
 mod submission;
 mod tan;
 mod tomcat;

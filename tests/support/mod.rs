@@ -14,7 +14,6 @@ pub mod browser;
 pub mod chromium;
 pub mod cluster;
 pub mod curl;
-pub mod desk;
 pub mod failover;
 pub mod gallery;
 pub mod log;

@@ -189,3 +189,19 @@ fn scopes_are_learnt_once_and_within_bounds() {
     let many: Vec<_> = (0..100).map(|number| scope(&number.to_string())).collect();
     assert!(scopes.add(&many) && scopes.all().len() == 64);
 }
+
+#[test]
+fn scopes_are_those_of_the_record_and_owners_are_remembered_for_thirty_days() {
+    let scope = CookieScope {
+        name: "JSESSIONID".into(),
+        path: Some("/app".into()),
+        domain: None,
+        partitioned: false,
+    };
+    let scopes = CookieScopes::from_scopes(vec![scope.clone()]);
+    assert!(scopes.has(&scope));
+    assert_eq!(scopes.all().len(), 1);
+    let days = |lifetime: Duration| lifetime.as_secs() / 86_400;
+    assert_eq!(days(ApplicationSession::LIFETIME), 30);
+    assert_eq!(days(ApplicationSession::UNUSED_LIFETIME), 1);
+}

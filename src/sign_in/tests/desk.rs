@@ -1,5 +1,14 @@
 //! The sign-in without a gateway around it: an embedded store, a directory file, a clock that is moved by hand.
 
+use crate::clock::{Clock, Rng};
+use crate::config::{self, Enumeration, LoginConfig, LoginMethods};
+use crate::identity::directory::Directory;
+use crate::live::Live;
+use crate::sign_in::{Answer, Rules, SignIns, Visitor};
+use crate::store::cache::Sessions;
+use crate::store::embedded::Embedded;
+use crate::store::{Due, OutboxStore as _, Sealed, SessionStore as _, Vault};
+use crate::telemetry::metrics::Metrics;
 use domain::challenge::{Challenge, ChallengeState, Delivery, TanLimits};
 use domain::email::Email;
 use domain::flow::{Claim, Stage};
@@ -15,52 +24,50 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Notify;
-use vtnr_gateway::clock::{Clock, Rng};
-use vtnr_gateway::config::{self, Enumeration, LoginConfig, LoginMethods};
-use vtnr_gateway::identity::directory::Directory;
-use vtnr_gateway::live::Live;
-use vtnr_gateway::sign_in::{Answer, Rules, SignIns, Visitor};
-use vtnr_gateway::store::cache::Sessions;
-use vtnr_gateway::store::embedded::Embedded;
-use vtnr_gateway::store::{Due, OutboxStore as _, Sealed, SessionStore as _, Vault};
-use vtnr_gateway::telemetry::metrics::Metrics;
 
 /// Brokers, and the addresses that they may have.
-pub const NUMBERS: [&str; 3] = ["60/123/4567", "60/123/4568", "60/123/4569"];
-pub const ADDRESSES: [&str; 3] = [
+pub(super) const NUMBERS: [&str; 3] = ["60/123/4567", "60/123/4568", "60/123/4569"];
+pub(super) const ADDRESSES: [&str; 3] = [
     "ada@makler.example",
     "ben@makler.example",
     "cem@makler.example",
 ];
 
 /// Where brokers sign in.
-pub struct Desk {
+pub(super) struct Desk {
     store: Arc<Sealed<Embedded>>,
-    sign_ins: SignIns,
+    pub(super) sign_ins: SignIns,
     clock: Clock,
-    folder: TempDir,
+    pub(super) folder: TempDir,
     on_file: Vec<Option<usize>>,
 }
 
 /// A browser, as the sign-in knows it: its three tokens.
-pub struct Tab {
-    pub number: usize,
-    pub flow: Option<FlowToken>,
-    pub browser: Option<BrowserToken>,
-    pub session: Option<SessionToken>,
+pub(super) struct Tab {
+    pub(super) number: usize,
+    pub(super) flow: Option<FlowToken>,
+    pub(super) browser: Option<BrowserToken>,
+    pub(super) session: Option<SessionToken>,
 }
 
 /// A TAN under way, with what nobody but a test may know.
-pub struct Asked {
-    pub challenge: Challenge,
-    pub broker: usize,
-    pub address: usize,
+pub(super) struct Asked {
+    pub(super) challenge: Challenge,
+    pub(super) broker: usize,
+    pub(super) address: usize,
     /// From when on it is expired.
-    pub end: Timestamp,
+    pub(super) end: Timestamp,
+}
+
+/// A TAN as long as this one, and not it: its first letter is another one of the alphabet, `n` letters on.
+pub(super) fn wrong_tan(tan: &str, n: usize) -> String {
+    const ALPHABET: &str = "BCDFGHJKLMNPQRSTVWXZ";
+    let at = ALPHABET.find(&tan[..1]).expect("a letter of TANs") + 1 + n % (ALPHABET.len() - 1);
+    format!("{}{}", &ALPHABET[at % ALPHABET.len()..][..1], &tan[1..])
 }
 
 impl Tab {
-    pub fn new(number: usize) -> Self {
+    pub(super) fn new(number: usize) -> Self {
         Self {
             number,
             flow: None,
@@ -69,7 +76,7 @@ impl Tab {
         }
     }
 
-    fn visitor(&self) -> Visitor {
+    pub(super) fn visitor(&self) -> Visitor {
         let client = ClientAddress::of(IpAddr::V4(Ipv4Addr::new(
             192,
             0,
@@ -101,7 +108,7 @@ impl Tab {
 
 impl Desk {
     /// Each broker has the address of the same number on file.
-    pub fn open() -> Self {
+    pub(super) fn open() -> Self {
         let (clock, folder) = (
             Clock::manual(Timestamp::from_millis(1_800_000_000_000)),
             TempDir::new().expect("a folder"),
@@ -147,26 +154,21 @@ impl Desk {
         }
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    pub fn pass(&self, millis: u64) {
+    pub(super) fn pass(&self, millis: u64) {
         self.clock.advance(Duration::from_millis(millis));
     }
 
-    /// Sets the idle limit of sessions.
-    pub fn idle(&mut self, millis: u64) {
-        self.sign_ins.sessions.idle = Duration::from_millis(millis);
-    }
-
     /// Which address is on file for a broker.
-    pub fn on_file(&self, broker: usize) -> Option<usize> {
+    pub(super) fn on_file(&self, broker: usize) -> Option<usize> {
         self.on_file[broker]
     }
 
     /// Puts another address on file; one too many takes the broker out.
-    pub fn change_directory(&mut self, broker: usize, address: usize) {
+    pub(super) fn change_directory(&mut self, broker: usize, address: usize) {
         self.on_file[broker] = (address < ADDRESSES.len()).then_some(address);
         write(&self.folder.path().join("brokers.csv"), &self.on_file);
         self.sign_ins
@@ -175,7 +177,7 @@ impl Desk {
             .expect("it is sound");
     }
 
-    pub async fn begin(&self, tab: &mut Tab, broker: usize, address: usize) -> Answer {
+    pub(super) async fn begin(&self, tab: &mut Tab, broker: usize, address: usize) -> Answer {
         let email = Email::parse(ADDRESSES[address]).expect("well-formed");
         let claim = Claim {
             vtnr: Vtnr::parse(NUMBERS[broker]).expect("well-formed"),
@@ -190,7 +192,7 @@ impl Desk {
         answer
     }
 
-    pub async fn answer(&self, tab: &mut Tab, entered: &str) -> Answer {
+    pub(super) async fn answer(&self, tab: &mut Tab, entered: &str) -> Answer {
         let answer = self
             .sign_ins
             .answer(&tab.visitor(), entered, self.now())
@@ -200,7 +202,7 @@ impl Desk {
         answer
     }
 
-    pub async fn ask_again(&self, tab: &mut Tab) -> Answer {
+    pub(super) async fn ask_again(&self, tab: &mut Tab) -> Answer {
         let answer = self
             .sign_ins
             .ask_again(&tab.visitor(), self.now())
@@ -210,7 +212,7 @@ impl Desk {
         answer
     }
 
-    pub async fn without_email(&self, tab: &Tab) -> Answer {
+    pub(super) async fn without_email(&self, tab: &Tab) -> Answer {
         self.sign_ins
             .without_email(&tab.visitor(), self.now())
             .await
@@ -218,7 +220,7 @@ impl Desk {
     }
 
     /// The mail server takes whatever waits; gives how many mails that were.
-    pub async fn deliver(&self) -> usize {
+    pub(super) async fn deliver(&self) -> usize {
         let mut taken = 0;
         while let Some(leased) = self
             .store
@@ -237,7 +239,7 @@ impl Desk {
     }
 
     /// Whether a sign-in that can go on is found by this token.
-    pub async fn is_under_way(&self, token: Option<FlowToken>) -> bool {
+    pub(super) async fn is_under_way(&self, token: Option<FlowToken>) -> bool {
         let Some(token) = token else { return false };
         let seen = self
             .sign_ins
@@ -249,7 +251,7 @@ impl Desk {
     }
 
     /// The TAN that this browser was asked for.
-    pub async fn asked(&self, tab: &Tab) -> Option<Asked> {
+    pub(super) async fn asked(&self, tab: &Tab) -> Option<Asked> {
         let flow = self
             .sign_ins
             .store
@@ -295,7 +297,7 @@ impl Desk {
     }
 
     /// The live session that a token stands for, looked up in the store as a gateway would that never saw it.
-    pub async fn session(&self, token: &SessionToken) -> Option<Session> {
+    pub(super) async fn session(&self, token: &SessionToken) -> Option<Session> {
         let SignIns {
             sessions: limits,
             metrics,
@@ -316,14 +318,14 @@ impl Desk {
             .expect("the store works")
     }
 
-    pub async fn end(&self, token: &SessionToken) {
+    pub(super) async fn end(&self, token: &SessionToken) {
         self.store
             .end_session(token)
             .await
             .expect("the store works");
     }
 
-    pub async fn forget(&self, browser: &BrowserToken) {
+    pub(super) async fn forget(&self, browser: &BrowserToken) {
         self.sign_ins
             .store
             .forget_browser(browser)
@@ -331,7 +333,7 @@ impl Desk {
             .expect("the store works");
     }
 
-    pub async fn revoke(&self, broker: usize) {
+    pub(super) async fn revoke(&self, broker: usize) {
         let vtnr = Vtnr::parse(NUMBERS[broker]).expect("well-formed");
         self.sign_ins
             .store
@@ -342,7 +344,7 @@ impl Desk {
 }
 
 impl Asked {
-    pub fn is_stranger(&self) -> bool {
+    pub(super) fn is_stranger(&self) -> bool {
         self.challenge.trust_level == TrustLevel::Stranger
     }
 }

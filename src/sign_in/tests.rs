@@ -1,7 +1,11 @@
 //! Random sign-ins with a clock that jumps: after every step the laws hold. A failure prints the seed that replays it.
 
-use crate::support;
-use crate::support::desk::{ADDRESSES, Asked, Desk, NUMBERS, Tab};
+mod desk;
+mod passwords;
+mod steps;
+
+use self::desk::{ADDRESSES, Asked, Desk, NUMBERS, Tab, wrong_tan};
+use crate::sign_in::Answer;
 use domain::challenge::TanOver;
 use domain::ids::SessionToken;
 use domain::session::Level;
@@ -9,7 +13,6 @@ use domain::tan::TanLength;
 use domain::time::Timestamp;
 use domain::trust::TrustLevel;
 use std::collections::BTreeMap;
-use vtnr_gateway::sign_in::Answer;
 
 const DAY: u64 = 86_400_000;
 const STEPS: usize = 800;
@@ -174,7 +177,7 @@ async fn enter(dice: &mut Dice, desk: &Desk, tab: &mut Tab, past: &mut History, 
     let entered = match dice.roll(8) {
         0 => "BCD".to_owned(),
         1 => tan.to_lowercase(),
-        _ => support::world::not(&tan, dice.pick(19)),
+        _ => wrong_tan(&tan, dice.pick(19)),
     };
     let (now, old) = (desk.now(), tab.session);
     let answer = desk.answer(tab, &entered).await;
