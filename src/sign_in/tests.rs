@@ -1,6 +1,7 @@
 //! Random sign-ins with a clock that jumps: after every step the laws hold. A failure prints the seed that replays it.
 
 mod desk;
+mod expiry;
 mod passwords;
 mod steps;
 

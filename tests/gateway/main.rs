@@ -13,7 +13,6 @@ mod connections;
 mod directory;
 mod entry;
 mod enumeration;
-mod expiry;
 mod fields;
 mod flow;
 mod fronts;

@@ -158,6 +158,11 @@ impl Desk {
         self.clock.now()
     }
 
+    /// Sets the idle limit of sessions.
+    pub(super) fn idle(&mut self, millis: u64) {
+        self.sign_ins.sessions.idle = Duration::from_millis(millis);
+    }
+
     pub(super) fn pass(&self, millis: u64) {
         self.clock.advance(Duration::from_millis(millis));
     }

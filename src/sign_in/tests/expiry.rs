@@ -1,10 +1,9 @@
 //! What time ends, to the second: tests on the sign-in itself, with a clock that is moved by hand.
 
-use crate::support;
-use crate::support::desk::{Desk, Tab};
+use super::desk::{Desk, Tab, wrong_tan};
+use crate::sign_in::Answer;
 use domain::challenge::TanOver;
 use domain::session::Level;
-use vtnr_gateway::sign_in::Answer;
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -195,7 +194,7 @@ async fn a_spent_budget_is_new_after_24_hours_and_that_of_30_days_is_not() {
             let tan = asked(&desk, &mut tab).await;
             assert_eq!(tan.len(), if day < 3 { 6 } else { 10 }, "day {day}");
             for n in 0..5 {
-                desk.answer(&mut tab, &support::world::not(&tan, n)).await;
+                desk.answer(&mut tab, &wrong_tan(&tan, n)).await;
             }
             desk.pass(16 * MINUTE);
         }
