@@ -38,3 +38,4 @@ mod tan;
 mod tomcat;
 mod trust;
 mod users;
+mod websocket_use;

@@ -43,6 +43,7 @@ pub(crate) struct WebSocketStream<S> {
     /// What was read ahead of whoever reads next.
     ahead: Bytes,
     frames: Frames,
+    frames_of_client: Frames,
     parting: Option<Closing>,
 }
 
@@ -69,7 +70,8 @@ impl<S: IO> WebSocketStream<S> {
             inner,
             connection,
             ahead: Bytes::new(),
-            frames: Frames::new(),
+            frames: Frames::to_client(),
+            frames_of_client: Frames::of_client(),
             parting: None,
         }
     }
@@ -178,9 +180,30 @@ impl<S: IO> AsyncRead for WebSocketStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_open() && self.is_cut() {
+        if !self.is_open() {
+            return self.poll_request(context, buffer);
+        }
+        if self.is_cut() {
             return self.poll_part(context).map(Err);
         }
+        let before = buffer.filled().len();
+        ready!(self.poll_request(context, buffer))?;
+        let sent = buffer.filled().get(before..).unwrap_or_default();
+        self.frames_of_client.follow(sent);
+        if self.frames_of_client.take_data() {
+            self.connection.close_handle().note_use();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: IO> WebSocketStream<S> {
+    /// Reads what was read ahead or comes next, after a check of chunks.
+    fn poll_request(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
             let most = self.ahead.len().min(buffer.remaining());
             let now = self.ahead.split_to(most);

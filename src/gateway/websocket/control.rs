@@ -1,6 +1,6 @@
 //! Closes an open WebSocket from wherever that is decided.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use tokio::sync::Notify;
 
 const NO_WEBSOCKET: u8 = 0;
@@ -21,6 +21,8 @@ pub(crate) enum CloseReason {
 #[derive(Debug, Default)]
 pub(crate) struct CloseHandle {
     state: AtomicU8,
+    /// The client sent data since the last check of its session.
+    used: AtomicBool,
     /// Wakes the task that carries the bytes.
     wakeup: Notify,
 }
@@ -59,6 +61,20 @@ impl CloseHandle {
             DRAINED => Some(CloseReason::Draining),
             _ => None,
         }
+    }
+
+    /// Notes that the client sent data, which counts as a use of its session.
+    pub(crate) fn note_use(&self) {
+        self.used.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// Returns whether the client sent data since the last call.
+    pub(crate) fn take_use(&self) -> bool {
+        self.used.swap(false, Ordering::AcqRel)
     }
 
     /// Returns once the WebSocket is to close. Only one task may wait: the one that carries the bytes.

@@ -1,4 +1,4 @@
-//! Where one WebSocket frame ends and the next begins, in what goes to the client (RFC 6455, 5.2).
+//! Finds where one WebSocket frame ends and the next begins (RFC 6455, 5.2).
 
 /// `\r\n\r\n` ends a header.
 const END_OF_HEADER: [u8; 4] = *b"\r\n\r\n";
@@ -7,12 +7,15 @@ const STATUS_LINE: usize = 12;
 /// The longest header of a frame: two bytes, eight for a length, four for a mask.
 const LONGEST: usize = 14;
 const CLOSE: u8 = 8;
+/// Opcodes from here on are control frames: close, ping, pong.
+const FIRST_CONTROL: u8 = 8;
 
-/// Follows the bytes to the client from the header of the answer 101 on.
+/// Follows the frames of one direction.
 #[derive(Debug)]
 pub(crate) struct Frames {
     state: FrameState,
     farewell_said: bool,
+    data_seen: bool,
 }
 
 #[derive(Debug)]
@@ -42,12 +45,27 @@ impl FrameState {
 }
 
 impl Frames {
-    /// Before the answer 101.
-    pub(crate) const fn new() -> Self {
+    /// Follows the bytes to the client, from the header of the answer 101 on.
+    pub(crate) const fn to_client() -> Self {
         Self {
             state: FrameState::ANSWER,
             farewell_said: false,
+            data_seen: false,
         }
+    }
+
+    /// Follows the bytes of the client, after its handshake.
+    pub(crate) const fn of_client() -> Self {
+        Self {
+            state: FrameState::BOUNDARY,
+            farewell_said: false,
+            data_seen: false,
+        }
+    }
+
+    /// Returns whether a frame with data began since the last call; control frames have none.
+    pub(crate) const fn take_data(&mut self) -> bool {
+        std::mem::replace(&mut self.data_seen, false)
     }
 
     /// Whether a frame of our own may come next.
@@ -111,7 +129,9 @@ impl Frames {
                     *read += 1;
                 }
                 if *read == header_length(bytes, *read) {
-                    self.farewell_said |= bytes.first().is_some_and(|first| first & 0x0f == CLOSE);
+                    let [first, ..] = *bytes;
+                    self.farewell_said |= first & 0x0f == CLOSE;
+                    self.data_seen |= first & 0x0f < FIRST_CONTROL;
                     let left = content(bytes);
                     self.enter(left);
                 }
@@ -163,7 +183,7 @@ mod tests {
     const ANSWER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
 
     fn after(bytes: &[u8]) -> Frames {
-        let mut frames = Frames::new();
+        let mut frames = Frames::to_client();
         frames.follow(bytes);
         frames
     }
@@ -215,6 +235,22 @@ mod tests {
     }
 
     #[test]
+    fn data_is_told_from_control_frames_and_once() {
+        let mut frames = Frames::of_client();
+        for control in [CLOSE, 9, 10] {
+            frames.follow(&frame(control, true, 4));
+            assert!(!frames.take_data(), "{control}");
+        }
+        for data in [0, 1, 2] {
+            let whole = frame(data, true, 300);
+            for byte in &whole {
+                frames.follow(std::slice::from_ref(byte));
+            }
+            assert!(frames.take_data() && !frames.take_data(), "{data}");
+        }
+    }
+
+    #[test]
     fn the_calculators_own_close_frame_is_noticed() {
         assert!(!after(&[ANSWER, &frame(9, false, 4)].concat()).farewell_said());
         assert!(after(&[ANSWER, &frame(CLOSE, false, 2)].concat()).farewell_said());
@@ -232,7 +268,7 @@ mod tests {
                 bytes.extend(frame(1, masked, length));
                 boundaries.push(bytes.len());
             }
-            let (mut frames, mut at) = (Frames::new(), 0);
+            let (mut frames, mut at) = (Frames::to_client(), 0);
             for cut in cuts {
                 let end = (at + cut).min(bytes.len());
                 frames.follow(&bytes[at..end]);

@@ -2,7 +2,7 @@
 //!
 //! A request is judged when it begins; a WebSocket lives on for hours. So those that are open are judged again: at once when
 //! the store tells that sessions were ended, and from time to time for what nobody tells: a session's limits, and
-//! brokers and users who are no longer there. Looking does not count as using the session. A store that cannot answer says nothing
+//! brokers and users who are no longer there. Looking does not count as using the session; data of the client does, pings do not. A store that cannot answer says nothing
 //! of the session, and cuts nothing. There are never more of them than connections, and they go with the request that
 //! opened them. Those on public paths are nobody's: they end with the gateway only.
 
@@ -31,6 +31,8 @@ use tokio::time::{MissedTickBehavior, interval};
 const LOCAL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The store is asked this often about each session, and when one may have become idle.
 const STORE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// Data of the client is noted as a use of its session at most this often.
+const USE_INTERVAL: Duration = Duration::from_secs(15);
 /// So many at a time.
 const CONCURRENT_STORE_CHECKS: usize = 32;
 
@@ -55,6 +57,7 @@ struct Watched {
     /// What is known of it; nothing before it was looked at first.
     known: Option<KnownSession>,
     look_at: Timestamp,
+    looked_at: Timestamp,
     handles: Vec<Arc<CloseHandle>>,
 }
 
@@ -119,6 +122,7 @@ impl WebSocketRegistry {
                 token: *token,
                 known: None,
                 look_at: now.plus(STORE_CHECK_INTERVAL),
+                looked_at: now,
                 handles: Vec::new(),
             });
             watched.handles.push(Arc::clone(handle));
@@ -216,7 +220,10 @@ impl WebSocketRegistry {
     /// Looks at those that it is time for.
     async fn look_at_due(&self) {
         let now = self.clock.now();
-        let is_due = |watched: &Watched| now >= watched.look_at;
+        let is_due = |watched: &Watched| {
+            let is_used = || watched.handles.iter().any(|handle| handle.is_used());
+            now >= watched.look_at || now >= watched.looked_at.plus(USE_INTERVAL) && is_used()
+        };
         let due: Vec<_> = self
             .open
             .lock()
@@ -246,6 +253,13 @@ impl WebSocketRegistry {
         let session =
             session.inspect_err(|_| self.note(key, None, now.plus(LOCAL_CHECK_INTERVAL)))?;
         let session = session.filter(|session| self.membership.has(session));
+        let session = match session {
+            // A use that cannot be noted now is noted with the next one.
+            Some(_) if self.take_use(key) => {
+                self.sessions.find(token, now).await.unwrap_or(session)
+            }
+            other => other,
+        };
         match session {
             Some(session) => self.note(
                 key,
@@ -257,6 +271,17 @@ impl WebSocketRegistry {
         Ok(())
     }
 
+    /// Returns whether a client of this session sent data since the last call.
+    fn take_use(&self, key: RecordKey) -> bool {
+        let open = self.open.lock();
+        let handles = open.get(&key).map(|watched| watched.handles.as_slice());
+        let used = handles
+            .unwrap_or_default()
+            .iter()
+            .map(|handle| handle.take_use());
+        used.fold(false, |any, used| any | used)
+    }
+
     fn note(&self, key: RecordKey, session: Option<&Session>, look_at: Timestamp) {
         if let Some(watched) = self.open.lock().get_mut(&key) {
             let known = session.map(|session| KnownSession {
@@ -265,6 +290,7 @@ impl WebSocketRegistry {
             });
             watched.known = known.or(watched.known);
             watched.look_at = look_at;
+            watched.looked_at = self.clock.now();
         }
     }
 
@@ -503,6 +529,39 @@ mod tests {
         );
         watch.pass(1).await;
         assert!(unused.1.close_reason().is_some() && used.1.close_reason().is_none());
+    }
+
+    #[tokio::test]
+    async fn data_of_the_client_is_a_use_up_to_the_absolute_limit() {
+        let watch = Watch::begin();
+        let (unused, used) = (watch.opened().await, watch.opened().await);
+        for _ in 0..119 {
+            used.1.note_use();
+            watch.pass(1).await;
+        }
+        assert!(unused.1.close_reason().is_some() && used.1.close_reason().is_none());
+        used.1.note_use();
+        watch.pass(1).await;
+        assert!(used.1.close_reason().is_some(), "it is too old");
+    }
+
+    /// With the shortest idle limit, a use right after a look is noted before the session is idle.
+    #[tokio::test]
+    async fn a_use_between_two_looks_is_noted_in_time() {
+        let watch = Watch::begin();
+        let (token, handle, _opened) = watch.opened().await;
+        watch.clock.advance(LIMITS.idle - Duration::from_secs(31));
+        watch.sweep().await;
+        watch.clock.advance(Duration::from_secs(1));
+        handle.note_use();
+        watch.clock.advance(USE_INTERVAL);
+        watch.sweep().await;
+        watch.clock.advance(Duration::from_secs(20));
+        watch.sweep().await;
+        assert!(handle.close_reason().is_none());
+        let session = watch.store.find_session(&token).await.expect("answers");
+        let seen_at = session.expect("alive").seen_at;
+        assert_eq!(watch.clock.now().since(seen_at), Duration::from_secs(20));
     }
 
     #[tokio::test]
