@@ -200,6 +200,32 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_as_large_as_its_texts_may_become() {
+        let bare = form(None).size();
+        assert_eq!(bare, 512 + 2 * ("/".len() + "application/json".len()));
+        let full = HeldForm {
+            referer: Some("https://a.example/kfz".into()),
+            origin: Some("https://b.example".into()),
+            ..form(None)
+        };
+        let texts = "https://a.example/kfz".len() + "https://b.example".len();
+        assert_eq!(full.size(), bare + 2 * texts);
+    }
+
+    #[test]
+    fn bodies_being_received_have_a_part_of_the_total_which_leaves_two_clients_their_share() {
+        const MIB: u64 = 1 << 20;
+        for (per_client, total, part) in [(16, 512, 64), (1, 100, 25), (16, 40, 8), (16, 32, 0)] {
+            let limits = HeldFormLimits {
+                per_client: per_client * MIB,
+                total: total * MIB,
+                ..LIMITS
+            };
+            assert_eq!(limits.coming_in(), part * MIB, "{per_client} {total}");
+        }
+    }
+
+    #[test]
     fn a_form_can_be_sent_once_within_its_time_and_by_its_own_broker_only() {
         let (ada, ben) = (vtnr("60/123/4567"), vtnr("60/123/4568"));
         let at = Timestamp::from_millis;

@@ -121,6 +121,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_id_of_a_form_has_its_bits_in_its_text() {
+        let id = FormId::from_bits(0x0123_4567_89ab_cdef);
+        assert_eq!(id.bits(), 0x0123_4567_89ab_cdef);
+        assert_eq!(FormId::parse("0123456789abcdef"), Some(id));
+    }
+
+    #[test]
     fn a_token_never_shows_in_a_debug_text() {
         let text = format!(
             "{:?}{:?}{:?}",

@@ -329,6 +329,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sign_in_without_email_counts_for_its_client_and_its_broker() {
+        let client = ClientAddress::of("192.0.2.7".parse().expect("an address"));
+        let hits = Limits::default().without_email(client, vtnr());
+        let counters: Vec<_> = hits.iter().map(|hit| hit.counter).collect();
+        let expected = [
+            Counter::WithoutEmailFrom(client),
+            Counter::WithoutEmailOf(vtnr()),
+        ];
+        assert_eq!(counters, expected);
+    }
+
+    #[test]
     fn a_long_tan_is_compared_whatever_the_brokers_budgets_say() {
         let client = ClientAddress::of("192.0.2.7".parse().expect("an address"));
         let counters = |trust_level, length| -> Vec<_> {

@@ -116,6 +116,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn a_number_has_nine_digits_at_most() {
+        let largest = Vtnr::from_number(999_999_999).expect("nine digits");
+        assert_eq!(largest.number(), 999_999_999);
+        assert_eq!(Vtnr::from_number(1_000_000_000), Err(NotAVtnr));
+    }
+
+    #[test]
     fn every_usual_spelling_is_the_same_number() {
         let spellings = [
             "60/123/4567",
