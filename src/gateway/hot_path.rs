@@ -90,7 +90,7 @@ impl HotPath {
     pub fn decide(&self, session: Option<&BrokerSession>, now: Timestamp) -> Option<Permit> {
         let admission = &self.gateway.admission;
         let request = as_forwarded(self.http.req_header(), Body::None);
-        let rules = admission.submission.now();
+        let rules = admission.submission.load();
         match policy::decide(&request, &rules, session, &admission.limits, now) {
             Decision::Allow(permit) => Some(permit),
             _ => None,

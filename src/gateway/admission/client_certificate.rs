@@ -227,7 +227,7 @@ impl Admission {
         }
         match policy::decide(
             &as_forwarded(request, context.body),
-            &self.submission.now(),
+            &self.submission.load(),
             Some(&session),
             &self.limits,
             context.now,

@@ -171,7 +171,7 @@ impl Admission {
         self.acquire_slot(session.as_ref(), http.req_header(), context)?;
         let decision = policy::decide(
             &as_forwarded(http.req_header(), context.body),
-            &self.submission.now(),
+            &self.submission.load(),
             session.as_ref(),
             &self.limits,
             context.now,
@@ -211,7 +211,7 @@ impl Admission {
         context: &mut RequestContext,
     ) -> Result<Option<BrokerSession>, Failure> {
         let body = context.body;
-        let intent = || self.submission.now().classify(&as_forwarded(request, body));
+        let intent = || self.submission.load().classify(&as_forwarded(request, body));
         portal.or_own(own, intent, request, context).await
     }
 
@@ -353,7 +353,7 @@ impl Admission {
     /// What a request is for.
     pub(crate) fn route(&self, request: &RequestHeader, body: Body) -> Route {
         self.routes
-            .of(&as_forwarded(request, body), &self.submission.now())
+            .of(&as_forwarded(request, body), &self.submission.load())
     }
 
     /// Takes a slot for the time of the request, in the name of this session or as a stranger.
