@@ -211,7 +211,11 @@ impl Admission {
         context: &mut RequestContext,
     ) -> Result<Option<BrokerSession>, Failure> {
         let body = context.body;
-        let intent = || self.submission.load().classify(&as_forwarded(request, body));
+        let intent = || {
+            self.submission
+                .load()
+                .classify(&as_forwarded(request, body))
+        };
         portal.or_own(own, intent, request, context).await
     }
 
