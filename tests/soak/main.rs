@@ -27,8 +27,7 @@ const GATEWAYS: usize = 3;
 const DESKS: usize = 12;
 /// Each sign-in with a TAN takes a broker who has none under way.
 const BROKERS: usize = 20_000;
-/// A busy machine may take a second and more for an answer of Redis, which is no fault of it.
-const CONFIG: &str = "[store]\ntimeout = \"4s\"\n[shutdown]\ndelay = \"2s\"\n[limits]\nvtnrs_client = \"1000000 in 1h\"\nfailures_client = \"1000000 in 1h\"";
+const CONFIG: &str = "[shutdown]\ndelay = \"2s\"\n[limits]\nvtnrs_client = \"1000000 in 1h\"\nfailures_client = \"1000000 in 1h\"";
 /// A gateway that was just started has this much less than one that has been busy for long.
 const MAX_MEMORY: u64 = 400 << 20;
 
