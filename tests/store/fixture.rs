@@ -168,7 +168,8 @@ pub(crate) fn manual_clock() -> Clock {
 
 /// Polls until the condition holds, and fails if it never does.
 pub(crate) async fn eventually(what: &str, is_so: impl AsyncFnMut() -> bool) {
-    within(DEADLINE, what, is_so).await;
+    // One attempt may take as long as the store's timeout.
+    within(4 * DEADLINE, what, is_so).await;
 }
 
 /// Polls until the condition holds, within a deadline that the product promises.
